@@ -1,0 +1,169 @@
+"""RunConfig: the sections of an experiment file, read from TOML with dotted overrides."""
+
+import difflib
+import tomllib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import Field, ValidationError
+
+from coordinator.explain import explain, variant_keys
+from peers.config import DataConfig, PeersConfig, Section
+from peers.exchange import ExchangeConfig
+from peers.measuring import ProbeConfig
+from topologies.config import TopologyConfig
+
+
+class ConfigError(ValueError):
+    """Bad input: one line per mistake, each with field, rule, value and what to do."""
+
+
+class RunSection(Section):
+    name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$")
+    seed: int = Field(0, ge=0)
+    rounds: int = Field(100, ge=1)
+    on_nonfinite: Literal["stop", "drop-peer"] = "stop"
+
+
+class EvaluationConfig(ProbeConfig):
+    every: int = Field(20, ge=1, description="rounds between two measures of consensus, collapse and similarity")
+    probe_every: int = Field(0, ge=0, description="rounds between two probes; 0: at start and end only")
+    alone: bool = Field(False, description="run the control in which every peer is its own teacher, too")
+
+
+class HostingConfig(Section):
+    pool: Literal["ray", "in-process"] = "ray"
+    peers_per_host: int = Field(1, ge=1)
+    address: str = Field("", description="a Ray cluster's address; empty: a local one, started and ended by the run")
+    gpus_per_peer: float | Literal["auto"] = Field("auto", description="auto: 1 where there is one for each, else 0")
+    threads: int = Field(1, ge=1, description="torch threads of a host")
+    lookahead: int = Field(3, ge=1, description="rounds in flight")
+    recompute: bool = Field(False, description="keep no graph between rounds; pay with a second forward")
+    start_timeout: float = Field(300.0, gt=0, description="seconds to wait for the actors")
+
+
+class TrackingConfig(Section):
+    enabled: bool = True
+    uri: str = Field("", description="an MLflow tracking URI; empty: SQLite in the output folder")
+    experiment: str = "peer-consensus"
+
+
+class CheckpointConfig(Section):
+    every: int = Field(0, ge=0, description="rounds between two checkpoints; 0: none")
+
+
+class RunConfig(Section):
+    """A whole experiment. Components receive their own section, never this."""
+
+    run: RunSection = RunSection()
+    data: DataConfig
+    peers: PeersConfig = PeersConfig()
+    topology: TopologyConfig
+    exchange: ExchangeConfig = ExchangeConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    hosting: HostingConfig = HostingConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+
+def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a TOML file (or a table already read) and apply `section.key=value` overrides, values in TOML.
+
+    Relative paths are relative to the current folder, and absolute in what comes back.
+
+    Raises: ConfigError, one line per mistake.
+    """
+    table = source if isinstance(source, dict) else _read(Path(source))
+    for override in overrides:
+        table = _override(table, override)
+    return config_from(table)
+
+
+def config_from(table: dict[str, Any]) -> RunConfig:
+    """A validated RunConfig of nested tables. Raises: ConfigError."""
+    try:
+        config = RunConfig.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error, table, RunConfig))) from None
+    return _with_absolute_paths(config)
+
+
+def to_table(config: RunConfig) -> dict[str, Any]:
+    """The config as nested plain values: what TOML, JSON and MLflow get."""
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+def to_toml(config: RunConfig) -> str:
+    return tomli_w.dumps(to_table(config))
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `key=value`; a value that is not TOML is a string, so that kind=ring needs no quotes.
+
+    Raises: ConfigError.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"override '{text}': must be section.key=value")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"config: no file '{path}'{_nearest_file(path)}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config: cannot read '{path}': {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"config: '{path}' is not TOML: {error}") from None
+
+
+def _nearest_file(path: Path) -> str:
+    there = [each.name for each in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1)
+    return f"; did you mean '{path.parent / near[0]}'?" if near else ""
+
+
+def _override(table: dict[str, Any], text: str) -> dict[str, Any]:
+    """A copy of `table` with one value replaced.
+
+    A new `kind` keeps the keys that the new variant has too; the others are dropped, with a warning.
+    """
+    key, value = parse_assignment(text)
+    *parents, last = key.split(".")
+    result = dict(table)
+    node, path = result, []
+    for parent in parents:
+        path.append(parent)
+        child = node.get(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"override '{text}': '{'.'.join(path)}' is not a table but {child!r}")
+        node[parent] = dict(child)
+        node = node[parent]
+    if last == "kind" and node.get("kind") != value:
+        known = variant_keys(RunConfig, parents, value)
+        dropped = [name for name in node if known and name not in known]
+        for name in dropped:
+            del node[name]
+        if dropped:
+            names = ", ".join(f"{'.'.join(parents)}.{name}" for name in dropped)
+            warnings.warn(f"{key}={value} drops {names}, which '{value}' does not have", stacklevel=2)
+    node[last] = value
+    return result
+
+
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The same config with file names that mean the same from any folder."""
+    updates: dict[str, Any] = {}
+    for section, field in (("data", "root"), ("data", "path"), ("topology", "path")):
+        part = updates.get(section, getattr(config, section))
+        if hasattr(part, field):
+            updates[section] = part.model_copy(update={field: str(Path(getattr(part, field)).expanduser().absolute())})
+    return config.model_copy(update=updates)

@@ -1,0 +1,221 @@
+"""How far peers agree, whether they collapsed, and how similar they are, from outputs on shared examples.
+
+`outputs` and `features` are (peers, examples, dim) with at least two peers and two examples; probs sum to 1 over dim.
+Entropies and divergences are in nats. Sums are in float64, one peer at a time, so that memory stays at one peer's.
+Outputs that are not finite (a diverged peer) make the measures they enter nan or inf, without a warning.
+"""
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy import special
+
+RANKME_EPS = 1e-7
+_QUIET = np.errstate(invalid="ignore", over="ignore")
+
+
+@_QUIET
+def probabilities(
+    outputs: Float[np.ndarray, "peers examples dim"], temperature: float
+) -> Float[np.ndarray, "peers examples dim"]:
+    """softmax(outputs / temperature) over dim, in the outputs' dtype."""
+    probs: Float[np.ndarray, "peers examples dim"] = special.softmax(outputs / outputs.dtype.type(temperature), axis=2)
+    return probs
+
+
+# ---- consensus ----
+
+
+@_QUIET
+def consensus_distance(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
+    """Xi^2 = (1/n) sum_i |Z_i - mean Z|_F^2, summed over examples; raw, so it falls when outputs merely shrink.
+
+    The mean squared distance of two distinct peers is 2 n / (n - 1) times this.
+
+    Source: Kong et al., 2021 (consensus control), on outputs instead of weights.
+    """
+    mean = outputs.mean(axis=0, dtype=np.float64)
+    return float(np.mean([np.square(peer - mean).sum() for peer in outputs]))
+
+
+@_QUIET
+def relative_consensus_distance(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
+    """Xi^2 over the peers' mean energy about each example's own mean output: 0 is consensus; scale does not matter.
+
+    An example's mean over dim is left out of the energy because softmax does not see it. About 1 (less 1/n) for
+    independent peers; nan if no peer's outputs differ within an example.
+    """
+    energies = []
+    for peer in outputs:
+        wide = peer.astype(np.float64)
+        energies.append(np.square(wide - wide.mean(axis=1, keepdims=True)).sum())
+    energy = float(np.mean(energies))
+    return consensus_distance(outputs) / energy if energy > 0 else float("nan")
+
+
+def generalised_js(probs: Float[np.ndarray, "peers examples dim"]) -> float:
+    """H(mean p) - mean H(p_i), mean over examples: 0 is consensus, ln(peers) is disjoint; 0 as well if all are flat.
+
+    Source: Lin, 1991, equation 5.1 with equal weights.
+    """
+    mixture = _entropy(probs.mean(axis=0, dtype=np.float64)).mean()
+    return max(float(mixture - mean_entropy(probs).mean()), 0.0)
+
+
+def argmax_agreement(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
+    """Share of peer pairs with the same largest output, mean over examples: 1 under collapse, so see Fleiss' kappa."""
+    num_peers, num_examples, dim = outputs.shape
+    winners = outputs.argmax(axis=2) + dim * np.arange(num_examples)
+    counts = np.unique(winners, return_counts=True)[1].astype(np.float64)
+    return float((np.square(counts).sum() / num_examples - num_peers) / (num_peers * (num_peers - 1)))
+
+
+def fleiss_kappa(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
+    """Argmax agreement beyond chance: 1 is full, 0 is chance; nan if all peers choose one output on all examples.
+
+    Under that collapse observed and chance agreement are both 1 and kappa is 0 / 0.
+
+    Source: Fleiss, 1971.
+    """
+    counts = np.unique(outputs.argmax(axis=2), return_counts=True)[1]
+    if len(counts) == 1:
+        return float("nan")
+    chance = float(np.square(counts / counts.sum()).sum())
+    return (argmax_agreement(outputs) - chance) / (1.0 - chance)
+
+
+@_QUIET
+def edge_disagreement(
+    probs: Float[np.ndarray, "peers examples dim"], edges: Int[np.ndarray, "edges 2"]
+) -> Float[np.ndarray, " edges"]:
+    """Total variation between an edge's two peers, mean over examples: in [0, 1], at most sqrt(KL / 2)."""
+    return np.array(
+        [0.5 * np.abs(probs[i] - probs[j]).sum(axis=1, dtype=np.float64).mean() for i, j in edges], dtype=np.float64
+    )
+
+
+@_QUIET
+def edge_squared_distance(
+    outputs: Float[np.ndarray, "peers examples dim"], edges: Int[np.ndarray, "edges 2"]
+) -> Float[np.ndarray, " edges"]:
+    """|Z_i - Z_j|_F^2 of each edge, summed over examples, as the consensus distance is."""
+    return np.array([np.square(outputs[i] - outputs[j]).sum(dtype=np.float64) for i, j in edges], dtype=np.float64)
+
+
+# ---- collapse ----
+
+
+def marginal_entropy(probs: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, " peers"]:
+    """H(E_x p) of each peer: 0 if every example gets the same one-hot output, at most ln(dim)."""
+    return _entropy(probs.mean(axis=1, dtype=np.float64))
+
+
+def mean_entropy(probs: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, " peers"]:
+    """E_x H(p) of each peer: 0 if outputs are one-hot, ln(dim) if they are uniform."""
+    return np.array([_entropy(peer).mean() for peer in probs])
+
+
+def mutual_information(probs: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, " peers"]:
+    """H(E_x p) - E_x H(p) of each peer, between input and output: 0 under one-hot and under uniform collapse.
+
+    Source: Bridle, Heading and MacKay, 1991; Krause, Perona and Gomes, 2010.
+    """
+    information: Float[np.ndarray, " peers"] = marginal_entropy(probs) - mean_entropy(probs)
+    return information.clip(min=0.0)
+
+
+@_QUIET
+def feature_std(features: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, " peers"]:
+    """Standard deviation over examples of the l2-normalised features, mean over dim, times sqrt(dim), per peer.
+
+    1 for directions spread evenly, 0 if all examples have one direction. A zero vector stays zero.
+
+    Source: Chen and He, 2021 (SimSiam), section 4.1.
+    """
+    spreads = []
+    for peer in features:
+        wide = peer.astype(np.float64)
+        norms = np.linalg.norm(wide, axis=1, keepdims=True)
+        spreads.append((wide / np.where(norms == 0.0, 1.0, norms)).std(axis=0).mean() * np.sqrt(wide.shape[1]))
+    return np.array(spreads)
+
+
+# ---- spectra and similarity, from Gram matrices ----
+
+
+@_QUIET
+def gram(features: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, "peers examples examples"]:
+    """Uncentred Gram matrix Z Z' of each peer in float64: float32 noise would pass for small singular values."""
+    grams = np.empty((features.shape[0], features.shape[1], features.shape[1]))
+    for index, peer in enumerate(features):
+        wide = peer.astype(np.float64)
+        grams[index] = wide @ wide.T
+    return grams
+
+
+@_QUIET
+def centre_gram(
+    grams: Float[np.ndarray, "peers examples examples"],
+) -> Float[np.ndarray, "peers examples examples"]:
+    """The Gram matrices of the features less their mean over examples."""
+    rows = grams.mean(axis=1, keepdims=True)
+    centred: Float[np.ndarray, "peers examples examples"] = grams - rows
+    centred -= rows.transpose(0, 2, 1)
+    centred += rows.mean(axis=2, keepdims=True)
+    return centred
+
+
+def rankme(grams: Float[np.ndarray, "peers examples examples"]) -> Float[np.ndarray, " peers"]:
+    """Effective rank of each peer: exp of the entropy of its normalised singular values, at most min(examples, dim).
+
+    Takes *uncentred* Gram matrices, as defined. Use more examples than dimensions and compare within one network: a
+    random network already ranks high. 0 for features that are all zero, nan for features that are not finite.
+
+    Source: Garrido et al., 2023 (its epsilon on the nonzero singular values only).
+    """
+    return np.array([_rankme(peer) for peer in grams])
+
+
+@_QUIET
+def participation_ratio(grams: Float[np.ndarray, "peers examples examples"]) -> Float[np.ndarray, " peers"]:
+    """(sum l)^2 / sum l^2 over each Gram matrix's eigenvalues l; 0 for a zero matrix.
+
+    Of *centred* Gram matrices (`centre_gram`): the number of principal components that carry the variance.
+    """
+    traces = np.trace(grams, axis1=1, axis2=2)
+    squares = np.einsum("pij,pij->p", grams, grams)
+    ratios: Float[np.ndarray, " peers"] = np.square(traces) / np.where(squares == 0.0, 1.0, squares)
+    return ratios
+
+
+@_QUIET
+def linear_cka(grams: Float[np.ndarray, "peers examples examples"]) -> Float[np.ndarray, "peers peers"]:
+    """Linear centred kernel alignment of every two peers, in [0, 1]; nan beside a peer with constant features.
+
+    Takes centred or uncentred Gram matrices: they are centred here. Biased towards 1 with fewer examples than
+    dimensions (use ten times as many), and dominated by the top components.
+
+    Source: Kornblith et al., 2019, linear CKA.
+    """
+    flat: Float[np.ndarray, "peers entries"] = centre_gram(grams).reshape(len(grams), -1)
+    norms = np.linalg.norm(flat, axis=1)
+    floor = 1e-12 * np.linalg.norm(grams, axis=(1, 2))  # what centring leaves of constant features by rounding
+    flat /= np.where(norms > floor, norms, np.nan)[:, None]
+    similarity: Float[np.ndarray, "peers peers"] = flat @ flat.T
+    return similarity
+
+
+def _rankme(peer: Float[np.ndarray, "examples examples"]) -> float:
+    if not np.isfinite(peer).all():
+        return float("nan")
+    eigenvalues = np.linalg.eigvalsh(peer)
+    noise = len(peer) * np.finfo(np.float64).eps * eigenvalues[-1]
+    singular = np.sqrt(eigenvalues[eigenvalues > max(noise, 0.0)])
+    if len(singular) == 0:
+        return 0.0
+    shares = singular / singular.sum() + RANKME_EPS
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def _entropy(probs: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, " rows"]:
+    entropies: Float[np.ndarray, " rows"] = special.entr(probs.astype(np.float64)).sum(axis=1)
+    return entropies

@@ -1,0 +1,55 @@
+"""Did they learn? The probes of the trained peers beside those of their controls, with intervals and verdicts."""
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Bool
+
+from coordinator.verdict import Interval, artefact, exchange_verdict, gain_interval, verdict
+from peers.measuring import ProbeName, ProbeOutcome
+
+Condition = Literal["raw_pixels", "untrained", "calibrated", "trained", "alone"]
+Correct = Bool[np.ndarray, "peers test"]
+
+
+class ProbeTable:
+    """Per probe and condition, which test images each peer gets right."""
+
+    def __init__(self, probes: tuple[ProbeName, ...]) -> None:
+        self.probes = probes
+        self._correct: dict[tuple[ProbeName, Condition], Correct] = {}
+
+    def add(self, condition: Condition, outcomes: list[ProbeOutcome]) -> None:
+        for name in self.probes:
+            self._correct[name, condition] = np.stack([each.correct[name] for each in outcomes])
+
+    def summary(self, students: list[int]) -> dict[str, Any]:
+        """Accuracies as means over `students`, and the gain of the trained over every control that was run."""
+        return {name: self._one(name, students) for name in self.probes}
+
+    def artefacts(self, students: list[int]) -> list[ProbeName]:
+        """Probes that gained over the untrained peers, but not over the calibrated ones."""
+        return [
+            name
+            for name in self.probes
+            if students
+            and (name, "trained") in self._correct
+            and artefact(self._gain(name, "untrained", students), self._gain(name, "calibrated", students))
+        ]
+
+    def _one(self, name: ProbeName, students: list[int]) -> dict[str, Any]:
+        known = [c for c in ("raw_pixels", "untrained", "calibrated", "trained", "alone") if (name, c) in self._correct]
+        table: dict[str, Any] = {c: float(self._correct[name, c][students].mean()) for c in known} if students else {}
+        if "trained" not in table:
+            return table
+        gain = self._gain(name, "calibrated", students)
+        table |= {"gain": gain.mean, "interval": [gain.low, gain.high], "verdict": verdict(gain)}
+        table["over_untrained"] = asdict(self._gain(name, "untrained", students))
+        if "alone" in table:
+            over_alone = self._gain(name, "alone", students)
+            table |= {"over_alone": asdict(over_alone), "exchange": exchange_verdict(over_alone)}
+        return table
+
+    def _gain(self, name: ProbeName, control: Condition, students: list[int]) -> Interval:
+        return gain_interval(self._correct[name, "trained"][students], self._correct[name, control][students])

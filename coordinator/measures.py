@@ -1,0 +1,86 @@
+"""From the peers' observations of one round to named numbers: for the group, for each peer, for each edge."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from coordinator import consensus
+from coordinator.verdict import CollapseMeasures
+from peers.measuring import Observation
+from topologies.schedule import Round
+
+
+@dataclass(frozen=True)
+class Measures:
+    """All measures after a round, of the peers that have not dropped out.
+
+    scalars: the group's, with the collapse measures as means over peers; peers, edges: by peer and (student, teacher).
+    """
+
+    scalars: dict[str, float]
+    peers: dict[int, dict[str, float]]
+    edges: dict[tuple[int, int], dict[str, float]]
+    collapse: CollapseMeasures
+    num_outputs: int
+
+
+def measure(observations: list[Observation], plan: Round, temperature: float) -> Measures:
+    """Consensus, collapse and similarity, and the disagreement along the links of `plan`.
+
+    Distributions are softmax(outputs / temperature), the students' own temperature in training.
+    """
+    alive = [peer for peer, each in enumerate(observations) if not each.failed]
+    seen = [observations[peer] for peer in alive]
+    if not seen:
+        seen, alive = observations, list(range(len(observations)))
+    outputs = np.stack([each.outputs for each in seen])
+    grams = np.stack([each.gram for each in seen])
+    probs = consensus.probabilities(outputs, temperature)
+    per_peer = {
+        "marginal_entropy": consensus.marginal_entropy(probs),
+        "mean_entropy": consensus.mean_entropy(probs),
+        "mutual_information": consensus.mutual_information(probs),
+        "feature_std": np.array([each.feature_std for each in seen]),
+        "rankme": consensus.rankme(grams),
+        "participation_ratio": consensus.participation_ratio(consensus.centre_gram(grams)),
+        "weight_change": np.array([each.weight_change for each in seen]),
+    }
+    group = _group(outputs, probs, grams) if len(seen) > 1 else {}
+    return Measures(
+        scalars=group | {name: float(values.mean()) for name, values in per_peer.items()},
+        peers={
+            peer: {name: float(values[place]) for name, values in per_peer.items()} for place, peer in enumerate(alive)
+        },
+        edges=_edges(outputs, probs, alive, plan),
+        collapse=CollapseMeasures(per_peer["mutual_information"], per_peer["feature_std"], per_peer["rankme"]),
+        num_outputs=outputs.shape[2],
+    )
+
+
+def _group(outputs: np.ndarray, probs: np.ndarray, grams: np.ndarray) -> dict[str, float]:
+    cka = consensus.linear_cka(grams)
+    return {
+        "relative_distance": consensus.relative_consensus_distance(outputs),
+        "consensus_distance": consensus.consensus_distance(outputs),
+        "js": consensus.generalised_js(probs),
+        "agreement": consensus.argmax_agreement(outputs),
+        "fleiss_kappa": consensus.fleiss_kappa(outputs),
+        "cka": float(cka[~np.eye(len(cka), dtype=bool)].mean()),
+    }
+
+
+def _edges(
+    outputs: np.ndarray, probs: np.ndarray, alive: list[int], plan: Round
+) -> dict[tuple[int, int], dict[str, float]]:
+    place = {peer: index for index, peer in enumerate(alive)}
+    links = [(s, t) for s, t in plan.edges if s != t and s in place and t in place]
+    if not links:
+        return {}
+    pairs = np.array([[place[s], place[t]] for s, t in links], dtype=np.int64)
+    disagreement = consensus.edge_disagreement(probs, pairs)
+    distance = consensus.edge_squared_distance(outputs, pairs)
+    weights = {(s, t): w for s, row in enumerate(plan.teachers) for t, w in zip(row, plan.weights[s], strict=True)}
+    return {
+        link: {"weight": weights[link], "total_variation": float(d), "squared_distance": float(q)}
+        for link, d, q in zip(links, disagreement, distance, strict=True)
+    }

@@ -1,0 +1,166 @@
+"""What a run will be, before anything starts: the data, the schedule, sizes, memory, and every check on them."""
+
+from dataclasses import dataclass
+
+from coordinator.config import ConfigError, RunConfig
+from peers.config import PeerKind
+from peers.data import Dataset, channel_statistics
+from peers.messages import bytes_per_value
+from peers.models import Network, activation_bytes, num_parameters, seeded
+from peers.peer import PeerSettings
+from peers.seeds import stream
+from topologies.measures import TopologyFacts, describe
+from topologies.schedule import Schedule, each_alone, one_student, without_students
+
+PROCESS_BYTES = 320 * 2**20  # private memory of a Ray worker that has imported torch, measured
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """Peers that are made alike, and what one of them needs, in bytes."""
+
+    count: int
+    model: str
+    norm: str
+    head: str
+    optimizer: str
+    num_parameters: int
+    feature_dim: int
+    output_dim: int
+    state_bytes: int
+    activation_bytes: int
+    probe_bytes: int
+
+    @property
+    def peer_bytes(self) -> int:
+        return self.state_bytes + self.activation_bytes + self.probe_bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    config: RunConfig
+    dataset: Dataset
+    schedule: Schedule
+    facts: TopologyFacts
+    groups: tuple[GroupPlan, ...]
+    message_bytes: int
+
+    @property
+    def num_hosts(self) -> int:
+        if self.config.hosting.pool == "in-process":
+            return 0
+        return -(-self.config.peers.count // self.config.hosting.peers_per_host)
+
+    @property
+    def data_bytes(self) -> int:
+        return self.dataset.train_images.nbytes + self.dataset.test_images.nbytes
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate of what all peers and their processes need, beside the coordinator's own process."""
+        peers = sum(group.count * group.peer_bytes for group in self.groups)
+        return peers + self.num_hosts * PROCESS_BYTES + self.data_bytes
+
+    @property
+    def round_bytes(self) -> float:
+        """Mean bytes that cross links in a round."""
+        return self.facts.messages_per_round * self.message_bytes
+
+
+def prepare(config: RunConfig) -> Plan:
+    """Load the data, draw the schedule and check what no section can check alone.
+
+    Raises: ConfigError.
+    """
+    try:
+        schedule = build_schedule(config)
+        dataset = config.data.load(config.run.seed)
+        groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    width = _check(config, dataset, groups)
+    message_bytes = config.data.batch_size * width * bytes_per_value(config.exchange.dtype)
+    return Plan(config, dataset, schedule, describe(schedule), groups, message_bytes)
+
+
+def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
+    """Who learns from whom; `alone` gives the control in which every peer is its own teacher.
+
+    The control keeps the roles, so that a peer studies in as many rounds as in the run.
+    Raises: ValueError.
+    """
+    seed, peers = config.run.seed, config.peers
+    schedule = config.topology.build(peers.count, stream(seed, "topology"))
+    if peers.frozen:
+        schedule = without_students(schedule, frozenset(peers.frozen))
+    if config.exchange.roles == "one-student":
+        schedule = one_student(schedule, stream(seed, "roles"))
+    return each_alone(schedule) if alone else schedule
+
+
+def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
+    """What each peer of a run is made from."""
+    normalisation = channel_statistics(dataset.train_images)
+    return [
+        PeerSettings(
+            index=index,
+            seed=config.run.seed,
+            num_rounds=config.run.rounds,
+            peers=config.peers,
+            exchange=config.exchange,
+            data=config.data,
+            probes=config.evaluation,
+            normalisation=normalisation,
+            recompute=config.hosting.recompute,
+        )
+        for index in range(config.peers.count)
+    ]
+
+
+def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
+    return [(group, group.count) for group in config.peers.groups] or [(config.peers, config.peers.count)]
+
+
+def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int) -> GroupPlan:
+    network: Network = seeded(lambda: kind.build_network(dataset.shape), 0)
+    parameters = num_parameters(network)
+    moments = {"sgd": 1, "adam": 2, "adamw": 2}[kind.optimizer.kind]
+    buffers = sum(buffer.nbytes for buffer in network.buffers())
+    images = min(config.evaluation.probe_train, len(dataset.train_labels))
+    images += min(config.evaluation.probe_test, len(dataset.test_labels))
+    return GroupPlan(
+        count=count,
+        model=kind.model.kind,
+        norm=kind.norm,
+        head=kind.head.kind,
+        optimizer=f"{kind.optimizer.kind} {kind.optimizer.lr:g}",
+        num_parameters=parameters,
+        feature_dim=network.feature_dim,
+        output_dim=network.output_dim,
+        state_bytes=parameters * FLOAT * (3 + moments) + 2 * buffers,  # weights, their start, gradients, moments
+        activation_bytes=activation_bytes(network, dataset.shape, config.data.batch_size),
+        probe_bytes=2 * images * network.feature_dim * FLOAT,  # as they are and standardised
+    )
+
+
+def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
+    """The width of what is exchanged. Raises: ConfigError."""
+    features = config.exchange.what == "features"
+    widths = sorted({group.feature_dim if features else group.output_dim for group in groups})
+    if len(widths) > 1:
+        raise ConfigError(
+            f"peers.groups: all must exchange vectors of one width, got {', '.join(map(str, widths))}: "
+            + ("exchange logits through heads of one dim" if features else "give them heads of one dim")
+        )
+    num_train = len(dataset.train_labels)
+    if config.data.batch_size > num_train:
+        raise ConfigError(
+            f"data.batch_size must be at most the {num_train} training images, got {config.data.batch_size}: lower it"
+        )
+    if config.exchange.supervised and widths[0] < dataset.num_classes:
+        raise ConfigError(
+            f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
+            "set peers.head.dim"
+        )
+    return widths[0]

@@ -1,0 +1,147 @@
+"""Where peers live: in this process, or in Ray actors. Same interface, same numbers."""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol, Self
+
+import torch
+
+from coordinator.config import ConfigError, HostingConfig
+from peers.data import Dataset
+from peers.peer import PeerSettings
+
+
+class Pool(Protocol):
+    """Calls go to a peer in the order of submission; what a call returns may be passed on without being opened."""
+
+    def submit(self, peer: int, method: str, *args: Any, num_returns: int = 1) -> Any: ...
+    def get(self, references: Sequence[Any]) -> list[Any]: ...
+    def close(self) -> None: ...
+
+
+class InProcessPool:
+    """Every peer in this process; a call is done when `submit` returns."""
+
+    def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
+        from peers.actor import PeerHost
+
+        gpus = 0.0 if hosting.gpus_per_peer == "auto" else hosting.gpus_per_peer
+        if gpus and not torch.cuda.is_available():
+            raise ConfigError(f"hosting.gpus_per_peer is {gpus:g} but there is no CUDA device here: set it to 0")
+        self._threads_before = torch.get_num_threads()
+        self._host = PeerHost([on_device(each, gpus > 0) for each in settings], dataset, hosting.threads)
+
+    def submit(self, peer: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+        return self._host.call(peer, method, *args)
+
+    def get(self, references: Sequence[Any]) -> list[Any]:
+        return list(references)
+
+    def close(self) -> None:
+        torch.set_num_threads(self._threads_before)
+
+
+class RayPool:
+    """`peers_per_host` peers in each of as many Ray actors as it takes; the data set once per node."""
+
+    def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
+        import ray
+
+        from peers.actor import RemotePeerHost
+
+        self._ray = ray
+        self._started_ray = not ray.is_initialized()
+        if self._started_ray:
+            start_ray(hosting.address)
+        self._hosts: list[Any] = []
+        try:
+            groups = [settings[i : i + hosting.peers_per_host] for i in range(0, len(settings), hosting.peers_per_host)]
+            cpus, gpus = self._share(hosting, len(groups), len(settings))
+            shared = ray.put(dataset)
+            for group in groups:
+                options = {"num_cpus": cpus, "num_gpus": min(gpus * len(group), max(1.0, gpus))}
+                on_gpu = [on_device(each, gpus > 0) for each in group]
+                self._hosts.append(RemotePeerHost.options(**options).remote(on_gpu, shared, hosting.threads))
+            self._host_of = [host for host, group in zip(self._hosts, groups, strict=True) for _ in group]
+            self._wait_until_ready(hosting)
+        except BaseException:
+            self.close()
+            raise
+
+    def submit(self, peer: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+        return self._host_of[peer].call.options(num_returns=num_returns).remote(peer, method, *args)
+
+    def get(self, references: Sequence[Any]) -> list[Any]:
+        try:
+            return list(self._ray.get(list(references)))
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None  # the peer's own exception, as in the other pool
+
+    def close(self) -> None:
+        for host in self._hosts:
+            with suppress(Exception):
+                self._ray.kill(host)
+        if self._started_ray:
+            self._ray.shutdown()
+
+    def _share(self, hosting: HostingConfig, num_hosts: int, num_peers: int) -> tuple[float, float]:
+        """CPUs of a host and GPUs of a peer. Raises: ConfigError when the cluster cannot hold the peers."""
+        there = self._ray.cluster_resources()
+        cpus, gpus = float(there.get("CPU", 0.0)), float(there.get("GPU", 0.0))
+        if cpus <= 0:
+            raise ConfigError("hosting: the Ray cluster has no CPU to offer; start it with at least one")
+        asked = hosting.gpus_per_peer
+        if asked == "auto":
+            asked = 1.0 if gpus >= num_peers else 0.0
+        if asked * num_peers > gpus:
+            raise ConfigError(
+                f"hosting.gpus_per_peer asks for {asked:g} x {num_peers} peers = {asked * num_peers:g} GPUs but the "
+                f"cluster has {gpus:g}: set it to {int(gpus / num_peers * 100) / 100:g} or lower peers.count"
+            )
+        return min(1.0, int(cpus / num_hosts * 1000) / 1000), asked
+
+    def _wait_until_ready(self, hosting: HostingConfig) -> None:
+        waiting = [host.ready.remote() for host in self._hosts]
+        _, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=hosting.start_timeout)
+        if late:
+            raise ConfigError(
+                f"hosting: {len(late)} of {len(waiting)} hosts did not start in {hosting.start_timeout:g} s; the "
+                "cluster is busy or lacks memory: free it, lower peers.count or raise hosting.start_timeout"
+            )
+        self.get(waiting)
+
+
+class OpenPool:
+    """A pool for the length of a `with` block."""
+
+    def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
+        kind = RayPool if hosting.pool == "ray" else InProcessPool
+        self.pool: Pool = kind(settings, dataset, hosting)
+
+    def __enter__(self) -> Pool:
+        return self.pool
+
+    def __exit__(self, *exception: object) -> None:
+        self.pool.close()
+
+
+def on_device(settings: PeerSettings, gpu: bool) -> PeerSettings:
+    """The settings with the device that the pool gives; Ray shows an actor its own GPU as the first one."""
+    from dataclasses import replace
+
+    return replace(settings, device="cuda" if gpu else "cpu")
+
+
+def start_ray(address: str) -> None:
+    """Join the cluster at `address`, or start one on this machine that ends with this process."""
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # calls in flight when a run stops are no news
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment as it is
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, ValueError) as error:
+        raise ConfigError(f"hosting.address: no Ray cluster at '{address}': {error}") from None

@@ -1,0 +1,74 @@
+"""What a run shows while it goes on: a live bar on a terminal, plain lines elsewhere."""
+
+import time
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+Row = dict[str, Any]
+
+
+class Monitor(Protocol):
+    """Told of a run's phases and of every round, in order."""
+
+    def phase(self, text: str) -> None: ...
+    def begin(self, num_rounds: int, title: str) -> None: ...
+    def round(self, row: Row) -> None: ...
+    def end(self) -> None: ...
+
+
+class Silent:
+    """Shows nothing: for use as a library."""
+
+    def phase(self, text: str) -> None: ...
+    def begin(self, num_rounds: int, title: str) -> None: ...
+    def round(self, row: Row) -> None: ...
+    def end(self) -> None: ...
+
+
+class Live:
+    """Rounds/s, time left, loss, disagreement and agreement; the last two as last measured."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._measured = ""
+        self._total, self._start, self._shown = 0, 0.0, 0.0
+
+    def phase(self, text: str) -> None:
+        self.console.print(f"[dim]{text}[/dim]" if self.console.is_terminal else text, highlight=False)
+
+    def begin(self, num_rounds: int, title: str) -> None:
+        self._total, self._start, self._shown, self._measured = num_rounds, time.monotonic(), 0.0, ""
+        if self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[shown]}"),
+                TimeRemainingColumn(),
+            )
+            self._bar = Progress(*columns, console=self.console)
+            self._task = self._bar.add_task(title, total=num_rounds, shown="")
+            self._bar.start()
+
+    def round(self, row: Row) -> None:
+        if "relative_distance" in row:
+            self._measured = f"disagreement {row['relative_distance']:.3f}, agreement {row['agreement']:.1%}"
+        completed = row["round"]
+        rate = completed / max(time.monotonic() - self._start, 1e-9)
+        loss = f"loss {row['loss']:.4g}, " if row.get("loss") is not None else ""
+        shown = f"{rate:.1f} rounds/s, {loss}{self._measured}"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=completed, shown=shown)
+        elif "relative_distance" in row and (time.monotonic() - self._shown > 1 or completed == self._total):
+            self._shown = time.monotonic()
+            left = (self._total - completed) / rate if completed else 0.0
+            self.console.print(f"round {completed}/{self._total}: {shown}, {left:.0f} s left", highlight=False)
+
+    def end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

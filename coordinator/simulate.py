@@ -1,0 +1,171 @@
+"""One run from config to verdict: controls, rounds, probes, and a folder that holds all of it."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from coordinator import figures
+from coordinator.config import RunConfig, to_table, to_toml
+from coordinator.learned import ProbeTable
+from coordinator.plan import Plan, build_schedule, peer_settings, prepare
+from coordinator.pool import OpenPool, Pool
+from coordinator.progress import Monitor, Silent
+from coordinator.recorder import Recorder
+from coordinator.rounds import Cadence, RoundLoop, RoundRecord
+from coordinator.store import RunFolder, to_json
+from coordinator.summary import final_metrics, flatten, summarise, verdict_line
+from coordinator.tracking import Tracker
+from peers.measuring import ProbeOutcome, ProbeSubject
+
+Status = Literal["finished", "interrupted", "stopped"]
+MLFLOW_STATUS: dict[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "stopped": "FAILED"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: `summary` is what `summary.json` holds, `message` says why it ended early."""
+
+    status: Status
+    summary: dict[str, Any]
+    folder: Path
+    message: str = ""
+
+
+def simulate(config: RunConfig, output: str | Path = "runs", monitor: Monitor | None = None) -> Result:
+    """Run an experiment; its folder is made in `output`.
+
+    A run that is interrupted (Ctrl-C) or stopped (a loss that is not finite) still writes what it has, and says so in
+    the result's status.
+
+    Raises: ConfigError, before anything is written, on input that cannot be run.
+    """
+    monitor = monitor or Silent()
+    monitor.phase(f"loading {config.data.kind}")
+    plan = prepare(config)
+    monitor.phase(f"starting {config.peers.count} peers ({config.hosting.pool})")
+    with OpenPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
+        folder = RunFolder(output, config.run.name)
+        folder.write_text("config.toml", to_toml(config))
+        tracker = Tracker(config.tracking, Path(output), folder.path.name)
+        return Simulation(plan, pool, Recorder(folder, tracker, monitor, config.exchange.student_temperature)).run()
+
+
+class Simulation:
+    """Calls the peers in order and hands what they say to the recorder; holds no parameters and no messages."""
+
+    def __init__(self, plan: Plan, pool: Pool, recorder: Recorder) -> None:
+        self.plan = plan
+        self.config = plan.config
+        self.pool = pool
+        self.recorder = recorder
+        self.probes = ProbeTable(plan.config.evaluation.probes)
+        self._peers = range(plan.config.peers.count)
+
+    def run(self) -> Result:
+        recorder, tracker, folder = self.recorder, self.recorder.tracker, self.recorder.folder
+        status, message = self._run_until_stopped()
+        summary = summarise(self.plan, recorder.totals, self.probes, status, message)
+        folder.write_tables()
+        folder.write_text("summary.json", to_json(summary))
+        recorder.monitor.phase("drawing figures, closing MLflow")
+        figures.save(self.plan.schedule, folder)
+        tracker.log_metrics(final_metrics(summary), recorder.totals.completed)
+        tracker.log_tags({"status": status, "verdict": verdict_line(summary)})
+        tracker.log_folder(folder.path)
+        tracker.close(MLFLOW_STATUS[status])
+        return Result(status, summary, folder.path, message)
+
+    def _run_until_stopped(self) -> tuple[Status, str]:
+        try:
+            self.recorder.tracker.log_params(flatten(to_table(self.config)))
+            self._controls()
+            message = self._rounds()
+            if message:
+                return "stopped", message
+            self._final_probes()
+            if self.config.evaluation.alone:
+                self._alone()
+        except KeyboardInterrupt:
+            return "interrupted", f"interrupted after round {self.recorder.totals.completed} of {self.config.run.rounds}"
+        return "finished", ""
+
+    def _ask(self, method: str, *args: Any) -> list[Any]:
+        """What every peer answers, in peer order."""
+        return self.pool.get([self.pool.submit(peer, method, *args) for peer in self._peers])
+
+    def _probe(self, subject: ProbeSubject) -> list[ProbeOutcome]:
+        outcomes: list[ProbeOutcome] = self._ask("probe", subject)
+        self.recorder.totals.evaluation_seconds += sum(each.seconds for each in outcomes)
+        return outcomes
+
+    def _controls(self) -> None:
+        """Raw pixels, untrained, untrained and calibrated: before the first round, on the very peers that train."""
+        self.recorder.monitor.phase("probing the controls: raw pixels, untrained, calibrated")
+        pixels: ProbeOutcome = self.pool.get([self.pool.submit(0, "probe", "pixels")])[0]
+        self.recorder.totals.evaluation_seconds += pixels.seconds
+        self.probes.add("raw_pixels", [pixels] * len(self._peers))
+        self.probes.add("untrained", self._probe("as-is"))
+        self.probes.add("calibrated", self._probe("calibrated"))
+        self.recorder.start(self._ask("observe"), self.plan.schedule(0))
+
+    def _rounds(self) -> str:
+        """Run all rounds; returns why it stopped early, if it did."""
+        config, totals = self.config, self.recorder.totals
+        cadence = Cadence(
+            config.run.rounds,
+            config.hosting.lookahead,
+            config.evaluation.every,
+            config.evaluation.probe_every,
+            config.checkpoint.every,
+            self.recorder.folder.path / "checkpoints",
+        )
+        loop = RoundLoop(self.pool, self.plan.schedule, cadence)
+        self.recorder.monitor.begin(config.run.rounds, "rounds")
+        start = time.perf_counter()
+        try:
+            for record in loop:
+                self.recorder.round(record)
+                totals.seconds, totals.peer_seconds = time.perf_counter() - start, loop.peer_seconds
+                message = self._note_failures(record)
+                if message:
+                    return message
+        finally:
+            self.recorder.monitor.end()
+        return ""
+
+    def _note_failures(self, record: RoundRecord) -> str:
+        """Remember the peers that dropped out; returns the line to stop with, if the run is to stop."""
+        totals = self.recorder.totals
+        for peer, stats in sorted(record.stats.items()):
+            if not stats.failure or peer in totals.dropped:
+                continue
+            totals.dropped[peer] = (stats.failure_round + 1, stats.failure)
+            line = f"round {stats.failure_round + 1}, peer {peer}: {stats.failure}"
+            if self.config.run.on_nonfinite == "stop":
+                last = totals.last_checkpoint
+                good = f"the last good checkpoint is of round {last}" if last else "no checkpoint (checkpoint.every = 0)"
+                return f"{line}; {good}; lower peers.optimizer.lr or set run.on_nonfinite = 'drop-peer'"
+            self.recorder.monitor.phase(f"{line}; the others go on without it")
+        return "every peer has dropped out" if len(totals.dropped) == len(self._peers) else ""
+
+    def _final_probes(self) -> None:
+        self.recorder.monitor.phase("probing the trained peers")
+        totals = self.recorder.totals
+        outcomes: list[ProbeOutcome] = self._ask("probe", "as-is")
+        self.probes.add("trained", outcomes)
+        self.recorder.probes(totals.completed, outcomes)
+        totals.digests = self._ask("digest")
+
+    def _alone(self) -> None:
+        """The fourth control: the same peers in the same rounds, but every student is its own teacher."""
+        rounds, monitor = self.config.run.rounds, self.recorder.monitor
+        self._ask("restart")
+        loop = RoundLoop(self.pool, build_schedule(self.config, alone=True), Cadence(rounds, self.config.hosting.lookahead))
+        monitor.begin(rounds, "alone")
+        try:
+            for record in loop:
+                monitor.round({"round": record.completed})
+        finally:
+            monitor.end()
+        self.probes.add("alone", self._probe("as-is"))

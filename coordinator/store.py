@@ -1,0 +1,91 @@
+"""A run's folder: the resolved config, three tidy Parquet tables, the summary."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coordinator.config import ConfigError
+
+Row = dict[str, Any]
+
+
+class RunFolder:
+    """`<output>/<name>-<time>/`, and the rows of its tables until they are written."""
+
+    def __init__(self, output: str | Path, name: str) -> None:
+        self.path = _new_folder(Path(output), name)
+        self._tables: dict[str, dict[tuple[Any, ...], Row]] = {"rounds": {}, "peers": {}, "edges": {}}
+
+    def record(self, table: Literal["rounds", "peers", "edges"], key: Row, values: Row) -> None:
+        """Add `values` to the row of `key` (round; round and peer; round and edge), which may be new."""
+        self._tables[table].setdefault(tuple(key.values()), dict(key)).update(values)
+
+    def rows(self, table: Literal["rounds", "peers", "edges"]) -> list[Row]:
+        return list(self._tables[table].values())
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Write a file in one step: it is there whole or not at all."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.part")
+        aside.write_text(text)
+        os.replace(aside, path)
+        return path
+
+    def write_tables(self) -> list[Path]:
+        """Write `metrics/{rounds,peers,edges}.parquet` anew."""
+        written = []
+        for name, rows in self._tables.items():
+            path = self.path / "metrics" / f"{name}.parquet"
+            path.parent.mkdir(exist_ok=True)
+            aside = path.with_name(f".{path.name}.part")
+            pq.write_table(to_arrow(list(rows.values())), aside)
+            os.replace(aside, path)
+            written.append(path)
+        return written
+
+
+def to_arrow(rows: list[Row]) -> pa.Table:
+    """One column per key that any row has, in the order of appearance; what a row lacks is null."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
+
+
+def to_json(values: Any) -> str:
+    """JSON with null for what is not a finite number."""
+    return json.dumps(_plain(values), indent=2) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _new_folder(output: Path, name: str) -> Path:
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for attempt in range(1000):
+        path = output.absolute() / (f"{stem}-{attempt}" if attempt else stem)
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not output.is_dir():
+                raise ConfigError(f"--output: '{output}' is a file: name a folder") from None
+        except OSError as error:
+            raise ConfigError(f"--output: cannot make a folder in '{output}': {error.strerror}") from None
+        else:
+            return path
+    raise AssertionError(f"a thousand runs named {stem}")

@@ -1,0 +1,124 @@
+"""`summary.json`: every scalar of a run, in one table."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from coordinator.config import to_table
+from coordinator.learned import ProbeTable
+from coordinator.plan import Plan
+from coordinator.recorder import Totals
+from coordinator.verdict import collapsed
+
+PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
+
+
+def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, message: str) -> dict[str, Any]:
+    """All of a run's scalars; timings and hardware are the only ones that a repetition changes."""
+    students = students_of(plan, totals)
+    busy = totals.peer_seconds + totals.evaluation_seconds
+    first, last = totals.first, totals.last
+    return {
+        "status": status,
+        "message": message,
+        "rounds": totals.completed,
+        "rounds_per_second": totals.completed / totals.seconds if totals.seconds else None,
+        "bytes_exchanged": totals.bytes_exchanged,
+        "evaluation_share": totals.evaluation_seconds / busy if busy else None,
+        "probes": probes.summary(students),
+        "flags": flags(plan, totals, probes),
+        "consensus": {
+            name: {"first": value, "last": last.scalars.get(name)}
+            for name, value in (first.scalars if first else {}).items()
+            if last is not None
+        },
+        "relative_weight_change": _weight_change(totals, students),
+        "dropped": {str(peer): {"round": at, "reason": why} for peer, (at, why) in totals.dropped.items()},
+        "digest": hashlib.sha256(b"".join(totals.digests)).hexdigest() if totals.digests else None,
+        "topology": asdict(plan.facts),
+        "peers": [asdict(group) for group in plan.groups],
+        "config": to_table(plan.config),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def students_of(plan: Plan, totals: Totals) -> list[int]:
+    """The peers whose gain counts: those that may study and have not dropped out."""
+    peers = plan.config.peers
+    return [peer for peer in range(peers.count) if peer not in peers.frozen and peer not in totals.dropped]
+
+
+def flags(plan: Plan, totals: Totals, probes: ProbeTable) -> list[str]:
+    """Warnings that stand beside the verdicts."""
+    found = []
+    if totals.first and totals.last and totals.completed:
+        if collapsed(totals.first.collapse, totals.last.collapse, totals.last.num_outputs):
+            found.append("collapsed")
+    if probes.artefacts(students_of(plan, totals)):
+        found.append("artefact")
+    if totals.dropped:
+        found.append("dropped-peers")
+    return found
+
+
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested tables as one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def final_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary's numbers that MLflow gets at the end, beside the curves it already has."""
+    names = ("probes", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
+    flat = flatten({name: summary[name] for name in names})
+    for probe, table in summary["probes"].items():
+        if "interval" in table:
+            flat[f"probes.{probe}.interval_low"], flat[f"probes.{probe}.interval_high"] = table["interval"]
+    return flat
+
+
+def verdict_line(summary: Mapping[str, Any]) -> str:
+    """The verdicts and flags in one line."""
+    verdicts = [f"{name}: {table['verdict']}" for name, table in summary["probes"].items() if "verdict" in table]
+    return "; ".join(verdicts + list(summary["flags"])) or "no verdict"
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """This machine: processor, cores, memory in bytes, GPUs."""
+    import torch
+
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def _weight_change(totals: Totals, students: list[int]) -> float | None:
+    """Mean over the students of |theta - theta_0| / |theta_0|, as last measured."""
+    if totals.last is None:
+        return None
+    changes = [totals.last.peers[peer]["weight_change"] for peer in students if peer in totals.last.peers]
+    return sum(changes) / len(changes) if changes else None

@@ -1,0 +1,115 @@
+"""MLflow, and the only module that imports it. A server that is away costs one warning, never the run."""
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from coordinator.config import TrackingConfig
+
+BUFFERED = 500  # one request for so many metrics costs little more than one for ten
+SECONDS = 5.0
+
+
+def store_uri(output: str | Path) -> str:
+    """The default store of an output folder: one SQLite file for all its runs."""
+    return f"sqlite:///{Path(output).absolute() / 'mlflow.db'}"
+
+
+class Tracker:
+    """One MLflow run, written in batches by the coordinator alone."""
+
+    def __init__(self, config: TrackingConfig, output: Path, run_name: str) -> None:
+        self.uri = config.uri or store_uri(output)
+        self.run_id = ""
+        self._buffer: list[Any] = []
+        self._flushed = time.monotonic()
+        self._client: Any = None
+        if config.enabled:
+            try:
+                self._start(config, output, run_name)
+            except Exception as error:
+                self._give_up(error)
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        self._batch("params", "Param", [(key, str(value)[:6000]) for key, value in params.items()])
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        self._batch("tags", "RunTag", list(tags.items()))
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
+        """Buffer the finite numbers; they are sent together, every few seconds and at the end."""
+        now = int(time.time() * 1000)
+        self._buffer += [
+            (key, float(value), now, step)
+            for key, value in metrics.items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        ]
+        if len(self._buffer) >= BUFFERED or time.monotonic() - self._flushed > SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        buffered, self._buffer = self._buffer, []
+        self._flushed = time.monotonic()
+        self._batch("metrics", "Metric", buffered)
+
+    def log_folder(self, folder: Path) -> None:
+        """The run's files as artifacts, but for its checkpoints."""
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and path.name != "checkpoints":
+                self._guard(lambda path=path: self._client.log_artifacts(self.run_id, str(path), path.name))
+            elif path.is_file():
+                self._guard(lambda path=path: self._client.log_artifact(self.run_id, str(path)))
+
+    def close(self, status: str) -> None:
+        """`status`: FINISHED, KILLED or FAILED."""
+        self.flush()
+        self._guard(lambda: self._client.set_terminated(self.run_id, status))
+
+    def _batch(self, what: str, entity: str, rows: list[tuple[Any, ...]]) -> None:
+        if rows and self._client is not None:
+            from mlflow import entities
+
+            values = [getattr(entities, entity)(*row) for row in rows]
+            self._guard(lambda: self._client.log_batch(self.run_id, **{what: values}))
+
+    def _start(self, config: TrackingConfig, output: Path, run_name: str) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        import logging
+
+        logging.getLogger("alembic").setLevel(logging.WARNING)
+        from mlflow import MlflowClient
+
+        client = MlflowClient(self.uri)
+        experiment = client.get_experiment_by_name(config.experiment)
+        if experiment is None:
+            local = (output / "mlartifacts").absolute().as_uri()
+            location = local if self.uri.startswith("sqlite:") else None
+            identity = client.create_experiment(config.experiment, artifact_location=location)
+        else:
+            identity = experiment.experiment_id
+        self.run_id = client.create_run(identity, run_name=run_name).info.run_id
+        self._client = client
+
+    def _guard(self, action: Callable[[], object]) -> None:
+        """Run an action on the store; on the first failure say so once and track no more."""
+        if self._client is None:
+            return
+        try:
+            action()
+        except Exception as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._client = None
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        warnings.warn(
+            f"tracking.uri: MLflow at '{self.uri}' does not answer ({reason}); the run goes on and keeps its numbers "
+            "in its folder",
+            stacklevel=2,
+        )

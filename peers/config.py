@@ -1,0 +1,283 @@
+"""The `[peers]` and `[data]` sections: every variant of a tagged union builds what it names."""
+
+import math
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import nn
+
+from peers import data, heads, models
+from peers.data import Dataset
+from peers.models import Norm
+from peers.seeds import stream
+
+Shape = tuple[int, int, int]
+
+
+class Section(BaseModel):
+    """A frozen piece of a configuration that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+# ---- networks ----
+
+
+class PaperCNN(Section):
+    kind: Literal["paper-cnn"] = "paper-cnn"
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.paper_cnn(shape, norm)
+
+
+class SmallCNN(Section):
+    kind: Literal["small-cnn"] = "small-cnn"
+    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field((16, 32, 64), min_length=1)
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.small_cnn(shape, self.channels, norm)
+
+
+class MLP(Section):
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((128, 128), min_length=1)
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.mlp(shape, self.hidden, norm)
+
+
+class TorchvisionModel(Section):
+    kind: Literal["resnet18", "vgg11", "densenet121"]
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        build = {"resnet18": models.resnet18, "vgg11": models.vgg11, "densenet121": models.densenet121}[self.kind]
+        return build(shape, norm)
+
+
+ModelConfig = Annotated[PaperCNN | SmallCNN | MLP | TorchvisionModel, Field(discriminator="kind")]
+
+
+# ---- heads ----
+
+
+class NoHead(Section):
+    """Features go out as they are, as in the paper."""
+
+    kind: Literal["none"] = "none"
+
+    def build(self, in_features: int) -> nn.Module:
+        return heads.identity()
+
+
+class LinearHead(Section):
+    kind: Literal["linear"] = "linear"
+    dim: int = Field(64, ge=2)
+
+    def build(self, in_features: int) -> nn.Module:
+        return heads.linear(in_features, self.dim)
+
+
+class Prototypes(Section):
+    kind: Literal["prototypes"] = "prototypes"
+    dim: int = Field(128, ge=2)
+
+    def build(self, in_features: int) -> nn.Module:
+        return heads.PrototypeHead(in_features, self.dim)
+
+
+class Bottleneck(Section):
+    """Sarnthein et al. 2023: three layers, an L2 bottleneck, unit-norm output weights."""
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    dim: int = Field(65536, ge=2)
+    hidden: int = Field(2048, ge=1)
+    bottleneck: int = Field(256, ge=1)
+
+    def build(self, in_features: int) -> nn.Module:
+        return heads.BottleneckHead(in_features, self.dim, self.hidden, self.bottleneck)
+
+
+HeadConfig = Annotated[NoHead | LinearHead | Prototypes | Bottleneck, Field(discriminator="kind")]
+
+
+# ---- optimisers ----
+
+
+class Optimizer(Section):
+    lr: float = Field(1e-3, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 clips nothing")
+
+    def lr_at(self, round_index: int, num_rounds: int) -> float:
+        """The learning rate of a round: a function of the round alone, so that a run can be resumed anywhere."""
+        if self.schedule == "constant":
+            return self.lr
+        return self.lr * 0.5 * (1 + math.cos(math.pi * round_index / num_rounds))
+
+
+class SGD(Optimizer):
+    kind: Literal["sgd"] = "sgd"
+    momentum: float = Field(0.0, ge=0, lt=1)
+
+    def build(self, network: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            network.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
+        )
+
+
+class Adam(Optimizer):
+    kind: Literal["adam"] = "adam"
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def build(self, network: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.Adam(network.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
+
+
+class AdamW(Optimizer):
+    kind: Literal["adamw"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def build(self, network: nn.Module) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(network.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
+
+
+OptimizerConfig = Annotated[SGD | Adam | AdamW, Field(discriminator="kind")]
+
+
+# ---- the section ----
+
+
+class PeerKind(Section):
+    """What one peer is made of."""
+
+    model: ModelConfig = SmallCNN()
+    norm: Norm = "batch"
+    head: HeadConfig = LinearHead()
+    optimizer: OptimizerConfig = AdamW()
+
+    def build_network(self, shape: Shape) -> models.Network:
+        """A network with weights drawn from torch's current generator; see `models.seeded`."""
+        encoder = self.model.build(shape, self.norm)
+        feature_dim = models.feature_dim(encoder, shape)
+        return models.Network(encoder, self.head.build(feature_dim), shape)
+
+
+class Group(PeerKind):
+    count: int = Field(ge=1)
+
+
+class PeersConfig(PeerKind):
+    """`count` equal peers, or `groups` of peers with their own model, norm, head and optimiser."""
+
+    count: int = Field(4, description="at least 2")
+    groups: tuple[Group, ...] = ()
+    frozen: tuple[int, ...] = Field((), description="peers that teach and never study")
+    locality: float = Field(1.0, ge=0, le=1, description="1: independent weights; 0: all start as peer 0")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_the_groups(cls, values: object) -> object:
+        """`count` may be left out where groups say it; keys that a group leaves out are those of the section."""
+        if not isinstance(values, dict) or not values.get("groups"):
+            return values
+        shared = {key: values[key] for key in ("model", "norm", "head", "optimizer") if key in values}
+        groups = [{**shared, **group} if isinstance(group, dict) else group for group in values["groups"]]
+        counts = [group.get("count") if isinstance(group, dict) else group.count for group in groups]
+        if all(isinstance(count, int) for count in counts):
+            values = {"count": sum(counts), **values}
+        return {**values, "groups": groups}
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.count < 2:
+            raise ValueError(f"peers.count must be at least 2, got {self.count}: one peer has nobody to learn from")
+        if self.groups and sum(group.count for group in self.groups) != self.count:
+            total = sum(group.count for group in self.groups)
+            raise ValueError(f"peers.count is {self.count} but peers.groups add up to {total}: leave peers.count out")
+        for peer in self.frozen:
+            if not 0 <= peer < self.count:
+                raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}")
+        if len(set(self.frozen)) == self.count:
+            raise ValueError(f"peers.frozen must leave somebody to study, got all {self.count} peers")
+        if self.groups and self.locality < 1:
+            raise ValueError("peers.locality below 1 needs equal networks: leave peers.groups out")
+        return self
+
+    def kind_of(self, peer: int) -> PeerKind:
+        for group in self.groups:
+            if peer < group.count:
+                return group
+            peer -= group.count
+        return self
+
+
+# ---- data ----
+
+
+class DataSection(Section):
+    batch_size: int = Field(128, ge=2)
+    flip: bool = Field(False, description="horizontal flips, p = 0.5, the same view for every peer")
+    train_limit: int = Field(0, ge=0, description="a seeded subset of so many images; 0: all")
+    test_limit: int = Field(0, ge=0)
+
+
+class Digits(DataSection):
+    """scikit-learn's 1,797 digits of 8x8 pixels, which need no download."""
+
+    kind: Literal["digits"] = "digits"
+
+    def load(self, seed: int) -> Dataset:
+        dataset = data.load_digits(stream(seed, "data"))
+        return data.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
+
+
+class TorchvisionData(DataSection):
+    kind: Literal["cifar10", "cifar100", "mnist", "fashion-mnist", "stl10", "svhn"]
+    root: str = "data"
+    download: bool = False
+
+    def load(self, seed: int) -> Dataset:
+        dataset = data.load_torchvision(self.kind, self.root, self.download)
+        return data.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
+
+
+class ParquetData(DataSection):
+    kind: Literal["parquet"] = "parquet"
+    path: str
+    image_column: str = "image"
+    label_column: str = "label"
+    image_size: int = Field(0, ge=0, description="resize to so many pixels a side; 0: as they are")
+    test_fraction: float = Field(0.2, gt=0, lt=1, description="held out where the files name no test split")
+
+    def load(self, seed: int) -> Dataset:
+        return data.load_parquet(
+            self.path,
+            image_column=self.image_column,
+            label_column=self.label_column,
+            image_size=self.image_size,
+            train_limit=self.train_limit,
+            test_limit=self.test_limit,
+            test_fraction=self.test_fraction,
+            seed=stream(seed, "data"),
+        )
+
+
+class Synthetic(DataSection):
+    """Noisy class means: for tests and timings."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    num_train: int = Field(512, ge=2)
+    num_test: int = Field(256, ge=2)
+    num_classes: int = Field(4, ge=2)
+    shape: tuple[int, int, int] = (1, 8, 8)
+
+    def load(self, seed: int) -> Dataset:
+        dataset = data.load_synthetic(
+            self.num_train, self.num_test, self.num_classes, self.shape, stream(seed, "data")
+        )
+        return data.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
+
+
+DataConfig = Annotated[Digits | TorchvisionData | ParquetData | Synthetic, Field(discriminator="kind")]

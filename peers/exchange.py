@@ -1,0 +1,182 @@
+"""The `[exchange]` section, and the distillation loss that it describes."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from peers import objectives
+from peers.config import Section
+from peers.messages import WireDtype
+
+Batch = Float[Tensor, "batch dim"]
+Centre = Float[Tensor, " dim"]
+Temperature = Annotated[float, Field(gt=0)]
+
+
+# ---- target transforms: what a teacher's outputs become before a student sees them ----
+
+
+class Tempered(Section):
+    """A transform of the outputs themselves, and a softmax at a temperature where the loss wants a distribution."""
+
+    temperature: Temperature = 1.0
+    makes_probs: ClassVar[bool] = False
+
+    def vector(self, outputs: Batch, centre: Centre) -> Batch:
+        return outputs
+
+    def probs(self, logits: Batch, centre: Centre) -> Batch:
+        return torch.softmax(self.vector(logits, centre) / self.temperature, dim=-1)
+
+
+class PlainTarget(Tempered):
+    kind: Literal["none"] = "none"
+
+
+class CentredTarget(Tempered):
+    """DINO's running centre. Source: Caron et al. 2021."""
+
+    kind: Literal["centre"] = "centre"
+    temperature: Temperature = 0.04
+    momentum: float = Field(0.9, ge=0, lt=1)
+
+    def vector(self, outputs: Batch, centre: Centre) -> Batch:
+        return objectives.centre(outputs, centre)
+
+
+class StandardisedTarget(Tempered):
+    """Every output to mean 0 and standard deviation 1 over the batch."""
+
+    kind: Literal["standardise"] = "standardise"
+
+    def vector(self, outputs: Batch, centre: Centre) -> Batch:
+        return objectives.standardise(outputs)
+
+
+class SinkhornTarget(Section):
+    """Balanced assignments. Sources: Cuturi 2013; Caron et al. 2020 (SwAV)."""
+
+    kind: Literal["sinkhorn"] = "sinkhorn"
+    epsilon: float = Field(0.05, gt=0)
+    iterations: int = Field(3, ge=1)
+    makes_probs: ClassVar[bool] = True
+
+    @property
+    def temperature(self) -> float:
+        return self.epsilon
+
+    def probs(self, logits: Batch, centre: Centre) -> Batch:
+        return objectives.sinkhorn(logits, self.epsilon, self.iterations)
+
+
+TargetConfig = Annotated[
+    PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget, Field(discriminator="kind")
+]
+
+
+# ---- losses ----
+
+
+class VectorLoss(Section):
+    """Compares the exchanged vectors themselves."""
+
+    kind: Literal["mse", "salient", "cosine"]
+
+    def __call__(self, student: Batch, target: Batch) -> Float[Tensor, ""]:
+        loss = {"mse": objectives.mse, "salient": objectives.salient, "cosine": objectives.cosine}[self.kind]
+        return loss(student, target)
+
+
+class DistributionLoss(Section):
+    """Compares distributions: the student's softmax at `temperature` with the target's probabilities."""
+
+    kind: Literal["kl", "cross-entropy", "js"]
+    temperature: Temperature = 1.0
+
+    def __call__(self, student_logits: Batch, target_probs: Batch, target_temperature: float) -> Float[Tensor, ""]:
+        if self.kind == "kl":
+            return objectives.kl(student_logits, target_probs, self.temperature, target_temperature)
+        loss = objectives.cross_entropy if self.kind == "cross-entropy" else objectives.js
+        return loss(student_logits, target_probs, self.temperature)
+
+
+LossConfig = Annotated[VectorLoss | DistributionLoss, Field(discriminator="kind")]
+
+
+class ExchangeConfig(Section):
+    what: Literal["probabilities", "logits", "features"] = "logits"
+    dtype: WireDtype = "float32"
+    target: TargetConfig = StandardisedTarget(temperature=0.5)
+    loss: LossConfig = DistributionLoss(kind="kl", temperature=0.1)
+    pool: Literal["outputs", "losses"] = Field("outputs", description="mean over teachers of outputs or of losses")
+    roles: Literal["every-peer", "one-student"] = "every-peer"
+    supervised: float = Field(0.0, ge=0, description="weight of the cross-entropy on labels")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        vector_loss = isinstance(self.loss, VectorLoss)
+        if vector_loss and self.target.makes_probs:
+            raise ValueError(
+                f"exchange.target '{self.target.kind}' makes probabilities, which exchange.loss '{self.loss.kind}' "
+                "does not compare: use kl, cross-entropy or js"
+            )
+        if vector_loss and self.what == "probabilities" and self.target.kind != "none":
+            raise ValueError(
+                f"exchange.loss '{self.loss.kind}' on probabilities takes exchange.target 'none', "
+                f"got '{self.target.kind}'"
+            )
+        if self.supervised and self.what == "features":
+            raise ValueError("exchange.supervised needs class logits: set exchange.what to logits or probabilities")
+        return self
+
+    @property
+    def student_temperature(self) -> float:
+        """The temperature at which the students' outputs become distributions, in losses and measures alike."""
+        return self.loss.temperature if isinstance(self.loss, DistributionLoss) else 1.0
+
+    def sent(self, features: Batch, outputs: Batch) -> Batch:
+        """What a peer publishes of its forward pass."""
+        if self.what == "features":
+            return features
+        return torch.softmax(outputs, dim=-1) if self.what == "probabilities" else outputs
+
+    def distillation_loss(
+        self,
+        features: Batch,
+        outputs: Batch,
+        teachers: Float[Tensor, "teachers batch dim"],
+        weights: Float[Tensor, " teachers"],
+        centre: Centre,
+    ) -> Float[Tensor, ""]:
+        """The student's loss against its teachers' messages; gradients reach the student's tensors only.
+
+        `pool = "outputs"` compares with the weighted mean of what came in; `"losses"` averages one loss per teacher
+        (the paper's; for MSE and KL the two have the same gradient).
+        """
+        teachers = teachers.detach()
+        if self.pool == "outputs":
+            return self._loss_to(features, outputs, objectives.pool(teachers, weights), centre)
+        losses = [self._loss_to(features, outputs, teacher, centre) for teacher in teachers]
+        return (torch.stack(losses) * weights).sum()
+
+    def _loss_to(self, features: Batch, outputs: Batch, target: Batch, centre: Centre) -> Float[Tensor, ""]:
+        if isinstance(self.loss, VectorLoss):
+            assert not isinstance(self.target, SinkhornTarget)
+            return self.loss(self.sent(features, outputs), self.target.vector(target, centre))
+        student_logits = features if self.what == "features" else outputs
+        target_logits = objectives.probs_to_logits(target) if self.what == "probabilities" else target
+        return self.loss(student_logits, self.target.probs(target_logits, centre), self.target.temperature)
+
+    def updated_centre(
+        self, centre: Centre, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
+    ) -> Centre:
+        """The running centre after a batch: a new tensor where the target transform keeps one."""
+        if not isinstance(self.target, CentredTarget):
+            return centre
+        if self.what == "probabilities":
+            teachers = torch.stack([objectives.probs_to_logits(teacher) for teacher in teachers])
+        batch_mean = objectives.pool(teachers, weights).mean(dim=0)
+        return objectives.update_centre(centre, batch_mean, self.target.momentum)

@@ -1,0 +1,199 @@
+"""How a peer is measured: its view of the fixed probe batch, and the probes on its features and controls."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int64
+from pydantic import Field
+from torch import Tensor
+from torch.func import functional_call
+
+from peers import data, probes
+from peers.config import Section
+from peers.data import Dataset
+from peers.exchange import ExchangeConfig
+from peers.models import Network
+from peers.seeds import stream, torch_seed
+
+ProbeName = Literal["knn", "linear", "sgd"]
+ProbeSubject = Literal["pixels", "as-is", "calibrated"]
+_CHUNK = 256
+
+
+class KNN(Section):
+    """Defaults: DINO's. The paper's: k = 5; Random Teachers': k = 20, uniform votes, euclidean."""
+
+    k: int = Field(20, ge=1)
+    vote: Literal["similarity", "uniform"] = "similarity"
+    temperature: float = Field(0.07, gt=0)
+    metric: Literal["cosine", "euclidean"] = "cosine"
+
+
+class SGDProbe(Section):
+    """The paper's probe: 20 epochs at 0.01 on features that are not standardised."""
+
+    epochs: int = Field(20, ge=1)
+    lr: float = Field(0.01, gt=0)
+    batch_size: int = Field(128, ge=1)
+
+
+class ProbeConfig(Section):
+    """The part of the `[evaluation]` section that a peer acts on."""
+
+    probes: tuple[ProbeName, ...] = ("knn", "linear", "sgd")
+    probe_train: int = Field(4000, ge=10, description="at most so many training images, a seeded subset")
+    probe_test: int = Field(2000, ge=2, description="at most so many test images")
+    probe_batch: int = Field(256, ge=2, description="test images for consensus, collapse and similarity")
+    calibration_batches: int = Field(40, ge=1, description="forward passes of the calibrated control")
+    knn: KNN = KNN()
+    sgd: SGDProbe = SGDProbe()
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A peer's outputs on the probe batch, the Gram matrix of its features, and three scalars."""
+
+    outputs: Float32[np.ndarray, "examples outputs"]
+    gram: Float[np.ndarray, "examples examples"]
+    feature_std: float
+    weight_change: float
+    failed: bool
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class ProbeOutcome:
+    """Per probe, whether each test image is classified rightly."""
+
+    correct: dict[ProbeName, Bool[np.ndarray, " test"]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ProbeImages:
+    """The seeded subsets on which all peers and controls are compared."""
+
+    train: Int64[np.ndarray, " train"]
+    test: Int64[np.ndarray, " test"]
+    batch: Int64[np.ndarray, " examples"]
+
+
+def probe_images(dataset: Dataset, config: ProbeConfig, seed: int) -> ProbeImages:
+    """Which images the probes and the consensus measures use: a function of the seed alone."""
+
+    def subset(available: int, limit: int, index: int) -> Int64[np.ndarray, " chosen"]:
+        rng = np.random.default_rng(stream(seed, "probe-images", index))
+        return np.sort(rng.permutation(available)[:limit]).astype(np.int64)
+
+    num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
+    return ProbeImages(
+        subset(num_train, config.probe_train, 0),
+        subset(num_test, config.probe_test, 1),
+        subset(num_test, config.probe_batch, 2),
+    )
+
+
+@torch.no_grad()
+def observe(
+    network: Network, initial: list[Tensor], images: Float[Tensor, "examples channel height width"],
+    exchange: ExchangeConfig, failed: bool,
+) -> Observation:
+    """Outputs with the probe batch's own BatchNorm statistics, on copies of the buffers.
+
+    So a network that was never calibrated, whose running statistics say nothing, is comparable with one that was.
+    """
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    features, outputs = functional_call(network.train(), buffers, (images,))
+    compared = features if exchange.what == "features" else outputs
+    unit = torch.nn.functional.normalize(features.double(), dim=-1)
+    moved = sum(((new - old).double().square().sum() for new, old in zip(network.parameters(), initial, strict=True)))
+    start = sum(old.double().square().sum() for old in initial)
+    return Observation(
+        outputs=compared.float().cpu().numpy(),
+        gram=(features.double() @ features.double().T).cpu().numpy(),
+        feature_std=(unit.std(dim=0, correction=0).mean() * features.shape[1] ** 0.5).item(),
+        weight_change=(torch.as_tensor(moved) / torch.as_tensor(start)).sqrt().item(),
+        failed=failed,
+    )
+
+
+@dataclass(frozen=True)
+class ProbeTask:
+    """One peer's network and the images it is probed on."""
+
+    network: Network
+    dataset: Dataset
+    images: ProbeImages
+    config: ProbeConfig
+    seed: int
+    index: int
+    batch_size: int
+    normalisation: data.Normalisation
+    device: torch.device
+
+    def correct(self, subject: ProbeSubject) -> dict[ProbeName, Bool[np.ndarray, " test"]]:
+        """Per probe and test image, whether the class is right.
+
+        `pixels` probes the images themselves, `as-is` the network as it stands with its own BatchNorm buffers,
+        `calibrated` a copy that went through the run's first batches forward only.
+        """
+        if subject == "pixels":
+            train, test = self._pixels(train=True), self._pixels(train=False)
+        else:
+            network = self.network if subject == "as-is" else self._calibrated()
+            train, test = self._features(network, train=True), self._features(network, train=False)
+        labels = (self._labels(train=True), self._labels(train=False))
+        return {name: self._run(name, train, labels[0], test, labels[1]).cpu().numpy() for name in self.config.probes}
+
+    def _run(
+        self, name: ProbeName, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
+    ) -> Bool[Tensor, " test"]:
+        classes = self.dataset.num_classes
+        if name == "knn":
+            options = self.config.knn.model_dump()
+            train, test = probes.standardise_by(train, test)
+            return probes.knn(train, train_labels, test, test_labels, classes, **options)
+        if name == "linear":
+            return probes.ridge(train, train_labels, test, test_labels, classes)
+        generator = torch.Generator(device=self.device).manual_seed(torch_seed(self.seed, "sgd-probe", self.index))
+        return probes.sgd_probe(
+            train, train_labels, test, test_labels, classes, generator=generator, **self.config.sgd.model_dump()
+        )
+
+    def _calibrated(self) -> Network:
+        network = copy.deepcopy(self.network)
+        probes.calibrate_batchnorm(network, self._training_batches())
+        return network
+
+    def _training_batches(self) -> Iterator[Tensor]:
+        """The run's own first batches, so that the control differs from training by the steps alone."""
+        for round_index in range(self.config.calibration_batches):
+            batches = stream(self.seed, "batches")
+            yield data.batch(
+                self.dataset, self.batch_size, round_index, batches, None, self.normalisation, self.device
+            )[0]
+
+    def _raw(self, train: bool) -> np.ndarray:
+        return self.dataset.train_images[self.images.train] if train else self.dataset.test_images[self.images.test]
+
+    def _labels(self, train: bool) -> Int64[Tensor, " examples"]:
+        source = self.dataset.train_labels[self.images.train] if train else self.dataset.test_labels[self.images.test]
+        return torch.from_numpy(source.copy()).to(self.device)
+
+    def _pixels(self, train: bool) -> Float[Tensor, "examples pixels"]:
+        return data.images_to_tensor(self._raw(train), *self.normalisation).flatten(1).to(self.device)
+
+    @torch.no_grad()
+    def _features(self, network: Network, train: bool) -> Float[Tensor, "examples features"]:
+        raw = self._raw(train)
+        network.eval()
+        chunks = []
+        for start in range(0, len(raw), _CHUNK):
+            images = data.images_to_tensor(raw[start : start + _CHUNK], *self.normalisation).to(self.device)
+            chunks.append(network.encoder(images))
+        network.train()
+        return torch.cat(chunks)

@@ -1,0 +1,217 @@
+"""Networks: encoders from images to features, and what can be said of a network without training it."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+import torch
+import torchvision
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.func import functional_call
+
+Norm = Literal["batch", "group", "layer", "none"]
+Shape = tuple[int, int, int]
+M = TypeVar("M")
+
+
+class Network(nn.Module):
+    """An encoder and a head: images in, features and outputs out."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, shape: Shape) -> None:
+        """Join `encoder` and `head` for images of `shape` (channel, height, width)."""
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.feature_dim = feature_dim(encoder, shape)
+        self.output_dim = feature_dim(nn.Sequential(encoder, head), shape)
+
+    def forward(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
+        """Features of the encoder and outputs of the head; under head "none" they are one tensor."""
+        features = self.encoder(images)
+        return features, self.head(features)
+
+
+def paper_cnn(shape: Shape, norm: Norm) -> nn.Module:
+    """Four 3x3 convolutions, two max-pools, flattened: 16,384 features of a 32x32 image.
+
+    Source: arXiv 2604.18390; its padding is not stated, and 1 is assumed here.
+    """
+    _require_size("paper-cnn", shape, 4)
+    layers: list[nn.Module] = []
+    in_channels = shape[0]
+    for channels, pool in ((64, False), (128, True), (256, False), (256, True)):
+        layers += [nn.Conv2d(in_channels, channels, 3, padding=1), norm_layer(norm, channels), nn.LeakyReLU()]
+        layers += [nn.MaxPool2d(2)] if pool else []
+        in_channels = channels
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def small_cnn(shape: Shape, channels: Sequence[int], norm: Norm) -> nn.Module:
+    """Blocks of convolution, norm and ReLU, max-pools between them, averaged over space: channels[-1] features."""
+    assert channels, "small_cnn needs a block"
+    _require_size("small-cnn", shape, 2 ** (len(channels) - 1))
+    layers: list[nn.Module] = []
+    for index, (before, after) in enumerate(zip((shape[0], *channels), channels, strict=False)):
+        layers += [nn.MaxPool2d(2)] if index else []
+        layers += [nn.Conv2d(before, after, 3, padding=1), norm_layer(norm, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def mlp(shape: Shape, hidden: Sequence[int], norm: Norm) -> nn.Module:
+    """Linear, norm and ReLU per width of `hidden`: hidden[-1] features."""
+    assert hidden, "mlp needs a layer"
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in zip((math.prod(shape), *hidden), hidden, strict=False):
+        layers += [nn.Linear(before, after), norm_layer(norm, after, spatial=False), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def resnet18(shape: Shape, norm: Norm) -> nn.Module:
+    """ResNet-18 with a 3x3 stem of stride 1 and no max-pool: 512 features.
+
+    Source: He et al. 2016; stem for small images as in Sarnthein et al. 2023.
+    """
+    model: Any = torchvision.models.resnet18(weights=None)
+    model.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    model.maxpool = nn.Identity()
+    model.fc = nn.Identity()
+    return _replace_norms(model, norm)
+
+
+def vgg11(shape: Shape, norm: Norm) -> nn.Module:
+    """The convolutions of VGG-11, flattened: 512 features of a 32x32 image.
+
+    Source: Simonyan and Zisserman 2015, configuration A.
+    """
+    _require_size("vgg11", shape, 32)
+    layers: nn.Sequential = torchvision.models.vgg.make_layers(torchvision.models.vgg.cfgs["A"], batch_norm=True)
+    layers[0] = nn.Conv2d(shape[0], 64, 3, padding=1)
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            assert layer.bias is not None
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return _replace_norms(layers.append(nn.Flatten()), norm)
+
+
+def densenet121(shape: Shape, norm: Norm) -> nn.Module:
+    """DenseNet-121 with a 3x3 stem of stride 1 and no max-pool: 1,024 features.
+
+    Source: Huang et al. 2017, table 1.
+    """
+    _require_size("densenet121", shape, 8)
+    model: Any = torchvision.models.densenet121(weights=None)
+    model.features.conv0 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(model.features.conv0.weight)
+    model.features.pool0 = nn.Identity()
+    model.classifier = nn.Identity()
+    return _replace_norms(model, norm)
+
+
+def norm_layer(norm: Norm, channels: int, spatial: bool = True) -> nn.Module:
+    """A normalisation of `channels` channels, of feature maps (`spatial`) or of vectors.
+
+    Groups hold at least 8 channels, of which there are at most 32: in groups of one, a vector would become zeros.
+    Source: Wu and He 2018, equation 7.
+    """
+    if norm == "batch":
+        return nn.BatchNorm2d(channels) if spatial else nn.BatchNorm1d(channels)
+    if norm == "group":
+        most = max(1, min(32, channels // 8))
+        return nn.GroupNorm(max(groups for groups in range(1, most + 1) if channels % groups == 0), channels)
+    return nn.GroupNorm(1, channels) if norm == "layer" else nn.Identity()
+
+
+def _replace_norms(model: nn.Module, norm: Norm) -> nn.Module:
+    """Replace every BatchNorm2d of `model`, in place, by `norm`."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            model.set_submodule(name, norm_layer(norm, module.num_features))
+    return model
+
+
+def _require_size(model: str, shape: Shape, smallest: int) -> None:
+    if min(shape[1:]) < smallest:
+        raise ValueError(
+            f"peers.model: {model} needs images of at least {smallest}x{smallest}, got {shape[1]}x{shape[2]}; "
+            "choose a shallower model or larger images"
+        )
+
+
+def seeded(build: Callable[[], M], seed: int) -> M:
+    """What `build` makes when torch's CPU generator starts from `seed`; no global generator is left changed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
+        return build()
+
+
+def feature_dim(encoder: nn.Module, shape: Shape) -> int:
+    """Number of features `encoder` gives an image of `shape`, without a number being computed."""
+    features = functional_call(encoder, _on_meta(encoder), torch.empty(2, *shape, device="meta"))
+    assert features.ndim == 2, "an encoder gives vectors"
+    return int(features.shape[1])
+
+
+def num_parameters(module: nn.Module) -> int:
+    """Number of scalars that can be trained, shared ones once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
+    """Bytes that one forward keeps for its backward, the images among them; parameters and buffers are not counted.
+
+    It is read off a forward on the meta device: no memory is taken, no buffer changes.
+    """
+    state = _on_meta(network)
+    kept: dict[int, Tensor] = {}  # by storage; the tensors stay alive, so no address is used twice
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.setdefault(_storage_id(tensor), tensor)
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = functional_call(network, state, torch.empty(batch_size, *shape, device="meta"))
+    own = {_storage_id(tensor) for tensor in state.values()}
+    total = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
+    del outputs
+    return total
+
+
+def interpolate_locality(network: nn.Module, reference: nn.Module, alpha: float) -> None:
+    """Move `network`'s weights to [(1 - alpha) reference + alpha own] / sqrt((1 - alpha)^2 + alpha^2), in place.
+
+    The divisor keeps the variance of independent weights. Parameters that are equal in both (BatchNorm gains, zero
+    biases) stay as they are, and so do buffers. alpha 0 is a copy of the reference, alpha 1 no change.
+
+    Raises:
+        ValueError: alpha is outside 0..1, or the two have different architectures.
+    Source: Sarnthein et al. 2023, locality of the student's initialisation.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"peers.locality: alpha must be in 0..1, got {alpha}; 0 copies the reference, 1 ignores it")
+    own, other = dict(network.named_parameters()), dict(reference.named_parameters())
+    for name in sorted(own.keys() | other.keys()):
+        if name not in own or name not in other or own[name].shape != other[name].shape:
+            raise ValueError(f"peers.locality: the two networks differ at '{name}'; give both the same peers.model")
+    scale = math.hypot(1 - alpha, alpha)
+    with torch.no_grad():
+        for name, parameter in own.items():
+            if not torch.equal(parameter, other[name]):
+                parameter.copy_(((1 - alpha) * other[name] + alpha * parameter) / scale)
+
+
+def _on_meta(module: nn.Module) -> dict[str, Tensor]:
+    """Stand-ins for the parameters and buffers of `module`, by name, without data."""
+    state = {name: torch.empty_like(buffer, device="meta") for name, buffer in module.named_buffers()}
+    for name, parameter in module.named_parameters():
+        state[name] = torch.empty_like(parameter, device="meta", requires_grad=parameter.requires_grad)
+    return state
+
+
+def _storage_id(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)

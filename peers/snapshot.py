@@ -1,0 +1,51 @@
+"""A peer's state as a flat table of tensors: what a checkpoint holds, without pickle."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from peers.peer import Peer
+
+
+def file_of(folder: str | Path, peer: int) -> Path:
+    return Path(folder) / f"peer-{peer:04d}.safetensors"
+
+
+def save(peer: "Peer", folder: str | Path, completed: int) -> str:
+    """Write the settled state after `completed` rounds; returns the file's SHA-256."""
+    tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
+    tensors["centre"] = peer.centre
+    for index, state in peer.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{key}": each for key, each in state.items() if isinstance(each, Tensor)}
+    about = {"peer": peer.index, "completed": completed, "failure": peer.failure, "failure_round": peer.failure_round}
+    path = file_of(folder, peer.index)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, path, {"about": json.dumps(about)})
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def restore(peer: "Peer", folder: str | Path) -> int:
+    """Put a peer into the saved state; returns the number of rounds completed. It has to publish anew."""
+    with safe_open(file_of(folder, peer.index), framework="pt") as file:
+        about = json.loads(file.metadata()["about"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
+    network = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
+    peer.network.load_state_dict(network)
+    peer.centre = tensors["centre"].to(peer.device)
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, key = name.split(".")
+            states.setdefault(int(index), {})[key] = tensor
+    peer.optimizer.load_state_dict({**peer.optimizer.state_dict(), "state": states})
+    peer.failure, peer.failure_round = about["failure"], about["failure_round"]
+    peer.due = peer.pending = None
+    return int(about["completed"])

@@ -1,0 +1,298 @@
+import gzip
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sklearn.datasets
+import torch
+import torchvision
+from numpy.random import SeedSequence
+from sklearn.neighbors import KNeighborsClassifier
+
+from peers import data, images
+from peers.data import Dataset
+
+CPU = torch.device("cpu")
+IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+FASHION_MNIST = Path(os.environ.get("PEER_CONSENSUS_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
+
+
+def pixels(num: int, height: int = 4, width: int = 6, channels: int = 3, seed: int = 0) -> np.ndarray:
+    """Random images, rows x height x width (x channels)."""
+    shape = (num, height, width, channels) if channels > 1 else (num, height, width)
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def synthetic(num_train: int = 60, seed: int = 0) -> Dataset:
+    return data.load_synthetic(num_train, 20, 3, (2, 4, 5), SeedSequence(seed))
+
+
+def equal(first: Dataset, second: Dataset) -> bool:
+    names = ("train_images", "train_labels", "test_images", "test_labels")
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
+
+
+# ---- sources ----
+
+
+def test_load_digits__is_scikit_learns_split_by_class() -> None:
+    source, dataset = sklearn.datasets.load_digits(), data.load_digits(SeedSequence(1))
+    assert (dataset.shape, dataset.num_classes, len(dataset.test_labels)) == ((1, 8, 8), 10, 500)
+    ours = np.concatenate([dataset.train_images, dataset.test_images])[:, 0] * (16 / 255)
+    labels = np.concatenate([dataset.train_labels, dataset.test_labels])
+    rows = sorted((int(label), *np.rint(image).astype(int).ravel()) for label, image in zip(labels, ours, strict=True))
+    theirs = zip(source.target, source.images, strict=True)
+    assert rows == sorted((int(label), *image.astype(int).ravel()) for label, image in theirs)
+    share = np.bincount(source.target) * 500 / 1797
+    assert (np.abs(np.bincount(dataset.test_labels) - share) < 1).all()
+    assert dataset.train_images.max() == 255
+
+
+def test_load_digits__pure_in_the_seed() -> None:
+    assert equal(data.load_digits(SeedSequence(1)), data.load_digits(SeedSequence(1)))
+    assert not equal(data.load_digits(SeedSequence(1)), data.load_digits(SeedSequence(2)))
+
+
+def test_load_synthetic__can_be_learned() -> None:
+    dataset = data.load_synthetic(200, 100, 4, (1, 6, 6), SeedSequence(0))
+    train, test = dataset.train_images.reshape(200, -1), dataset.test_images.reshape(100, -1)
+    knn = KNeighborsClassifier(5).fit(train.astype(float), dataset.train_labels)
+    assert knn.score(test.astype(float), dataset.test_labels) > 0.8
+    every = np.concatenate([dataset.train_labels, dataset.test_labels])
+    assert np.bincount(every).tolist() == [75] * 4
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def write_idx(folder: Path, zipped: bool) -> list[np.ndarray]:
+    folder.mkdir(parents=True)
+    arrays = [
+        pixels(5, 3, 2, 1),
+        np.arange(5, dtype=np.uint8),
+        pixels(4, 3, 2, 1, seed=1),
+        np.arange(4, dtype=np.uint8),
+    ]
+    for name, array in zip(IDX_NAMES, arrays, strict=True):
+        path = folder / (f"{name}.gz" if zipped else name)
+        path.write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
+    return arrays
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("folder", [".", "MNIST/raw"])
+def test_load_torchvision__idx_files(tmp_path: Path, zipped: bool, folder: str) -> None:
+    train, train_labels, test, test_labels = write_idx(tmp_path / "root" / folder, zipped)
+    dataset = data.load_torchvision("mnist", tmp_path / "root", False)
+    assert dataset.shape == (1, 3, 2)
+    assert np.array_equal(dataset.train_images[:, 0], train)
+    assert np.array_equal(dataset.test_images[:, 0], test)
+    assert np.array_equal(dataset.train_labels, train_labels)
+    assert np.array_equal(dataset.test_labels, test_labels)
+
+
+def test_load_torchvision__fashion_mnist_as_torchvision_reads_it(tmp_path: Path) -> None:
+    if not images.find_idx(FASHION_MNIST, IDX_NAMES):
+        pytest.skip("no Fashion-MNIST: install dataset-fashion-mnist or set PEER_CONSENSUS_FASHION_MNIST")
+    raw = tmp_path / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for file in images.find_idx(FASHION_MNIST, IDX_NAMES):
+        content = file.read_bytes()
+        (raw / file.name.removesuffix(".gz")).write_bytes(gzip.decompress(content) if file.suffix == ".gz" else content)
+    dataset = data.load_torchvision("fashion-mnist", FASHION_MNIST, False)
+    for split, ours, labels in (
+        (True, dataset.train_images, dataset.train_labels),
+        (False, dataset.test_images, dataset.test_labels),
+    ):
+        reference = torchvision.datasets.FashionMNIST(tmp_path, train=split)
+        assert np.array_equal(ours[:, 0], reference.data.numpy())
+        assert np.array_equal(labels, reference.targets.numpy())
+    assert (len(dataset.train_labels), len(dataset.test_labels), dataset.num_classes) == (60_000, 10_000, 10)
+
+
+@pytest.mark.parametrize("kind", ["cifar10", "cifar100", "mnist", "fashion-mnist", "stl10", "svhn"])
+def test_load_torchvision__absent(tmp_path: Path, kind: images.TorchvisionKind) -> None:
+    with pytest.raises(ValueError, match=r"^data\.root: no .* under '.*'; set data\.download = true, or") as caught:
+        data.load_torchvision(kind, tmp_path, False)
+    assert "\n" not in str(caught.value)
+    name = {"cifar10": "CIFAR10", "fashion-mnist": "FashionMNIST"}.get(kind, kind.upper())
+    assert f"torchvision.datasets.{name}('{tmp_path}'" in str(caught.value)
+    assert ("apt-get install dataset-fashion-mnist" in str(caught.value)) == (kind == "fashion-mnist")
+
+
+@pytest.mark.parametrize("kind", ["cifar10", "fashion-mnist"])
+def test_load_torchvision__failed_download(
+    tmp_path: Path, kind: images.TorchvisionKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(torchvision.datasets, "CIFAR10", offline)
+    monkeypatch.setattr(torchvision.datasets, "FashionMNIST", offline)
+    with pytest.raises(ValueError, match=r"^data\.download: could not fetch .* into"):
+        data.load_torchvision(kind, tmp_path, True)
+
+
+@pytest.mark.parametrize("kind", ["cifar100", "stl10", "svhn"])
+def test_load_torchvision__axes_and_splits(
+    tmp_path: Path, kind: images.TorchvisionKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Source:
+        def __init__(self, root: Path, download: bool, train: bool = False, split: str = "") -> None:
+            train = train or split == "train"
+            array = pixels(5 if train else 3)
+            self.data = array.transpose(0, 3, 1, 2) if split else array
+            self.targets = self.labels = list(range(len(array)))
+
+    monkeypatch.setattr(torchvision.datasets, kind.upper(), Source)
+    dataset = data.load_torchvision(kind, tmp_path, False)
+    assert dataset.shape == (3, 4, 6)
+    assert np.array_equal(dataset.train_images[4, 2], pixels(5)[4, :, :, 2])
+    assert np.array_equal(dataset.test_images[2, 1], pixels(3)[2, :, :, 1])
+    assert dataset.test_labels.tolist() == [0, 1, 2]
+    assert dataset.num_classes == (100 if kind == "cifar100" else 10)
+
+
+# ---- subsets ----
+
+
+def test_limit__keeps_pairs_order_and_the_rest_alone() -> None:
+    dataset = synthetic()
+    subset = data.limit(dataset, 10, 0, SeedSequence(3))
+    where = [
+        int(np.flatnonzero((dataset.train_images == image).all(axis=(1, 2, 3)))[0]) for image in subset.train_images
+    ]
+    assert len(where) == 10
+    assert where == sorted(set(where))
+    assert np.array_equal(subset.train_labels, dataset.train_labels[where])
+    assert np.shares_memory(subset.test_images, dataset.test_images)
+    assert equal(subset, data.limit(dataset, 10, 0, SeedSequence(3)))
+    assert not equal(subset, data.limit(dataset, 10, 0, SeedSequence(4)))
+
+
+def test_limit__larger_than_the_data() -> None:
+    with pytest.raises(
+        ValueError, match=r"^data\.test_limit: must be at most the 20 test images, got 21; use 0 for all$"
+    ):
+        data.limit(synthetic(), 0, 21, SeedSequence(0))
+
+
+def test_stratified_holdout__each_class_gets_its_share() -> None:
+    labels = np.repeat(np.arange(5), [3, 50, 17, 1, 29]).astype(np.int64)
+    for num_test in (1, 7, 33, 99):
+        test = data.stratified_holdout(labels, num_test, np.random.default_rng(num_test))
+        assert test.sum() == num_test
+        share = np.bincount(labels) * num_test / len(labels)
+        assert (np.abs(np.bincount(labels[test], minlength=5) - share) < 1).all()
+
+
+def test_stratified_holdout__every_example_is_as_likely() -> None:
+    labels = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 2], dtype=np.int64)
+    rng = np.random.default_rng(0)
+    counts = np.sum([data.stratified_holdout(labels, 4, rng) for _ in range(3000)], axis=0)
+    for label in range(3):
+        own = counts[labels == label] / counts[labels == label].mean()
+        assert own == pytest.approx(np.ones(len(own)), abs=0.12)
+
+
+# ---- batches ----
+
+
+def test_batch_indices__an_epoch_is_a_permutation_without_its_rest() -> None:
+    for epoch in range(3):
+        rounds = [data.batch_indices(23, 5, SeedSequence(1), 4 * epoch + position) for position in range(4)]
+        seen = np.concatenate(rounds)
+        assert len(set(seen.tolist())) == 20
+        assert 0 <= seen.min() <= seen.max() < 23
+
+
+def test_batch_indices__pure_in_seed_and_round() -> None:
+    seed = SeedSequence(7, spawn_key=(1, 2))
+    forward = [data.batch_indices(50, 8, seed, index).tolist() for index in range(40)]
+    backward = [
+        data.batch_indices(50, 8, SeedSequence(7, spawn_key=(1, 2)), index).tolist() for index in range(39, -1, -1)
+    ]
+    assert forward == backward[::-1]
+    assert seed.n_children_spawned == 0
+    assert forward[0] != forward[6]
+    assert forward[0] != data.batch_indices(50, 8, SeedSequence(7, spawn_key=(1, 3)), 0).tolist()
+    assert forward[0] != data.batch_indices(50, 8, SeedSequence(8, spawn_key=(1, 2)), 0).tolist()
+
+
+def test_batch_indices__writing_to_a_batch_changes_no_other() -> None:
+    first = data.batch_indices(10, 4, SeedSequence(0), 0)
+    before = first.copy()
+    first[:] = -1
+    assert np.array_equal(data.batch_indices(10, 4, SeedSequence(0), 0), before)
+
+
+def test_batch_indices__batch_larger_than_the_data() -> None:
+    with pytest.raises(
+        ValueError, match=r"^data\.batch_size: must be at most the 10 training images, got 11; lower it$"
+    ):
+        data.batch_indices(10, 11, SeedSequence(0), 0)
+    assert sorted(data.batch_indices(10, 10, SeedSequence(0), 3).tolist()) == list(range(10))
+
+
+def test_flip_mask__fair_and_pure() -> None:
+    masks = np.array([data.flip_mask(SeedSequence(2), index, 64) for index in range(200)])
+    assert masks.mean() == pytest.approx(0.5, abs=4 * 0.5 / masks.size**0.5)
+    assert np.array_equal(masks[150], data.flip_mask(SeedSequence(2), 150, 64))
+    assert not np.array_equal(masks[0], masks[1])
+
+
+def test_channel_statistics__numpy_on_scaled_pixels() -> None:
+    array = pixels(2500, 3, 2).transpose(0, 3, 1, 2) // np.array([1, 2, 3], dtype=np.uint8)[:, None, None]
+    mean, std = data.channel_statistics(array)
+    assert mean == pytest.approx((array / 255).mean(axis=(0, 2, 3)), rel=1e-6)
+    assert std == pytest.approx((array / 255).std(axis=(0, 2, 3)), rel=1e-6)
+
+
+def test_images_to_tensor__normalises_each_channel() -> None:
+    array = pixels(50).transpose(0, 3, 1, 2)
+    tensor = data.images_to_tensor(array, *data.channel_statistics(array))
+    torch.testing.assert_close(tensor.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(tensor.std(dim=(0, 2, 3), correction=0), torch.ones(3))
+    by_hand = data.images_to_tensor(
+        np.array([[[[0, 51, 255]]]], dtype=np.uint8), np.array([0.2], np.float32), np.array([0.4], np.float32)
+    )
+    torch.testing.assert_close(by_hand, torch.tensor([[[[-0.5, 0.0, 2.0]]]]))
+
+
+def test_images_to_tensor__constant_channel_becomes_zero() -> None:
+    array = np.full((4, 1, 2, 2), 51, dtype=np.uint8)
+    tensor = data.images_to_tensor(array, *data.channel_statistics(array))
+    torch.testing.assert_close(tensor, torch.zeros(4, 1, 2, 2))
+
+
+def test_batch__read_only_arrays_stay_as_they_are() -> None:
+    dataset = synthetic()
+    for array in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels):
+        array.setflags(write=False)
+    before = dataset.train_images.copy()
+    normalisation = data.channel_statistics(dataset.train_images)
+    for array in normalisation:
+        array.setflags(write=False)
+    values, labels = data.batch(dataset, 16, 5, SeedSequence(1), SeedSequence(2), normalisation, CPU)
+    values.add_(1)
+    labels.add_(1)
+    assert np.array_equal(dataset.train_images, before)
+    assert data.limit(dataset, 5, 5, SeedSequence(0)).train_images.flags.writeable
+
+
+def test_batch__flips_what_the_mask_says() -> None:
+    dataset = synthetic()
+    normalisation = data.channel_statistics(dataset.train_images)
+    batches, flips = SeedSequence(1), SeedSequence(2)
+    plain, labels = data.batch(dataset, 16, 5, batches, None, normalisation, CPU)
+    flipped, same_labels = data.batch(dataset, 16, 5, batches, flips, normalisation, CPU)
+    chosen = data.batch_indices(60, 16, batches, 5)
+    assert torch.equal(plain, data.images_to_tensor(dataset.train_images[chosen], *normalisation))
+    assert torch.equal(labels, same_labels)
+    assert labels.tolist() == dataset.train_labels[chosen].tolist()
+    mask = torch.from_numpy(data.flip_mask(flips, 5, 16))
+    assert 0 < mask.sum() < 16
+    assert torch.equal(flipped, torch.where(mask[:, None, None, None], plain.flip(3), plain))

@@ -1,0 +1,122 @@
+"""Mixing matrices against networkx's Laplacian, the gap's closed forms and measured averaging."""
+
+from math import ceil, cos, log, log2, pi
+
+import networkx as nx
+import numpy as np
+import pytest
+from numpy.random import default_rng
+from pytest import approx
+
+from topologies import graphs, mixing
+
+
+def test_metropolis_hastings__path_by_hand() -> None:
+    expected = np.array([[2, 1, 0], [1, 1, 1], [0, 1, 2]]) / 3
+    np.testing.assert_allclose(mixing.metropolis_hastings(graphs.path(3)), expected)
+
+
+def test_metropolis_hastings__is_a_laplacian_of_its_weights() -> None:
+    graph = graphs.erdos_renyi(15, 0.3, default_rng(0))
+    for i, j in graph.edges:
+        graph.edges[i, j]["weight"] = 1 / (1 + max(graph.degree(i), graph.degree(j)))
+    expected = np.eye(15) - nx.laplacian_matrix(graph, nodelist=range(15)).toarray()
+    np.testing.assert_allclose(mixing.metropolis_hastings(graph), expected, atol=1e-15)
+
+
+def test_uniform__directed_rows_average_teachers_and_self() -> None:
+    graph = nx.DiGraph([(0, 1), (2, 1)])
+    np.testing.assert_allclose(mixing.uniform(graph), np.array([[3, 0, 0], [1, 1, 1], [0, 0, 3]]) / 3)
+
+
+def test_uniform__equals_metropolis_hastings_on_regular_graphs_only() -> None:
+    regular, star = graphs.random_regular(12, 3, default_rng(0)), graphs.star(5)
+    np.testing.assert_allclose(mixing.uniform(regular), mixing.metropolis_hastings(regular), atol=1e-15)
+    assert mixing.uniform(star).sum(axis=0)[0] == approx(1 / 5 + 4 / 2)
+
+
+def test_weighted__keeps_the_self_weight_and_splits_the_rest() -> None:
+    graph: graphs.DiGraph = nx.DiGraph()
+    graph.add_nodes_from(range(3))
+    graph.add_weighted_edges_from([(0, 2, 0.25), (1, 2, 0.75)])
+    np.testing.assert_allclose(mixing.weighted(graph), np.array([[6, 0, 0], [0, 6, 0], [1, 3, 2]]) / 6)
+
+
+def test_weighted__equal_weights_are_uniform() -> None:
+    graph = graphs.exponential(12)
+    np.testing.assert_allclose(mixing.weighted(graph), mixing.uniform(graph))
+
+
+def gap(graph: graphs.Graph) -> float:
+    return mixing.spectral_gap(mixing.metropolis_hastings(graph))
+
+
+@pytest.mark.parametrize("num_peers", [4, 5, 8, 16, 64])
+def test_spectral_gap__ring_complete_and_star_closed_forms(num_peers: int) -> None:
+    assert gap(graphs.ring(num_peers)) == approx(2 / 3 * (1 - cos(2 * pi / num_peers)))
+    assert gap(graphs.complete(num_peers)) == approx(1)
+    assert gap(graphs.star(num_peers)) == approx(1 / num_peers)
+
+
+@pytest.mark.parametrize("side", [3, 4, 5, 8])
+def test_spectral_gap__torus_closed_form(side: int) -> None:
+    assert gap(graphs.torus(side**2)) == approx(2 / 5 * (1 - cos(2 * pi / side)))
+
+
+@pytest.mark.parametrize("dimension", [1, 2, 3, 4, 6])
+def test_spectral_gap__hypercube_closed_form(dimension: int) -> None:
+    assert gap(graphs.hypercube(2**dimension)) == approx(2 / (1 + dimension))
+
+
+@pytest.mark.parametrize("num_peers", [4, 6, 16, 22, 64])
+def test_spectral_gap__exponential_closed_form(num_peers: int) -> None:
+    num_teachers = ceil(log2(num_peers))
+    assert mixing.spectral_gap(mixing.uniform(graphs.exponential(num_peers))) == approx(2 / (1 + num_teachers))
+
+
+@pytest.mark.parametrize(("num_peers", "ring_gap"), [(16, 0.0507), (64, 0.0032)])
+def test_spectral_gap__published_values(num_peers: int, ring_gap: float) -> None:
+    assert gap(graphs.ring(num_peers)) == approx(ring_gap, abs=5e-5)
+
+
+def test_spectral_gap__disconnected_is_zero() -> None:
+    assert mixing.spectral_gap(np.eye(4)) == 0
+    assert gap(nx.disjoint_union(graphs.ring(4), graphs.ring(4))) == approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("family", "late"), [(graphs.ring, 60), (graphs.star, 60), (graphs.path, 200), (graphs.torus, 40)]
+)
+def test_spectral_gap__is_what_averaging_measures(family: object, late: int) -> None:
+    """By then only the slowest mode is left, still far above rounding."""
+    assert callable(family)
+    matrix = mixing.metropolis_hastings(family(12))
+    opinions = default_rng(0).normal(size=12)
+    deviations = [
+        np.linalg.norm(np.linalg.matrix_power(matrix, t) @ opinions - opinions.mean()) for t in (late, late + 1)
+    ]
+    assert deviations[1] / deviations[0] == approx(1 - mixing.spectral_gap(matrix), rel=1e-4)
+
+
+def test_contraction__is_the_second_eigenvalue_if_symmetric() -> None:
+    matrix = mixing.metropolis_hastings(graphs.erdos_renyi(15, 0.3, default_rng(0)))
+    assert mixing.contraction(matrix) == approx(1 - mixing.spectral_gap(matrix))
+
+
+def test_contraction__one_student_by_hand() -> None:
+    # two peers, only peer 0 moves, half-way: the difference halves
+    assert mixing.contraction(np.array([[0.5, 0.5], [0.0, 1.0]])) == approx(0.5)
+
+
+def test_rounds_to__is_the_first_power_below_epsilon() -> None:
+    matrix = mixing.metropolis_hastings(graphs.ring(10))
+    rounds = mixing.rounds_to(mixing.spectral_gap(matrix), 1e-3)
+    assert rounds is not None
+    assert mixing.contraction(np.linalg.matrix_power(matrix, rounds)) <= 1e-3
+    assert mixing.contraction(np.linalg.matrix_power(matrix, rounds - 1)) > 1e-3
+    assert mixing.rounds_to(0.1, 1e-3) == ceil(log(1e-3) / log(0.9))
+
+
+def test_rounds_to__limits() -> None:
+    assert mixing.rounds_to(0.0, 1e-3) is None
+    assert mixing.rounds_to(1.0, 1e-3) == 1

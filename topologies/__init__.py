@@ -1,0 +1,1 @@
+"""Who learns from whom: graphs, mixing matrices and round schedules, without torch or ray."""

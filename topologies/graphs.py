@@ -1,0 +1,273 @@
+"""A function per graph family; peers are 0..n-1 and a directed edge runs teacher -> student."""
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import networkx as nx
+import numpy as np
+
+if TYPE_CHECKING:
+    Graph = nx.Graph[int]
+    DiGraph = nx.DiGraph[int]
+else:  # networkx's classes take no type arguments at run time
+    Graph, DiGraph = nx.Graph, nx.DiGraph
+
+MAX_DRAWS = 100
+WEIGHT_TOLERANCE = 1e-6
+
+
+def ring(num_peers: int) -> Graph:
+    """A cycle; two peers share one edge."""
+    check_num_peers(num_peers)
+    graph: Graph = nx.cycle_graph(num_peers)
+    return graph
+
+
+def complete(num_peers: int) -> Graph:
+    """Everyone is everyone's neighbour."""
+    check_num_peers(num_peers)
+    graph: Graph = nx.complete_graph(num_peers)
+    return graph
+
+
+def star(num_peers: int) -> Graph:
+    """Peer 0 is the hub, all others its leaves."""
+    check_num_peers(num_peers)
+    graph: Graph = nx.star_graph(num_peers - 1)
+    return graph
+
+
+def path(num_peers: int) -> Graph:
+    """A line from peer 0 to peer n-1."""
+    check_num_peers(num_peers)
+    graph: Graph = nx.path_graph(num_peers)
+    return graph
+
+
+def torus(num_peers: int) -> Graph:
+    """The most square 2-D torus, row by row; a side of 2 has one edge where longer sides have two.
+
+    Raises:
+        ValueError: when the count has no factorisation into two sides of at least 2.
+    """
+    check_num_peers(num_peers)
+    rows = next((side for side in range(math.isqrt(num_peers), 1, -1) if num_peers % side == 0), None)
+    if rows is None:
+        raise ValueError(
+            f"topology.kind: torus needs a peer count that is a product of two sides of at least 2, got {num_peers}; "
+            f"set peers.count to {max(4, num_peers + 1)} or choose another kind"
+        )
+    grid = nx.grid_2d_graph(rows, num_peers // rows, periodic=True)
+    return nx.convert_node_labels_to_integers(grid, ordering="sorted")
+
+
+def hypercube(num_peers: int) -> Graph:
+    """Neighbours differ in one binary digit of their index.
+
+    Raises:
+        ValueError: when the count is no power of two.
+    """
+    check_num_peers(num_peers)
+    dimension = num_peers.bit_length() - 1
+    if num_peers != 2**dimension:
+        raise ValueError(
+            f"topology.kind: hypercube needs a power of two of peers, got {num_peers}; "
+            f"set peers.count to {2**dimension} or {2 ** (dimension + 1)}"
+        )
+    return nx.convert_node_labels_to_integers(nx.hypercube_graph(dimension), ordering="sorted")
+
+
+def exponential(num_peers: int) -> DiGraph:
+    """Static exponential graph: student i learns from i + 2^k (mod n) for every 2^k < n.
+
+    Source: Ying et al., 2021 (arXiv 2110.13363).
+    """
+    check_num_peers(num_peers)
+    hops = [2**k for k in range((num_peers - 1).bit_length())]
+    graph: DiGraph = nx.DiGraph()
+    graph.add_nodes_from(range(num_peers))
+    graph.add_edges_from(((i + hop) % num_peers, i) for i in range(num_peers) for hop in hops)
+    return graph
+
+
+def random_regular(num_peers: int, degree: int, rng: np.random.Generator, allow_disconnected: bool = False) -> Graph:
+    """A random graph in which every peer has `degree` neighbours.
+
+    Raises:
+        ValueError: when no such graph exists, or none of the draws is connected.
+    """
+    check_num_peers(num_peers)
+    _check_degree(num_peers, degree)
+    if num_peers * degree % 2:
+        raise ValueError(
+            f"topology.degree: peers.count * topology.degree must be even, got {num_peers} * {degree}; "
+            "change either by one"
+        )
+    return _connected(
+        lambda: nx.random_regular_graph(degree, num_peers, seed=rng),
+        allow_disconnected,
+        "topology.degree",
+        f"{num_peers} peers of degree {degree}",
+    )
+
+
+def erdos_renyi(num_peers: int, p: float, rng: np.random.Generator, allow_disconnected: bool = False) -> Graph:
+    """Every pair of peers is linked independently with probability p.
+
+    Raises:
+        ValueError: when p is no probability, or none of the draws is connected.
+    """
+    check_num_peers(num_peers)
+    if not 0 <= p <= 1:
+        raise ValueError(f"topology.p: must be a probability, got {p}; choose a value from 0 to 1")
+    return _connected(
+        lambda: nx.gnp_random_graph(num_peers, p, seed=rng),
+        allow_disconnected,
+        "topology.p",
+        f"{num_peers} peers linked with p = {p}",
+    )
+
+
+def watts_strogatz(
+    num_peers: int, degree: int, rewire: float, rng: np.random.Generator, allow_disconnected: bool = False
+) -> Graph:
+    """A ring lattice of even degree whose edges are rewired with probability `rewire`.
+
+    Raises:
+        ValueError: when degree or rewire is out of range, or none of the draws is connected.
+    """
+    check_num_peers(num_peers)
+    _check_degree(num_peers, degree)
+    if degree % 2:
+        raise ValueError(f"topology.degree: must be even for watts-strogatz, got {degree}; change it by one")
+    if not 0 <= rewire <= 1:
+        raise ValueError(f"topology.rewire: must be a probability, got {rewire}; choose a value from 0 to 1")
+    return _connected(
+        lambda: nx.watts_strogatz_graph(num_peers, degree, rewire, seed=rng),
+        allow_disconnected,
+        "topology.degree",
+        f"{num_peers} peers of mean degree {degree}",
+    )
+
+
+def from_edge_file(path: Path, num_peers: int, allow_disconnected: bool = False) -> DiGraph:
+    """The edges of a CSV file with columns `teacher,student[,weight]`; the weights of a student's teachers sum to 1.
+
+    Raises:
+        ValueError: when the file cannot be read, a line breaks a rule (it is named), or the graph is disconnected.
+    """
+    check_num_peers(num_peers)
+    lines = _read_lines(path)
+    graph: DiGraph = nx.DiGraph()
+    graph.add_nodes_from(range(num_peers))
+    for number, cells in lines:
+        where = f"topology.path: {path.name} line {number}"
+        teacher, student = (_peer_index(cells[column], column, num_peers, where) for column in ("teacher", "student"))
+        if teacher == student:
+            raise ValueError(f"{where}: peer {student} must not teach itself; remove the line or use topology self")
+        if graph.has_edge(teacher, student):
+            first = graph.edges[teacher, student]["line"]
+            raise ValueError(f"{where}: edge {teacher} -> {student} repeats line {first}; remove one of them")
+        graph.add_edge(teacher, student, line=number)
+        if "weight" in cells:
+            graph.edges[teacher, student]["weight"] = _weight(cells["weight"], where)
+    _check_weight_sums(graph, path)
+    pieces = list(nx.weakly_connected_components(graph))
+    if len(pieces) > 1 and not allow_disconnected:
+        cut_off = min(set(range(num_peers)) - next(piece for piece in pieces if 0 in piece))
+        raise ValueError(
+            f"topology.path: {path.name} must connect all peers, but no chain of edges joins peers 0 and {cut_off}; "
+            "add one or set topology.allow_disconnected = true"
+        )
+    return graph
+
+
+def check_num_peers(num_peers: int) -> None:
+    """Refuse a lone peer.
+
+    Raises:
+        ValueError: when there are fewer than two.
+    """
+    if num_peers < 2:
+        raise ValueError(f"peers.count: a topology needs at least 2 peers, got {num_peers}; raise peers.count")
+
+
+def _check_degree(num_peers: int, degree: int) -> None:
+    if not 1 <= degree < num_peers:
+        raise ValueError(
+            f"topology.degree: must be from 1 to peers.count - 1 = {num_peers - 1}, got {degree}; "
+            "change topology.degree or peers.count"
+        )
+
+
+def _connected(draw: Callable[[], Graph], allow_disconnected: bool, field: str, what: str) -> Graph:
+    """The first connected graph of `MAX_DRAWS`; the first one drawn where disconnected ones are allowed."""
+    for _ in range(MAX_DRAWS):
+        graph = draw()
+        if allow_disconnected or nx.is_connected(graph):
+            return graph
+    raise ValueError(
+        f"{field}: {what} must give a connected graph, got none in {MAX_DRAWS} draws; "
+        f"raise {field} or set topology.allow_disconnected = true"
+    )
+
+
+def _read_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Line number and cells by column of every edge line."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, skipinitialspace=True, restkey="", restval="")
+            columns = [name.strip() for name in reader.fieldnames or []]
+            reader.fieldnames = columns
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or "it is no CSV text"
+        raise ValueError(f"topology.path: cannot read {path}: {reason}; name a CSV file of edges") from error
+    if sorted(columns) not in (["student", "teacher"], ["student", "teacher", "weight"]):
+        raise ValueError(
+            f"topology.path: {path.name} line 1: columns must be teacher,student or teacher,student,weight, "
+            f"got {','.join(columns)!r}; correct the first line"
+        )
+    for number, row in rows:
+        if "" in row:
+            raise ValueError(
+                f"topology.path: {path.name} line {number}: must have {len(columns)} cells, got more; remove the rest"
+            )
+    return rows
+
+
+def _peer_index(cell: str, column: str, num_peers: int, where: str) -> int:
+    try:
+        peer = int(cell)
+    except ValueError as error:
+        raise ValueError(f"{where}: {column} must be an integer, got {cell!r}; name a peer by its index") from error
+    if not 0 <= peer < num_peers:
+        raise ValueError(
+            f"{where}: {column} must be from 0 to peers.count - 1 = {num_peers - 1}, got {peer}; "
+            "correct it or raise peers.count"
+        )
+    return peer
+
+
+def _weight(cell: str, where: str) -> float:
+    try:
+        weight = float(cell)
+    except ValueError as error:
+        raise ValueError(f"{where}: weight must be a number, got {cell!r}; correct it") from error
+    if not 0 < weight < math.inf:
+        raise ValueError(f"{where}: weight must be positive and finite, got {cell}; correct it or remove the line")
+    return weight
+
+
+def _check_weight_sums(graph: DiGraph, path: Path) -> None:
+    for student in graph:
+        edges = [data for _, _, data in graph.in_edges(student, data=True) if "weight" in data]
+        total = math.fsum(data["weight"] for data in edges)
+        if edges and abs(total - 1) > WEIGHT_TOLERANCE:
+            raise ValueError(
+                f"topology.path: {path.name} line {edges[-1]['line']}: the weights of student {student}'s teachers "
+                f"must sum to 1, got {total:g}; scale them"
+            )
