@@ -123,33 +123,7 @@ def mutual_information(probs: Float[np.ndarray, "peers examples dim"]) -> Float[
     return information.clip(min=0.0)
 
 
-@_QUIET
-def feature_std(features: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, " peers"]:
-    """Standard deviation over examples of the l2-normalised features, mean over dim, times sqrt(dim), per peer.
-
-    1 for directions spread evenly, 0 if all examples have one direction. A zero vector stays zero.
-
-    Source: Chen and He, 2021 (SimSiam), section 4.1.
-    """
-    spreads = []
-    for peer in features:
-        wide = peer.astype(np.float64)
-        norms = np.linalg.norm(wide, axis=1, keepdims=True)
-        spreads.append((wide / np.where(norms == 0.0, 1.0, norms)).std(axis=0).mean() * np.sqrt(wide.shape[1]))
-    return np.array(spreads)
-
-
 # ---- spectra and similarity, from Gram matrices ----
-
-
-@_QUIET
-def gram(features: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, "peers examples examples"]:
-    """Uncentred Gram matrix Z Z' of each peer in float64: float32 noise would pass for small singular values."""
-    grams = np.empty((features.shape[0], features.shape[1], features.shape[1]))
-    for index, peer in enumerate(features):
-        wide = peer.astype(np.float64)
-        grams[index] = wide @ wide.T
-    return grams
 
 
 @_QUIET

@@ -27,10 +27,10 @@ def _line(details: Any, table: dict[str, Any], root: Model) -> str:
     kind, context = details["type"], details.get("ctx", {})
     if kind == "extra_forbidden":
         known = sorted({name for model in models for name in model.model_fields})
-        return f"{place}: no such key{_suggest(str(details['loc'][-1]), known)}"
+        return f"{place}: no such key{nearest(str(details['loc'][-1]), known)}"
     if kind == "union_tag_invalid":
         valid = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
-        return f"{place}.kind: '{context['tag']}' is not a kind{_suggest(context['tag'], valid)}"
+        return f"{place}.kind: '{context['tag']}' is not a kind{nearest(context['tag'], valid)}"
     if kind == "union_tag_not_found":
         valid = sorted(tag for model in models for tag in _kinds(model))
         return f"{place}.kind: missing; one of {', '.join(valid)}"
@@ -42,11 +42,12 @@ def _line(details: Any, table: dict[str, Any], root: Model) -> str:
     message = message[0].lower() + message[1:]
     if kind == "literal_error":
         valid = [each.strip("'") for each in context["expected"].replace(" or ", ", ").split(", ")]
-        message += _suggest(str(details["input"]), valid, listed=False)
+        message += nearest(str(details["input"]), valid, listed=False)
     return f"{place}: {message}, got {details['input']!r}"
 
 
-def _suggest(word: str, valid: list[str], listed: bool = True) -> str:
+def nearest(word: str, valid: list[str], listed: bool = True) -> str:
+    """The end of an error's line: the valid word that is meant, or all of them."""
     near = difflib.get_close_matches(word, valid, n=1)
     if near:
         return f"; did you mean '{near[0]}'?"

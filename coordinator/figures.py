@@ -5,26 +5,27 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coordinator.store import RunFolder
 from topologies.schedule import Schedule
 
-PANELS = (
-    ("relative_distance", "disagreement (relative consensus distance)"),
+CURVES = (
+    ("relative_distance", "disagreement (relative distance)"),
     ("agreement", "agreement (same largest output)"),
-    ("rankme", "effective rank (RankMe, mean over peers)"),
 )
+CONDITIONS = {"raw_pixels": "#d9d9d9", "untrained": "#bdbdbd", "calibrated": "#969696", "trained": "#3182bd"}
 
 
-def save(schedule: Schedule, folder: RunFolder) -> None:
+def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None:
     """Write `figures/topology.png` and `figures/consensus.png` into a run's folder."""
     target = folder.path / "figures"
     target.mkdir(exist_ok=True)
     save_topology(schedule, target / "topology.png")
     rows = [row for row in folder.rows("rounds") if "relative_distance" in row]
     if rows:
-        save_consensus(rows, target / "consensus.png")
+        save_consensus(rows, summary["probes"], target / "consensus.png")
 
 
 def save_topology(schedule: Schedule, path: Path) -> None:
@@ -34,7 +35,7 @@ def save_topology(schedule: Schedule, path: Path) -> None:
     axes = figure.subplots(1, count, squeeze=False)
     for round_index, axis in enumerate(axes[0]):
         links = [(teacher, student) for student, teacher in schedule(round_index).edges if student != teacher]
-        graph = nx.DiGraph()
+        graph: nx.DiGraph[int] = nx.DiGraph()
         graph.add_nodes_from(range(schedule.num_peers))
         graph.add_edges_from(links)
         nx.draw_networkx(
@@ -53,15 +54,41 @@ def save_topology(schedule: Schedule, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
-def save_consensus(rows: list[dict[str, Any]], path: Path) -> None:
-    """Disagreement, agreement and effective rank against the round, from rows of the rounds table."""
-    figure = Figure(figsize=(4.2 * len(PANELS), 3.2), layout="tight")
-    axes = figure.subplots(1, len(PANELS))
+def save_consensus(rows: list[dict[str, Any]], probes: dict[str, Any], path: Path) -> None:
+    """How the peers came to agree, from rows of the rounds table; and what they learned, beside the controls."""
+    gained = {name: row for name, row in probes.items() if "gain" in row}
+    figure = Figure(figsize=(4 * (len(CURVES) + bool(gained)), 3.2), layout="tight")
+    axes = figure.subplots(1, len(CURVES) + bool(gained))
     rounds = [row["round"] for row in rows]
-    for axis, (name, title) in zip(axes, PANELS, strict=True):
-        axis.plot(rounds, np.array([row.get(name, np.nan) for row in rows], dtype=float), marker=".")
+    for axis, (name, title) in zip(axes, CURVES, strict=False):
+        axis.plot(rounds, np.array([row.get(name, np.nan) for row in rows], dtype=float), marker=".", color="#3182bd")
         axis.set_title(title, fontsize=9)
         axis.set_xlabel("round")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
+    if gained:
+        _draw_probes(axes[-1], gained)
     figure.savefig(path, dpi=120)
+
+
+def _draw_probes(axis: Axes, probes: dict[str, Any]) -> None:
+    """Bars for the controls and the trained peers; on the last, the interval of its gain over the calibrated."""
+    width = 0.8 / len(CONDITIONS)
+    places = np.arange(len(probes))
+    for index, (condition, colour) in enumerate(CONDITIONS.items()):
+        heights = [row[condition] for row in probes.values()]
+        axis.bar(places + index * width, heights, width, color=colour, label=condition.replace("_", " "))
+    lows, highs = (np.array([row["calibrated"] + row["interval"][end] for row in probes.values()]) for end in (0, 1))
+    axis.errorbar(
+        places + (len(CONDITIONS) - 1) * width,
+        (lows + highs) / 2,
+        (highs - lows) / 2,
+        fmt="none",
+        ecolor="black",
+        capsize=3,
+    )
+    axis.set_xticks(places + 1.5 * width, list(probes))
+    axis.set_title("accuracy: controls, trained (95% of the gain)", fontsize=9)
+    axis.set_ylim(0, 1)
+    axis.legend(fontsize=7, loc="lower left")
+    axis.grid(axis="y", alpha=0.3)

@@ -1,7 +1,7 @@
 """Did they learn? The probes of the trained peers beside those of their controls, with intervals and verdicts."""
 
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool
@@ -10,7 +10,9 @@ from coordinator.verdict import Interval, artefact, exchange_verdict, gain_inter
 from peers.measuring import ProbeName, ProbeOutcome
 
 Condition = Literal["raw_pixels", "untrained", "calibrated", "trained", "alone"]
+CONDITIONS: tuple[Condition, ...] = get_args(Condition)
 Correct = Bool[np.ndarray, "peers test"]
+FOR_COMPARISON: tuple[ProbeName, ...] = ("sgd",)  # not standardised, so its result depends on the features' scale
 
 
 class ProbeTable:
@@ -39,16 +41,20 @@ class ProbeTable:
         ]
 
     def _one(self, name: ProbeName, students: list[int]) -> dict[str, Any]:
-        known = [c for c in ("raw_pixels", "untrained", "calibrated", "trained", "alone") if (name, c) in self._correct]
+        known = [condition for condition in CONDITIONS if (name, condition) in self._correct]
         table: dict[str, Any] = {c: float(self._correct[name, c][students].mean()) for c in known} if students else {}
         if "trained" not in table:
             return table
         gain = self._gain(name, "calibrated", students)
-        table |= {"gain": gain.mean, "interval": [gain.low, gain.high], "verdict": verdict(gain)}
+        table |= {"gain": gain.mean, "interval": [gain.low, gain.high]}
+        if name not in FOR_COMPARISON:
+            table["verdict"] = verdict(gain)
         table["over_untrained"] = asdict(self._gain(name, "untrained", students))
         if "alone" in table:
             over_alone = self._gain(name, "alone", students)
-            table |= {"over_alone": asdict(over_alone), "exchange": exchange_verdict(over_alone)}
+            table["over_alone"] = asdict(over_alone)
+            if name not in FOR_COMPARISON:
+                table["exchange"] = exchange_verdict(over_alone)
         return table
 
     def _gain(self, name: ProbeName, control: Condition, students: list[int]) -> Interval:

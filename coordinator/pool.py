@@ -1,9 +1,10 @@
 """Where peers live: in this process, or in Ray actors. Same interface, same numbers."""
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, Protocol, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -12,6 +13,7 @@ from peers.data import Dataset
 from peers.peer import PeerSettings
 
 
+@runtime_checkable
 class Pool(Protocol):
     """Calls go to a peer in the order of submission; what a call returns may be passed on without being opened."""
 
@@ -112,24 +114,18 @@ class RayPool:
         self.get(waiting)
 
 
-class OpenPool:
-    """A pool for the length of a `with` block."""
-
-    def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
-        kind = RayPool if hosting.pool == "ray" else InProcessPool
-        self.pool: Pool = kind(settings, dataset, hosting)
-
-    def __enter__(self) -> Pool:
-        return self.pool
-
-    def __exit__(self, *exception: object) -> None:
-        self.pool.close()
+@contextmanager
+def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> Iterator[Pool]:
+    """The pool that the section asks for, for the length of a `with` block."""
+    pool: Pool = (RayPool if hosting.pool == "ray" else InProcessPool)(settings, dataset, hosting)
+    try:
+        yield pool
+    finally:
+        pool.close()
 
 
 def on_device(settings: PeerSettings, gpu: bool) -> PeerSettings:
     """The settings with the device that the pool gives; Ray shows an actor its own GPU as the first one."""
-    from dataclasses import replace
-
     return replace(settings, device="cuda" if gpu else "cpu")
 
 
@@ -140,7 +136,6 @@ def start_ray(address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # calls in flight when a run stops are no news
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment as it is
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError) as error:

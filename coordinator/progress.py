@@ -1,7 +1,7 @@
 """What a run shows while it goes on: a live bar on a terminal, plain lines elsewhere."""
 
 import time
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -9,6 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 Row = dict[str, Any]
 
 
+@runtime_checkable
 class Monitor(Protocol):
     """Told of a run's phases and of every round, in order."""
 
@@ -41,7 +42,7 @@ class Live:
         self.console.print(f"[dim]{text}[/dim]" if self.console.is_terminal else text, highlight=False)
 
     def begin(self, num_rounds: int, title: str) -> None:
-        self._total, self._start, self._shown, self._measured = num_rounds, time.monotonic(), 0.0, ""
+        self._total, self._start, self._shown = num_rounds, time.monotonic(), 0.0
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -58,6 +59,9 @@ class Live:
         if "relative_distance" in row:
             self._measured = f"disagreement {row['relative_distance']:.3f}, agreement {row['agreement']:.1%}"
         completed = row["round"]
+        if completed == 0:
+            self.phase(f"before the first round: {self._measured}")
+            return
         rate = completed / max(time.monotonic() - self._start, 1e-9)
         loss = f"loss {row['loss']:.4g}, " if row.get("loss") is not None else ""
         shown = f"{rate:.1f} rounds/s, {loss}{self._measured}"
@@ -65,7 +69,7 @@ class Live:
             self._bar.update(self._task, completed=completed, shown=shown)
         elif "relative_distance" in row and (time.monotonic() - self._shown > 1 or completed == self._total):
             self._shown = time.monotonic()
-            left = (self._total - completed) / rate if completed else 0.0
+            left = (self._total - completed) / rate
             self.console.print(f"round {completed}/{self._total}: {shown}, {left:.0f} s left", highlight=False)
 
     def end(self) -> None:

@@ -131,9 +131,7 @@ class RoundLoop:
         for peer, assignment in active.items():
             after = self._agenda.following(peer)
             heard = [self._messages[teacher] for teacher in assignment.teachers]
-            published[peer], stats[peer] = self.pool.submit(
-                peer, "advance", assignment, after, *heard, num_returns=2
-            )
+            published[peer], stats[peer] = self.pool.submit(peer, "advance", assignment, after, *heard, num_returns=2)
             if after is None:
                 del self._current[peer]
             else:

@@ -9,7 +9,7 @@ from coordinator import figures
 from coordinator.config import RunConfig, to_table, to_toml
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule, peer_settings, prepare
-from coordinator.pool import OpenPool, Pool
+from coordinator.pool import Pool, open_pool
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord
@@ -44,7 +44,7 @@ def simulate(config: RunConfig, output: str | Path = "runs", monitor: Monitor | 
     monitor.phase(f"loading {config.data.kind}")
     plan = prepare(config)
     monitor.phase(f"starting {config.peers.count} peers ({config.hosting.pool})")
-    with OpenPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
+    with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
         folder = RunFolder(output, config.run.name)
         folder.write_text("config.toml", to_toml(config))
         tracker = Tracker(config.tracking, Path(output), folder.path.name)
@@ -69,7 +69,7 @@ class Simulation:
         folder.write_tables()
         folder.write_text("summary.json", to_json(summary))
         recorder.monitor.phase("drawing figures, closing MLflow")
-        figures.save(self.plan.schedule, folder)
+        figures.save(self.plan.schedule, folder, summary)
         tracker.log_metrics(final_metrics(summary), recorder.totals.completed)
         tracker.log_tags({"status": status, "verdict": verdict_line(summary)})
         tracker.log_folder(folder.path)
@@ -87,7 +87,10 @@ class Simulation:
             if self.config.evaluation.alone:
                 self._alone()
         except KeyboardInterrupt:
-            return "interrupted", f"interrupted after round {self.recorder.totals.completed} of {self.config.run.rounds}"
+            return (
+                "interrupted",
+                f"interrupted after round {self.recorder.totals.completed} of {self.config.run.rounds}",
+            )
         return "finished", ""
 
     def _ask(self, method: str, *args: Any) -> list[Any]:
@@ -144,7 +147,9 @@ class Simulation:
             line = f"round {stats.failure_round + 1}, peer {peer}: {stats.failure}"
             if self.config.run.on_nonfinite == "stop":
                 last = totals.last_checkpoint
-                good = f"the last good checkpoint is of round {last}" if last else "no checkpoint (checkpoint.every = 0)"
+                good = (
+                    f"the last good checkpoint is of round {last}" if last else "no checkpoint (checkpoint.every = 0)"
+                )
                 return f"{line}; {good}; lower peers.optimizer.lr or set run.on_nonfinite = 'drop-peer'"
             self.recorder.monitor.phase(f"{line}; the others go on without it")
         return "every peer has dropped out" if len(totals.dropped) == len(self._peers) else ""
@@ -161,7 +166,9 @@ class Simulation:
         """The fourth control: the same peers in the same rounds, but every student is its own teacher."""
         rounds, monitor = self.config.run.rounds, self.recorder.monitor
         self._ask("restart")
-        loop = RoundLoop(self.pool, build_schedule(self.config, alone=True), Cadence(rounds, self.config.hosting.lookahead))
+        loop = RoundLoop(
+            self.pool, build_schedule(self.config, alone=True), Cadence(rounds, self.config.hosting.lookahead)
+        )
         monitor.begin(rounds, "alone")
         try:
             for record in loop:

@@ -56,9 +56,9 @@ def students_of(plan: Plan, totals: Totals) -> list[int]:
 def flags(plan: Plan, totals: Totals, probes: ProbeTable) -> list[str]:
     """Warnings that stand beside the verdicts."""
     found = []
-    if totals.first and totals.last and totals.completed:
-        if collapsed(totals.first.collapse, totals.last.collapse, totals.last.num_outputs):
-            found.append("collapsed")
+    first, last = totals.first, totals.last
+    if first and last and totals.completed and collapsed(first.collapse, last.collapse, last.num_outputs):
+        found.append("collapsed")
     if probes.artefacts(students_of(plan, totals)):
         found.append("artefact")
     if totals.dropped:

@@ -5,6 +5,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,9 @@ class Tracker:
         """The run's files as artifacts, but for its checkpoints."""
         for path in sorted(folder.iterdir()):
             if path.is_dir() and path.name != "checkpoints":
-                self._guard(lambda path=path: self._client.log_artifacts(self.run_id, str(path), path.name))
+                self._guard(partial(self._client.log_artifacts, self.run_id, str(path), path.name))
             elif path.is_file():
-                self._guard(lambda path=path: self._client.log_artifact(self.run_id, str(path)))
+                self._guard(partial(self._client.log_artifact, self.run_id, str(path)))
 
     def close(self, status: str) -> None:
         """`status`: FINISHED, KILLED or FAILED."""
@@ -82,7 +83,8 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
         import logging
 
-        logging.getLogger("alembic").setLevel(logging.WARNING)
+        for chatty in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
         client = MlflowClient(self.uri)

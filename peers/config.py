@@ -1,7 +1,7 @@
 """The `[peers]` and `[data]` sections: every variant of a tagged union builds what it names."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -122,9 +122,7 @@ class SGD(Optimizer):
     momentum: float = Field(0.0, ge=0, lt=1)
 
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
-            network.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
-        )
+        return torch.optim.SGD(network.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
 
 
 class Adam(Optimizer):
@@ -190,7 +188,7 @@ class PeersConfig(PeerKind):
         return {**values, "groups": groups}
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "PeersConfig":
         if self.count < 2:
             raise ValueError(f"peers.count must be at least 2, got {self.count}: one peer has nobody to learn from")
         if self.groups and sum(group.count for group in self.groups) != self.count:
@@ -274,9 +272,7 @@ class Synthetic(DataSection):
     shape: tuple[int, int, int] = (1, 8, 8)
 
     def load(self, seed: int) -> Dataset:
-        dataset = data.load_synthetic(
-            self.num_train, self.num_test, self.num_classes, self.shape, stream(seed, "data")
-        )
+        dataset = data.load_synthetic(self.num_train, self.num_test, self.num_classes, self.shape, stream(seed, "data"))
         return data.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
 
 

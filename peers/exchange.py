@@ -1,6 +1,6 @@
 """The `[exchange]` section, and the distillation loss that it describes."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -72,9 +72,7 @@ class SinkhornTarget(Section):
         return objectives.sinkhorn(logits, self.epsilon, self.iterations)
 
 
-TargetConfig = Annotated[
-    PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget, Field(discriminator="kind")
-]
+TargetConfig = Annotated[PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget, Field(discriminator="kind")]
 
 
 # ---- losses ----
@@ -116,7 +114,7 @@ class ExchangeConfig(Section):
     supervised: float = Field(0.0, ge=0, description="weight of the cross-entropy on labels")
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check(self) -> "ExchangeConfig":
         vector_loss = isinstance(self.loss, VectorLoss)
         if vector_loss and self.target.makes_probs:
             raise ValueError(
@@ -153,8 +151,9 @@ class ExchangeConfig(Section):
     ) -> Float[Tensor, ""]:
         """The student's loss against its teachers' messages; gradients reach the student's tensors only.
 
-        `pool = "outputs"` compares with the weighted mean of what came in; `"losses"` averages one loss per teacher
-        (the paper's; for MSE and KL the two have the same gradient).
+        `pool = "outputs"` compares with the weighted mean of what came in, before the target's transform; `"losses"`
+        averages one loss per teacher (the paper's). The gradients agree for MSE, and for KL and cross-entropy on
+        probabilities that are not transformed. `weights` sum to 1.
         """
         teachers = teachers.detach()
         if self.pool == "outputs":

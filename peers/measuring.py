@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
@@ -97,10 +97,24 @@ def probe_images(dataset: Dataset, config: ProbeConfig, seed: int) -> ProbeImage
     )
 
 
+def feature_std(features: Float[Tensor, "examples dim"]) -> float:
+    """Standard deviation over examples of the l2-normalised features, mean over dim, times sqrt(dim).
+
+    1 for directions spread evenly, 0 if all examples have one direction.
+
+    Source: Chen and He, 2021 (SimSiam), section 4.1.
+    """
+    unit = torch.nn.functional.normalize(features.double(), dim=1)
+    return float(unit.std(dim=0, correction=0).mean() * features.shape[1] ** 0.5)
+
+
 @torch.no_grad()
 def observe(
-    network: Network, initial: list[Tensor], images: Float[Tensor, "examples channel height width"],
-    exchange: ExchangeConfig, failed: bool,
+    network: Network,
+    initial: list[Tensor],
+    images: Float[Tensor, "examples channel height width"],
+    exchange: ExchangeConfig,
+    failed: bool,
 ) -> Observation:
     """Outputs with the probe batch's own BatchNorm statistics, on copies of the buffers.
 
@@ -109,13 +123,12 @@ def observe(
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     features, outputs = functional_call(network.train(), buffers, (images,))
     compared = features if exchange.what == "features" else outputs
-    unit = torch.nn.functional.normalize(features.double(), dim=-1)
     moved = sum(((new - old).double().square().sum() for new, old in zip(network.parameters(), initial, strict=True)))
     start = sum(old.double().square().sum() for old in initial)
     return Observation(
         outputs=compared.float().cpu().numpy(),
         gram=(features.double() @ features.double().T).cpu().numpy(),
-        feature_std=(unit.std(dim=0, correction=0).mean() * features.shape[1] ** 0.5).item(),
+        feature_std=feature_std(features),
         weight_change=(torch.as_tensor(moved) / torch.as_tensor(start)).sqrt().item(),
         failed=failed,
     )
@@ -177,8 +190,12 @@ class ProbeTask:
                 self.dataset, self.batch_size, round_index, batches, None, self.normalisation, self.device
             )[0]
 
-    def _raw(self, train: bool) -> np.ndarray:
-        return self.dataset.train_images[self.images.train] if train else self.dataset.test_images[self.images.test]
+    def _raw(self, train: bool) -> UInt8[np.ndarray, "examples channel height width"]:
+        source = self.dataset.train_images if train else self.dataset.test_images
+        chosen: UInt8[np.ndarray, "examples channel height width"] = source[
+            self.images.train if train else self.images.test
+        ]
+        return chosen
 
     def _labels(self, train: bool) -> Int64[Tensor, " examples"]:
         source = self.dataset.train_labels[self.images.train] if train else self.dataset.test_labels[self.images.test]

@@ -16,7 +16,7 @@ from torch.func import functional_call
 
 from peers import data, measuring, models, snapshot
 from peers.config import DataConfig, PeersConfig
-from peers.data import Dataset
+from peers.data import Dataset, Normalisation
 from peers.exchange import ExchangeConfig
 from peers.measuring import Observation, ProbeConfig, ProbeOutcome, ProbeSubject, ProbeTask
 from peers.messages import Assignment, Message, decode, encode
@@ -34,7 +34,7 @@ class PeerSettings:
     exchange: ExchangeConfig
     data: DataConfig
     probes: ProbeConfig
-    normalisation: data.Normalisation
+    normalisation: Normalisation
     device: str = "cpu"
     recompute: bool = False
 
@@ -256,9 +256,7 @@ class Peer:
 def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:
     """The peer's random weights, interpolated towards peer 0's where `locality` is below 1."""
     kind = settings.peers.kind_of(settings.index)
-    network = models.seeded(
-        lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", settings.index)
-    )
+    network = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", settings.index))
     if settings.peers.locality < 1 and settings.index != 0:
         reference = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", 0))
         models.interpolate_locality(network, reference, settings.peers.locality)

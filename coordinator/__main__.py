@@ -1,0 +1,5 @@
+"""`python -m coordinator` is `peer-consensus`."""
+
+from coordinator.cli import main
+
+main()

@@ -1,0 +1,124 @@
+"""The command line. It reads, delegates and prints; bad input is one line and exit code 2."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from coordinator.config import ConfigError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Networks that learn only from each other's outputs, beside the controls that could explain it away.",
+)
+Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
+Output = Annotated[Path, typer.Option(help="folder in which the run's folder and the MLflow store are made")]
+INTERRUPTED = 130
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="experiment file, TOML")],
+    overrides: Overrides = None,
+    output: Output = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and start nothing")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
+) -> None:
+    """Run an experiment."""
+    from coordinator import report
+    from coordinator.config import load_config
+    from coordinator.plan import prepare
+    from coordinator.progress import Live
+    from coordinator.simulate import simulate
+
+    console = _console(stderr=json)
+    loaded = load_config(config, overrides or [])
+    if dry_run:
+        report.print_plan(prepare(loaded), console)
+        return
+    result = simulate(loaded, output, Live(console))
+    report.print_result(result, output, console)
+    if json:
+        print((result.folder / "summary.json").read_text(), end="")
+    if result.status != "finished":
+        raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
+
+
+@app.command()
+def topology(
+    what: Annotated[str, typer.Argument(help="an experiment file, a kind (ring, complete, ...), or 'list'")] = "list",
+    settings: Annotated[
+        list[str] | None, typer.Argument(help="num_peers=16, seed=0, and keys of the kind", show_default=False)
+    ] = None,
+    plot: Annotated[Path | None, typer.Option(help="draw the links into this PNG, PDF or SVG")] = None,
+) -> None:
+    """Degree, links, diameter, spectral gap and rounds to agreement of a topology, or of all kinds."""
+    from coordinator import topology_table
+
+    topology_table.show(what, settings or [], plot, _console())
+
+
+@app.command()
+def ui(
+    output: Annotated[Path, typer.Argument(help="the folder given to run as --output")] = Path("runs"),
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 5000,
+) -> None:
+    """Open the MLflow UI on the runs of a folder, on this machine only."""
+    import subprocess
+
+    from coordinator.tracking import store_uri
+
+    if not (output / "mlflow.db").is_file():
+        raise ConfigError(f"no MLflow store in '{output}': name the folder that was given to run as --output")
+    command = ["mlflow", "server", "--backend-store-uri", store_uri(output), "--host", "127.0.0.1", "--port", str(port)]
+    print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
+    raise typer.Exit(subprocess.call([sys.executable, "-m", *command, "--workers", "1"], env=_ui_environment()))
+
+
+def main() -> NoReturn:
+    """Entry point: turns what the user got wrong into one line each."""
+    warnings.showwarning = _show_warning
+    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    import click
+
+    try:
+        code = command()
+        return code if isinstance(code, int) else 0
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 2
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        print("interrupted before anything was run", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _console(stderr: bool = False) -> Console:
+    """A file or a pipe has no width: tables there are as wide as they need."""
+    console = Console(stderr=stderr, soft_wrap=True)
+    return console if console.is_terminal else Console(stderr=stderr, soft_wrap=True, width=160)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if category is UserWarning:
+        print(f"note: {message}", file=sys.stderr)
+
+
+def _ui_environment() -> dict[str, str]:
+    import os
+
+    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}

@@ -1,0 +1,162 @@
+"""What a run prints: the plan before it, the table of controls against trained after it."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from coordinator.plan import Plan
+from coordinator.summary import hardware
+
+if TYPE_CHECKING:
+    from coordinator.simulate import Result
+
+CONDITIONS = {
+    "raw_pixels": "pixels",
+    "untrained": "untrained",
+    "calibrated": "calibrated",
+    "trained": "trained",
+    "alone": "alone",
+}
+PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD*"}
+
+
+def print_result(result: "Result", output: Path, console: Console) -> None:
+    """Controls against trained, gain with interval, verdict, flags, and where to look next."""
+    summary = result.summary
+    if result.message:
+        console.print(f"{result.status}: {result.message}", highlight=False)
+    if any("gain" in row for row in summary["probes"].values()):
+        console.print(_probe_table(summary["probes"]))
+        console.print(
+            "gain: trained - calibrated (untrained weights, forward passes only), in points; the interval is over this "
+            "run's peers and test images, not over seeds",
+            highlight=False,
+        )
+        if "sgd" in summary["probes"]:
+            console.print("* the paper's probe, on features as they are: for comparison, no verdict", highlight=False)
+    for line in _in_words(summary):
+        console.print(line, highlight=False)
+    console.print(f"results  {_short(result.folder)}", highlight=False)
+    if (output / "mlflow.db").is_file():
+        console.print(f"browse   peer-consensus ui {_short(output)}", highlight=False)
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """What a run would be, from `plan` alone."""
+    config, facts = plan.config, plan.facts
+    table = compact_table("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
+    for group in plan.groups:
+        table.add_row(
+            str(group.count),
+            group.model,
+            group.norm,
+            group.head,
+            group.optimizer,
+            f"{group.num_parameters:,}",
+            f"{group.feature_dim:,}",
+            f"{group.output_dim:,}",
+            size(group.peer_bytes),
+        )
+    console.print(table)
+    lines = {
+        "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
+        f"{len(plan.dataset.test_labels):,} test images of {'x'.join(map(str, plan.dataset.shape))}",
+        "topology": f"{config.topology.kind}: {facts.messages_per_round:g} messages a round, spectral gap "
+        f"{facts.spectral_gap:.4g}",
+        "message": f"{size(plan.message_bytes)} ({config.exchange.what}, {config.exchange.dtype})",
+        "a round": f"{size(plan.round_bytes)} over all links",
+        "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",
+        "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
+        "asked": _asked(plan),
+        "there": _there(plan),
+    }
+    for name, text in lines.items():
+        console.print(f"{name:<10}{text}", highlight=False)
+    console.print("nothing was started (--dry-run)", highlight=False)
+
+
+def size(num_bytes: float) -> str:
+    """Bytes in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if num_bytes < 1024 or unit == "GiB":
+            break
+        num_bytes /= 1024
+    return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
+
+
+def compact_table(*columns: str) -> Table:
+    """A table that fits 80 columns where it can."""
+    return Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+
+
+def _probe_table(probes: dict[str, Any]) -> Table:
+    shown = [name for name in CONDITIONS if any(name in row for row in probes.values())]
+    alone = ["over alone", "the exchange"] if "alone" in shown else []
+    table = compact_table("probe", *(CONDITIONS[name] for name in shown), "gain", "95% interval", "verdict", *alone)
+    for name, row in probes.items():
+        cells = [f"{row[each]:.1%}" for each in shown]
+        cells += [f"{100 * row['gain']:+.1f}", _points(*row["interval"]), row.get("verdict", "")]
+        if alone:
+            over = row["over_alone"]
+            interval = _points(over["low"], over["high"])
+            cells += [f"{100 * over['mean']:+.1f} ({interval})", row.get("exchange", "")]
+        table.add_row(PROBES.get(name, name), *cells)
+    return table
+
+
+def _points(low: float, high: float) -> str:
+    return f"{100 * low:+.1f} to {100 * high:+.1f}"
+
+
+def _in_words(summary: dict[str, Any]) -> list[str]:
+    lines = []
+    measures = summary["consensus"]
+    if "relative_distance" in measures:
+        distance, agreement = measures["relative_distance"], measures["agreement"]
+        lines.append(
+            f"consensus: disagreement {distance['first']:.3f} -> {distance['last']:.3f}, "
+            f"agreement {agreement['first']:.1%} -> {agreement['last']:.1%}; "
+            f"effective rank {measures['rankme']['first']:.1f} -> {measures['rankme']['last']:.1f}; "
+            f"weights moved {summary['relative_weight_change']:.2%}"
+        )
+    explained = {
+        "collapsed": "flag collapsed: the outputs or features lost most of what told images apart",
+        "artefact": "flag artefact: a gain over untrained networks vanishes beside calibrated BatchNorm; "
+        "it is no evidence of learning",
+        "dropped-peers": f"flag dropped-peers: {', '.join(summary['dropped'])} left on values that are not finite",
+    }
+    lines += [explained[flag] for flag in summary["flags"]]
+    rate = summary["rounds_per_second"]
+    if rate:
+        lines.append(
+            f"{summary['rounds']} rounds at {rate:.1f} rounds/s, {size(summary['bytes_exchanged'])} exchanged, "
+            f"{summary['evaluation_share']:.0%} of the peers' time spent measuring"
+        )
+    return lines
+
+
+def _asked(plan: Plan) -> str:
+    hosting, count = plan.config.hosting, plan.config.peers.count
+    gpus = hosting.gpus_per_peer
+    asked = "1 GPU each where there are so many, else none" if gpus == "auto" else f"{gpus * count:g} GPUs"
+    if hosting.pool == "in-process":
+        return f"this process; {'no GPU' if gpus == 'auto' else asked}"
+    return f"{plan.num_hosts} Ray actors of {hosting.threads} thread each; {asked}"
+
+
+def _there(plan: Plan) -> str:
+    if plan.config.hosting.address:
+        return f"the Ray cluster at {plan.config.hosting.address}, which was not asked"
+    here = hardware()
+    memory = int(here["memory_bytes"])
+    enough = "" if plan.memory_bytes < memory else "; too little memory: lower peers.count or data.batch_size"
+    return f"{os.cpu_count()} cores, {size(memory)} memory, {len(here['gpus'])} GPUs{enough}"
+
+
+def _short(path: Path) -> str:
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
