@@ -20,6 +20,7 @@ app = typer.Typer(
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
 Output = Annotated[Path, typer.Option(help="folder in which the run's folder and the MLflow store are made")]
 INTERRUPTED = 130
+UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer releases of typer bring along and do not export
 
 
 @app.command()
@@ -88,8 +89,6 @@ def main() -> NoReturn:
 
 
 def _guarded(command: Callable[[], Any]) -> int:
-    import click
-
     try:
         code = command()
         return code if isinstance(code, int) else 0
@@ -97,12 +96,13 @@ def _guarded(command: Callable[[], Any]) -> int:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         return 2
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
+    except UsageError as error:
+        message = error.format_message().rstrip(".")
+        if message:  # without arguments the help is printed instead
+            command = error.ctx.command_path if error.ctx else "peer-consensus"
+            print(f"error: {message} (see {command} --help)", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
         print("interrupted before anything was run", file=sys.stderr)
         return INTERRUPTED
 

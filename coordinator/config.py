@@ -5,7 +5,7 @@ import tomllib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import Field, ValidationError
@@ -38,7 +38,9 @@ class HostingConfig(Section):
     pool: Literal["ray", "in-process"] = "ray"
     peers_per_host: int = Field(1, ge=1)
     address: str = Field("", description="a Ray cluster's address; empty: a local one, started and ended by the run")
-    gpus_per_peer: float | Literal["auto"] = Field("auto", description="auto: 1 where there is one for each, else 0")
+    gpus_per_peer: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+        "auto", description="auto: 1 where there is one for each, else 0"
+    )
     threads: int = Field(1, ge=1, description="torch threads of a host")
     lookahead: int = Field(3, ge=1, description="rounds in flight")
     recompute: bool = Field(False, description="keep no graph between rounds; pay with a second forward")
@@ -106,21 +108,24 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     Raises: ConfigError.
     """
     key, equals, value = text.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"override '{text}': must be section.key=value")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"'{text}' is not section.key=value, such as run.rounds=10")
     try:
-        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+        return key, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        return key.strip(), value.strip()
+        return key, value.strip()
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"config: no file '{path}'{_nearest_file(path)}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"config: cannot read '{path}': {error}") from None
+    except OSError as error:
+        raise ConfigError(f"config: cannot read '{path}': {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"config: '{path}' is not text in UTF-8, as TOML is") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"config: '{path}' is not TOML: {error}") from None
 
@@ -165,5 +170,7 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
     for section, field in (("data", "root"), ("data", "path"), ("topology", "path")):
         part = updates.get(section, getattr(config, section))
         if hasattr(part, field):
-            updates[section] = part.model_copy(update={field: str(Path(getattr(part, field)).expanduser().absolute())})
+            name = getattr(part, field)
+            absolute = type(name)(str(Path(name).expanduser().absolute()))
+            updates[section] = part.model_copy(update={field: absolute})
     return config.model_copy(update=updates)

@@ -39,17 +39,15 @@ def consensus_distance(outputs: Float[np.ndarray, "peers examples dim"]) -> floa
 
 @_QUIET
 def relative_consensus_distance(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
-    """Xi^2 over the peers' mean energy about each example's own mean output: 0 is consensus; scale does not matter.
+    """Xi^2 over the peers' mean energy |Z_i|^2, both less each example's mean over dim, which softmax does not see.
 
-    An example's mean over dim is left out of the energy because softmax does not see it. About 1 (less 1/n) for
-    independent peers; nan if no peer's outputs differ within an example.
+    In [0, 1], whatever the outputs' scale: 0 is consensus, 1 - 1/n is what independent peers have; nan if no peer's
+    outputs differ within an example.
     """
-    energies = []
-    for peer in outputs:
-        wide = peer.astype(np.float64)
-        energies.append(np.square(wide - wide.mean(axis=1, keepdims=True)).sum())
-    energy = float(np.mean(energies))
-    return consensus_distance(outputs) / energy if energy > 0 else float("nan")
+    wide = outputs.astype(np.float64)
+    centred = wide - wide.mean(axis=2, keepdims=True)
+    energy = float(np.mean([np.square(peer).sum() for peer in centred]))
+    return consensus_distance(centred) / energy if energy > 0 else float("nan")
 
 
 def generalised_js(probs: Float[np.ndarray, "peers examples dim"]) -> float:

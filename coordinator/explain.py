@@ -1,17 +1,45 @@
 """From pydantic's errors to one line each: field, rule, value, what to do."""
 
 import difflib
+import re
 from collections.abc import Sequence
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 Model = type[BaseModel]
 
+RULES = {  # pydantic's type of error -> rule, where its own words are longer
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "bool": "must be true or false",
+    "string": "must be a string",
+    "tuple": "must be a list",
+    "model": "must be a table",
+    "dict": "must be a table",
+}
+
+
+class Place(NamedTuple):
+    """Where a mistake is: its dotted name, the models it may be, those it is a key of, whether the user wrote it."""
+
+    name: str
+    models: list[Model]
+    parents: list[Model]
+    written: bool
+
 
 def explain(error: ValidationError, table: dict[str, Any], root: Model) -> list[str]:
-    """One line per mistake in `table`, which `root` refused."""
-    return [_line(details, table, root) for details in error.errors()]
+    """One line per mistake in `table`, which `root` refused.
+
+    What a validator copied to a place where nothing is written, such as a group of peers, is told only where it stands.
+    """
+    places = [(each, _locate(each["loc"], table, root)) for each in error.errors()]
+    told = [(each, place) for each, place in places if place.written or "missing" in each["type"]] or places
+    lines: dict[str, tuple[Place, list[Any]]] = {}
+    for each, place in told:
+        lines.setdefault(place.name, (place, []))[1].append(each)
+    return [_line(place, mistakes, root) for place, mistakes in lines.values()]
 
 
 def variant_keys(root: Model, path: Sequence[str], kind: object) -> set[str]:
@@ -22,30 +50,6 @@ def variant_keys(root: Model, path: Sequence[str], kind: object) -> set[str]:
     return {key for model in models if kind in _kinds(model) for key in model.model_fields}
 
 
-def _line(details: Any, table: dict[str, Any], root: Model) -> str:
-    place, models = _locate(details["loc"], table, root)
-    kind, context = details["type"], details.get("ctx", {})
-    if kind == "extra_forbidden":
-        known = sorted({name for model in models for name in model.model_fields})
-        return f"{place}: no such key{nearest(str(details['loc'][-1]), known)}"
-    if kind == "union_tag_invalid":
-        valid = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
-        return f"{place}.kind: '{context['tag']}' is not a kind{nearest(context['tag'], valid)}"
-    if kind == "union_tag_not_found":
-        valid = sorted(tag for model in models for tag in _kinds(model))
-        return f"{place}.kind: missing; one of {', '.join(valid)}"
-    if kind == "missing":
-        return f"{place}: missing, and it has no default"
-    message = details["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if kind == "value_error":
-        return str(message)
-    message = message[0].lower() + message[1:]
-    if kind == "literal_error":
-        valid = [each.strip("'") for each in context["expected"].replace(" or ", ", ").split(", ")]
-        message += nearest(str(details["input"]), valid, listed=False)
-    return f"{place}: {message}, got {details['input']!r}"
-
-
 def nearest(word: str, valid: list[str], listed: bool = True) -> str:
     """The end of an error's line: the valid word that is meant, or all of them."""
     near = difflib.get_close_matches(word, valid, n=1)
@@ -54,8 +58,52 @@ def nearest(word: str, valid: list[str], listed: bool = True) -> str:
     return f"; one of {', '.join(valid)}" if listed else ""
 
 
-def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> tuple[str, list[Model]]:
-    """The dotted name of a place, without pydantic's union tags, and the models that its last table may be."""
+def _line(where: Place, mistakes: list[Any], root: Model) -> str:
+    """One line about one place; several mistakes there are those of the members of a union, none of which fits."""
+    place, details = where.name, mistakes[0]
+    kind, context = details["type"], details.get("ctx", {})
+    kinds = [tag for model in where.models for tag in _kinds(model)]
+    if kind == "extra_forbidden":
+        return f"{place}: no such key{_nearest_key(details['loc'], where.parents, root)}"
+    if kind == "union_tag_invalid":
+        valid = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
+        return f"{place}.kind: '{context['tag']}' is not a kind{nearest(context['tag'], valid)}"
+    if kind == "union_tag_not_found" or (kind == "missing" and kinds):
+        return f"{place}.kind: missing; one of {', '.join(kinds)}"
+    if kind == "missing":
+        return f"{place}: missing, and it has no default"
+    if kind == "value_error":
+        return str(details["msg"]).removeprefix("Value error, ")
+    rule = " or ".join(_rule(each) for each in mistakes).replace("or must be", "or")
+    hint = ""
+    if kind == "literal_error":
+        hint = nearest(str(details["input"]), re.findall("'([^']*)'", context["expected"]), listed=False)
+    elif kind.startswith("model") and kinds:
+        hint = f"; did you mean {place}.kind = {details['input']!r}?" if details["input"] in kinds else ""
+    return f"{place}: {rule}, got {details['input']!r}{hint}"
+
+
+def _rule(details: Any) -> str:
+    kind = details["type"]
+    if kind.endswith(("_type", "_parsing", "_from_float")):
+        rule = RULES.get(kind.split("_")[0])
+        if rule:
+            return rule
+    return re.sub(r"^\w+ should", "must", details["msg"])
+
+
+def _nearest_key(loc: tuple[int | str, ...], models: list[Model], root: Model) -> str:
+    """The key that is meant; for a bare key, the section that has it."""
+    key = str(loc[-1])
+    if len(loc) == 1 and key != "kind":
+        for section in root.model_fields:
+            if any(key in model.model_fields for model in _members(root, section)):
+                return f"; did you mean '{section}.{key}'?"
+    return nearest(key, sorted({name for model in models for name in model.model_fields}))
+
+
+def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
+    """Follow pydantic's location through what the user wrote, skipping its names for the members of unions."""
     names: list[str] = []
     models, parents = [root], [root]
     for step in loc:
@@ -64,12 +112,12 @@ def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> tuple[str, l
             table = table[step] if isinstance(table, list) and step < len(table) else None
         elif isinstance(table, dict) and step == table.get("kind") and any(step in _kinds(model) for model in models):
             models = [model for model in models if step in _kinds(model)]
-        else:
+        elif isinstance(table, dict) or table is None:
             names.append(step)
             parents = models
             models = [each for model in models if step in model.model_fields for each in _members(model, step)]
             table = table.get(step) if isinstance(table, dict) else None
-    return ".".join(names) or "config", models or parents
+    return Place(".".join(names) or "config", models, parents, table is not None)
 
 
 def _members(model: Model, field: str) -> list[Model]:

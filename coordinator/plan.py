@@ -8,6 +8,7 @@ from peers.data import Dataset, channel_statistics
 from peers.messages import bytes_per_value
 from peers.models import Network, activation_bytes, num_parameters, seeded
 from peers.peer import PeerSettings
+from peers.probes import SELECTION_FOLDS
 from peers.seeds import stream
 from topologies.measures import TopologyFacts, describe
 from topologies.schedule import Schedule, each_alone, one_student, without_students
@@ -158,9 +159,25 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
         raise ConfigError(
             f"data.batch_size must be at most the {num_train} training images, got {config.data.batch_size}: lower it"
         )
+    _check_probes(config, num_train)
     if config.exchange.supervised and widths[0] < dataset.num_classes:
         raise ConfigError(
             f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
             "set peers.head.dim"
         )
     return widths[0]
+
+
+def _check_probes(config: RunConfig, num_train: int) -> None:
+    """Refuse what a probe would refuse in the middle of the run. Raises: ConfigError."""
+    evaluation = config.evaluation
+    seen = min(evaluation.probe_train, num_train)
+    if "knn" in evaluation.probes and evaluation.knn.k > seen:
+        raise ConfigError(
+            f"evaluation.knn.k must be at most the {seen} training images that are probed, got {evaluation.knn.k}: "
+            "lower it"
+        )
+    if "linear" in evaluation.probes and seen < SELECTION_FOLDS:
+        raise ConfigError(
+            f"evaluation.probes: linear needs at least {SELECTION_FOLDS} training images, got {seen}: leave it out"
+        )

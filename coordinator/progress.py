@@ -5,6 +5,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 Row = dict[str, Any]
 
@@ -43,15 +44,16 @@ class Live:
 
     def begin(self, num_rounds: int, title: str) -> None:
         self._total, self._start, self._shown = num_rounds, time.monotonic(), 0.0
+        self._measured = ""
         if self.console.is_terminal:
             columns = (
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[shown]}"),
-                TimeRemainingColumn(),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=None, table_column=Column(ratio=1)),  # what 80 columns leave, which is little
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),
+                TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+                TextColumn("{task.fields[shown]}", table_column=Column(no_wrap=True)),
             )
-            self._bar = Progress(*columns, console=self.console)
+            self._bar = Progress(*columns, console=self.console, expand=True)
             self._task = self._bar.add_task(title, total=num_rounds, shown="")
             self._bar.start()
 
@@ -63,14 +65,14 @@ class Live:
             self.phase(f"before the first round: {self._measured}")
             return
         rate = completed / max(time.monotonic() - self._start, 1e-9)
-        loss = f"loss {row['loss']:.4g}, " if row.get("loss") is not None else ""
-        shown = f"{rate:.1f} rounds/s, {loss}{self._measured}"
+        loss = f"loss {row['loss']:.3g}" if row.get("loss") is not None else ""
+        shown = ", ".join(filter(None, (loss, self._measured)))
         if self._bar is not None:
-            self._bar.update(self._task, completed=completed, shown=shown)
+            self._bar.update(self._task, completed=completed, shown=f"{rate:.1f}/s {shown}")
         elif "relative_distance" in row and (time.monotonic() - self._shown > 1 or completed == self._total):
             self._shown = time.monotonic()
             left = (self._total - completed) / rate
-            self.console.print(f"round {completed}/{self._total}: {shown}, {left:.0f} s left", highlight=False)
+            self.console.print(f"round {completed}/{self._total}: {rate:.1f} rounds/s, {shown}, {left:.0f} s left", highlight=False)
 
     def end(self) -> None:
         if self._bar is not None:

@@ -36,19 +36,24 @@ def print_result(result: "Result", output: Path, console: Console) -> None:
             "run's peers and test images, not over seeds",
             highlight=False,
         )
+        if any("over_alone" in row for row in summary["probes"].values()):
+            console.print(_alone_table(summary["probes"]))
+            console.print("gain: trained - alone (the same rounds, every peer its own teacher)", highlight=False)
         if "sgd" in summary["probes"]:
             console.print("* the paper's probe, on features as they are: for comparison, no verdict", highlight=False)
     for line in _in_words(summary):
         console.print(line, highlight=False)
     console.print(f"results  {_short(result.folder)}", highlight=False)
-    if (output / "mlflow.db").is_file():
+    tracking = summary["config"]["tracking"]
+    if tracking["enabled"] and not tracking["uri"] and (output / "mlflow.db").is_file():
         console.print(f"browse   peer-consensus ui {_short(output)}", highlight=False)
 
 
 def print_plan(plan: Plan, console: Console) -> None:
     """What a run would be, from `plan` alone."""
     config, facts = plan.config, plan.facts
-    table = compact_table("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
+    columns = ("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
+    table = compact_table(*columns, wrapped="optimiser")
     for group in plan.groups:
         table.add_row(
             str(group.count),
@@ -88,24 +93,37 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
 
 
-def compact_table(*columns: str) -> Table:
-    """A table that fits 80 columns where it can."""
-    return Table(*columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+def compact_table(*columns: str, wrapped: str) -> Table:
+    """A table of at most 80 columns on a narrow terminal: only the cells of one column may take two lines."""
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    for name in columns:
+        table.add_column(name, no_wrap=name != wrapped)
+    return table
 
 
 def _probe_table(probes: dict[str, Any]) -> Table:
-    shown = [name for name in CONDITIONS if any(name in row for row in probes.values())]
-    alone = ["over alone", "the exchange"] if "alone" in shown else []
-    table = compact_table("probe", *(CONDITIONS[name] for name in shown), "gain", "95% interval", "verdict", *alone)
+    shown = [name for name in CONDITIONS if name != "alone"]
+    table = compact_table("probe", *shown_as(shown), "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
-        cells = [f"{row[each]:.1%}" for each in shown]
-        cells += [f"{100 * row['gain']:+.1f}", _points(*row["interval"]), row.get("verdict", "")]
-        if alone:
-            over = row["over_alone"]
-            interval = _points(over["low"], over["high"])
-            cells += [f"{100 * over['mean']:+.1f} ({interval})", row.get("exchange", "")]
-        table.add_row(PROBES.get(name, name), *cells)
+        cells = [*(f"{row[each]:.1%}" for each in shown), f"{100 * row['gain']:+.1f}", _points(*row["interval"])]
+        table.add_row(PROBES.get(name, name), *cells, row.get("verdict", ""))
     return table
+
+
+def _alone_table(probes: dict[str, Any]) -> Table:
+    """The fourth control: the same run with every peer its own teacher."""
+    table = compact_table(
+        "probe", *shown_as(["alone", "trained"]), "gain", "95% interval", "verdict", wrapped="verdict"
+    )
+    for name, row in probes.items():
+        over = row["over_alone"]
+        cells = [f"{row['alone']:.1%}", f"{row['trained']:.1%}", f"{100 * over['mean']:+.1f}"]
+        table.add_row(PROBES.get(name, name), *cells, _points(over["low"], over["high"]), row.get("exchange", ""))
+    return table
+
+
+def shown_as(conditions: list[str]) -> list[str]:
+    return [CONDITIONS[name] for name in conditions]
 
 
 def _points(low: float, high: float) -> str:
@@ -127,7 +145,7 @@ def _in_words(summary: dict[str, Any]) -> list[str]:
         "collapsed": "flag collapsed: the outputs or features lost most of what told images apart",
         "artefact": "flag artefact: a gain over untrained networks vanishes beside calibrated BatchNorm; "
         "it is no evidence of learning",
-        "dropped-peers": f"flag dropped-peers: {', '.join(summary['dropped'])} left on values that are not finite",
+        "dropped-peers": f"flag dropped-peers: values that are not finite in peer {', '.join(summary['dropped'])}",
     }
     lines += [explained[flag] for flag in summary["flags"]]
     rate = summary["rounds_per_second"]

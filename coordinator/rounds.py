@@ -75,6 +75,18 @@ def assignments(plan: Round, round_index: int) -> dict[int, Assignment]:
     }
 
 
+def last_rounds(schedule: Schedule, num_rounds: int, most: int) -> list[list[int]]:
+    """Each peer's last rounds with a part in them, ascending, at most so many."""
+    found: list[list[int]] = [[] for _ in range(schedule.num_peers)]
+    for round_index in reversed(range(num_rounds)):
+        for peer in assignments(schedule(round_index), round_index):
+            if len(found[peer]) < most:
+                found[peer].insert(0, round_index)
+        if all(len(rounds) == most for rounds in found):
+            break
+    return found
+
+
 @dataclass
 class InFlight:
     """References of a submitted round that have not been read."""
@@ -143,7 +155,7 @@ class RoundLoop:
         """Submit what is due after a round; a peer answers before it takes up anything later."""
         cadence, completed = self.cadence, flight.completed
         last = completed == cadence.num_rounds
-        if last or cadence.due(cadence.observe_every, completed):
+        if cadence.due(cadence.observe_every, completed) or (last and cadence.observe_every):
             flight.observations = [self.pool.submit(peer, "observe") for peer in self._peers]
         if not last and cadence.due(cadence.probe_every, completed):
             flight.probes = [self.pool.submit(peer, "probe", "as-is") for peer in self._peers]

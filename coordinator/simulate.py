@@ -12,7 +12,7 @@ from coordinator.plan import Plan, build_schedule, peer_settings, prepare
 from coordinator.pool import Pool, open_pool
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder
-from coordinator.rounds import Cadence, RoundLoop, RoundRecord
+from coordinator.rounds import Cadence, RoundLoop, RoundRecord, last_rounds
 from coordinator.store import RunFolder, to_json
 from coordinator.summary import final_metrics, flatten, summarise, verdict_line
 from coordinator.tracking import Tracker
@@ -98,7 +98,11 @@ class Simulation:
         return self.pool.get([self.pool.submit(peer, method, *args) for peer in self._peers])
 
     def _probe(self, subject: ProbeSubject) -> list[ProbeOutcome]:
-        outcomes: list[ProbeOutcome] = self._ask("probe", subject)
+        rounds: list[list[int]] = [[] for _ in self._peers]
+        if subject == "calibrated":
+            rounds = last_rounds(self.plan.schedule, self.config.run.rounds, self.config.evaluation.calibration_passes)
+        calls = [self.pool.submit(peer, "probe", subject, each) for peer, each in enumerate(rounds)]
+        outcomes: list[ProbeOutcome] = self.pool.get(calls)
         self.recorder.totals.evaluation_seconds += sum(each.seconds for each in outcomes)
         return outcomes
 

@@ -35,7 +35,7 @@ class RunFolder:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.part")
-        aside.write_text(text)
+        aside.write_text(text, encoding="utf-8")
         os.replace(aside, path)
         return path
 
@@ -82,8 +82,9 @@ def _new_folder(output: Path, name: str) -> Path:
         try:
             path.mkdir(parents=True)
         except FileExistsError:
-            if not output.is_dir():
-                raise ConfigError(f"--output: '{output}' is a file: name a folder") from None
+            continue
+        except NotADirectoryError:
+            raise ConfigError(f"--output: '{output}' is a file or lies in one: name a folder") from None
         except OSError as error:
             raise ConfigError(f"--output: cannot make a folder in '{output}': {error.strerror}") from None
         else:

@@ -19,9 +19,11 @@ KINDS: tuple[str, ...] = tuple(
     for variant in get_args(get_args(TopologyConfig)[0])
     for kind in get_args(variant.model_fields["kind"].annotation)
 )
+PICTURES = (".png", ".pdf", ".svg")
 EXAMPLES: dict[str, dict[str, Any]] = {"random-regular": {"degree": 4}, "erdos-renyi": {"p": 0.35}}
 COLUMNS = ("kind", "degree", "links", "messages", "diameter", "gap", f"rounds to {EPSILON:g}")
 
+LINKS = {"the same": "the same links every round", "drawn anew": "links drawn anew every round"}
 LONG = {
     "degree": "teachers of a student",
     "links": "links a round",
@@ -42,6 +44,8 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
             raise ConfigError("--plot: draws one topology: name a kind or an experiment file")
         _show_all(values, console)
         return
+    if plot is not None and plot.suffix not in PICTURES:
+        raise ConfigError(f"--plot: '{plot}' must end in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
     if what in KINDS:
         config = _of_kind(what, values)
     elif what.endswith(".toml") or Path(what).is_file():
@@ -50,36 +54,45 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
         raise ConfigError(f"topology: '{what}' is neither a file nor a kind{nearest(what, [*KINDS, 'list'])}")
     schedule = _schedule(config)
     facts = describe(schedule)
-    console.print(f"{config.topology.kind}, {facts.num_peers} peers, {_pace(schedule)}", highlight=False)
+    console.print(
+        f"{config.topology.kind}, {facts.num_peers} peers, {LINKS.get(_pace(schedule), _pace(schedule))}",
+        highlight=False,
+    )
     for name, value in zip(COLUMNS[1:], _cells(facts), strict=True):
         console.print(f"  {LONG.get(name, name):<30}{value}", highlight=False)
     if plot is not None:
         try:
             save_topology(schedule, plot)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"--plot: cannot draw into '{plot}': {error}") from None
+        except OSError as error:
+            raise ConfigError(f"--plot: cannot draw into '{plot}': {error.strerror}") from None
         console.print(f"  {'drawn in':<30}{plot}", highlight=False)
 
 
 def _show_all(values: dict[str, Any], console: Console) -> None:
-    table = compact_table(*COLUMNS, "every round")
-    for kind in KINDS:
-        if kind == "file":
-            continue
-        options = {key: value for key, value in values.items() if key in ("num_peers", "seed")}
-        example = EXAMPLES.get(kind, {})
-        label = " ".join([kind, *(f"{key}={value}" for key, value in example.items())])
-        try:
-            schedule = _schedule(_of_kind(kind, options | example))
-        except ConfigError as error:
-            table.add_row(label, *["-"] * (len(COLUMNS) - 1), str(error).split(":", 1)[-1].strip())
-            continue
-        table.add_row(label, *_cells(describe(schedule)), _pace(schedule))
     unknown = sorted(set(values) - {"num_peers", "seed"})
     if unknown:
         raise ConfigError(f"topology list: takes num_peers and seed, got {', '.join(unknown)}: name a kind")
-    console.print(f"{values.get('num_peers', 16)} peers", highlight=False)
+    count = _of_kind("ring", values).peers.count
+    shown = [name for name in COLUMNS if name != "links"]
+    table = compact_table(*shown, "every round", wrapped=COLUMNS[-1])
+    impossible = []
+    for kind in KINDS:
+        if kind == "file":
+            continue
+        example = EXAMPLES.get(kind, {})
+        label = " ".join([kind, *(f"{key}={value}" for key, value in example.items())])
+        try:
+            schedule = _schedule(_of_kind(kind, values | example))
+        except ConfigError as error:
+            table.add_row(label, *["-"] * len(shown))
+            impossible.append(f"{kind}: {error}")
+            continue
+        cells = dict(zip(COLUMNS[1:], _cells(describe(schedule)), strict=True))
+        table.add_row(label, *(cells[name] for name in shown[1:]), _pace(schedule))
+    console.print(f"{count} peers", highlight=False)
     console.print(table)
+    for line in impossible:
+        console.print(line, highlight=False)
 
 
 def _of_kind(kind: str, values: dict[str, Any]) -> RunConfig:

@@ -60,15 +60,19 @@ class Tracker:
     def log_folder(self, folder: Path) -> None:
         """The run's files as artifacts, but for its checkpoints."""
         for path in sorted(folder.iterdir()):
-            if path.is_dir() and path.name != "checkpoints":
-                self._guard(partial(self._client.log_artifacts, self.run_id, str(path), path.name))
-            elif path.is_file():
-                self._guard(partial(self._client.log_artifact, self.run_id, str(path)))
+            if path.name != "checkpoints":
+                self._guard(partial(self._log_path, path))
 
     def close(self, status: str) -> None:
         """`status`: FINISHED, KILLED or FAILED."""
         self.flush()
         self._guard(lambda: self._client.set_terminated(self.run_id, status))
+
+    def _log_path(self, path: Path) -> None:
+        if path.is_dir():
+            self._client.log_artifacts(self.run_id, str(path), path.name)
+        else:
+            self._client.log_artifact(self.run_id, str(path))
 
     def _batch(self, what: str, entity: str, rows: list[tuple[Any, ...]]) -> None:
         if rows and self._client is not None:

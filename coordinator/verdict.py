@@ -100,7 +100,7 @@ def collapsed(first: CollapseMeasures, last: CollapseMeasures, num_outputs: int)
     )
 
 
-def _fell(first: Float[np.ndarray, " peers"], last: Float[np.ndarray, " peers"], threshold: float) -> bool:
+def _fell(first: Float[np.ndarray, " before"], last: Float[np.ndarray, " after"], threshold: float) -> bool:
     """Whether the median ended below the threshold and below half of its start."""
     start, end = (float(np.median(np.where(np.isfinite(values), values, 0.0))) for values in (first, last))
     return end < threshold and end < COLLAPSED_SHARE * start

@@ -135,21 +135,24 @@ class ExchangeConfig(Section):
         """The temperature at which the students' outputs become distributions, in losses and measures alike."""
         return self.loss.temperature if isinstance(self.loss, DistributionLoss) else 1.0
 
-    def sent(self, features: Batch, outputs: Batch) -> Batch:
-        """What a peer publishes of its forward pass."""
-        if self.what == "features":
-            return features
-        return torch.softmax(outputs, dim=-1) if self.what == "probabilities" else outputs
+    def compared(self, features: Float[Tensor, "batch features"], outputs: Float[Tensor, "batch outputs"]) -> Batch:
+        """The side of a forward pass that peers are compared on: its features, or its outputs (logits)."""
+        return features if self.what == "features" else outputs
+
+    def sent(self, compared: Batch) -> Batch:
+        """What a peer publishes of that."""
+        return torch.softmax(compared, dim=-1) if self.what == "probabilities" else compared
 
     def distillation_loss(
         self,
-        features: Batch,
-        outputs: Batch,
+        student: Batch,
         teachers: Float[Tensor, "teachers batch dim"],
         weights: Float[Tensor, " teachers"],
         centre: Centre,
     ) -> Float[Tensor, ""]:
-        """The student's loss against its teachers' messages; gradients reach the student's tensors only.
+        """The loss of a student (its side that is `compared`) against its teachers' messages.
+
+        Gradients reach the student only.
 
         `pool = "outputs"` compares with the weighted mean of what came in, before the target's transform; `"losses"`
         averages one loss per teacher (the paper's). The gradients agree for MSE, and for KL and cross-entropy on
@@ -157,17 +160,16 @@ class ExchangeConfig(Section):
         """
         teachers = teachers.detach()
         if self.pool == "outputs":
-            return self._loss_to(features, outputs, objectives.pool(teachers, weights), centre)
-        losses = [self._loss_to(features, outputs, teacher, centre) for teacher in teachers]
+            return self._loss_to(student, objectives.pool(teachers, weights), centre)
+        losses = [self._loss_to(student, teacher, centre) for teacher in teachers]
         return (torch.stack(losses) * weights).sum()
 
-    def _loss_to(self, features: Batch, outputs: Batch, target: Batch, centre: Centre) -> Float[Tensor, ""]:
+    def _loss_to(self, student: Batch, target: Batch, centre: Centre) -> Float[Tensor, ""]:
         if isinstance(self.loss, VectorLoss):
             assert not isinstance(self.target, SinkhornTarget)
-            return self.loss(self.sent(features, outputs), self.target.vector(target, centre))
-        student_logits = features if self.what == "features" else outputs
+            return self.loss(self.sent(student), self.target.vector(target, centre))
         target_logits = objectives.probs_to_logits(target) if self.what == "probabilities" else target
-        return self.loss(student_logits, self.target.probs(target_logits, centre), self.target.temperature)
+        return self.loss(student, self.target.probs(target_logits, centre), self.target.temperature)
 
     def updated_centre(
         self, centre: Centre, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]

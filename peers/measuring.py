@@ -1,7 +1,7 @@
 """How a peer is measured: its view of the fixed probe batch, and the probes on its features and controls."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,7 +48,7 @@ class ProbeConfig(Section):
     probe_train: int = Field(4000, ge=10, description="at most so many training images, a seeded subset")
     probe_test: int = Field(2000, ge=2, description="at most so many test images")
     probe_batch: int = Field(256, ge=2, description="test images for consensus, collapse and similarity")
-    calibration_batches: int = Field(40, ge=1, description="forward passes of the calibrated control")
+    calibration_passes: int = Field(100, ge=1, description="of the calibrated control: at most so many forward passes")
     knn: KNN = KNN()
     sgd: SGDProbe = SGDProbe()
 
@@ -122,7 +122,7 @@ def observe(
     """
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     features, outputs = functional_call(network.train(), buffers, (images,))
-    compared = features if exchange.what == "features" else outputs
+    compared = exchange.compared(features, outputs)
     moved = sum(((new - old).double().square().sum() for new, old in zip(network.parameters(), initial, strict=True)))
     start = sum(old.double().square().sum() for old in initial)
     return Observation(
@@ -144,20 +144,21 @@ class ProbeTask:
     config: ProbeConfig
     seed: int
     index: int
-    batch_size: int
     normalisation: data.Normalisation
     device: torch.device
 
-    def correct(self, subject: ProbeSubject) -> dict[ProbeName, Bool[np.ndarray, " test"]]:
+    def correct(
+        self, subject: ProbeSubject, batches: Iterable[Tensor] = ()
+    ) -> dict[ProbeName, Bool[np.ndarray, " test"]]:
         """Per probe and test image, whether the class is right.
 
         `pixels` probes the images themselves, `as-is` the network as it stands with its own BatchNorm buffers,
-        `calibrated` a copy that went through the run's first batches forward only.
+        `calibrated` a copy that has been shown `batches`, forward only.
         """
         if subject == "pixels":
             train, test = self._pixels(train=True), self._pixels(train=False)
         else:
-            network = self.network if subject == "as-is" else self._calibrated()
+            network = self.network if subject == "as-is" else self._calibrated(batches)
             train, test = self._features(network, train=True), self._features(network, train=False)
         labels = (self._labels(train=True), self._labels(train=False))
         return {name: self._run(name, train, labels[0], test, labels[1]).cpu().numpy() for name in self.config.probes}
@@ -177,18 +178,10 @@ class ProbeTask:
             train, train_labels, test, test_labels, classes, generator=generator, **self.config.sgd.model_dump()
         )
 
-    def _calibrated(self) -> Network:
+    def _calibrated(self, batches: Iterable[Tensor]) -> Network:
         network = copy.deepcopy(self.network)
-        probes.calibrate_batchnorm(network, self._training_batches())
+        probes.calibrate_batchnorm(network, batches)
         return network
-
-    def _training_batches(self) -> Iterator[Tensor]:
-        """The run's own first batches, so that the control differs from training by the steps alone."""
-        for round_index in range(self.config.calibration_batches):
-            batches = stream(self.seed, "batches")
-            yield data.batch(
-                self.dataset, self.batch_size, round_index, batches, None, self.normalisation, self.device
-            )[0]
 
     def _raw(self, train: bool) -> UInt8[np.ndarray, "examples channel height width"]:
         source = self.dataset.train_images if train else self.dataset.test_images

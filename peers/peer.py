@@ -7,6 +7,7 @@ own when that round begins. So a measure or a checkpoint never sees half of a ro
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -130,15 +131,7 @@ class Peer:
         self.due = assignment
         if self.failure:
             return self._tombstone(assignment.round_index)
-        images, labels = data.batch(
-            self.dataset,
-            self.settings.data.batch_size,
-            assignment.round_index,
-            stream(self.settings.seed, "batches"),
-            stream(self.settings.seed, "flips") if self.settings.data.flip else None,
-            self.settings.normalisation,
-            self.device,
-        )
+        images, labels = self._batch(assignment.round_index)
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         exchange = self.settings.exchange
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
@@ -146,7 +139,9 @@ class Peer:
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
         if not assignment.teaches:
             return None
-        message = encode(self.index, assignment.round_index, exchange.sent(features, outputs), exchange.dtype)
+        message = encode(
+            self.index, assignment.round_index, exchange.sent(exchange.compared(features, outputs)), exchange.dtype
+        )
         if torch.isfinite(decode(message, torch.device("cpu"))).all():
             return message
         self.pending = None
@@ -156,6 +151,18 @@ class Peer:
     def _tombstone(self, round_index: int) -> Message:
         """What a peer that dropped out sends, so that its students know to do without it."""
         return Message(self.index, round_index, self.settings.exchange.dtype, None)
+
+    def _batch(self, round_index: int) -> tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, " batch"]]:
+        settings = self.settings
+        return data.batch(
+            self.dataset,
+            settings.data.batch_size,
+            round_index,
+            stream(settings.seed, "batches"),
+            stream(settings.seed, "flips") if settings.data.flip else None,
+            settings.normalisation,
+            self.device,
+        )
 
     def _settle(self, pending: Pending) -> None:
         with torch.no_grad():
@@ -190,7 +197,8 @@ class Peer:
 
     def _loss(self, pending: Pending, teachers: Tensor, weights: Tensor) -> Float[Tensor, ""]:
         exchange = self.settings.exchange
-        loss = exchange.distillation_loss(pending.features, pending.outputs, teachers, weights, self.centre)
+        student = exchange.compared(pending.features, pending.outputs)
+        loss = exchange.distillation_loss(student, teachers, weights, self.centre)
         if exchange.supervised:
             loss = loss + exchange.supervised * torch.nn.functional.cross_entropy(pending.outputs, pending.labels)
         return loss
@@ -220,8 +228,12 @@ class Peer:
         seen = measuring.observe(self.network, self.initial, images, self.settings.exchange, bool(self.failure))
         return replace(seen, seconds=time.perf_counter() - start)
 
-    def probe(self, subject: ProbeSubject) -> ProbeOutcome:
-        """Whether each test image is classified rightly, by each probe, on this peer or on a control of it."""
+    def probe(self, subject: ProbeSubject, rounds: Sequence[int] = ()) -> ProbeOutcome:
+        """Whether each test image is classified rightly, by each probe, on this peer or on a control of it.
+
+        `calibrated` shows the batches of `rounds`, forward only, to a copy of the peer: given the rounds in which it
+        takes part, the control goes through all that training does but the steps.
+        """
         start = time.perf_counter()
         task = ProbeTask(
             self.network,
@@ -230,11 +242,11 @@ class Peer:
             self.settings.probes,
             self.settings.seed,
             self.index,
-            self.settings.data.batch_size,
             self.settings.normalisation,
             self.device,
         )
-        return ProbeOutcome(task.correct(subject), time.perf_counter() - start)
+        correct = task.correct(subject, (self._batch(each)[0] for each in rounds))
+        return ProbeOutcome(correct, time.perf_counter() - start)
 
     def save(self, folder: str, completed: int) -> str:
         """Write the state after `completed` rounds into a checkpoint's folder; returns the file's SHA-256."""

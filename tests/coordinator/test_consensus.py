@@ -35,7 +35,8 @@ def _normal(*shape: int, seed: int = 0) -> Outputs:
 
 def _gram(features: Outputs) -> Float[np.ndarray, "peers examples examples"]:
     wide = features.astype(np.float64)  # as the peers do: float32 noise would pass for small singular values
-    return wide @ wide.transpose(0, 2, 1)
+    with np.errstate(invalid="ignore"):
+        return wide @ wide.transpose(0, 2, 1)
 
 
 def _ratings() -> Outputs:
@@ -67,9 +68,18 @@ def test_consensus_distance__near_consensus_does_not_cancel():
 
 
 def test_relative_consensus_distance__hand_value_and_scale():
-    outputs = np.array([[[1.0, -1.0], [0.0, 0.0]], [[-1.0, 1.0], [5.0, 5.0]]])  # Xi^2: 2 + 12.5; energy: 2
-    assert consensus.relative_consensus_distance(outputs) == pytest.approx(14.5 / 2)
-    assert consensus.relative_consensus_distance(1e-3 * outputs) == pytest.approx(14.5 / 2)
+    outputs = np.array([[[1.0, -1.0], [0.0, 0.0]], [[0.0, 0.0], [5.0, 5.0]]])  # Xi^2: 0.5; energies: 2 and 0
+    assert consensus.relative_consensus_distance(outputs) == pytest.approx(0.5)
+    assert consensus.relative_consensus_distance(1e-3 * outputs) == pytest.approx(0.5)
+
+
+@given(seed=st.integers(0, 999), num_peers=st.integers(2, 5))
+def test_relative_consensus_distance__in_0_to_1_and_blind_to_what_softmax_does_not_see(seed: int, num_peers: int):
+    outputs = _normal(num_peers, 4, 3, seed=seed)
+    shifted = outputs + 100 * _normal(num_peers, 4, 1, seed=seed + 1)
+    relative = consensus.relative_consensus_distance(shifted)
+    assert 0 <= relative <= 1
+    assert relative == pytest.approx(consensus.relative_consensus_distance(outputs), rel=1e-9)
 
 
 def test_relative_consensus_distance__independent_peers_approach_one_less_one_nth():

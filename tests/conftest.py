@@ -1,0 +1,79 @@
+"""Fixtures that several test files share: a tiny experiment, the command line in this process, a migrated MLflow store."""
+
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TINY = """
+[run]
+name = "tiny"
+rounds = 2
+[data]
+kind = "synthetic"
+batch_size = 16
+num_train = 64
+num_test = 32
+[peers]
+count = 4
+model = { kind = "mlp", hidden = [8] }
+head = { kind = "linear", dim = 4 }
+[topology]
+kind = "ring"
+[evaluation]
+probes = ["knn"]
+[hosting]
+pool = "in-process"
+[tracking]
+enabled = false
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`tiny.toml` in a new current folder: four small MLPs on a ring, two rounds."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
+    """Run the entry point in this process; gives its exit code, stdout and stderr."""
+    from coordinator.cli import main
+
+    def call(*arguments: str) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["peer-consensus", *arguments])
+        capsys.readouterr()
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+            warnings.simplefilter("always", UserWarning)  # the command prints them as notes
+            main()
+        return ended.value.code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow store, whose migrations take seconds: made once, then copied."""
+    from coordinator.config import TrackingConfig
+    from coordinator.tracking import Tracker
+
+    folder = tmp_path_factory.mktemp("mlflow")
+    tracker = Tracker(TrackingConfig(experiment="template"), folder, "template")
+    tracker.close("FINISHED")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def runs(tmp_path: Path, migrated: Path) -> Path:
+    """An output folder that already has an MLflow store."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    shutil.copy(migrated, folder / "mlflow.db")
+    return folder

@@ -1,0 +1,130 @@
+"""The same numbers in this process and in Ray actors, whatever the number of peers a host."""
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from coordinator import simulate
+from coordinator.config import ConfigError, RunConfig, load_config
+from coordinator.plan import build_schedule, peer_settings, prepare
+from coordinator.pool import InProcessPool, Pool, RayPool, open_pool
+from coordinator.rounds import Cadence, RoundLoop
+
+TOPOLOGIES = ({"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random", "teachers": 2})
+NUM_PEERS, ROUNDS = 6, 20
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """One local Ray for this file: two CPUs, no dashboard."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own start-up
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+def config_of(pool: str, **sections: Any) -> RunConfig:
+    table: dict[str, Any] = {
+        "run": {"rounds": ROUNDS, "seed": 1},
+        "data": {"kind": "synthetic", "num_train": 128, "num_test": 64, "batch_size": 32, "flip": True},
+        "peers": {
+            "count": NUM_PEERS,
+            "model": {"kind": "small-cnn", "channels": [8, 8]},
+            "head": {"kind": "linear", "dim": 16},
+            "optimizer": {"kind": "adamw", "lr": 3e-3},
+        },
+        "topology": {"kind": "ring"},
+        "evaluation": {"probe_batch": 32, "every": 5},
+        "hosting": {"pool": pool},
+        "tracking": {"enabled": False},
+    }
+    return load_config({**table, **{name: {**table[name], **values} for name, values in sections.items()}})
+
+
+def everything(pool: Pool, config: RunConfig) -> dict[str, Any]:
+    """Every number of a run but the timings."""
+    for peer in range(NUM_PEERS):
+        pool.get([pool.submit(peer, "restart")])
+    records = list(RoundLoop(pool, build_schedule(config), Cadence(ROUNDS, 3, observe_every=5)))
+    seen = [record.observations for record in records if record.observations]
+    probes = pool.get([pool.submit(peer, "probe", "as-is") for peer in range(NUM_PEERS)])
+    return {
+        "digests": pool.get([pool.submit(peer, "digest") for peer in range(NUM_PEERS)]),
+        "losses": [{i: (s.loss, s.gradient_norm, s.sent_bytes) for i, s in r.stats.items()} for r in records],
+        "bytes": [record.num_bytes for record in records],
+        "outputs": np.array([[each.outputs for each in row] for row in seen]),
+        "grams": np.array([[each.gram for each in row] for row in seen]),
+        "weights": np.array([[(each.feature_std, each.weight_change) for each in row] for row in seen]),
+        "probes": np.array([list(each.correct.values()) for each in probes]),
+    }
+
+
+def assert_identical(left: dict[str, Any], right: dict[str, Any]) -> None:
+    for name, values in left.items():
+        if isinstance(values, np.ndarray):
+            np.testing.assert_array_equal(values, right[name], err_msg=name)
+        else:
+            assert values == right[name], name
+
+
+def test_pools__bit_identical_whatever_the_hosting(cluster: None):
+    """6 peers, 20 rounds, BatchNorm, three topologies of which two change every round."""
+    configs = [
+        config_of("ray").model_copy(
+            update={"topology": load_config({"data": {"kind": "digits"}, "topology": t}).topology}
+        )
+        for t in TOPOLOGIES
+    ]
+    plan = prepare(configs[0])
+    settings = peer_settings(configs[0], plan.dataset)
+    here = InProcessPool(settings, plan.dataset, configs[0].hosting)
+    expected = [everything(here, config) for config in configs]
+    here.close()
+    for peers_per_host in (1, 4):
+        hosting = configs[0].hosting.model_copy(update={"peers_per_host": peers_per_host})
+        pool = RayPool(settings, plan.dataset, hosting)
+        for config, numbers in zip(configs, expected, strict=True):
+            assert_identical(everything(pool, config), numbers)
+        pool.close()
+    assert len({numbers["digests"][0] for numbers in expected}) == len(TOPOLOGIES)  # and topology does matter
+
+
+def test_simulate__summaries_are_identical_between_pools_and_repetitions(cluster: None, tmp_path: Path):
+    summaries = []
+    for number, pool in enumerate(("in-process", "ray", "ray")):
+        config = config_of(pool, peers={"count": 2}, hosting={"pool": pool, "peers_per_host": 2}, run={"rounds": 8})
+        summaries.append(simulate(config, tmp_path / str(number)).summary)
+    for name in ("rounds", "bytes_exchanged", "consensus", "probes", "flags", "relative_weight_change", "digest"):
+        assert summaries[0][name] == summaries[1][name] == summaries[2][name], name
+    assert summaries[0]["probes"]["knn"]["trained"] > 0
+
+
+def test_ray_pool__an_error_in_a_peer_is_the_same_error(cluster: None):
+    config = config_of("ray", peers={"count": 2}, hosting={"pool": "ray", "peers_per_host": 2})
+    plan = prepare(config)
+    settings = peer_settings(config, plan.dataset)
+    with open_pool(settings, plan.dataset, config.hosting) as pool, pytest.raises(AttributeError, match="'nothing'"):
+        pool.get([pool.submit(0, "nothing")])
+
+
+def test_ray_pool__more_gpus_than_the_cluster_has(cluster: None, tmp_path: Path):
+    config = config_of("ray", hosting={"pool": "ray", "gpus_per_peer": 0.5})
+    with pytest.raises(
+        ConfigError, match=r"hosting.gpus_per_peer asks for 0.5 x 6 peers = 3 GPUs but the cluster has 0"
+    ):
+        simulate(config, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_ray_pool__leaves_a_cluster_that_it_did_not_start(cluster: None):
+    config = config_of("ray", peers={"count": 2}, hosting={"pool": "ray", "peers_per_host": 2})
+    plan = prepare(config)
+    with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting):
+        pass
+    assert ray.is_initialized()

@@ -1,0 +1,261 @@
+"""The round loop: the topology binds, rounds are double-buffered, and the result is that of a plain loop."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+from safetensors.torch import load_file
+
+from coordinator.config import RunConfig, load_config
+from coordinator.plan import build_schedule, peer_settings, prepare
+from coordinator.pool import InProcessPool, Pool
+from coordinator.rounds import Cadence, RoundLoop, RoundRecord, assignments
+from peers import data
+from peers.messages import Assignment
+from peers.models import Network
+from peers.peer import Stats, initial_network
+from peers.seeds import stream
+from topologies.config import TopologyConfig
+from topologies.schedule import Schedule, each_alone, one_student, without_students
+
+TOPOLOGIES: list[dict[str, Any]] = [
+    {"kind": "ring"},
+    {"kind": "complete"},
+    {"kind": "self"},
+    {"kind": "star"},
+    {"kind": "path"},
+    {"kind": "torus"},
+    {"kind": "hypercube"},
+    {"kind": "exponential"},
+    {"kind": "random-regular", "degree": 3},
+    {"kind": "erdos-renyi", "p": 0.6},
+    {"kind": "watts-strogatz", "degree": 4, "rewire": 0.2},
+    {"kind": "file"},
+    {"kind": "random", "teachers": 2},
+    {"kind": "random-matching"},
+    {"kind": "random-pair", "teachers": 2},
+    {"kind": "one-peer-exponential"},
+    {"kind": "base", "max_degree": 2},
+]
+
+
+def tiny(**sections: Any) -> RunConfig:
+    """Three peers with BatchNorm on synthetic 8x8 images, in this process, tracked nowhere."""
+    table: dict[str, Any] = {
+        "run": {"rounds": 6, "seed": 3},
+        "data": {"kind": "synthetic", "num_train": 96, "num_test": 48, "batch_size": 16},
+        "peers": {
+            "count": 3,
+            "model": {"kind": "small-cnn", "channels": [4, 8]},
+            "head": {"kind": "linear", "dim": 6},
+            "optimizer": {"kind": "adam", "lr": 1e-2},
+        },
+        "topology": {"kind": "ring"},
+        "evaluation": {"probe_batch": 24},
+        "hosting": {"pool": "in-process"},
+        "tracking": {"enabled": False},
+    }
+    for name, values in sections.items():
+        table[name] = {**table.get(name, {}), **values} if name != "topology" else values
+    return load_config(table)
+
+
+class RecordingPool:
+    """Peers that only note what reaches them: message (sender, round) in call (peer, round)."""
+
+    def __init__(self) -> None:
+        self.heard: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        self.published: set[tuple[int, int]] = set()
+
+    def submit(self, peer: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+        if method == "publish":
+            return self._message(peer, args[0]), Stats(sent_bytes=10)
+        assert method == "advance", method
+        assignment, following, *messages = args
+        self.heard[peer, assignment.round_index] = messages
+        return self._message(peer, following), Stats(sent_bytes=10 if following and following.teaches else 0)
+
+    def get(self, references: Any) -> list[Any]:
+        return list(references)
+
+    def close(self) -> None: ...
+
+    def _message(self, peer: int, assignment: Assignment | None) -> tuple[int, int] | None:
+        if assignment is None or not assignment.teaches:
+            return None
+        self.published.add((peer, assignment.round_index))
+        return peer, assignment.round_index
+
+
+def run_all(pool: Pool, schedule: Schedule, rounds: int, lookahead: int = 3, **every: Any) -> list[RoundRecord]:
+    return list(RoundLoop(pool, schedule, Cadence(rounds, lookahead, **every)))
+
+
+@given(
+    topology=st.sampled_from(TOPOLOGIES),
+    num_peers=st.sampled_from([4, 8, 16]),
+    seed=st.integers(0, 2**32),
+    lookahead=st.integers(1, 9),
+    wrapper=st.sampled_from(["as it is", "one student", "frozen", "alone"]),
+)
+@settings(max_examples=150, deadline=None)
+def test_round_loop__no_student_ever_hears_a_peer_outside_its_rounds_edges(
+    tmp_path_factory: pytest.TempPathFactory,
+    topology: dict[str, Any],
+    num_peers: int,
+    seed: int,
+    lookahead: int,
+    wrapper: str,
+):
+    if topology["kind"] == "random-regular" and num_peers == 4:
+        topology = {"kind": "random-regular", "degree": 2}
+    if topology["kind"] == "watts-strogatz" and num_peers == 4:
+        topology = topology | {"degree": 2}
+    if topology["kind"] == "file":
+        path = tmp_path_factory.mktemp("edges") / "edges.csv"
+        path.write_text("student,teacher\n" + "".join(f"{i + 1},{i}\n" for i in range(num_peers - 1)))
+        topology = topology | {"path": str(path)}
+    schedule = TypeAdapter(TopologyConfig).validate_python(topology).build(num_peers, np.random.SeedSequence(seed))
+    if wrapper == "one student":
+        schedule = one_student(schedule, np.random.SeedSequence(seed + 1))
+    elif wrapper == "frozen":
+        schedule = without_students(schedule, frozenset({0, 2}))
+    elif wrapper == "alone":
+        schedule = each_alone(schedule)
+    pool, rounds = RecordingPool(), 12
+    records = run_all(pool, schedule, rounds, lookahead)
+
+    expected_heard, expected_published = {}, set()
+    for round_index in range(rounds):
+        plan = schedule(round_index)
+        for peer, part in assignments(plan, round_index).items():
+            expected_heard[peer, round_index] = [(teacher, round_index) for teacher in plan.teachers[peer]]
+            if part.teaches:
+                expected_published.add((peer, round_index))
+    assert pool.heard == expected_heard
+    assert pool.published == expected_published
+    assert [record.completed for record in records] == list(range(1, rounds + 1))
+    crossing = [sum(s != t for s, t in schedule(t).edges) for t in range(rounds)]
+    assert [record.num_bytes for record in records] == [10 * count for count in crossing]
+
+
+def reference(config: RunConfig, rounds: int) -> list[dict[int, dict[str, torch.Tensor]]]:
+    """The naive loop, written with two forwards and ordinary in-place BatchNorm; the peers' states after each round.
+
+    Every peer that teaches runs its forward under no_grad, then every student runs its own and steps: the paper's
+    listing, with all of a round's messages made before anybody's step.
+    """
+    plan = prepare(config)
+    every = peer_settings(config, plan.dataset)
+    networks: list[Network] = [initial_network(each, plan.dataset.shape).train() for each in every]
+    optimizers = [torch.optim.Adam(network.parameters(), lr=1e-2) for network in networks]
+    states = []
+    for round_index in range(rounds):
+        images, _ = data.batch(
+            plan.dataset, 16, round_index, stream(3, "batches"), None, every[0].normalisation, torch.device("cpu")
+        )
+        round_ = plan.schedule(round_index)
+        students = [i for i, row in enumerate(round_.teachers) if row]
+        teaching = sorted({t for row in round_.teachers for t in row})
+        outputs = {}
+        for peer in teaching:
+            before = {name: buffer.clone() for name, buffer in networks[peer].named_buffers()}
+            with torch.no_grad():
+                outputs[peer] = networks[peer](images)[1]
+            if peer in students:  # its student's forward sees the same batch: count it once
+                for name, buffer in networks[peer].named_buffers():
+                    buffer.copy_(before[name])
+        for peer in students:
+            targets = torch.stack([outputs[t] for t in round_.teachers[peer]])
+            weights = torch.tensor(round_.weights[peer])
+            loss = (networks[peer](images)[1] - weighted_mean(targets, weights)).square().mean()
+            optimizers[peer].zero_grad()
+            loss.backward()
+            optimizers[peer].step()
+        states.append(
+            {
+                i: {name: tensor.clone() for name, tensor in network.state_dict().items()}
+                for i, network in enumerate(networks)
+            }
+        )
+    return states
+
+
+def weighted_mean(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    total = torch.zeros_like(targets[0])
+    for weight, target in zip(weights / weights.sum(), targets, strict=True):
+        total = total + weight * target
+    return total
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize(
+    "topology",
+    [{"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random-matching"}, {"kind": "star"}],
+    ids=lambda table: table["kind"],
+)
+def test_round_loop__every_state_equals_the_plain_loops_bit_for_bit(
+    tmp_path: Path, topology: dict[str, Any], recompute: bool
+):
+    """Also the BatchNorm buffers, and also where a peer published rounds ahead: checkpoints show settled states."""
+    rounds = 9
+    config = tiny(
+        run={"rounds": rounds, "seed": 3},
+        peers={"count": 4},
+        topology=topology,
+        exchange={"target": {"kind": "none"}, "loss": {"kind": "mse"}},
+        hosting={"pool": "in-process", "recompute": recompute},
+    )
+    plan = prepare(config)
+    pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
+    run_all(pool, plan.schedule, rounds, checkpoint_every=1, checkpoints=tmp_path)
+    expected = reference(config, rounds)
+    pool.close()
+    moved = False
+    for completed in range(1, rounds + 1):
+        for peer in range(4):
+            saved = load_file(tmp_path / f"round-{completed:06d}" / f"peer-{peer:04d}.safetensors")
+            for name, tensor in expected[completed - 1][peer].items():
+                assert torch.equal(saved[f"network.{name}"], tensor), (completed, peer, name)
+                moved |= completed > 1 and not torch.equal(tensor, expected[0][peer][name])
+    assert moved
+
+
+def test_round_loop__lookahead_changes_nothing():
+    config = tiny(peers={"count": 4}, topology={"kind": "random", "teachers": 1}, run={"rounds": 7})
+    plan = prepare(config)
+    digests, losses = [], []
+    for lookahead in (1, 2, 7, 50):
+        pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
+        records = run_all(pool, plan.schedule, 7, lookahead, observe_every=2)
+        losses.append([[stats.loss for stats in record.stats.values()] for record in records])
+        digests.append([pool.submit(peer, "digest") for peer in range(4)])
+        pool.close()
+    assert digests[0] == digests[1] == digests[2] == digests[3]
+    assert losses[0] == losses[1] == losses[2] == losses[3]
+
+
+def test_round_loop__an_observation_changes_nothing():
+    config = tiny(topology={"kind": "random-pair"}, run={"rounds": 8})
+    plan = prepare(config)
+    digests = []
+    for every in ({}, {"observe_every": 1, "probe_every": 2}):
+        pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
+        run_all(pool, plan.schedule, 8, **every)
+        digests.append([pool.submit(peer, "digest") for peer in range(3)])
+        pool.close()
+    assert digests[0] == digests[1]
+
+
+def test_build_schedule__alone_lets_the_same_peers_study_in_the_same_rounds():
+    config = tiny(peers={"count": 6}, topology={"kind": "random-pair", "teachers": 3})
+    with_others, alone = build_schedule(config), build_schedule(config, alone=True)
+    for round_index in range(30):
+        others, own = with_others(round_index), alone(round_index)
+        assert [bool(row) for row in own.teachers] == [bool(row) for row in others.teachers]
+        assert all(row in ((), (peer,)) for peer, row in enumerate(own.teachers))
