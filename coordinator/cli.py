@@ -99,8 +99,8 @@ def _guarded(command: Callable[[], Any]) -> int:
     except UsageError as error:
         message = error.format_message().rstrip(".")
         if message:  # without arguments the help is printed instead
-            command = error.ctx.command_path if error.ctx else "peer-consensus"
-            print(f"error: {message} (see {command} --help)", file=sys.stderr)
+            named = error.ctx.command_path if error.ctx else "peer-consensus"
+            print(f"error: {message} (see {named} --help)", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         print("interrupted before anything was run", file=sys.stderr)

@@ -36,15 +36,15 @@ class Live:
         self.console = console
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._measured = ""
+        self._measured = self._title = ""
         self._total, self._start, self._shown = 0, 0.0, 0.0
 
     def phase(self, text: str) -> None:
         self.console.print(f"[dim]{text}[/dim]" if self.console.is_terminal else text, highlight=False)
 
     def begin(self, num_rounds: int, title: str) -> None:
-        self._total, self._start, self._shown = num_rounds, time.monotonic(), 0.0
-        self._measured = ""
+        self._total, self._start = num_rounds, time.monotonic()
+        self._title, self._measured, self._shown = title, "", self._start
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}", table_column=Column(no_wrap=True)),
@@ -69,10 +69,11 @@ class Live:
         shown = ", ".join(filter(None, (loss, self._measured)))
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, shown=f"{rate:.1f}/s {shown}")
-        elif "relative_distance" in row and (time.monotonic() - self._shown > 1 or completed == self._total):
+        elif completed == self._total or time.monotonic() - self._shown > (1 if "relative_distance" in row else 10):
             self._shown = time.monotonic()
-            left = (self._total - completed) / rate
-            self.console.print(f"round {completed}/{self._total}: {rate:.1f} rounds/s, {shown}, {left:.0f} s left", highlight=False)
+            pace = f"{rate:.1f} rounds/s, {(self._total - completed) / rate:.0f} s left"
+            line = ", ".join(filter(None, (pace, shown)))
+            self.console.print(f"{self._title} {completed}/{self._total}: {line}", highlight=False)
 
     def end(self) -> None:
         if self._bar is not None:

@@ -84,7 +84,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     console.print("nothing was started (--dry-run)", highlight=False)
 
 
-def size(num_bytes: float) -> str:
+def size(num_bytes: float | int) -> str:
     """Bytes in binary units."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if num_bytes < 1024 or unit == "GiB":

@@ -99,14 +99,16 @@ def _of_kind(kind: str, values: dict[str, Any]) -> RunConfig:
     """A config whose only interest is its topology: 16 peers unless told otherwise."""
     values = dict(values)
     count, seed = values.pop("num_peers", 16), values.pop("seed", 0)
-    return config_from(
-        {
-            "run": {"seed": seed},
-            "data": {"kind": "digits"},
-            "peers": {"count": count},
-            "topology": {"kind": kind, **values},
-        }
-    )
+    table = {
+        "run": {"seed": seed},
+        "data": {"kind": "digits"},
+        "peers": {"count": count},
+        "topology": {"kind": kind, **values},
+    }
+    try:
+        return config_from(table)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("peers.count", "num_peers").replace("run.seed", "seed")) from None
 
 
 def _schedule(config: RunConfig) -> Schedule:

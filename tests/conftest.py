@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: a tiny experiment, the command line in this process, a migrated MLflow store."""
+"""Fixtures of several test files: a tiny experiment, the command line in this process, an empty MLflow store."""
 
 import shutil
 import sys
@@ -52,6 +52,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         capsys.readouterr()
         with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
             warnings.simplefilter("always", UserWarning)  # the command prints them as notes
+            warnings.simplefilter("ignore", DeprecationWarning)  # MLflow's own
             main()
         return ended.value.code, *capsys.readouterr()
 
@@ -65,8 +66,9 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from coordinator.tracking import Tracker
 
     folder = tmp_path_factory.mktemp("mlflow")
-    tracker = Tracker(TrackingConfig(experiment="template"), folder, "template")
-    tracker.close("FINISHED")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        Tracker(TrackingConfig(experiment="template"), folder, "template").close("FINISHED")
     return folder / "mlflow.db"
 
 

@@ -31,7 +31,7 @@ def test_config_from__defaults_of_a_minimal_table() -> None:
 def test_run_config__is_frozen() -> None:
     config = config_from(MINIMAL)
     with pytest.raises(ValidationError, match="frozen"):
-        config.run.seed = 1
+        config.run.seed = 1  # type: ignore[misc]
 
 
 def test_load_config__reads_utf8_and_applies_overrides_in_order(tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coordinator.config import ConfigError, RunConfig, config_from
+from coordinator.plan import FLOAT, PROCESS_BYTES, Plan, build_schedule, peer_settings, prepare
+
+TABLE: dict[str, Any] = {
+    "data": {"kind": "synthetic", "batch_size": 16, "num_train": 64, "num_test": 32},
+    "peers": {"model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}, "norm": "none"},
+    "topology": {"kind": "ring"},
+    "hosting": {"pool": "in-process"},
+}
+PARAMETERS = 64 * 8 + 8 + 8 * 4 + 4
+
+
+def config(**sections: dict[str, Any]) -> RunConfig:
+    return config_from({**TABLE, **{name: TABLE.get(name, {}) | values for name, values in sections.items()}})
+
+
+def plan(**sections: dict[str, Any]) -> Plan:
+    return prepare(config(**sections))
+
+
+# ---- sizes ----
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "moments"), [({"kind": "sgd"}, 1), ({"kind": "adam"}, 2), ({"kind": "adamw"}, 2)]
+)
+def test_prepare__bytes_of_a_peer(optimizer: dict[str, Any], moments: int) -> None:
+    (group,) = plan(peers={"optimizer": optimizer}).groups
+    assert (group.num_parameters, group.feature_dim, group.output_dim) == (PARAMETERS, 8, 4)
+    assert group.state_bytes == PARAMETERS * 4 * (3 + moments)  # weights, their start, gradients, moments
+    assert group.probe_bytes == 2 * (64 + 32) * 8 * 4
+    assert group.peer_bytes == group.state_bytes + group.activation_bytes + group.probe_bytes
+    assert group.activation_bytes >= 16 * (64 + 8) * FLOAT  # the images, and what the ReLU keeps
+
+
+def test_prepare__batch_norm_adds_parameters_and_buffers() -> None:
+    (group,) = plan(peers={"norm": "batch", "optimizer": {"kind": "sgd"}}).groups
+    assert group.num_parameters == PARAMETERS + 16
+    assert group.state_bytes == (PARAMETERS + 16) * 16 + 2 * (8 * 4 * 2 + 8)  # mean, variance, an int64 count
+
+
+@pytest.mark.parametrize(
+    ("exchange", "num_bytes"),
+    [
+        ({"what": "logits"}, 16 * 4 * 4),
+        ({"what": "features"}, 16 * 8 * 4),
+        ({"what": "logits", "dtype": "float16"}, 16 * 4 * 2),
+        ({"what": "probabilities", "dtype": "bfloat16"}, 16 * 4 * 2),
+    ],
+)
+def test_prepare__bytes_of_a_message(exchange: dict[str, Any], num_bytes: int) -> None:
+    assert plan(exchange=exchange).message_bytes == num_bytes
+
+
+@pytest.mark.parametrize(
+    ("topology", "messages"),
+    [
+        ({"kind": "ring"}, 8),
+        ({"kind": "complete"}, 12),
+        ({"kind": "star"}, 6),
+        ({"kind": "random-pair", "teachers": 2}, 2),
+        ({"kind": "one-peer-exponential"}, 4),
+        ({"kind": "self"}, 0),
+    ],
+)
+def test_plan__bytes_of_a_round(topology: dict[str, Any], messages: int) -> None:
+    made = prepare(config_from({**TABLE, "topology": topology}))
+    assert made.round_bytes == pytest.approx(messages * 256)
+
+
+def test_plan__memory_counts_hosts_peers_and_data() -> None:
+    made = plan(hosting={"pool": "ray", "peers_per_host": 2}, peers={"count": 5})
+    assert made.num_hosts == 3
+    assert made.data_bytes == (64 + 32) * 64
+    assert made.memory_bytes == 5 * made.groups[0].peer_bytes + 3 * PROCESS_BYTES + made.data_bytes
+    assert plan(peers={"count": 5}).num_hosts == 0
+
+
+def test_prepare__a_group_for_each_kind_of_peer() -> None:
+    groups = [{"count": 2, "model": {"kind": "mlp", "hidden": [16]}}, {"count": 3, "optimizer": {"kind": "sgd"}}]
+    made = plan(peers={"groups": groups})
+    assert [(group.count, group.feature_dim, group.optimizer) for group in made.groups] == [
+        (2, 16, "adamw 0.001"),
+        (3, 8, "sgd 0.001"),
+    ]
+    assert made.config.peers.count == made.schedule.num_peers == 5
+
+
+# ---- schedules and peers ----
+
+
+def test_build_schedule__frozen_peers_teach_and_never_study() -> None:
+    schedule = build_schedule(config(peers={"frozen": [1]}))
+    teachers = schedule(0).teachers
+    assert teachers[1] == () and teachers[0] == (1, 3) and teachers[2] == (1, 3)
+
+
+def test_build_schedule__one_student_and_its_control_share_the_roles() -> None:
+    made = config(exchange={"roles": "one-student"})
+    schedule, alone = build_schedule(made), build_schedule(made, alone=True)
+    for round_index in range(20):
+        students = [peer for peer, row in enumerate(schedule(round_index).teachers) if row]
+        assert len(students) == 1
+        own = [(peer, row) for peer, row in enumerate(alone(round_index).teachers) if row]
+        assert own == [(students[0], (students[0],))]
+        assert alone(round_index).weights[students[0]] == (1.0,)
+
+
+def test_build_schedule__is_a_function_of_the_seed() -> None:
+    def teachers(seed: int) -> list[tuple[tuple[int, ...], ...]]:
+        schedule = build_schedule(config_from({**TABLE, "run": {"seed": seed}, "topology": {"kind": "random"}}))
+        return [schedule(index).teachers for index in range(10)]
+
+    assert teachers(3) == teachers(3) != teachers(4)
+
+
+def test_prepare__same_seed_same_data() -> None:
+    first, again, other = plan(), plan(), plan(run={"seed": 1})
+    assert np.array_equal(first.dataset.train_images, again.dataset.train_images)
+    assert not np.array_equal(first.dataset.train_images, other.dataset.train_images)
+
+
+def test_peer_settings__one_for_each_with_the_statistics_of_the_data() -> None:
+    made = plan(run={"seed": 5, "rounds": 7}, hosting={"recompute": True})
+    settings = peer_settings(made.config, made.dataset)
+    assert [each.index for each in settings] == [0, 1, 2, 3]
+    assert {(each.seed, each.num_rounds, each.recompute) for each in settings} == {(5, 7, True)}
+    pixels = made.dataset.train_images / 255
+    mean, std = settings[0].normalisation
+    assert mean == pytest.approx(pixels.mean(axis=(0, 2, 3))) and std == pytest.approx(pixels.std(axis=(0, 2, 3)))
+
+
+# ---- refusals ----
+
+
+@pytest.mark.parametrize(
+    ("sections", "line"),
+    [
+        ({"data": {"batch_size": 65}}, "data.batch_size must be at most the 64 training images, got 65: lower it"),
+        (
+            {"peers": {"groups": [{"count": 1, "head": {"kind": "linear", "dim": 5}}, {"count": 1}]}},
+            "peers.groups: all must exchange vectors of one width, got 4, 5: give them heads of one dim",
+        ),
+        (
+            {"exchange": {"supervised": 0.5}, "data": {"num_classes": 9}},
+            "exchange.supervised needs an output per class: 9 classes, got 4 outputs; set peers.head.dim",
+        ),
+        (
+            {"evaluation": {"probe_train": 12}},
+            "evaluation.knn.k must be at most the 12 training images that are probed, got 20: lower it",
+        ),
+        (
+            {"data": {"train_limit": 4, "batch_size": 4}, "evaluation": {"knn": {"k": 1}}},
+            "evaluation.probes: linear needs at least 5 training images, got 4: leave it out",
+        ),
+    ],
+)
+def test_prepare__refuses_what_does_not_fit(sections: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        plan(**sections)
+    assert str(error.value) == line
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"data": {"batch_size": 64}},
+        {"exchange": {"supervised": 0.5}},
+        {"evaluation": {"probe_train": 20}},
+        {"data": {"train_limit": 16}, "evaluation": {"probes": ["linear"]}},
+    ],
+)
+def test_prepare__takes_what_just_fits(sections: dict[str, Any]) -> None:
+    assert plan(**sections).schedule.num_peers == 4

@@ -1,0 +1,192 @@
+import json
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from coordinator.config import TrackingConfig
+from coordinator.tracking import SECONDS, Tracker, store_uri
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
+Cli = Callable[..., tuple[Any, str, str]]
+
+
+def client(output: Path) -> Any:
+    from mlflow import MlflowClient
+
+    return MlflowClient(store_uri(output))
+
+
+def curve(output: Path, tracker: Tracker, key: str) -> list[tuple[int, float]]:
+    return [(each.step, each.value) for each in client(output).get_metric_history(tracker.run_id, key)]
+
+
+class Recording:
+    """Stands in for MLflow's client and remembers the size of every batch."""
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[str, int]] = []
+
+    def log_batch(self, run_id: str, **rows: list[Any]) -> None:
+        self.batches += [(what, len(values)) for what, values in rows.items()]
+
+    def set_terminated(self, run_id: str, status: str) -> None:
+        self.batches.append((status, 0))
+
+
+def recording(tmp_path: Path) -> tuple[Tracker, Recording]:
+    tracker, client = Tracker(TrackingConfig(enabled=False), tmp_path, "run"), Recording()
+    tracker._client = client
+    return tracker, client
+
+
+# ---- what arrives ----
+
+
+def test_tracker__metrics_arrive_with_steps_and_values(runs: Path) -> None:
+    tracker = Tracker(TrackingConfig(), runs, "a-run")
+    for step in range(4):
+        tracker.log_metrics({"loss": 1.0 / (step + 1), "bytes": 100 * step}, step)
+    tracker.close("FINISHED")
+    assert curve(runs, tracker, "loss") == [(0, 1.0), (1, 0.5), (2, 1 / 3), (3, 0.25)]
+    assert curve(runs, tracker, "bytes") == [(0, 0.0), (1, 100.0), (2, 200.0), (3, 300.0)]
+
+
+def test_tracker__params_tags_status_and_artifacts_arrive(runs: Path) -> None:
+    folder = runs / "a-run"
+    for name in ("summary.json", "metrics/rounds.parquet", "checkpoints/round-1/0.bin"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    tracker = Tracker(TrackingConfig(experiment="mine"), runs, "a-run")
+    tracker.log_params({"run.seed": 3, "peers.model.hidden": [8, 4], "long": "x" * 7000})
+    tracker.log_tags({"verdict": "knn: learned"})
+    tracker.log_folder(folder)
+    tracker.close("KILLED")
+    run = client(runs).get_run(tracker.run_id)
+    assert run.data.params == {"run.seed": "3", "peers.model.hidden": "[8, 4]", "long": "x" * 6000}
+    assert run.data.tags["verdict"] == "knn: learned"
+    assert (run.info.run_name, run.info.status) == ("a-run", "KILLED")
+    assert client(runs).get_experiment(run.info.experiment_id).name == "mine"
+    assert sorted(each.path for each in client(runs).list_artifacts(tracker.run_id)) == ["metrics", "summary.json"]
+    stored = runs / "mlartifacts" / tracker.run_id / "artifacts" / "metrics" / "rounds.parquet"
+    assert stored.read_text() == "metrics/rounds.parquet"
+
+
+def test_tracker__runs_of_a_folder_share_an_experiment(runs: Path) -> None:
+    trackers = [Tracker(TrackingConfig(), runs, name) for name in ("one", "two")]
+    experiments = {client(runs).get_run(each.run_id).info.experiment_id for each in trackers}
+    assert len(experiments) == 1 and trackers[0].run_id != trackers[1].run_id
+
+
+def test_log_metrics__skips_what_is_not_a_finite_number(runs: Path) -> None:
+    tracker = Tracker(TrackingConfig(), runs, "run")
+    tracker.log_metrics({"nan": float("nan"), "inf": float("-inf"), "none": None, "word": "x", "good": 1.5}, 7)
+    tracker.close("FINISHED")
+    assert client(runs).get_run(tracker.run_id).data.metrics == {"good": 1.5}
+    assert curve(runs, tracker, "good") == [(7, 1.5)]
+
+
+# ---- batches ----
+
+
+def test_log_metrics__are_sent_in_batches(tmp_path: Path) -> None:
+    tracker, client = recording(tmp_path)
+    for step in range(400):
+        tracker.log_metrics({f"m{index}": float(step) for index in range(10)}, step)
+    tracker.log_metrics({"last": 1.0}, 400)
+    tracker.close("FINISHED")
+    assert client.batches == [("metrics", 500)] * 8 + [("metrics", 1), ("FINISHED", 0)]
+
+
+def test_log_metrics__are_sent_after_some_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, client = recording(tmp_path)
+    tracker.log_metrics({"a": 1.0}, 0)
+    assert client.batches == []
+    start = time.monotonic()
+    monkeypatch.setattr("coordinator.tracking.time.monotonic", lambda: start + SECONDS + 1)
+    tracker.log_metrics({"a": 2.0}, 1)
+    assert client.batches == [("metrics", 2)]
+
+
+def test_flush__sends_nothing_where_there_is_nothing(tmp_path: Path) -> None:
+    tracker, client = recording(tmp_path)
+    tracker.flush()
+    tracker.log_params({})
+    assert client.batches == []
+
+
+# ---- a store that is away, or not wanted ----
+
+
+def test_tracker__disabled_touches_nothing(tmp_path: Path) -> None:
+    tracker = Tracker(TrackingConfig(enabled=False), tmp_path, "run")
+    tracker.log_params({"a": 1})
+    tracker.log_metrics({"a": 1.0}, 0)
+    (tmp_path / "folder").mkdir()
+    tracker.log_folder(tmp_path)
+    tracker.close("FINISHED")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_tracker__store_that_dies_on_the_way_is_told_once(tmp_path: Path) -> None:
+    tracker, client = recording(tmp_path)
+
+    def refuse(run_id: str, **rows: list[Any]) -> None:
+        raise ConnectionError("connection reset\nand much more")
+
+    client.log_batch = refuse  # type: ignore[method-assign]
+    (tmp_path / "metrics").mkdir()
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for step in range(1200):
+            tracker.log_metrics({"a": 1.0}, step)
+        tracker.log_params({"a": 1})
+        tracker.log_folder(tmp_path)
+        tracker.close("FINISHED")
+    where = f"MLflow at '{store_uri(tmp_path)}'"
+    assert [str(each.message) for each in told] == [
+        f"tracking.uri: {where} does not answer (connection reset); the run goes on and keeps its numbers in its folder"
+    ]
+    assert client.batches == []
+
+
+def test_run__goes_on_without_its_store(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    arguments = ["tracking.enabled=true", "tracking.uri=http://127.0.0.1:9", "--output", "out", "--json"]
+    code, out, err = cli("run", "tiny.toml", *arguments)
+    notes = [line for line in err.splitlines() if line.startswith("note: ")]
+    assert code == 0 and len(notes) == 1 and "Traceback" not in err
+    assert notes[0].startswith("note: tracking.uri: MLflow at 'http://127.0.0.1:9' does not answer (")
+    (folder,) = Path("out").iterdir()
+    assert json.loads(out)["status"] == "finished"
+    rows = {
+        name: pq.read_table(folder / "metrics" / f"{name}.parquet").num_rows for name in ("rounds", "peers", "edges")
+    }
+    assert rows == {"rounds": 3, "peers": 3 * 4, "edges": 2 * 8}  # links are measured before and after
+
+
+def test_run__its_curves_and_config_are_in_the_store(cli: Cli, tiny: Path, runs: Path) -> None:
+    arguments = ["tracking.enabled=true", "run.rounds=3", "evaluation.every=1", "--output", str(runs), "--json"]
+    code, out, err = cli("run", "tiny.toml", *arguments)
+    (run,) = [each for each in client(runs).search_runs(["1", "2"]) if each.info.run_name.startswith("tiny-")]
+    table = pq.read_table(next(runs.glob("tiny-*")) / "metrics/rounds.parquet")
+    assert code == 0 and f"browse   peer-consensus ui {runs.name}" in err
+    assert run.info.status == "FINISHED" and run.data.tags["status"] == "finished"
+    assert run.data.params["data.kind"] == "synthetic" and run.data.params["run.rounds"] == "3"
+    for key in ("agreement", "relative_distance", "loss"):
+        history = [(each.step, each.value) for each in client(runs).get_metric_history(run.info.run_id, key)]
+        rows = [
+            (step, value)
+            for step, value in zip(table["round"].to_pylist(), table[key].to_pylist(), strict=True)
+            if value is not None
+        ]
+        assert history == rows
+    summary = json.loads(out)
+    assert run.data.metrics["probes.knn.trained"] == summary["probes"]["knn"]["trained"]
+    names = {each.path for each in client(runs).list_artifacts(run.info.run_id)}
+    assert names >= {"config.toml", "summary.json", "metrics", "figures"}
