@@ -145,7 +145,7 @@ def _in_words(summary: dict[str, Any]) -> list[str]:
         "collapsed": "flag collapsed: the outputs or features lost most of what told images apart",
         "artefact": "flag artefact: a gain over untrained networks vanishes beside calibrated BatchNorm; "
         "it is no evidence of learning",
-        "dropped-peers": f"flag dropped-peers: values that are not finite in peer {', '.join(summary['dropped'])}",
+        "dropped-peers": f"flag dropped-peers: values that are not finite in peer {', '.join(summary['not_finite'])}",
     }
     lines += [explained[flag] for flag in summary["flags"]]
     rate = summary["rounds_per_second"]

@@ -13,7 +13,7 @@ from coordinator.pool import Pool, open_pool
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord, last_rounds
-from coordinator.store import RunFolder, to_json
+from coordinator.store import RunFolder, check_output, to_json
 from coordinator.summary import final_metrics, flatten, summarise, verdict_line
 from coordinator.tracking import Tracker
 from peers.measuring import ProbeOutcome, ProbeSubject
@@ -41,6 +41,7 @@ def simulate(config: RunConfig, output: str | Path = "runs", monitor: Monitor | 
     Raises: ConfigError, before anything is written, on input that cannot be run.
     """
     monitor = monitor or Silent()
+    check_output(output)
     monitor.phase(f"loading {config.data.kind}")
     plan = prepare(config)
     monitor.phase(f"starting {config.peers.count} peers ({config.hosting.pool})")
@@ -89,7 +90,7 @@ class Simulation:
         except KeyboardInterrupt:
             return (
                 "interrupted",
-                f"interrupted after round {self.recorder.totals.completed} of {self.config.run.rounds}",
+                f"after round {self.recorder.totals.completed} of {self.config.run.rounds}",
             )
         return "finished", ""
 

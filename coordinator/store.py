@@ -75,6 +75,19 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def check_output(output: str | Path) -> None:
+    """Find out before the peers are started, and without leaving a trace, that a run's folder can be made.
+
+    Raises: ConfigError.
+    """
+    path = Path(output).absolute()
+    there = next(each for each in (path, *path.parents) if each.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--output: '{output}' is a file or lies in one: name a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ConfigError(f"--output: cannot make a folder in '{output}': no permission to write in '{there}'")
+
+
 def _new_folder(output: Path, name: str) -> Path:
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     for attempt in range(1000):
@@ -83,8 +96,6 @@ def _new_folder(output: Path, name: str) -> Path:
             path.mkdir(parents=True)
         except FileExistsError:
             continue
-        except NotADirectoryError:
-            raise ConfigError(f"--output: '{output}' is a file or lies in one: name a folder") from None
         except OSError as error:
             raise ConfigError(f"--output: cannot make a folder in '{output}': {error.strerror}") from None
         else:

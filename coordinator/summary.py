@@ -37,7 +37,7 @@ def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, messa
             if last is not None
         },
         "relative_weight_change": _weight_change(totals, students),
-        "dropped": {str(peer): {"round": at, "reason": why} for peer, (at, why) in totals.dropped.items()},
+        "not_finite": {str(peer): {"round": at, "reason": why} for peer, (at, why) in totals.dropped.items()},
         "digest": hashlib.sha256(b"".join(totals.digests)).hexdigest() if totals.digests else None,
         "topology": asdict(plan.facts),
         "peers": [asdict(group) for group in plan.groups],
@@ -61,7 +61,7 @@ def flags(plan: Plan, totals: Totals, probes: ProbeTable) -> list[str]:
         found.append("collapsed")
     if probes.artefacts(students_of(plan, totals)):
         found.append("artefact")
-    if totals.dropped:
+    if totals.dropped and plan.config.run.on_nonfinite == "drop-peer":
         found.append("dropped-peers")
     return found
 

@@ -13,6 +13,7 @@ from peers.models import Norm
 from peers.seeds import stream
 
 Shape = tuple[int, int, int]
+Size = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
@@ -33,7 +34,7 @@ class PaperCNN(Section):
 
 class SmallCNN(Section):
     kind: Literal["small-cnn"] = "small-cnn"
-    channels: tuple[Annotated[int, Field(ge=1)], ...] = Field((16, 32, 64), min_length=1)
+    channels: tuple[Size, ...] = Field((16, 32, 64), min_length=1)
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
         return models.small_cnn(shape, self.channels, norm)
@@ -41,7 +42,7 @@ class SmallCNN(Section):
 
 class MLP(Section):
     kind: Literal["mlp"] = "mlp"
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((128, 128), min_length=1)
+    hidden: tuple[Size, ...] = Field((128, 128), min_length=1)
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
         return models.mlp(shape, self.hidden, norm)
@@ -163,13 +164,13 @@ class PeerKind(Section):
 
 
 class Group(PeerKind):
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, strict=True)
 
 
 class PeersConfig(PeerKind):
     """`count` equal peers, or `groups` of peers with their own model, norm, head and optimiser."""
 
-    count: int = Field(4, description="at least 2")
+    count: int = Field(4, strict=True, description="at least 2")
     groups: tuple[Group, ...] = ()
     frozen: tuple[int, ...] = Field((), description="peers that teach and never study")
     locality: float = Field(1.0, ge=0, le=1, description="1: independent weights; 0: all start as peer 0")
@@ -178,12 +179,12 @@ class PeersConfig(PeerKind):
     @classmethod
     def _count_the_groups(cls, values: object) -> object:
         """`count` may be left out where groups say it; keys that a group leaves out are those of the section."""
-        if not isinstance(values, dict) or not values.get("groups"):
+        if not isinstance(values, dict) or not isinstance(values.get("groups"), list | tuple):
             return values
         shared = {key: values[key] for key in ("model", "norm", "head", "optimizer") if key in values}
         groups = [{**shared, **group} if isinstance(group, dict) else group for group in values["groups"]]
-        counts = [group.get("count") if isinstance(group, dict) else group.count for group in groups]
-        if all(isinstance(count, int) for count in counts):
+        counts = [group.get("count") if isinstance(group, dict) else getattr(group, "count", None) for group in groups]
+        if groups and all(isinstance(count, int) for count in counts):
             values = {"count": sum(counts), **values}
         return {**values, "groups": groups}
 
@@ -269,7 +270,7 @@ class Synthetic(DataSection):
     num_train: int = Field(512, ge=2)
     num_test: int = Field(256, ge=2)
     num_classes: int = Field(4, ge=2)
-    shape: tuple[int, int, int] = (1, 8, 8)
+    shape: tuple[Size, Size, Size] = (1, 8, 8)
 
     def load(self, seed: int) -> Dataset:
         dataset = data.load_synthetic(self.num_train, self.num_test, self.num_classes, self.shape, stream(seed, "data"))

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import sklearn.datasets
 import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
@@ -43,7 +42,9 @@ class Dataset:
 
 def load_digits(seed: np.random.SeedSequence) -> Dataset:
     """scikit-learn's 1,797 digits of 8x8 pixels, 500 of them (stratified) for the test."""
-    digits = sklearn.datasets.load_digits()
+    from sklearn.datasets import load_digits as read_digits  # here: an actor has no use for 140 MiB of scikit-learn
+
+    digits = read_digits()
     pixels = np.rint(digits.images[:, None] * (255 / 16)).astype(np.uint8)
     labels = digits.target.astype(np.int64)
     test = stratified_holdout(labels, _DIGITS_TEST, np.random.default_rng(seed))

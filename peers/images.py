@@ -11,7 +11,6 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torchvision
 from jaxtyping import Int64, Shaped, UInt8
 from PIL import Image, ImageOps
 
@@ -279,6 +278,8 @@ def _read_idx_splits(kind: TorchvisionKind, root: Path, download: bool) -> Array
 
 def _open_torchvision(kind: TorchvisionKind, root: Path, download: bool, **options: str | bool) -> Any:
     try:
+        import torchvision  # here: an actor has no use for 160 MiB of it
+
         return getattr(torchvision.datasets, _SOURCES[kind][1])(root, download=download, **options)
     except (OSError, RuntimeError) as error:
         raise _absent(kind, root, download) from error

@@ -156,7 +156,7 @@ def test_simulate__a_diverging_run_stops_with_round_peer_and_checkpoint(tmp_path
     assert result.status == result.summary["status"] == "stopped"
     assert result.message.startswith("round 2, peer 0: outputs are not finite")
     assert "no checkpoint" in result.message or "checkpoint is of round" in result.message
-    assert result.summary["rounds"] == 1 and result.summary["flags"] == ["dropped-peers"]
+    assert result.summary["rounds"] == 1 and result.summary["flags"] == []
     assert json.loads((result.folder / "summary.json").read_text())["message"] == result.message
     assert pq.read_table(result.folder / "metrics" / "rounds.parquet").num_rows == 2
     saved = result.folder / "checkpoints"
@@ -189,7 +189,7 @@ def test_simulate__drop_peer_goes_on_without_it(tmp_path: Path, monkeypatch: pyt
     result = run(tmp_path, run={"rounds": 12, "seed": 2, "on_nonfinite": "drop-peer"})
     summary = result.summary
     assert (result.status, summary["rounds"]) == ("finished", 12)
-    assert summary["dropped"] == {"2": {"round": 5, "reason": "the loss is nan"}}
+    assert summary["not_finite"] == {"2": {"round": 5, "reason": "the loss is nan"}}
     assert summary["flags"] == ["dropped-peers"]
     rows = pq.read_table(result.folder / "metrics" / "peers.parquet").to_pylist()
     assert [row["round"] for row in rows if row["peer"] == 2 and row["loss"] is not None] == [1, 2, 3, 4]
@@ -208,7 +208,7 @@ def test_simulate__interrupted_says_what_was_done(tmp_path: Path):
                 raise KeyboardInterrupt
 
     result = run(tmp_path, Impatient())
-    assert (result.status, result.message) == ("interrupted", "interrupted after round 7 of 12")
+    assert (result.status, result.message) == ("interrupted", "after round 7 of 12")
     assert result.summary["rounds"] == 7
     assert "trained" not in result.summary["probes"]["knn"] and "calibrated" in result.summary["probes"]["knn"]
     assert pq.read_table(result.folder / "metrics" / "rounds.parquet").num_rows == 8

@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator.config import ConfigError
-from coordinator.store import RunFolder, to_arrow, to_json
+from coordinator.store import RunFolder, check_output, to_arrow, to_json
 
 
 def test_record__merges_rows_of_one_key(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_run_folder__same_second_makes_another_one(tmp_path: Path, monkeypatch: 
 def test_run_folder__output_that_cannot_hold_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"file' is a file or lies in one: name a folder"):
-        RunFolder(tmp_path / "file", "a")
+        check_output(tmp_path / "file")
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
