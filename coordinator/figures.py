@@ -15,7 +15,13 @@ CURVES = (
     ("relative_distance", "disagreement (relative distance)"),
     ("agreement", "agreement (same largest output)"),
 )
-CONDITIONS = {"raw_pixels": "#d9d9d9", "untrained": "#bdbdbd", "calibrated": "#969696", "trained": "#3182bd"}
+COLOURS = {
+    "raw_pixels": "#d9d9d9",
+    "untrained": "#bdbdbd",
+    "calibrated": "#969696",
+    "alone": "#9ecae1",
+    "trained": "#3182bd",
+}
 
 
 def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None:
@@ -73,22 +79,25 @@ def save_consensus(rows: list[dict[str, Any]], probes: dict[str, Any], path: Pat
 
 def _draw_probes(axis: Axes, probes: dict[str, Any]) -> None:
     """Bars for the controls and the trained peers; on the last, the interval of its gain over the calibrated."""
-    width = 0.8 / len(CONDITIONS)
+    shown = [condition for condition in COLOURS if all(condition in row for row in probes.values())]
+    width = 0.8 / len(shown)
     places = np.arange(len(probes))
-    for index, (condition, colour) in enumerate(CONDITIONS.items()):
+    for index, condition in enumerate(shown):
         heights = [row[condition] for row in probes.values()]
-        axis.bar(places + index * width, heights, width, color=colour, label=condition.replace("_", " "))
+        axis.bar(places + index * width, heights, width, color=COLOURS[condition], label=condition.replace("_", " "))
     lows, highs = (np.array([row["calibrated"] + row["interval"][end] for row in probes.values()]) for end in (0, 1))
     axis.errorbar(
-        places + (len(CONDITIONS) - 1) * width,
+        places + (len(shown) - 1) * width,
         (lows + highs) / 2,
         (highs - lows) / 2,
         fmt="none",
         ecolor="black",
         capsize=3,
     )
-    axis.set_xticks(places + 1.5 * width, list(probes))
+    axis.set_xticks(places + (len(shown) - 1) / 2 * width, list(probes))
     axis.set_title("accuracy: controls, trained (95% of the gain)", fontsize=9)
     axis.set_ylim(0, 1)
-    axis.legend(fontsize=7, loc="lower left")
+    axis.legend(
+        fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=len(shown), handlelength=1, columnspacing=0.8
+    )
     axis.grid(axis="y", alpha=0.3)
