@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 
@@ -18,3 +19,9 @@ def complete(checkpoints: Path, completed: int, checksums: list[str]) -> Path:
     final = checkpoints / f"round-{completed:06d}"
     os.replace(folder, final)
     return final
+
+
+def discard_incomplete(checkpoints: Path) -> None:
+    """Remove what was written aside and never became a checkpoint."""
+    for part in checkpoints.glob(".round-*.part"):
+        shutil.rmtree(part, ignore_errors=True)

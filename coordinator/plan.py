@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from coordinator.config import ConfigError, RunConfig
 from peers.config import PeerKind
 from peers.data import Dataset, channel_statistics
+from peers.measuring import ProbeConfig
 from peers.messages import bytes_per_value
 from peers.models import Network, activation_bytes, num_parameters, seeded
 from peers.peer import PeerSettings
@@ -103,6 +104,8 @@ def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
 def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
     """What each peer of a run is made from."""
     normalisation = channel_statistics(dataset.train_images)
+    # of the peers' own class: an EvaluationConfig would make every actor import the whole coordinator
+    probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
     return [
         PeerSettings(
             index=index,
@@ -111,7 +114,7 @@ def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
             peers=config.peers,
             exchange=config.exchange,
             data=config.data,
-            probes=config.evaluation,
+            probes=probes,
             normalisation=normalisation,
             recompute=config.hosting.recompute,
         )

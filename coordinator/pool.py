@@ -13,6 +13,10 @@ from peers.data import Dataset
 from peers.peer import PeerSettings
 
 
+class HostLost(RuntimeError):
+    """The process of some peers died, or the node it was on: killed, out of memory, or unreachable."""
+
+
 @runtime_checkable
 class Pool(Protocol):
     """Calls go to a peer in the order of submission; what a call returns may be passed on without being opened."""
@@ -75,9 +79,12 @@ class RayPool:
         return self._host_of[peer].call.options(num_returns=num_returns).remote(peer, method, *args)
 
     def get(self, references: Sequence[Any]) -> list[Any]:
+        exceptions = self._ray.exceptions
         try:
             return list(self._ray.get(list(references)))
-        except self._ray.exceptions.RayTaskError as error:
+        except (exceptions.RayActorError, exceptions.ObjectLostError) as error:  # also inside a RayTaskError
+            raise HostLost(f"a host of peers was lost ({_first_line(error)})") from None
+        except exceptions.RayTaskError as error:
             raise error.cause from None  # the peer's own exception, as in the other pool
 
     def close(self) -> None:
@@ -111,7 +118,10 @@ class RayPool:
                 f"hosting: {len(late)} of {len(waiting)} hosts did not start in {hosting.start_timeout:g} s; the "
                 "cluster is busy or lacks memory: free it, lower peers.count or raise hosting.start_timeout"
             )
-        self.get(waiting)
+        try:
+            self.get(waiting)
+        except HostLost as error:
+            raise ConfigError(f"hosting: {error} while starting: free memory or lower peers.count") from None
 
 
 @contextmanager
@@ -122,6 +132,11 @@ def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: Hosti
         yield pool
     finally:
         pool.close()
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if "RayTaskError" in type(error).__name__ else lines[0][:200]
 
 
 def on_device(settings: PeerSettings, gpu: bool) -> PeerSettings:
@@ -138,5 +153,6 @@ def start_ray(address: str) -> None:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment as it is
     try:
         ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError) as error:
-        raise ConfigError(f"hosting.address: no Ray cluster at '{address}': {error}") from None
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        where = f"no Ray cluster at '{address}'" if address else "Ray did not start on this machine"
+        raise ConfigError(f"hosting.address: {where}: {_first_line(error)}") from None

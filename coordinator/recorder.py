@@ -24,6 +24,8 @@ class Totals:
     last_checkpoint: int = 0
     first: Measures | None = None
     last: Measures | None = None
+    studied: set[int] = field(default_factory=set)  # peers that took at least one step
+    failed_alone: set[int] = field(default_factory=set)
     dropped: dict[int, tuple[int, str]] = field(default_factory=dict)  # peer -> round, reason
     digests: list[bytes] = field(default_factory=list)
 
@@ -46,9 +48,10 @@ class Recorder:
         totals, completed = self.totals, record.completed
         totals.completed = completed
         totals.bytes_exchanged += record.num_bytes
-        losses = [each.loss for each in record.stats.values() if each.loss is not None]
+        losses = {peer: each.loss for peer, each in record.stats.items() if each.loss is not None}
+        totals.studied |= losses.keys()
         row: dict[str, Any] = {
-            "loss": sum(losses) / len(losses) if losses else None,
+            "loss": sum(losses.values()) / len(losses) if losses else None,
             "students": len(losses),
             "bytes": record.num_bytes,
             "bytes_so_far": totals.bytes_exchanged,

@@ -66,12 +66,12 @@ class Agenda:
 
 
 def assignments(plan: Round, round_index: int) -> dict[int, Assignment]:
-    """The part of every peer that teaches or studies in a round; the others get no call for it."""
-    teaching = {teacher for row in plan.teachers for teacher in row}
+    """The part of every peer that looks at a round's batch, mostly to teach or study; the others get no call."""
+    teaching = plan.teaching
     return {
         peer: Assignment(round_index, teachers, plan.weights[peer], peer in teaching)
         for peer, teachers in enumerate(plan.teachers)
-        if teachers or peer in teaching
+        if teachers or peer in teaching or peer in plan.unheard
     }
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from coordinator import figures
+from coordinator import checkpoint, figures
 from coordinator.config import RunConfig, to_table, to_toml
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule, peer_settings, prepare
-from coordinator.pool import Pool, open_pool
+from coordinator.pool import HostLost, Pool, open_pool
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord, last_rounds
@@ -62,20 +62,15 @@ class Simulation:
         self.recorder = recorder
         self.probes = ProbeTable(plan.config.evaluation.probes)
         self._peers = range(plan.config.peers.count)
+        self._phase = "the start"
 
     def run(self) -> Result:
-        recorder, tracker, folder = self.recorder, self.recorder.tracker, self.recorder.folder
-        status, message = self._run_until_stopped()
-        summary = summarise(self.plan, recorder.totals, self.probes, status, message)
-        folder.write_tables()
-        folder.write_text("summary.json", to_json(summary))
-        recorder.monitor.phase("drawing figures, closing MLflow")
-        figures.save(self.plan.schedule, folder, summary)
-        tracker.log_metrics(final_metrics(summary), recorder.totals.completed)
-        tracker.log_tags({"status": status, "verdict": verdict_line(summary)})
-        tracker.log_folder(folder.path)
-        tracker.close(MLFLOW_STATUS[status])
-        return Result(status, summary, folder.path, message)
+        try:
+            status, message = self._run_until_stopped()
+        except Exception as error:  # a defect: keep the numbers, then let it be seen
+            self._finish("stopped", f"in {self._phase}: {type(error).__name__}: {error}")
+            raise
+        return self._finish(status, message)
 
     def _run_until_stopped(self) -> tuple[Status, str]:
         try:
@@ -88,11 +83,40 @@ class Simulation:
             if self.config.evaluation.alone:
                 self._alone()
         except KeyboardInterrupt:
-            return (
-                "interrupted",
-                f"after round {self.recorder.totals.completed} of {self.config.run.rounds}",
-            )
+            return "interrupted", self._where()
+        except HostLost as error:
+            return "stopped", f"{error}; {self._where()}; {self._last_checkpoint()}"
         return "finished", ""
+
+    def _where(self) -> str:
+        return f"in {self._phase}, with round {self.recorder.totals.completed} of {self.config.run.rounds} completed"
+
+    def _last_checkpoint(self) -> str:
+        last = self.recorder.totals.last_checkpoint
+        return f"the last good checkpoint is of round {last}" if last else "there is no checkpoint (checkpoint.every)"
+
+    def _enter(self, phase: str, shown: str = "") -> None:
+        self._phase = phase
+        self.recorder.monitor.phase(shown or phase)
+
+    def _finish(self, status: Status, message: str) -> Result:
+        """Write the numbers first, then what may take a while or fail."""
+        recorder, tracker, folder = self.recorder, self.recorder.tracker, self.recorder.folder
+        summary = summarise(self.plan, recorder.totals, self.probes, status, message)
+        folder.write_tables()
+        folder.write_text("summary.json", to_json(summary))
+        checkpoint.discard_incomplete(folder.path / "checkpoints")
+        try:
+            recorder.monitor.phase("drawing figures, closing MLflow")
+            figures.save(self.plan.schedule, folder, summary)
+            tracker.log_metrics(final_metrics(summary), recorder.totals.completed)
+            tracker.log_tags({"status": status, "verdict": verdict_line(summary)})
+            tracker.log_folder(folder.path)
+        except KeyboardInterrupt:
+            recorder.monitor.phase("interrupted: figures or MLflow's files may be missing, the numbers are written")
+        finally:
+            tracker.close(MLFLOW_STATUS[status])
+        return Result(status, summary, folder.path, message)
 
     def _ask(self, method: str, *args: Any) -> list[Any]:
         """What every peer answers, in peer order."""
@@ -109,7 +133,7 @@ class Simulation:
 
     def _controls(self) -> None:
         """Raw pixels, untrained, untrained and calibrated: before the first round, on the very peers that train."""
-        self.recorder.monitor.phase("probing the controls: raw pixels, untrained, calibrated")
+        self._enter("the controls", "probing the controls: raw pixels, untrained, calibrated")
         pixels: ProbeOutcome = self.pool.get([self.pool.submit(0, "probe", "pixels")])[0]
         self.recorder.totals.evaluation_seconds += pixels.seconds
         self.probes.add("raw_pixels", [pixels] * len(self._peers))
@@ -120,6 +144,7 @@ class Simulation:
     def _rounds(self) -> str:
         """Run all rounds; returns why it stopped early, if it did."""
         config, totals = self.config, self.recorder.totals
+        self._phase = "the rounds"
         cadence = Cadence(
             config.run.rounds,
             config.hosting.lookahead,
@@ -145,22 +170,23 @@ class Simulation:
     def _note_failures(self, record: RoundRecord) -> str:
         """Remember the peers that dropped out; returns the line to stop with, if the run is to stop."""
         totals = self.recorder.totals
-        for peer, stats in sorted(record.stats.items()):
-            if not stats.failure or peer in totals.dropped:
+        failures = {peer: (each.failure_round + 1, each.failure) for peer, each in record.stats.items() if each.failure}
+        for peer, seen in enumerate(record.observations or ()):
+            if seen.failed:
+                failures.setdefault(peer, (record.completed, "outputs on the probe batch are not finite"))
+        for peer, (at, reason) in sorted(failures.items()):
+            if peer in totals.dropped:
                 continue
-            totals.dropped[peer] = (stats.failure_round + 1, stats.failure)
-            line = f"round {stats.failure_round + 1}, peer {peer}: {stats.failure}"
+            totals.dropped[peer] = (at, reason)
+            line = f"round {at}, peer {peer}: {reason}"
             if self.config.run.on_nonfinite == "stop":
-                last = totals.last_checkpoint
-                good = (
-                    f"the last good checkpoint is of round {last}" if last else "no checkpoint (checkpoint.every = 0)"
-                )
-                return f"{line}; {good}; lower peers.optimizer.lr or set run.on_nonfinite = 'drop-peer'"
+                advice = "lower peers.optimizer.lr or set run.on_nonfinite = 'drop-peer'"
+                return f"{line}; {self._last_checkpoint()}; {advice}"
             self.recorder.monitor.phase(f"{line}; the others go on without it")
         return "every peer has dropped out" if len(totals.dropped) == len(self._peers) else ""
 
     def _final_probes(self) -> None:
-        self.recorder.monitor.phase("probing the trained peers")
+        self._enter("the final probes", "probing the trained peers")
         totals = self.recorder.totals
         outcomes: list[ProbeOutcome] = self._ask("probe", "as-is")
         self.probes.add("trained", outcomes)
@@ -169,15 +195,19 @@ class Simulation:
 
     def _alone(self) -> None:
         """The fourth control: the same peers in the same rounds, but every student is its own teacher."""
-        rounds, monitor = self.config.run.rounds, self.recorder.monitor
+        self._phase = "the control alone"
+        rounds, monitor, totals = self.config.run.rounds, self.recorder.monitor, self.recorder.totals
         self._ask("restart")
-        loop = RoundLoop(
-            self.pool, build_schedule(self.config, alone=True), Cadence(rounds, self.config.hosting.lookahead)
-        )
+        schedule = build_schedule(self.config, alone=True)
         monitor.begin(rounds, "alone")
         try:
-            for record in loop:
+            for record in RoundLoop(self.pool, schedule, Cadence(rounds, self.config.hosting.lookahead)):
                 monitor.round({"round": record.completed})
+                totals.failed_alone |= {peer for peer, each in record.stats.items() if each.failure}
         finally:
             monitor.end()
-        self.probes.add("alone", self._probe("as-is"))
+        if totals.failed_alone:  # a control of fewer or half-trained peers would be no control
+            peers = ", ".join(map(str, sorted(totals.failed_alone)))
+            monitor.phase(f"values that are not finite in peer {peers} alone: no verdict on the exchange")
+        else:
+            self.probes.add("alone", self._probe("as-is"))

@@ -19,7 +19,7 @@ PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", 
 
 def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, message: str) -> dict[str, Any]:
     """All of a run's scalars; timings and hardware are the only ones that a repetition changes."""
-    students = students_of(plan, totals)
+    students = students_of(totals)
     busy = totals.peer_seconds + totals.evaluation_seconds
     first, last = totals.first, totals.last
     return {
@@ -47,10 +47,9 @@ def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, messa
     }
 
 
-def students_of(plan: Plan, totals: Totals) -> list[int]:
-    """The peers whose gain counts: those that may study and have not dropped out."""
-    peers = plan.config.peers
-    return [peer for peer in range(peers.count) if peer not in peers.frozen and peer not in totals.dropped]
+def students_of(totals: Totals) -> list[int]:
+    """The peers whose gain counts: those that took a step and have not dropped out."""
+    return sorted(totals.studied - totals.dropped.keys())
 
 
 def flags(plan: Plan, totals: Totals, probes: ProbeTable) -> list[str]:
@@ -59,7 +58,7 @@ def flags(plan: Plan, totals: Totals, probes: ProbeTable) -> list[str]:
     first, last = totals.first, totals.last
     if first and last and totals.completed and collapsed(first.collapse, last.collapse, last.num_outputs):
         found.append("collapsed")
-    if probes.artefacts(students_of(plan, totals)):
+    if probes.artefacts(students_of(totals)):
         found.append("artefact")
     if totals.dropped and plan.config.run.on_nonfinite == "drop-peer":
         found.append("dropped-peers")

@@ -63,10 +63,7 @@ class SinkhornTarget(Section):
     epsilon: float = Field(0.05, gt=0)
     iterations: int = Field(3, ge=1)
     makes_probs: ClassVar[bool] = True
-
-    @property
-    def temperature(self) -> float:
-        return self.epsilon
+    temperature: ClassVar[None] = None
 
     def probs(self, logits: Batch, centre: Centre) -> Batch:
         return objectives.sinkhorn(logits, self.epsilon, self.iterations)
@@ -89,12 +86,18 @@ class VectorLoss(Section):
 
 
 class DistributionLoss(Section):
-    """Compares distributions: the student's softmax at `temperature` with the target's probabilities."""
+    """Compares distributions: the student's softmax at `temperature` with the target's probabilities.
+
+    kl is multiplied by both temperatures (Hinton's T^2 where they are equal), except on sinkhorn targets, which have
+    none; cross-entropy and js are not. It matters to SGD, clipping and `supervised`, not to Adam.
+    """
 
     kind: Literal["kl", "cross-entropy", "js"]
     temperature: Temperature = 1.0
 
-    def __call__(self, student_logits: Batch, target_probs: Batch, target_temperature: float) -> Float[Tensor, ""]:
+    def __call__(
+        self, student_logits: Batch, target_probs: Batch, target_temperature: float | None
+    ) -> Float[Tensor, ""]:
         if self.kind == "kl":
             return objectives.kl(student_logits, target_probs, self.temperature, target_temperature)
         loss = objectives.cross_entropy if self.kind == "cross-entropy" else objectives.js
@@ -168,8 +171,7 @@ class ExchangeConfig(Section):
         if isinstance(self.loss, VectorLoss):
             assert not isinstance(self.target, SinkhornTarget)
             return self.loss(self.sent(student), self.target.vector(target, centre))
-        target_logits = objectives.probs_to_logits(target) if self.what == "probabilities" else target
-        return self.loss(student, self.target.probs(target_logits, centre), self.target.temperature)
+        return self.loss(student, self.target.probs(self._logits(target), centre), self.target.temperature)
 
     def updated_centre(
         self, centre: Centre, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
@@ -177,7 +179,12 @@ class ExchangeConfig(Section):
         """The running centre after a batch: a new tensor where the target transform keeps one."""
         if not isinstance(self.target, CentredTarget):
             return centre
-        if self.what == "probabilities":
-            teachers = torch.stack([objectives.probs_to_logits(teacher) for teacher in teachers])
-        batch_mean = objectives.pool(teachers, weights).mean(dim=0)
+        if self.pool == "outputs":  # the centre is that of the very logits which it is subtracted from
+            batch_mean = self._logits(objectives.pool(teachers, weights)).mean(dim=0)
+        else:
+            means = torch.stack([self._logits(teacher).mean(dim=0) for teacher in teachers])
+            batch_mean = (means * weights[:, None]).sum(dim=0)
         return objectives.update_centre(centre, batch_mean, self.target.momentum)
+
+    def _logits(self, received: Batch) -> Batch:
+        return objectives.probs_to_logits(received) if self.what == "probabilities" else received

@@ -130,7 +130,7 @@ def observe(
         gram=(features.double() @ features.double().T).cpu().numpy(),
         feature_std=feature_std(features),
         weight_change=(torch.as_tensor(moved) / torch.as_tensor(start)).sqrt().item(),
-        failed=failed,
+        failed=failed or not bool(torch.isfinite(compared).all()),
     )
 
 

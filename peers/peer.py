@@ -137,14 +137,10 @@ class Peer:
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
             features, outputs = functional_call(self.network, buffers, (images,))
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
-        if not assignment.teaches:
-            return None
-        message = encode(
-            self.index, assignment.round_index, exchange.sent(exchange.compared(features, outputs)), exchange.dtype
-        )
+        sent = exchange.sent(exchange.compared(features, outputs))
+        message = encode(self.index, assignment.round_index, sent, exchange.dtype)
         if torch.isfinite(decode(message, torch.device("cpu"))).all():
-            return message
-        self.pending = None
+            return message if assignment.teaches else None
         self._drop(f"outputs are not finite in {exchange.dtype}", assignment.round_index)
         return self._tombstone(assignment.round_index)
 
@@ -192,6 +188,9 @@ class Peer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.kind.optimizer.lr_at(round_index, self.settings.num_rounds)
         self.optimizer.step()
+        if not all(torch.isfinite(parameter).all() for parameter in self.network.parameters()):
+            self._drop("weights are not finite after the step", round_index)
+            return None, None
         self.centre = self.settings.exchange.updated_centre(self.centre, teachers, weights)
         return loss.item(), norm.item()
 
@@ -210,7 +209,9 @@ class Peer:
             raise ValueError(f"peer {self.index} learns from (peer, round) {asked}, got messages of {came}")
 
     def _drop(self, reason: str, round_index: int) -> None:
+        """From now on this peer neither studies nor is heard."""
         self.failure, self.failure_round = reason, round_index
+        self.pending = None
 
     def _stats(
         self, start: float, message: Message | None, loss: float | None = None, norm: float | None = None

@@ -15,12 +15,19 @@ class Round:
     """Who learns from whom in one round.
 
     teachers[i] ascends and is empty where peer i does not study; weights[i] pools those teachers and sums to 1.
-    mixing is row-stochastic with self-weights on the diagonal: the W of gossip theory.
+    mixing is row-stochastic with self-weights on the diagonal: the W of gossip theory. unheard are peers that look at
+    the round's batch although nobody hears them.
     """
 
     teachers: tuple[tuple[int, ...], ...]
     weights: tuple[tuple[float, ...], ...]
     mixing: Float[np.ndarray, "peers peers"] = field(compare=False, repr=False)
+    unheard: frozenset[int] = frozenset()
+
+    @property
+    def teaching(self) -> frozenset[int]:
+        """The peers that somebody learns from."""
+        return frozenset(teacher for row in self.teachers for teacher in row)
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
@@ -177,7 +184,10 @@ def without_students(schedule: Schedule, frozen: frozenset[int]) -> Schedule:
 
 
 def each_alone(schedule: Schedule) -> Schedule:
-    """The control without exchange: whoever studies in a round of `schedule` learns from its own outputs instead."""
+    """The control without exchange: whoever studies in a round of `schedule` learns from its own outputs instead.
+
+    Whoever taught still looks at the batch, so that its BatchNorm buffers move as they did.
+    """
 
     def round_at(round_index: int) -> Round:
         full = schedule(round_index)
@@ -187,6 +197,7 @@ def each_alone(schedule: Schedule) -> Schedule:
             teachers=tuple((i,) if row else () for i, row in enumerate(full.teachers)),
             weights=tuple((1.0,) if row else () for row in full.teachers),
             mixing=mixing,
+            unheard=full.unheard | full.teaching,
         )
 
     return Schedule(schedule.num_peers, schedule.period, round_at)

@@ -247,5 +247,5 @@ def test_run__interrupted_keeps_what_it_has(cli: Cli, tiny: Path, monkeypatch: p
     monkeypatch.setattr(Live, "round", interrupt)
     code, out, _ = cli("run", "tiny.toml", "--output", "out")
     (folder,) = Path("out").iterdir()
-    assert code == 130 and "interrupted: after round 1 of 2" in out
+    assert code == 130 and "interrupted: in the rounds, with round 1 of 2 completed" in out
     assert pq.read_table(folder / "metrics/rounds.parquet")["round"].to_pylist() == [0, 1]

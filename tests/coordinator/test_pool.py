@@ -1,11 +1,17 @@
 """The same numbers in this process and in Ray actors, whatever the number of peers a host."""
 
+import os
+import pickle
+import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import ray
 
@@ -13,6 +19,7 @@ from coordinator import simulate
 from coordinator.config import ConfigError, RunConfig, load_config
 from coordinator.plan import build_schedule, peer_settings, prepare
 from coordinator.pool import InProcessPool, Pool, RayPool, open_pool
+from coordinator.progress import Silent
 from coordinator.rounds import Cadence, RoundLoop
 
 TOPOLOGIES = ({"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random", "teachers": 2})
@@ -44,7 +51,7 @@ def config_of(pool: str, **sections: Any) -> RunConfig:
         "hosting": {"pool": pool},
         "tracking": {"enabled": False},
     }
-    return load_config({**table, **{name: {**table[name], **values} for name, values in sections.items()}})
+    return load_config({**table, **{name: {**table.get(name, {}), **values} for name, values in sections.items()}})
 
 
 def everything(pool: Pool, config: RunConfig) -> dict[str, Any]:
@@ -128,3 +135,45 @@ def test_ray_pool__leaves_a_cluster_that_it_did_not_start(cluster: None):
     with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting):
         pass
     assert ray.is_initialized()
+
+
+def test_simulate__a_killed_actor_stops_the_run_with_its_numbers_written(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    processes: list[int] = []
+    wait = RayPool._wait_until_ready
+
+    def note_process(self: RayPool, hosting: Any) -> None:
+        wait(self, hosting)
+        processes.append(ray.get(self._hosts[0].ready.remote()))
+
+    monkeypatch.setattr(RayPool, "_wait_until_ready", note_process)
+
+    class Killer(Silent):
+        def round(self, row: dict[str, Any]) -> None:
+            if row["round"] == 5:
+                os.kill(processes[0], signal.SIGKILL)
+
+    config = config_of("ray", peers={"count": 2}, run={"rounds": 500}, checkpoint={"every": 2})
+    result = simulate(config, tmp_path, Killer())
+    assert result.status == "stopped"
+    assert result.message.startswith("a host of peers was lost (")
+    assert "in the rounds" in result.message and "the last good checkpoint is of round" in result.message
+    assert "\n" not in result.message
+    rows = pq.read_table(result.folder / "metrics" / "rounds.parquet").num_rows
+    assert rows == result.summary["rounds"] + 1 >= 6
+    assert not list((result.folder / "checkpoints").glob(".*"))
+
+
+def test_settings__do_not_bring_the_coordinator_into_an_actor():
+    """What an actor unpickles must not import matplotlib, MLflow or the command line with it."""
+    config = config_of("in-process")
+    settings = pickle.dumps(peer_settings(config, prepare(config).dataset))
+    code = "import pickle, sys; pickle.load(sys.stdin.buffer); print(*sorted(m.split('.')[0] for m in sys.modules))"
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=settings, capture_output=True, check=True, env=environment
+    )
+    loaded = set(done.stdout.decode().split())
+    assert "peers" in loaded
+    assert not loaded & {"coordinator", "matplotlib", "mlflow", "sklearn", "torchvision", "ray"}

@@ -96,17 +96,20 @@ def test_simulate__the_papers_learning_rate_is_flagged_as_an_artefact(tmp_path: 
 
 
 def test_simulate__without_steps_the_trained_are_the_calibrated_exactly(tmp_path: Path):
-    """The calibrated control is the run less its steps: same batches, flips, and number of forward passes."""
+    """The calibrated control is the run less its steps: same batches, flips, and number of forward passes.
+
+    So is the control "alone", on a sparse topology too, where most peers only teach.
+    """
     result = run(
         tmp_path,
         data={"flip": True},
         peers={"optimizer": {"kind": "sgd", "lr": 1e-30}},
         topology={"kind": "random-pair"},
-        evaluation={"every": 4, "probe_batch": 40, "probes": ["knn", "linear", "sgd"]},
+        evaluation={"every": 4, "probe_batch": 40, "probes": ["knn", "linear", "sgd"], "alone": True},
     )
     assert result.summary["relative_weight_change"] < 1e-20
     for row in result.summary["probes"].values():
-        assert row["trained"] == row["calibrated"] and row["interval"] == [0, 0]
+        assert row["trained"] == row["calibrated"] == row["alone"] and row["interval"] == [0, 0]
     assert result.summary["probes"]["sgd"]["untrained"] != result.summary["probes"]["sgd"]["trained"]
 
 
@@ -208,7 +211,7 @@ def test_simulate__interrupted_says_what_was_done(tmp_path: Path):
                 raise KeyboardInterrupt
 
     result = run(tmp_path, Impatient())
-    assert (result.status, result.message) == ("interrupted", "after round 7 of 12")
+    assert (result.status, result.message) == ("interrupted", "in the rounds, with round 7 of 12 completed")
     assert result.summary["rounds"] == 7
     assert "trained" not in result.summary["probes"]["knn"] and "calibrated" in result.summary["probes"]["knn"]
     assert pq.read_table(result.folder / "metrics" / "rounds.parquet").num_rows == 8

@@ -106,6 +106,25 @@ def test_updated_centre__is_dinos_and_only_kept_where_it_is_used():
     assert exchange_of(target={"kind": "none"}).updated_centre(centre, teachers, weights) is centre
 
 
+@pytest.mark.parametrize("pool", ["outputs", "losses"])
+def test_updated_centre__of_probabilities_centres_what_the_loss_centres(pool: str):
+    """Without momentum the new centre is the batch mean of the very logits that the loss subtracts it from."""
+    exchange = exchange_of(what="probabilities", target={"kind": "centre", "momentum": 0.0}, pool=pool)
+    probs, weights = draws(2, BATCH, DIM).mul(4).softmax(dim=2), torch.tensor([0.25, 0.75])
+    pooled = (0.25 * probs[0] + 0.75 * probs[1]).log()
+    each = 0.25 * probs[0].log() + 0.75 * probs[1].log()
+    expected = (pooled if pool == "outputs" else each).mean(0)
+    torch.testing.assert_close(exchange.updated_centre(ZERO, probs, weights), expected)
+
+
+def test_kl__on_sinkhorn_targets_is_not_scaled():
+    student, teacher = draws(BATCH, DIM), draws(BATCH, DIM, seed=1)
+    exchange = exchange_of(target={"kind": "sinkhorn", "epsilon": 0.05}, loss={"kind": "kl", "temperature": 0.1})
+    probs = objectives.sinkhorn(teacher, 0.05, 3)
+    expected = F.kl_div(F.log_softmax(student / 0.1, dim=1), probs, reduction="batchmean")
+    torch.testing.assert_close(loss_of(exchange, student, teacher[None], [1.0]), expected)
+
+
 def test_distillation_loss__gradients_reach_the_student_only():
     student, teachers = draws(BATCH, DIM).requires_grad_(), draws(2, BATCH, DIM, seed=1).requires_grad_()
     exchange_of().distillation_loss(student, teachers, torch.tensor([0.5, 0.5]), ZERO).backward()
