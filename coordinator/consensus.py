@@ -1,7 +1,8 @@
 """How far peers agree, whether they collapsed, and how similar they are, from outputs on shared examples.
 
 `outputs` and `features` are (peers, examples, dim) with at least two peers and two examples; probs sum to 1 over dim.
-Entropies and divergences are in nats. Sums are in float64, one peer at a time, so that memory stays at one peer's.
+Entropies and divergences are in nats. Sums are in float64, one peer at a time: no second array of all peers' outputs
+is made but their probabilities.
 Outputs that are not finite (a diverged peer) make the measures they enter nan or inf, without a warning.
 """
 
@@ -44,10 +45,15 @@ def relative_consensus_distance(outputs: Float[np.ndarray, "peers examples dim"]
     In [0, 1], whatever the outputs' scale: 0 is consensus, 1 - 1/n is what independent peers have; nan if no peer's
     outputs differ within an example.
     """
-    wide = outputs.astype(np.float64)
-    centred = wide - wide.mean(axis=2, keepdims=True)
-    energy = float(np.mean([np.square(peer).sum() for peer in centred]))
-    return consensus_distance(centred) / energy if energy > 0 else float("nan")
+    centred_mean = outputs.mean(axis=0, dtype=np.float64)
+    centred_mean -= centred_mean.mean(axis=1, keepdims=True)
+    distances, energies = [], []
+    for peer in outputs:
+        centred = peer - peer.mean(axis=1, keepdims=True, dtype=np.float64)
+        energies.append(np.square(centred).sum())
+        distances.append(np.square(centred - centred_mean).sum())
+    energy = float(np.mean(energies))
+    return float(np.mean(distances)) / energy if energy > 0 else float("nan")
 
 
 def generalised_js(probs: Float[np.ndarray, "peers examples dim"]) -> float:

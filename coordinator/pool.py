@@ -108,7 +108,14 @@ class RayPool:
                 f"hosting.gpus_per_peer asks for {asked:g} x {num_peers} peers = {asked * num_peers:g} GPUs but the "
                 f"cluster has {gpus:g}: set it to {int(gpus / num_peers * 100) / 100:g} or lower peers.count"
             )
-        return min(1.0, int(cpus / num_hosts * 1000) / 1000), asked
+        return self._cpus_of_a_host([node["Resources"].get("CPU", 0.0) for node in self._ray.nodes()], num_hosts), asked
+
+    @staticmethod
+    def _cpus_of_a_host(nodes: Sequence[float], num_hosts: int) -> float:
+        """The largest share, at most one CPU, with which all hosts fit; none lies on two nodes."""
+        shares = sorted({1.0, *(cpus / k for cpus in nodes for k in range(1, num_hosts + 1) if cpus)}, reverse=True)
+        fitting = (share for share in shares if share <= 1 and sum((cpus / share + 1e-9) // 1 for cpus in nodes) >= num_hosts)
+        return int(next(fitting) * 1000) / 1000
 
     def _wait_until_ready(self, hosting: HostingConfig) -> None:
         waiting = [host.ready.remote() for host in self._hosts]

@@ -147,6 +147,7 @@ def _in_words(summary: dict[str, Any]) -> list[str]:
         "it is no evidence of learning",
         "dropped-peers": f"flag dropped-peers: values that are not finite in peer {', '.join(summary['not_finite'])}",
     }
+    explained["alone-not-finite"] = "flag alone-not-finite: the control alone diverged; no verdict on the exchange"
     lines += [explained[flag] for flag in summary["flags"]]
     rate = summary["rounds_per_second"]
     if rate:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from coordinator.config import ConfigError
 
 Row = dict[str, Any]
+KEYS = {"rounds": ("round",), "peers": ("round", "peer"), "edges": ("round", "student", "teacher")}
 
 
 class RunFolder:
@@ -46,16 +47,20 @@ class RunFolder:
             path = self.path / "metrics" / f"{name}.parquet"
             path.parent.mkdir(exist_ok=True)
             aside = path.with_name(f".{path.name}.part")
-            pq.write_table(to_arrow(list(rows.values())), aside)
+            pq.write_table(to_arrow(list(rows.values()), KEYS[name]), aside)
             os.replace(aside, path)
             written.append(path)
         return written
 
 
-def to_arrow(rows: list[Row]) -> pa.Table:
-    """One column per key that any row has, in the order of appearance; what a row lacks is null."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return pa.table({name: [row.get(name) for row in rows] for name in names})
+def to_arrow(rows: list[Row], keys: tuple[str, ...] = ()) -> pa.Table:
+    """One column per key that any row has, in the order of appearance; what a row lacks is null.
+
+    The columns of `keys`, whole numbers, are there even where there is no row.
+    """
+    names = list(dict.fromkeys([*keys, *(name for row in rows for name in row)]))
+    columns = {name: [row.get(name) for row in rows] for name in names}
+    return pa.table({name: pa.array(column, pa.int64() if name in keys else None) for name, column in columns.items()})
 
 
 def to_json(values: Any) -> str:

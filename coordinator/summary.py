@@ -62,6 +62,8 @@ def flags(plan: Plan, totals: Totals, probes: ProbeTable) -> list[str]:
         found.append("artefact")
     if totals.dropped and plan.config.run.on_nonfinite == "drop-peer":
         found.append("dropped-peers")
+    if totals.failed_alone:
+        found.append("alone-not-finite")
     return found
 
 

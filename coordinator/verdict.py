@@ -47,13 +47,6 @@ def gain_interval(
     return Interval(mean, float(mean - half), float(mean + half))
 
 
-def mean_interval(gains: Float[np.ndarray, " runs"], confidence: float = 0.95) -> Interval:
-    """Mean of independent gains, such as one a seed, with Student's t interval; at least two."""
-    assert len(gains) > 1, f"an interval over runs needs two of them, got {len(gains)}"
-    mean, half = float(gains.mean()), _t_half_width(gains, confidence)
-    return Interval(mean, mean - half, mean + half)
-
-
 def verdict(over_calibrated: Interval) -> Verdict:
     """What a probe's gain over the calibrated, untrained peers shows: which side of 0 the whole interval is on."""
     if over_calibrated.low > 0:

@@ -172,7 +172,7 @@ class PeersConfig(PeerKind):
 
     count: int = Field(4, strict=True, description="at least 2")
     groups: tuple[Group, ...] = ()
-    frozen: tuple[int, ...] = Field((), description="peers that teach and never study")
+    frozen: tuple[int, ...] = Field((), description="peers that teach, in train mode, and never study")
     locality: float = Field(1.0, ge=0, le=1, description="1: independent weights; 0: all start as peer 0")
 
     @model_validator(mode="before")

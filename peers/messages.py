@@ -39,8 +39,8 @@ class Assignment:
 class Message:
     """A peer's outputs on the batch of one round; `payload` is None once the sender has dropped out.
 
-    The payload is a NumPy array, which Ray shares between processes without a copy and read-only. bfloat16, which
-    NumPy lacks, travels as the same bits in int16.
+    The payload is a NumPy array, read-only where Ray hands it over: above 100 KiB it is shared memory, below it comes
+    with the call. bfloat16, which NumPy lacks, travels as the same bits in int16.
     """
 
     sender: int

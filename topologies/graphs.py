@@ -154,7 +154,9 @@ def watts_strogatz(
 
 
 def from_edge_file(path: Path, num_peers: int, allow_disconnected: bool = False) -> DiGraph:
-    """The edges of a CSV file with columns `teacher,student[,weight]`; the weights of a student's teachers sum to 1.
+    """The edges of a CSV file with columns `student,teacher[,weight]`, in any order.
+
+    The weights of a student's teachers sum to 1.
 
     Raises:
         ValueError: when the file cannot be read, a line breaks a rule (it is named), or the graph is disconnected.
@@ -228,7 +230,7 @@ def _read_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
         raise ValueError(f"topology.path: cannot read {path}: {reason}; name a CSV file of edges") from error
     if sorted(columns) not in (["student", "teacher"], ["student", "teacher", "weight"]):
         raise ValueError(
-            f"topology.path: {path.name} line 1: columns must be teacher,student or teacher,student,weight, "
+            f"topology.path: {path.name} line 1: columns must be student,teacher or student,teacher,weight, "
             f"got {','.join(columns)!r}; correct the first line"
         )
     for number, row in rows:

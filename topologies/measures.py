@@ -32,9 +32,9 @@ class TopologyFacts:
     rounds_to: int | None  # rounds until any disagreement is down to EPSILON; None: not within MAX_ROUNDS
 
 
-def describe(schedule: Schedule, rounds: int = 200) -> TopologyFacts:
-    """The facts, exact over one period, or measured on this many rounds if each is drawn anew."""
-    seen = [schedule(t) for t in range(schedule.period or rounds)]
+def describe(schedule: Schedule, rounds: int | None = None) -> TopologyFacts:
+    """The facts, exact over one period, or measured on `rounds` rounds (None: enough) if each is drawn anew."""
+    seen = [schedule(t) for t in range(schedule.period or rounds or _enough_rounds(schedule))]
     degrees = [len(row) for round_ in seen for row in round_.teachers if row]
     links = [edge for round_ in seen for edge in round_.edges]
     random = schedule.period is None
@@ -49,6 +49,13 @@ def describe(schedule: Schedule, rounds: int = 200) -> TopologyFacts:
         spectral_gap=_measured_gap(seen) if random else _periodic_gap(seen),
         rounds_to=_measured_rounds_to(schedule) if random else _periodic_rounds_to(seen),
     )
+
+
+def _enough_rounds(schedule: Schedule) -> int:
+    """So many that every peer studies several times, however few do in a round (coupon collector)."""
+    students = float(np.mean([sum(map(bool, schedule(t).teachers)) for t in range(20)]))
+    peers = schedule.num_peers
+    return int(np.clip(4 * peers * math.log(peers) / max(students, 1 / 20), 200, MAX_ROUNDS))
 
 
 def _diameter(num_peers: int, links: list[tuple[int, int]]) -> int | None:

@@ -1,7 +1,5 @@
 """Graph -> row-stochastic mixing matrix W, and how fast averaging with it agrees."""
 
-import math
-
 import numpy as np
 from jaxtyping import Float
 
@@ -53,13 +51,6 @@ def contraction(mixing: Float[np.ndarray, "peers peers"]) -> float:
     It is |lambda_2| if W is symmetric. W may be a product of rounds, latest first; J is the matrix of the mean.
     """
     return float(np.linalg.norm(mixing - mixing.mean(axis=0), 2))
-
-
-def rounds_to(gap: float, epsilon: float) -> int | None:
-    """Rounds in which a symmetric W of this spectral gap shrinks any disagreement to epsilon; None if it never does."""
-    if gap <= 0:
-        return None
-    return 1 if gap >= 1 else max(1, math.ceil(math.log(epsilon) / math.log1p(-gap)))
 
 
 def _links(graph: Graph) -> Float[np.ndarray, "peers peers"]:

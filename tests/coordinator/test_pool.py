@@ -129,6 +129,15 @@ def test_ray_pool__more_gpus_than_the_cluster_has(cluster: None, tmp_path: Path)
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("nodes", "num_hosts", "share"),
+    [([2.0], 4, 0.5), ([2.0], 1, 1.0), ([2.0], 3, 0.666), ([3.0, 1.0], 5, 0.75), ([8.0, 0.0], 4, 1.0)],
+)
+def test_ray_pool__hosts_share_the_cpus_of_each_node(nodes: list[float], num_hosts: int, share: float):
+    assert RayPool._cpus_of_a_host(nodes, num_hosts) == share
+    assert sum(int(cpus / share) for cpus in nodes) >= num_hosts
+
+
 def test_ray_pool__leaves_a_cluster_that_it_did_not_start(cluster: None):
     config = config_of("ray", peers={"count": 2}, hosting={"pool": "ray", "peers_per_host": 2})
     plan = prepare(config)

@@ -217,6 +217,66 @@ def test_simulate__interrupted_says_what_was_done(tmp_path: Path):
     assert pq.read_table(result.folder / "metrics" / "rounds.parquet").num_rows == 8
 
 
+def test_simulate__a_peer_that_never_studies_is_not_counted(tmp_path: Path):
+    """Peer 0 only teaches, by the file's edges: its gain of exactly 0 would dilute the others'."""
+    (tmp_path / "edges.csv").write_text("student,teacher\n1,0\n2,0\n")
+    result = run(tmp_path, topology={"kind": "file", "path": str(tmp_path / "edges.csv")})
+    last = [row for row in pq.read_table(result.folder / "metrics" / "peers.parquet").to_pylist() if row["round"] == 12]
+    assert [row["weight_change"] > 0 for row in last] == [False, True, True]
+    assert result.summary["relative_weight_change"] == pytest.approx(sum(row["weight_change"] for row in last) / 2)
+    mean = sum(row["knn_accuracy"] for row in last[1:]) / 2
+    assert result.summary["probes"]["knn"]["trained"] == pytest.approx(mean)
+
+
+def test_simulate__a_control_alone_that_diverges_gives_no_verdict_on_the_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    original = Peer._loss
+
+    def loss(self: Peer, pending: Any, teachers: Any, weights: Any) -> Any:
+        value = original(self, pending, teachers, weights)
+        return value * float("nan") if len(teachers) == 1 and self.index == 1 else value  # one teacher: itself
+
+    monkeypatch.setattr(Peer, "_loss", loss)
+    evaluation = {"every": 4, "probe_batch": 40, "probes": ["knn"], "alone": True}
+    summary = run(tmp_path, evaluation=evaluation).summary
+    assert summary["status"] == "finished" and summary["flags"] == ["alone-not-finite"]
+    assert "exchange" not in summary["probes"]["knn"] and "verdict" in summary["probes"]["knn"]
+
+
+def test_simulate__a_last_step_to_infinity_is_not_a_result(tmp_path: Path):
+    result = run(
+        tmp_path, run={"rounds": 1, "seed": 0}, peers={"optimizer": {"kind": "sgd", "lr": 1e38}, "norm": "none"}
+    )
+    assert result.status == "stopped" and result.message.startswith("round 1, peer 0: ")
+    assert "not finite" in result.message
+
+
+def test_simulate__an_unexpected_error_leaves_the_numbers_and_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(self: Peer, pending: Any, *_: Any) -> Any:
+        if pending.round_index == 5:
+            raise ZeroDivisionError("a defect")
+        return original(self, pending, *_)
+
+    original = Peer._loss
+    monkeypatch.setattr(Peer, "_loss", fail)
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path)
+    (folder,) = tmp_path.glob("run-*")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "stopped" and summary["message"] == "in the rounds: ZeroDivisionError: a defect"
+    assert pq.read_table(folder / "metrics" / "rounds.parquet").num_rows == summary["rounds"] + 1 >= 3
+
+
+def test_simulate__interrupted_while_closing_keeps_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def impatient(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("coordinator.figures.save", impatient)
+    result = run(tmp_path)
+    assert result.status == "finished" and "verdict" in result.summary["probes"]["knn"]
+
+
 def test_simulate__mixed_groups_learn_together(tmp_path: Path):
     groups = [
         {"count": 2, "model": {"kind": "mlp", "hidden": [16]}, "norm": "none"},

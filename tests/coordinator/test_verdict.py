@@ -12,7 +12,6 @@ from coordinator.verdict import (
     collapsed,
     exchange_verdict,
     gain_interval,
-    mean_interval,
     verdict,
 )
 
@@ -79,13 +78,6 @@ def test_gain_interval__finds_a_real_gain():
     verdicts = [verdict(gain_interval(*_crossed(rng, 4, 1000, 0.05, 0.01))) for _ in range(100)]
     assert verdicts.count("learned") >= 90
     assert "degraded" not in verdicts
-
-
-def test_mean_interval__matches_scipy():
-    gains = np.array([0.031, 0.025, 0.040])
-    expected = stats.t.interval(0.95, 2, loc=gains.mean(), scale=stats.sem(gains))
-    ours = mean_interval(gains)
-    assert (ours.low, ours.high) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,14 @@ def test_publish__outputs_that_overflow_the_wire_drop_the_peer():
     assert (stats.failure, stats.failure_round) == ("outputs are not finite in float16", 4)
 
 
+def test_publish__a_peer_nobody_hears_is_checked_as_well():
+    peer = Peer(settings_of(), DATASET)
+    with torch.no_grad():
+        peer.network.head.bias.fill_(float("inf"))
+    _, stats = peer.publish(Assignment(4, (1,), (1.0,), False))
+    assert (stats.failure, stats.failure_round) == ("outputs are not finite in float32", 4)
+
+
 def test_advance__does_without_teachers_that_dropped_out():
     """The remaining weights are scaled to sum to 1: the same step as with the other teacher alone."""
     pair = Assignment(0, (1, 2), (0.25, 0.75), False)

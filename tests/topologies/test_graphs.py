@@ -144,8 +144,8 @@ def test_from_edge_file__allow_disconnected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1: columns must be teacher,student or teacher,student,weight, got ''"),
-        ("from,to\n0,1\n", "line 1: columns must be teacher,student or teacher,student,weight, got 'from,to'"),
+        ("", "line 1: columns must be student,teacher or student,teacher,weight, got ''"),
+        ("from,to\n0,1\n", "line 1: columns must be student,teacher or student,teacher,weight, got 'from,to'"),
         ("teacher,student,wieght\n0,1,1\n", "got 'teacher,student,wieght'"),
         ("teacher,student\n0,1\n0,x\n", "line 3: student must be an integer, got 'x'"),
         ("teacher,student\n0.5,1\n", "line 2: teacher must be an integer, got '0.5'"),

@@ -92,7 +92,8 @@ def test_describe__base_is_exact(num_peers: int) -> None:
 def test_describe__rounds_to_is_theory_if_symmetric(num_peers: int) -> None:
     for family in (graphs.ring, graphs.path, graphs.star):
         facts = describe(fixed(family(num_peers)))
-        assert facts.rounds_to == mixing.rounds_to(round(facts.spectral_gap, 12), 1e-3)
+        gap = round(facts.spectral_gap, 12)
+        assert facts.rounds_to == (1 if gap == 1 else np.ceil(np.log(1e-3) / np.log1p(-gap)))
 
 
 def test_describe__rounds_to_is_brute_force() -> None:
@@ -134,3 +135,10 @@ def test_describe__random_means_are_over_rounds() -> None:
     assert (facts.min_degree, facts.mean_degree, facts.edges, facts.messages_per_round) == (1, 1.0, 6.0, 6.0)
     facts = describe(schedule.random_pair(7, 3, SeedSequence(0)), rounds=300)
     assert (facts.max_degree, facts.edges, facts.diameter) == (3, 3.0, 1)
+
+
+def test_describe__few_students_a_round_are_watched_for_long_enough():
+    """A pair a round among 96 peers: everyone is reached, and the gap is the expected matrix's, in order of size."""
+    facts = describe(schedule.random_pair(96, 1, SeedSequence(0)))
+    assert facts.diameter is not None and facts.rounds_to is not None
+    assert 0.1 / 96 < facts.spectral_gap < 2 / 96

@@ -1,6 +1,6 @@
 """Mixing matrices against networkx's Laplacian, the gap's closed forms and measured averaging."""
 
-from math import ceil, cos, log, log2, pi
+from math import ceil, cos, log2, pi
 
 import networkx as nx
 import numpy as np
@@ -106,17 +106,3 @@ def test_contraction__is_the_second_eigenvalue_if_symmetric() -> None:
 def test_contraction__one_student_by_hand() -> None:
     # two peers, only peer 0 moves, half-way: the difference halves
     assert mixing.contraction(np.array([[0.5, 0.5], [0.0, 1.0]])) == approx(0.5)
-
-
-def test_rounds_to__is_the_first_power_below_epsilon() -> None:
-    matrix = mixing.metropolis_hastings(graphs.ring(10))
-    rounds = mixing.rounds_to(mixing.spectral_gap(matrix), 1e-3)
-    assert rounds is not None
-    assert mixing.contraction(np.linalg.matrix_power(matrix, rounds)) <= 1e-3
-    assert mixing.contraction(np.linalg.matrix_power(matrix, rounds - 1)) > 1e-3
-    assert mixing.rounds_to(0.1, 1e-3) == ceil(log(1e-3) / log(0.9))
-
-
-def test_rounds_to__limits() -> None:
-    assert mixing.rounds_to(0.0, 1e-3) is None
-    assert mixing.rounds_to(1.0, 1e-3) == 1
