@@ -14,7 +14,8 @@ from peers.seeds import stream
 from topologies.measures import TopologyFacts, describe
 from topologies.schedule import Schedule, each_alone, one_student, without_students
 
-PROCESS_BYTES = 320 * 2**20  # private memory of a Ray worker that has imported torch, measured
+# Measured (proportional set size, CUDA build of torch): a Ray actor before its peers, the coordinator, Ray's services.
+ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 480 * 2**20, 720 * 2**20, 450 * 2**20
 FLOAT = 4
 
 
@@ -60,9 +61,10 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """Estimate of what all peers and their processes need, beside the coordinator's own process."""
+        """Estimate of what the run needs in all: peers, processes, data."""
         peers = sum(group.count * group.peer_bytes for group in self.groups)
-        return peers + self.num_hosts * PROCESS_BYTES + self.data_bytes
+        ray = RAY_BYTES if self.num_hosts else 0
+        return peers + self.num_hosts * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
 
     @property
     def round_bytes(self) -> float:

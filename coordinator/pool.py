@@ -79,13 +79,13 @@ class RayPool:
         return self._host_of[peer].call.options(num_returns=num_returns).remote(peer, method, *args)
 
     def get(self, references: Sequence[Any]) -> list[Any]:
-        exceptions = self._ray.exceptions
         try:
             return list(self._ray.get(list(references)))
-        except (exceptions.RayActorError, exceptions.ObjectLostError) as error:  # also inside a RayTaskError
-            raise HostLost(f"a host of peers was lost ({_first_line(error)})") from None
-        except exceptions.RayTaskError as error:
-            raise error.cause from None  # the peer's own exception, as in the other pool
+        except self._ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error  # of a call that failed, or whose argument did
+            if not isinstance(cause, self._ray.exceptions.RayError):
+                raise cause from None  # the peer's own exception, as in the other pool
+            raise HostLost(f"a host of peers was lost ({type(cause).__name__}: {_first_line(cause)})") from None
 
     def close(self) -> None:
         for host in self._hosts:
@@ -93,6 +93,9 @@ class RayPool:
                 self._ray.kill(host)
         if self._started_ray:
             self._ray.shutdown()
+        elif self._hosts:  # a killed actor may still be at work for a moment: a call that fails says that it is gone
+            gone = [host.ready.remote() for host in self._hosts]
+            self._ray.wait(gone, num_returns=len(gone), timeout=5)
 
     def _share(self, hosting: HostingConfig, num_hosts: int, num_peers: int) -> tuple[float, float]:
         """CPUs of a host and GPUs of a peer. Raises: ConfigError when the cluster cannot hold the peers."""
@@ -114,7 +117,9 @@ class RayPool:
     def _cpus_of_a_host(nodes: Sequence[float], num_hosts: int) -> float:
         """The largest share, at most one CPU, with which all hosts fit; none lies on two nodes."""
         shares = sorted({1.0, *(cpus / k for cpus in nodes for k in range(1, num_hosts + 1) if cpus)}, reverse=True)
-        fitting = (share for share in shares if share <= 1 and sum((cpus / share + 1e-9) // 1 for cpus in nodes) >= num_hosts)
+        fitting = (
+            share for share in shares if share <= 1 and sum((cpus / share + 1e-9) // 1 for cpus in nodes) >= num_hosts
+        )
         return int(next(fitting) * 1000) / 1000
 
     def _wait_until_ready(self, hosting: HostingConfig) -> None:
@@ -142,8 +147,7 @@ def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: Hosti
 
 
 def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1][:200] if "RayTaskError" in type(error).__name__ else lines[0][:200]
+    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), "no reason given")
 
 
 def on_device(settings: PeerSettings, gpu: bool) -> PeerSettings:

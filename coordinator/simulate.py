@@ -49,7 +49,10 @@ def simulate(config: RunConfig, output: str | Path = "runs", monitor: Monitor | 
         folder = RunFolder(output, config.run.name)
         folder.write_text("config.toml", to_toml(config))
         tracker = Tracker(config.tracking, Path(output), folder.path.name)
-        return Simulation(plan, pool, Recorder(folder, tracker, monitor, config.exchange.student_temperature)).run()
+        recorder = Recorder(folder, tracker, monitor, config.exchange.student_temperature)
+        result = Simulation(plan, pool, recorder).run()
+    checkpoint.discard_incomplete(result.folder / "checkpoints")  # now that no peer writes any more
+    return result
 
 
 class Simulation:
@@ -105,7 +108,6 @@ class Simulation:
         summary = summarise(self.plan, recorder.totals, self.probes, status, message)
         folder.write_tables()
         folder.write_text("summary.json", to_json(summary))
-        checkpoint.discard_incomplete(folder.path / "checkpoints")
         try:
             recorder.monitor.phase("drawing figures, closing MLflow")
             figures.save(self.plan.schedule, folder, summary)
