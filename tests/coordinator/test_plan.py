@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from coordinator.config import ConfigError, RunConfig, config_from
-from coordinator.plan import FLOAT, PROCESS_BYTES, Plan, build_schedule, peer_settings, prepare
+from coordinator.plan import (
+    ACTOR_BYTES,
+    COORDINATOR_BYTES,
+    FLOAT,
+    RAY_BYTES,
+    Plan,
+    build_schedule,
+    peer_settings,
+    prepare,
+)
 
 TABLE: dict[str, Any] = {
     "data": {"kind": "synthetic", "batch_size": 16, "num_train": 64, "num_test": 32},
@@ -77,7 +86,9 @@ def test_plan__memory_counts_hosts_peers_and_data() -> None:
     made = plan(hosting={"pool": "ray", "peers_per_host": 2}, peers={"count": 5})
     assert made.num_hosts == 3
     assert made.data_bytes == (64 + 32) * 64
-    assert made.memory_bytes == 5 * made.groups[0].peer_bytes + 3 * PROCESS_BYTES + made.data_bytes
+    assert made.memory_bytes == (
+        5 * made.groups[0].peer_bytes + 3 * ACTOR_BYTES + COORDINATOR_BYTES + RAY_BYTES + made.data_bytes
+    )
     assert plan(peers={"count": 5}).num_hosts == 0
 
 
