@@ -43,7 +43,11 @@ def run(
     if dry_run:
         report.print_plan(prepare(loaded), console)
         return
-    result = simulate(loaded, output, Live(console))
+    try:
+        result = simulate(loaded, output, Live(console))
+    except KeyboardInterrupt:
+        console.print("interrupted before anything was run", highlight=False)
+        raise typer.Exit(INTERRUPTED) from None
     report.print_result(result, output, console)
     if json:
         print((result.folder / "summary.json").read_text(), end="")
@@ -103,7 +107,6 @@ def _guarded(command: Callable[[], Any]) -> int:
             print(f"error: {message} (see {named} --help)", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted before anything was run", file=sys.stderr)
         return INTERRUPTED
 
 

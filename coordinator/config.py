@@ -22,15 +22,17 @@ class ConfigError(ValueError):
 
 
 class RunSection(Section):
-    name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$")
-    seed: int = Field(0, ge=0)
-    rounds: int = Field(100, ge=1)
+    name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$", max_length=100)
+    seed: int = Field(0, ge=0, lt=2**63, strict=True)
+    rounds: int = Field(100, ge=1, strict=True)
     on_nonfinite: Literal["stop", "drop-peer"] = "stop"
 
 
 class EvaluationConfig(ProbeConfig):
-    every: int = Field(20, ge=1, description="rounds between two measures of consensus, collapse and similarity")
-    probe_every: int = Field(0, ge=0, description="rounds between two probes; 0: at start and end only")
+    every: int = Field(
+        20, ge=1, strict=True, description="rounds between two measures of consensus, collapse and similarity"
+    )
+    probe_every: int = Field(0, ge=0, strict=True, description="rounds between two probes; 0: at start and end only")
     alone: bool = Field(False, description="run the control in which every peer is its own teacher, too")
 
 
@@ -41,7 +43,7 @@ class HostingConfig(Section):
     gpus_per_peer: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="auto: 1 where there is one for each, else 0"
     )
-    threads: int = Field(1, ge=1, description="torch threads of a host")
+    threads: int = Field(1, ge=1, le=1024, description="torch threads of a host")
     lookahead: int = Field(3, ge=1, description="rounds in flight")
     recompute: bool = Field(False, description="keep no graph between rounds; pay with a second forward")
     start_timeout: float = Field(300.0, gt=0, description="seconds to wait for the actors")
@@ -50,11 +52,11 @@ class HostingConfig(Section):
 class TrackingConfig(Section):
     enabled: bool = True
     uri: str = Field("", description="an MLflow tracking URI; empty: SQLite in the output folder")
-    experiment: str = "peer-consensus"
+    experiment: str = Field("peer-consensus", min_length=1)
 
 
 class CheckpointConfig(Section):
-    every: int = Field(0, ge=0, description="rounds between two checkpoints; 0: none")
+    every: int = Field(0, ge=0, strict=True, description="rounds between two checkpoints; 0: none")
 
 
 class RunConfig(Section):

@@ -20,8 +20,13 @@ class Measures:
     scalars: dict[str, float]
     peers: dict[int, dict[str, float]]
     edges: dict[tuple[int, int], dict[str, float]]
-    collapse: CollapseMeasures
     num_outputs: int
+
+    def collapse(self, peers: list[int]) -> CollapseMeasures:
+        """The collapse measures of these peers."""
+        names = ("mutual_information", "feature_std", "rankme")
+        columns = [np.array([self.peers[peer][name] for peer in peers]) for name in names]
+        return CollapseMeasures(*columns)
 
 
 def measure(observations: list[Observation], plan: Round, temperature: float) -> Measures:
@@ -52,7 +57,6 @@ def measure(observations: list[Observation], plan: Round, temperature: float) ->
             peer: {name: float(values[place]) for name, values in per_peer.items()} for place, peer in enumerate(alive)
         },
         edges=_edges(outputs, probs, alive, plan),
-        collapse=CollapseMeasures(per_peer["mutual_information"], per_peer["feature_std"], per_peer["rankme"]),
         num_outputs=outputs.shape[2],
     )
 

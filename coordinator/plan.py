@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import torch
+
 from coordinator.config import ConfigError, RunConfig
 from peers.config import PeerKind
 from peers.data import Dataset, channel_statistics
 from peers.measuring import ProbeConfig
 from peers.messages import bytes_per_value
-from peers.models import Network, activation_bytes, num_parameters, seeded
+from peers.models import Network, activation_bytes, num_parameters
 from peers.peer import PeerSettings
 from peers.probes import SELECTION_FOLDS
 from peers.seeds import stream
@@ -47,6 +49,7 @@ class Plan:
     schedule: Schedule
     facts: TopologyFacts
     groups: tuple[GroupPlan, ...]
+    width: int
     message_bytes: int
 
     @property
@@ -64,6 +67,10 @@ class Plan:
         """Estimate of what the run needs in all: peers, processes, data."""
         peers = sum(group.count * group.peer_bytes for group in self.groups)
         ray = RAY_BYTES if self.num_hosts else 0
+        # a student holds its teachers' messages, their stack and temporaries; the coordinator all probe outputs
+        wire = bytes_per_value(self.config.exchange.dtype)
+        peers += self.config.peers.count * (self.facts.max_degree + 4) * self.message_bytes * FLOAT // wire
+        peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
         return peers + self.num_hosts * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
 
     @property
@@ -83,9 +90,11 @@ def prepare(config: RunConfig) -> Plan:
         groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config))
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    except MemoryError as error:
+        raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
     message_bytes = config.data.batch_size * width * bytes_per_value(config.exchange.dtype)
-    return Plan(config, dataset, schedule, describe(schedule), groups, message_bytes)
+    return Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
 
 
 def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
@@ -129,7 +138,8 @@ def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
 
 
 def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int) -> GroupPlan:
-    network: Network = seeded(lambda: kind.build_network(dataset.shape), 0)
+    with torch.device("meta"):  # sizes only: no memory, no draws
+        network: Network = kind.build_network(dataset.shape)
     parameters = num_parameters(network)
     moments = {"sgd": 1, "adam": 2, "adamw": 2}[kind.optimizer.kind]
     buffers = sum(buffer.nbytes for buffer in network.buffers())
@@ -159,7 +169,9 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
             f"peers.groups: all must exchange vectors of one width, got {', '.join(map(str, widths))}: "
             + ("exchange logits through heads of one dim" if features else "give them heads of one dim")
         )
-    num_train = len(dataset.train_labels)
+    num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
+    if num_test < 2:
+        raise ConfigError(f"data: at least 2 test images are needed, got {num_test}: raise data.test_limit or add some")
     if config.data.batch_size > num_train:
         raise ConfigError(
             f"data.batch_size must be at most the {num_train} training images, got {config.data.batch_size}: lower it"

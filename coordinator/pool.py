@@ -1,6 +1,7 @@
 """Where peers live: in this process, or in Ray actors. Same interface, same numbers."""
 
 import os
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -162,8 +163,20 @@ def start_ray(address: str) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # calls in flight when a run stops are no news
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment as it is
+    _check_reachable(address)
     try:
         ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"no Ray cluster at '{address}'" if address else "Ray did not start on this machine"
         raise ConfigError(f"hosting.address: {where}: {_first_line(error)}") from None
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for minutes. Raises: ConfigError when nothing listens at HOST:PORT."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"hosting.address: no Ray cluster at '{address}': {error}") from None

@@ -132,24 +132,24 @@ def _points(low: float, high: float) -> str:
 
 def _in_words(summary: dict[str, Any]) -> list[str]:
     lines = []
-    measures = summary["consensus"]
+    measures, moved, rate = summary["consensus"], summary["relative_weight_change"], summary["rounds_per_second"]
     if "relative_distance" in measures:
         distance, agreement = measures["relative_distance"], measures["agreement"]
         lines.append(
             f"consensus: disagreement {distance['first']:.3f} -> {distance['last']:.3f}, "
             f"agreement {agreement['first']:.1%} -> {agreement['last']:.1%}; "
-            f"effective rank {measures['rankme']['first']:.1f} -> {measures['rankme']['last']:.1f}; "
-            f"weights moved {summary['relative_weight_change']:.2%}"
+            f"effective rank {measures['rankme']['first']:.1f} -> {measures['rankme']['last']:.1f}"
+            + (f"; weights moved {moved:.2%}" if moved is not None else "")
         )
+    artefacts = ", ".join(PROBES.get(name, name) for name in summary["artefacts"])
     explained = {
-        "collapsed": "flag collapsed: the outputs or features lost most of what told images apart",
-        "artefact": "flag artefact: a gain over untrained networks vanishes beside calibrated BatchNorm; "
+        "collapsed": "the outputs or features lost most of what told images apart",
+        "artefact": f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
         "it is no evidence of learning",
-        "dropped-peers": f"flag dropped-peers: values that are not finite in peer {', '.join(summary['not_finite'])}",
+        "dropped-peers": f"values that are not finite in peer {', '.join(summary['not_finite'])}",
+        "alone-not-finite": "the control alone diverged; no verdict on the exchange",
     }
-    explained["alone-not-finite"] = "flag alone-not-finite: the control alone diverged; no verdict on the exchange"
-    lines += [explained[flag] for flag in summary["flags"]]
-    rate = summary["rounds_per_second"]
+    lines += [f"flag {flag}: {explained[flag]}" for flag in summary["flags"]]
     if rate:
         lines.append(
             f"{summary['rounds']} rounds at {rate:.1f} rounds/s, {size(summary['bytes_exchanged'])} exchanged, "

@@ -29,6 +29,7 @@ class Cadence:
     probe_every: int = 0
     checkpoint_every: int = 0
     checkpoints: Path = Path("checkpoints")
+    keep_failed: bool = False  # a checkpoint of the round in which a peer dropped out: for a run that goes on
 
     def due(self, every: int, completed: int) -> bool:
         return every > 0 and completed % every == 0
@@ -174,7 +175,8 @@ class RoundLoop:
             del self._sizes[key]
         checksums = self.pool.get(flight.checkpoints)
         failed = {peer for peer, each in stats.items() if each.failure}
-        sound = bool(checksums) and failed <= self._failed  # a state that is about to stop the run is no good one
+        # a state that is about to stop the run is no good one
+        sound = bool(checksums) and (self.cadence.keep_failed or failed <= self._failed)
         self._failed |= failed
         if sound:
             checkpoint.complete(self.cadence.checkpoints, flight.completed, checksums)

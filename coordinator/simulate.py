@@ -1,12 +1,13 @@
 """One run from config to verdict: controls, rounds, probes, and a folder that holds all of it."""
 
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from coordinator import checkpoint, figures
-from coordinator.config import RunConfig, to_table, to_toml
+from coordinator.config import RunConfig, to_toml
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule, peer_settings, prepare
 from coordinator.pool import HostLost, Pool, open_pool
@@ -14,7 +15,7 @@ from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord, last_rounds
 from coordinator.store import RunFolder, check_output, to_json
-from coordinator.summary import final_metrics, flatten, summarise, verdict_line
+from coordinator.summary import final_metrics, flatten, shown_config, summarise, verdict_line
 from coordinator.tracking import Tracker
 from peers.measuring import ProbeOutcome, ProbeSubject
 
@@ -48,7 +49,11 @@ def simulate(config: RunConfig, output: str | Path = "runs", monitor: Monitor | 
     with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
         folder = RunFolder(output, config.run.name)
         folder.write_text("config.toml", to_toml(config))
-        tracker = Tracker(config.tracking, Path(output), folder.path.name)
+        try:
+            tracker = Tracker(config.tracking, Path(output), folder.path.name)
+        except KeyboardInterrupt:
+            shutil.rmtree(folder.path)  # nothing was run: leave nothing
+            raise
         recorder = Recorder(folder, tracker, monitor, config.exchange.student_temperature)
         result = Simulation(plan, pool, recorder).run()
     checkpoint.discard_incomplete(result.folder / "checkpoints")  # now that no peer writes any more
@@ -77,7 +82,7 @@ class Simulation:
 
     def _run_until_stopped(self) -> tuple[Status, str]:
         try:
-            self.recorder.tracker.log_params(flatten(to_table(self.config)))
+            self.recorder.tracker.log_params(flatten(shown_config(self.plan)))
             self._controls()
             message = self._rounds()
             if message:
@@ -96,7 +101,13 @@ class Simulation:
 
     def _last_checkpoint(self) -> str:
         last = self.recorder.totals.last_checkpoint
-        return f"the last good checkpoint is of round {last}" if last else "there is no checkpoint (checkpoint.every)"
+        if last:
+            return f"the last good checkpoint is of round {last}"
+        return (
+            "there is no checkpoint yet"
+            if self.config.checkpoint.every
+            else "there is no checkpoint (checkpoint.every = 0)"
+        )
 
     def _enter(self, phase: str, shown: str = "") -> None:
         self._phase = phase
@@ -154,6 +165,7 @@ class Simulation:
             config.evaluation.probe_every,
             config.checkpoint.every,
             self.recorder.folder.path / "checkpoints",
+            keep_failed=config.run.on_nonfinite == "drop-peer",
         )
         loop = RoundLoop(self.pool, self.plan.schedule, cadence)
         self.recorder.monitor.begin(config.run.rounds, "rounds")
@@ -182,7 +194,7 @@ class Simulation:
             totals.dropped[peer] = (at, reason)
             line = f"round {at}, peer {peer}: {reason}"
             if self.config.run.on_nonfinite == "stop":
-                advice = "lower peers.optimizer.lr or set run.on_nonfinite = 'drop-peer'"
+                advice = "lower peers.optimizer.lr, check the temperatures, or set run.on_nonfinite = 'drop-peer'"
                 return f"{line}; {self._last_checkpoint()}; {advice}"
             self.recorder.monitor.phase(f"{line}; the others go on without it")
         return "every peer has dropped out" if len(totals.dropped) == len(self._peers) else ""

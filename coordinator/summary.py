@@ -12,6 +12,7 @@ from coordinator.config import to_table
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan
 from coordinator.recorder import Totals
+from coordinator.tracking import without_secrets
 from coordinator.verdict import collapsed
 
 PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
@@ -31,20 +32,28 @@ def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, messa
         "evaluation_share": totals.evaluation_seconds / busy if busy else None,
         "probes": probes.summary(students),
         "flags": flags(plan, totals, probes),
+        "artefacts": probes.artefacts(students),
         "consensus": {
-            name: {"first": value, "last": last.scalars.get(name)}
+            name: {"first": value, "last": last.scalars[name]}
             for name, value in (first.scalars if first else {}).items()
-            if last is not None
+            if last is not None and name in last.scalars
         },
         "relative_weight_change": _weight_change(totals, students),
         "not_finite": {str(peer): {"round": at, "reason": why} for peer, (at, why) in totals.dropped.items()},
         "digest": hashlib.sha256(b"".join(totals.digests)).hexdigest() if totals.digests else None,
         "topology": asdict(plan.facts),
         "peers": [asdict(group) for group in plan.groups],
-        "config": to_table(plan.config),
+        "config": shown_config(plan),
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def shown_config(plan: Plan) -> dict[str, Any]:
+    """The config as anybody may read it: without the user and password of a tracking URI."""
+    table = to_table(plan.config)
+    table["tracking"]["uri"] = without_secrets(table["tracking"]["uri"])
+    return table
 
 
 def students_of(totals: Totals) -> list[int]:
@@ -56,7 +65,8 @@ def flags(plan: Plan, totals: Totals, probes: ProbeTable) -> list[str]:
     """Warnings that stand beside the verdicts."""
     found = []
     first, last = totals.first, totals.last
-    if first and last and totals.completed and collapsed(first.collapse, last.collapse, last.num_outputs):
+    students = [peer for peer in students_of(totals) if first and last and peer in last.peers]
+    if students and first and last and collapsed(first.collapse(students), last.collapse(students), last.num_outputs):
         found.append("collapsed")
     if probes.artefacts(students_of(totals)):
         found.append("artefact")

@@ -44,12 +44,13 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
             raise ConfigError("--plot: draws one topology: name a kind or an experiment file")
         _show_all(values, console)
         return
-    if plot is not None and plot.suffix not in PICTURES:
+    if plot is not None and plot.suffix.lower() not in PICTURES:
         raise ConfigError(f"--plot: '{plot}' must end in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
     if what in KINDS:
         config = _of_kind(what, values)
     elif what.endswith(".toml") or Path(what).is_file():
-        config = load_config(what, settings)
+        named = {"num_peers": "peers.count", "seed": "run.seed"}
+        config = load_config(what, [_renamed(each, named) for each in settings])
     else:
         raise ConfigError(f"topology: '{what}' is neither a file nor a kind{nearest(what, [*KINDS, 'list'])}")
     schedule = _schedule(config)
@@ -66,6 +67,11 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
         except OSError as error:
             raise ConfigError(f"--plot: cannot draw into '{plot}': {error.strerror}") from None
         console.print(f"  {'drawn in':<30}{plot}", highlight=False)
+
+
+def _renamed(setting: str, named: dict[str, str]) -> str:
+    key, equals, value = setting.partition("=")
+    return f"{named.get(key, key)}{equals}{value}"
 
 
 def _show_all(values: dict[str, Any], console: Console) -> None:
@@ -98,6 +104,8 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
 def _of_kind(kind: str, values: dict[str, Any]) -> RunConfig:
     """A config whose only interest is its topology: 16 peers unless told otherwise."""
     values = dict(values)
+    if "kind" in values:
+        raise ConfigError(f"kind: '{kind}' is named already, got kind={values['kind']}: leave it out")
     count, seed = values.pop("num_peers", 16), values.pop("seed", 0)
     table = {
         "run": {"seed": seed},

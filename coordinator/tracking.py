@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from coordinator.config import TrackingConfig
 
 BUFFERED = 500  # one request for so many metrics costs little more than one for ten
 SECONDS = 5.0
+ATTEMPTS = 20
 
 
 def store_uri(output: str | Path) -> str:
@@ -91,14 +93,9 @@ class Tracker:
             logging.getLogger(chatty).setLevel(logging.WARNING)
         from mlflow import MlflowClient
 
-        client = MlflowClient(self.uri)
-        experiment = client.get_experiment_by_name(config.experiment)
-        if experiment is None:
-            local = (output / "mlartifacts").absolute().as_uri()
-            location = local if self.uri.startswith("sqlite:") else None
-            identity = client.create_experiment(config.experiment, artifact_location=location)
-        else:
-            identity = experiment.experiment_id
+        client = _patient_client(self.uri) if self.uri.startswith("sqlite:") else MlflowClient(self.uri)
+        artifacts = (output / "mlartifacts").absolute().as_uri() if self.uri.startswith("sqlite:") else None
+        identity = _experiment(client, config.experiment, artifacts)
         self.run_id = client.create_run(identity, run_name=run_name).info.run_id
         self._client = client
 
@@ -113,9 +110,41 @@ class Tracker:
 
     def _give_up(self, error: Exception) -> None:
         self._client = None
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = without_secrets((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
         warnings.warn(
-            f"tracking.uri: MLflow at '{self.uri}' does not answer ({reason}); the run goes on and keeps its numbers "
-            "in its folder",
+            f"tracking.uri: MLflow at '{without_secrets(self.uri)}' does not answer ({reason}); the run goes on and "
+            "keeps its numbers in its folder",
             stacklevel=2,
         )
+
+
+def without_secrets(text: str) -> str:
+    """The text with the user and password of any URI in it hidden."""
+    return re.sub(r"://[^/@\s]+@", "://***@", text)
+
+
+def _patient_client(uri: str) -> Any:
+    """A client whose SQLite file exists: where several runs start at once, one of them makes its tables."""
+    from mlflow import MlflowClient
+
+    for _ in range(ATTEMPTS):
+        try:
+            client = MlflowClient(uri)
+            client.search_experiments(max_results=1)
+            return client
+        except Exception:  # half-made tables show in many ways
+            time.sleep(1)
+    return MlflowClient(uri)
+
+
+def _experiment(client: Any, name: str, artifacts: str | None) -> str:
+    """The experiment's number; it is made where there is none, unless another run has just done so."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts))
+        except Exception:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    return str(experiment.experiment_id)

@@ -13,6 +13,7 @@ from scipy import stats
 Verdict = Literal["learned", "not distinguishable", "degraded"]
 ExchangeVerdict = Literal["exchange helps", "makes no difference", "hurts"]
 
+VANISHED_SHARE = 0.5
 COLLAPSED_SHARE = 0.5
 COLLAPSED_INFORMATION = 0.05
 COLLAPSED_STD = 0.1
@@ -62,8 +63,12 @@ def exchange_verdict(over_alone: Interval) -> ExchangeVerdict:
 
 
 def artefact(over_untrained: Interval, over_calibrated: Interval) -> bool:
-    """Whether a gain over untrained peers vanishes beside calibrated BatchNorm, which no learning can explain."""
-    return over_untrained.low > 0 and not over_calibrated.low > 0
+    """Whether a gain over untrained peers vanishes beside calibrated BatchNorm, which no learning can explain.
+
+    It must be a gain, be none beside the control, and be mostly gone: an interval that merely grew wide is no artefact.
+    """
+    gone = over_calibrated.mean < VANISHED_SHARE * over_untrained.mean
+    return over_untrained.low > 0 and not over_calibrated.low > 0 and gone
 
 
 @dataclass(frozen=True)

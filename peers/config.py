@@ -13,7 +13,8 @@ from peers.models import Norm
 from peers.seeds import stream
 
 Shape = tuple[int, int, int]
-Size = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=65536)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Section(BaseModel):
@@ -73,7 +74,7 @@ class NoHead(Section):
 
 class LinearHead(Section):
     kind: Literal["linear"] = "linear"
-    dim: int = Field(64, ge=2)
+    dim: int = Field(64, ge=2, le=2**24)
 
     def build(self, in_features: int) -> nn.Module:
         return heads.linear(in_features, self.dim)
@@ -81,7 +82,7 @@ class LinearHead(Section):
 
 class Prototypes(Section):
     kind: Literal["prototypes"] = "prototypes"
-    dim: int = Field(128, ge=2)
+    dim: int = Field(128, ge=2, le=2**24)
 
     def build(self, in_features: int) -> nn.Module:
         return heads.PrototypeHead(in_features, self.dim)
@@ -91,9 +92,9 @@ class Bottleneck(Section):
     """Sarnthein et al. 2023: three layers, an L2 bottleneck, unit-norm output weights."""
 
     kind: Literal["bottleneck"] = "bottleneck"
-    dim: int = Field(65536, ge=2)
-    hidden: int = Field(2048, ge=1)
-    bottleneck: int = Field(256, ge=1)
+    dim: int = Field(65536, ge=2, le=2**24)
+    hidden: Size = 2048
+    bottleneck: Size = 256
 
     def build(self, in_features: int) -> nn.Module:
         return heads.BottleneckHead(in_features, self.dim, self.hidden, self.bottleneck)
@@ -106,7 +107,7 @@ HeadConfig = Annotated[NoHead | LinearHead | Prototypes | Bottleneck, Field(disc
 
 
 class Optimizer(Section):
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(1e-3, gt=0, le=1e38)
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["constant", "cosine"] = "constant"
     clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 clips nothing")
@@ -128,7 +129,7 @@ class SGD(Optimizer):
 
 class Adam(Optimizer):
     kind: Literal["adam"] = "adam"
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
 
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(network.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
@@ -136,7 +137,7 @@ class Adam(Optimizer):
 
 class AdamW(Optimizer):
     kind: Literal["adamw"] = "adamw"
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
 
     def build(self, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.AdamW(network.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
@@ -170,7 +171,7 @@ class Group(PeerKind):
 class PeersConfig(PeerKind):
     """`count` equal peers, or `groups` of peers with their own model, norm, head and optimiser."""
 
-    count: int = Field(4, strict=True, description="at least 2")
+    count: int = Field(4, strict=True, le=8192, description="at least 2")
     groups: tuple[Group, ...] = ()
     frozen: tuple[int, ...] = Field((), description="peers that teach, in train mode, and never study")
     locality: float = Field(1.0, ge=0, le=1, description="1: independent weights; 0: all start as peer 0")
@@ -216,10 +217,10 @@ class PeersConfig(PeerKind):
 
 
 class DataSection(Section):
-    batch_size: int = Field(128, ge=2)
+    batch_size: int = Field(128, ge=2, le=2**24, strict=True)
     flip: bool = Field(False, description="horizontal flips, p = 0.5, the same view for every peer")
-    train_limit: int = Field(0, ge=0, description="a seeded subset of so many images; 0: all")
-    test_limit: int = Field(0, ge=0)
+    train_limit: int = Field(0, ge=0, strict=True, description="a seeded subset of so many images; 0: all")
+    test_limit: int = Field(0, ge=0, strict=True)
 
 
 class Digits(DataSection):

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from peers import images
-from peers.images import TorchvisionKind
+from peers import images, named_sets
+from peers.named_sets import TorchvisionKind
 
 Normalisation = tuple[Float32[np.ndarray, " channel"], Float32[np.ndarray, " channel"]]
 
@@ -57,7 +57,7 @@ def load_torchvision(kind: TorchvisionKind, root: str | Path, download: bool) ->
     Raises:
         ValueError: the files are absent or broken, or the download failed.
     """
-    arrays = images.read_torchvision(kind, Path(root), download)
+    arrays = named_sets.read_torchvision(kind, Path(root), download)
     return Dataset(kind, *arrays, 100 if kind == "cifar100" else 10)
 
 

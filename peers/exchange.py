@@ -129,6 +129,11 @@ class ExchangeConfig(Section):
                 f"exchange.loss '{self.loss.kind}' on probabilities takes exchange.target 'none', "
                 f"got '{self.target.kind}'"
             )
+        if vector_loss and isinstance(self.target, Tempered) and self.target.temperature != 1:
+            raise ValueError(
+                f"exchange.target.temperature is {self.target.temperature:g}, which exchange.loss '{self.loss.kind}' "
+                f"does not use: set exchange.target = {{ kind = '{self.target.kind}', temperature = 1.0 }}"
+            )
         if self.supervised and self.what == "features":
             raise ValueError("exchange.supervised needs class logits: set exchange.what to logits or probabilities")
         return self

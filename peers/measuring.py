@@ -38,7 +38,7 @@ class SGDProbe(Section):
 
     epochs: int = Field(20, ge=1)
     lr: float = Field(0.01, gt=0)
-    batch_size: int = Field(128, ge=1)
+    batch_size: int = Field(128, ge=1, le=2**24)
 
 
 class ProbeConfig(Section):

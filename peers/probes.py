@@ -28,7 +28,8 @@ def standardise_by(
     """
     mean, scale = train.mean(dim=0), train.std(dim=0, correction=0)
     largest = torch.maximum(train.amax(dim=0), -train.amin(dim=0))
-    fixed = ~(scale > 8 * torch.finfo(train.dtype).eps * largest)  # NaN compares false: fixed as well
+    varies = scale > 8 * torch.finfo(train.dtype).eps * largest  # NaN compares false: fixed as well
+    fixed = ~(varies & torch.isfinite(scale) & torch.isfinite(mean))
     return (train - mean).div_(scale).masked_fill_(fixed, 0.0), (test - mean).div_(scale).masked_fill_(fixed, 0.0)
 
 

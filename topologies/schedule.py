@@ -149,7 +149,9 @@ def base(num_peers: int, max_degree: int) -> Schedule:
     check_num_peers(num_peers)
     if max_degree < 1:
         raise ValueError(f"topology.max_degree: must be at least 1, got {max_degree}; raise topology.max_degree")
-    return periodic(tuple(Round.from_mixing(mixing) for mixing in base_rounds(num_peers, max_degree)))
+    return periodic(
+        tuple(Round.from_mixing(mixing) for mixing in base_rounds(num_peers, min(max_degree, num_peers - 1)))
+    )
 
 
 def one_student(schedule: Schedule, seed: np.random.SeedSequence) -> Schedule:

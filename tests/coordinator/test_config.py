@@ -84,10 +84,29 @@ def test_to_toml__round_trip_of_drawn_values(seed: int, lr: float, loss: str, hi
         **MINIMAL,
         "run": {"seed": seed},
         "peers": {"model": {"kind": "mlp", "hidden": hidden}, "optimizer": {"kind": "sgd", "lr": lr}},
-        "exchange": {"loss": {"kind": loss}},
+        "exchange": {"loss": {"kind": loss}, "target": {"kind": "none"}},
     }
     config = config_from(table)
     assert config_from(tomllib.loads(to_toml(config))) == config
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("run.rounds=true", "run.rounds: must be a whole number, got True"),
+        ('peers.optimizer={kind="adam", betas=[1.0, 2.0]}', "peers.optimizer.betas[0]: must be less than 1, got 1.0"),
+        (
+            'peers.optimizer={kind="sgd", lr=1e200}',
+            f"peers.optimizer.lr: must be less than or equal to {10**38}, got 1e+200",
+        ),
+        ("peers.count=100000", "peers.count: must be less than or equal to 8192, got 100000"),
+        ('tracking.experiment=""', "tracking.experiment: must have at least 1 character, got ''"),
+    ],
+)
+def test_load_config__bounds_that_were_once_a_traceback(override: str, line: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load_config(MINIMAL, [override])
+    assert str(error.value).splitlines()[0] == line
 
 
 def test_to_table__holds_plain_values() -> None:

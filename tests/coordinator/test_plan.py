@@ -86,9 +86,10 @@ def test_plan__memory_counts_hosts_peers_and_data() -> None:
     made = plan(hosting={"pool": "ray", "peers_per_host": 2}, peers={"count": 5})
     assert made.num_hosts == 3
     assert made.data_bytes == (64 + 32) * 64
-    assert made.memory_bytes == (
-        5 * made.groups[0].peer_bytes + 3 * ACTOR_BYTES + COORDINATOR_BYTES + RAY_BYTES + made.data_bytes
-    )
+    processes = 3 * ACTOR_BYTES + COORDINATOR_BYTES + RAY_BYTES
+    messages = 5 * (2 + 4) * made.message_bytes  # two teachers on a ring, their stack and temporaries
+    probe_outputs = 4 * 5 * 256 * 4 * 4  # 256 images, 4 outputs
+    assert made.memory_bytes == (5 * made.groups[0].peer_bytes + processes + messages + probe_outputs + made.data_bytes)
     assert plan(peers={"count": 5}).num_hosts == 0
 
 

@@ -1,16 +1,20 @@
 """A whole run in this process: what it says about learning, what it leaves, and how it ends early."""
 
+import io
 import json
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from coordinator import Result, load_config, simulate
 from coordinator.config import to_table
 from coordinator.progress import Silent
+from coordinator.report import print_result
 from peers.peer import Peer
 
 METRICS = ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "relative_weight_change", "digest")
@@ -242,6 +246,50 @@ def test_simulate__a_control_alone_that_diverges_gives_no_verdict_on_the_exchang
     summary = run(tmp_path, evaluation=evaluation).summary
     assert summary["status"] == "finished" and summary["flags"] == ["alone-not-finite"]
     assert "exchange" not in summary["probes"]["knn"] and "verdict" in summary["probes"]["knn"]
+
+
+def test_simulate__only_students_count_for_collapse(tmp_path: Path):
+    """Three frozen peers that keep their features must not hide that the only student lost its own."""
+    result = run(
+        tmp_path,
+        run={"rounds": 40, "seed": 0},
+        peers={
+            "count": 4,
+            "model": {"kind": "mlp", "hidden": [32]},
+            "norm": "none",
+            "optimizer": {"kind": "sgd", "lr": 1.0, "weight_decay": 0.9},
+            "frozen": [1, 2, 3],
+        },
+        topology={"kind": "complete"},
+    )
+    assert result.summary["flags"] == ["collapsed"]
+
+
+def test_simulate__one_survivor_still_gets_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """With one peer left there is no consensus to measure: the summary and the table do without."""
+    poison(monkeypatch, peer=1, round_index=3)
+    result = run(tmp_path, run={"rounds": 12, "seed": 2, "on_nonfinite": "drop-peer"}, peers={"count": 2})
+    assert result.status == "finished" and "relative_distance" not in result.summary["consensus"]
+    console = Console(file=io.StringIO(), width=160)
+    print_result(result, tmp_path, console)
+    assert "flag dropped-peers: values that are not finite in peer 1" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_simulate__drop_peer_keeps_every_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    poison(monkeypatch, peer=2, round_index=4)
+    result = run(tmp_path, run={"rounds": 8, "seed": 2, "on_nonfinite": "drop-peer"}, checkpoint={"every": 1})
+    folders = sorted(path.name for path in (result.folder / "checkpoints").iterdir())
+    assert folders == [f"round-{completed:06d}" for completed in range(1, 9)]
+
+
+def test_simulate__interrupted_before_anything_was_run_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def impatient(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["coordinator.simulate"], "Tracker", impatient)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_simulate__a_last_step_to_infinity_is_not_a_result(tmp_path: Path):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator.config import TrackingConfig
-from coordinator.tracking import SECONDS, Tracker, store_uri
+from coordinator.tracking import SECONDS, Tracker, store_uri, without_secrets
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 Cli = Callable[..., tuple[Any, str, str]]
@@ -190,3 +190,8 @@ def test_run__its_curves_and_config_are_in_the_store(cli: Cli, tiny: Path, runs:
     assert run.data.metrics["probes.knn.trained"] == summary["probes"]["knn"]["trained"]
     names = {each.path for each in client(runs).list_artifacts(run.info.run_id)}
     assert names >= {"config.toml", "summary.json", "metrics", "figures"}
+
+
+def test_without_secrets__hides_user_and_password() -> None:
+    assert without_secrets("at https://me:word@host:5000/x or") == "at https://***@host:5000/x or"
+    assert without_secrets("sqlite:////a@b/mlflow.db") == "sqlite:////a@b/mlflow.db"

@@ -100,6 +100,8 @@ def test_verdict__by_side_of_zero(low: float, high: float, expected: str, expect
 def test_artefact__gain_over_untrained_only():
     gain, nothing, loss = Interval(0.2, 0.1, 0.3), Interval(0.0, -0.1, 0.1), Interval(-0.2, -0.3, -0.1)
     assert artefact(gain, nothing)
+    wide = Interval(gain.mean, gain.mean - 1, gain.mean + 1)
+    assert not artefact(gain, wide)  # the gain is still there, only less certain
     assert artefact(gain, loss)
     assert not artefact(gain, gain)
     assert not artefact(nothing, nothing)

@@ -11,7 +11,7 @@ import torchvision
 from numpy.random import SeedSequence
 from sklearn.neighbors import KNeighborsClassifier
 
-from peers import data, images
+from peers import data, named_sets
 from peers.data import Dataset
 
 CPU = torch.device("cpu")
@@ -95,11 +95,11 @@ def test_load_torchvision__idx_files(tmp_path: Path, zipped: bool, folder: str) 
 
 
 def test_load_torchvision__fashion_mnist_as_torchvision_reads_it(tmp_path: Path) -> None:
-    if not images.find_idx(FASHION_MNIST, IDX_NAMES):
+    if not named_sets.find_idx(FASHION_MNIST, IDX_NAMES):
         pytest.skip("no Fashion-MNIST: install dataset-fashion-mnist or set PEER_CONSENSUS_FASHION_MNIST")
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in images.find_idx(FASHION_MNIST, IDX_NAMES):
+    for file in named_sets.find_idx(FASHION_MNIST, IDX_NAMES):
         content = file.read_bytes()
         (raw / file.name.removesuffix(".gz")).write_bytes(gzip.decompress(content) if file.suffix == ".gz" else content)
     dataset = data.load_torchvision("fashion-mnist", FASHION_MNIST, False)
@@ -114,7 +114,7 @@ def test_load_torchvision__fashion_mnist_as_torchvision_reads_it(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["cifar10", "cifar100", "mnist", "fashion-mnist", "stl10", "svhn"])
-def test_load_torchvision__absent(tmp_path: Path, kind: images.TorchvisionKind) -> None:
+def test_load_torchvision__absent(tmp_path: Path, kind: named_sets.TorchvisionKind) -> None:
     with pytest.raises(ValueError, match=r"^data\.root: no .* under '.*'; set data\.download = true, or") as caught:
         data.load_torchvision(kind, tmp_path, False)
     assert "\n" not in str(caught.value)
@@ -125,7 +125,7 @@ def test_load_torchvision__absent(tmp_path: Path, kind: images.TorchvisionKind) 
 
 @pytest.mark.parametrize("kind", ["cifar10", "fashion-mnist"])
 def test_load_torchvision__failed_download(
-    tmp_path: Path, kind: images.TorchvisionKind, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: named_sets.TorchvisionKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def offline(*_: object, **__: object) -> None:
         raise OSError("no network")
@@ -138,7 +138,7 @@ def test_load_torchvision__failed_download(
 
 @pytest.mark.parametrize("kind", ["cifar100", "stl10", "svhn"])
 def test_load_torchvision__axes_and_splits(
-    tmp_path: Path, kind: images.TorchvisionKind, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: named_sets.TorchvisionKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Source:
         def __init__(self, root: Path, download: bool, train: bool = False, split: str = "") -> None:

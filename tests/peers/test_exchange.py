@@ -141,6 +141,7 @@ def test_distillation_loss__gradients_reach_the_student_only():
             "takes exchange.target 'none'",
         ),
         ({"what": "features", "supervised": 1.0}, "needs class logits"),
+        ({"target": {"kind": "none", "temperature": 0.5}, "loss": {"kind": "mse"}}, "temperature is 0.5, which"),
     ],
 )
 def test_exchange__refuses_what_cannot_be_compared(values: dict[str, Any], message: str):

@@ -11,7 +11,7 @@ import pytest
 from numpy.random import SeedSequence
 from PIL import Image
 
-from peers import data, images
+from peers import data, images, named_sets
 from peers.data import Dataset
 
 CIFAR10 = os.environ.get("PEER_CONSENSUS_CIFAR10", "")
@@ -200,7 +200,7 @@ def test_load_parquet__refuses_paths_without_data(tmp_path: Path) -> None:
     pq.write_table(pq.read_table(none).slice(0, 0), none)
     refused(tmp_path / "absent", r"data\.path: no file or folder '.*absent'; give a \.parquet file, or a folder of")
     refused(tmp_path, r"data\.path: no train\*\.parquet in '.*' or one folder below; rename the files, or")
-    refused(text, r"data\.path: '.*notes\.parquet' is not a readable Parquet file; export it again")
+    refused(text, r"data\.path: '.*notes\.parquet' is not a readable Parquet file \(.+\); export it again")
     refused(none, r"data\.path: no rows in '.*none\.parquet'; give files with images")
     refused(single, r"data\.path: '.*single\.parquet' must hold images to train on and others to test on; add rows")
 
@@ -263,9 +263,20 @@ def test_read_idx__whole_and_truncated(tmp_path: Path, zipped: bool) -> None:
     content = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, 5, 6, 7, 8, 9, 10])
     file = tmp_path / ("x.gz" if zipped else "x")
     file.write_bytes(gzip.compress(content) if zipped else content)
-    assert images.read_idx(file).tolist() == [[5, 6, 7], [8, 9, 10]]
+    assert named_sets.read_idx(file).tolist() == [[5, 6, 7], [8, 9, 10]]
     whole = file.read_bytes()
     for broken in (whole[:-9], whole[:-1], b"", b"text"):
         file.write_bytes(broken)
         with pytest.raises(ValueError, match=r"^data\.root: '.*x(\.gz)?' is not a whole .*; fetch it again$"):
-            images.read_idx(file)
+            named_sets.read_idx(file)
+
+
+def test_read_labels__a_label_that_does_not_fit_and_a_doubled_column(tmp_path: Path) -> None:
+    large = tmp_path / "large.parquet"
+    pq.write_table(pa.table({"label": pa.array([2**63], pa.uint64())}), large)
+    with pytest.raises(ValueError, match=r"large\.parquet' is not a readable Parquet file \(.+\); export it again"):
+        images.read_labels([large], "label")
+    doubled = tmp_path / "doubled.parquet"
+    pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["label", "label"]), doubled)
+    with pytest.raises(ValueError, match=r"doubled\.parquet' is not a readable Parquet file \(.+\); export it again"):
+        images.read_labels([doubled], "label")
