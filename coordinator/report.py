@@ -41,7 +41,7 @@ def print_result(result: "Result", output: Path, console: Console) -> None:
             console.print("gain: trained - alone (the same rounds, every peer its own teacher)", highlight=False)
         if "sgd" in summary["probes"]:
             console.print("* the paper's probe, on features as they are: for comparison, no verdict", highlight=False)
-    for line in _in_words(summary):
+    for line in in_words(summary):
         console.print(line, highlight=False)
     console.print(f"results  {_short(result.folder)}", highlight=False)
     tracking = summary["config"]["tracking"]
@@ -130,7 +130,8 @@ def _points(low: float, high: float) -> str:
     return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
-def _in_words(summary: dict[str, Any]) -> list[str]:
+def in_words(summary: dict[str, Any]) -> list[str]:
+    """Consensus, flags and pace of a run in a sentence each."""
     lines = []
     measures, moved, rate = summary["consensus"], summary["relative_weight_change"], summary["rounds_per_second"]
     if "relative_distance" in measures:

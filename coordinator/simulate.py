@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from coordinator import checkpoint, figures
+from coordinator import checkpoint, figures, page
 from coordinator.config import RunConfig, to_toml
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule, peer_settings, prepare
 from coordinator.pool import HostLost, Pool, open_pool
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder
+from coordinator.report import in_words
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord, last_rounds
 from coordinator.store import RunFolder, check_output, to_json
 from coordinator.summary import final_metrics, flatten, shown_config, summarise, verdict_line
-from coordinator.tracking import Tracker
+from coordinator.tracking import Tracker, without_secrets
 from peers.measuring import ProbeOutcome, ProbeSubject
 
 Status = Literal["finished", "interrupted", "stopped"]
@@ -122,6 +123,10 @@ class Simulation:
         try:
             recorder.monitor.phase("drawing figures, closing MLflow")
             figures.save(self.plan.schedule, folder, summary)
+            config = (folder.path / "config.toml").read_text(encoding="utf-8")
+            folder.write_text(
+                "report.html", page.render(summary, in_words(summary), without_secrets(config), folder.path)
+            )
             tracker.log_metrics(final_metrics(summary), recorder.totals.completed)
             tracker.log_tags({"status": status, "verdict": verdict_line(summary)})
             tracker.log_folder(folder.path)
