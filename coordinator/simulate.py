@@ -37,8 +37,8 @@ class Result:
 def simulate(config: RunConfig, output: str | Path = "runs", monitor: Monitor | None = None) -> Result:
     """Run an experiment; its folder is made in `output`.
 
-    A run that is interrupted (Ctrl-C) or stopped (a loss that is not finite) still writes what it has, and says so in
-    the result's status.
+    A run that is interrupted (Ctrl-C) or stopped (values that are not finite, a lost host) still writes what it has,
+    and says so in the result's status.
 
     Raises: ConfigError, before anything is written, on input that cannot be run.
     """
