@@ -2,6 +2,7 @@
 
 import os
 import socket
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -107,6 +108,13 @@ class RayPool:
         asked = hosting.gpus_per_peer
         if asked == "auto":
             asked = 1.0 if gpus >= num_peers else 0.0
+            if 0 < gpus < num_peers:
+                share = int(gpus / num_peers * 100) / 100
+                warnings.warn(
+                    f"{gpus:g} GPUs for {num_peers} peers: the run stays on the CPU; hosting.gpus_per_peer={share:g} "
+                    "shares them",
+                    stacklevel=2,
+                )
         if asked * num_peers > gpus:
             raise ConfigError(
                 f"hosting.gpus_per_peer asks for {asked:g} x {num_peers} peers = {asked * num_peers:g} GPUs but the "
