@@ -245,7 +245,7 @@ def test_load_parquet__integers_beside_strings(tmp_path: Path) -> None:
 
 
 def test_load_parquet__cifar10() -> None:
-    if not CIFAR10:
+    if not (CIFAR10 and Path(CIFAR10).is_dir()):
         pytest.skip("no CIFAR-10 in Parquet: set PEER_CONSENSUS_CIFAR10 to its folder")
     dataset = data.load_parquet(CIFAR10, train_limit=2000, test_limit=1000, seed=SeedSequence(0))
     assert (dataset.shape, dataset.num_classes) == ((3, 32, 32), 10)
