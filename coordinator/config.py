@@ -17,6 +17,9 @@ from peers.measuring import ProbeConfig
 from topologies.config import TopologyConfig
 
 
+PATHS = (("data", "root"), ("data", "path"), ("topology", "path"))  # settings that name a file or folder
+
+
 class ConfigError(ValueError):
     """Bad input: one line per mistake, each with field, rule, value and what to do."""
 
@@ -34,6 +37,7 @@ class EvaluationConfig(ProbeConfig):
     )
     probe_every: int = Field(0, ge=0, strict=True, description="rounds between two probes; 0: at start and end only")
     alone: bool = Field(False, description="run the control in which every peer is its own teacher, too")
+    reset: bool = Field(False, description="probe the trained peers with their BatchNorm buffers put back as well")
 
 
 class HostingConfig(Section):
@@ -45,6 +49,7 @@ class HostingConfig(Section):
     )
     threads: int = Field(1, ge=1, le=1024, description="torch threads of a host")
     lookahead: int = Field(3, ge=1, description="rounds in flight")
+    channels_last: bool = Field(False, description="convolutions on NHWC memory: faster, equal to rounding only")
     recompute: bool = Field(False, description="keep no graph between rounds; pay with a second forward")
     start_timeout: float = Field(300.0, gt=0, description="seconds to wait for the actors")
 
@@ -80,9 +85,12 @@ def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = 
 
     Raises: ConfigError, one line per mistake.
     """
-    table = source if isinstance(source, dict) else _read(Path(source))
+    table = source if isinstance(source, dict) else read_table(Path(source))
+    if "grid" in table or "zip" in table:
+        named = "the table" if isinstance(source, dict) else f"'{source}'"
+        raise ConfigError(f"config: {named} is an ablation, with axes: use peer-consensus ablate")
     for override in overrides:
-        table = _override(table, override)
+        table = with_override(table, override)
     return config_from(table)
 
 
@@ -119,7 +127,7 @@ def parse_assignment(text: str) -> tuple[str, Any]:
         return key, value.strip()
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_table(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -138,12 +146,21 @@ def _nearest_file(path: Path) -> str:
     return f"; did you mean '{path.parent / near[0]}'?" if near else ""
 
 
-def _override(table: dict[str, Any], text: str) -> dict[str, Any]:
-    """A copy of `table` with one value replaced.
+def with_override(table: dict[str, Any], text: str) -> dict[str, Any]:
+    """A copy of `table` with one value replaced, as the command line says it. Raises: ConfigError."""
+    key, value = parse_assignment(text)
+    try:
+        return with_value(table, key, value)
+    except ConfigError as error:
+        raise ConfigError(f"override '{text}': {error}") from None
+
+
+def with_value(table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of `table` with the value at a dotted key replaced.
 
     A new `kind` keeps the keys that the new variant has too; the others are dropped, with a warning.
+    Raises: ConfigError.
     """
-    key, value = parse_assignment(text)
     *parents, last = key.split(".")
     result = dict(table)
     node, path = result, []
@@ -151,7 +168,7 @@ def _override(table: dict[str, Any], text: str) -> dict[str, Any]:
         path.append(parent)
         child = node.get(parent, {})
         if not isinstance(child, dict):
-            raise ConfigError(f"override '{text}': '{'.'.join(path)}' is not a table but {child!r}")
+            raise ConfigError(f"'{'.'.join(path)}' is not a table but {child!r}")
         node[parent] = dict(child)
         node = node[parent]
     if last == "kind" and node.get("kind") != value:
@@ -169,7 +186,7 @@ def _override(table: dict[str, Any], text: str) -> dict[str, Any]:
 def _with_absolute_paths(config: RunConfig) -> RunConfig:
     """The same config with file names that mean the same from any folder."""
     updates: dict[str, Any] = {}
-    for section, field in (("data", "root"), ("data", "path"), ("topology", "path")):
+    for section, field in PATHS:
         part = updates.get(section, getattr(config, section))
         if hasattr(part, field):
             name = getattr(part, field)

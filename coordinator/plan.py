@@ -6,7 +6,7 @@ import torch
 
 from coordinator.config import ConfigError, RunConfig
 from peers.config import PeerKind
-from peers.data import Dataset, channel_statistics
+from peers.data import Dataset, channel_statistics, hold_out
 from peers.measuring import ProbeConfig
 from peers.messages import bytes_per_value
 from peers.models import Network, activation_bytes, num_parameters
@@ -14,7 +14,7 @@ from peers.peer import PeerSettings
 from peers.probes import SELECTION_FOLDS
 from peers.seeds import stream
 from topologies.measures import TopologyFacts, describe
-from topologies.schedule import Schedule, each_alone, one_student, without_students
+from topologies.schedule import Schedule, each_alone, one_student, with_self_weight, without_students
 
 # Measured (proportional set size, CUDA build of torch): a Ray actor before its peers, the coordinator, Ray's services.
 ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 480 * 2**20, 720 * 2**20, 450 * 2**20
@@ -79,14 +79,14 @@ class Plan:
         return self.facts.messages_per_round * self.message_bytes
 
 
-def prepare(config: RunConfig) -> Plan:
-    """Load the data, draw the schedule and check what no section can check alone.
+def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
+    """Load the data (unless given), draw the schedule and check what no section can check alone.
 
     Raises: ConfigError.
     """
     try:
         schedule = build_schedule(config)
-        dataset = config.data.load(config.run.seed)
+        dataset = load_data(config) if dataset is None else dataset
         groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config))
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -97,6 +97,14 @@ def prepare(config: RunConfig) -> Plan:
     return Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
 
 
+def load_data(config: RunConfig) -> Dataset:
+    """The images and labels of a run. Raises: ValueError."""
+    dataset = config.data.load(config.run.seed)
+    if not config.data.validation:
+        return dataset
+    return hold_out(dataset, config.data.validation, stream(config.run.seed, "data", 2))
+
+
 def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
     """Who learns from whom; `alone` gives the control in which every peer is its own teacher.
 
@@ -105,6 +113,8 @@ def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
     """
     seed, peers = config.run.seed, config.peers
     schedule = config.topology.build(peers.count, stream(seed, "topology"))
+    if config.topology.self_weight is not None:
+        schedule = with_self_weight(schedule, config.topology.self_weight)
     if peers.frozen:
         schedule = without_students(schedule, frozenset(peers.frozen))
     if config.exchange.roles == "one-student":
@@ -128,6 +138,7 @@ def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
             probes=probes,
             normalisation=normalisation,
             recompute=config.hosting.recompute,
+            channels_last=config.hosting.channels_last,
         )
         for index in range(config.peers.count)
     ]
@@ -142,6 +153,7 @@ def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int)
         network: Network = kind.build_network(dataset.shape)
     parameters = num_parameters(network)
     moments = {"sgd": 1, "adam": 2, "adamw": 2}[kind.optimizer.kind]
+    teacher = 1 if config.exchange.separate_teacher else 0
     buffers = sum(buffer.nbytes for buffer in network.buffers())
     images = min(config.evaluation.probe_train, len(dataset.train_labels))
     images += min(config.evaluation.probe_test, len(dataset.test_labels))
@@ -154,7 +166,7 @@ def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int)
         num_parameters=parameters,
         feature_dim=network.feature_dim,
         output_dim=network.output_dim,
-        state_bytes=parameters * FLOAT * (3 + moments) + 2 * buffers,  # weights, their start, gradients, moments
+        state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # weights, start, gradients, moments
         activation_bytes=activation_bytes(network, dataset.shape, config.data.batch_size),
         probe_bytes=2 * images * network.feature_dim * FLOAT,  # as they are and standardised
     )

@@ -210,6 +210,8 @@ class Simulation:
         outcomes: list[ProbeOutcome] = self._ask("probe", "as-is")
         self.probes.add("trained", outcomes)
         self.recorder.probes(totals.completed, outcomes)
+        if self.config.evaluation.reset:
+            self.probes.add("reset", self._probe("reset"))
         totals.digests = self._ask("digest")
 
     def _alone(self) -> None:

@@ -221,6 +221,12 @@ class DataSection(Section):
     flip: bool = Field(False, description="horizontal flips, p = 0.5, the same view for every peer")
     train_limit: int = Field(0, ge=0, strict=True, description="a seeded subset of so many images; 0: all")
     test_limit: int = Field(0, ge=0, strict=True)
+    validation: int = Field(
+        0,
+        ge=0,
+        strict=True,
+        description="so many training images stand in for the test images: a search never sees those",
+    )
 
 
 class Digits(DataSection):

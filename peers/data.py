@@ -177,6 +177,29 @@ def batch(
     return images_to_tensor(pixels, *normalisation).to(device), labels.to(device)
 
 
+def hold_out(dataset: Dataset, num_images: int, seed: np.random.SeedSequence) -> Dataset:
+    """The same data with so many training images (stratified) in place of the test images, which are dropped.
+
+    Raises:
+        ValueError: no training image of some class would be left.
+    """
+    labels = dataset.train_labels
+    if num_images > len(labels) - dataset.num_classes:
+        raise ValueError(
+            f"data.validation: must leave at least {dataset.num_classes} of the {len(labels)} training images, got "
+            f"{num_images}; lower it"
+        )
+    held = stratified_holdout(labels, num_images, np.random.default_rng(seed))
+    images = dataset.train_images
+    return replace(
+        dataset,
+        train_images=images[~held],
+        train_labels=labels[~held],
+        test_images=images[held],
+        test_labels=labels[held],
+    )
+
+
 def batch_indices(
     num_examples: int, batch_size: int, seed: np.random.SeedSequence, round_index: int
 ) -> Int64[np.ndarray, " batch"]:

@@ -115,9 +115,23 @@ class ExchangeConfig(Section):
     pool: Literal["outputs", "losses"] = Field("outputs", description="mean over teachers of outputs or of losses")
     roles: Literal["every-peer", "one-student"] = "every-peer"
     supervised: float = Field(0.0, ge=0, description="weight of the cross-entropy on labels")
+    refresh_every: int = Field(
+        1,
+        ge=0,
+        strict=True,
+        description="a peer teaches with a snapshot of itself renewed every so many rounds; 0: never",
+    )
+    teacher_ema: float = Field(
+        0.0, ge=0, lt=1, description="a peer teaches with the moving average of its weights, of this momentum"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "ExchangeConfig":
+        if self.refresh_every != 1 and self.teacher_ema:
+            raise ValueError(
+                f"exchange.teacher_ema is {self.teacher_ema:g} and exchange.refresh_every is {self.refresh_every}, but "
+                "a teacher is either a moving average or a snapshot: leave one of them out"
+            )
         vector_loss = isinstance(self.loss, VectorLoss)
         if vector_loss and self.target.makes_probs:
             raise ValueError(
@@ -137,6 +151,11 @@ class ExchangeConfig(Section):
         if self.supervised and self.what == "features":
             raise ValueError("exchange.supervised needs class logits: set exchange.what to logits or probabilities")
         return self
+
+    @property
+    def separate_teacher(self) -> bool:
+        """Whether a peer teaches with other weights than those it studies with."""
+        return self.refresh_every != 1 or self.teacher_ema > 0
 
     @property
     def student_temperature(self) -> float:

@@ -20,7 +20,7 @@ from peers.models import Network
 from peers.seeds import stream, torch_seed
 
 ProbeName = Literal["knn", "linear", "sgd"]
-ProbeSubject = Literal["pixels", "as-is", "calibrated"]
+ProbeSubject = Literal["pixels", "as-is", "calibrated", "reset"]
 _CHUNK = 256
 
 
@@ -152,13 +152,13 @@ class ProbeTask:
     ) -> dict[ProbeName, Bool[np.ndarray, " test"]]:
         """Per probe and test image, whether the class is right.
 
-        `pixels` probes the images themselves, `as-is` the network as it stands with its own BatchNorm buffers,
-        `calibrated` a copy that has been shown `batches`, forward only.
+        `pixels` probes the images themselves, `calibrated` a copy of the network that has been shown `batches`, forward
+        only; the others the network as it stands with its own BatchNorm buffers.
         """
         if subject == "pixels":
             train, test = self._pixels(train=True), self._pixels(train=False)
         else:
-            network = self.network if subject == "as-is" else self._calibrated(batches)
+            network = self._calibrated(batches) if subject == "calibrated" else self.network
             train, test = self._features(network, train=True), self._features(network, train=False)
         labels = (self._labels(train=True), self._labels(train=False))
         return {name: self._run(name, train, labels[0], test, labels[1]).cpu().numpy() for name in self.config.probes}

@@ -5,6 +5,7 @@ published the peer's outputs for its next round works on copies of the BatchNorm
 own when that round begins. So a measure or a checkpoint never sees half of a round, whichever call made the forward.
 """
 
+import copy
 import hashlib
 import time
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ from peers.exchange import ExchangeConfig
 from peers.measuring import Observation, ProbeConfig, ProbeOutcome, ProbeSubject, ProbeTask
 from peers.messages import Assignment, Message, decode, encode
 from peers.seeds import stream, torch_seed
+from peers.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class PeerSettings:
     normalisation: Normalisation
     device: str = "cpu"
     recompute: bool = False
+    channels_last: bool = False
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
 @dataclass(frozen=True)
@@ -86,11 +93,12 @@ class Peer:
 
     def restart(self) -> None:
         """Become the untrained peer again."""
-        self.network = initial_network(self.settings, self.dataset.shape).to(self.device).train()
+        self.network = initial_network(self.settings, self.dataset.shape)
+        exchange = self.settings.exchange
+        self.teacher = Teacher(self.network, exchange) if exchange.separate_teacher else None
         self.initial = [parameter.detach().clone() for parameter in self.network.parameters()]
         self.optimizer = self.kind.optimizer.build(self.network)
-        features = self.settings.exchange.what == "features"
-        width = self.network.feature_dim if features else self.network.output_dim
+        width = self.network.feature_dim if exchange.what == "features" else self.network.output_dim
         self.centre = torch.zeros(width, device=self.device)
         self.due: Assignment | None = None
         self.pending: Pending | None = None
@@ -137,6 +145,10 @@ class Peer:
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
             features, outputs = functional_call(self.network, buffers, (images,))
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
+        if self.teacher is not None:
+            self.teacher.renew(self.network, assignment.round_index)
+            if assignment.teaches:
+                features, outputs = self.teacher.outputs(images)
         sent = exchange.sent(exchange.compared(features, outputs))
         message = encode(self.index, assignment.round_index, sent, exchange.dtype)
         if torch.isfinite(decode(message, torch.device("cpu"))).all():
@@ -150,7 +162,7 @@ class Peer:
 
     def _batch(self, round_index: int) -> tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, " batch"]]:
         settings = self.settings
-        return data.batch(
+        images, labels = data.batch(
             self.dataset,
             settings.data.batch_size,
             round_index,
@@ -159,6 +171,7 @@ class Peer:
             settings.normalisation,
             self.device,
         )
+        return images.to(memory_format=settings.memory_format), labels
 
     def _settle(self, pending: Pending) -> None:
         with torch.no_grad():
@@ -191,6 +204,8 @@ class Peer:
         if not all(torch.isfinite(parameter).all() for parameter in self.network.parameters()):
             self._drop("weights are not finite after the step", round_index)
             return None, None
+        if self.teacher is not None:
+            self.teacher.follow(self.network)
         self.centre = self.settings.exchange.updated_centre(self.centre, teachers, weights)
         return loss.item(), norm.item()
 
@@ -233,7 +248,8 @@ class Peer:
         """Whether each test image is classified rightly, by each probe, on this peer or on a control of it.
 
         `calibrated` shows the batches of `rounds`, forward only, to a copy of the peer: given the rounds in which it
-        takes part, the control goes through all that training does but the steps.
+        takes part, the control goes through all that training does but the steps. `reset` is the peer as it stands with
+        BatchNorm's buffers as they were before the first round.
         """
         start = time.perf_counter()
         task = ProbeTask(
@@ -246,6 +262,12 @@ class Peer:
             self.settings.normalisation,
             self.device,
         )
+        if subject == "reset":
+            network = copy.deepcopy(self.network)
+            untrained = initial_network(self.settings, self.dataset.shape)
+            for buffer, before in zip(network.buffers(), untrained.buffers(), strict=True):
+                buffer.copy_(before)
+            task = replace(task, network=network)
         correct = task.correct(subject, (self._batch(each)[0] for each in rounds))
         return ProbeOutcome(correct, time.perf_counter() - start)
 
@@ -273,4 +295,4 @@ def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> mode
     if settings.peers.locality < 1 and settings.index != 0:
         reference = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", 0))
         models.interpolate_locality(network, reference, settings.peers.locality)
-    return network
+    return network.to(settings.device).to(memory_format=settings.memory_format).train()

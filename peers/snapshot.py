@@ -21,9 +21,17 @@ def save(peer: "Peer", folder: str | Path, completed: int) -> str:
     """Write the settled state after `completed` rounds; returns the file's SHA-256."""
     tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
     tensors["centre"] = peer.centre
+    if peer.teacher is not None:
+        tensors |= {f"teacher.{name}": tensor for name, tensor in peer.teacher.network.state_dict().items()}
     for index, state in peer.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{key}": each for key, each in state.items() if isinstance(each, Tensor)}
-    about = {"peer": peer.index, "completed": completed, "failure": peer.failure, "failure_round": peer.failure_round}
+    about = {
+        "peer": peer.index,
+        "completed": completed,
+        "epoch": peer.teacher.epoch if peer.teacher is not None else 0,
+        "failure": peer.failure,
+        "failure_round": peer.failure_round,
+    }
     path = file_of(folder, peer.index)
     path.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -36,8 +44,10 @@ def restore(peer: "Peer", folder: str | Path) -> int:
     with safe_open(file_of(folder, peer.index), framework="pt") as file:
         about = json.loads(file.metadata()["about"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-    network = {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")}
-    peer.network.load_state_dict(network)
+    peer.network.load_state_dict(_part(tensors, "network."))
+    if peer.teacher is not None:
+        peer.teacher.network.load_state_dict(_part(tensors, "teacher."))
+        peer.teacher.epoch = about["epoch"]
     peer.centre = tensors["centre"].to(peer.device)
     states: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -48,3 +58,7 @@ def restore(peer: "Peer", folder: str | Path) -> int:
     peer.failure, peer.failure_round = about["failure"], about["failure_round"]
     peer.due = peer.pending = None
     return int(about["completed"])
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}

@@ -17,6 +17,11 @@ class _Variant(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    self_weight: Annotated[float, Field(ge=0, lt=1)] | None = Field(
+        None,
+        description="share of a student's own outputs in its target; left out: none, and theory's own on the diagonal",
+    )
+
 
 class _Undirected(_Variant):
     """A static undirected graph; weights names its mixing matrix."""

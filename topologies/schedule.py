@@ -185,6 +185,37 @@ def without_students(schedule: Schedule, frozen: frozenset[int]) -> Schedule:
     return periodic(tuple(_idle(schedule(t), frozen) for t in range(schedule.period)))
 
 
+def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
+    """Every student's target is its own outputs with this weight, its teachers' with the rest.
+
+    So the mixing matrix is the one that is pooled with: the diagonal is `self_weight`. 0 leaves only the teachers.
+
+    Raises:
+        ValueError: when the weight is not in [0, 1).
+    """
+    if not 0 <= self_weight < 1:
+        raise ValueError(f"topology.self_weight: must be in [0, 1), got {self_weight:g}; the rest is for the teachers")
+
+    def mixed(full: Round) -> Round:
+        teachers, weights, mixing = list(full.teachers), list(full.weights), np.eye(len(full.teachers))
+        for student, row in enumerate(full.teachers):
+            if not row or student in row:
+                continue
+            shares = dict(zip(row, (weight * (1 - self_weight) for weight in full.weights[student]), strict=True))
+            if self_weight:
+                shares[student] = self_weight
+            teachers[student] = tuple(sorted(shares))
+            weights[student] = tuple(shares[teacher] for teacher in teachers[student])
+            mixing[student] = 0
+            mixing[student, list(teachers[student])] = weights[student]
+        mixing.setflags(write=False)
+        return Round(tuple(teachers), tuple(weights), mixing, full.unheard)
+
+    if schedule.period is None:
+        return Schedule(schedule.num_peers, None, lambda t: mixed(schedule(t)))
+    return periodic(tuple(mixed(schedule(t)) for t in range(schedule.period)))
+
+
 def each_alone(schedule: Schedule) -> Schedule:
     """The control without exchange: whoever studies in a round of `schedule` learns from its own outputs instead.
 

@@ -189,3 +189,15 @@ def test_prepare__refuses_what_does_not_fit(sections: dict[str, Any], line: str)
 )
 def test_prepare__takes_what_just_fits(sections: dict[str, Any]) -> None:
     assert plan(**sections).schedule.num_peers == 4
+
+
+def test_prepare__validation_hides_the_test_images() -> None:
+    whole, search = plan().dataset, plan(data={"validation": 10}).dataset
+    tested = {image.tobytes() for image in whole.test_images}
+    assert len(search.test_labels) == 10 and len(search.train_labels) == len(whole.train_labels) - 10
+    assert not tested & {image.tobytes() for image in search.test_images}
+
+
+def test_prepare__a_teacher_of_its_own_is_a_fourth_copy_of_the_weights() -> None:
+    itself, snapshot = plan().groups[0], plan(exchange={"refresh_every": 5}).groups[0]
+    assert snapshot.state_bytes - itself.state_bytes == 4 * itself.num_parameters

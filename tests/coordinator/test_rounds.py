@@ -1,5 +1,6 @@
 """The round loop: the topology binds, rounds are double-buffered, and the result is that of a plain loop."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,14 @@ def reference(config: RunConfig, rounds: int) -> list[dict[int, dict[str, torch.
     """The naive loop, written with two forwards and ordinary in-place BatchNorm; the peers' states after each round.
 
     Every peer that teaches runs its forward under no_grad, then every student runs its own and steps: the paper's
-    listing, with all of a round's messages made before anybody's step.
+    listing, with all of a round's messages made before anybody's step. Teachers are copies where the config says so.
     """
+    every_k, momentum = config.exchange.refresh_every, config.exchange.teacher_ema
     plan = prepare(config)
     every = peer_settings(config, plan.dataset)
     networks: list[Network] = [initial_network(each, plan.dataset.shape).train() for each in every]
     optimizers = [torch.optim.Adam(network.parameters(), lr=1e-2) for network in networks]
+    slow = [copy.deepcopy(network) for network in networks]
     states = []
     for round_index in range(rounds):
         images, _ = data.batch(
@@ -179,10 +182,13 @@ def reference(config: RunConfig, rounds: int) -> list[dict[int, dict[str, torch.
         students = [i for i, row in enumerate(round_.teachers) if row]
         teaching = sorted({t for row in round_.teachers for t in row})
         outputs = {}
+        if every_k and round_index % every_k == 0 and not momentum:
+            slow = [copy.deepcopy(network) for network in networks]
         for peer in teaching:
             before = {name: buffer.clone() for name, buffer in networks[peer].named_buffers()}
             with torch.no_grad():
-                outputs[peer] = networks[peer](images)[1]
+                networks[peer](images)
+                outputs[peer] = slow[peer](images)[1]
             if peer in students:  # its student's forward sees the same batch: count it once
                 for name, buffer in networks[peer].named_buffers():
                     buffer.copy_(before[name])
@@ -193,6 +199,8 @@ def reference(config: RunConfig, rounds: int) -> list[dict[int, dict[str, torch.
             optimizers[peer].zero_grad()
             loss.backward()
             optimizers[peer].step()
+            for old, new in zip(slow[peer].parameters(), networks[peer].parameters(), strict=True):
+                old.data = torch.lerp(old.data, new.data, 1 - momentum) if momentum else old.data
         states.append(
             {
                 i: {name: tensor.clone() for name, tensor in network.state_dict().items()}
@@ -209,14 +217,29 @@ def weighted_mean(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return total
 
 
-@pytest.mark.parametrize("recompute", [False, True])
+TEACHERS: dict[str, dict[str, Any]] = {
+    "itself": {},
+    "snapshot of 3": {"refresh_every": 3},
+    "frozen": {"refresh_every": 0},
+    "average": {"teacher_ema": 0.75},
+}
+
+
+@pytest.mark.parametrize(
+    ("recompute", "teacher"), [(True, "itself"), *((False, name) for name in TEACHERS), (True, "average")]
+)
 @pytest.mark.parametrize(
     "topology",
-    [{"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random-matching"}, {"kind": "star"}],
+    [
+        {"kind": "ring"},
+        {"kind": "random-pair", "teachers": 2},
+        {"kind": "random-matching", "self_weight": 0.25},
+        {"kind": "star"},
+    ],
     ids=lambda table: table["kind"],
 )
 def test_round_loop__every_state_equals_the_plain_loops_bit_for_bit(
-    tmp_path: Path, topology: dict[str, Any], recompute: bool
+    tmp_path: Path, topology: dict[str, Any], recompute: bool, teacher: str
 ):
     """Also the BatchNorm buffers, and also where a peer published rounds ahead: checkpoints show settled states."""
     rounds = 9
@@ -224,7 +247,7 @@ def test_round_loop__every_state_equals_the_plain_loops_bit_for_bit(
         run={"rounds": rounds, "seed": 3},
         peers={"count": 4},
         topology=topology,
-        exchange={"target": {"kind": "none"}, "loss": {"kind": "mse"}},
+        exchange={"target": {"kind": "none"}, "loss": {"kind": "mse"}, **TEACHERS[teacher]},
         hosting={"pool": "in-process", "recompute": recompute},
     )
     plan = prepare(config)

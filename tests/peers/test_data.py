@@ -180,6 +180,18 @@ def test_limit__larger_than_the_data() -> None:
         data.limit(synthetic(), 0, 21, SeedSequence(0))
 
 
+def test_hold_out__training_images_stand_in_for_the_test_images() -> None:
+    whole = data.load_synthetic(60, 20, 3, (1, 4, 4), np.random.SeedSequence(0))
+    split = data.hold_out(whole, 15, np.random.SeedSequence(1))
+    kept, held = ({image.tobytes() for image in images} for images in (split.train_images, split.test_images))
+    assert kept | held == {image.tobytes() for image in whole.train_images} and not kept & held
+    assert np.bincount(split.test_labels).tolist() == [5, 5, 5]
+    labels = {image.tobytes(): label for image, label in zip(whole.train_images, whole.train_labels, strict=True)}
+    assert [labels[image.tobytes()] for image in split.test_images] == split.test_labels.tolist()
+    with pytest.raises(ValueError, match=r"data.validation: must leave at least 3 of the 60 .* got 58; lower it"):
+        data.hold_out(whole, 58, np.random.SeedSequence(1))
+
+
 def test_stratified_holdout__each_class_gets_its_share() -> None:
     labels = np.repeat(np.arange(5), [3, 50, 17, 1, 29]).astype(np.int64)
     for num_test in (1, 7, 33, 99):

@@ -142,6 +142,7 @@ def test_distillation_loss__gradients_reach_the_student_only():
         ),
         ({"what": "features", "supervised": 1.0}, "needs class logits"),
         ({"target": {"kind": "none", "temperature": 0.5}, "loss": {"kind": "mse"}}, "temperature is 0.5, which"),
+        ({"refresh_every": 5, "teacher_ema": 0.9}, "teacher_ema is 0.9 and exchange.refresh_every is 5, but"),
     ],
 )
 def test_exchange__refuses_what_cannot_be_compared(values: dict[str, Any], message: str):

@@ -88,6 +88,22 @@ def test_probe__calibrated_is_a_network_that_was_shown_the_rounds_batches():
     assert any((control[name] != untrained[name]).any() for name in untrained)
 
 
+def test_probe__reset_puts_the_buffers_back_and_keeps_the_weights():
+    """Untrained weights whose buffers moved are, once reset, the untrained peer again; moved weights are not."""
+    peer, untrained = peer_of(), peer_of()
+    with torch.no_grad():
+        peer.network(torch.randn(50, *DATASET.shape) * 3 + 1)
+    before = [buffer.clone() for buffer in peer.network.buffers()]
+    expected = untrained.probe("as-is").correct
+    assert any(not np.array_equal(peer.probe("as-is").correct[name], expected[name]) for name in expected)
+    assert all(np.array_equal(peer.probe("reset").correct[name], expected[name]) for name in expected)
+    assert all(torch.equal(old, new) for old, new in zip(before, peer.network.buffers(), strict=True))
+    with torch.no_grad():
+        for parameter in peer.network.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(3))
+    assert any(not np.array_equal(peer.probe("reset").correct[name], expected[name]) for name in expected)
+
+
 def test_probe__pixels_are_standardised_pixels_for_the_papers_knn():
     peer = peer_of(probes=["knn"], knn=KNN(k=5, vote="uniform", metric="euclidean").model_dump())
     flat = [each.reshape(len(each), -1) / 255.0 for each in (DATASET.train_images, DATASET.test_images)]

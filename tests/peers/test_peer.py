@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from peers import data
-from peers.config import MLP, SGD, AdamW, LinearHead, PeersConfig, Synthetic
+from peers.config import MLP, SGD, AdamW, LinearHead, PeersConfig, SmallCNN, Synthetic
 from peers.exchange import ExchangeConfig, PlainTarget, VectorLoss
 from peers.measuring import ProbeConfig
 from peers.messages import Assignment, Message, decode, encode
@@ -178,27 +178,56 @@ def test_advance__does_without_teachers_that_dropped_out():
     assert weights_are_initial(third)
 
 
-def test_restore__goes_on_bit_for_bit(tmp_path: Path):
-    whole = [Peer(settings_of(i), DATASET) for i in range(2)]
+@pytest.mark.parametrize("teacher", [{}, {"refresh_every": 3}, {"refresh_every": 0}, {"teacher_ema": 0.5}])
+def test_restore__goes_on_bit_for_bit(tmp_path: Path, teacher: dict[str, Any]):
+    exchange = MSE.model_copy(update=teacher)
+    whole, first, resumed = ([Peer(settings_of(i, exchange=exchange), DATASET) for i in range(2)] for _ in range(3))
     expected = exchange_rounds(whole, 0, 8)
-    first = [Peer(settings_of(i), DATASET) for i in range(2)]
     exchange_rounds(first, 0, 5)
     for peer in first:
         peer.save(str(tmp_path), 5)
-    resumed = [Peer(settings_of(i), DATASET) for i in range(2)]
     assert [peer.restore(str(tmp_path)) for peer in resumed] == [5, 5]
     assert exchange_rounds(resumed, 5, 8) == expected[5:]
     assert [peer.digest() for peer in resumed] == [peer.digest() for peer in whole]
 
 
+def test_teacher__a_snapshot_of_every_round_is_the_peer_itself():
+    """refresh_every = 1 takes the peer's own forward; a moving average without memory has to say the same."""
+    itself = [Peer(settings_of(i), DATASET) for i in range(2)]
+    slow = [Peer(settings_of(i, exchange=MSE.model_copy(update={"teacher_ema": 1e-12})), DATASET) for i in range(2)]
+    losses, again = exchange_rounds(itself, 0, 6), exchange_rounds(slow, 0, 6)
+    assert np.allclose(losses, again, rtol=1e-5)
+
+
+def test_teacher__never_renewed_keeps_saying_what_the_untrained_peer_said():
+    peers = [Peer(settings_of(i, exchange=MSE.model_copy(update={"refresh_every": 0})), DATASET) for i in range(2)]
+    untrained = Peer(settings_of(0), DATASET)
+    exchange_rounds(peers, 0, 6)
+    said, expected = (decode(peer.publish(both(9, 1))[0], torch.device("cpu")) for peer in (peers[0], untrained))
+    assert not weights_are_initial(peers[0])
+    assert torch.equal(said, expected)
+
+
 def test_restart__is_a_new_peer():
-    peer = Peer(settings_of(), DATASET)
+    peer = Peer(settings_of(exchange=MSE.model_copy(update={"teacher_ema": 0.5})), DATASET)
     start = peer.digest()
     peer.publish(both(0, 1))
     peer.advance(both(0, 1), both(1, 1), outputs_message(1, 0))
     assert peer.digest() != start
     peer.restart()
     assert peer.digest() == start and peer.due is None
+    assert peer.teacher is not None
+    assert all(torch.equal(p, q) for p, q in zip(peer.teacher.network.parameters(), peer.initial, strict=True))
+
+
+def test_channels_last__is_the_same_arithmetic_up_to_rounding():
+    kinds = {"model": SmallCNN(channels=(4, 8)), "head": LinearHead(dim=5), "norm": "batch"}
+    losses = []
+    for channels_last in (False, True):
+        pair = [settings_of(i, channels_last=channels_last) for i in range(2)]
+        pair = [replace(each, peers=each.peers.model_copy(update=kinds)) for each in pair]
+        losses.append(exchange_rounds([Peer(each, DATASET) for each in pair], 0, 4))
+    assert np.allclose(losses[0], losses[1], rtol=1e-4)
 
 
 def test_initial_weights__differ_between_peers_and_locality_0_makes_them_equal():

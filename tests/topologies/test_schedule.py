@@ -8,7 +8,7 @@ from numpy.random import SeedSequence
 from pytest import approx
 from scipy import stats
 
-from topologies import schedule
+from topologies import graphs, mixing, schedule
 from topologies.schedule import Round, Schedule
 
 RING = Round.from_mixing(np.array([[2, 1, 0, 1], [1, 2, 1, 0], [0, 1, 2, 1], [1, 0, 1, 2]]) / 4)
@@ -170,6 +170,27 @@ def test_without_students__frozen_peers_only_teach() -> None:
     np.testing.assert_allclose(averaged(fixed, 300), np.tile([0, 1, 0, 0], (4, 1)), atol=1e-6)
     drawn = schedule.without_students(schedule.random_matching(4, SeedSequence(0)), frozenset({1}))
     assert drawn.period is None and all(not drawn(t).teachers[1] for t in range(20))
+
+
+def test_with_self_weight__is_the_matrix_that_is_pooled_with() -> None:
+    plan = schedule.with_self_weight(
+        schedule.static(Round.from_mixing(mixing.metropolis_hastings(graphs.ring(5)))), 0.4
+    )(3)
+    assert plan.teachers[0] == (0, 1, 4) and plan.weights[0] == pytest.approx((0.4, 0.3, 0.3))
+    expected = 0.4 * np.eye(5) + 0.3 * (np.roll(np.eye(5), 1, axis=1) + np.roll(np.eye(5), -1, axis=1))
+    np.testing.assert_allclose(plan.mixing, expected)
+
+
+def test_with_self_weight__leaves_idle_peers_and_those_that_teach_themselves() -> None:
+    pair = schedule.with_self_weight(schedule.random_pair(4, 2, np.random.SeedSequence(0)), 0.5)(7)
+    student = next(i for i, row in enumerate(pair.teachers) if row)
+    assert [bool(row) for row in pair.teachers].count(True) == 1 and student in pair.teachers[student]
+    assert dict(zip(pair.teachers[student], pair.weights[student], strict=True))[student] == pytest.approx(0.5)
+    np.testing.assert_allclose(pair.mixing.sum(axis=1), 1)
+    assert schedule.with_self_weight(schedule.self_taught(3), 0.5)(0) == schedule.self_taught(3)(0)
+    only_teachers = schedule.with_self_weight(schedule.random_matching(4, np.random.SeedSequence(1)), 0.0)(2)
+    assert only_teachers == schedule.random_matching(4, np.random.SeedSequence(1))(2)
+    assert np.diag(only_teachers.mixing).tolist() == [0, 0, 0, 0]
 
 
 def test_schedules__refuse_what_cannot_be_drawn() -> None:
