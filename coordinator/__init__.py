@@ -1,6 +1,32 @@
-"""peer-consensus from Python: `simulate(load_config("configs/quickstart.toml"))`."""
+"""peer-consensus from Python: `simulate(load_config("configs/quickstart.toml"))`, `ablate(load_ablation(FILE))`."""
+
+from typing import TYPE_CHECKING, Any
 
 from coordinator.config import ConfigError, RunConfig, load_config
 from coordinator.simulate import Result, simulate
 
-__all__ = ["ConfigError", "Result", "RunConfig", "load_config", "simulate"]
+if TYPE_CHECKING:
+    from coordinator.ablation import AblationResult, ablate
+    from coordinator.grid import Ablation, load_ablation
+
+__all__ = [
+    "Ablation",
+    "AblationResult",
+    "ConfigError",
+    "Result",
+    "RunConfig",
+    "ablate",
+    "load_ablation",
+    "load_config",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Ablations are imported when they are asked for."""
+    from importlib import import_module
+
+    places = {"Ablation": "grid", "load_ablation": "grid", "AblationResult": "ablation", "ablate": "ablation"}
+    if name not in places:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"coordinator.{places[name]}"), name)

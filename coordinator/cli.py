@@ -56,6 +56,30 @@ def run(
 
 
 @app.command()
+def ablate(
+    config: Annotated[Path, typer.Argument(help="ablation file, TOML")],
+    overrides: Overrides = None,
+    output: Output = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
+) -> None:
+    """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
+    from coordinator import ablation, ablation_report
+    from coordinator.grid import check_cells, load_ablation
+    from coordinator.progress import Live
+
+    console = _console()
+    loaded = load_ablation(config, overrides or [])
+    if dry_run:
+        check_cells(loaded.cells)
+        ablation_report.print_cells(loaded, console)
+        return
+    result = ablation.ablate(loaded, output, Live(console))
+    ablation_report.print_ablation(result, console)
+    if result.status != "finished":
+        raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
+
+
+@app.command()
 def topology(
     what: Annotated[str, typer.Argument(help="an experiment file, a kind (ring, complete, ...), or 'list'")] = "list",
     settings: Annotated[
@@ -89,7 +113,7 @@ def ui(
 def main() -> NoReturn:
     """Entry point: turns what the user got wrong into one line each."""
     warnings.showwarning = _show_warning
-    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+    sys.exit(_guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False)))
 
 
 def _guarded(command: Callable[[], Any]) -> int:

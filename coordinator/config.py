@@ -16,7 +16,6 @@ from peers.exchange import ExchangeConfig
 from peers.measuring import ProbeConfig
 from topologies.config import TopologyConfig
 
-
 PATHS = (("data", "root"), ("data", "path"), ("topology", "path"))  # settings that name a file or folder
 
 
@@ -49,7 +48,6 @@ class HostingConfig(Section):
     )
     threads: int = Field(1, ge=1, le=1024, description="torch threads of a host")
     lookahead: int = Field(3, ge=1, description="rounds in flight")
-    channels_last: bool = Field(False, description="convolutions on NHWC memory: faster, equal to rounding only")
     recompute: bool = Field(False, description="keep no graph between rounds; pay with a second forward")
     start_timeout: float = Field(300.0, gt=0, description="seconds to wait for the actors")
 

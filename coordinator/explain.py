@@ -50,6 +50,19 @@ def variant_keys(root: Model, path: Sequence[str], kind: object) -> set[str]:
     return {key for model in models if kind in _kinds(model) for key in model.model_fields}
 
 
+def unknown_key(root: Model, key: str) -> str:
+    """What is wrong with a dotted key that no variant below `root` has; empty if there is one."""
+    models, names = [root], list[str]()
+    for name in key.split("."):
+        if not models:
+            return f"{key}: no such key; {'.'.join(names)} is a value"
+        names.append(name)
+        if not any(name in model.model_fields for model in models):
+            return f"{key}: no such key{_nearest_key(tuple(names), models, root)}"
+        models = [each for model in models if name in model.model_fields for each in _members(model, name)]
+    return ""
+
+
 def nearest(word: str, valid: list[str], listed: bool = True) -> str:
     """The end of an error's line: the valid word that is meant, or all of them."""
     near = difflib.get_close_matches(word, valid, n=1)

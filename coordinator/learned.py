@@ -1,7 +1,7 @@
 """Did they learn? The probes of the trained peers beside those of their controls, with intervals and verdicts."""
 
 from dataclasses import asdict
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -9,8 +9,15 @@ from jaxtyping import Bool
 from coordinator.verdict import Interval, artefact, exchange_verdict, gain_interval, verdict
 from peers.measuring import ProbeName, ProbeOutcome
 
-Condition = Literal["raw_pixels", "untrained", "calibrated", "trained", "alone"]
-CONDITIONS: tuple[Condition, ...] = get_args(Condition)
+Condition = Literal["raw_pixels", "untrained", "calibrated", "trained", "reset", "alone"]
+CONDITIONS: dict[Condition, str] = {  # as tables and pictures call them, in their order
+    "raw_pixels": "pixels",
+    "untrained": "untrained",
+    "calibrated": "calibrated",
+    "trained": "trained",
+    "reset": "reset",  # the trained weights with BatchNorm's buffers as at the start
+    "alone": "alone",
+}
 Correct = Bool[np.ndarray, "peers test"]
 FOR_COMPARISON: tuple[ProbeName, ...] = ("sgd",)  # not standardised, so its result depends on the features' scale
 
@@ -27,7 +34,10 @@ class ProbeTable:
             self._correct[name, condition] = np.stack([each.correct[name] for each in outcomes])
 
     def summary(self, students: list[int]) -> dict[str, Any]:
-        """Accuracies as means over `students`, and the gain of the trained over every control that was run."""
+        """Accuracies as means over `students`, and the gain of the trained over every control that was run.
+
+        `peers` has each student's own gain over calibrated and, where that was run, over alone.
+        """
         return {name: self._one(name, students) for name in self.probes}
 
     def artefacts(self, students: list[int]) -> list[ProbeName]:
@@ -50,7 +60,9 @@ class ProbeTable:
         if name not in FOR_COMPARISON:
             table["verdict"] = verdict(gain)
         table["over_untrained"] = asdict(self._gain(name, "untrained", students))
+        table["peers"] = {"peer": students, "gain": self._gains(name, "calibrated", students)}
         if "alone" in table:
+            table["peers"]["over_alone"] = self._gains(name, "alone", students)
             over_alone = self._gain(name, "alone", students)
             table["over_alone"] = asdict(over_alone)
             if name not in FOR_COMPARISON:
@@ -59,3 +71,7 @@ class ProbeTable:
 
     def _gain(self, name: ProbeName, control: Condition, students: list[int]) -> Interval:
         return gain_interval(self._correct[name, "trained"][students], self._correct[name, control][students])
+
+    def _gains(self, name: ProbeName, control: Condition, students: list[int]) -> list[float]:
+        trained, untreated = self._correct[name, "trained"][students], self._correct[name, control][students]
+        return [float(gain) for gain in trained.mean(axis=1) - untreated.mean(axis=1)]

@@ -9,17 +9,21 @@ from coordinator.verdict import CollapseMeasures
 from peers.measuring import Observation
 from topologies.schedule import Round
 
+MAX_PAIRED = 64  # the time for all pairs grows with the square of the peers
+
 
 @dataclass(frozen=True)
 class Measures:
     """All measures after a round, of the peers that have not dropped out.
 
     scalars: the group's, with the collapse measures as means over peers; peers, edges: by peer and (student, teacher).
+    pairs: by (peer, other), peer < other, whether or not a link joins them; empty beyond MAX_PAIRED peers.
     """
 
     scalars: dict[str, float]
     peers: dict[int, dict[str, float]]
     edges: dict[tuple[int, int], dict[str, float]]
+    pairs: dict[tuple[int, int], dict[str, float]]
     num_outputs: int
 
     def collapse(self, peers: list[int]) -> CollapseMeasures:
@@ -50,19 +54,20 @@ def measure(observations: list[Observation], plan: Round, temperature: float) ->
         "participation_ratio": consensus.participation_ratio(consensus.centre_gram(grams)),
         "weight_change": np.array([each.weight_change for each in seen]),
     }
-    group = _group(outputs, probs, grams) if len(seen) > 1 else {}
+    cka = consensus.linear_cka(grams)
+    group = _group(outputs, probs, cka) if len(seen) > 1 else {}
     return Measures(
         scalars=group | {name: float(values.mean()) for name, values in per_peer.items()},
         peers={
             peer: {name: float(values[place]) for name, values in per_peer.items()} for place, peer in enumerate(alive)
         },
         edges=_edges(outputs, probs, alive, plan),
+        pairs=_pairs(probs, cka, alive) if len(alive) <= MAX_PAIRED else {},
         num_outputs=outputs.shape[2],
     )
 
 
-def _group(outputs: np.ndarray, probs: np.ndarray, grams: np.ndarray) -> dict[str, float]:
-    cka = consensus.linear_cka(grams)
+def _group(outputs: np.ndarray, probs: np.ndarray, cka: np.ndarray) -> dict[str, float]:
     return {
         "relative_distance": consensus.relative_consensus_distance(outputs),
         "consensus_distance": consensus.consensus_distance(outputs),
@@ -87,4 +92,14 @@ def _edges(
     return {
         link: {"weight": weights[link], "total_variation": float(d), "squared_distance": float(q)}
         for link, d, q in zip(links, disagreement, distance, strict=True)
+    }
+
+
+def _pairs(probs: np.ndarray, cka: np.ndarray, alive: list[int]) -> dict[tuple[int, int], dict[str, float]]:
+    """Disagreement and similarity of every two peers: O(peers^2 examples outputs)."""
+    places = np.argwhere(np.triu(np.ones_like(cka, dtype=bool), k=1))
+    variation = consensus.edge_disagreement(probs, places)
+    return {
+        (alive[i], alive[j]): {"total_variation": float(distance), "cka": float(cka[i, j])}
+        for (i, j), distance in zip(places.tolist(), variation, strict=True)
     }

@@ -1,64 +1,256 @@
-"""`report.html`: one self-contained page of a run, readable without a network."""
+"""`report.html`: one self-contained page of a run or an ablation, readable without a network and on a phone."""
 
-import base64
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from coordinator import html
+from coordinator.comparison import Comparison
+from coordinator.html import Texts
 from coordinator.learned import CONDITIONS
+from coordinator.report import PROBES
+from coordinator.wording import interval, is_gain, measure_name, number, p_value
 
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }}
-table {{ border-collapse: collapse; display: block; overflow-x: auto; }}
-th, td {{ padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }}
-th:first-child, td:first-child {{ text-align: left; }}
-img {{ max-width: 100%; }}
-pre {{ background: #f6f6f6; padding: 1rem; overflow-x: auto; font-size: .85rem; }}
-</style></head><body>
-<h1>{title}</h1>
-{body}
-</body></html>
-"""
+RUN_FIGURES: Texts = {
+    "consensus": (
+        "Disagreement falling or rising over the rounds, agreement over the rounds, and bars of the probes' accuracy",
+        "Disagreement and agreement of the peers over the rounds; accuracy of the probes on the controls and the "
+        "trained peers.",
+    ),
+    "topology": (
+        "The peers on a circle with arrows from teachers to students",
+        "Who teaches whom: an arrow from teacher to student. Peers are coloured by their gain where it is known.",
+    ),
+}
+ABLATION_FIGURES: Texts = {
+    "estimates": (
+        "Mean and interval of every measure in every cell, as in the table that follows",
+        "Mean over seeds (dot; the reference a diamond) and 95% interval (bar); the dashed line is no gain.",
+    ),
+    "consensus": (
+        "Disagreement and agreement over the rounds, one curve per cell",
+        "How the peers came to agree: mean over seeds with 95% bands.",
+    ),
+    "spectral_gap": (
+        "Gain over calibrated against spectral gap, one point per cell",
+        "Do topologies that mix faster teach more? Mean gain over seeds with its 95% interval.",
+    ),
+    "bytes": (
+        "Disagreement against the bytes exchanged so far, one curve per cell",
+        "What agreement costs: lower left is better. Cells that exchange nothing are not drawn.",
+    ),
+    "total_variation": (
+        "Heat map per cell of the total variation between every two peers' outputs",
+        "Who disagrees with whom at the last measured round, mean over seeds: 0 is agreement.",
+    ),
+    "cka": (
+        "Heat map per cell of the linear CKA of every two peers' features",
+        "Whose features are alike at the last measured round, mean over seeds: 1 is the same representation.",
+    ),
+    "topologies": (
+        "Each cell's peers on a circle with arrows from teachers to students, coloured by their gain",
+        "Who teaches whom in the first seed, and each peer's gain, mean over seeds.",
+    ),
+}
 
 
 def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path) -> str:
-    """The page as text: what was said at the end of the run, the probes, the pictures, and how to run it again.
+    """A run's page as text: what was asked, what came out, the pictures, and how to run it again.
 
-    `lines` are the report's sentences; pictures are taken from the `figures` of `folder`.
+    `lines` are the report's sentences, `config` its config.toml; pictures are taken from the `figures` of `folder`.
     """
     said = [f"{summary['status']}: {summary['message']}"] if summary["message"] else []
-    body = "".join(f"<p>{escape(line)}</p>" for line in [*said, *lines])
-    body += _probes(summary["probes"])
-    for name in ("consensus", "topology"):
-        picture = folder / "figures" / f"{name}.png"
-        if picture.is_file():
-            data = base64.b64encode(picture.read_bytes()).decode()
-            body += f'<p><img alt="{name}" src="data:image/png;base64,{data}"></p>'
-    body += (
-        f"<h2>Run it again</h2><pre>peer-consensus run config.toml</pre><p>config.toml:</p><pre>{escape(config)}</pre>"
+    body = _asked_of(summary) + html.section("What came out", html.words([*said, *verdicts(summary["probes"]), *lines]))
+    probes = _probes(summary["probes"])
+    body += html.section("Did they learn?", probes) if probes else ""
+    body += html.section("Figures", html.figures(folder / "figures", RUN_FIGURES))
+    body += html.again("peer-consensus run config.toml", "config.toml", config)
+    return html.page(folder.name, body)
+
+
+def render_ablation(
+    title: str,
+    asked: Sequence[str],
+    words: Sequence[str],
+    comparison: Comparison,
+    figures: Path,
+    command: str,
+    config_text: str,
+    failed: Sequence[str] = (),
+) -> str:
+    """An ablation's page as text.
+
+    asked: what was varied and held, a sentence each. words: what came out. figures: the folder of the pictures.
+    command, config_text: what repeats it, without secrets. failed: a line for each run that did not finish.
+    """
+    body = html.section("What was asked", html.words(asked)) + html.section("What came out", html.words(words))
+    if failed:
+        items = "".join(f"<li>{escape(line)}</li>" for line in failed)
+        body += html.section("What failed", f"<p>Left out of every table and picture:</p><ul>{items}</ul>")
+    pictures = {name: text for name, text in ABLATION_FIGURES.items() if name != "estimates"}
+    body += html.section("Estimates", html.figures(figures, {"estimates": ABLATION_FIGURES["estimates"]}))
+    body += _estimates(comparison)
+    if comparison.differences:
+        body += html.section(f"Differences from {comparison.reference}", _differences(comparison))
+    body += html.section("Figures", html.figures(figures, pictures)) + html.again(command, "ablation.toml", config_text)
+    return html.page(title, body)
+
+
+def verdicts(probes: Mapping[str, Any]) -> list[str]:
+    """What a run's probes say about learning and about the exchange, in a sentence each."""
+    lines = []
+    for name, row in probes.items():
+        if "verdict" not in row:
+            continue
+        gain = _gain(row["gain"], *row["interval"])
+        lines.append(f"{PROBES.get(name, name)}: {row['verdict']}; gain over calibrated networks {gain} points")
+        if "exchange" in row:
+            over = row["over_alone"]
+            gain = _gain(over["mean"], over["low"], over["high"])
+            lines.append(f"{PROBES.get(name, name)}: {row['exchange']}; gain over peers alone {gain} points")
+    return lines
+
+
+# ---- what was asked ----
+
+
+def _asked_of(summary: Mapping[str, Any]) -> str:
+    """A run's data, peers, topology and exchange, from its resolved config; a run that knows none has no section."""
+    if "config" not in summary:
+        return ""
+    config, facts = summary["config"], summary["topology"]
+    data, run, topology = config["data"], config["run"], config["topology"]
+    asked = {
+        "Data": f"{data['kind']}, batches of {data['batch_size']}"
+        + (f"; {data['validation']:,} training images stand in for the test images" if data["validation"] else ""),
+        "Peers": "; ".join(_group(group) for group in summary["peers"]) + _frozen(config["peers"]),
+        "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round, spectral gap "
+        f"{facts['spectral_gap']:.3g}"
+        + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
+        "Exchange": "; ".join(_exchange(config["exchange"])),
+        "Rounds": f"{run['rounds']:,}, of which {summary['rounds']:,} were completed; seed {run['seed']}",
+        "Controls": ", ".join(["raw pixels", "untrained", "calibrated", *_asked_for(config["evaluation"])]),
+    }
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in asked.items())
+    return html.section("What was asked", f"<dl>{rows}</dl>")
+
+
+def _exchange(exchange: Mapping[str, Any]) -> list[str]:
+    """What peers send, what it becomes, and who teaches with what: parts of a sentence."""
+    parts = [
+        f"{exchange['what']} as {exchange['dtype']}",
+        f"target {_variant(exchange['target'])}",
+        f"loss {_variant(exchange['loss'])}",
+        f"{exchange['roles'].replace('-', ' ')} studies",
+    ]
+    if exchange["refresh_every"] != 1:
+        often = f"renewed every {exchange['refresh_every']} rounds" if exchange["refresh_every"] else "never renewed"
+        parts.append(f"peers teach with a snapshot of themselves, {often}")
+    if exchange["teacher_ema"]:
+        parts.append(f"peers teach with a moving average of momentum {exchange['teacher_ema']:g}")
+    if exchange["supervised"]:
+        parts.append(f"labels with weight {exchange['supervised']:g}")
+    return parts
+
+
+def _asked_for(evaluation: Mapping[str, Any]) -> list[str]:
+    """The controls that cost more."""
+    return [CONDITIONS[name] for name in CONDITIONS if evaluation.get(name) is True]
+
+
+def _group(group: Mapping[str, Any]) -> str:
+    return (
+        f"{group['count']} with {group['model']}, {group['norm']} norm, {group['head']} head, {group['optimizer']}, "
+        f"{group['num_parameters']:,} parameters"
     )
-    return PAGE.format(title=escape(folder.name), body=body)
 
 
-def _probes(probes: dict[str, Any]) -> str:
+def _frozen(peers: Mapping[str, Any]) -> str:
+    return f"; frozen: {', '.join(map(str, peers['frozen']))}" if peers["frozen"] else ""
+
+
+def _variant(table: Mapping[str, Any]) -> str:
+    """`standardise (temperature 0.5)`."""
+    options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in table.items() if key != "kind")
+    return f"{table['kind']} ({options})" if options else str(table["kind"])
+
+
+# ---- tables ----
+
+
+def _probes(probes: Mapping[str, Any]) -> str:
     """Controls beside the trained peers, the gain over the calibrated ones, and the one over peers alone."""
     shown = [name for name in CONDITIONS if any(name in row for row in probes.values())]
     if not shown:
         return ""
-    names = ["probe", *(name.replace("_", " ") for name in shown), "gain", "verdict", "over alone", "the exchange"]
     rows = []
     for name, row in probes.items():
-        cells = [name, *(f"{row[each]:.1%}" if each in row else "" for each in shown)]
-        cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
         over = row.get("over_alone", {})
+        cells = [PROBES.get(name, name), *(f"{row[each]:.1%}" if each in row else "" for each in shown)]
+        cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
         cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("exchange", "")]
-        rows.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    head = "<tr>" + "".join(f"<th>{escape(name)}</th>" for name in names) + "</tr>"
-    note = "Gains in points with 95% intervals over this run's peers and test images; over calibrated, over alone."
-    return f"<h2>Did they learn?</h2><table>{head}{''.join(rows)}</table><p>{note}</p>"
+        rows.append(cells)
+    names = ["probe", *(CONDITIONS[name] for name in shown), "gain", "verdict", "over alone", "the exchange"]
+    if not any(row[-1] or row[-2] for row in rows):
+        names, rows = names[:-2], [row[:-2] for row in rows]
+    note = "" if "sgd" not in probes else " * on features as they are: for comparison, no verdict."
+    caption = (
+        "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "
+        f"forward passes only) and over alone, with 95% intervals over this run's peers and test images.{note}"
+    )
+    return html.table(caption, names, rows)
+
+
+def _estimates(comparison: Comparison) -> str:
+    """A line per cell, a column per measure."""
+    rows = []
+    for cell in comparison.cells:
+        row = [f"{cell} (reference)" if cell == comparison.reference else cell]
+        for measure in comparison.measures:
+            each, verdict = comparison.estimates[cell, measure], comparison.verdict(cell, measure)
+            row.append(_estimate(each.mean, each.low, each.high, measure) + (f"\n{verdict}" if verdict else ""))
+        rows.append(row)
+    caption = f"Mean over {len(comparison.seeds)} seeds"
+    if len(comparison.seeds) > 1:
+        caption += ", 95% t-interval; verdicts after Holm's correction over all gains"
+    return html.table(caption + ".", ["cell", *map(_in_points, comparison.measures)], rows)
+
+
+def _differences(comparison: Comparison) -> str:
+    """A table per measure."""
+    names = ["cell", "difference", "seeds", "p", "p (Holm)", "after correction"]
+    tables = []
+    for measure in comparison.measures:
+        rows = [
+            [
+                each.cell,
+                _estimate(each.estimate.mean, each.estimate.low, each.estimate.high, each.measure),
+                str(each.estimate.n),
+                "" if each.estimate.p is None else p_value(each.estimate.p),
+                "" if each.p_holm is None else p_value(each.p_holm),
+                "" if each.p_holm is None else "differs" if each.found else "no difference found",
+            ]
+            for each in comparison.differences
+            if each.measure == measure
+        ]
+        tables.append(html.table(f"{_in_points(measure)}: cell less {comparison.reference}", names, rows))
+    note = (
+        "Paired by seed, with 95% t-intervals; Holm's correction is over all differences of all measures, and the "
+        "intervals are not corrected."
+    )
+    return html.words([note]) + "".join(tables)
+
+
+def _in_points(measure: str) -> str:
+    return measure_name(measure) + (" (points)" if is_gain(measure) else "")
+
+
+def _estimate(mean: float, low: float | None, high: float | None, measure: str) -> str:
+    if mean != mean:
+        return "unknown"
+    spread = "" if low is None or high is None else f" ({interval(low, high, measure)})"
+    return number(mean, measure) + spread
 
 
 def _gain(mean: float | None, low: float, high: float) -> str:

@@ -138,7 +138,6 @@ def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
             probes=probes,
             normalisation=normalisation,
             recompute=config.hosting.recompute,
-            channels_last=config.hosting.channels_last,
         )
         for index in range(config.peers.count)
     ]

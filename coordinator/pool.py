@@ -65,11 +65,11 @@ class RayPool:
         self._hosts: list[Any] = []
         try:
             groups = [settings[i : i + hosting.peers_per_host] for i in range(0, len(settings), hosting.peers_per_host)]
-            cpus, gpus = self._share(hosting, len(groups), len(settings))
+            shares = shares_of_hosts(ray, hosting, len(settings))
             shared = ray.put(dataset)
-            for group in groups:
-                options = {"num_cpus": cpus, "num_gpus": min(gpus * len(group), max(1.0, gpus))}
-                on_gpu = [on_device(each, gpus > 0) for each in group]
+            for group, share in zip(groups, shares, strict=True):
+                options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"]}
+                on_gpu = [on_device(each, share["GPU"] > 0) for each in group]
                 self._hosts.append(RemotePeerHost.options(**options).remote(on_gpu, shared, hosting.threads))
             self._host_of = [host for host, group in zip(self._hosts, groups, strict=True) for _ in group]
             self._wait_until_ready(hosting)
@@ -87,7 +87,7 @@ class RayPool:
             cause = getattr(error, "cause", None) or error  # of a call that failed, or whose argument did
             if not isinstance(cause, self._ray.exceptions.RayError):
                 raise cause from None  # the peer's own exception, as in the other pool
-            raise HostLost(f"a host of peers was lost ({type(cause).__name__}: {_first_line(cause)})") from None
+            raise HostLost(f"a host of peers was lost ({type(cause).__name__}: {first_line(cause)})") from None
 
     def close(self) -> None:
         for host in self._hosts:
@@ -98,38 +98,6 @@ class RayPool:
         elif self._hosts:  # a killed actor may still be at work for a moment: a call that fails says that it is gone
             gone = [host.ready.remote() for host in self._hosts]
             self._ray.wait(gone, num_returns=len(gone), timeout=5)
-
-    def _share(self, hosting: HostingConfig, num_hosts: int, num_peers: int) -> tuple[float, float]:
-        """CPUs of a host and GPUs of a peer. Raises: ConfigError when the cluster cannot hold the peers."""
-        there = self._ray.cluster_resources()
-        cpus, gpus = float(there.get("CPU", 0.0)), float(there.get("GPU", 0.0))
-        if cpus <= 0:
-            raise ConfigError("hosting: the Ray cluster has no CPU to offer; start it with at least one")
-        asked = hosting.gpus_per_peer
-        if asked == "auto":
-            asked = 1.0 if gpus >= num_peers else 0.0
-            if 0 < gpus < num_peers:
-                share = int(gpus / num_peers * 100) / 100
-                warnings.warn(
-                    f"{gpus:g} GPUs for {num_peers} peers: the run stays on the CPU; hosting.gpus_per_peer={share:g} "
-                    "shares them",
-                    stacklevel=2,
-                )
-        if asked * num_peers > gpus:
-            raise ConfigError(
-                f"hosting.gpus_per_peer asks for {asked:g} x {num_peers} peers = {asked * num_peers:g} GPUs but the "
-                f"cluster has {gpus:g}: set it to {int(gpus / num_peers * 100) / 100:g} or lower peers.count"
-            )
-        return self._cpus_of_a_host([node["Resources"].get("CPU", 0.0) for node in self._ray.nodes()], num_hosts), asked
-
-    @staticmethod
-    def _cpus_of_a_host(nodes: Sequence[float], num_hosts: int) -> float:
-        """The largest share, at most one CPU, with which all hosts fit; none lies on two nodes."""
-        shares = sorted({1.0, *(cpus / k for cpus in nodes for k in range(1, num_hosts + 1) if cpus)}, reverse=True)
-        fitting = (
-            share for share in shares if share <= 1 and sum((cpus / share + 1e-9) // 1 for cpus in nodes) >= num_hosts
-        )
-        return int(next(fitting) * 1000) / 1000
 
     def _wait_until_ready(self, hosting: HostingConfig) -> None:
         waiting = [host.ready.remote() for host in self._hosts]
@@ -147,21 +115,87 @@ class RayPool:
 
 @contextmanager
 def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> Iterator[Pool]:
-    """The pool that the section asks for, for the length of a `with` block."""
+    """The pool that the section asks for, for the length of a `with` block.
+
+    NumPy's linear algebra runs on one thread meanwhile, as in Ray's workers: on more, the last bit may differ.
+    """
+    from threadpoolctl import threadpool_limits
+
     pool: Pool = (RayPool if hosting.pool == "ray" else InProcessPool)(settings, dataset, hosting)
     try:
-        yield pool
+        with threadpool_limits(1, user_api="blas"):
+            yield pool
     finally:
         pool.close()
 
 
-def _first_line(error: Exception) -> str:
+def shares_of_hosts(ray: Any, hosting: HostingConfig, num_peers: int) -> list[dict[str, float]]:
+    """CPUs and GPUs that each Ray actor of a run takes. Raises: ConfigError when the cluster cannot hold the peers."""
+    sizes = [min(hosting.peers_per_host, num_peers - i) for i in range(0, num_peers, hosting.peers_per_host)]
+    there = ray.cluster_resources()
+    if there.get("CPU", 0.0) <= 0:
+        raise ConfigError("hosting: the Ray cluster has no CPU to offer; start it with at least one")
+    gpus = gpus_of_a_peer(hosting, num_peers, float(there.get("GPU", 0.0)))
+    cpus = cpus_of_a_host([node["Resources"].get("CPU", 0.0) for node in ray.nodes()], len(sizes))
+    return [{"CPU": cpus, "GPU": gpus_of_a_host(gpus, size)} for size in sizes]
+
+
+def gpus_of_a_host(gpus: float, num_peers: int) -> float:
+    """What the peers of a host take together, which is one device at most unless each has several."""
+    return min(gpus * num_peers, max(1.0, gpus))
+
+
+def gpus_of_a_peer(hosting: HostingConfig, num_peers: int, gpus: float) -> float:
+    """GPUs for each peer of a cluster that has `gpus`. Raises: ConfigError when they are too few."""
+    asked = hosting.gpus_per_peer
+    if asked == "auto":
+        asked = 1.0 if gpus >= num_peers else 0.0
+        if 0 < gpus < num_peers:
+            share = int(gpus / num_peers * 100) / 100
+            warnings.warn(
+                f"{gpus:g} GPUs for {num_peers} peers: the run stays on the CPU; hosting.gpus_per_peer={share:g} "
+                "shares them",
+                stacklevel=2,
+            )
+    if asked * num_peers > gpus:
+        raise ConfigError(
+            f"hosting.gpus_per_peer asks for {asked:g} x {num_peers} peers = {asked * num_peers:g} GPUs but the "
+            f"cluster has {gpus:g}: set it to {int(gpus / num_peers * 100) / 100:g} or lower peers.count"
+        )
+    return asked
+
+
+def cpus_of_a_host(nodes: Sequence[float], num_hosts: int) -> float:
+    """The largest share, at most one CPU, with which all hosts fit; none lies on two nodes."""
+    shares = sorted({1.0, *(cpus / k for cpus in nodes for k in range(1, num_hosts + 1) if cpus)}, reverse=True)
+    fitting = (
+        share for share in shares if share <= 1 and sum((cpus / share + 1e-9) // 1 for cpus in nodes) >= num_hosts
+    )
+    return int(next(fitting) * 1000) / 1000
+
+
+def first_line(error: Exception) -> str:
     return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), "no reason given")
 
 
 def on_device(settings: PeerSettings, gpu: bool) -> PeerSettings:
     """The settings with the device that the pool gives; Ray shows an actor its own GPU as the first one."""
     return replace(settings, device="cuda" if gpu else "cpu")
+
+
+@contextmanager
+def open_ray(address: str) -> Iterator[Any]:
+    """Ray, for the length of a `with` block; one that runs in this process already is used, and left as it is."""
+    import ray
+
+    started = not ray.is_initialized()
+    if started:
+        start_ray(address)
+    try:
+        yield ray
+    finally:
+        if started:
+            ray.shutdown()
 
 
 def start_ray(address: str) -> None:
@@ -176,7 +210,7 @@ def start_ray(address: str) -> None:
         ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     except (ConnectionError, ValueError, RuntimeError) as error:
         where = f"no Ray cluster at '{address}'" if address else "Ray did not start on this machine"
-        raise ConfigError(f"hosting.address: {where}: {_first_line(error)}") from None
+        raise ConfigError(f"hosting.address: {where}: {first_line(error)}") from None
 
 
 def _check_reachable(address: str) -> None:

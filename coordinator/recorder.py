@@ -88,6 +88,10 @@ class Recorder:
             self.folder.record("peers", {"round": completed, "peer": peer}, values)
         for (student, teacher), values in measures.edges.items():
             self.folder.record("edges", {"round": completed, "student": student, "teacher": teacher}, values)
+        self.folder.replace(
+            "pairs",
+            [{"round": completed, "peer": i, "other": j, **values} for (i, j), values in measures.pairs.items()],
+        )
         return measures.scalars
 
     def _close_round(self, completed: int, row: dict[str, Any]) -> None:

@@ -8,19 +8,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from coordinator.learned import CONDITIONS
 from coordinator.plan import Plan
 from coordinator.summary import hardware
 
 if TYPE_CHECKING:
     from coordinator.simulate import Result
 
-CONDITIONS = {
-    "raw_pixels": "pixels",
-    "untrained": "untrained",
-    "calibrated": "calibrated",
-    "trained": "trained",
-    "alone": "alone",
-}
 PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD*"}
 
 
@@ -43,10 +37,10 @@ def print_result(result: "Result", output: Path, console: Console) -> None:
             console.print("* the paper's probe, on features as they are: for comparison, no verdict", highlight=False)
     for line in in_words(summary):
         console.print(line, highlight=False)
-    console.print(f"results  {_short(result.folder)}", highlight=False)
+    console.print(f"results  {short(result.folder)}", highlight=False)
     tracking = summary["config"]["tracking"]
     if tracking["enabled"] and not tracking["uri"] and (output / "mlflow.db").is_file():
-        console.print(f"browse   peer-consensus ui {_short(output)}", highlight=False)
+        console.print(f"browse   peer-consensus ui {short(output)}", highlight=False)
 
 
 def print_plan(plan: Plan, console: Console) -> None:
@@ -102,8 +96,9 @@ def compact_table(*columns: str, wrapped: str) -> Table:
 
 
 def _probe_table(probes: dict[str, Any]) -> Table:
-    shown = [name for name in CONDITIONS if name != "alone"]
-    table = compact_table("probe", *shown_as(shown), "gain", "95% interval", "verdict", wrapped="verdict")
+    shown = [name for name in CONDITIONS if name != "alone" and all(name in row for row in probes.values())]
+    names = [CONDITIONS[name] for name in shown]
+    table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
         cells = [*(f"{row[each]:.1%}" for each in shown), f"{100 * row['gain']:+.1f}", _points(*row["interval"])]
         table.add_row(PROBES.get(name, name), *cells, row.get("verdict", ""))
@@ -112,18 +107,13 @@ def _probe_table(probes: dict[str, Any]) -> Table:
 
 def _alone_table(probes: dict[str, Any]) -> Table:
     """The fourth control: the same run with every peer its own teacher."""
-    table = compact_table(
-        "probe", *shown_as(["alone", "trained"]), "gain", "95% interval", "verdict", wrapped="verdict"
-    )
+    names = [CONDITIONS["alone"], CONDITIONS["trained"]]
+    table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
         over = row["over_alone"]
         cells = [f"{row['alone']:.1%}", f"{row['trained']:.1%}", f"{100 * over['mean']:+.1f}"]
         table.add_row(PROBES.get(name, name), *cells, _points(over["low"], over["high"]), row.get("exchange", ""))
     return table
-
-
-def shown_as(conditions: list[str]) -> list[str]:
-    return [CONDITIONS[name] for name in conditions]
 
 
 def _points(low: float, high: float) -> str:
@@ -177,6 +167,6 @@ def _there(plan: Plan) -> str:
     return f"{os.cpu_count()} cores, {size(memory)} memory, {len(here['gpus'])} GPUs{enough}"
 
 
-def _short(path: Path) -> str:
+def short(path: Path) -> str:
     path = path.absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,4 +1,4 @@
-"""A run's folder: the resolved config, three tidy Parquet tables, the summary."""
+"""A run's folder: the resolved config, four tidy Parquet tables, the summary."""
 
 import json
 import math
@@ -14,7 +14,12 @@ import pyarrow.parquet as pq
 from coordinator.config import ConfigError
 
 Row = dict[str, Any]
-KEYS = {"rounds": ("round",), "peers": ("round", "peer"), "edges": ("round", "student", "teacher")}
+KEYS = {
+    "rounds": ("round",),
+    "peers": ("round", "peer"),
+    "edges": ("round", "student", "teacher"),
+    "pairs": ("round", "peer", "other"),
+}
 
 
 class RunFolder:
@@ -22,13 +27,17 @@ class RunFolder:
 
     def __init__(self, output: str | Path, name: str) -> None:
         self.path = _new_folder(Path(output), name)
-        self._tables: dict[str, dict[tuple[Any, ...], Row]] = {"rounds": {}, "peers": {}, "edges": {}}
+        self._tables: dict[str, dict[tuple[Any, ...], Row]] = {name: {} for name in KEYS}
 
     def record(self, table: Literal["rounds", "peers", "edges"], key: Row, values: Row) -> None:
         """Add `values` to the row of `key` (round; round and peer; round and edge), which may be new."""
         self._tables[table].setdefault(tuple(key.values()), dict(key)).update(values)
 
-    def rows(self, table: Literal["rounds", "peers", "edges"]) -> list[Row]:
+    def replace(self, table: Literal["pairs"], rows: list[Row]) -> None:
+        """Make these the table's only rows: it holds the last measured round alone, every pair of peers in it."""
+        self._tables[table] = {tuple(row[name] for name in KEYS[table]): row for row in rows}
+
+    def rows(self, table: Literal["rounds", "peers", "edges", "pairs"]) -> list[Row]:
         return list(self._tables[table].values())
 
     def write_text(self, name: str, text: str) -> Path:
@@ -41,7 +50,7 @@ class RunFolder:
         return path
 
     def write_tables(self) -> list[Path]:
-        """Write `metrics/{rounds,peers,edges}.parquet` anew."""
+        """Write `metrics/{rounds,peers,edges,pairs}.parquet` anew."""
         written = []
         for name, rows in self._tables.items():
             path = self.path / "metrics" / f"{name}.parquet"

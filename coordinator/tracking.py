@@ -5,7 +5,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,38 @@ def store_uri(output: str | Path) -> str:
 
 
 class Tracker:
-    """One MLflow run, written in batches by the coordinator alone."""
+    """One MLflow run, written in batches by the coordinator alone; `run_id` continues one, if it is still there."""
 
-    def __init__(self, config: TrackingConfig, output: Path, run_name: str) -> None:
+    def __init__(self, config: TrackingConfig, output: Path, run_name: str, run_id: str = "") -> None:
         self.uri = config.uri or store_uri(output)
         self.run_id = ""
         self._buffer: list[Any] = []
         self._flushed = time.monotonic()
         self._client: Any = None
+        self._parent: Tracker | None = None
         if config.enabled:
             try:
-                self._start(config, output, run_name)
+                self._start(config, output, run_name, run_id)
             except Exception as error:
                 self._give_up(error)
+
+    @property
+    def active(self) -> bool:
+        """Whether the store has answered so far."""
+        return self._client is not None
+
+    def child(self, run_name: str, tags: Mapping[str, str]) -> "Tracker":
+        """A run below this one. Where its store gives up so does this one, with one warning for both."""
+        child = Tracker(TrackingConfig(enabled=False), Path(), run_name)
+        child.uri, child._parent, child._client = self.uri, self, self._client
+        tagged = {"mlflow.parentRunId": self.run_id, **tags}
+
+        def create() -> None:
+            experiment = self._client.get_run(self.run_id).info.experiment_id
+            child.run_id = self._client.create_run(experiment, tags=tagged, run_name=run_name).info.run_id
+
+        child._guard(create)
+        return child
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         self._batch("params", "Param", [(key, str(value)[:6000]) for key, value in params.items()])
@@ -59,10 +78,10 @@ class Tracker:
         self._flushed = time.monotonic()
         self._batch("metrics", "Metric", buffered)
 
-    def log_folder(self, folder: Path) -> None:
-        """The run's files as artifacts, but for its checkpoints."""
+    def log_folder(self, folder: Path, leave_out: Sequence[str] = ("checkpoints",)) -> None:
+        """The files of a folder as artifacts, but for hidden ones and those of these names."""
         for path in sorted(folder.iterdir()):
-            if path.name != "checkpoints":
+            if path.name not in leave_out and not path.name.startswith("."):
                 self._guard(partial(self._log_path, path))
 
     def close(self, status: str) -> None:
@@ -83,7 +102,7 @@ class Tracker:
             values = [getattr(entities, entity)(*row) for row in rows]
             self._guard(lambda: self._client.log_batch(self.run_id, **{what: values}))
 
-    def _start(self, config: TrackingConfig, output: Path, run_name: str) -> None:
+    def _start(self, config: TrackingConfig, output: Path, run_name: str, run_id: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -96,7 +115,8 @@ class Tracker:
         client = _patient_client(self.uri) if self.uri.startswith("sqlite:") else MlflowClient(self.uri)
         artifacts = (output / "mlartifacts").absolute().as_uri() if self.uri.startswith("sqlite:") else None
         identity = _experiment(client, config.experiment, artifacts)
-        self.run_id = client.create_run(identity, run_name=run_name).info.run_id
+        self.run_id = run_id if run_id and _continued(client, run_id) else ""
+        self.run_id = self.run_id or client.create_run(identity, run_name=run_name).info.run_id
         self._client = client
 
     def _guard(self, action: Callable[[], object]) -> None:
@@ -110,6 +130,8 @@ class Tracker:
 
     def _give_up(self, error: Exception) -> None:
         self._client = None
+        if self._parent is not None:
+            self._parent._client = None
         reason = without_secrets((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
         warnings.warn(
             f"tracking.uri: MLflow at '{without_secrets(self.uri)}' does not answer ({reason}); the run goes on and "
@@ -135,6 +157,21 @@ def _patient_client(uri: str) -> Any:
         except Exception:  # half-made tables show in many ways
             time.sleep(1)
     return MlflowClient(uri)
+
+
+def _continued(client: Any, run_id: str) -> bool:
+    """Reopen a run, unless it has been deleted."""
+    from mlflow import MlflowException
+
+    try:
+        if client.get_run(run_id).info.lifecycle_stage != "active":
+            return False
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
 
 
 def _experiment(client: Any, name: str, artifacts: str | None) -> str:

@@ -175,6 +175,11 @@ class PeersConfig(PeerKind):
     groups: tuple[Group, ...] = ()
     frozen: tuple[int, ...] = Field((), description="peers that teach, in train mode, and never study")
     locality: float = Field(1.0, ge=0, le=1, description="1: independent weights; 0: all start as peer 0")
+    channels_last: bool = Field(False, description="convolutions on NHWC memory: faster, equal to rounding only")
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     @model_validator(mode="before")
     @classmethod

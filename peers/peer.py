@@ -40,11 +40,6 @@ class PeerSettings:
     normalisation: Normalisation
     device: str = "cpu"
     recompute: bool = False
-    channels_last: bool = False
-
-    @property
-    def memory_format(self) -> torch.memory_format:
-        return torch.channels_last if self.channels_last else torch.contiguous_format
 
 
 @dataclass(frozen=True)
@@ -171,7 +166,7 @@ class Peer:
             settings.normalisation,
             self.device,
         )
-        return images.to(memory_format=settings.memory_format), labels
+        return images.to(memory_format=settings.peers.memory_format), labels
 
     def _settle(self, pending: Pending) -> None:
         with torch.no_grad():
@@ -295,4 +290,4 @@ def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> mode
     if settings.peers.locality < 1 and settings.index != 0:
         reference = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", 0))
         models.interpolate_locality(network, reference, settings.peers.locality)
-    return network.to(settings.device).to(memory_format=settings.memory_format).train()
+    return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()

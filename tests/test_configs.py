@@ -1,23 +1,52 @@
-"""Every experiment file that comes with the project loads, survives its own resolved form, and can be prepared."""
+"""Every file in configs/ loads, survives its own resolved form, and can be prepared on images of its data's shape."""
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tomli_w
 
-from coordinator.config import ConfigError, RunConfig, load_config, to_toml
+from coordinator.config import ConfigError, RunConfig, load_config, to_table, to_toml
+from coordinator.grid import load_ablation
 from coordinator.plan import prepare
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-EXPERIMENTS = sorted(path for path in CONFIGS.rglob("*.toml") if "data" in tomllib.loads(path.read_text()))
+FILES = sorted(CONFIGS.rglob("*.toml"))
+ABLATIONS = [path for path in FILES if {"grid", "zip"} & tomllib.loads(path.read_text()).keys()]
+EXPERIMENTS = [path for path in FILES if path not in ABLATIONS]
+SHAPES = {"fashion-mnist": (1, 28, 28), "parquet": (3, 32, 32)}
 
 
-def data_is_there(config: RunConfig) -> bool:
-    place = getattr(config.data, "root", None) or getattr(config.data, "path", None)
-    return place is None or Path(place).exists()
+def name(path: Path) -> str:
+    return str(path.relative_to(CONFIGS))
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.relative_to(CONFIGS)))
+def with_images(config: RunConfig) -> dict[str, Any]:
+    """The experiment on random images of the right shape, where its own may be absent."""
+    table = to_table(config)
+    if config.data.kind == "digits":
+        return table
+    assert config.data.kind in SHAPES
+    table["data"] = {
+        "kind": "synthetic",
+        "batch_size": config.data.batch_size,
+        "num_train": 600,
+        "num_test": 60,
+        "num_classes": 10,
+        "shape": SHAPES[config.data.kind],
+    }
+    return table
+
+
+def test_configs__the_presets_are_there_each_with_a_small_variant() -> None:
+    names = {name(path) for path in FILES}
+    full = {"topologies.toml", "random-teachers.toml", "mutual-learning.toml", "paper/main.toml"}
+    full |= {f"paper/{kind}.toml" for kind in ("learning-rate", "peers", "teachers", "architecture", "loss")}
+    assert names >= {"quickstart.toml"} | full | {each.replace(".toml", "-small.toml") for each in full}
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
 def test_experiment__loads_and_resolves_to_itself(path: Path, tmp_path: Path) -> None:
     config = load_config(path)
     resolved = tmp_path / "config.toml"
@@ -25,17 +54,39 @@ def test_experiment__loads_and_resolves_to_itself(path: Path, tmp_path: Path) ->
     assert load_config(resolved) == config
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: str(path.relative_to(CONFIGS)))
-def test_experiment__can_be_prepared_or_says_what_is_missing(path: Path) -> None:
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+def test_experiment__can_be_prepared(path: Path) -> None:
     config = load_config(path)
-    if data_is_there(config):
-        plan = prepare(config)
-        assert plan.schedule.num_peers == config.peers.count
-        assert plan.message_bytes % config.data.batch_size == 0
-    else:
-        with pytest.raises(ConfigError, match=r"\Adata\.(root|path): .+\Z"):
-            prepare(config)
+    plan = prepare(load_config(with_images(config)))
+    assert plan.schedule.num_peers == config.peers.count
+    assert plan.message_bytes % config.data.batch_size == 0
 
 
-def test_experiments__are_found() -> None:
-    assert CONFIGS / "quickstart.toml" in EXPERIMENTS
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=name)
+def test_experiment__says_where_it_looked_for_absent_images(path: Path, tmp_path: Path) -> None:
+    place = {"fashion-mnist": "root", "parquet": "path"}.get(load_config(path).data.kind)
+    if place:
+        with pytest.raises(ConfigError, match=rf"\Adata\.{place}: .*nowhere.*\Z"):
+            prepare(load_config(path, [f"data.{place}={tmp_path / 'nowhere'}"]))
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=name)
+def test_ablation__loads_and_resolves_to_itself(path: Path, tmp_path: Path) -> None:
+    ablation = load_ablation(path)
+    resolved = tmp_path / "ablation.toml"
+    resolved.write_text(tomli_w.dumps(ablation.table))
+    again = load_ablation(resolved)
+    assert [(cell.key, cell.label) for cell in again.cells] == [(cell.key, cell.label) for cell in ablation.cells]
+    assert (again.seeds, again.reference.key, again.measures) == (
+        ablation.seeds,
+        ablation.reference.key,
+        ablation.measures,
+    )
+
+
+@pytest.mark.parametrize("path", ABLATIONS, ids=name)
+def test_ablation__every_cell_can_be_prepared(path: Path) -> None:
+    cells = load_ablation(path).cells
+    assert len({cell.key for cell in cells}) == len(cells) > 0
+    for cell in cells:
+        assert prepare(load_config(with_images(cell.config))).schedule.num_peers == cell.config.peers.count

@@ -14,7 +14,7 @@ FORBIDDEN = {
 }
 ONLY_IN = {
     "mlflow": {"coordinator/tracking.py"},
-    "ray": {"peers/actor.py", "coordinator/pool.py"},
+    "ray": {"peers/actor.py", "coordinator/pool.py", "coordinator/cells.py"},
 }
 
 

@@ -149,6 +149,7 @@ def test_override__kind_keeps_shared_keys_and_notes_the_dropped() -> None:
         "degree": 6,
         "weights": "uniform",
         "allow_disconnected": False,
+        "self_weight": None,
     }
     assert [str(note.message) for note in notes] == [
         "topology.kind=random-regular drops topology.rewire, which 'random-regular' does not have"
@@ -183,7 +184,7 @@ def test_override__builds_tables_that_are_not_there() -> None:
         ("run.roundss=3", "run.roundss: no such key; did you mean 'rounds'?"),
         ("rounds=3", "rounds: no such key; did you mean 'run.rounds'?"),
         ("pears.count=3", "pears: no such key; did you mean 'peers'?"),
-        ("topology.degree=3", "topology.degree: no such key; one of kind, weights"),
+        ("topology.degree=3", "topology.degree: no such key; one of kind, self_weight, weights"),
         ("peers.model.kind=mpl", "peers.model.kind: 'mpl' is not a kind; did you mean 'mlp'?"),
         ("exchange.target.kind=sinkhron", "exchange.target.kind: 'sinkhron' is not a kind; did you mean 'sinkhorn'?"),
         ("exchange.loss.kind=zzz", "exchange.loss.kind: 'zzz' is not a kind; one of mse, salient, cosine, kl, "),

@@ -1,13 +1,16 @@
+import itertools
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import networkx as nx
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from coordinator import figures
+from coordinator.learned import CONDITIONS, Condition
 from coordinator.store import RunFolder
 from topologies import schedule
 
@@ -62,7 +65,7 @@ def test_save_topology__draws_the_links_from_teacher_to_student(
     figures.save_topology(schedule.one_peer_exponential(4), tmp_path / "t.png")
     assert graphs == [{((i + hop) % 4, i) for i in range(4)} for hop in (1, 2)]
     assert [axis.get_title() for axis in drawn[0].axes] == ["round 0", "round 1"]
-    assert imread(tmp_path / "t.png").shape[:2] == (480, 960)  # two panels of 4 inches at 120 dots
+    assert imread(tmp_path / "t.png").shape[:2] == (384, 768)  # two panels of 2.4 inches at 160 dots
 
 
 def test_save_topology__a_static_one_has_one_panel_and_self_teaching_no_links(
@@ -78,6 +81,40 @@ def test_save_topology__one_drawn_anew_has_four_panels(
     made = schedule.random_teachers(5, 1, SEED)
     figures.save_topology(made, tmp_path / "t.png")
     assert graphs == [{(teacher, student) for student, teacher in made(index).edges} for index in range(4)]
+
+
+def test_save_topology__colours_peers_by_their_gain(tmp_path: Path, drawn: list[Figure]) -> None:
+    figures.save_topology(schedule.self_taught(4), tmp_path / "t.png", "linear", {0: 0.1, 1: -0.2, 3: 0.0})
+    panel, scale = drawn[0].axes
+    (nodes,) = (each for each in panel.collections if len(each.get_offsets()) == 4)
+    expected = [figures.GAINS(0.75), figures.GAINS(0.0), to_rgba(figures.UNKNOWN), figures.GAINS(0.5)]
+    assert np.allclose(np.asarray(nodes.get_facecolor()), expected)
+    assert "linear gain" in scale.get_xlabel() and scale.get_xlim() == pytest.approx((-20, 20))  # points
+
+
+def test_peer_gains__linear_before_knn_and_never_the_papers_probe() -> None:
+    table = {name: {"peers": {"peer": [0, 2], "gain": [0.1, gain]}} for name, gain in (("knn", 0.2), ("linear", 0.3))}
+    assert figures.peer_gains(table) == ("linear", {0: 0.1, 2: 0.3})
+    assert figures.peer_gains({"sgd": table["knn"], "linear": {"raw_pixels": 0.9}}) == ("", {})
+    assert figures.peer_gains({"sgd": table["linear"], "knn": table["knn"]}) == ("kNN", {0: 0.1, 2: 0.2})
+
+
+def test_colours__every_condition_has_its_own() -> None:
+    assert set(figures.COLOURS) == set(CONDITIONS) == set(get_args(Condition))
+    assert len(set(figures.COLOURS.values())) == len(CONDITIONS)
+
+
+def test_save_consensus__narrow_is_one_column_and_reset_stands_beside_trained(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    probes = {"knn": {**PROBES["knn"], "reset": 0.75, "alone": 0.7}}
+    figures.save_consensus(ROWS, probes, tmp_path / "c.png", narrow=True)
+    boxes = [axis.get_position() for axis in drawn[0].axes]
+    assert all(above.y0 > below.y1 for above, below in itertools.pairwise(boxes))
+    bars: Any = drawn[0].axes[2].patches
+    assert [bar.get_height() for bar in bars] == [0.9, 0.5, 0.6, 0.8, 0.75, 0.7]
+    (interval,) = drawn[0].axes[2].collections[0].get_segments()  # type: ignore[attr-defined]
+    assert interval[0, 0] == pytest.approx(bars[3].get_center()[0])  # of the trained
 
 
 def test_save_consensus__draws_rows_and_bars(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -103,4 +140,5 @@ def test_save__writes_what_there_is(tmp_path: Path) -> None:
     assert [path.name for path in (folder.path / "figures").iterdir()] == ["topology.png"]
     folder.record("rounds", {"round": 0}, ROWS[0])
     figures.save(ring, folder, {"probes": PROBES})
-    assert sorted(path.name for path in (folder.path / "figures").iterdir()) == ["consensus.png", "topology.png"]
+    names = sorted(path.name for path in (folder.path / "figures").iterdir())
+    assert names == ["consensus-narrow.png", "consensus.png", "topology.png"]

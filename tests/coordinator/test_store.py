@@ -35,7 +35,7 @@ def test_write_tables__parquet_round_trip(tmp_path: Path) -> None:
         folder.record("rounds", {"round": round_index}, {"loss": None if round_index == 0 else 0.1, **measured})
     folder.record("edges", {"round": 0, "student": 1, "teacher": 2}, {"weight": 0.5})
     written = folder.write_tables()
-    assert [path.name for path in written] == ["rounds.parquet", "peers.parquet", "edges.parquet"]
+    assert [path.name for path in written] == ["rounds.parquet", "peers.parquet", "edges.parquet", "pairs.parquet"]
     rounds = pq.read_table(written[0])
     assert rounds.column_names == ["round", "loss", "agreement"]
     assert rounds["agreement"].to_pylist() == [0.0, None, 0.5, None, 1.0]
@@ -50,8 +50,18 @@ def test_write_tables__writes_anew_and_leaves_no_parts(tmp_path: Path) -> None:
         folder.record("rounds", {"round": round_index}, {"loss": 1.0})
         folder.write_tables()
     names = sorted(path.name for path in (folder.path / "metrics").iterdir())
-    assert names == ["edges.parquet", "peers.parquet", "rounds.parquet"]
+    assert names == ["edges.parquet", "pairs.parquet", "peers.parquet", "rounds.parquet"]
     assert pq.read_table(folder.path / "metrics/rounds.parquet")["round"].to_pylist() == [0, 1]
+
+
+def test_replace__only_the_last_rows_stay(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path, "run")
+    folder.replace("pairs", [{"round": 0, "peer": 0, "other": other, "cka": 0.5} for other in (1, 2)])
+    folder.replace("pairs", [{"round": 5, "peer": 0, "other": 1, "cka": 0.75}])
+    table = pq.read_table(folder.write_tables()[-1])
+    assert table.to_pylist() == [{"round": 5, "peer": 0, "other": 1, "cka": 0.75}]
+    folder.replace("pairs", [])
+    assert pq.read_table(folder.write_tables()[-1]).column_names == ["round", "peer", "other"]
 
 
 def test_to_arrow__null_where_a_row_lacks_a_key_and_nan_stays() -> None:

@@ -49,7 +49,7 @@ def test_topology__plot(suffix: str, cli: Cli, tiny: Path) -> None:
     ("arguments", "line"),
     [
         (["rnig"], "topology: 'rnig' is neither a file nor a kind; did you mean 'ring'?"),
-        (["ring", "degre=3"], "topology.degre: no such key; one of kind, weights"),
+        (["ring", "degre=3"], "topology.degre: no such key; one of kind, self_weight, weights"),
         (["ring", "num_peers"], "'num_peers' is not section.key=value, such as run.rounds=10"),
         (["ring", "num_peers=x"], "num_peers: must be a whole number, got 'x'"),
         (["list", "num_peers=1"], "num_peers must be at least 2, got 1: one peer has nobody to learn from"),

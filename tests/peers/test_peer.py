@@ -221,11 +221,10 @@ def test_restart__is_a_new_peer():
 
 
 def test_channels_last__is_the_same_arithmetic_up_to_rounding():
-    kinds = {"model": SmallCNN(channels=(4, 8)), "head": LinearHead(dim=5), "norm": "batch"}
     losses = []
     for channels_last in (False, True):
-        pair = [settings_of(i, channels_last=channels_last) for i in range(2)]
-        pair = [replace(each, peers=each.peers.model_copy(update=kinds)) for each in pair]
+        peers = PeersConfig(count=2, model=SmallCNN(channels=(4, 8)), channels_last=channels_last)
+        pair = [replace(settings_of(i), peers=peers) for i in range(2)]
         losses.append(exchange_rounds([Peer(each, DATASET) for each in pair], 0, 4))
     assert np.allclose(losses[0], losses[1], rtol=1e-4)
 

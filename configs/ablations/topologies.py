@@ -1,0 +1,13 @@
+"""An ablation as a script: which topology lets four networks learn the most from each other?"""
+
+from pathlib import Path
+
+from coordinator import ablate, load_ablation
+
+KINDS = ("ring", "complete", "random-matching", "one-peer-exponential", "self")
+BASE = Path(__file__).parents[1] / "quickstart.toml"
+ablation = load_ablation(
+    {"name": "topologies", "base": BASE, "seeds": [0, 1, 2], "grid": {"topology": [{"kind": kind} for kind in KINDS]}}
+)
+result = ablate(ablation)
+print(*(result.comparison.words if result.comparison else ()), result.folder / "report.html", sep="\n")

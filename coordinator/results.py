@@ -1,0 +1,144 @@
+"""An ablation's folder: the finished runs in it, and the tables made of them."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import tomli_w
+
+from coordinator.axes import as_text
+from coordinator.cells import Outcome
+from coordinator.config import ConfigError
+from coordinator.grid import Ablation, Cell
+from coordinator.store import to_arrow
+from coordinator.summary import flatten
+
+Run = tuple[Cell, int]  # a cell and a seed
+Row = dict[str, Any]
+TIMINGS = ("rounds_per_second", "evaluation_share")
+LEFT_OUT = (*TIMINGS, "config", "versions", "hardware", "status", "message", "not_finite")  # of the results
+
+
+def folder_of(folder: Path, run: Run) -> Path:
+    cell, seed = run
+    return folder / "cells" / cell.key / f"seed-{seed}"
+
+
+def runs_of(ablation: Ablation) -> list[Run]:
+    """All runs, in the order of the results."""
+    return [(cell, seed) for cell in ablation.cells for seed in ablation.seeds]
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """The summary of a run that is there and finished."""
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return summary if isinstance(summary, dict) and summary.get("status") == "finished" else None
+
+
+def strangers(folder: Path, ablation: Ablation) -> int:
+    """How many cells are there that this ablation does not have: those of another version of its file."""
+    known = {cell.key for cell in ablation.cells}
+    there = folder / "cells"
+    return sum(path.name not in known for path in there.iterdir()) if there.is_dir() else 0
+
+
+def check_folder(folder: Path) -> None:
+    """Raises: ConfigError, if something else than an ablation is there."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "ablation.toml").is_file():
+        raise ConfigError(f"name: '{folder}' is there and is no ablation: choose another name or --output")
+
+
+@contextmanager
+def opened(folder: Path, ablation: Ablation) -> Iterator[None]:
+    """The folder with its `ablation.toml`, for one process at a time. Raises: ConfigError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process leaves none
+        except OSError:
+            raise ConfigError(f"'{folder}' is being written by another process: wait for it, or end it") from None
+        write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table).encode())
+        yield
+
+
+def keep(outcome: Outcome, target: Path) -> None:
+    """Put a finished run's files where they belong, in one step: the folder is there whole or not at all."""
+    aside = target.with_name(f".{target.name}.part")
+    for stale in (aside, target):
+        shutil.rmtree(stale, ignore_errors=True)
+    for name, content in outcome.files.items():
+        (aside / name).parent.mkdir(parents=True, exist_ok=True)
+        (aside / name).write_bytes(content)
+    (aside / "timing.json").write_text(json.dumps({"seconds": outcome.seconds}) + "\n")
+    os.replace(aside, target)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    aside = path.with_name(f".{path.name}.part")
+    aside.write_bytes(content)
+    os.replace(aside, path)
+
+
+def write_table(path: Path, rows: list[Row]) -> None:
+    """Write a Parquet file in one step."""
+    aside = path.with_name(f".{path.name}.part")
+    pq.write_table(to_arrow(rows), aside)
+    os.replace(aside, path)
+
+
+def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int], str]) -> list[Row]:
+    """A row per run: what it is, how it ended, and every scalar of its summary that a repetition would repeat.
+
+    `errors` are by key and seed; a run that neither finished nor failed is `not run`.
+    """
+    axes = _axis_columns(ablation)
+    rows = []
+    for cell, seed in runs_of(ablation):
+        summary = read_summary(folder_of(folder, (cell, seed)))
+        error = "" if summary else errors.get((cell.key, seed), "")
+        status = "finished" if summary else "failed" if error else "not run"
+        row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status, "error": error}
+        rows.append({**row, **(scalars(summary) if summary else {}), **axes[cell.key]})
+    return rows
+
+
+def timing_rows(folder: Path, ablation: Ablation) -> list[Row]:
+    """What a repetition changes: pace, share of measuring, and seconds from start to end."""
+    rows = []
+    for cell, seed in runs_of(ablation):
+        there = folder_of(folder, (cell, seed))
+        summary = read_summary(there)
+        if summary:
+            seconds = json.loads((there / "timing.json").read_text())["seconds"]
+            pace = {name: summary.get(name) for name in TIMINGS}
+            rows.append({"cell": cell.label, "seed": seed, **pace, "seconds": seconds})
+    return rows
+
+
+def scalars(summary: Mapping[str, Any]) -> Row:
+    """The summary's numbers and words under dotted names; its flags in one."""
+    flat = flatten({name: value for name, value in summary.items() if name not in LEFT_OUT})
+    flat["flags"] = ", ".join(summary["flags"])
+    return {name: value for name, value in flat.items() if not isinstance(value, list)}
+
+
+def _axis_columns(ablation: Ablation) -> dict[str, Row]:
+    """By cell the value of each axis: numbers and truth values where all cells have such, text otherwise."""
+    columns: dict[str, Row] = {cell.key: {} for cell in ablation.cells}
+    for axis in ablation.cells[0].settings:
+        values = [cell.settings[axis] for cell in ablation.cells]
+        kinds = {type(value) for value in values}
+        for cell, value in zip(ablation.cells, values, strict=True):
+            if kinds == {int, float}:
+                value = float(value)
+            columns[cell.key][axis] = value if kinds <= {int, float} or kinds == {bool} else as_text(value)
+    return columns

@@ -1,0 +1,71 @@
+"""Statistics over seeds: a mean with its t-interval, paired differences, Holm's correction."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+ROUNDING = 1e-12  # a spread, relative to the values, that rounding alone explains
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over `n` seeds, its confidence interval, and the two-sided p against 0.
+
+    Fewer than 2 values have no interval and no p (None); none have no mean (nan). Equal values other than 0 have no p.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+    p: float | None
+
+
+def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Mean with Student's t-interval over seeds; values that are not finite are left out.
+
+    Values that all agree have no spread to judge by, and accuracies on few images do so by chance: the interval is the
+    point, and there is no p, but 1 where all are 0.
+    """
+    kept = np.asarray(values, dtype=np.float64)
+    kept = kept[np.isfinite(kept)]
+    return _one_sample(kept, float(np.abs(kept).max(initial=0.0)), confidence)
+
+
+def paired_difference(treated: Sequence[float], control: Sequence[float], confidence: float = 0.95) -> Estimate:
+    """Mean of treated - control by position (the same seed), as `estimate` does; a pair needs both values."""
+    pairs = np.stack([np.asarray(treated, dtype=np.float64), np.asarray(control, dtype=np.float64)])
+    pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
+    return _one_sample(pairs[0] - pairs[1], float(np.abs(pairs).max(initial=0.0)), confidence)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted such that the chance of any false claim among them stays below the level.
+
+    Source: Holm, 1979, "A simple sequentially rejective multiple test procedure".
+    """
+    if not p_values:
+        return []
+    from statsmodels.stats.multitest import multipletests  # type: ignore[import-untyped, unused-ignore]
+
+    return [float(p) for p in multipletests(list(p_values), method="holm")[1]]
+
+
+def _one_sample(values: Float[np.ndarray, " seeds"], scale: float, confidence: float) -> Estimate:
+    """Student's t; `scale` is the size of the numbers that the values were computed from."""
+    n = len(values)
+    if n < 2:
+        return Estimate(float(values[0]) if n else float("nan"), None, None, n, None)
+    mean = float(values.mean())
+    if np.ptp(values) <= ROUNDING * scale:
+        mean = 0.0 if abs(mean) <= ROUNDING * scale else mean
+        return Estimate(mean, mean, mean, n, None if mean else 1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # scipy's on precision: such data were dealt with above
+        test = stats.ttest_1samp(values, 0.0)
+        interval = test.confidence_interval(confidence)
+    return Estimate(mean, float(interval.low), float(interval.high), n, float(test.pvalue))

@@ -1,0 +1,263 @@
+"""Whole ablations: tables, resuming after a kill, failing cells, MLflow, and the command."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import ray
+import tomli_w
+
+from coordinator import ConfigError, ablate, load_ablation, load_config, simulate
+from coordinator.ablation import AblationResult
+from coordinator.progress import Silent
+from coordinator.tracking import store_uri
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
+Cli = Callable[..., tuple[Any, str, str]]
+ROOT = Path(__file__).parents[2]
+BASE: dict[str, Any] = {
+    "name": "tiny",
+    "seeds": [0, 3],
+    "run": {"rounds": 3},
+    "data": {"kind": "synthetic", "num_train": 64, "num_test": 32, "batch_size": 16},
+    "peers": {
+        "count": 4,
+        "model": {"kind": "mlp", "hidden": [8]},
+        "head": {"kind": "linear", "dim": 4},
+        "optimizer": {"kind": "sgd", "lr": 0.1},
+        "norm": "none",
+    },
+    "evaluation": {"probes": ["knn"]},
+    "hosting": {"pool": "in-process"},
+    "tracking": {"enabled": False},
+    "grid": {"topology": [{"kind": "ring"}, {"kind": "self"}]},
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """One Ray for the ablations of this file, which leave it as it is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own start-up
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the figures of the ablation, for tests that do not look at them."""
+    monkeypatch.setattr("coordinator.ablation.save_ablation_figures", lambda *_: [])
+
+
+class Said(Silent):
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def phase(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def run(output: Path, **parts: Any) -> tuple[AblationResult, list[str]]:
+    said = Said()
+    return ablate(load_ablation({**BASE, **parts}), output, said), said.lines
+
+
+def finished_lines(lines: list[str]) -> list[str]:
+    return [line for line in lines if ", seed " in line]
+
+
+# ---- what it leaves ----
+
+
+def test_ablate__results_are_those_of_the_runs_alone(cluster: None, tmp_path: Path) -> None:
+    result, said = run(tmp_path)
+    assert result.status == "finished" and result.num_finished == 4 and len(finished_lines(said)) == 4
+    rows = pq.read_table(result.folder / "results.parquet").to_pylist()
+    assert [(row["cell"], row["seed"]) for row in rows] == [("ring", 0), ("ring", 3), ("self", 0), ("self", 3)]
+    experiment = {key: value for key, value in BASE.items() if key not in ("name", "seeds", "grid")}
+    alone = simulate(load_config({**experiment, "topology": {"kind": "self"}}, ["run.seed=3"]), tmp_path).summary
+    last = rows[3]
+    assert last["digest"] == alone["digest"] and last["topology"] == '{"kind":"self"}'
+    assert last["probes.knn.gain"] == alone["probes"]["knn"]["gain"]
+    assert last["consensus.relative_distance.last"] == alone["consensus"]["relative_distance"]["last"]
+    assert last["topology.spectral_gap"] == alone["topology"]["spectral_gap"] and last["bytes_exchanged"] == 0
+    assert not {"rounds_per_second", "evaluation_share", "versions.torch"} & last.keys()
+    timings = pq.read_table(result.folder / "timings.parquet").to_pylist()
+    assert [row["seconds"] > 0 for row in timings] == [True] * 4
+    assert all((result.folder / name).is_file() for name in ("ablation.toml", "report.html", "differences.parquet"))
+    summary = json.loads((result.folder / "summary.json").read_text())
+    assert "Varied: topology = ring, self." in (result.folder / "report.html").read_text()
+    assert summary["cells"] == ["ring", "self"] and summary["reference"] == "self" and summary["failed"] == []
+
+
+def test_ablate__again_runs_nothing_and_more_cells_run_only_those(cluster: None, undrawn: None, tmp_path: Path) -> None:
+    first, _ = run(tmp_path)
+    before = pq.read_table(first.folder / "results.parquet")
+    again, said = run(tmp_path)
+    assert finished_lines(said) == [] and "4 of 4 runs done before" in said[0]
+    assert pq.read_table(again.folder / "results.parquet").equals(before)
+    kinds = [{"kind": "ring"}, {"kind": "complete"}]
+    more, said = run(tmp_path, grid={"topology": kinds}, seeds=[0])
+    assert [line.split(":")[0] for line in finished_lines(said)] == ["complete, seed 0"]
+    assert any(line.startswith("1 cell of another version of the file") for line in said)
+    assert any("add seeds = [0, 1, 2]" in line for line in said)
+    assert [row["cell"] for row in more.rows] == ["ring", "complete"]
+
+
+def test_ablate__a_cell_that_fails_is_told_and_tried_again(cluster: None, undrawn: None, tmp_path: Path) -> None:
+    axes = {"peers.optimizer.lr": [0.1, 1e38]}
+    result, _ = run(tmp_path, grid=axes, topology={"kind": "ring"})
+    assert result.status == "failed"
+    assert [row["status"] for row in result.rows] == ["finished", "finished", "failed", "failed"]
+    assert "lower peers.optimizer.lr" in result.rows[2]["error"]
+    table = pq.read_table(result.folder / "results.parquet")
+    assert table["peers.optimizer.lr"].to_pylist() == [0.1, 0.1, 1e38, 1e38]
+    assert table["probes.knn.gain"].null_count == 2
+    assert result.comparison is not None and "1e+38, seed 0" in (result.folder / "report.html").read_text()
+    again, said = run(tmp_path, grid=axes, topology={"kind": "ring"})
+    assert again.status == "failed" and len(finished_lines(said)) == 2
+
+
+def test_ablate__interrupted_says_what_is_done_and_continues(
+    cluster: None, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(self: Said, text: str) -> None:
+        if ", seed " in text:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Said, "phase", interrupt)
+        result, _ = run(tmp_path)
+    assert result.status == "interrupted" and 1 <= result.num_finished < 4
+    assert {row["status"] for row in result.rows} == {"finished", "not run"}
+    done = result.num_finished
+    result, said = run(tmp_path)
+    assert result.status == "finished" and len(finished_lines(said)) == 4 - done
+
+
+def test_ablate__leaves_what_is_no_ablation_alone(tmp_path: Path) -> None:
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "mine.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"\Aname: '.*tiny' is there and is no ablation: choose another name or "):
+        run(tmp_path)
+    with pytest.raises(ConfigError, match=r"cell .65.: data\.batch_size must be at most the 64 training images"):
+        run(tmp_path / "new", topology={"kind": "ring"}, grid={"data.batch_size": [16, 65]})
+    assert not (tmp_path / "new").exists()
+
+
+def test_ablate__mlflow_has_a_parent_and_a_child_for_each_run(cluster: None, undrawn: None, runs: Path) -> None:
+    from mlflow import MlflowClient
+
+    run(runs, seeds=[0], tracking={})
+    result, _ = run(runs, tracking={})
+    run(runs, tracking={})
+    client = MlflowClient(store_uri(runs))
+    known = json.loads((result.folder / "mlflow.json").read_text())
+    experiment = client.get_experiment_by_name("peer-consensus").experiment_id
+    found = client.search_runs([experiment])
+    parents = [each for each in found if "mlflow.parentRunId" not in each.data.tags]
+    children = [each for each in found if each.data.tags.get("mlflow.parentRunId") == known["run_id"]]
+    assert [each.info.run_id for each in parents] == [known["run_id"]]
+    assert parents[0].info.run_name == "tiny" and parents[0].info.status == "FINISHED"
+    seen = sorted((each.data.tags["cell"], each.data.tags["seed"]) for each in children)
+    assert seen == [("ring", "0"), ("ring", "3"), ("self", "0"), ("self", "3")]
+    child = next(each for each in children if each.data.tags["cell"] == "ring" and each.data.tags["seed"] == "3")
+    assert child.data.params["run.seed"] == "3" and child.info.status == "FINISHED"
+    row = result.rows[1]
+    assert child.data.metrics["probes.knn.gain"] == row["probes.knn.gain"]
+    assert [each.step for each in client.get_metric_history(child.info.run_id, "bytes_so_far")] == [1, 2, 3]
+    there = {each.path for each in client.list_artifacts(known["run_id"])}
+    assert {"results.parquet", "report.html", "timings.parquet", "ablation.toml"} <= there and "cells" not in there
+
+
+def test_ablate__mlflow_that_is_away_costs_one_warning(
+    cluster: None, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.tracking.time.sleep", lambda seconds: None)
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="does not answer") as caught:
+        result, _ = run(tmp_path / "out", tracking={"uri": f"sqlite:////{tmp_path}/file/none.db"}, seeds=[0])
+    assert result.status == "finished" and len(caught) == 1
+
+
+# ---- the command ----
+
+
+def test_command__dry_run_starts_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(tomli_w.dumps(BASE))
+    code, out, err = cli("ablate", "tiny.toml", "seeds=[4]", "--dry-run", "--output", "out")
+    assert (code, err) == (0, "") and not Path("out").exists()
+    assert "1 runs" not in out and "2 runs: 2 cells, seeds 4; * is the reference" in out and "self *" in out
+    code, out, err = cli("ablate", "tiny.toml", "peers.count=1", "--output", "out")
+    assert code == 2 and err.startswith("error: peers.count must be at least 2") and not Path("out").exists()
+    code, _, err = cli("run", "tiny.toml")
+    assert code == 2 and err.endswith("is an ablation, with axes: use peer-consensus ablate\n")
+
+
+def test_command__exit_codes_and_last_lines(cluster: None, undrawn: None, cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(tomli_w.dumps(BASE))
+    code, out, err = cli("ablate", str(path), "--output", str(tmp_path / "out"))
+    assert (code, err) == (0, "")
+    assert "4 runs to go, 2 at once" in out and out.endswith(f"report   {tmp_path}/out/tiny/report.html\n")
+    path.write_text(tomli_w.dumps({**BASE, "grid": {"peers.optimizer.lr": [1e38]}, "topology": {"kind": "ring"}}))
+    code, out, _ = cli("ablate", str(path), "--output", str(tmp_path / "out"), "name=bad")
+    assert code == 2 and "2 of 2 runs failed; the same command tries them again" in out and "report" not in out
+    assert pq.read_table(tmp_path / "out" / "bad" / "results.parquet")["status"].to_pylist() == ["failed"] * 2
+
+
+def test_command__killed_and_run_again_gives_the_same_results(cluster: None, undrawn: None, tmp_path: Path) -> None:
+    """SIGKILL once the first run is there: the next call runs the others only, and Ray's processes are gone."""
+    longer = {**BASE, "run": {"rounds": 40}}
+    path = tmp_path / "tiny.toml"
+    path.write_text(tomli_w.dumps(longer))
+    command = [sys.executable, "-m", "coordinator", "ablate", str(path), "--output", str(tmp_path / "killed")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
+        wait_for(lambda: any((tmp_path / "killed").glob("tiny/cells/*/seed-*")))
+        assert processes_of(f"_{process.pid}/")
+        process.send_signal(signal.SIGKILL)
+    wait_for(lambda: not processes_of(f"_{process.pid}/"))  # as the folder of its Ray session ends
+    folder = tmp_path / "killed" / "tiny"
+    kept = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/seed-*/summary.json")}
+    assert 1 <= len(kept) < 4 and not (folder / "results.parquet").exists()
+    said = Said()
+    again = ablate(load_ablation(path), tmp_path / "killed", said)
+    whole = ablate(load_ablation(path), tmp_path / "whole")
+    assert again.status == whole.status == "finished" and len(finished_lines(said.lines)) == 4 - len(kept)
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    tables = [pq.read_table(each.folder / "results.parquet") for each in (again, whole)]
+    assert tables[0].equals(tables[1]) and tables[0].num_rows == 4
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def processes_of(folder: str) -> list[str]:
+    """The command lines of Ray's processes that name a folder."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = entry.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if folder in line and "ray" in line:
+            found.append(line)
+    return found
