@@ -79,7 +79,10 @@ def cross(grid: Settings, zipped: Settings) -> list[Settings]:
 
 
 def label(cells: Sequence[Settings]) -> list[str]:
-    """A short name for each cell, of what varies between them."""
+    """A short name for each cell: its `run.name` where that tells all apart, else what varies between them."""
+    given = [each.get("run.name") for each in cells]
+    if all(isinstance(name, str) for name in given) and len(set(given)) == len(cells):
+        return [str(name) for name in given]
     names = list(dict.fromkeys(key for settings in cells for key in settings))
     values = {key: list({as_text(each[key]): each[key] for each in cells}.values()) for key in names}
     varying = [key for key in names if len(values[key]) > 1] or names

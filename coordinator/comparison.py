@@ -28,7 +28,7 @@ CONTROLS = {  # by kind of gain: what the trained peers are compared with, and w
 }
 SAID = {  # verdicts within a sentence, where their short names would not do
     "exchange helps": "the exchange helps",
-    "makes no difference": "no effect of the exchange found",
+    "no effect found": "no effect of the exchange found",
     "hurts": "the exchange hurts",
 }
 

@@ -5,7 +5,7 @@ from coordinator.report import PROBES
 
 CLAIMS = {  # a probe's gain: what it shows if above 0, not told apart from 0, below 0
     "gain": ("learned", "not distinguishable", "degraded"),
-    "over_alone.mean": ("exchange helps", "makes no difference", "hurts"),
+    "over_alone.mean": ("exchange helps", "no effect found", "hurts"),
     "over_untrained.mean": ("above untrained", "not distinguishable", "below untrained"),
 }
 

@@ -72,7 +72,7 @@ def test_compare__estimates_claims_and_differences():
     ("measure", "verdicts"),
     [
         (KNN, ["learned", "not distinguishable", "degraded"]),
-        (ALONE, ["exchange helps", "makes no difference", "hurts"]),
+        (ALONE, ["exchange helps", "no effect found", "hurts"]),
         (UNTRAINED, ["above untrained", "not distinguishable", "below untrained"]),
         ("probes.sgd.gain", ["", "", ""]),  # for comparison only
         (DISTANCE, ["", "", ""]),

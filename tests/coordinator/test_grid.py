@@ -149,6 +149,15 @@ def test_label__keys_that_end_alike_stay_whole() -> None:
     assert found[0] == "exchange.loss.temperature=0.1, exchange.target.temperature=0.5"
 
 
+def test_label__is_the_name_where_names_tell_cells_apart() -> None:
+    axes = {"run.name": ["slow", "fast"], "peers.optimizer.lr": [0.001, 0.1]}
+    found = ablation(grid={}, zip=axes, peers={"optimizer": {"kind": "sgd"}})
+    assert [cell.label for cell in found.cells] == ["slow", "fast"]
+    assert [cell.config.run.name for cell in found.cells] == ["slow", "fast"]
+    unnamed = ablation(grid={"peers.optimizer.lr": [0.001, 0.1]}, peers={"optimizer": {"kind": "sgd"}})
+    assert [cell.key for cell in unnamed.cells] == [cell.key for cell in found.cells]
+
+
 # ---- reference, exclude, measures ----
 
 
