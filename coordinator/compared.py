@@ -11,7 +11,15 @@ from topologies.measures import TopologyFacts
 
 CONSENSUS = (
     *("relative_distance", "consensus_distance", "js", "agreement", "fleiss_kappa", "cka", "marginal_entropy"),
-    *("mean_entropy", "mutual_information", "feature_std", "rankme", "participation_ratio", "weight_change"),
+    *(
+        "mean_entropy",
+        "mutual_information",
+        "scaled_information",
+        "feature_std",
+        "rankme",
+        "participation_ratio",
+        "weight_change",
+    ),
 )
 
 

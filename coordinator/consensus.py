@@ -127,6 +127,18 @@ def mutual_information(probs: Float[np.ndarray, "peers examples dim"]) -> Float[
     return information.clip(min=0.0)
 
 
+@_QUIET
+def scaled_information(outputs: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, " peers"]:
+    """Mutual information of softmax(outputs / their standard deviation over examples and dim), rows centred.
+
+    Unlike that at a fixed temperature it does not fall when outputs merely shrink, as a student's do if its target is
+    the mean of many teachers; it is 0 where all inputs have one output.
+    """
+    centred = outputs - outputs.mean(axis=2, keepdims=True)
+    scale = np.sqrt(np.square(centred).mean(axis=(1, 2), keepdims=True))
+    return mutual_information(probabilities(centred / np.where(scale > 0, scale, 1), 1.0))
+
+
 # ---- spectra and similarity, from Gram matrices ----
 
 

@@ -28,7 +28,7 @@ class Measures:
 
     def collapse(self, peers: list[int]) -> CollapseMeasures:
         """The collapse measures of these peers."""
-        names = ("mutual_information", "feature_std", "rankme")
+        names = ("scaled_information", "feature_std", "rankme")
         columns = [np.array([self.peers[peer][name] for peer in peers]) for name in names]
         return CollapseMeasures(*columns)
 
@@ -49,6 +49,7 @@ def measure(observations: list[Observation], plan: Round, temperature: float) ->
         "marginal_entropy": consensus.marginal_entropy(probs),
         "mean_entropy": consensus.mean_entropy(probs),
         "mutual_information": consensus.mutual_information(probs),
+        "scaled_information": consensus.scaled_information(outputs),
         "feature_std": np.array([each.feature_std for each in seen]),
         "rankme": consensus.rankme(grams),
         "participation_ratio": consensus.participation_ratio(consensus.centre_gram(grams)),

@@ -75,7 +75,7 @@ def artefact(over_untrained: Interval, over_calibrated: Interval) -> bool:
 class CollapseMeasures:
     """Each peer's collapse measures at one evaluation, as `consensus` computes them."""
 
-    mutual_information: Float[np.ndarray, " peers"]
+    information: Float[np.ndarray, " peers"]
     feature_std: Float[np.ndarray, " peers"]
     rankme: Float[np.ndarray, " peers"]
 
@@ -84,7 +84,7 @@ def collapsed(first: CollapseMeasures, last: CollapseMeasures, num_outputs: int)
     """Whether the median peer lost what told its inputs apart, between the first and the last evaluation.
 
     Any of three measures, below half of its own start, says so:
-    mutual information, if also under 5% of ln(num_outputs): one output for all inputs, or uniform ones;
+    mutual information at the outputs' own scale, if also under 5% of ln(num_outputs): one output for all inputs;
     feature std, if also under 0.1: one direction for all inputs;
     RankMe, alone: most dimensions died (in the measured runs every network that halved it lost accuracy).
     Half of the start, because an untrained network may sit under either threshold and a learning one lowers its rank
@@ -92,7 +92,7 @@ def collapsed(first: CollapseMeasures, last: CollapseMeasures, num_outputs: int)
     """
     information = COLLAPSED_INFORMATION * float(np.log(num_outputs))
     return (
-        _fell(first.mutual_information, last.mutual_information, information)
+        _fell(first.information, last.information, information)
         or _fell(first.feature_std, last.feature_std, COLLAPSED_STD)
         or _fell(first.rankme, last.rankme, float("inf"))
     )

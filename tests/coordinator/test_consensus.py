@@ -166,6 +166,20 @@ def test_entropies__match_scipy():
     np.testing.assert_allclose(consensus.mutual_information(probs), marginal - mean)
 
 
+def test_scaled_information__is_free_of_scale_and_0_for_one_output():
+    rng = np.random.default_rng(0)
+    outputs = rng.normal(size=(1, 400, 6))
+    shrunk = consensus.scaled_information(outputs * 1e-3 + 5)
+    np.testing.assert_allclose(shrunk, consensus.scaled_information(outputs), rtol=1e-6)
+    unit = (outputs - outputs.mean(axis=2, keepdims=True)) / (outputs - outputs.mean(axis=2, keepdims=True)).std()
+    expected = consensus.mutual_information(consensus.probabilities(unit, 1.0))
+    np.testing.assert_allclose(consensus.scaled_information(outputs), expected)
+    assert expected[0] > 0.2
+    constant = np.broadcast_to(rng.normal(size=6), (1, 400, 6))
+    assert consensus.scaled_information(constant + 1e-4 * outputs)[0] < 1e-6
+    assert consensus.scaled_information(np.zeros((1, 4, 6))).tolist() == [0.0]
+
+
 def test_mutual_information__one_hot_uniform_and_balanced():
     one_hot, uniform = np.tile(np.eye(4)[0], (4, 1)), np.full((4, 4), 0.25)
     information = consensus.mutual_information(np.stack([one_hot, uniform, np.eye(4)]))
