@@ -60,6 +60,9 @@ class ProbeTable:
         if name not in FOR_COMPARISON:
             table["verdict"] = verdict(gain)
         table["over_untrained"] = asdict(self._gain(name, "untrained", students))
+        if "reset" in table:
+            table["over_reset"] = asdict(self._gain(name, "reset", students))
+            table["reset_over_untrained"] = asdict(self._gain(name, "untrained", students, treated="reset"))
         table["peers"] = {"peer": students, "gain": self._gains(name, "calibrated", students)}
         if "alone" in table:
             table["peers"]["over_alone"] = self._gains(name, "alone", students)
@@ -69,8 +72,10 @@ class ProbeTable:
                 table["exchange"] = exchange_verdict(over_alone)
         return table
 
-    def _gain(self, name: ProbeName, control: Condition, students: list[int]) -> Interval:
-        return gain_interval(self._correct[name, "trained"][students], self._correct[name, control][students])
+    def _gain(
+        self, name: ProbeName, control: Condition, students: list[int], treated: Condition = "trained"
+    ) -> Interval:
+        return gain_interval(self._correct[name, treated][students], self._correct[name, control][students])
 
     def _gains(self, name: ProbeName, control: Condition, students: list[int]) -> list[float]:
         trained, untreated = self._correct[name, "trained"][students], self._correct[name, control][students]

@@ -114,6 +114,11 @@ def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
     seed, peers = config.run.seed, config.peers
     schedule = config.topology.build(peers.count, stream(seed, "topology"))
     if config.topology.self_weight is not None:
+        if config.topology.kind == "self":
+            raise ValueError(
+                f"topology.self_weight is {config.topology.self_weight:g}, but peers that teach themselves have nobody "
+                "to share with: leave it out"
+            )
         schedule = with_self_weight(schedule, config.topology.self_weight)
     if peers.frozen:
         schedule = without_students(schedule, frozenset(peers.frozen))

@@ -184,12 +184,17 @@ def hold_out(dataset: Dataset, num_images: int, seed: np.random.SeedSequence) ->
         ValueError: no training image of some class would be left.
     """
     labels = dataset.train_labels
-    if num_images > len(labels) - dataset.num_classes:
+    if num_images >= len(labels):
         raise ValueError(
-            f"data.validation: must leave at least {dataset.num_classes} of the {len(labels)} training images, got "
-            f"{num_images}; lower it"
+            f"data.validation: must be below the {len(labels)} training images, got {num_images}; lower it"
         )
     held = stratified_holdout(labels, num_images, np.random.default_rng(seed))
+    gone = set(labels.tolist()) - set(labels[~held].tolist())
+    if gone:
+        raise ValueError(
+            f"data.validation: must leave a training image of every class, got {num_images} of {len(labels)}, which "
+            f"leaves none of class {min(gone)}; lower it"
+        )
     images = dataset.train_images
     return replace(
         dataset,

@@ -1,5 +1,6 @@
-"""What the shipped configs show on real images: minutes each, so only with `pytest -m slow`."""
+"""What the shipped configs show on real images, minutes each (`pytest -m slow`), and the script beside them."""
 
+import importlib.util
 import os
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,47 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from pydantic import TypeAdapter
 
 from coordinator import Result, load_config, simulate
+from topologies.config import TopologyConfig
+from topologies.schedule import Schedule
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 FASHION_MNIST = Path(os.environ.get("PEER_CONSENSUS_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
 CIFAR10 = os.environ.get("PEER_CONSENSUS_CIFAR10", "")
 HERE = ("hosting.pool=in-process", "tracking.enabled=false")
+
+
+def theory() -> Any:
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("theory", CONFIGS / "findings" / "theory.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def schedule_of(**topology: Any) -> Schedule:
+    return TypeAdapter(TopologyConfig).validate_python(topology).build(8, np.random.SeedSequence(0))
+
+
+def test_theory__closed_forms_of_ring_and_complete_graph():
+    script, carried = theory(), np.array([0.1, 0.3, 0.2])
+    complete = script.predicted(schedule_of(kind="complete"), carried)
+    np.testing.assert_allclose(complete, np.cumprod([1.0, *(1 - carried * 8 / 7) ** 2]))
+    np.testing.assert_allclose(script.carried_by(0.9 * complete, np.arange(4), 8), carried)
+    modes = 1 - np.cos(2 * np.pi * np.arange(1, 8) / 8)
+    ring = [np.mean(np.prod(1 - np.outer(carried[:t], modes), axis=0) ** 2) for t in range(4)]
+    np.testing.assert_allclose(script.predicted(schedule_of(kind="ring"), carried), ring)
+    assert script.slowest(schedule_of(kind="ring"), 10) == pytest.approx(modes.min())
+    assert script.slowest(schedule_of(kind="complete"), 10) == pytest.approx(8 / 7)
+
+
+def test_theory__where_a_falling_curve_reaches_a_level():
+    script, rounds = theory(), np.array([0, 10, 20])
+    assert script.first_at(np.array([1.0, 0.5, 0.3]), rounds, 0.4) == pytest.approx(15)
+    assert script.first_at(np.array([1.0, 0.5, 0.3]), rounds, 0.1) == np.inf
 
 
 def curve(result: Result, name: str) -> Any:
@@ -54,7 +89,7 @@ def test_fashion_mnist__a_ring_agrees_as_all_modes_of_its_mixing_matrix_predict(
 @pytest.mark.parametrize("kind", ["random-pair", "ring"])
 def test_paper__the_sgd_probes_gain_at_1e_8_is_an_artefact(tmp_path: Path, kind: str):
     overrides = [f'topology={{kind = "{kind}"}}', f'data.path="{CIFAR10}"', *HERE]
-    summary = simulate(load_config(CONFIGS / "paper" / "cifar10-small.toml", overrides), tmp_path).summary
+    summary = simulate(load_config(CONFIGS / "paper" / "main-small.toml", overrides), tmp_path).summary
     sgd = summary["probes"]["sgd"]
     assert sgd["trained"] > 2 * sgd["untrained"]
     assert abs(sgd["gain"]) < 0.1

@@ -19,7 +19,7 @@ class _Variant(BaseModel):
 
     self_weight: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None,
-        description="share of a student's own outputs in its target; left out: none, and theory's own on the diagonal",
+        description="share of what a student teaches itself in its target; left out: none, and theory's own in W",
     )
 
 

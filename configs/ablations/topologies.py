@@ -6,8 +6,7 @@ from coordinator import ablate, load_ablation
 
 KINDS = ("ring", "complete", "random-matching", "one-peer-exponential", "self")
 BASE = Path(__file__).parents[1] / "quickstart.toml"
-ablation = load_ablation(
-    {"name": "topologies", "base": BASE, "seeds": [0, 1, 2], "grid": {"topology": [{"kind": kind} for kind in KINDS]}}
-)
+AXES = {"topology": [{"kind": kind} for kind in KINDS]}
+ablation = load_ablation({"name": "which-topology", "base": BASE, "seeds": [0, 1, 2], "grid": AXES})
 result = ablate(ablation)
 print(*(result.comparison.words if result.comparison else ()), result.folder / "report.html", sep="\n")

@@ -24,7 +24,7 @@ def test_summary__gains_of_the_students() -> None:
     row = table().summary([0, 2])["knn"]
     assert row["peers"] == {"peer": [0, 2], "gain": pytest.approx([0.2, 0.5])}
     assert row["gain"] == pytest.approx(np.mean(row["peers"]["gain"]))
-    assert "reset" not in row and "alone" not in row
+    assert not {"reset", "alone", "over_reset", "over_alone"} & row.keys()
 
 
 def test_summary__reset_and_alone_where_they_were_run() -> None:
@@ -35,6 +35,8 @@ def test_summary__reset_and_alone_where_they_were_run() -> None:
     assert (row["reset"], row["alone"]) == (pytest.approx(0.7), pytest.approx(0.65))
     assert row["peers"]["over_alone"] == pytest.approx([-0.1, 0.4])
     assert row["over_alone"]["mean"] == pytest.approx(0.15)
+    assert row["over_reset"]["mean"] == pytest.approx(0.8 - 0.7)
+    assert row["reset_over_untrained"]["mean"] == pytest.approx(0.7 - 0.5)
 
 
 def test_summary__nobody_studied() -> None:

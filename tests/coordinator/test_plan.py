@@ -170,6 +170,10 @@ def test_peer_settings__one_for_each_with_the_statistics_of_the_data() -> None:
             {"data": {"train_limit": 4, "batch_size": 4}, "evaluation": {"knn": {"k": 1}}},
             "evaluation.probes: linear needs at least 5 training images, got 4: leave it out",
         ),
+        (
+            {"topology": {"kind": "self", "self_weight": 0.5}},
+            "topology.self_weight is 0.5, but peers that teach themselves have nobody to share with: leave it out",
+        ),
     ],
 )
 def test_prepare__refuses_what_does_not_fit(sections: dict[str, Any], line: str) -> None:

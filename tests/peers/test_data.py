@@ -1,6 +1,7 @@
 import gzip
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,8 +189,11 @@ def test_hold_out__training_images_stand_in_for_the_test_images() -> None:
     assert np.bincount(split.test_labels).tolist() == [5, 5, 5]
     labels = {image.tobytes(): label for image, label in zip(whole.train_images, whole.train_labels, strict=True)}
     assert [labels[image.tobytes()] for image in split.test_images] == split.test_labels.tolist()
-    with pytest.raises(ValueError, match=r"data.validation: must leave at least 3 of the 60 .* got 58; lower it"):
-        data.hold_out(whole, 58, np.random.SeedSequence(1))
+    with pytest.raises(ValueError, match=r"data.validation: must be below the 60 training images, got 60; lower it"):
+        data.hold_out(whole, 60, np.random.SeedSequence(1))
+    rare = replace(whole, train_labels=np.where(np.arange(60) == 7, 2, whole.train_labels % 2))
+    with pytest.raises(ValueError, match=r"every class, got 58 of 60, which leaves none of class 2; lower it"):
+        data.hold_out(rare, 58, np.random.SeedSequence(3))
 
 
 def test_stratified_holdout__each_class_gets_its_share() -> None:

@@ -191,8 +191,7 @@ def test_restore__goes_on_bit_for_bit(tmp_path: Path, teacher: dict[str, Any]):
     assert [peer.digest() for peer in resumed] == [peer.digest() for peer in whole]
 
 
-def test_teacher__a_snapshot_of_every_round_is_the_peer_itself():
-    """refresh_every = 1 takes the peer's own forward; a moving average without memory has to say the same."""
+def test_teacher__a_moving_average_without_memory_is_the_peer_itself():
     itself = [Peer(settings_of(i), DATASET) for i in range(2)]
     slow = [Peer(settings_of(i, exchange=MSE.model_copy(update={"teacher_ema": 1e-12})), DATASET) for i in range(2)]
     losses, again = exchange_rounds(itself, 0, 6), exchange_rounds(slow, 0, 6)
@@ -225,7 +224,10 @@ def test_channels_last__is_the_same_arithmetic_up_to_rounding():
     for channels_last in (False, True):
         peers = PeersConfig(count=2, model=SmallCNN(channels=(4, 8)), channels_last=channels_last)
         pair = [replace(settings_of(i), peers=peers) for i in range(2)]
-        losses.append(exchange_rounds([Peer(each, DATASET) for each in pair], 0, 4))
+        built = [Peer(each, DATASET) for each in pair]
+        second = [p for p in built[0].network.parameters() if p.dim() == 4][1]
+        assert second.is_contiguous(memory_format=torch.channels_last) == channels_last
+        losses.append(exchange_rounds(built, 0, 4))
     assert np.allclose(losses[0], losses[1], rtol=1e-4)
 
 
