@@ -1,8 +1,8 @@
 """What gossip theory predicts of an ablation over topologies, beside what was measured.
 
 A round moves a student's outputs a part c of the way to its teachers' mean: with P the matrix that pools teachers, the
-outputs Z become (I - c (I - P)) Z. The cell `complete` says what c was in every round; nothing else is fitted. `gap only`
-takes all disagreement to be in the slowest mode of the mean of P over rounds, as bounds by the spectral gap do.
+outputs Z become (I - c (I - P)) Z. The cell `complete` says what c was in every round; nothing else is fitted. `gap
+only` takes all disagreement to be in the slowest mode of the mean of P over rounds, as bounds by the spectral gap do.
 
     python configs/findings/theory.py runs/finding-topologies
 """
