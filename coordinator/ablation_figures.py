@@ -12,12 +12,11 @@ from matplotlib.figure import Figure
 
 from coordinator.ablation_maps import MOST, WIDTH, draw_pairs, draw_topologies
 from coordinator.bands import Band, curve
-from coordinator.comparison import Comparison
 from coordinator.figures import CURVES
 from coordinator.learned import FOR_COMPARISON
-from coordinator.report import PROBES
+from coordinator.over_seeds import Comparison
 from coordinator.statistics import Estimate, estimate
-from coordinator.wording import is_gain, measure_name
+from coordinator.wording import PROBES, heading, is_gain
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito's, less yellow
 MARKERS, DASHES = "osD^vPX*", ("-", "--", ":")
@@ -73,7 +72,7 @@ def draw_estimates(comparison: Comparison) -> Figure | None:
             axis.axvline(0, color="#636363", linewidth=1, linestyle="--", zorder=1)
         axis.set_yticks(range(len(cells)), names, fontsize=8)
         axis.set_ylim(len(cells) - 0.5, -0.5)
-        axis.set_title(_in_points(measure), fontsize=9, loc="left")
+        axis.set_title(heading(measure), fontsize=9, loc="left")
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", alpha=0.3)
     return figure
@@ -129,7 +128,7 @@ def draw_spectral_gap(rows: list[dict[str, Any]], cells: Sequence[str]) -> Figur
             values = _values(rows, cell, f"probes.{probe}.gain")
             if values:
                 _draw_point(axis, gap, estimate(values), cells.index(cell), cell)
-        axis.set_title(_in_points(f"probes.{probe}.gain") + ", 95% intervals over seeds", fontsize=9)
+        axis.set_title(heading(f"probes.{probe}.gain") + ", 95% intervals over seeds", fontsize=9)
         axis.set_xlabel("spectral gap (0 never mixes, 1 agrees in a round)", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
@@ -140,10 +139,6 @@ def draw_spectral_gap(rows: list[dict[str, Any]], cells: Sequence[str]) -> Figur
 def _status(folder: Path) -> str:
     path = folder / "summary.json"
     return str(json.loads(path.read_text(encoding="utf-8"))["status"]) if path.is_file() else "missing"
-
-
-def _in_points(measure: str) -> str:
-    return measure_name(measure) + (" (points)" if is_gain(measure) else "")
 
 
 def _values(rows: list[dict[str, Any]], cell: str, name: str) -> list[float]:

@@ -14,6 +14,7 @@ from peers.config import TorchvisionData
 SECTIONS = tuple(RunConfig.model_fields)
 OWN = ("name", "base", "seeds", "measures", "reference", "grid", "zip", "exclude")
 OVERRIDABLE = ("name", "seeds", "measures")
+TAKEN = ("mlartifacts", "mlflow.db", "mlruns")  # in the output folder
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ def read_description(source: str | Path | dict[str, Any], overrides: Sequence[st
     axes = read_axes(_table_at(table, "grid"), _table_at(table, "zip"))
     table = _with_overrides(_with_base(table, folder), overrides, [*axes[0], *axes[1]])
     table = _with_absolute_paths(table)
-    name, seeds = _name(table.get("name", stem)), _seeds(table.get("seeds", [0]))
+    run = _table_at(table, "run")
+    name, seeds = _name(table.get("name", stem)), _seeds(table.get("seeds", [run.get("seed", 0)]))
     base = {key: value for key, value in table.items() if key in SECTIONS}
-    base["run"] = {key: value for key, value in _table_at(base, "run").items() if key not in ("name", "seed")}
+    base["run"] = {key: value for key, value in run.items() if key not in ("name", "seed")}
     own = {key: value for key, value in table.items() if key in OWN}
     return Description(name, seeds, own.get("grid", {}), own.get("zip", {}), base, own)
 
@@ -89,8 +91,9 @@ def _with_overrides(table: dict[str, Any], overrides: Sequence[str], axes: Seque
         first = key.split(".")[0]
         if axis:
             raise ConfigError(f"override '{override}': {axis} is an axis and has no other values: change the file")
-        if key == "run.seed":
-            raise ConfigError(f"override '{override}': write seeds=[0,1,2], which repeat every cell")
+        if key in ("run.seed", "run.name"):
+            own = "seeds=[0,1,2], which repeat every cell" if key == "run.seed" else "name=..., which names the folder"
+            raise ConfigError(f"override '{override}': write {own}")
         if first in OWN and key not in OVERRIDABLE:
             raise ConfigError(
                 f"override '{override}': sets neither the experiment nor {', '.join(OVERRIDABLE)}: change the file"
@@ -126,6 +129,8 @@ def _table_at(table: dict[str, Any], key: str) -> dict[str, Any]:
 def _name(name: Any) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
         raise ConfigError(f"name: must be up to 100 letters, digits, '-', '_' and '.' (not first), got {name!r}")
+    if name in TAKEN:
+        raise ConfigError(f"name: '{name}' is what MLflow's store is called: choose another")
     return name
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from coordinator.ablation_folder import Run, folder_of, read_summary, runs_of
 from coordinator.grid import Ablation
-from coordinator.results import Run, folder_of, read_summary, runs_of, write_whole
+from coordinator.store import write_whole
 from coordinator.summary import final_metrics, flatten, verdict_line
 from coordinator.tracking import Tracker
 
@@ -57,5 +58,5 @@ def _read(path: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _text(run_id: str, logged: dict[str, str]) -> bytes:
-    return (json.dumps({"run_id": run_id, "logged": logged}, indent=2) + "\n").encode()
+def _text(run_id: str, logged: dict[str, str]) -> str:
+    return json.dumps({"run_id": run_id, "logged": logged}, indent=2) + "\n"

@@ -103,8 +103,11 @@ def as_text(value: Any) -> str:
 
 def _wrong(where: str, key: str, values: Any) -> str:
     """What is wrong with one axis; empty if nothing is."""
-    if key == "run.seed":
+    inside = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    if key == "run.seed" or (key == "run" and any("seed" in value for value in inside)):
         return f"{where}.{key}: seeds repeat every cell and are no axis: write seeds = [0, 1, 2]"
+    if key.split(".")[0] == "tracking":
+        return f"{where}.{key}: an ablation has one MLflow run for all cells: set it in [tracking]"
     unknown = unknown_key(RunConfig, key)
     if unknown:
         return f"{where}.{unknown}"

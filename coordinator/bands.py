@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float
-from scipy import stats
+
+from coordinator.statistics import half_width
 
 Points = Float[np.ndarray, " points"]
 
@@ -27,8 +28,7 @@ def band(x: Points, runs: Float[np.ndarray, "runs points"], confidence: float = 
     mean = runs.mean(axis=0)
     if len(runs) < 2:
         return Band(x, mean, None, None)
-    quantile = stats.t.ppf(0.5 + confidence / 2, len(runs) - 1)
-    half = quantile * runs.std(axis=0, ddof=1) / np.sqrt(len(runs))
+    half = half_width(runs, confidence)
     return Band(x, mean, mean - half, mean + half)
 
 

@@ -70,7 +70,7 @@ def ablate(
     console = _console()
     loaded = load_ablation(config, overrides or [])
     if dry_run:
-        check_cells(loaded.cells)
+        check_cells(loaded.cells, loaded.seeds)
         ablation_report.print_cells(loaded, console)
         return
     result = ablation.ablate(loaded, output, Live(console))

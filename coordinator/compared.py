@@ -7,26 +7,22 @@ from typing import Any
 from coordinator.config import ConfigError, RunConfig
 from coordinator.explain import nearest
 from coordinator.learned import CONDITIONS, FOR_COMPARISON
+from coordinator.measures import GroupMeasures, PeerMeasures
 from topologies.measures import TopologyFacts
 
-CONSENSUS = (
-    *("relative_distance", "consensus_distance", "js", "agreement", "fleiss_kappa", "cka", "marginal_entropy"),
-    *(
-        "mean_entropy",
-        "mutual_information",
-        "scaled_information",
-        "feature_std",
-        "rankme",
-        "participation_ratio",
-        "weight_change",
-    ),
-)
+CONSENSUS = tuple(each.name for kind in (GroupMeasures, PeerMeasures) for each in fields(kind))
+OPTIONAL = {  # gains that come with the controls that cost more, by the control's name in `evaluation`
+    "reset": ("over_reset", "reset_over_untrained"),
+    "alone": ("over_alone",),
+}
 
 
 def known_measures(config: RunConfig) -> list[str]:
     """By their dotted names in the summary."""
-    over = ["over_untrained", *(["over_alone"] if config.evaluation.alone else [])]
-    names = [*CONDITIONS, "gain", *(f"{each}.{part}" for each in over for part in ("mean", "low", "high"))]
+    left_out = [control for control in OPTIONAL if not getattr(config.evaluation, control)]
+    over = ["over_untrained", *(name for control in OPTIONAL if control not in left_out for name in OPTIONAL[control])]
+    names = [condition for condition in CONDITIONS if condition not in left_out] + ["gain"]
+    names += [f"{each}.{part}" for each in over for part in ("mean", "low", "high")]
     probes = [f"probes.{probe}.{name}" for probe in config.evaluation.probes for name in names]
     measured = [f"consensus.{name}.{when}" for name in CONSENSUS for when in ("first", "last")]
     facts = [f"topology.{each.name}" for each in fields(TopologyFacts)]
@@ -57,7 +53,10 @@ def read_measures(asked: Any, configs: Sequence[RunConfig]) -> tuple[str, ...]:
 
 
 def _unknown(name: str, known: list[str]) -> str:
-    if ".over_alone." in name:
-        return f"measures: '{name}' needs the control alone: set evaluation.alone = true"
+    last = name.split(".")[2:3] if name.startswith("probes.") else []
+    for control, gains in OPTIONAL.items():
+        run = any(each.endswith(f".{control}") for each in known)
+        if not run and last and last[0] in (control, *gains):
+            return f"measures: '{name}' needs the control {control}: set evaluation.{control} = true"
     near = nearest(name, known, listed=False)
     return f"measures: '{name}' is not in a run's summary{near or '; such as ' + ', '.join(known[-3:])}"

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from coordinator.comparison import Comparison, Difference
+from coordinator.over_seeds import Comparison, Difference
 from coordinator.report import compact_table
 from coordinator.statistics import Estimate
-from coordinator.wording import interval, is_gain, measure_name, number, p_value
+from coordinator.wording import heading, interval, number, p_value
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -24,30 +24,36 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _estimates(comparison: Comparison) -> Table:
-    table = compact_table("cell", "mean", "95% interval", "p", "verdict", wrapped="cell")
+    table = compact_table("cell", "mean", "95% interval", "p (Holm)", "verdict", wrapped="cell")
     for measure in comparison.measures:
-        table.add_row(_heading(measure))
+        table.add_row(escape(heading(measure)))
         for cell in comparison.cells:
-            name = f"{cell} *" if cell == comparison.reference and len(comparison.cells) > 1 else cell
             p = comparison.p_holm.get((cell, measure))
             cells = _cells(comparison.estimates[cell, measure], p, measure, len(comparison.seeds))
-            table.add_row(f"  {escape(name)}", *cells, comparison.verdict(cell, measure))
+            table.add_row(_name(cell, comparison), *cells, comparison.verdict(cell, measure))
+    if any(comparison.flags.values()):
+        table.add_row("flags (runs)")
+    for cell, flags in comparison.flags.items():
+        for flag, count in flags.items():
+            table.add_row(_name(cell, comparison), "", "", "", f"{flag} {count}/{comparison.finished[cell]}")
     return table
 
 
 def _differences(comparison: Comparison) -> Table:
-    table = compact_table("cell - reference *", "mean", "95% interval", "p", "difference", wrapped="cell - reference *")
-    for measure in comparison.measures:
-        table.add_row(_heading(measure))
+    names = ("cell - reference *", "mean", "95% interval", "p (Holm)", "difference")
+    table = compact_table(*names, wrapped=names[0])
+    for measure in comparison.compared:
+        table.add_row(escape(heading(measure)))
         for each in comparison.differences:
             if each.measure == measure:
                 cells = _cells(each.estimate, each.p_holm, measure, len(comparison.seeds))
-                table.add_row(f"  {escape(each.cell)}", *cells, _said(each))
+                table.add_row(_name(each.cell, comparison), *cells, _said(each))
     return table
 
 
-def _heading(measure: str) -> str:
-    return escape(measure_name(measure)) + (" (points)" if is_gain(measure) else "")
+def _name(cell: str, comparison: Comparison) -> str:
+    """Set in, with an asterisk on the reference."""
+    return f"  {escape(cell)}" + (" *" if cell == comparison.reference and len(comparison.cells) > 1 else "")
 
 
 def _cells(each: Estimate, p: float | None, measure: str, num_seeds: int) -> list[str]:
@@ -57,13 +63,15 @@ def _cells(each: Estimate, p: float | None, measure: str, num_seeds: int) -> lis
         mean += f" ({each.n}/{num_seeds})"
     spread = ""
     if each.low is not None and each.high is not None:
-        spread = interval(each.low, each.high, measure) if each.low < each.high else "all seeds equal"
+        spread = interval(each.low, each.high, measure) if each.varies else "all seeds equal"
     return [mean, spread, "" if p is None else p_value(p)]
 
 
 def _said(each: Difference) -> str:
     if each.p_holm is None:
         return ""
+    if not each.estimate.varies:
+        return "equal"
     if not each.found:
         return "none found"
     return "above" if each.estimate.mean > 0 else "below"

@@ -12,8 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from coordinator.learned import CONDITIONS, Condition
-from coordinator.report import PROBES
 from coordinator.store import RunFolder
+from coordinator.wording import probe_name
 from topologies.schedule import Schedule
 
 CURVES = (
@@ -50,7 +50,7 @@ def peer_gains(probes: dict[str, Any]) -> tuple[str, dict[int, float]]:
     for name in ("linear", "knn"):
         if "peers" in probes.get(name, {}):
             peers = probes[name]["peers"]
-            return PROBES[name], dict(zip(peers["peer"], peers["gain"], strict=True))
+            return probe_name(name), dict(zip(peers["peer"], peers["gain"], strict=True))
     return "", {}
 
 
@@ -156,7 +156,7 @@ def _draw_probes(axis: Axes, probes: dict[str, Any]) -> None:
         ecolor="black",
         capsize=3,
     )
-    axis.set_xticks(places + (len(shown) - 1) / 2 * width, [PROBES.get(name, name) for name in probes])
+    axis.set_xticks(places + (len(shown) - 1) / 2 * width, [probe_name(name, marked=True) for name in probes])
     axis.set_title("accuracy: controls and trained (95% of the gain)", fontsize=9)
     axis.set_ylim(0, 1)
     axis.legend(

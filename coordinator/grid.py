@@ -13,7 +13,8 @@ from coordinator.ablation_file import apply, read_description
 from coordinator.axes import Settings, as_text, cross, label, leaves
 from coordinator.compared import read_measures
 from coordinator.config import ConfigError, RunConfig, config_from, to_table
-from coordinator.plan import load_data, prepare
+from coordinator.plan import build_schedule, load_data, prepare
+from topologies.config import File
 
 
 @dataclass(frozen=True)
@@ -78,30 +79,50 @@ def load_ablation(source: str | Path | dict[str, Any], overrides: Sequence[str] 
     return Ablation(asked.name, cells, asked.seeds, reference, measures, asked.own | table | asked.base)
 
 
-def check_cells(cells: Sequence[Cell]) -> None:
+def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, int]:
     """Find what a cell's run would refuse at its start: impossible topologies, widths that differ, missing data.
+
+    The topology is drawn with every seed, the rest is checked with the first. Gives the bytes of memory that a run of
+    each cell needs beside its data, by key.
 
     Raises: ConfigError, one line per mistake, with the cells that make it.
     """
     mistakes: dict[str, str] = {}
-    loaded: tuple[Any, Any] = (None, None)
-    for cell in cells:
-        config = cell.config
-        if config.checkpoint.every:
-            mistakes[cell.label] = (
-                f"checkpoint.every must be 0 in an ablation, got {config.checkpoint.every}: a cell that was "
-                "interrupted is run again"
-            )
-            continue
-        data = config.data.model_copy(update={"batch_size": 2, "flip": False})
+    memory: dict[str, int] = {}
+    kinds = dict.fromkeys(data_key(cell.config) for cell in cells)
+    for kind in kinds:
+        dataset = None  # frees the last one before the next is read
+        for cell in (each for each in cells if data_key(each.config) == kind):
+            try:
+                _check_without_data(cell, seeds)
+                dataset = load_data(cell.config) if dataset is None else dataset
+                plan = prepare(cell.config, dataset)
+                memory[cell.key] = plan.memory_bytes - plan.data_bytes
+            except ValueError as error:
+                mistakes[cell.label] = str(error)
+    _refuse({cell.label: mistakes[cell.label] for cell in cells if cell.label in mistakes}, len(cells))
+    return memory
+
+
+def data_key(config: RunConfig) -> tuple[Any, int]:
+    """What decides a run's images: the data section but for what is done with them in a round, and the seed."""
+    return config.data.model_copy(update={"batch_size": 2, "flip": False}), config.run.seed
+
+
+def _check_without_data(cell: Cell, seeds: Sequence[int]) -> None:
+    """Raises: ValueError, if the cell has checkpoints, or its topology cannot be drawn with some seed."""
+    if cell.config.checkpoint.every:
+        raise ConfigError(
+            f"checkpoint.every must be 0 in an ablation, got {cell.config.checkpoint.every}: a cell that was "
+            "interrupted is run again"
+        )
+    for seed in dict.fromkeys([cell.config.run.seed, *seeds]):
         try:
-            if loaded[0] != data:
-                loaded = (None, None)  # free the last data set before the next is read
-                loaded = (data, load_data(config))
-            prepare(config, loaded[1])
+            build_schedule(cell.at(seed))
         except ValueError as error:
-            mistakes[cell.label] = str(error)
-    _refuse(mistakes, len(cells))
+            if seed == cell.config.run.seed:
+                raise
+            raise ConfigError(f"with seed {seed}, {error}") from None
 
 
 def _candidate(base: dict[str, Any], settings: Settings) -> _Candidate:
@@ -153,10 +174,12 @@ def _cells(candidates: list[_Candidate]) -> tuple[Cell, ...]:
 
 
 def _key(config: RunConfig) -> str:
-    """What names a cell's folder: 12 hex digits that all of its experiment's settings go into."""
+    """What names a cell's folder: 12 hex digits that all of its experiment's settings go into, and its graph's file."""
     table = to_table(config)
     kept = {section: values for section, values in table.items() if section not in ("tracking", "hosting")}
     kept["run"] = {key: value for key, value in table["run"].items() if key not in ("name", "seed")}
+    if isinstance(config.topology, File) and config.topology.path.is_file():
+        kept["links"] = hashlib.sha256(config.topology.path.read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from coordinator import consensus
 from coordinator.verdict import CollapseMeasures
@@ -12,18 +13,68 @@ from topologies.schedule import Round
 MAX_PAIRED = 64  # the time for all pairs grows with the square of the peers
 
 
+PerPeer = Float[np.ndarray, " peers"]
+
+
+@dataclass(frozen=True)
+class GroupMeasures:
+    """Of two peers or more together, as `consensus` computes them."""
+
+    relative_distance: float
+    consensus_distance: float
+    js: float
+    agreement: float
+    fleiss_kappa: float
+    cka: float
+
+
+@dataclass(frozen=True)
+class PeerMeasures:
+    """Of each peer by itself; the group's are their means over peers."""
+
+    marginal_entropy: PerPeer
+    mean_entropy: PerPeer
+    mutual_information: PerPeer
+    scaled_information: PerPeer
+    feature_std: PerPeer
+    rankme: PerPeer
+    participation_ratio: PerPeer
+    weight_change: PerPeer
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What every two peers are compared by: softmax outputs, the CKA of their features, and which peers these are."""
+
+    probs: Float[np.ndarray, "peers examples outputs"]
+    cka: Float[np.ndarray, "peers peers"]
+    peers: list[int]
+
+    def pairs(self) -> dict[tuple[int, int], dict[str, float]]:
+        """Disagreement and similarity by (peer, other), peer < other, whether or not a link joins them.
+
+        Takes O(peers^2 examples outputs); empty beyond MAX_PAIRED peers.
+        """
+        if len(self.peers) > MAX_PAIRED:
+            return {}
+        places = np.argwhere(np.triu(np.ones_like(self.cka, dtype=bool), k=1))
+        variation = consensus.edge_disagreement(self.probs, places)
+        return {
+            (self.peers[i], self.peers[j]): {"total_variation": float(distance), "cka": float(self.cka[i, j])}
+            for (i, j), distance in zip(places.tolist(), variation, strict=True)
+        }
+
+
 @dataclass(frozen=True)
 class Measures:
     """All measures after a round, of the peers that have not dropped out.
 
     scalars: the group's, with the collapse measures as means over peers; peers, edges: by peer and (student, teacher).
-    pairs: by (peer, other), peer < other, whether or not a link joins them; empty beyond MAX_PAIRED peers.
     """
 
     scalars: dict[str, float]
     peers: dict[int, dict[str, float]]
     edges: dict[tuple[int, int], dict[str, float]]
-    pairs: dict[tuple[int, int], dict[str, float]]
     num_outputs: int
 
     def collapse(self, peers: list[int]) -> CollapseMeasures:
@@ -33,8 +84,8 @@ class Measures:
         return CollapseMeasures(*columns)
 
 
-def measure(observations: list[Observation], plan: Round, temperature: float) -> Measures:
-    """Consensus, collapse and similarity, and the disagreement along the links of `plan`.
+def measure(observations: list[Observation], plan: Round, temperature: float) -> tuple[Measures, Pairing]:
+    """Consensus, collapse and similarity, and the disagreement along the links of `plan`; and what pairs need.
 
     Distributions are softmax(outputs / temperature), the students' own temperature in training.
     """
@@ -45,38 +96,42 @@ def measure(observations: list[Observation], plan: Round, temperature: float) ->
     outputs = np.stack([each.outputs for each in seen])
     grams = np.stack([each.gram for each in seen])
     probs = consensus.probabilities(outputs, temperature)
-    per_peer = {
-        "marginal_entropy": consensus.marginal_entropy(probs),
-        "mean_entropy": consensus.mean_entropy(probs),
-        "mutual_information": consensus.mutual_information(probs),
-        "scaled_information": consensus.scaled_information(outputs),
-        "feature_std": np.array([each.feature_std for each in seen]),
-        "rankme": consensus.rankme(grams),
-        "participation_ratio": consensus.participation_ratio(consensus.centre_gram(grams)),
-        "weight_change": np.array([each.weight_change for each in seen]),
-    }
+    per_peer = vars(_each(outputs, probs, grams, seen))
     cka = consensus.linear_cka(grams)
-    group = _group(outputs, probs, cka) if len(seen) > 1 else {}
-    return Measures(
+    group = vars(_group(outputs, probs, cka)) if len(seen) > 1 else {}
+    measures = Measures(
         scalars=group | {name: float(values.mean()) for name, values in per_peer.items()},
         peers={
             peer: {name: float(values[place]) for name, values in per_peer.items()} for place, peer in enumerate(alive)
         },
         edges=_edges(outputs, probs, alive, plan),
-        pairs=_pairs(probs, cka, alive) if len(alive) <= MAX_PAIRED else {},
         num_outputs=outputs.shape[2],
+    )
+    return measures, Pairing(probs, cka, alive)
+
+
+def _each(outputs: np.ndarray, probs: np.ndarray, grams: np.ndarray, seen: list[Observation]) -> PeerMeasures:
+    return PeerMeasures(
+        marginal_entropy=consensus.marginal_entropy(probs),
+        mean_entropy=consensus.mean_entropy(probs),
+        mutual_information=consensus.mutual_information(probs),
+        scaled_information=consensus.scaled_information(outputs),
+        feature_std=np.array([each.feature_std for each in seen]),
+        rankme=consensus.rankme(grams),
+        participation_ratio=consensus.participation_ratio(consensus.centre_gram(grams)),
+        weight_change=np.array([each.weight_change for each in seen]),
     )
 
 
-def _group(outputs: np.ndarray, probs: np.ndarray, cka: np.ndarray) -> dict[str, float]:
-    return {
-        "relative_distance": consensus.relative_consensus_distance(outputs),
-        "consensus_distance": consensus.consensus_distance(outputs),
-        "js": consensus.generalised_js(probs),
-        "agreement": consensus.argmax_agreement(outputs),
-        "fleiss_kappa": consensus.fleiss_kappa(outputs),
-        "cka": float(cka[~np.eye(len(cka), dtype=bool)].mean()),
-    }
+def _group(outputs: np.ndarray, probs: np.ndarray, cka: np.ndarray) -> GroupMeasures:
+    return GroupMeasures(
+        relative_distance=consensus.relative_consensus_distance(outputs),
+        consensus_distance=consensus.consensus_distance(outputs),
+        js=consensus.generalised_js(probs),
+        agreement=consensus.argmax_agreement(outputs),
+        fleiss_kappa=consensus.fleiss_kappa(outputs),
+        cka=float(cka[~np.eye(len(cka), dtype=bool)].mean()),
+    )
 
 
 def _edges(
@@ -93,14 +148,4 @@ def _edges(
     return {
         link: {"weight": weights[link], "total_variation": float(d), "squared_distance": float(q)}
         for link, d, q in zip(links, disagreement, distance, strict=True)
-    }
-
-
-def _pairs(probs: np.ndarray, cka: np.ndarray, alive: list[int]) -> dict[tuple[int, int], dict[str, float]]:
-    """Disagreement and similarity of every two peers: O(peers^2 examples outputs)."""
-    places = np.argwhere(np.triu(np.ones_like(cka, dtype=bool), k=1))
-    variation = consensus.edge_disagreement(probs, places)
-    return {
-        (alive[i], alive[j]): {"total_variation": float(distance), "cka": float(cka[i, j])}
-        for (i, j), distance in zip(places.tolist(), variation, strict=True)
     }

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from coordinator import html
-from coordinator.comparison import Comparison
 from coordinator.html import Texts
 from coordinator.learned import CONDITIONS
-from coordinator.report import PROBES
-from coordinator.wording import interval, is_gain, measure_name, number, p_value
+from coordinator.over_seeds import Comparison, Difference
+from coordinator.wording import heading, interval, number, p_value, points, points_between, probe_name
 
 RUN_FIGURES: Texts = {
     "consensus": (
@@ -104,11 +103,11 @@ def verdicts(probes: Mapping[str, Any]) -> list[str]:
         if "verdict" not in row:
             continue
         gain = _gain(row["gain"], *row["interval"])
-        lines.append(f"{PROBES.get(name, name)}: {row['verdict']}; gain over calibrated networks {gain} points")
+        lines.append(f"{probe_name(name)}: {row['verdict']}; gain over calibrated networks {gain} points")
         if "exchange" in row:
             over = row["over_alone"]
             gain = _gain(over["mean"], over["low"], over["high"])
-            lines.append(f"{PROBES.get(name, name)}: {row['exchange']}; gain over peers alone {gain} points")
+            lines.append(f"{probe_name(name)}: {row['exchange']}; gain over peers alone {gain} points")
     return lines
 
 
@@ -128,20 +127,20 @@ def _asked_of(summary: Mapping[str, Any]) -> str:
         "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round, spectral gap "
         f"{facts['spectral_gap']:.3g}"
         + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
-        "Exchange": "; ".join(_exchange(config["exchange"])),
+        "Exchange": "; ".join(exchange(config["exchange"])),
         "Rounds": f"{run['rounds']:,}, of which {summary['rounds']:,} were completed; seed {run['seed']}",
-        "Controls": ", ".join(["raw pixels", "untrained", "calibrated", *_asked_for(config["evaluation"])]),
+        "Controls": ", ".join(["raw pixels", "untrained", "calibrated", *asked_for(config["evaluation"])]),
     }
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in asked.items())
     return html.section("What was asked", f"<dl>{rows}</dl>")
 
 
-def _exchange(exchange: Mapping[str, Any]) -> list[str]:
+def exchange(exchange: Mapping[str, Any]) -> list[str]:
     """What peers send, what it becomes, and who teaches with what: parts of a sentence."""
     parts = [
         f"{exchange['what']} as {exchange['dtype']}",
-        f"target {_variant(exchange['target'])}",
-        f"loss {_variant(exchange['loss'])}",
+        f"target {variant(exchange['target'])}",
+        f"loss {variant(exchange['loss'])}",
         f"{exchange['roles'].replace('-', ' ')} studies",
     ]
     if exchange["refresh_every"] != 1:
@@ -154,7 +153,7 @@ def _exchange(exchange: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def _asked_for(evaluation: Mapping[str, Any]) -> list[str]:
+def asked_for(evaluation: Mapping[str, Any]) -> list[str]:
     """The controls that cost more."""
     return [CONDITIONS[name] for name in CONDITIONS if evaluation.get(name) is True]
 
@@ -170,7 +169,7 @@ def _frozen(peers: Mapping[str, Any]) -> str:
     return f"; frozen: {', '.join(map(str, peers['frozen']))}" if peers["frozen"] else ""
 
 
-def _variant(table: Mapping[str, Any]) -> str:
+def variant(table: Mapping[str, Any]) -> str:
     """`standardise (temperature 0.5)`."""
     options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in table.items() if key != "kind")
     return f"{table['kind']} ({options})" if options else str(table["kind"])
@@ -187,7 +186,7 @@ def _probes(probes: Mapping[str, Any]) -> str:
     rows = []
     for name, row in probes.items():
         over = row.get("over_alone", {})
-        cells = [PROBES.get(name, name), *(f"{row[each]:.1%}" if each in row else "" for each in shown)]
+        cells = [probe_name(name, marked=True), *(f"{row[each]:.1%}" if each in row else "" for each in shown)]
         cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
         cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("exchange", "")]
         rows.append(cells)
@@ -203,25 +202,31 @@ def _probes(probes: Mapping[str, Any]) -> str:
 
 
 def _estimates(comparison: Comparison) -> str:
-    """A line per cell, a column per measure."""
-    rows = []
+    """A line per cell, a column per measure, and one of flags where there are any."""
+    rows, flagged = [], any(comparison.flags.values())
     for cell in comparison.cells:
         row = [f"{cell} (reference)" if cell == comparison.reference else cell]
         for measure in comparison.measures:
             each, verdict = comparison.estimates[cell, measure], comparison.verdict(cell, measure)
             row.append(_estimate(each.mean, each.low, each.high, measure) + (f"\n{verdict}" if verdict else ""))
+        if flagged:
+            flags = comparison.flags[cell].items()
+            row.append("\n".join(f"{flag} {count}/{comparison.finished[cell]}" for flag, count in flags))
         rows.append(row)
     caption = f"Mean over {len(comparison.seeds)} seeds"
     if len(comparison.seeds) > 1:
         caption += ", 95% t-interval; verdicts after Holm's correction over all gains"
-    return html.table(caption + ".", ["cell", *map(_in_points, comparison.measures)], rows)
+    if flagged:
+        caption += "; flags with the number of runs that raised them"
+    names = ["cell", *map(heading, comparison.measures), *(["flags"] if flagged else [])]
+    return html.table(caption + ".", names, rows)
 
 
 def _differences(comparison: Comparison) -> str:
     """A table per measure."""
     names = ["cell", "difference", "seeds", "p", "p (Holm)", "after correction"]
     tables = []
-    for measure in comparison.measures:
+    for measure in comparison.compared:
         rows = [
             [
                 each.cell,
@@ -229,21 +234,25 @@ def _differences(comparison: Comparison) -> str:
                 str(each.estimate.n),
                 "" if each.estimate.p is None else p_value(each.estimate.p),
                 "" if each.p_holm is None else p_value(each.p_holm),
-                "" if each.p_holm is None else "differs" if each.found else "no difference found",
+                _said(each),
             ]
             for each in comparison.differences
             if each.measure == measure
         ]
-        tables.append(html.table(f"{_in_points(measure)}: cell less {comparison.reference}", names, rows))
+        tables.append(html.table(f"{heading(measure)}: cell less {comparison.reference}", names, rows))
     note = (
-        "Paired by seed, with 95% t-intervals; Holm's correction is over all differences of all measures, and the "
+        "Paired by seed, with 95% t-intervals; Holm's correction is over all differences of these measures, and the "
         "intervals are not corrected."
     )
     return html.words([note]) + "".join(tables)
 
 
-def _in_points(measure: str) -> str:
-    return measure_name(measure) + (" (points)" if is_gain(measure) else "")
+def _said(each: Difference) -> str:
+    if each.p_holm is None:
+        return ""
+    if not each.estimate.varies:
+        return "equal with every seed"
+    return "differs" if each.found else "no difference found"
 
 
 def _estimate(mean: float, low: float | None, high: float | None, measure: str) -> str:
@@ -254,4 +263,4 @@ def _estimate(mean: float, low: float | None, high: float | None, measure: str) 
 
 
 def _gain(mean: float | None, low: float, high: float) -> str:
-    return "" if mean is None else f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    return "" if mean is None else f"{points(mean)} ({points_between(low, high)})"

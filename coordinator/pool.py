@@ -2,7 +2,6 @@
 
 import os
 import socket
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 
 from coordinator.config import ConfigError, HostingConfig
+from coordinator.placement import shares_of_hosts
 from peers.data import Dataset
 from peers.peer import PeerSettings
 
@@ -127,51 +127,6 @@ def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: Hosti
             yield pool
     finally:
         pool.close()
-
-
-def shares_of_hosts(ray: Any, hosting: HostingConfig, num_peers: int) -> list[dict[str, float]]:
-    """CPUs and GPUs that each Ray actor of a run takes. Raises: ConfigError when the cluster cannot hold the peers."""
-    sizes = [min(hosting.peers_per_host, num_peers - i) for i in range(0, num_peers, hosting.peers_per_host)]
-    there = ray.cluster_resources()
-    if there.get("CPU", 0.0) <= 0:
-        raise ConfigError("hosting: the Ray cluster has no CPU to offer; start it with at least one")
-    gpus = gpus_of_a_peer(hosting, num_peers, float(there.get("GPU", 0.0)))
-    cpus = cpus_of_a_host([node["Resources"].get("CPU", 0.0) for node in ray.nodes()], len(sizes))
-    return [{"CPU": cpus, "GPU": gpus_of_a_host(gpus, size)} for size in sizes]
-
-
-def gpus_of_a_host(gpus: float, num_peers: int) -> float:
-    """What the peers of a host take together, which is one device at most unless each has several."""
-    return min(gpus * num_peers, max(1.0, gpus))
-
-
-def gpus_of_a_peer(hosting: HostingConfig, num_peers: int, gpus: float) -> float:
-    """GPUs for each peer of a cluster that has `gpus`. Raises: ConfigError when they are too few."""
-    asked = hosting.gpus_per_peer
-    if asked == "auto":
-        asked = 1.0 if gpus >= num_peers else 0.0
-        if 0 < gpus < num_peers:
-            share = int(gpus / num_peers * 100) / 100
-            warnings.warn(
-                f"{gpus:g} GPUs for {num_peers} peers: the run stays on the CPU; hosting.gpus_per_peer={share:g} "
-                "shares them",
-                stacklevel=2,
-            )
-    if asked * num_peers > gpus:
-        raise ConfigError(
-            f"hosting.gpus_per_peer asks for {asked:g} x {num_peers} peers = {asked * num_peers:g} GPUs but the "
-            f"cluster has {gpus:g}: set it to {int(gpus / num_peers * 100) / 100:g} or lower peers.count"
-        )
-    return asked
-
-
-def cpus_of_a_host(nodes: Sequence[float], num_hosts: int) -> float:
-    """The largest share, at most one CPU, with which all hosts fit; none lies on two nodes."""
-    shares = sorted({1.0, *(cpus / k for cpus in nodes for k in range(1, num_hosts + 1) if cpus)}, reverse=True)
-    fitting = (
-        share for share in shares if share <= 1 and sum((cpus / share + 1e-9) // 1 for cpus in nodes) >= num_hosts
-    )
-    return int(next(fitting) * 1000) / 1000
 
 
 def first_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from coordinator.measures import Measures, measure
+from coordinator.measures import Measures, Pairing, measure
 from coordinator.progress import Monitor
 from coordinator.rounds import RoundRecord
 from coordinator.store import RunFolder
@@ -39,6 +39,7 @@ class Recorder:
         self.monitor = monitor
         self.temperature = temperature
         self.totals = Totals()
+        self._last_seen: tuple[int, Pairing] | None = None  # after which round, and by what peers compare
 
     def start(self, observations: list[Observation], plan: Round) -> None:
         """The state before the first round, measured along that round's edges."""
@@ -66,7 +67,16 @@ class Recorder:
         self._close_round(completed, row)
         if record.checkpointed:
             totals.last_checkpoint = completed
-            self.folder.write_tables()
+            self.write_tables()
+
+    def write_tables(self) -> None:
+        """Write all tables; every two peers are compared only now, and only as they were last seen."""
+        if self._last_seen:
+            completed, pairing = self._last_seen
+            pairs = pairing.pairs().items()
+            rows = [{"round": completed, "peer": i, "other": j, **values} for (i, j), values in pairs]
+            self.folder.replace("pairs", rows)
+        self.folder.write_tables()
 
     def probes(self, completed: int, outcomes: list[ProbeOutcome]) -> None:
         """Accuracy of every probe on every peer after a round."""
@@ -79,7 +89,8 @@ class Recorder:
         self.tracker.log_metrics(dict(zip(names, means, strict=True)), completed)
 
     def _measures(self, completed: int, observations: list[Observation], plan: Round) -> dict[str, float]:
-        measures = measure(observations, plan, self.temperature)
+        measures, pairing = measure(observations, plan, self.temperature)
+        self._last_seen = (completed, pairing)
         totals = self.totals
         totals.evaluation_seconds += sum(each.seconds for each in observations)
         totals.first = totals.first or measures
@@ -88,10 +99,6 @@ class Recorder:
             self.folder.record("peers", {"round": completed, "peer": peer}, values)
         for (student, teacher), values in measures.edges.items():
             self.folder.record("edges", {"round": completed, "student": student, "teacher": teacher}, values)
-        self.folder.replace(
-            "pairs",
-            [{"round": completed, "peer": i, "other": j, **values} for (i, j), values in measures.pairs.items()],
-        )
         return measures.scalars
 
     def _close_round(self, completed: int, row: dict[str, Any]) -> None:

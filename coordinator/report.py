@@ -11,11 +11,10 @@ from rich.table import Table
 from coordinator.learned import CONDITIONS
 from coordinator.plan import Plan
 from coordinator.summary import hardware
+from coordinator.wording import FLAGS, points, points_between, probe_name
 
 if TYPE_CHECKING:
     from coordinator.simulate import Result
-
-PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD*"}
 
 
 def print_result(result: "Result", output: Path, console: Console) -> None:
@@ -91,7 +90,7 @@ def compact_table(*columns: str, wrapped: str) -> Table:
     """A table of at most 80 columns on a narrow terminal: only the cells of one column may take two lines."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for name in columns:
-        table.add_column(name, no_wrap=name != wrapped)
+        table.add_column(name, no_wrap=name != wrapped, overflow="fold" if name == wrapped else "ellipsis")
     return table
 
 
@@ -100,8 +99,8 @@ def _probe_table(probes: dict[str, Any]) -> Table:
     names = [CONDITIONS[name] for name in shown]
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
-        cells = [*(f"{row[each]:.1%}" for each in shown), f"{100 * row['gain']:+.1f}", _points(*row["interval"])]
-        table.add_row(PROBES.get(name, name), *cells, row.get("verdict", ""))
+        cells = [*(f"{row[each]:.1%}" for each in shown), points(row["gain"]), points_between(*row["interval"])]
+        table.add_row(probe_name(name, marked=True), *cells, row.get("verdict", ""))
     return table
 
 
@@ -111,13 +110,10 @@ def _alone_table(probes: dict[str, Any]) -> Table:
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
         over = row["over_alone"]
-        cells = [f"{row['alone']:.1%}", f"{row['trained']:.1%}", f"{100 * over['mean']:+.1f}"]
-        table.add_row(PROBES.get(name, name), *cells, _points(over["low"], over["high"]), row.get("exchange", ""))
+        cells = [f"{row['alone']:.1%}", f"{row['trained']:.1%}", points(over["mean"])]
+        cells += [points_between(over["low"], over["high"]), row.get("exchange", "")]
+        table.add_row(probe_name(name, marked=True), *cells)
     return table
-
-
-def _points(low: float, high: float) -> str:
-    return f"{100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
@@ -132,13 +128,11 @@ def in_words(summary: dict[str, Any]) -> list[str]:
             f"effective rank {measures['rankme']['first']:.1f} -> {measures['rankme']['last']:.1f}"
             + (f"; weights moved {moved:.2%}" if moved is not None else "")
         )
-    artefacts = ", ".join(PROBES.get(name, name) for name in summary["artefacts"])
-    explained = {
-        "collapsed": "the outputs or features lost most of what told images apart",
+    artefacts = ", ".join(probe_name(name, marked=True) for name in summary["artefacts"])
+    explained = FLAGS | {
         "artefact": f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
         "it is no evidence of learning",
         "dropped-peers": f"values that are not finite in peer {', '.join(summary['not_finite'])}",
-        "alone-not-finite": "the control alone diverged; no verdict on the exchange",
     }
     lines += [f"flag {flag}: {explained[flag]}" for flag in summary["flags"]]
     if rate:

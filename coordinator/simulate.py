@@ -18,6 +18,7 @@ from coordinator.rounds import Cadence, RoundLoop, RoundRecord, last_rounds
 from coordinator.store import RunFolder, check_output, to_json
 from coordinator.summary import final_metrics, flatten, shown_config, summarise, verdict_line
 from coordinator.tracking import Tracker, without_secrets
+from peers.data import Dataset
 from peers.measuring import ProbeOutcome, ProbeSubject
 
 Status = Literal["finished", "interrupted", "stopped"]
@@ -34,8 +35,10 @@ class Result:
     message: str = ""
 
 
-def simulate(config: RunConfig, output: str | Path = "runs", monitor: Monitor | None = None) -> Result:
-    """Run an experiment; its folder is made in `output`.
+def simulate(
+    config: RunConfig, output: str | Path = "runs", monitor: Monitor | None = None, dataset: Dataset | None = None
+) -> Result:
+    """Run an experiment; its folder is made in `output`. Its data is loaded, unless given.
 
     A run that is interrupted (Ctrl-C) or stopped (values that are not finite, a lost host) still writes what it has,
     and says so in the result's status.
@@ -45,7 +48,7 @@ def simulate(config: RunConfig, output: str | Path = "runs", monitor: Monitor | 
     monitor = monitor or Silent()
     check_output(output)
     monitor.phase(f"loading {config.data.kind}")
-    plan = prepare(config)
+    plan = prepare(config, dataset)
     monitor.phase(f"starting {config.peers.count} peers ({config.hosting.pool})")
     with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
         folder = RunFolder(output, config.run.name)
@@ -118,7 +121,7 @@ class Simulation:
         """Write the numbers first, then what may take a while or fail."""
         recorder, tracker, folder = self.recorder, self.recorder.tracker, self.recorder.folder
         summary = summarise(self.plan, recorder.totals, self.probes, status, message)
-        folder.write_tables()
+        recorder.write_tables()
         folder.write_text("summary.json", to_json(summary))
         try:
             recorder.monitor.phase("drawing figures, closing MLflow")

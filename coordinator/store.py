@@ -4,6 +4,8 @@ import json
 import math
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,9 +46,7 @@ class RunFolder:
         """Write a file in one step: it is there whole or not at all."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.part")
-        aside.write_text(text, encoding="utf-8")
-        os.replace(aside, path)
+        write_whole(path, text)
         return path
 
     def write_tables(self) -> list[Path]:
@@ -55,11 +55,29 @@ class RunFolder:
         for name, rows in self._tables.items():
             path = self.path / "metrics" / f"{name}.parquet"
             path.parent.mkdir(exist_ok=True)
-            aside = path.with_name(f".{path.name}.part")
-            pq.write_table(to_arrow(list(rows.values()), KEYS[name]), aside)
-            os.replace(aside, path)
+            write_table(path, list(rows.values()), KEYS[name])
             written.append(path)
         return written
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file in one step: it is there whole or not at all."""
+    with _aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def write_table(path: Path, rows: list[Row], keys: tuple[str, ...] = ()) -> None:
+    """Write a Parquet file in one step; `keys` as for `to_arrow`."""
+    with _aside(path) as aside:
+        pq.write_table(to_arrow(rows, keys), aside)
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """A file to write to that takes the place of `path` at the end."""
+    aside = path.with_name(f".{path.name}.part")
+    yield aside
+    os.replace(aside, path)
 
 
 def to_arrow(rows: list[Row], keys: tuple[str, ...] = ()) -> pa.Table:

@@ -79,7 +79,7 @@ class Tracker:
         self._batch("metrics", "Metric", buffered)
 
     def log_folder(self, folder: Path, leave_out: Sequence[str] = ("checkpoints",)) -> None:
-        """The files of a folder as artifacts, but for hidden ones and those of these names."""
+        """The files of a folder as artifacts, but for hidden ones and those of these names; TOML without secrets."""
         for path in sorted(folder.iterdir()):
             if path.name not in leave_out and not path.name.startswith("."):
                 self._guard(partial(self._log_path, path))
@@ -92,6 +92,8 @@ class Tracker:
     def _log_path(self, path: Path) -> None:
         if path.is_dir():
             self._client.log_artifacts(self.run_id, str(path), path.name)
+        elif path.suffix == ".toml":  # on the disk it must still start the run
+            self._client.log_text(self.run_id, without_secrets(path.read_text(encoding="utf-8")), path.name)
         else:
             self._client.log_artifact(self.run_id, str(path))
 

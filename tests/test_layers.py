@@ -14,7 +14,7 @@ FORBIDDEN = {
 }
 ONLY_IN = {
     "mlflow": {"coordinator/tracking.py"},
-    "ray": {"peers/actor.py", "coordinator/pool.py", "coordinator/cells.py"},
+    "ray": {"peers/actor.py", "coordinator/pool.py", "coordinator/side_by_side.py"},
 }
 
 

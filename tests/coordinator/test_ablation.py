@@ -18,7 +18,9 @@ import tomli_w
 
 from coordinator import ConfigError, ablate, load_ablation, load_config, simulate
 from coordinator.ablation import AblationResult
+from coordinator.ablation_folder import LOCK, keep, opened
 from coordinator.progress import Silent
+from coordinator.side_by_side import Outcome
 from coordinator.tracking import store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
@@ -155,6 +157,77 @@ def test_ablate__leaves_what_is_no_ablation_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"cell .65.: data\.batch_size must be at most the 64 training images"):
         run(tmp_path / "new", topology={"kind": "ring"}, grid={"data.batch_size": [16, 65]})
     assert not (tmp_path / "new").exists()
+
+
+def test_ablate__one_at_a_time_in_a_folder(cluster: None, undrawn: None, tmp_path: Path) -> None:
+    """A second one that comes while the first checks, runs or concludes is refused, and the first loses nothing."""
+    refused = []
+
+    class Second(Said):
+        def phase(self, text: str) -> None:
+            super().phase(text)
+            with pytest.raises(ConfigError, match=r"\A'.*tiny' is being written by another process: wait for it, or "):
+                run(tmp_path)
+            refused.append(text)
+
+    said = Second()
+    result = ablate(load_ablation({**BASE, "seeds": [0]}), tmp_path, said)
+    assert result.status == "finished" and result.num_finished == 2 and refused == said.lines
+    assert any(line.startswith("starting Ray") for line in refused) and len(finished_lines(said.lines)) == 2
+    again, lines = run(tmp_path, seeds=[0])
+    assert again.rows == result.rows and finished_lines(lines) == []
+
+
+def test_ablate__what_cannot_be_run_leaves_an_earlier_description_and_no_new_folder(
+    cluster: None, undrawn: None, tmp_path: Path
+) -> None:
+    gpus = {"pool": "in-process", "gpus_per_peer": 1.0}
+    with pytest.raises(ConfigError, match="the cluster has 0"):  # once Ray has started
+        run(tmp_path / "a" / "b", hosting=gpus)
+    assert not (tmp_path / "a").exists()
+    folder = run(tmp_path, seeds=[0])[0].folder
+    before = (folder / "ablation.toml").read_text()
+    with pytest.raises(ConfigError, match="the cluster has 0"):
+        run(tmp_path, hosting=gpus)
+    assert (folder / "ablation.toml").read_text() == before
+    with opened(tmp_path / "left"):  # as by a kill before the first line is written
+        pass
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "killed" / LOCK).touch()
+    with opened(tmp_path / "killed"):
+        assert (tmp_path / "killed").is_dir()
+    assert not (tmp_path / "left").exists()
+
+
+def test_keep__a_finished_run_stays(tmp_path: Path) -> None:
+    target = tmp_path / "cells" / "key" / "seed-0"
+    for number, status in enumerate(("stopped", "finished", "finished")):
+        summary = json.dumps({"status": status, "number": number}).encode()
+        keep(Outcome("finished", "", {"summary.json": summary}, 1.0), target)
+    assert json.loads((target / "summary.json").read_text())["number"] == 1
+    assert [path.name for path in target.parent.iterdir()] == ["seed-0"]
+
+
+def test_ablate__a_kept_run_of_another_version_is_told(cluster: None, undrawn: None, tmp_path: Path) -> None:
+    result, said = run(tmp_path, seeds=[0])
+    assert not any("kept" in line for line in said)
+    path = next(result.folder.glob("cells/*/seed-0/summary.json"))
+    summary = json.loads(path.read_text())
+    here = summary["versions"]["torch"]
+    summary["versions"]["torch"], summary["hardware"]["gpus"] = "1.0", ["a GPU"]
+    path.write_text(json.dumps(summary))
+    without = "without (1 run)" if not json.loads(_other(path).read_text())["hardware"]["gpus"] else ""
+    again, said = run(tmp_path, seeds=[0])
+    (line,) = [line for line in said if "kept" in line]
+    assert line == (
+        f"finished runs are kept though they differ: torch 1.0 (1 run), {here} (1 run), here {here}; "
+        f"GPUs: with (1 run), {without}; delete their folders to run them again"
+    )
+    assert finished_lines(said) == [] and again.status == "finished"
+
+
+def _other(path: Path) -> Path:
+    return next(each for each in path.parents[2].glob("*/seed-0/summary.json") if each != path)
 
 
 def test_ablate__mlflow_has_a_parent_and_a_child_for_each_run(cluster: None, undrawn: None, runs: Path) -> None:

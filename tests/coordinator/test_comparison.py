@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from coordinator.comparison import Comparison, compare, few_seeds, rows_of_differences, to_table
+from coordinator.comparison import Comparison, compare, few_seeds, power_note, rows_of_differences, to_table
 from coordinator.comparison_table import print_comparison
 from coordinator.statistics import estimate, holm, paired_difference
-from coordinator.wording import measure_name, number
+from coordinator.wording import measure_name, number, quoted
 
 KNN, LINEAR = "probes.knn.gain", "probes.linear.gain"
 ALONE, UNTRAINED = "probes.knn.over_alone.mean", "probes.knn.over_untrained.mean"
+RESET, RESET_OVER = "probes.knn.over_reset.mean", "probes.knn.reset_over_untrained.mean"
 DISTANCE = "consensus.relative_distance.last"
+UP, NULL, DOWN = [0.05, 0.051, 0.049], [-0.01, 0.0, 0.011], [-0.05, -0.051, -0.049]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -74,6 +76,9 @@ def test_compare__estimates_claims_and_differences():
         (KNN, ["learned", "not distinguishable", "degraded"]),
         (ALONE, ["exchange helps", "no effect found", "hurts"]),
         (UNTRAINED, ["above untrained", "not distinguishable", "below untrained"]),
+        (RESET, ["above reset", "no difference found", "below reset"]),
+        (RESET_OVER, ["above untrained", "not distinguishable", "below untrained"]),
+        ("probes.sgd.over_reset.mean", ["", "", ""]),
         ("probes.sgd.gain", ["", "", ""]),  # for comparison only
         (DISTANCE, ["", "", ""]),
     ],
@@ -115,7 +120,7 @@ def test_compare__words_say_what_differs_and_what_was_not_found():
         }
     )
     half = 100 * 4.302653 * 0.01 / math.sqrt(3)
-    assert "95% t-intervals over 3 seeds" in ours.words[0] and "all 4 tests of a gain" in ours.words[0]
+    assert "95% t-intervals over 3 seeds" in ours.words[0] and "all 2 tests of a gain" in ours.words[0]
     claims = _said(ours, "'ring, peers.count=8' against calibrated networks")
     assert "by kNN learned, +5.0 points (+4.8 to +5.2, p < 0.001)" in claims
     assert f"by linear not distinguishable, +0.0 points (-{half:.1f} to +{half:.1f}, p = 1.000)" in claims
@@ -125,7 +130,7 @@ def test_compare__words_say_what_differs_and_what_was_not_found():
     assert "is 0.4 above self (0.375 to 0.425, p < 0.001)." in _said(ours, "relative distance at the end")
     not_found = _said(ours, "linear gain")
     assert "no difference from self found for 'ring, peers.count=8'" in not_found
-    assert f"the widest interval is ±{half:.1f} points. That is no evidence that they are equal." in not_found
+    assert f"the intervals reach to {half:.1f} points from 0, which is no evidence that they are equal." in not_found
 
 
 def test_compare__words_on_the_exchange():
@@ -134,6 +139,106 @@ def test_compare__words_on_the_exchange():
         "ring against peers alone: by kNN the exchange helps, +5.0"
     )
     assert "by kNN no effect of the exchange found" in _said(ours, "self against peers alone")
+
+
+def test_compare__words_on_reset_networks():
+    ours = _compare({"ring": {RESET: UP, RESET_OVER: NULL, UNTRAINED: DOWN}, "self": {RESET: NULL, RESET_OVER: UP}})
+    assert _said(ours, "ring against its reset networks").startswith("ring against its reset networks: by kNN above")
+    assert _said(ours, "ring reset against untrained networks: by kNN not distinguishable")
+    assert _said(ours, "ring against untrained networks: by kNN below untrained")
+    assert _said(ours, "Controls").count("untrained networks: ") == 1 and "reset: the trained" in _said(ours, "Contr")
+
+
+def test_compare__what_is_always_zero_is_no_test():
+    """A cell is not tested against itself, nor the bytes of two cells that send as many."""
+    sent = {"bytes_exchanged": [1024, 1024, 1024]}
+    ours = _compare(
+        {"ring": {ALONE: UP, KNN: [0.02, 0.03, 0.045], **sent}, "self": {ALONE: [0.0] * 3, KNN: UP, **sent}}
+    )
+    tested = [("ring", ALONE), ("ring", KNN), ("self", KNN)]
+    assert ours.p_holm["self", ALONE] == 1.0 and ours.num_claims == 3
+    assert [ours.p_holm[key] for key in tested] == holm([ours.estimates[key].p or 0.0 for key in tested])
+    gain, sent_too = ours.differences
+    assert (gain.p_holm, sent_too.p_holm, ours.num_differences) == (gain.estimate.p, 1.0, 1)
+    assert any(line.split() == ["ring", "0", "all", "seeds", "equal", "1.000", "equal"] for line in _printed(ours))
+    assert _said(ours, "bytes") == "bytes exchanged: ring equals self with every seed."
+    assert "method over 1 difference (one" in _said(ours, "Differences")
+
+
+def test_compare__one_hypothesis_is_not_tested_twice():
+    """With shared controls the difference of gains is that of gains over another control."""
+    measures = {KNN: UP, ALONE: UP, UNTRAINED: UP, "probes.knn.over_alone.low": UP, RESET_OVER: UP, DISTANCE: UP}
+    ours = _compare({"ring": measures, "complete": measures, "self": measures})
+    assert ours.compared == (KNN, RESET_OVER, DISTANCE)
+    assert {each.measure for each in ours.differences} == {*ours.compared} and len(ours.differences) == 6
+    assert not _compare({"ring": {ALONE: UP}, "self": {ALONE: NULL}}).differences
+
+
+def test_compare__both_controls_at_once():
+    both, one = {KNN: UP, ALONE: UP, LINEAR: UP}, {KNN: UP, ALONE: NULL, LINEAR: UP}
+    ours = _compare({"ring": both, "line": one, "self": {KNN: NULL, ALONE: [0.0] * 3, LINEAR: UP}})
+    assert [ours.beats_both(cell, "knn") for cell in ours.cells] == [True, False, False]
+    assert ours.beats_both("ring", "linear") is None  # never set against peers alone
+    assert [line for line in ours.words if "both controls" in line] == ["ring beats both controls by kNN."]
+    ours = _compare({"ring": one, "self": {KNN: NULL, ALONE: [0.0] * 3, LINEAR: UP}})
+    assert [line for line in ours.words if "both" in line] == ["No cell beats both controls by any probe."]
+    assert not [line for line in _compare({"ring": {KNN: UP}}).words if "both" in line]
+
+
+def test_compare__an_exchange_that_hurts_less_does_not_help():
+    ours = _compare({"ring": {KNN: DOWN, ALONE: UP}, "self": {KNN: NULL, ALONE: [0.0] * 3}})
+    assert (ours.verdict("ring", KNN), ours.verdict("ring", ALONE)) == ("degraded", "hurts less than alone")
+    assert "by kNN the exchange hurts less than learning alone, +5.0 points" in _said(ours, "ring against peers alone")
+    assert not any("exchange helps" in line for line in ours.words)
+    ours = _compare({"ring": {LINEAR: DOWN, ALONE: UP}})  # the other probe's business
+    assert ours.verdict("ring", ALONE) == "exchange helps"
+
+
+def test_compare__flags_are_counted_and_said():
+    rows = _rows({"1e-08": {KNN: UP}, "ring": {KNN: NULL}})
+    for row, flags in zip(
+        rows, ("artefact", "collapsed, artefact", "artefact collapsed", "", None, "new"), strict=True
+    ):
+        row["flags"] = flags
+    rows[-1]["status"] = "failed"
+    ours = compare(rows, ["1e-08", "ring"], "ring", [KNN])
+    assert ours.flags == {"1e-08": {"artefact": 3, "collapsed": 2}, "ring": {}}
+    said = _said(ours, "'1e-08': artefact")
+    assert said.startswith(
+        "'1e-08': artefact in 3 of 3 seeds (a gain over untrained that is none over calibrated networks); "
+        "collapsed in 2 of 3 seeds ("
+    )
+    assert not any(line.startswith("ring: ") for line in ours.words)
+    table = to_table(ours)
+    assert (table["flags"], table["finished"]) == (ours.flags, {"1e-08": 3, "ring": 2})
+    one = compare(rows[:1], ["1e-08"], "1e-08", [KNN])
+    assert one.words[0] == few_seeds((0,)) and one.words[1].startswith("'1e-08': artefact in 1 of 1 seeds")
+    lines = _printed(ours)
+    assert "flags (runs)" in lines and [line.split() for line in lines if "3/3" in line] == [
+        ["1e-08", "artefact", "3/3"]
+    ]
+
+
+def test_power_note__few_seeds_and_many_tests():
+    # t with 2 degrees of freedom has the quantile (2 q - 1) sqrt(2 / (4 q (1 - q))); here q = 1 - 0.05 / 18
+    q = 1 - 0.05 / 18
+    least = (2 * q - 1) * math.sqrt(2 / (4 * q * (1 - q))) / math.sqrt(3)
+    assert power_note(9, 3).startswith(
+        f"With 9 tests and 3 seeds a gain is told from 0 only if its mean is {least:.1f} standard deviations"
+    )
+    assert [power_note(*each) for each in ((1, 3), (9, 5), (0, 3), (9, 1))] == [""] * 4  # 2.5 and 2.4; nothing to test
+    ours = _compare(
+        {"ring": {KNN: UP, DISTANCE: UP}, "line": {KNN: UP, DISTANCE: UP}, "self": {KNN: UP, DISTANCE: NULL}}
+    )
+    assert power_note(3, 3) in ours.words and power_note(2, 3, "difference") in ours.words  # gains: all equal
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [("ring", "ring"), ("one-peer", "one-peer"), ("1e-08", "'1e-08'"), ("a, b", "'a, b'"), ("dim=4", "'dim=4'")],
+)
+def test_quoted__all_but_words(cell: str, said: str):
+    assert quoted(cell) == said
 
 
 def test_compare__one_seed_has_no_interval_and_says_why():
@@ -158,6 +263,28 @@ def test_to_table__is_strict_json():
     assert table["words"] == list(ours.words)
 
 
+def _printed(comparison: Comparison) -> list[str]:
+    out = io.StringIO()
+    print_comparison(comparison, Console(file=out, width=80))
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_print_comparison__holds_the_widest_in_eighty_columns():
+    sent, other = [1.2e9, 1.3e9, None], [9.9e9, 8.8e9, None]
+    wide = {KNN: [-0.55, -0.551, None], ALONE: [0.25, 0.251, None], LINEAR: [-0.1, 0.1, None], "bytes_exchanged": sent}
+    name = "random-teachers, peers.count=128, exchange.target.kind=standardise"
+    rows = _rows({name: wide, "the reference, with a long name too": {**wide, "bytes_exchanged": other}})
+    for row in rows:
+        row["flags"] = "alone-not-finite, dropped-peers"
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    ours = compare(rows, cells, cells[-1], list(wide))
+    lines = _printed(ours)
+    assert max(map(len, lines)) <= 80 and not any("…" in line for line in lines)
+    text = "\n".join(lines)
+    assert text.count("p (Holm)") == 2 and "alone-not-finite 3/3" in text and "(2/3)" in text
+    assert "+25.1 (2/3) +24.4 to +25.7" in " ".join(text.split())
+
+
 def test_print_comparison__tables_and_words():
     ring, odd = {KNN: [0.05, 0.051, 0.049], DISTANCE: [0.5, 0.51, 0.49]}, {KNN: [0.0] * 3, DISTANCE: [0.1, None, 0.12]}
     ours = _compare({"ring": ring, "frozen=[0]": odd})
@@ -179,6 +306,8 @@ def test_print_comparison__tables_and_words():
         (KNN, "kNN gain"),
         (ALONE, "kNN over alone"),
         ("probes.sgd.gain", "SGD gain"),
+        (RESET, "kNN trained over reset"),
+        (RESET_OVER, "kNN reset over untrained"),
         (DISTANCE, "relative distance at the end"),
         ("bytes_exchanged", "bytes exchanged"),
         ("topology.spectral_gap", "spectral gap"),
@@ -189,8 +318,20 @@ def test_measure_name__for_people(measure: str, name: str):
 
 
 def test_number__points_or_digits():
-    assert [number(0.0123, KNN), number(-0.1, ALONE)] == ["+1.2", "-10.0"]
-    assert [number(v, DISTANCE) for v in (0.12345, -2.0, 123456.0)] == ["0.123", "-2", "123,456"]
+    assert [number(0.0123, KNN), number(-0.1, ALONE), number(0.0, KNN)] == ["+1.2", "-10.0", "+0.0"]
+    assert [number(0.0001, KNN), number(-0.0002, KNN)] == ["+0.01", "-0.02"]  # what is not nothing is not shown as 0
+    assert [number(v, DISTANCE) for v in (0.12345, -2.0, 123456.0, 1.5e9)] == ["0.123", "-2", "123,456", "1.5e+09"]
+
+
+def test_compare__absence_of_evidence_tells_how_far_the_interval_reaches():
+    ours = _compare({"A": {KNN: [0.05, 0.01, 0.11]}, "ref": {KNN: [0.0, 0.0, 0.01]}})
+    high = ours.differences[0].estimate.high
+    assert high is not None and f"reach to {100 * high:.1f} points from 0" in _said(ours, "kNN gain: no difference")
+
+
+def test_compare__no_correction_is_named_where_nothing_is_tested():
+    ours = _compare({"ring": {KNN: [None] * 3}, "self": {KNN: [None] * 3}})
+    assert not any("Holm" in line for line in ours.words) and any("nothing to test" in line for line in ours.words)
 
 
 def _null(rng: np.random.Generator, num_cells: int, measures: list[str], effect: float = 0.0) -> Comparison:
@@ -230,6 +371,19 @@ def test_compare__more_cells_and_measures_differ_no_more_often():
         uncorrected += any((each.estimate.p or 0.0) < 0.05 for each in ours.differences)
     assert max(found, claimed) <= 65
     assert uncorrected > 120  # what Holm's correction is for: 4 tests at 5% each
+
+
+def test_compare__both_controls_and_a_cell_that_is_its_own_control_claim_no_more():
+    rng = np.random.default_rng(4)
+    claimed = found = 0
+    for _ in range(400):
+        gains = rng.normal(size=(3, 5))
+        cells = {f"cell {i}": {KNN: gains[i].tolist(), ALONE: (gains[i] - gains[2]).tolist()} for i in range(3)}
+        ours = _compare(cells)
+        claimed += _claimed(ours)
+        found += _found(ours)
+        assert ours.p_holm["cell 2", ALONE] == 1.0 and ours.num_claims == 5
+    assert max(claimed, found) <= 30  # 20 expected at most, standard deviation 4.4
 
 
 def test_compare__nothing_learned_is_claimed_in_five_percent():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tomli_w
 
-from coordinator import ConfigError, load_ablation, load_config
+from coordinator import ConfigError, RunConfig, load_ablation, load_config
 from coordinator.config import to_table
 from coordinator.grid import Ablation, check_cells
+from coordinator.plan import build_schedule, load_data
 
 BASE: dict[str, Any] = {
     "run": {"rounds": 3},
@@ -213,6 +214,15 @@ def test_measures__by_default_the_gains_and_the_disagreement() -> None:
         ({"run": 3}, "run: must be a table, got 3"),
         ({"name": "a/b"}, "name: must be up to 100 letters, digits, '-', '_' and '.' (not first), got 'a/b'"),
         ({"name": ".."}, "name: must be up to 100 letters, digits, '-', '_' and '.' (not first), got '..'"),
+        ({"name": "mlartifacts"}, "name: 'mlartifacts' is what MLflow's store is called: choose another"),
+        (
+            {"grid": {"run": [{"seed": 2, "rounds": 2}, {"seed": 3, "rounds": 3}]}},
+            "grid.run: seeds repeat every cell and are no axis: write seeds = [0, 1, 2]",
+        ),
+        (
+            {"grid": {"tracking.uri": ["http://a", "http://b"]}},
+            "grid.tracking.uri: an ablation has one MLflow run for all cells: set it in [tracking]",
+        ),
         ({"seeds": []}, "seeds: must be a list of at least one whole number, got []"),
         ({"seeds": [0, -1]}, "seeds: must be whole numbers from 0, got -1"),
         ({"seeds": [0, True]}, "seeds: must be whole numbers from 0, got True"),
@@ -283,11 +293,47 @@ def test_load_ablation__what_only_a_plan_finds_names_the_cell() -> None:
     assert line.startswith("cell 'torus': ") and "7" in line
 
 
+def test_check_cells__draws_the_topology_with_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def draw(config: RunConfig) -> Any:
+        if config.run.seed == 1 and config.topology.kind == "ring":
+            raise ValueError("topology: no luck")
+        return build_schedule(config)
+
+    monkeypatch.setattr("coordinator.grid.build_schedule", draw)
+    loaded = ablation()
+    assert set(check_cells(loaded.cells)) == {cell.key for cell in loaded.cells}
+    with pytest.raises(ConfigError) as caught:
+        check_cells(loaded.cells, loaded.seeds)
+    assert str(caught.value) == "cell 'ring': with seed 1, topology: no luck"
+
+
+def test_check_cells__loads_each_data_section_once_and_tells_mistakes_in_the_order_of_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes = []
+
+    def load(config: RunConfig) -> Any:
+        sizes.append(config.data.num_train)  # type: ignore[union-attr]
+        return load_data(config)
+
+    monkeypatch.setattr("coordinator.grid.load_data", load)
+    loaded = ablation(grid={"peers.count": [3, 4], "data.num_train": [64, 48], "data.batch_size": [16, 32]})
+    memory = check_cells(loaded.cells, loaded.seeds)
+    assert sizes == [64, 48] and len(memory) == 8 and min(memory.values()) > 0
+    lines = mistakes(grid={"peers.count": [3, 4], "data.num_train": [64, 48], "data.batch_size": [50, 70]})
+    assert [line.split(":")[0] for line in lines] == [
+        "cells 'count=3, num_train=64, batch_size=70', 'count=4, num_train=64, batch_size=70'",
+        "cells 'count=3, num_train=48, batch_size=50', 'count=4, num_train=48, batch_size=50'",
+        "cells 'count=3, num_train=48, batch_size=70', 'count=4, num_train=48, batch_size=70'",
+    ]
+
+
 def test_load_ablation__overrides_that_would_do_nothing() -> None:
     assert mistakes("topology.kind=ring") == [
         "override 'topology.kind=ring': topology is an axis and has no other values: change the file"
     ]
     assert mistakes("run.seed=3") == ["override 'run.seed=3': write seeds=[0,1,2], which repeat every cell"]
+    assert mistakes("run.name=x") == ["override 'run.name=x': write name=..., which names the folder"]
     assert mistakes("grid={}") == [
         "override 'grid={}': sets neither the experiment nor name, seeds, measures: change the file"
     ]
@@ -308,3 +354,17 @@ def test_cell__config_is_the_experiment_that_the_settings_describe() -> None:
     alone = load_config({**BASE, "topology": {"kind": "complete"}, "run": {"rounds": 3, "seed": 1}})
     assert to_table(cell.at(1)) | {"run": {}} == to_table(alone) | {"run": {}}
     assert cell.at(1).run.name == "ablation-complete-seed-1"
+
+
+def test_load_ablation__the_bases_seed_is_the_one_where_none_are_given() -> None:
+    given = load_ablation({**BASE, "run": {"rounds": 3, "seed": 7}, "grid": {"topology": KINDS}})
+    assert given.seeds == (7,) and given.cells[0].at(7).run.seed == 7
+
+
+def test_cell__another_graph_in_the_same_file_is_another_experiment(tmp_path: Path) -> None:
+    path = tmp_path / "links.csv"
+    keys = []
+    for links in ("1,0\n2,0\n3,0\n", "1,0\n2,1\n3,2\n", "1,0\n2,0\n3,0\n"):
+        path.write_text(f"student,teacher\n{links}")
+        keys.append(ablation(grid={"topology": [{"kind": "file", "path": str(path)}]}).cells[0].key)
+    assert keys[0] == keys[2] != keys[1]

@@ -24,6 +24,7 @@ PROBES = {
     },
     "sgd": {"calibrated": 0.25, "trained": 0.25, "gain": 0.0, "interval": [-0.1, 0.1]},
 }
+ALONE = "probes.knn.over_alone.mean"
 MEASURES = ("probes.knn.gain", "consensus.relative_distance.last")
 
 
@@ -134,6 +135,20 @@ def comparison() -> Comparison:
     return compare(rows, ["a < b", "ring"], "ring", MEASURES)
 
 
+def test_render_ablation__flags_stand_in_the_estimates(tmp_path: Path) -> None:
+    rows = [
+        {"cell": cell, "seed": seed, "status": "finished", "flags": flags if seed else "", ALONE: gain + 0.001 * seed}
+        for cell, flags, gain in (("ring", "artefact, collapsed", 0.0), ("self", "", 0.0))
+        for seed in (0, 1, 2)
+    ]
+    found = compare(rows, ["ring", "self"], "self", [ALONE])
+    text = page.render_ablation("flagged", [], found.words, found, tmp_path, "x", "")
+    assert '<th scope="col">flags</th>' in text and "<td>artefact 2/3<br>collapsed 2/3</td></tr>" in text
+    assert "ring: artefact in 2 of 3 seeds" in read(text).text
+    assert "no effect found" in text and "makes no difference" not in text  # as a run alone would say
+    assert "Differences" not in text  # a gain over another control has none
+
+
 def test_render_ablation__everything_is_there_and_escaped(tmp_path: Path, comparison: Comparison) -> None:
     for name in ("cka", "estimates", "unknown"):
         (tmp_path / f"{name}.png").write_bytes(name.encode())
@@ -147,7 +162,7 @@ def test_render_ablation__everything_is_there_and_escaped(tmp_path: Path, compar
     assert (first, second) == (page.ABLATION_FIGURES["estimates"][0], page.ABLATION_FIGURES["cka"][0])
     assert '<th scope="row">ring (reference)</th><td>+0.1' in text
     assert '<th scope="row">a &lt; b</th><td>+10.0' in text  # a difference, in points
-    assert len(reader.of("table")) == 1 + len(MEASURES)
+    assert len(reader.of("table")) == 1 + len(MEASURES) and '<th scope="col">flags</th>' not in text
 
 
 def test_render_ablation__one_cell_and_one_seed(tmp_path: Path) -> None:

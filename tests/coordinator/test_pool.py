@@ -8,7 +8,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import ray
 from coordinator import simulate
 from coordinator.config import ConfigError, RunConfig, load_config
 from coordinator.plan import build_schedule, peer_settings, prepare
-from coordinator.pool import HostLost, InProcessPool, Pool, RayPool, cpus_of_a_host, open_pool, shares_of_hosts
+from coordinator.pool import HostLost, InProcessPool, Pool, RayPool, open_pool
 from coordinator.progress import Silent
 from coordinator.rounds import Cadence, RoundLoop
 
@@ -128,31 +127,6 @@ def test_ray_pool__more_gpus_than_the_cluster_has(cluster: None, tmp_path: Path)
     ):
         simulate(config, tmp_path / "runs")
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(
-    ("nodes", "num_hosts", "share"),
-    [([2.0], 4, 0.5), ([2.0], 1, 1.0), ([2.0], 3, 0.666), ([3.0, 1.0], 5, 0.75), ([8.0, 0.0], 4, 1.0)],
-)
-def test_ray_pool__hosts_share_the_cpus_of_each_node(nodes: list[float], num_hosts: int, share: float):
-    assert cpus_of_a_host(nodes, num_hosts) == share
-    assert sum(int(cpus / share) for cpus in nodes) >= num_hosts
-
-
-@pytest.mark.parametrize(("gpus", "each"), [(0.0, 0.0), (4.0, 1.0), (6.0, 1.0)])
-def test_ray_pool__auto_gives_each_peer_a_gpu_or_none(gpus: float, each: float):
-    assert shares_of_hosts(ray_with(gpus), config_of("ray").hosting, 4) == [{"CPU": 0.5, "GPU": each}] * 4
-
-
-def test_ray_pool__gpus_that_are_too_few_are_not_left_idle_in_silence():
-    with pytest.warns(UserWarning, match=r"1 GPUs for 4 peers: the run stays on the CPU; hosting.gpus_per_peer=0.25 "):
-        assert shares_of_hosts(ray_with(1.0), config_of("ray").hosting, 4) == [{"CPU": 0.5, "GPU": 0.0}] * 4
-
-
-def ray_with(gpus: float) -> SimpleNamespace:
-    """A Ray of one node with two CPUs and so many GPUs."""
-    resources = {"CPU": 2.0, "GPU": gpus}
-    return SimpleNamespace(cluster_resources=lambda: resources, nodes=lambda: [{"Resources": resources}])
 
 
 def test_ray_pool__leaves_a_cluster_that_it_did_not_start(cluster: None):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from coordinator.statistics import Estimate, estimate, holm, paired_difference
+from coordinator.statistics import Estimate, detectable, estimate, half_width, holm, paired_difference
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,6 +64,30 @@ def test_estimate__nearly_equal_seeds_warn_of_nothing(spread: float):
         warnings.simplefilter("error")
         ours = estimate([0.7, 0.7 * (1 + spread), 0.7])
     assert ours.mean == pytest.approx(0.7) and ours.low is not None and ours.low <= ours.mean
+
+
+def test_half_width__is_the_estimates_at_every_point():
+    runs = np.random.default_rng(4).normal(size=(5, 3))
+    made = np.asarray(half_width(runs))
+    for column, half in zip(runs.T, made, strict=True):
+        ours = estimate(column.tolist())
+        assert ours.high is not None and ours.high - ours.mean == pytest.approx(half)
+
+
+@pytest.mark.parametrize(("num_tests", "num_seeds"), [(1, 2), (9, 3), (4, 5)])
+def test_detectable__is_where_the_clearest_of_them_is_found(num_tests: int, num_seeds: int):
+    values = np.random.default_rng(6).normal(size=num_seeds)
+    values = (values - values.mean()) / values.std(ddof=1)
+    least = detectable(num_tests, num_seeds)
+    for mean, found in ((least * 1.001, True), (least * 0.999, False)):
+        p = estimate((values + mean).tolist()).p
+        assert p is not None and (holm([p] + [0.9] * (num_tests - 1))[0] < 0.05) == found
+
+
+def test_estimate__varies_or_not():
+    assert [estimate(values).varies for values in ([1.0, 2.0], [0.0, 0.0], [1.0, 1.0], [1.0], [])] == [True] + 4 * [
+        False
+    ]
 
 
 def test_paired_difference__matches_scipy():

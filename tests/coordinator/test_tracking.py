@@ -77,6 +77,19 @@ def test_tracker__params_tags_status_and_artifacts_arrive(runs: Path) -> None:
     assert stored.read_text() == "metrics/rounds.parquet"
 
 
+def test_log_folder__toml_goes_without_secrets_and_stays_as_it_is(runs: Path) -> None:
+    folder = runs / "a-run"
+    folder.mkdir()
+    text = '[tracking]\nuri = "https://me:word@host:5000"\n'
+    (folder / "config.toml").write_text(text)
+    tracker = Tracker(TrackingConfig(), runs, "a-run")
+    tracker.log_folder(folder)
+    tracker.close("FINISHED")
+    stored = runs / "mlartifacts" / tracker.run_id / "artifacts" / "config.toml"
+    assert stored.read_text() == '[tracking]\nuri = "https://***@host:5000"\n'
+    assert (folder / "config.toml").read_text() == text
+
+
 def test_tracker__runs_of_a_folder_share_an_experiment(runs: Path) -> None:
     trackers = [Tracker(TrackingConfig(), runs, name) for name in ("one", "two")]
     experiments = {client(runs).get_run(each.run_id).info.experiment_id for each in trackers}

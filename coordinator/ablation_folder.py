@@ -4,24 +4,26 @@ import fcntl
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import tomli_w
 
 from coordinator.axes import as_text
-from coordinator.cells import Outcome
 from coordinator.config import ConfigError
 from coordinator.grid import Ablation, Cell
-from coordinator.store import to_arrow
-from coordinator.summary import flatten
+from coordinator.side_by_side import Outcome
+from coordinator.store import write_whole
+from coordinator.summary import flatten, versions
 
 Run = tuple[Cell, int]  # a cell and a seed
 Row = dict[str, Any]
+LOCK = ".lock"
 TIMINGS = ("rounds_per_second", "evaluation_share")
+COMPARED_VERSIONS = ("peer-consensus", "torch", "python")  # those that may change a run's numbers
 LEFT_OUT = (*TIMINGS, "config", "versions", "hardware", "status", "message", "not_finite")  # of the results
 
 
@@ -51,27 +53,65 @@ def strangers(folder: Path, ablation: Ablation) -> int:
     return sum(path.name not in known for path in there.iterdir()) if there.is_dir() else 0
 
 
-def check_folder(folder: Path) -> None:
-    """Raises: ConfigError, if something else than an ablation is there."""
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / "ablation.toml").is_file():
-        raise ConfigError(f"name: '{folder}' is there and is no ablation: choose another name or --output")
+def other_versions(folder: Path, ablation: Ablation) -> str:
+    """What differs between the finished runs, or between them and this process, that may show in their numbers."""
+    summaries = [each for run in runs_of(ablation) if (each := read_summary(folder_of(folder, run)))]
+    here, found = versions(), []
+    for name in COMPARED_VERSIONS:
+        counts = Counter(each["versions"][name] for each in summaries if name in each.get("versions", {}))
+        if set(counts) - {here[name]}:
+            found.append(f"{name} {_told(counts)}, here {here[name]}")
+    counts = Counter("with" if each["hardware"]["gpus"] else "without" for each in summaries if "hardware" in each)
+    if len(counts) > 1:
+        found.append(f"GPUs: {_told(counts)}")
+    return "; ".join(found)
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(counts.items()))
 
 
 @contextmanager
-def opened(folder: Path, ablation: Ablation) -> Iterator[None]:
-    """The folder with its `ablation.toml`, for one process at a time. Raises: ConfigError."""
+def opened(folder: Path) -> Iterator[None]:
+    """The folder, for one process at a time; what is made for it is gone afterwards if nothing was written.
+
+    Raises: ConfigError, if another process writes there, or if something else than an ablation is there.
+    """
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK} and not described(folder):
+        raise ConfigError(f"name: '{folder}' is there and is no ablation: choose another name or --output")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    with (folder / LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process leaves none
         except OSError:
             raise ConfigError(f"'{folder}' is being written by another process: wait for it, or end it") from None
-        write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table).encode())
-        yield
+        try:
+            yield
+        finally:
+            if not described(folder):
+                (folder / LOCK).unlink(missing_ok=True)
+                for path in made:
+                    with suppress(OSError):  # not empty
+                        path.rmdir()
+
+
+def described(folder: Path) -> bool:
+    """Whether the folder is an ablation's."""
+    return (folder / "ablation.toml").is_file()
+
+
+def describe(folder: Path, ablation: Ablation) -> None:
+    write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table))
 
 
 def keep(outcome: Outcome, target: Path) -> None:
-    """Put a finished run's files where they belong, in one step: the folder is there whole or not at all."""
+    """Put a finished run's files where they belong, in one step: the folder is there whole or not at all.
+
+    A finished run that is there already stays.
+    """
+    if read_summary(target) is not None:
+        return
     aside = target.with_name(f".{target.name}.part")
     for stale in (aside, target):
         shutil.rmtree(stale, ignore_errors=True)
@@ -80,19 +120,6 @@ def keep(outcome: Outcome, target: Path) -> None:
         (aside / name).write_bytes(content)
     (aside / "timing.json").write_text(json.dumps({"seconds": outcome.seconds}) + "\n")
     os.replace(aside, target)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(content)
-    os.replace(aside, path)
-
-
-def write_table(path: Path, rows: list[Row]) -> None:
-    """Write a Parquet file in one step."""
-    aside = path.with_name(f".{path.name}.part")
-    pq.write_table(to_arrow(rows), aside)
-    os.replace(aside, path)
 
 
 def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int], str]) -> list[Row]:

@@ -5,15 +5,14 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
 
-from coordinator import ConfigError, RunConfig, load_config, simulate
-from coordinator.cells import SideBySide, bundles, fitting, run_aside
-from coordinator.config import HostingConfig
+from coordinator import RunConfig, load_config, simulate
+from coordinator.plan import load_data
+from coordinator.side_by_side import Outcome, SideBySide, run_aside
 
 METRICS = ("rounds", "bytes_exchanged", "consensus", "probes", "flags", "relative_weight_change", "digest", "topology")
 
@@ -47,63 +46,14 @@ def config_of(pool: str = "in-process", **sections: Any) -> RunConfig:
     return load_config({**table, **{name: {**table.get(name, {}), **values} for name, values in sections.items()}})
 
 
-def nodes(*cpus_and_gpus: tuple[int, int]) -> Any:
-    there = [{"Resources": {"CPU": float(cpus), "GPU": float(gpus)}} for cpus, gpus in cpus_and_gpus]
-    total = {name: sum(node["Resources"][name] for node in there) for name in ("CPU", "GPU")}
-    return SimpleNamespace(nodes=lambda: there, cluster_resources=lambda: total)
-
-
-# ---- what a run needs, and how many fit ----
-
-
-@pytest.mark.parametrize(
-    ("hosting", "there", "expected"),
-    [
-        ({"pool": "in-process"}, [(2, 0)], [{"CPU": 1}]),
-        ({"pool": "in-process", "threads": 8}, [(2, 0), (4, 0)], [{"CPU": 4}]),
-        ({"pool": "in-process", "gpus_per_peer": 0.25}, [(2, 1)], [{"CPU": 1, "GPU": 1}]),
-        ({"pool": "ray"}, [(2, 0)], [{"CPU": 0.5}] * 4),
-        ({"pool": "ray", "peers_per_host": 3}, [(2, 4)], [{"CPU": 1, "GPU": 1}, {"CPU": 1, "GPU": 1}]),
-    ],
-)
-def test_bundles__are_what_the_hosts_take(
-    hosting: dict[str, Any], there: list[tuple[int, int]], expected: list[dict[str, float]]
-) -> None:
-    assert bundles(nodes(*there), HostingConfig(**hosting), 4) == expected
-
-
-def test_bundles__more_gpus_than_there_are() -> None:
-    with pytest.raises(
-        ConfigError, match=r"\Ahosting.gpus_per_peer asks for 1 x 4 peers = 4 GPUs but the cluster has 2"
-    ):
-        bundles(nodes((2, 2)), HostingConfig(pool="in-process", gpus_per_peer=1.0), 4)
-
-
-@pytest.mark.parametrize(
-    ("needs", "cpus", "count"),
-    [
-        ([[{"CPU": 1}]] * 5, [2], 2),
-        ([[{"CPU": 1}]] * 5, [3, 8], 5),
-        ([[{"CPU": 0.5}] * 4] * 3, [2], 1),
-        ([[{"CPU": 0.666}] * 3] * 3, [2, 2], 2),
-        ([[{"CPU": 2}]] * 4, [3, 3], 2),  # what is left of each node holds none
-        ([[{"CPU": 1, "GPU": 1}]] * 2, [8], 0),
-    ],
-)
-def test_fitting__counts_runs_that_empty_nodes_hold(
-    needs: list[list[dict[str, float]]], cpus: list[int], count: int
-) -> None:
-    runs = [[{name: float(amount) for name, amount in bundle.items()} for bundle in run] for run in needs]
-    assert fitting(runs, [{"CPU": float(each)} for each in cpus]) == count
-
-
-# ---- running ----
+def side_by_side(configs: list[RunConfig], memory: int = 0, said: list[str] | None = None) -> SideBySide:
+    return SideBySide(ray, configs, [memory] * len(configs), (said if said is not None else []).append)
 
 
 def test_side_by_side__each_run_has_the_numbers_of_a_run_alone(cluster: Any, tmp_path: Path) -> None:
     configs = [config_of(run={"seed": seed}) for seed in (1, 2)] + [config_of("ray")]
     alone = [simulate(config, tmp_path).summary for config in configs[:2]]
-    runs = SideBySide(cluster, configs)
+    runs = side_by_side(configs)
     outcomes = dict(runs.outcomes())
     runs.close()
     assert runs.at_once == 2 and sorted(outcomes) == [0, 1, 2]
@@ -123,21 +73,91 @@ def test_side_by_side__each_run_has_the_numbers_of_a_run_alone(cluster: Any, tmp
 def test_side_by_side__a_run_that_fails_or_is_lost_leaves_the_others(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(config: RunConfig) -> Any:
+    def killed(config: RunConfig, dataset: Any) -> Any:
         import os
 
         os.kill(os.getpid(), 9)
 
     diverges = config_of(peers={"norm": "none", "optimizer": {"kind": "sgd", "lr": 1e38}}, run={"rounds": 20})
     missing = config_of(data={"kind": "parquet", "path": str(tmp_path)})
-    runs = SideBySide(cluster, [diverges, missing, config_of()])
+    runs = side_by_side([diverges, missing, config_of()])
     outcomes = dict(runs.outcomes())
     assert [outcomes[place].status for place in range(3)] == ["stopped", "failed", "finished"]
     assert "lower peers.optimizer.lr" in outcomes[0].error and outcomes[1].error.startswith("data.path: ")
     assert not outcomes[0].files and not outcomes[1].files
-    monkeypatch.setattr("coordinator.cells.run_aside", killed)
-    (lost,) = dict(SideBySide(cluster, [config_of()]).outcomes()).values()
+    monkeypatch.setattr("coordinator.side_by_side.run_aside", killed)
+    (lost,) = dict(side_by_side([config_of()]).outcomes()).values()
     assert lost.status == "failed" and lost.error.startswith("its process was lost (") and "\n" not in lost.error
+
+
+def test_side_by_side__data_is_loaded_once_for_each_section_and_seed_and_never_by_a_run(
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder of the data does not exist: only the driver has it."""
+    loaded = []
+
+    def load(config: RunConfig) -> Any:
+        loaded.append((config.data.batch_size, config.run.seed))
+        return load_data(config_of())
+
+    monkeypatch.setattr("coordinator.side_by_side.load_data", load)
+    configs = [
+        config_of(data={"kind": "parquet", "path": "/nowhere", "batch_size": size}, run={"rounds": 1, "seed": seed})
+        for size, seed in ((16, 1), (32, 1), (16, 2))
+    ]
+    runs = side_by_side(configs)
+    assert [outcome.status for _, outcome in sorted(runs.outcomes())] == ["finished"] * 3
+    assert loaded == [(16, 1), (16, 2)] and not runs._data
+
+
+def test_side_by_side__small_runs_after_a_large_one_fill_the_cluster(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large run that takes the cluster, then three of half a CPU, which end only if all run at once."""
+
+    def meet(config: RunConfig, dataset: Any) -> None:
+        import time
+
+        if config.run.seed:
+            (tmp_path / str(config.run.seed)).touch()
+            end = time.monotonic() + 60
+            while len(list(tmp_path.iterdir())) < 3 and time.monotonic() < end:
+                time.sleep(0.05)
+
+    monkeypatch.setattr("coordinator.side_by_side.run_aside", meet)
+    monkeypatch.setattr(SideBySide, "_outcome", lambda self, reference: Outcome("stopped", "", {}, 0.0))
+    start = time.monotonic()
+    runs = side_by_side([config_of(run={"seed": seed}) for seed in range(4)])
+    runs._needs = [[{"CPU": 2.0}]] + [[{"CPU": 0.5}]] * 3
+    assert len(list(runs.outcomes())) == 4 and time.monotonic() - start < 60
+
+
+def test_side_by_side__a_wait_for_room_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    monkeypatch.setattr("coordinator.side_by_side.run_aside", lambda config, dataset: None)
+    monkeypatch.setattr(SideBySide, "_outcome", lambda self, reference: Outcome("stopped", "", {}, 0.0))
+    other = placement_group([{"CPU": 2}])
+    assert other.wait(30)
+    said: list[str] = []
+    runs = side_by_side([config_of(hosting={"start_timeout": 0.2})], said=said)
+
+    def leave(line: str) -> None:
+        said.append(line)
+        remove_placement_group(other)
+
+    runs._tell = leave
+    assert len(list(runs.outcomes())) == 1
+    (line,) = said
+    assert line.startswith("nothing runs for 0.2 s: the next run waits for 1 x (1 CPU), and of the cluster 0 CPU")
+
+
+def test_side_by_side__reserves_memory_so_that_no_more_run_than_it_holds(cluster: Any) -> None:
+    (node,) = ray.nodes()
+    most = node["Resources"]["memory"]
+    assert side_by_side([config_of()] * 4, int(most / 3)).at_once == 2
+    assert side_by_side([config_of()] * 4, int(most / 1.5)).at_once == 1
+    assert side_by_side([config_of()] * 4, int(most * 10)).at_once == 1  # which then has all of it
 
 
 def test_run_aside__leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
