@@ -54,16 +54,21 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
     folder = Path(output).absolute() / ablation.name
     errors: Errors = {}
     comparison, interrupted = None, False
-    try:
-        with ablation_folder.opened(folder):
+    with ablation_folder.opened(folder):
+        try:
+            ablation_folder.sweep(folder)
             missing = [run for run in runs_of(ablation) if read_summary(folder_of(folder, run)) is None]
             _announce(ablation, folder, len(missing), monitor)
             if missing:
                 _run(ablation, missing, folder, errors, monitor)
             comparison = _conclude(ablation, folder, Path(output), errors, monitor)
-    except KeyboardInterrupt:
-        interrupted = True
-    rows = ablation_folder.result_rows(folder, ablation, errors)
+        except KeyboardInterrupt:
+            interrupted = True
+            if ablation_folder.describes(folder, ablation) and not (folder / "results.parquet").exists():  # outdated
+                _write_tables(ablation, folder, errors)
+        finally:
+            ablation_folder.sweep(folder)
+        rows = ablation_folder.result_rows(folder, ablation, errors)
     status: Status = "interrupted" if interrupted else "failed" if errors else "finished"
     return AblationResult(status, folder, rows, comparison)
 
@@ -98,21 +103,24 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, m
     if len(addresses) > 1:
         raise ConfigError(f"hosting.address: must be one for all cells, got {', '.join(sorted(addresses))}")
     monitor.phase("starting Ray")
+    prefix = ablation_folder.temporary_prefix(folder)
     with open_ray(addresses.pop()) as ray:
         configs = [cell.at(seed) for cell, seed in missing]
-        runs = SideBySide(ray, configs, [memory[cell.key] for cell, _ in missing], monitor.phase)
+        runs = SideBySide(ray, configs, [memory[cell.key] for cell, _ in missing], monitor.phase, prefix)
         monitor.phase(f"{counted(len(missing), 'run')} to go, {runs.at_once} at once")
         ablation_folder.describe(folder, ablation)
         try:
             for place, outcome in runs.outcomes():
                 (cell, seed), target = missing[place], folder_of(folder, missing[place])
                 if outcome.status == "finished":
+                    ablation_folder.outdate(folder)
                     ablation_folder.keep(outcome, target)
                 else:
                     errors[cell.key, seed] = outcome.error
                 said = outcome.error or _gains(target)
                 what = "" if outcome.status == "finished" else f"{outcome.status}: "
-                monitor.phase(f"{cell.label}, seed {seed}: {what}{said} ({outcome.seconds:.0f} s)")
+                took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""  # unknown of a run that was lost
+                monitor.phase(f"{cell.label}, seed {seed}: {what}{said}{took}")
         finally:
             runs.close()
 
@@ -120,10 +128,9 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, m
 def _conclude(ablation: Ablation, folder: Path, output: Path, errors: Errors, monitor: Monitor) -> Comparison | None:
     """Write the tables, then what may take a while or fail: figures, page, MLflow."""
     ablation_folder.describe(folder, ablation)
-    rows = ablation_folder.result_rows(folder, ablation, errors)
-    write_table(folder / "results.parquet", rows)
-    write_table(folder / "timings.parquet", ablation_folder.timing_rows(folder, ablation))
+    rows = _write_tables(ablation, folder, errors)
     if not any(row["status"] == "finished" for row in rows):
+        track(ablation, folder, output)
         return None
     comparison = compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
     write_table(folder / "differences.parquet", rows_of_differences(comparison))
@@ -131,8 +138,11 @@ def _conclude(ablation: Ablation, folder: Path, output: Path, errors: Errors, mo
     summary = {"name": ablation.name, "command": COMMAND, **to_table(comparison), "failed": failed}
     write_whole(folder / "summary.json", to_json(summary))
     monitor.phase("drawing figures, writing the report and MLflow")
-    runs = {cell.label: [folder_of(folder, (cell, seed)) for seed in ablation.seeds] for cell in ablation.cells}
-    save_ablation_figures(rows, runs, comparison, folder)
+    runs: dict[str, list[Path]] = {cell.label: [] for cell in ablation.cells}
+    for run, row in zip(runs_of(ablation), rows, strict=True):
+        if row["status"] == "finished":
+            runs[row["cell"]].append(folder_of(folder, run))
+    save_ablation_figures(rows, runs, comparison, folder, monitor.phase)
     config = without_secrets(tomli_w.dumps(ablation.table))
     html = page.render_ablation(
         ablation.name, asked(ablation), comparison.words, comparison, folder / "figures", COMMAND, config, failed
@@ -140,6 +150,16 @@ def _conclude(ablation: Ablation, folder: Path, output: Path, errors: Errors, mo
     write_whole(folder / "report.html", html)
     track(ablation, folder, output)
     return comparison
+
+
+def _write_tables(ablation: Ablation, folder: Path, errors: Errors) -> list[dict[str, Any]]:
+    """The rows of the results, written with their timings; what an earlier call made of other runs goes."""
+    rows = ablation_folder.result_rows(folder, ablation, errors)
+    if not any(row["status"] == "finished" for row in rows):
+        ablation_folder.outdate(folder)
+    write_table(folder / "results.parquet", rows)
+    write_table(folder / "timings.parquet", ablation_folder.timing_rows(folder, ablation))
+    return rows
 
 
 def _gains(folder: Path) -> str:

@@ -1,8 +1,8 @@
 """Pictures of an ablation: estimates, gain against spectral gap, consensus and bytes over the rounds, peers' maps."""
 
-import json
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,47 +15,64 @@ from coordinator.bands import Band, curve
 from coordinator.figures import CURVES
 from coordinator.learned import FOR_COMPARISON
 from coordinator.over_seeds import Comparison
+from coordinator.pool import first_line
 from coordinator.statistics import Estimate, estimate
 from coordinator.wording import PROBES, heading, is_gain
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito's, less yellow
 MARKERS, DASHES = "osD^vPX*", ("-", "--", ":")
 LEGEND_LABEL = 46  # characters that fit beside a line of the legend; two columns hold half of it each
+MOST_LINES, MOST_MEASURES = 40, 8  # that the picture of the estimates holds
 LOG_RANGE = 8.0  # from this ratio of largest to smallest on, a logarithmic scale shows more
 GAP = "topology.spectral_gap"
 
 
 def save_ablation_figures(
-    rows: list[dict[str, Any]], runs: dict[str, list[Path]], comparison: Comparison, folder: Path
+    rows: list[dict[str, Any]],
+    runs: dict[str, list[Path]],
+    comparison: Comparison,
+    folder: Path,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[str]:
     """Write what there is to draw into `figures` of `folder`; the names of the files, in the order of the page.
 
-    rows: those of the results table. runs: by cell label, its run folders in seed order; only finished ones are drawn.
-    A picture that has nothing to show is not made, and an older one of its name is removed.
+    rows: those of the results table. runs: by cell label, the folders of its finished runs in seed order.
+    A picture that has nothing to show is not made, and an older one of its name is removed. One that cannot be drawn is
+    left out, and `tell` gets a line: what a picture needs may be damaged, and the page comes without it.
     """
     target = folder / "figures"
     target.mkdir(parents=True, exist_ok=True)
-    finished = {cell: [path for path in paths if _status(path) == "finished"] for cell, paths in runs.items()}
-    seen = {cell: paths for cell, paths in finished.items() if paths}
-    drawn = {
-        "estimates.png": draw_estimates(comparison),
-        "consensus.png": draw_consensus(seen, comparison.cells),
-        "spectral_gap.png": draw_spectral_gap(rows, comparison.cells),
-        "bytes.png": draw_bytes(seen, comparison.cells),
-        "total_variation.png": draw_pairs(seen, "total_variation"),
-        "cka.png": draw_pairs(seen, "cka"),
-        "topologies.png": draw_topologies(seen),
+    seen = {cell: paths for cell, paths in runs.items() if paths}
+    pictures: dict[str, Callable[[], Figure | None]] = {
+        "estimates.png": partial(draw_estimates, comparison),
+        "consensus.png": partial(draw_consensus, seen, comparison.cells),
+        "spectral_gap.png": partial(draw_spectral_gap, rows, comparison.cells),
+        "bytes.png": partial(draw_bytes, seen, comparison.cells),
+        "total_variation.png": partial(draw_pairs, seen, "total_variation"),
+        "cka.png": partial(draw_pairs, seen, "cka"),
+        "topologies.png": partial(draw_topologies, seen, tell),
     }
-    for name, figure in drawn.items():
-        (target / name).unlink(missing_ok=True)
-        if figure is not None:
-            figure.savefig(target / name, dpi=150)
-    return [name for name, figure in drawn.items() if figure is not None]
+    drawn = []
+    for name, draw in pictures.items():
+        path = target / name
+        path.unlink(missing_ok=True)
+        try:
+            figure = draw()
+            if figure is not None:
+                figure.savefig(path, dpi=150)
+                drawn.append(name)
+        except Exception as error:  # whatever it is, numbers and words do not need the picture
+            path.unlink(missing_ok=True)
+            tell(f"figures/{name} is left out: {type(error).__name__}: {first_line(error)}")
+    return drawn
 
 
 def draw_estimates(comparison: Comparison) -> Figure | None:
-    """Per measure a panel, per cell a line: the mean over seeds, its 95% interval, and 0 where it means no gain."""
-    cells, measures = comparison.cells, comparison.measures
+    """Per measure a panel, per cell a line: the mean over seeds, its 95% interval, and 0 where it means no gain.
+
+    So many of each as a picture holds; the table on the page has all.
+    """
+    cells, measures = comparison.cells[:MOST_LINES], comparison.measures[:MOST_MEASURES]
     if not cells or not measures:
         return None
     names = [f"{cell} (reference)" if cell == comparison.reference else cell for cell in cells]
@@ -75,6 +92,9 @@ def draw_estimates(comparison: Comparison) -> Figure | None:
         axis.set_title(heading(measure), fontsize=9, loc="left")
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", alpha=0.3)
+    note = _first_of(comparison)
+    if note:
+        figure.suptitle(note, fontsize=9)
     return figure
 
 
@@ -136,9 +156,10 @@ def draw_spectral_gap(rows: list[dict[str, Any]], cells: Sequence[str]) -> Figur
     return figure
 
 
-def _status(folder: Path) -> str:
-    path = folder / "summary.json"
-    return str(json.loads(path.read_text(encoding="utf-8"))["status"]) if path.is_file() else "missing"
+def _first_of(comparison: Comparison) -> str:
+    """What of the estimates is drawn, where that is not all."""
+    limits = ((comparison.cells, MOST_LINES, "cells"), (comparison.measures, MOST_MEASURES, "measures"))
+    return "\n".join(f"the first {most} of {len(each)} {what}" for each, most, what in limits if len(each) > most)
 
 
 def _values(rows: list[dict[str, Any]], cell: str, name: str) -> list[float]:

@@ -1,30 +1,41 @@
 """An ablation's folder: the finished runs in it, and the tables made of them."""
 
 import fcntl
+import hashlib
 import json
 import os
+import re
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tomli_w
 
 from coordinator.axes import as_text
 from coordinator.config import ConfigError
 from coordinator.grid import Ablation, Cell
 from coordinator.side_by_side import Outcome
-from coordinator.store import write_whole
-from coordinator.summary import flatten, versions
+from coordinator.store import KEYS, write_whole
+from coordinator.summary import flatten, intervals, versions
 
 Run = tuple[Cell, int]  # a cell and a seed
 Row = dict[str, Any]
 LOCK = ".lock"
 TIMINGS = ("rounds_per_second", "evaluation_share")
 COMPARED_VERSIONS = ("peer-consensus", "torch", "python")  # those that may change a run's numbers
-LEFT_OUT = (*TIMINGS, "config", "versions", "hardware", "status", "message", "not_finite")  # of the results
+LEFT_OUT = (*TIMINGS, "config", "versions", "hardware", "status", "message")  # of the results
+OUTPUTS = ("results.parquet", "timings.parquet", "differences.parquet", "summary.json", "report.html", "figures")
+NEEDED: dict[str, type] = {  # of a finished run's summary
+    **dict.fromkeys(("probes", "consensus", "topology", "not_finite", "config", "versions", "hardware"), dict),
+    **dict.fromkeys(("flags", "artefacts"), list),
+    **dict.fromkeys(("rounds", "bytes_exchanged", "relative_weight_change", "digest", *TIMINGS), object),
+}
 
 
 def folder_of(folder: Path, run: Run) -> Path:
@@ -38,19 +49,28 @@ def runs_of(ablation: Ablation) -> list[Run]:
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
-    """The summary of a run that is there and finished."""
+    """The summary of a run that is there, finished and whole; a damaged one counts as missing, and is run again."""
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        float(json.loads((folder / "timing.json").read_text(encoding="utf-8"))["seconds"])
+        for name in KEYS:
+            pq.read_metadata(folder / "metrics" / f"{name}.parquet")
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException):
         return None
-    return summary if isinstance(summary, dict) and summary.get("status") == "finished" else None
+    if not isinstance(summary, dict) or summary.get("status") != "finished":
+        return None
+    known = all(name in summary and isinstance(summary[name], kind) for name, kind in NEEDED.items())
+    return summary if known and (folder / "config.toml").is_file() else None
 
 
 def strangers(folder: Path, ablation: Ablation) -> int:
     """How many cells are there that this ablation does not have: those of another version of its file."""
     known = {cell.key for cell in ablation.cells}
     there = folder / "cells"
-    return sum(path.name not in known for path in there.iterdir()) if there.is_dir() else 0
+    if not there.is_dir():
+        return 0
+    cells = {path.name for path in there.iterdir() if path.is_dir() and re.fullmatch("[0-9a-f]{12}", path.name)}
+    return len(cells - known)
 
 
 def other_versions(folder: Path, ablation: Ablation) -> str:
@@ -77,6 +97,8 @@ def opened(folder: Path) -> Iterator[None]:
 
     Raises: ConfigError, if another process writes there, or if something else than an ablation is there.
     """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ConfigError(f"name: '{folder}' is a file: choose another name or --output")
     if folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK} and not described(folder):
         raise ConfigError(f"name: '{folder}' is there and is no ablation: choose another name or --output")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
@@ -101,8 +123,41 @@ def described(folder: Path) -> bool:
     return (folder / "ablation.toml").is_file()
 
 
+def describes(folder: Path, ablation: Ablation) -> bool:
+    """Whether the folder is this very ablation's: not that of another version of its file."""
+    try:
+        return (folder / "ablation.toml").read_text(encoding="utf-8") == tomli_w.dumps(ablation.table)
+    except (OSError, ValueError):
+        return False
+
+
 def describe(folder: Path, ablation: Ablation) -> None:
-    write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table))
+    """Say what the folder holds; what another version of the file has left is outdated."""
+    if not describes(folder, ablation):
+        outdate(folder)
+        write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table))
+
+
+def outdate(folder: Path) -> None:
+    """Remove what was made of the runs, so that it never contradicts them."""
+    for path in (folder / name for name in OUTPUTS):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def temporary_prefix(folder: Path) -> str:
+    """What the temporary folders of this ablation's runs start with, and of no other's."""
+    return f"peer-consensus-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}-"
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary folders that runs of this ablation, ended by force, have left on this machine."""
+    there, prefix = Path(tempfile.gettempdir()), temporary_prefix(folder)
+    with suppress(OSError):  # a folder that may be written to but not listed
+        for path in [path for path in there.iterdir() if path.name.startswith(prefix)]:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def keep(outcome: Outcome, target: Path) -> None:
@@ -125,7 +180,8 @@ def keep(outcome: Outcome, target: Path) -> None:
 def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int], str]) -> list[Row]:
     """A row per run: what it is, how it ended, and every scalar of its summary that a repetition would repeat.
 
-    `errors` are by key and seed; a run that neither finished nor failed is `not run`.
+    `errors` are by key and seed; a run that neither finished nor failed is `not run`. The columns of axes have the
+    prefix `axis.`: `axis.topology.max_degree` is what was asked, `topology.max_degree` what the topology has.
     """
     axes = _axis_columns(ablation)
     rows = []
@@ -134,7 +190,9 @@ def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int
         error = "" if summary else errors.get((cell.key, seed), "")
         status = "finished" if summary else "failed" if error else "not run"
         row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status, "error": error}
-        rows.append({**row, **(scalars(summary) if summary else {}), **axes[cell.key]})
+        found = scalars(summary) if summary else {}
+        assert not (row.keys() & found.keys() or axes[cell.key].keys() & {*row, *found}), "no column hides another"
+        rows.append({**row, **found, **axes[cell.key]})
     return rows
 
 
@@ -152,9 +210,11 @@ def timing_rows(folder: Path, ablation: Ablation) -> list[Row]:
 
 
 def scalars(summary: Mapping[str, Any]) -> Row:
-    """The summary's numbers and words under dotted names; its flags in one."""
-    flat = flatten({name: value for name, value in summary.items() if name not in LEFT_OUT})
-    flat["flags"] = ", ".join(summary["flags"])
+    """The summary's numbers and words under dotted names; its flags, artefacts and what diverged as a text each."""
+    flat = flatten({name: value for name, value in summary.items() if name not in (*LEFT_OUT, "not_finite")})
+    flat |= intervals(summary["probes"]) | {name: ", ".join(summary[name]) for name in ("flags", "artefacts")}
+    diverged = [f"peer {peer}: round {each['round']}" for peer, each in summary["not_finite"].items()]
+    flat["not_finite"] = "; ".join(diverged)
     return {name: value for name, value in flat.items() if not isinstance(value, list)}
 
 
@@ -167,5 +227,5 @@ def _axis_columns(ablation: Ablation) -> dict[str, Row]:
         for cell, value in zip(ablation.cells, values, strict=True):
             if kinds == {int, float}:
                 value = float(value)
-            columns[cell.key][axis] = value if kinds <= {int, float} or kinds == {bool} else as_text(value)
+            columns[cell.key][f"axis.{axis}"] = value if kinds <= {int, float} or kinds == {bool} else as_text(value)
     return columns

@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from coordinator.config import load_config
 from coordinator.figures import draw_links, gain_limit, gain_scale, node_colours, peer_gains
 from coordinator.plan import build_schedule
+from coordinator.pool import first_line
 from topologies.schedule import Schedule
 
 MOST = 12  # panels, or curves, that one picture holds
@@ -73,16 +74,21 @@ def pair_matrix(folders: Sequence[Path], measure: str) -> Matrix | None:
     return means
 
 
-def draw_topologies(runs: Mapping[str, Sequence[Path]]) -> Figure | None:
-    """Each cell's links, of its first seed, and its peers coloured by their gain, mean over seeds."""
-    if not runs:
+def draw_topologies(
+    runs: Mapping[str, Sequence[Path]], tell: Callable[[str], None] = lambda line: None
+) -> Figure | None:
+    """Each cell's links, of its first seed, and its peers coloured by their gain, mean over seeds.
+
+    A cell whose links are no longer known, as its file has gone or changed, is left out, and `tell` gets a line.
+    """
+    schedules = {cell: _schedule(cell, paths[0], tell) for cell, paths in list(runs.items())[:MOST]}
+    shown = {cell: schedule for cell, schedule in schedules.items() if schedule is not None}
+    if not shown:
         return None
-    shown = dict(list(runs.items())[:MOST])
-    gains = {cell: mean_gains(paths) for cell, paths in shown.items()}
+    gains = {cell: mean_gains(runs[cell]) for cell in shown}
     figure, panels = _panels(shown, "who teaches whom" + _first_of(len(runs)))
     limit = gain_limit(gain for _, peers in gains.values() for gain in peers.values())
-    for axis, (cell, paths) in zip(panels, shown.items(), strict=False):
-        schedule = build_schedule(load_config(paths[0] / "config.toml"))
+    for axis, (cell, schedule) in zip(panels, shown.items(), strict=False):
         edges, rounds = _links(schedule)
         colours = node_colours(schedule.num_peers, gains[cell][1], limit)
         draw_links(axis, schedule.num_peers, edges, colours, size=200)
@@ -92,6 +98,14 @@ def draw_topologies(runs: Mapping[str, Sequence[Path]]) -> Figure | None:
     if probe:
         gain_scale(figure, limit, probe)
     return figure
+
+
+def _schedule(cell: str, folder: Path, tell: Callable[[str], None]) -> Schedule | None:
+    try:
+        return build_schedule(load_config(folder / "config.toml"))
+    except (OSError, ValueError) as error:
+        tell(f"figures/topologies.png is without '{cell}': {first_line(error)}")
+        return None
 
 
 def mean_gains(folders: Sequence[Path]) -> tuple[str, dict[int, float]]:

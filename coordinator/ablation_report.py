@@ -1,7 +1,5 @@
 """What an ablation prints: its cells before it, the comparison after it."""
 
-from pathlib import Path
-
 from rich.console import Console
 from rich.markup import escape
 
@@ -42,6 +40,5 @@ def print_ablation(result: AblationResult, console: Console) -> None:
     if failed:
         console.print(f"{len(failed)} of {len(result.rows)} runs failed; the same command tries them again")
     console.print(f"results  {short(result.folder)}", highlight=False)
-    page: Path = result.folder / "report.html"
-    if page.is_file():
-        console.print(f"report   {short(page)}", highlight=False)
+    if result.comparison is not None:
+        console.print(f"report   {short(result.folder / 'report.html')}", highlight=False)

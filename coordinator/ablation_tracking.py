@@ -21,6 +21,8 @@ def track(ablation: Ablation, folder: Path, output: Path) -> None:
     known = _read(folder / "mlflow.json")
     parent = Tracker(config, output, ablation.name, run_id=str(known.get("run_id", "")))
     logged: dict[str, str] = known.get("logged", {}) if parent.run_id == known.get("run_id") else {}
+    if parent.active:
+        write_whole(folder / "mlflow.json", _text(parent.run_id, logged))
     complete = True
     for run in runs_of(ablation):
         path = folder_of(folder, run)

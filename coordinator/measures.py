@@ -75,7 +75,6 @@ class Measures:
     scalars: dict[str, float]
     peers: dict[int, dict[str, float]]
     edges: dict[tuple[int, int], dict[str, float]]
-    num_outputs: int
 
     def collapse(self, peers: list[int]) -> CollapseMeasures:
         """The collapse measures of these peers."""
@@ -105,7 +104,6 @@ def measure(observations: list[Observation], plan: Round, temperature: float) ->
             peer: {name: float(values[place]) for name, values in per_peer.items()} for place, peer in enumerate(alive)
         },
         edges=_edges(outputs, probs, alive, plan),
-        num_outputs=outputs.shape[2],
     )
     return measures, Pairing(probs, cka, alive)
 

@@ -17,6 +17,8 @@ from coordinator.pool import first_line
 from coordinator.simulate import simulate
 from peers.data import Dataset
 
+PREFIX = "peer-consensus-"  # of temporary folders
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -28,10 +30,13 @@ class Outcome:
     seconds: float
 
 
-def run_aside(config: RunConfig, dataset: Dataset | None = None) -> Outcome:
-    """Run an experiment in a folder of its own that is gone afterwards, and without MLflow."""
+def run_aside(config: RunConfig, dataset: Dataset | None = None, prefix: str = PREFIX) -> Outcome:
+    """Run an experiment in a folder of its own that is gone afterwards, and without MLflow.
+
+    `prefix`: of the folder's name, by which whoever ends this process by force can find what it leaves.
+    """
     start = time.perf_counter()
-    with TemporaryDirectory(prefix="peer-consensus-") as output:
+    with TemporaryDirectory(prefix=prefix) as output:
         try:
             untracked = config.model_copy(update={"tracking": TrackingConfig(enabled=False)})
             result = simulate(untracked, output, dataset=dataset)
@@ -58,15 +63,22 @@ class _Queued:
 class SideBySide:
     """Runs in Ray tasks, each in a placement group that holds all that it needs, so that none starts by halves.
 
-    `memory`: bytes that each run needs. `tell` gets a line when nothing has started for long.
+    `memory`: bytes that each run needs. `tell` gets a line when nothing has started for long. `prefix`: of the names of
+    their temporary folders, which are left where a run is ended by force.
     """
 
     def __init__(
-        self, ray: Any, configs: Sequence[RunConfig], memory: Sequence[int], tell: Callable[[str], None]
+        self,
+        ray: Any,
+        configs: Sequence[RunConfig],
+        memory: Sequence[int],
+        tell: Callable[[str], None],
+        prefix: str = PREFIX,
     ) -> None:
         self._ray = ray
         self._configs = configs
         self._tell = tell
+        self._prefix = prefix
         nodes = nodes_of(ray)
 
         @cache  # cells often ask for the same
@@ -99,11 +111,14 @@ class SideBySide:
                 yield place, outcome
 
     def close(self) -> None:
-        """End what still runs."""
+        """End what still runs, and wait for a moment until it has ended."""
+        ended = list(self._running)
         while self._running:
             reference, (_, group) = self._running.popitem()
             self._ray.cancel(reference, force=True)
             self._remove(group)
+        if ended:
+            self._ray.wait(ended, num_returns=len(ended), timeout=5)
 
     def _submit(self, place: int, waiting: Sequence[int]) -> None:
         from ray.util.placement_group import placement_group
@@ -118,7 +133,7 @@ class SideBySide:
             "max_retries": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True),
         }
-        reference = self._ray.remote(run_aside).options(**options).remote(self._configs[place], data)
+        reference = self._ray.remote(run_aside).options(**options).remote(self._configs[place], data, self._prefix)
         self._running[reference] = (place, group)
         self._queued = _Queued(place, group.ready())
 

@@ -66,7 +66,7 @@ def flags(plan: Plan, totals: Totals, probes: ProbeTable) -> list[str]:
     found = []
     first, last = totals.first, totals.last
     students = [peer for peer in students_of(totals) if first and last and peer in last.peers]
-    if students and first and last and collapsed(first.collapse(students), last.collapse(students), last.num_outputs):
+    if students and first and last and collapsed(first.collapse(students), last.collapse(students)):
         found.append("collapsed")
     if probes.artefacts(students_of(totals)):
         found.append("artefact")
@@ -91,11 +91,17 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def final_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The summary's numbers that MLflow gets at the end, beside the curves it already has."""
     names = ("probes", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
-    flat = flatten({name: summary[name] for name in names})
-    for probe, table in summary["probes"].items():
-        if "interval" in table:
-            flat[f"probes.{probe}.interval_low"], flat[f"probes.{probe}.interval_high"] = table["interval"]
-    return flat
+    return flatten({name: summary[name] for name in names}) | intervals(summary["probes"])
+
+
+def intervals(probes: Mapping[str, Any]) -> dict[str, float]:
+    """The ends of each gain's interval, by dotted name."""
+    return {
+        f"probes.{probe}.interval_{end}": value
+        for probe, table in probes.items()
+        if "interval" in table
+        for end, value in zip(("low", "high"), table["interval"], strict=True)
+    }
 
 
 def verdict_line(summary: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ ExchangeVerdict = Literal["exchange helps", "makes no difference", "hurts"]
 
 VANISHED_SHARE = 0.5
 COLLAPSED_SHARE = 0.5
-COLLAPSED_INFORMATION = 0.05
+COLLAPSED_INFORMATION = 0.01
 COLLAPSED_STD = 0.1
 
 
@@ -80,19 +80,18 @@ class CollapseMeasures:
     rankme: Float[np.ndarray, " peers"]
 
 
-def collapsed(first: CollapseMeasures, last: CollapseMeasures, num_outputs: int) -> bool:
+def collapsed(first: CollapseMeasures, last: CollapseMeasures) -> bool:
     """Whether the median peer lost what told its inputs apart, between the first and the last evaluation.
 
     Any of three measures, below half of its own start, says so:
-    mutual information at the outputs' own scale, if also under 5% of ln(num_outputs): one output for all inputs;
+    mutual information at the outputs' own scale, if also under 0.01 nats: one output for all inputs;
     feature std, if also under 0.1: one direction for all inputs;
     RankMe, alone: most dimensions died (in the measured runs every network that halved it lost accuracy).
     Half of the start, because an untrained network may sit under either threshold and a learning one lowers its rank
     somewhat. A measure that is not finite counts as 0: a diverged peer tells nothing apart.
     """
-    information = COLLAPSED_INFORMATION * float(np.log(num_outputs))
     return (
-        _fell(first.information, last.information, information)
+        _fell(first.information, last.information, COLLAPSED_INFORMATION)
         or _fell(first.feature_std, last.feature_std, COLLAPSED_STD)
         or _fell(first.rankme, last.rankme, float("inf"))
     )

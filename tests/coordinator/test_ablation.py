@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
@@ -18,9 +20,22 @@ import tomli_w
 
 from coordinator import ConfigError, ablate, load_ablation, load_config, simulate
 from coordinator.ablation import AblationResult
-from coordinator.ablation_folder import LOCK, keep, opened
+from coordinator.ablation_folder import (
+    LOCK,
+    NEEDED,
+    folder_of,
+    keep,
+    opened,
+    read_summary,
+    result_rows,
+    scalars,
+    strangers,
+    sweep,
+    temporary_prefix,
+)
 from coordinator.progress import Silent
 from coordinator.side_by_side import Outcome
+from coordinator.store import KEYS, to_arrow
 from coordinator.tracking import store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
@@ -91,10 +106,13 @@ def test_ablate__results_are_those_of_the_runs_alone(cluster: None, tmp_path: Pa
     experiment = {key: value for key, value in BASE.items() if key not in ("name", "seeds", "grid")}
     alone = simulate(load_config({**experiment, "topology": {"kind": "self"}}, ["run.seed=3"]), tmp_path).summary
     last = rows[3]
-    assert last["digest"] == alone["digest"] and last["topology"] == '{"kind":"self"}'
+    assert last["digest"] == alone["digest"] and last["axis.topology"] == '{"kind":"self"}'
     assert last["probes.knn.gain"] == alone["probes"]["knn"]["gain"]
     assert last["consensus.relative_distance.last"] == alone["consensus"]["relative_distance"]["last"]
     assert last["topology.spectral_gap"] == alone["topology"]["spectral_gap"] and last["bytes_exchanged"] == 0
+    low, high = alone["probes"]["knn"]["interval"]
+    assert (last["probes.knn.interval_low"], last["probes.knn.interval_high"]) == (low, high)
+    assert (last["artefacts"], last["not_finite"]) == (", ".join(alone["artefacts"]), "")
     assert not {"rounds_per_second", "evaluation_share", "versions.torch"} & last.keys()
     timings = pq.read_table(result.folder / "timings.parquet").to_pylist()
     assert [row["seconds"] > 0 for row in timings] == [True] * 4
@@ -125,7 +143,7 @@ def test_ablate__a_cell_that_fails_is_told_and_tried_again(cluster: None, undraw
     assert [row["status"] for row in result.rows] == ["finished", "finished", "failed", "failed"]
     assert "lower peers.optimizer.lr" in result.rows[2]["error"]
     table = pq.read_table(result.folder / "results.parquet")
-    assert table["peers.optimizer.lr"].to_pylist() == [0.1, 0.1, 1e38, 1e38]
+    assert table["axis.peers.optimizer.lr"].to_pylist() == [0.1, 0.1, 1e38, 1e38]
     assert table["probes.knn.gain"].null_count == 2
     assert result.comparison is not None and "1e+38, seed 0" in (result.folder / "report.html").read_text()
     again, said = run(tmp_path, grid=axes, topology={"kind": "ring"})
@@ -145,6 +163,8 @@ def test_ablate__interrupted_says_what_is_done_and_continues(
     assert result.status == "interrupted" and 1 <= result.num_finished < 4
     assert {row["status"] for row in result.rows} == {"finished", "not run"}
     done = result.num_finished
+    assert pq.read_table(result.folder / "results.parquet")["status"].to_pylist().count("finished") == done
+    assert not list(Path(tempfile.gettempdir()).glob(f"{temporary_prefix(result.folder)}*"))
     result, said = run(tmp_path)
     assert result.status == "finished" and len(finished_lines(said)) == 4 - done
 
@@ -154,6 +174,10 @@ def test_ablate__leaves_what_is_no_ablation_alone(tmp_path: Path) -> None:
     (tmp_path / "tiny" / "mine.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"\Aname: '.*tiny' is there and is no ablation: choose another name or "):
         run(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tiny").touch()
+    with pytest.raises(ConfigError, match=r"\Aname: '.*out/tiny' is a file: choose another name or --output\Z"):
+        run(tmp_path / "out")
     with pytest.raises(ConfigError, match=r"cell .65.: data\.batch_size must be at most the 64 training images"):
         run(tmp_path / "new", topology={"kind": "ring"}, grid={"data.batch_size": [16, 65]})
     assert not (tmp_path / "new").exists()
@@ -201,11 +225,120 @@ def test_ablate__what_cannot_be_run_leaves_an_earlier_description_and_no_new_fol
 
 def test_keep__a_finished_run_stays(tmp_path: Path) -> None:
     target = tmp_path / "cells" / "key" / "seed-0"
-    for number, status in enumerate(("stopped", "finished", "finished")):
-        summary = json.dumps({"status": status, "number": number}).encode()
-        keep(Outcome("finished", "", {"summary.json": summary}, 1.0), target)
-    assert json.loads((target / "summary.json").read_text())["number"] == 1
+    for rounds, status in enumerate(("stopped", "finished", "finished")):
+        keep(outcome_of(status=status, rounds=rounds), target)
+    assert json.loads((target / "summary.json").read_text())["rounds"] == 1
     assert [path.name for path in target.parent.iterdir()] == ["seed-0"]
+
+
+def outcome_of(**parts: Any) -> Outcome:
+    """A run that is whole."""
+    summary = {name: kind() for name, kind in NEEDED.items() if kind is not object}
+    summary |= {name: 1 for name, kind in NEEDED.items() if kind is object} | {"status": "finished"} | parts
+    sink = pa.BufferOutputStream()
+    pq.write_table(to_arrow([{"round": 1}]), sink)
+    tables = {f"metrics/{name}.parquet": sink.getvalue().to_pybytes() for name in KEYS}
+    return Outcome("finished", "", {"summary.json": json.dumps(summary).encode(), "config.toml": b"", **tables}, 1.0)
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "no timing": lambda run: (run / "timing.json").unlink(),
+    "no seconds": lambda run: (run / "timing.json").write_text("{}"),
+    "no config": lambda run: (run / "config.toml").unlink(),
+    "no rounds": lambda run: (run / "metrics" / "rounds.parquet").unlink(),
+    "half a table": lambda run: (run / "metrics" / "pairs.parquet").write_bytes(b"PAR1garbage"),
+    "no keys": lambda run: (run / "summary.json").write_text('{"status": "finished"}'),
+    "no list": lambda run: (run / "summary.json").write_text(json.dumps({"status": "finished", "flags": 1})),
+    "no summary": lambda run: (run / "summary.json").write_text("[]"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_read_summary__a_damaged_run_is_missing_and_replaced(damage: Callable[[Path], Any], tmp_path: Path) -> None:
+    target = tmp_path / "seed-0"
+    keep(outcome_of(), target)
+    assert read_summary(target) is not None
+    damage(target)
+    assert read_summary(target) is None
+    keep(outcome_of(), target)
+    assert read_summary(target) is not None
+
+
+def test_ablate__runs_a_damaged_run_again(cluster: None, undrawn: None, tmp_path: Path) -> None:
+    first, _ = run(tmp_path, seeds=[0])
+    before = pq.read_table(first.folder / "results.parquet")
+    next(first.folder.glob("cells/*/seed-0/timing.json")).unlink()
+    again, said = run(tmp_path, seeds=[0])
+    assert again.status == "finished" and len(finished_lines(said)) == 1
+    assert pq.read_table(again.folder / "results.parquet").equals(before)
+
+
+def test_scalars__what_diverged_and_what_is_an_artefact_are_texts() -> None:
+    summary = json.loads(outcome_of().files["summary.json"]) | {
+        "artefacts": ["knn", "sgd"],
+        "not_finite": {"2": {"round": 5, "reason": "x"}, "3": {"round": 7, "reason": "y"}},
+        "probes": {"knn": {"gain": 0.5, "interval": [0.25, 0.75]}},
+    }
+    found = scalars(summary)
+    assert found["artefacts"] == "knn, sgd" and found["not_finite"] == "peer 2: round 5; peer 3: round 7"
+    assert found["probes.knn.interval_low"] == 0.25 and found["probes.knn.interval_high"] == 0.75
+
+
+def test_result_rows__an_axis_leaves_what_was_measured(tmp_path: Path) -> None:
+    """An axis that has the name of a fact."""
+    kinds = [{"kind": "random-regular", "degree": 2}]
+    ablation = load_ablation({**BASE, "grid": {"topology": kinds, "topology.degree": [2, 3]}, "seeds": [0]})
+    for cell in ablation.cells:
+        keep(outcome_of(topology={"degree": 2}), folder_of(tmp_path, (cell, 0)))
+    rows = result_rows(tmp_path, ablation, {})
+    assert [(row["topology.degree"], row["axis.topology.degree"]) for row in rows] == [(2, 2), (2, 3)]
+
+
+def test_strangers__are_folders_that_look_like_cells(tmp_path: Path) -> None:
+    (tmp_path / "cells" / "0123456789ab").mkdir(parents=True)
+    (tmp_path / "cells" / "notes").mkdir()
+    (tmp_path / "cells" / ".DS_Store").touch()
+    (tmp_path / "cells" / "ba9876543210").touch()
+    assert strangers(tmp_path, load_ablation(BASE)) == 1
+
+
+def test_sweep__removes_what_runs_of_this_folder_left_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mine, other = Path("/a/tiny"), Path("/b/tiny")
+    for folder in (mine, other):
+        (tmp_path / f"{temporary_prefix(folder)}xyz" / "run").mkdir(parents=True)
+    sweep(mine)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{temporary_prefix(other)}xyz"]
+
+
+def test_ablate__when_all_runs_fail_an_earlier_report_goes(cluster: None, undrawn: None, cli: Cli, runs: Path) -> None:
+    from mlflow import MlflowClient
+
+    first, _ = run(runs, seeds=[0])
+    (first.folder / "figures").mkdir(exist_ok=True)
+    bad = {"grid": {"peers.optimizer.lr": [1e38]}, "topology": {"kind": "ring"}, "seeds": [0], "tracking": {}}
+    path = runs / "tiny.toml"
+    path.write_text(tomli_w.dumps({**BASE, **bad}))
+    for _ in range(2):
+        code, out, _ = cli("ablate", str(path), "--output", str(runs))
+        assert code == 2 and "report   " not in out
+    client = MlflowClient(store_uri(runs))
+    found = client.search_runs([client.get_experiment_by_name("peer-consensus").experiment_id])
+    assert [each.info.status for each in found] == ["FAILED"]
+    there = {each.name for each in first.folder.iterdir()} - {LOCK}
+    assert there == {"ablation.toml", "cells", "mlflow.json", "results.parquet", "timings.parquet"}
+    assert pq.read_table(first.folder / "results.parquet")["status"].to_pylist() == ["failed"]
+
+
+def test_ablate__a_lost_run_has_no_time(
+    cluster: None, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = Outcome("failed", "its process was lost (x)", {}, 0.0)
+    monkeypatch.setattr("coordinator.side_by_side.run_aside", lambda config, dataset, prefix: lost)
+    _, said = run(tmp_path, seeds=[0])
+    assert finished_lines(said)[0].endswith("its process was lost (x)")
 
 
 def test_ablate__a_kept_run_of_another_version_is_told(cluster: None, undrawn: None, tmp_path: Path) -> None:

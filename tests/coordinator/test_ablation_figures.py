@@ -23,12 +23,12 @@ KINDS = tuple(GAPS)
 MARKERS = {*ablation_figures.MARKERS}
 
 
-def run(path: Path, kind: str, distances: list[float], gain: float, status: str = "finished") -> Path:
+def run(path: Path, kind: str, distances: list[float], gain: float) -> Path:
     (path / "metrics").mkdir(parents=True)
     table = {"data": {"kind": "digits"}, "peers": {"count": 3}, "topology": {"kind": kind}}
     (path / "config.toml").write_text(to_toml(load_config(table)))
     probes = {"knn": {"peers": {"peer": [0, 2], "gain": [gain, -gain]}}}
-    (path / "summary.json").write_text(json.dumps({"status": status, "probes": probes}))
+    (path / "summary.json").write_text(json.dumps({"probes": probes}))
     rounds = [
         {"round": t, "relative_distance": each, "agreement": 1 - each, "bytes_so_far": 100 * t or None}
         for t, each in enumerate(distances)
@@ -88,13 +88,53 @@ def test_save_ablation_figures__writes_all_and_names_them_in_order(tmp_path: Pat
 
 
 def test_save_ablation_figures__without_finished_runs_removes_older_pictures(
-    tmp_path: Path, runs: dict[str, list[Path]]
+    tmp_path: Path,
 ) -> None:
-    stopped = {"ring": [run(tmp_path / "stopped", "ring", [0.9], 0.1, status="stopped")], "complete": []}
+    stopped: dict[str, list[Path]] = {"ring": [], "complete": []}
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "cka.png").write_bytes(b"old")
     assert save_ablation_figures(ROWS, stopped, COMPARISON, tmp_path) == ["estimates.png", "spectral_gap.png"]
     assert not (tmp_path / "figures" / "cka.png").exists()
+
+
+def test_save_ablation_figures__what_cannot_be_drawn_is_left_out_and_told(
+    tmp_path: Path, runs: dict[str, list[Path]]
+) -> None:
+    """Pairs that are no table, a file of links that has gone, rounds that are no table."""
+    damaged = runs["complete"][0]
+    (damaged / "metrics" / "pairs.parquet").write_bytes(b"garbage")
+    links = tmp_path / "links.csv"
+    links.write_text("0,1\n1,2\n2,0\n")
+    table = {"data": {"kind": "digits"}, "peers": {"count": 3}, "topology": {"kind": "file", "path": str(links)}}
+    (damaged / "config.toml").write_text(to_toml(load_config(table)))
+    links.unlink()
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "cka.png").write_bytes(b"old")
+    said: list[str] = []
+    drawn = save_ablation_figures(ROWS, runs, COMPARISON, tmp_path, said.append)
+    assert drawn == ["estimates.png", "consensus.png", "spectral_gap.png", "bytes.png", "topologies.png"]
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(drawn)
+    starts = (
+        "figures/total_variation.png is left out: ",
+        "figures/cka.png is left out: ",
+        "figures/topologies.png is ",
+    )
+    assert len(said) == 3 and all(line.startswith(start) for line, start in zip(said, starts, strict=True))
+    assert "without 'complete': " in said[2]
+    figure = ablation_maps.draw_topologies(runs)
+    assert figure is not None and [axis.get_title() for axis in figure.axes if axis.get_title()] == ["ring"]
+
+
+def test_draw_estimates__so_many_and_says_so() -> None:
+    cells, measures = [f"cell {i}" for i in range(41)], [f"m{i}" for i in range(9)]
+    figure = ablation_figures.draw_estimates(
+        compare(rows_of({cell: [0.1] for cell in cells}), cells, "cell 0", measures)
+    )
+    assert figure is not None and len(figure.axes) == 8
+    assert {len(axis.get_yticks()) for axis in figure.axes} == {40}
+    assert figure.get_suptitle() == "the first 40 of 41 cells\nthe first 8 of 9 measures"
+    few = ablation_figures.draw_estimates(COMPARISON)
+    assert few is not None and few.get_suptitle() == ""
 
 
 def test_draw_estimates__means_in_points_with_intervals_and_the_zero() -> None:

@@ -73,7 +73,7 @@ def test_side_by_side__each_run_has_the_numbers_of_a_run_alone(cluster: Any, tmp
 def test_side_by_side__a_run_that_fails_or_is_lost_leaves_the_others(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(config: RunConfig, dataset: Any) -> Any:
+    def killed(config: RunConfig, dataset: Any, prefix: str) -> Any:
         import os
 
         os.kill(os.getpid(), 9)
@@ -115,7 +115,7 @@ def test_side_by_side__small_runs_after_a_large_one_fill_the_cluster(
 ) -> None:
     """A large run that takes the cluster, then three of half a CPU, which end only if all run at once."""
 
-    def meet(config: RunConfig, dataset: Any) -> None:
+    def meet(config: RunConfig, dataset: Any, prefix: str) -> None:
         import time
 
         if config.run.seed:
@@ -135,7 +135,7 @@ def test_side_by_side__small_runs_after_a_large_one_fill_the_cluster(
 def test_side_by_side__a_wait_for_room_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    monkeypatch.setattr("coordinator.side_by_side.run_aside", lambda config, dataset: None)
+    monkeypatch.setattr("coordinator.side_by_side.run_aside", lambda config, dataset, prefix: None)
     monkeypatch.setattr(SideBySide, "_outcome", lambda self, reference: Outcome("stopped", "", {}, 0.0))
     other = placement_group([{"CPU": 2}])
     assert other.wait(30)
@@ -162,8 +162,16 @@ def test_side_by_side__reserves_memory_so_that_no_more_run_than_it_holds(cluster
 
 def test_run_aside__leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    outcome = run_aside(config_of())
+    inside: list[str] = []
+
+    def watched(config: RunConfig, output: Any, **others: Any) -> Any:
+        inside.extend(path.name for path in tmp_path.iterdir())
+        return simulate(config, output, **others)
+
+    monkeypatch.setattr("coordinator.side_by_side.simulate", watched)
+    outcome = run_aside(config_of(), prefix="peer-consensus-mine-")
     assert outcome.status == "finished" and outcome.seconds > 0 and not list(tmp_path.iterdir())
+    assert len(inside) == 1 and inside[0].startswith("peer-consensus-mine-")
 
 
 def _written(path: Path, content: bytes) -> Path:

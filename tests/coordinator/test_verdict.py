@@ -115,9 +115,9 @@ def _measures(information: float, std: float, rank: float) -> CollapseMeasures:
     ("first", "last", "expected"),
     [
         ((1.0, 0.5, 40.0), (1.0, 0.5, 30.0), False),
-        ((1.0, 0.5, 40.0), (0.1, 0.5, 40.0), True),  # 0.1 < 5% of ln 10 = 0.115
-        ((1.0, 0.5, 40.0), (0.12, 0.5, 40.0), False),
-        ((0.1, 0.5, 40.0), (0.06, 0.5, 40.0), False),  # low from the start
+        ((0.1, 0.5, 40.0), (0.009, 0.5, 40.0), True),
+        ((0.1, 0.5, 40.0), (0.011, 0.5, 40.0), False),
+        ((0.01, 0.5, 40.0), (0.006, 0.5, 40.0), False),  # low from the start
         ((1.0, 0.5, 40.0), (1.0, 0.09, 40.0), True),
         ((1.0, 0.15, 40.0), (1.0, 0.09, 40.0), False),
         ((1.0, 0.5, 40.0), (1.0, 0.5, 14.0), True),
@@ -126,10 +126,10 @@ def _measures(information: float, std: float, rank: float) -> CollapseMeasures:
     ],
 )
 def test_collapsed__by_median_peer(first: tuple[float, float, float], last: tuple[float, float, float], expected: bool):
-    assert collapsed(_measures(*first), _measures(*last), num_outputs=10) == expected
+    assert collapsed(_measures(*first), _measures(*last)) == expected
 
 
 def test_collapsed__one_peer_of_four_is_not_the_run():
     first = CollapseMeasures(np.ones(4), np.ones(4), np.full(4, 40.0))
     one_bad = np.array([0.0, 1.0, 1.0, 1.0])
-    assert not collapsed(first, CollapseMeasures(one_bad, one_bad, 40.0 * one_bad), num_outputs=10)
+    assert not collapsed(first, CollapseMeasures(one_bad, one_bad, 40.0 * one_bad))
