@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from coordinator.comparison_words import few_seeds, in_words
 from coordinator.over_seeds import Comparison, Difference
 from coordinator.statistics import Estimate, estimate, holm, paired_difference
-from coordinator.wording import is_claim, is_over, power_note
+from coordinator.wording import is_claim, is_over, power_note, probe_name
 
 __all__ = ["Comparison", "Difference", "compare", "few_seeds", "power_note", "rows_of_differences", "to_table"]
 
@@ -88,9 +88,18 @@ def _value(value: object) -> float:
 
 
 def _flags(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """How many of a cell's rows have each flag."""
-    texts = [text for row in rows if isinstance(text := row.get("flags"), str)]
-    return dict(Counter(flag for text in texts for flag in sorted({*re.split(r"[,\s]+", text)} - {""})))
+    """How many of a cell's rows have each flag; artefacts by probe, where the rows say which."""
+    found = []
+    for row in rows:
+        flags, probes = _split(row.get("flags")), _split(row.get("artefacts"))
+        for flag in sorted(flags):
+            by_probe = [f"artefact ({probe_name(probe)})" for probe in sorted(probes)]
+            found += (by_probe or [flag]) if flag == "artefact" else [flag]
+    return dict(Counter(found))
+
+
+def _split(text: object) -> set[str]:
+    return {*re.split(r"[,\s]+", text)} - {""} if isinstance(text, str) else set()
 
 
 def _family(estimates: Mapping[Key, Estimate]) -> dict[Key, float]:

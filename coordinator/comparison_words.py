@@ -42,13 +42,17 @@ def flags_in_words(comparison: Comparison) -> list[str]:
     return [
         f"{quoted(cell)}: "
         + "; ".join(
-            f"{flag} in {count} of {comparison.finished[cell]} seeds" + (f" ({FLAGS[flag]})" if flag in FLAGS else "")
-            for flag, count in flags.items()
+            f"{flag} in {count} of {comparison.finished[cell]} seeds" + _meaning(flag) for flag, count in flags.items()
         )
         + "."
         for cell, flags in comparison.flags.items()
         if flags
     ]
+
+
+def _meaning(flag: str) -> str:
+    text = FLAGS.get(flag.partition(" (")[0])
+    return f", {text}" if text else ""
 
 
 def _claims(comparison: Comparison) -> list[str]:

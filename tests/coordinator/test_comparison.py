@@ -205,14 +205,17 @@ def test_compare__flags_are_counted_and_said():
     assert ours.flags == {"1e-08": {"artefact": 3, "collapsed": 2}, "ring": {}}
     said = _said(ours, "'1e-08': artefact")
     assert said.startswith(
-        "'1e-08': artefact in 3 of 3 seeds (a gain over untrained that is none over calibrated networks); "
-        "collapsed in 2 of 3 seeds ("
+        "'1e-08': artefact in 3 of 3 seeds, a gain over untrained that is none over calibrated networks; "
+        "collapsed in 2 of 3 seeds, the "
     )
     assert not any(line.startswith("ring: ") for line in ours.words)
     table = to_table(ours)
     assert (table["flags"], table["finished"]) == (ours.flags, {"1e-08": 3, "ring": 2})
     one = compare(rows[:1], ["1e-08"], "1e-08", [KNN])
     assert one.words[0] == few_seeds((0,)) and one.words[1].startswith("'1e-08': artefact in 1 of 1 seeds")
+    rows[0]["artefacts"], rows[1]["artefacts"] = "knn, sgd", "sgd"
+    named = compare(rows, ["1e-08", "ring"], "ring", [KNN]).flags["1e-08"]
+    assert named == {"artefact (kNN)": 1, "artefact (SGD)": 2, "artefact": 1, "collapsed": 2}
     lines = _printed(ours)
     assert "flags (runs)" in lines and [line.split() for line in lines if "3/3" in line] == [
         ["1e-08", "artefact", "3/3"]
