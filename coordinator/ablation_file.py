@@ -1,6 +1,7 @@
 """An ablation file: its own keys, and the experiment that all cells start from."""
 
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from coordinator.explain import nearest, variant_keys
 from peers.config import TorchvisionData
 
 SECTIONS = tuple(RunConfig.model_fields)
-OWN = ("name", "base", "seeds", "measures", "reference", "grid", "zip", "exclude")
+OWN = ("name", "base", "seeds", "measures", "reference", "grid", "zip", "exclude", "axes")
 OVERRIDABLE = ("name", "seeds", "measures")
 TAKEN = ("mlartifacts", "mlflow.db", "mlruns")  # in the output folder
 
@@ -46,7 +47,8 @@ def read_description(source: str | Path | dict[str, Any], overrides: Sequence[st
     base = {key: value for key, value in table.items() if key in SECTIONS}
     base["run"] = {key: value for key, value in run.items() if key not in ("name", "seed")}
     own = {key: value for key, value in table.items() if key in OWN}
-    return Description(name, seeds, own.get("grid", {}), own.get("zip", {}), base, own)
+    grid, zipped = (_in_order(own.get(key, {}), own.get("axes")) for key in ("grid", "zip"))
+    return Description(name, seeds, grid, zipped, base, own)
 
 
 def apply(table: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -54,6 +56,15 @@ def apply(table: dict[str, Any], settings: Settings) -> dict[str, Any]:
     for key in sorted(settings, key=lambda key: (key.count("."), not key.endswith(".kind"))):
         table = with_value(table, key, settings[key])
     return table
+
+
+def _in_order(axes: Settings, order: Any) -> Settings:
+    """The axes, those that `order` names first: a resolved file has it, since TOML's writer moves tables to the end."""
+    if order is None:
+        return axes
+    if not isinstance(order, list) or not all(isinstance(key, str) for key in order):
+        raise ConfigError(f"axes: must be a list of the axes' keys in their order, got {order!r}")
+    return {key: axes[key] for key in order if key in axes} | axes
 
 
 def _check_keys(table: dict[str, Any], named: str) -> None:
@@ -80,7 +91,9 @@ def _with_base(table: dict[str, Any], folder: Path) -> dict[str, Any]:
             "\n".join(f"base: '{path}': {key}: no such key{nearest(key, [*SECTIONS])}" for key in unknown)
         )
     own = {section: value for section, value in table.items() if section in SECTIONS}
-    merged = apply(base, dict(leaves(own)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # a kind in the file is meant to drop the base's other keys
+        merged = apply(base, dict(leaves(own)))
     return {**{key: value for key, value in table.items() if key in OWN and key != "base"}, **merged}
 
 

@@ -75,7 +75,8 @@ def load_ablation(source: str | Path | dict[str, Any], overrides: Sequence[str] 
     cells = _cells(kept)
     reference = _reference(kept, cells, asked.own.get("reference"))
     measures = read_measures(asked.own.get("measures"), [cell.config for cell in cells])
-    table = {"name": asked.name, "seeds": list(asked.seeds), "measures": list(measures)}
+    axes = [*asked.grid, *asked.zipped]
+    table = {"name": asked.name, "seeds": list(asked.seeds), "measures": list(measures), "axes": axes}
     return Ablation(asked.name, cells, asked.seeds, reference, measures, asked.own | table | asked.base)
 
 
