@@ -1,6 +1,5 @@
 """An ablation from its cells to its page: runs what is missing, then compares all that is there."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,11 +19,12 @@ from coordinator.progress import Monitor, Silent
 from coordinator.side_by_side import SideBySide
 from coordinator.store import check_output, to_json, write_table, write_whole
 from coordinator.tracking import without_secrets
-from coordinator.wording import is_claim, probe_name
+from coordinator.wording import is_claim, points, probe_name
 
 COMMAND = "peer-consensus ablate ablation.toml"
 Status = Literal["finished", "failed", "interrupted"]
 Errors = dict[tuple[str, int], str]  # by key and seed
+Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class AblationResult:
 
     status: Status
     folder: Path
-    rows: list[dict[str, Any]]
+    rows: Rows
     comparison: Comparison | None
 
     @property
@@ -61,14 +61,14 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
             _announce(ablation, folder, len(missing), monitor)
             if missing:
                 _run(ablation, missing, folder, errors, monitor)
-            comparison = _conclude(ablation, folder, Path(output), errors, monitor)
+            rows, comparison = _conclude(ablation, folder, Path(output), errors, monitor)
         except KeyboardInterrupt:
             interrupted = True
+            rows = ablation_folder.result_rows(folder, ablation, errors)
             if ablation_folder.describes(folder, ablation) and not (folder / "results.parquet").exists():  # outdated
-                _write_tables(ablation, folder, errors)
+                _write_tables(ablation, folder, rows)
         finally:
             ablation_folder.sweep(folder)
-        rows = ablation_folder.result_rows(folder, ablation, errors)
     status: Status = "interrupted" if interrupted else "failed" if errors else "finished"
     return AblationResult(status, folder, rows, comparison)
 
@@ -125,13 +125,16 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, m
             runs.close()
 
 
-def _conclude(ablation: Ablation, folder: Path, output: Path, errors: Errors, monitor: Monitor) -> Comparison | None:
+def _conclude(
+    ablation: Ablation, folder: Path, output: Path, errors: Errors, monitor: Monitor
+) -> tuple[Rows, Comparison | None]:
     """Write the tables, then what may take a while or fail: figures, page, MLflow."""
     ablation_folder.describe(folder, ablation)
-    rows = _write_tables(ablation, folder, errors)
+    rows = ablation_folder.result_rows(folder, ablation, errors)
+    _write_tables(ablation, folder, rows)
     if not any(row["status"] == "finished" for row in rows):
         track(ablation, folder, output)
-        return None
+        return rows, None
     comparison = compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
     write_table(folder / "differences.parquet", rows_of_differences(comparison))
     failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"]
@@ -149,25 +152,24 @@ def _conclude(ablation: Ablation, folder: Path, output: Path, errors: Errors, mo
     )
     write_whole(folder / "report.html", html)
     track(ablation, folder, output)
-    return comparison
+    return rows, comparison
 
 
-def _write_tables(ablation: Ablation, folder: Path, errors: Errors) -> list[dict[str, Any]]:
-    """The rows of the results, written with their timings; what an earlier call made of other runs goes."""
-    rows = ablation_folder.result_rows(folder, ablation, errors)
+def _write_tables(ablation: Ablation, folder: Path, rows: Rows) -> None:
+    """Write the results and their timings; what an earlier call made of other runs goes."""
     if not any(row["status"] == "finished" for row in rows):
         ablation_folder.outdate(folder)
     write_table(folder / "results.parquet", rows)
     write_table(folder / "timings.parquet", ablation_folder.timing_rows(folder, ablation))
-    return rows
 
 
 def _gains(folder: Path) -> str:
     """The gains of a finished run, in points."""
-    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(folder)
+    assert summary is not None, "it has just been kept"
     gains = [
-        f"{probe_name(name)} {100 * row['gain']:+.1f}"
-        + (f" ({100 * row['over_alone']['mean']:+.1f} over alone)" if "over_alone" in row else "")
+        f"{probe_name(name)} {points(row['gain'])}"
+        + (f" ({points(row['over_alone']['mean'])} over alone)" if "over_alone" in row else "")
         for name, row in summary["probes"].items()
         if "verdict" in row
     ]

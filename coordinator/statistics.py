@@ -32,9 +32,9 @@ class Estimate:
 
 
 def half_width(
-    values: Float[np.ndarray, "seeds *points"], confidence: float = 0.95
+    values: Float[np.ndarray, "samples *points"], confidence: float = 0.95
 ) -> Float[np.ndarray, "*points"] | float:
-    """Of Student's t-interval of the mean over two seeds or more, point by point."""
+    """Of Student's t-interval of the mean over two samples or more, point by point."""
     quantile = stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
     half: Float[np.ndarray, "*points"] | float = quantile * values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return half

@@ -10,6 +10,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
+from coordinator.statistics import half_width
+
 Verdict = Literal["learned", "not distinguishable", "degraded"]
 ExchangeVerdict = Literal["exchange helps", "makes no difference", "hurts"]
 
@@ -43,7 +45,7 @@ def gain_interval(
     per_image = gains.mean(axis=0)
     half = stats.norm.ppf(0.5 + confidence / 2) * per_image.std(ddof=1) / np.sqrt(len(per_image))
     if len(gains) > 1:
-        half = np.hypot(half, _t_half_width(gains.mean(axis=1), confidence))
+        half = np.hypot(half, half_width(gains.mean(axis=1), confidence))
     mean = float(gains.mean())
     return Interval(mean, float(mean - half), float(mean + half))
 
@@ -101,8 +103,3 @@ def _fell(first: Float[np.ndarray, " before"], last: Float[np.ndarray, " after"]
     """Whether the median ended below the threshold and below half of its start."""
     start, end = (float(np.median(np.where(np.isfinite(values), values, 0.0))) for values in (first, last))
     return end < threshold and end < COLLAPSED_SHARE * start
-
-
-def _t_half_width(values: Float[np.ndarray, " samples"], confidence: float) -> float:
-    quantile = stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
-    return float(quantile * values.std(ddof=1) / np.sqrt(len(values)))

@@ -3,7 +3,7 @@
 import shutil
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,3 +79,15 @@ def runs(tmp_path: Path, migrated: Path) -> Path:
     folder.mkdir()
     shutil.copy(migrated, folder / "mlflow.db")
     return folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """One local Ray for the tests of a file, which leave it as it is: two CPUs, no dashboard."""
+    import ray
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Ray's own start-up
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield ray
+    ray.shutdown()

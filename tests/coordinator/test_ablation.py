@@ -7,14 +7,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import ray
 import tomli_w
 
 from coordinator import ConfigError, ablate, load_ablation, load_config, simulate
@@ -48,16 +46,6 @@ BASE: dict[str, Any] = {
     "tracking": {"enabled": False},
     "grid": {"topology": [{"kind": "ring"}, {"kind": "self"}]},
 }
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """One Ray for the ablations of this file, which leave it as it is."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own start-up
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 @pytest.fixture

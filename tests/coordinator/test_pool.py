@@ -5,8 +5,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +22,6 @@ from coordinator.rounds import Cadence, RoundLoop
 
 TOPOLOGIES = ({"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random", "teachers": 2})
 NUM_PEERS, ROUNDS = 6, 20
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """One local Ray for this file: two CPUs, no dashboard."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own start-up
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
 
 
 def config_of(pool: str, **sections: Any) -> RunConfig:

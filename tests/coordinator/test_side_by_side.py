@@ -2,8 +2,6 @@
 
 import json
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,6 @@ from coordinator.plan import load_data
 from coordinator.side_by_side import Outcome, SideBySide, run_aside
 
 METRICS = ("rounds", "bytes_exchanged", "consensus", "probes", "flags", "relative_weight_change", "digest", "topology")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own start-up
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield ray
-    ray.shutdown()
 
 
 def config_of(pool: str = "in-process", **sections: Any) -> RunConfig:

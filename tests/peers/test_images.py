@@ -180,7 +180,7 @@ def test_load_parquet__row_numbers_start_anew_in_each_shard(tmp_path: Path) -> N
         data.load_parquet(tmp_path, seed=SeedSequence(0))
 
 
-def refused(path: Path, message: str, **options: str) -> None:
+def assert_refused(path: Path, message: str, **options: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}") as caught:
         data.load_parquet(
             path,
@@ -198,19 +198,23 @@ def test_load_parquet__refuses_paths_without_data(tmp_path: Path) -> None:
     single = write(tmp_path / "single.parquet", good[:1], [0])
     none = write(tmp_path / "none.parquet", good, range(4))
     pq.write_table(pq.read_table(none).slice(0, 0), none)
-    refused(tmp_path / "absent", r"data\.path: no file or folder '.*absent'; give a \.parquet file, or a folder of")
-    refused(tmp_path, r"data\.path: no train\*\.parquet in '.*' or one folder below; rename the files, or")
-    refused(text, r"data\.path: '.*notes\.parquet' is not a readable Parquet file \(.+\); export it again")
-    refused(none, r"data\.path: no rows in '.*none\.parquet'; give files with images")
-    refused(single, r"data\.path: '.*single\.parquet' must hold images to train on and others to test on; add rows")
+    assert_refused(
+        tmp_path / "absent", r"data\.path: no file or folder '.*absent'; give a \.parquet file, or a folder of"
+    )
+    assert_refused(tmp_path, r"data\.path: no train\*\.parquet in '.*' or one folder below; rename the files, or")
+    assert_refused(text, r"data\.path: '.*notes\.parquet' is not a readable Parquet file \(.+\); export it again")
+    assert_refused(none, r"data\.path: no rows in '.*none\.parquet'; give files with images")
+    assert_refused(
+        single, r"data\.path: '.*single\.parquet' must hold images to train on and others to test on; add rows"
+    )
 
 
 def test_load_parquet__refuses_columns_it_cannot_use(tmp_path: Path) -> None:
     file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], range(4), name=list("abcd"))
     absent = r"no column '\w+' in '.*x\.parquet'; set it to one of image, label, name"
-    refused(file, rf"data\.image_column: {absent}", image_column="img")
-    refused(file, rf"data\.label_column: {absent}", label_column="y")
-    refused(file, r"data\.image_column: 'name' must hold encoded images .*, got string in", image_column="name")
+    assert_refused(file, rf"data\.image_column: {absent}", image_column="img")
+    assert_refused(file, rf"data\.label_column: {absent}", label_column="y")
+    assert_refused(file, r"data\.image_column: 'name' must hold encoded images .*, got string in", image_column="name")
 
 
 @pytest.mark.parametrize(
@@ -223,7 +227,7 @@ def test_load_parquet__refuses_columns_it_cannot_use(tmp_path: Path) -> None:
     ],
 )
 def test_load_parquet__refuses_labels_it_cannot_use(tmp_path: Path, labels: list[object], message: str) -> None:
-    refused(
+    assert_refused(
         write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], labels), rf"data\.label_column: {message}"
     )
 

@@ -1,6 +1,7 @@
 """Probes against scikit-learn and torch's own modules; the calibrated control against a manual loop."""
 
 import copy
+import inspect
 from typing import Literal
 
 import numpy as np
@@ -209,4 +210,6 @@ def test_calibrate_batchnorm__network_without_batchnorm_is_not_run():
     def refuse() -> Tensor:
         raise AssertionError("read a batch")
 
-    probes.calibrate_batchnorm(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), (refuse() for _ in range(1)))
+    batches = (refuse() for _ in range(1))
+    probes.calibrate_batchnorm(nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)), batches)
+    assert inspect.getgeneratorstate(batches) == inspect.GEN_CREATED
