@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli_w
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from coordinator.explain import explain, variant_keys
-from peers.config import DataConfig, PeersConfig, Section
+from peers.config import DataConfig, PeersConfig
 from peers.exchange import ExchangeConfig
 from peers.measuring import ProbeConfig
+from peers.section import Section
+from peers.settings import Execution
 from topologies.config import TopologyConfig
 
 PATHS = (("data", "root"), ("data", "path"), ("topology", "path"))  # settings that name a file or folder
@@ -42,6 +44,9 @@ class EvaluationConfig(ProbeConfig):
 class HostingConfig(Section):
     pool: Literal["ray", "in-process"] = "ray"
     peers_per_host: int = Field(1, ge=1)
+    execution: Literal["loop", "vectorised", "auto"] = Field(
+        "loop", description="of the peers of a host; auto: the faster, timed at the start and noted in the run's config"
+    )
     address: str = Field("", description="a Ray cluster's address; empty: a local one, started and ended by the run")
     gpus_per_peer: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="auto: 1 where there is one for each, else 0"
@@ -75,6 +80,15 @@ class RunConfig(Section):
     tracking: TrackingConfig = TrackingConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 
+    @model_validator(mode="after")
+    def _check(self) -> "RunConfig":
+        if self.exchange.pooling == "shared-sum" and self.topology.kind != "complete":
+            raise ValueError(
+                f"exchange.pooling 'shared-sum' needs topology 'complete', where all hear all, got "
+                f"'{self.topology.kind}': use per-edge"
+            )
+        return self
+
 
 def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """Read a TOML file (or a table already read) and apply `section.key=value` overrides, values in TOML.
@@ -99,6 +113,11 @@ def config_from(table: dict[str, Any]) -> RunConfig:
     except ValidationError as error:
         raise ConfigError("\n".join(explain(error, table, RunConfig))) from None
     return _with_absolute_paths(config)
+
+
+def with_execution(config: RunConfig, execution: Execution) -> RunConfig:
+    """The config with what "auto" has chosen, so that it takes the same path again."""
+    return config.model_copy(update={"hosting": config.hosting.model_copy(update={"execution": execution})})
 
 
 def to_table(config: RunConfig) -> dict[str, Any]:

@@ -8,11 +8,10 @@ from coordinator.config import ConfigError, RunConfig
 from peers.config import PeerKind
 from peers.data import Dataset, channel_statistics, hold_out
 from peers.measuring import ProbeConfig
-from peers.messages import bytes_per_value
 from peers.models import Network, activation_bytes, num_parameters
-from peers.peer import PeerSettings
 from peers.probes import SELECTION_FOLDS
 from peers.seeds import stream
+from peers.settings import PeerSettings
 from topologies.measures import TopologyFacts, describe
 from topologies.schedule import Schedule, each_alone, one_student, with_self_weight, without_students
 
@@ -68,8 +67,8 @@ class Plan:
         peers = sum(group.count * group.peer_bytes for group in self.groups)
         ray = RAY_BYTES if self.num_hosts else 0
         # a student holds its teachers' messages, their stack and temporaries; the coordinator all probe outputs
-        wire = bytes_per_value(self.config.exchange.dtype)
-        peers += self.config.peers.count * (self.facts.max_degree + 4) * self.message_bytes * FLOAT // wire
+        decoded = self.config.data.batch_size * self.width * FLOAT
+        peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
         return peers + self.num_hosts * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
 
@@ -93,7 +92,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
-    message_bytes = config.data.batch_size * width * bytes_per_value(config.exchange.dtype)
+    message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
     return Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
 
 
@@ -191,6 +190,11 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
     if config.data.batch_size > num_train:
         raise ConfigError(
             f"data.batch_size must be at most the {num_train} training images, got {config.data.batch_size}: lower it"
+        )
+    if config.exchange.top_k >= widths[0]:
+        raise ConfigError(
+            f"exchange.top_k must be below the {widths[0]} outputs, got {config.exchange.top_k}: lower it, or set it "
+            "to 0 to send all"
         )
     _check_probes(config, num_train)
     if config.exchange.supervised and widths[0] < dataset.num_classes:

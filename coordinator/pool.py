@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
@@ -12,7 +12,7 @@ import torch
 from coordinator.config import ConfigError, HostingConfig
 from coordinator.placement import shares_of_hosts
 from peers.data import Dataset
-from peers.peer import PeerSettings
+from peers.settings import Execution, PeerSettings
 
 
 class HostLost(RuntimeError):
@@ -21,27 +21,65 @@ class HostLost(RuntimeError):
 
 @runtime_checkable
 class Pool(Protocol):
-    """Calls go to a peer in the order of submission; what a call returns may be passed on without being opened."""
+    """Calls go to a host in the order of submission; what a call returns may be passed on without being opened.
 
-    def submit(self, peer: int, method: str, *args: Any, num_returns: int = 1) -> Any: ...
+    hosts: the peers of each host. nodes: the hosts of each machine. execution: how the hosts run their peers.
+    """
+
+    hosts: list[list[int]]
+    nodes: list[list[int]]
+    execution: Execution
+
+    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any: ...
     def get(self, references: Sequence[Any]) -> list[Any]: ...
     def close(self) -> None: ...
 
 
+def ask(pool: Pool, method: str, arguments: Mapping[int, Sequence[Any]] | None = None) -> list[Any]:
+    """What that method of every peer returns, in peer order; `arguments` by peer where it takes any."""
+    return in_order(pool, pool.get(submit_each(pool, method, arguments)))
+
+
+def submit_each(pool: Pool, method: str, arguments: Mapping[int, Sequence[Any]] | None = None) -> list[Any]:
+    """A call of that method for every peer, without waiting: one reference a host, for `in_order`."""
+    references = []
+    for host, peers in enumerate(pool.hosts):
+        own = {peer: arguments[peer] for peer in peers} if arguments is not None else None
+        references.append(pool.submit(host, "each", method, own))
+    return references
+
+
+def in_order(pool: Pool, answers: Sequence[Sequence[Any]]) -> list[Any]:
+    """The hosts' lists of answers as one list in peer order."""
+    by_peer = {
+        peer: each
+        for peers, given in zip(pool.hosts, answers, strict=True)
+        for peer, each in zip(peers, given, strict=True)
+    }
+    return [by_peer[peer] for peer in sorted(by_peer)]
+
+
 class InProcessPool:
-    """Every peer in this process; a call is done when `submit` returns."""
+    """Every peer in this process, as one host; a call is done when `submit` returns."""
+
+    execution: Execution
 
     def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
-        from peers.actor import PeerHost
+        from peers.host import PeerHost
 
         gpus = 0.0 if hosting.gpus_per_peer == "auto" else hosting.gpus_per_peer
         if gpus and not torch.cuda.is_available():
             raise ConfigError(f"hosting.gpus_per_peer is {gpus:g} but there is no CUDA device here: set it to 0")
         self._threads_before = torch.get_num_threads()
-        self._host = PeerHost([on_device(each, gpus > 0) for each in settings], dataset, hosting.threads)
+        self._host = PeerHost()
+        self.hosts = [[each.index for each in settings]]
+        self.nodes, self.execution = [[0]], "loop"
+        placed = [on_device(each, gpus > 0) for each in settings]
+        self.execution = choose_execution(self, hosting, placed, dataset)
+        self._host.open(placed, dataset, hosting.threads, self.execution)
 
-    def submit(self, peer: int, method: str, *args: Any, num_returns: int = 1) -> Any:
-        return self._host.call(peer, method, *args)
+    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+        return getattr(self._host, method)(*args)
 
     def get(self, references: Sequence[Any]) -> list[Any]:
         return list(references)
@@ -52,6 +90,8 @@ class InProcessPool:
 
 class RayPool:
     """`peers_per_host` peers in each of as many Ray actors as it takes; the data set once per node."""
+
+    execution: Execution
 
     def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
         import ray
@@ -65,20 +105,30 @@ class RayPool:
         self._hosts: list[Any] = []
         try:
             groups = [settings[i : i + hosting.peers_per_host] for i in range(0, len(settings), hosting.peers_per_host)]
+            self.hosts = [[each.index for each in group] for group in groups]
+            self.nodes, self.execution = [list(range(len(groups)))], "loop"  # until it is known
             shares = shares_of_hosts(ray, hosting, len(settings))
-            shared = ray.put(dataset)
-            for group, share in zip(groups, shares, strict=True):
+            for share in shares:
                 options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"]}
-                on_gpu = [on_device(each, share["GPU"] > 0) for each in group]
-                self._hosts.append(RemotePeerHost.options(**options).remote(on_gpu, shared, hosting.threads))
-            self._host_of = [host for host, group in zip(self._hosts, groups, strict=True) for _ in group]
-            self._wait_until_ready(hosting)
+                self._hosts.append(RemotePeerHost.options(**options).remote())
+            shared = ray.put(dataset)
+            placed = [
+                [on_device(each, share["GPU"] > 0) for each in group]
+                for group, share in zip(groups, shares, strict=True)
+            ]
+            self.execution = choose_execution(self, hosting, placed[0], shared)
+            opened = [
+                self.submit(host, "open", group, shared, hosting.threads, self.execution)
+                for host, group in enumerate(placed)
+            ]
+            self._wait_until_ready(opened, hosting)
+            self.nodes = _alike(self.get([self.submit(host, "node") for host in range(len(self._hosts))]))
         except BaseException:
             self.close()
             raise
 
-    def submit(self, peer: int, method: str, *args: Any, num_returns: int = 1) -> Any:
-        return self._host_of[peer].call.options(num_returns=num_returns).remote(peer, method, *args)
+    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+        return getattr(self._hosts[host], method).options(num_returns=num_returns).remote(*args)
 
     def get(self, references: Sequence[Any]) -> list[Any]:
         try:
@@ -99,8 +149,7 @@ class RayPool:
             gone = [host.ready.remote() for host in self._hosts]
             self._ray.wait(gone, num_returns=len(gone), timeout=5)
 
-    def _wait_until_ready(self, hosting: HostingConfig) -> None:
-        waiting = [host.ready.remote() for host in self._hosts]
+    def _wait_until_ready(self, waiting: list[Any], hosting: HostingConfig) -> None:
         _, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=hosting.start_timeout)
         if late:
             raise ConfigError(
@@ -111,6 +160,22 @@ class RayPool:
             self.get(waiting)
         except HostLost as error:
             raise ConfigError(f"hosting: {error} while starting: free memory or lower peers.count") from None
+
+
+def choose_execution(pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Any) -> Execution:
+    """How hosts run their peers; "auto" times both ways on some peers of the first host, before any is made."""
+    if hosting.execution != "auto":
+        return hosting.execution
+    loop, vectorised = pool.get([pool.submit(0, "trial", list(settings), dataset, hosting.threads)])[0]
+    return "vectorised" if vectorised < loop else "loop"
+
+
+def _alike(names: Sequence[str]) -> list[list[int]]:
+    """The places of each name, in order of first appearance."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return list(places.values())
 
 
 @contextmanager

@@ -1,21 +1,21 @@
-"""The round loop: who is called when, and what comes back, in order.
+"""The round loop: which host is called when, and what comes back, in order.
 
-The coordinator passes references from teachers to students and never opens a message. It submits up to `lookahead`
-rounds ahead of the oldest whose stats it has not read. One submitter and in-order peers cannot deadlock: a reference
-exists before it is passed on.
+The coordinator passes references from hosts to hosts and never opens a message. It submits up to `lookahead` rounds
+ahead of the oldest whose stats it has not read. One submitter and in-order hosts cannot deadlock: a reference exists
+before it is passed on.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from coordinator import checkpoint
-from coordinator.pool import Pool
+from coordinator.pool import Pool, in_order, submit_each
+from coordinator.routes import Routes
+from peers.assignment import Assignment, Stats
 from peers.measuring import Observation
-from peers.messages import Assignment
-from peers.peer import Stats
 from topologies.schedule import Round, Schedule
 
 
@@ -48,70 +48,32 @@ class RoundRecord:
     checkpointed: bool = False
 
 
-class Agenda:
-    """Each peer's assignments in order of rounds, planned no further ahead than somebody asks."""
-
-    def __init__(self, schedule: Schedule, num_rounds: int) -> None:
-        self._schedule = schedule
-        self._num_rounds = num_rounds
-        self._planned = 0
-        self._queues: list[deque[Assignment]] = [deque() for _ in range(schedule.num_peers)]
-
-    def following(self, peer: int) -> Assignment | None:
-        """The peer's next assignment; None when it has no part in any round that is left."""
-        while not self._queues[peer] and self._planned < self._num_rounds:
-            for each, assignment in assignments(self._schedule(self._planned), self._planned).items():
-                self._queues[each].append(assignment)
-            self._planned += 1
-        return self._queues[peer].popleft() if self._queues[peer] else None
-
-
-def assignments(plan: Round, round_index: int) -> dict[int, Assignment]:
-    """The part of every peer that looks at a round's batch, mostly to teach or study; the others get no call."""
-    teaching = plan.teaching
-    return {
-        peer: Assignment(round_index, teachers, plan.weights[peer], peer in teaching)
-        for peer, teachers in enumerate(plan.teachers)
-        if teachers or peer in teaching or peer in plan.unheard
-    }
-
-
-def last_rounds(schedule: Schedule, num_rounds: int, most: int) -> list[list[int]]:
-    """Each peer's last rounds with a part in them, ascending, at most so many."""
-    found: list[list[int]] = [[] for _ in range(schedule.num_peers)]
-    for round_index in reversed(range(num_rounds)):
-        for peer in assignments(schedule(round_index), round_index):
-            if len(found[peer]) < most:
-                found[peer].insert(0, round_index)
-        if all(len(rounds) == most for rounds in found):
-            break
-    return found
-
-
 @dataclass
 class InFlight:
     """References of a submitted round that have not been read."""
 
     completed: int
     plan: Round
-    assignments: dict[int, Assignment]
-    stats: dict[int, Any]
+    published: dict[int, Assignment]
+    stats: list[Any]
     observations: list[Any] = field(default_factory=list)
     probes: list[Any] = field(default_factory=list)
     checkpoints: list[Any] = field(default_factory=list)
 
 
 class RoundLoop:
-    """Runs the rounds of a schedule on a pool and yields one record per round, in order."""
+    """Runs the rounds of a schedule on a pool and yields one record per round, in order.
 
-    def __init__(self, pool: Pool, schedule: Schedule, cadence: Cadence) -> None:
+    shared_sum: students of a complete graph learn from one sum of the round's messages, made once a node.
+    """
+
+    def __init__(self, pool: Pool, schedule: Schedule, cadence: Cadence, shared_sum: bool = False) -> None:
         self.pool = pool
         self.schedule = schedule
         self.cadence = cadence
-        self._peers = range(schedule.num_peers)
-        self._agenda = Agenda(schedule, cadence.num_rounds)
+        self._routes = Routes(schedule, cadence.num_rounds, pool.hosts, shared_sum)
         self._current: dict[int, Assignment] = {}
-        self._messages: dict[int, Any] = {}
+        self._bundles: dict[int, Any] = {}  # peer -> the bundle that its latest message travels in
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message
         self._failed: set[int] = set()
         self.peer_seconds = 0.0
@@ -127,53 +89,87 @@ class RoundLoop:
             yield self._read(flying.popleft())
 
     def _publish_first(self) -> None:
-        stats = {}
-        for peer in self._peers:
-            first = self._agenda.following(peer)
-            if first is not None:
-                self._current[peer] = first
-                self._messages[peer], stats[peer] = self.pool.submit(peer, "publish", first, num_returns=2)
-        self._note(dict(self._current), dict(zip(stats, self.pool.get(list(stats.values())), strict=True)))
+        stats = []
+        for host, peers in enumerate(self.pool.hosts):
+            first = {peer: each for peer in peers if (each := self._routes.following(peer)) is not None}
+            if first:
+                bundle, answer = self.pool.submit(host, "publish", first, num_returns=2)
+                stats.append(answer)
+                self._current |= first
+                self._bundles |= dict.fromkeys(first, bundle)
+        self._note(dict(self._current), _merged(self.pool.get(stats)))
 
     def _submit(self, round_index: int) -> InFlight:
         plan = self.schedule(round_index)
-        active = {peer: each for peer, each in self._current.items() if each.round_index == round_index}
-        published: dict[int, Any] = {}
-        stats: dict[int, Any] = {}
-        following: dict[int, Assignment] = {}
-        for peer, assignment in active.items():
-            after = self._agenda.following(peer)
-            heard = [self._messages[teacher] for teacher in assignment.teachers]
-            published[peer], stats[peer] = self.pool.submit(peer, "advance", assignment, after, *heard, num_returns=2)
-            if after is None:
-                del self._current[peer]
-            else:
-                self._current[peer] = following[peer] = after
-        self._messages.update(published)  # only now: all of this round's students heard this round's messages
-        return self._measure(InFlight(round_index + 1, plan, following, stats))
+        active = self._active(round_index)
+        totals = self._totals(active) if self._routes.summed(plan) else {}
+        bundles: dict[int, Any] = {}
+        stats: list[Any] = []
+        published: dict[int, Assignment] = {}
+        for host, peers in active.items():
+            following = {peer: self._routes.following(peer) for peer in peers}
+            arrived = [totals[host]] if totals else self._arrivals(plan, host)
+            bundle, answer = self.pool.submit(host, "advance", round_index, following, *arrived, num_returns=2)
+            stats.append(answer)
+            for peer, after in following.items():
+                if after is None:
+                    del self._current[peer]
+                else:
+                    self._current[peer] = published[peer] = after
+                    bundles[peer] = bundle
+        self._bundles.update(bundles)  # only now: all of this round's students heard this round's messages
+        return self._measure(InFlight(round_index + 1, plan, published, stats))
+
+    def _active(self, round_index: int) -> dict[int, list[int]]:
+        """The peers of each host that have a part in a round; hosts without any get no call."""
+        active: dict[int, list[int]] = {}
+        for peer in sorted(self._current):
+            if self._current[peer].round_index == round_index:
+                active.setdefault(self._routes.host_of[peer], []).append(peer)
+        return dict(sorted(active.items()))
+
+    def _arrivals(self, plan: Round, host: int) -> list[Any]:
+        """The bundles from elsewhere that a host's students hear in a round, each once."""
+        bundles = [self._bundles[teacher] for teacher in self._routes.foreign(plan)[host]]
+        return list({id(each): each for each in bundles}.values())
+
+    def _totals(self, active: Mapping[int, list[int]]) -> dict[int, Any]:
+        """For each host the sum of the round's messages, added up once on each node; {} where one host has all."""
+        if len(self.pool.hosts) == 1:
+            return {}
+        bundles = [self._bundles[peers[0]] for peers in active.values()]
+        totals: dict[int, Any] = {}
+        for node in self.pool.nodes:
+            here = [host for host in node if host in active]
+            if here:
+                total = self.pool.submit(here[0], "total", *bundles)
+                totals |= dict.fromkeys(here, total)
+        return totals
 
     def _measure(self, flight: InFlight) -> InFlight:
-        """Submit what is due after a round; a peer answers before it takes up anything later."""
+        """Submit what is due after a round; a host answers before it takes up anything later."""
         cadence, completed = self.cadence, flight.completed
         last = completed == cadence.num_rounds
+        peers = range(self.schedule.num_peers)
         if cadence.due(cadence.observe_every, completed) or (last and cadence.observe_every):
-            flight.observations = [self.pool.submit(peer, "observe") for peer in self._peers]
+            flight.observations = submit_each(self.pool, "observe")
         if not last and cadence.due(cadence.probe_every, completed):
-            flight.probes = [self.pool.submit(peer, "probe", "as-is") for peer in self._peers]
+            flight.probes = submit_each(self.pool, "probe", dict.fromkeys(peers, ("as-is",)))
         if cadence.due(cadence.checkpoint_every, completed):
             folder = str(checkpoint.aside(cadence.checkpoints, completed))
-            flight.checkpoints = [self.pool.submit(peer, "save", folder, completed) for peer in self._peers]
+            flight.checkpoints = submit_each(self.pool, "save", dict.fromkeys(peers, (folder, completed)))
         return flight
 
     def _read(self, flight: InFlight) -> RoundRecord:
-        stats = dict(zip(flight.stats, self.pool.get(list(flight.stats.values())), strict=True))
+        stats = _merged(self.pool.get(flight.stats))
         num_bytes = sum(
-            self._sizes[flight.completed - 1, teacher] for student, teacher in flight.plan.edges if student != teacher
+            self._sizes[flight.completed - 1, teacher] * count
+            for teacher, count in self._routes.listeners(flight.plan).items()
         )
-        self._note(flight.assignments, stats)
+        self._note(flight.published, stats)
         for key in [key for key in self._sizes if key[0] < flight.completed]:
             del self._sizes[key]
-        checksums = self.pool.get(flight.checkpoints)
+        checksums = self._answers(flight.checkpoints)
         failed = {peer for peer, each in stats.items() if each.failure}
         # a state that is about to stop the run is no good one
         sound = bool(checksums) and (self.cadence.keep_failed or failed <= self._failed)
@@ -185,12 +181,22 @@ class RoundLoop:
             flight.plan,
             stats,
             num_bytes,
-            self.pool.get(flight.observations) or None,
-            self.pool.get(flight.probes) or None,
+            self._answers(flight.observations) or None,
+            self._answers(flight.probes) or None,
             sound,
         )
 
-    def _note(self, published: dict[int, Assignment], stats: dict[int, Stats]) -> None:
+    def _answers(self, references: list[Any]) -> list[Any]:
+        """What all peers answered, in peer order; [] where nothing was asked."""
+        return in_order(self.pool, self.pool.get(references)) if references else []
+
+    def _note(self, published: Mapping[int, Assignment], stats: Mapping[int, Stats]) -> None:
         for peer, assignment in published.items():
             self._sizes[assignment.round_index, peer] = stats[peer].sent_bytes
         self.peer_seconds += sum(each.seconds for each in stats.values())
+
+
+def _merged(stats: list[dict[int, Stats]]) -> dict[int, Stats]:
+    """The stats of all hosts, in peer order."""
+    merged = {peer: each for host in stats for peer, each in host.items()}
+    return dict(sorted(merged.items()))

@@ -2,19 +2,20 @@
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from coordinator import checkpoint, figures, page
-from coordinator.config import RunConfig, to_toml
+from coordinator.config import RunConfig, to_toml, with_execution
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule, peer_settings, prepare
-from coordinator.pool import HostLost, Pool, open_pool
+from coordinator.pool import HostLost, Pool, ask, open_pool
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder
 from coordinator.report import in_words
-from coordinator.rounds import Cadence, RoundLoop, RoundRecord, last_rounds
+from coordinator.rounds import Cadence, RoundLoop, RoundRecord
+from coordinator.routes import last_rounds
 from coordinator.store import RunFolder, check_output, to_json
 from coordinator.summary import final_metrics, flatten, shown_config, summarise, verdict_line
 from coordinator.tracking import Tracker, without_secrets
@@ -51,6 +52,8 @@ def simulate(
     plan = prepare(config, dataset)
     monitor.phase(f"starting {config.peers.count} peers ({config.hosting.pool})")
     with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
+        config = with_execution(config, pool.execution)
+        plan = replace(plan, config=config)
         folder = RunFolder(output, config.run.name)
         folder.write_text("config.toml", to_toml(config))
         try:
@@ -139,28 +142,25 @@ class Simulation:
             tracker.close(MLFLOW_STATUS[status])
         return Result(status, summary, folder.path, message)
 
-    def _ask(self, method: str, *args: Any) -> list[Any]:
-        """What every peer answers, in peer order."""
-        return self.pool.get([self.pool.submit(peer, method, *args) for peer in self._peers])
-
     def _probe(self, subject: ProbeSubject) -> list[ProbeOutcome]:
         rounds: list[list[int]] = [[] for _ in self._peers]
         if subject == "calibrated":
             rounds = last_rounds(self.plan.schedule, self.config.run.rounds, self.config.evaluation.calibration_passes)
-        calls = [self.pool.submit(peer, "probe", subject, each) for peer, each in enumerate(rounds)]
-        outcomes: list[ProbeOutcome] = self.pool.get(calls)
+        outcomes: list[ProbeOutcome] = ask(
+            self.pool, "probe", {peer: (subject, each) for peer, each in enumerate(rounds)}
+        )
         self.recorder.totals.evaluation_seconds += sum(each.seconds for each in outcomes)
         return outcomes
 
     def _controls(self) -> None:
         """Raw pixels, untrained, untrained and calibrated: before the first round, on the very peers that train."""
         self._enter("the controls", "probing the controls: raw pixels, untrained, calibrated")
-        pixels: ProbeOutcome = self.pool.get([self.pool.submit(0, "probe", "pixels")])[0]
+        pixels: ProbeOutcome = self.pool.get([self.pool.submit(0, "one", 0, "probe", "pixels")])[0]
         self.recorder.totals.evaluation_seconds += pixels.seconds
         self.probes.add("raw_pixels", [pixels] * len(self._peers))
         self.probes.add("untrained", self._probe("as-is"))
         self.probes.add("calibrated", self._probe("calibrated"))
-        self.recorder.start(self._ask("observe"), self.plan.schedule(0))
+        self.recorder.start(ask(self.pool, "observe"), self.plan.schedule(0))
 
     def _rounds(self) -> str:
         """Run all rounds; returns why it stopped early, if it did."""
@@ -175,7 +175,7 @@ class Simulation:
             self.recorder.folder.path / "checkpoints",
             keep_failed=config.run.on_nonfinite == "drop-peer",
         )
-        loop = RoundLoop(self.pool, self.plan.schedule, cadence)
+        loop = RoundLoop(self.pool, self.plan.schedule, cadence, config.exchange.pooling == "shared-sum")
         self.recorder.monitor.begin(config.run.rounds, "rounds")
         start = time.perf_counter()
         try:
@@ -210,18 +210,18 @@ class Simulation:
     def _final_probes(self) -> None:
         self._enter("the final probes", "probing the trained peers")
         totals = self.recorder.totals
-        outcomes: list[ProbeOutcome] = self._ask("probe", "as-is")
+        outcomes: list[ProbeOutcome] = ask(self.pool, "probe", dict.fromkeys(self._peers, ("as-is",)))
         self.probes.add("trained", outcomes)
         self.recorder.probes(totals.completed, outcomes)
         if self.config.evaluation.reset:
             self.probes.add("reset", self._probe("reset"))
-        totals.digests = self._ask("digest")
+        totals.digests = ask(self.pool, "digest")
 
     def _alone(self) -> None:
         """The fourth control: the same peers in the same rounds, but every student is its own teacher."""
         self._phase = "the control alone"
         rounds, monitor, totals = self.config.run.rounds, self.recorder.monitor, self.recorder.totals
-        self._ask("restart")
+        ask(self.pool, "restart")
         schedule = build_schedule(self.config, alone=True)
         monitor.begin(rounds, "alone")
         try:

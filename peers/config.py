@@ -1,26 +1,20 @@
 """The `[peers]` and `[data]` sections: every variant of a tagged union builds what it names."""
 
-import math
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from torch import nn
 
 from peers import data, heads, models
 from peers.data import Dataset
 from peers.models import Norm
+from peers.optimizers import AdamW, OptimizerConfig
+from peers.section import Section
 from peers.seeds import stream
 
 Shape = tuple[int, int, int]
 Size = Annotated[int, Field(ge=1, le=65536)]
-Beta = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A frozen piece of a configuration that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 # ---- networks ----
@@ -101,49 +95,6 @@ class Bottleneck(Section):
 
 
 HeadConfig = Annotated[NoHead | LinearHead | Prototypes | Bottleneck, Field(discriminator="kind")]
-
-
-# ---- optimisers ----
-
-
-class Optimizer(Section):
-    lr: float = Field(1e-3, gt=0, le=1e38)
-    weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "cosine"] = "constant"
-    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 clips nothing")
-
-    def lr_at(self, round_index: int, num_rounds: int) -> float:
-        """The learning rate of a round: a function of the round alone, so that a run can be resumed anywhere."""
-        if self.schedule == "constant":
-            return self.lr
-        return self.lr * 0.5 * (1 + math.cos(math.pi * round_index / num_rounds))
-
-
-class SGD(Optimizer):
-    kind: Literal["sgd"] = "sgd"
-    momentum: float = Field(0.0, ge=0, lt=1)
-
-    def build(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(network.parameters(), lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
-
-
-class Adam(Optimizer):
-    kind: Literal["adam"] = "adam"
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-
-    def build(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.Adam(network.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
-
-
-class AdamW(Optimizer):
-    kind: Literal["adamw"] = "adamw"
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
-
-    def build(self, network: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(network.parameters(), lr=self.lr, betas=self.betas, weight_decay=self.weight_decay)
-
-
-OptimizerConfig = Annotated[SGD | Adam | AdamW, Field(discriminator="kind")]
 
 
 # ---- the section ----

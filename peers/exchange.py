@@ -3,13 +3,13 @@
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from peers import objectives
-from peers.config import Section
-from peers.messages import WireDtype
+from peers.section import Section
+from peers.wire import Wire, WireDtype
 
 Batch = Float[Tensor, "batch dim"]
 Centre = Float[Tensor, " dim"]
@@ -110,9 +110,13 @@ LossConfig = Annotated[VectorLoss | DistributionLoss, Field(discriminator="kind"
 class ExchangeConfig(Section):
     what: Literal["probabilities", "logits", "features"] = "logits"
     dtype: WireDtype = "float32"
+    top_k: int = Field(0, ge=0, strict=True, description="largest probabilities of a sample that are sent; 0: all")
     target: TargetConfig = StandardisedTarget(temperature=0.5)
     loss: LossConfig = DistributionLoss(kind="kl", temperature=0.1)
     pool: Literal["outputs", "losses"] = Field("outputs", description="mean over teachers of outputs or of losses")
+    pooling: Literal["per-edge", "shared-sum"] = Field(
+        "per-edge", description="shared-sum: a round's messages are added up once, on a complete graph"
+    )
     roles: Literal["every-peer", "one-student"] = "every-peer"
     supervised: float = Field(0.0, ge=0, description="weight of the cross-entropy on labels")
     refresh_every: int = Field(
@@ -148,6 +152,16 @@ class ExchangeConfig(Section):
                 f"exchange.target.temperature is {self.target.temperature:g}, which exchange.loss '{self.loss.kind}' "
                 f"does not use: set exchange.target = {{ kind = '{self.target.kind}', temperature = 1.0 }}"
             )
+        if self.top_k and self.what != "probabilities":
+            raise ValueError(
+                f"exchange.top_k is {self.top_k}, which is for distributions, but exchange.what is '{self.what}': set "
+                "it to probabilities, or exchange.top_k to 0"
+            )
+        if self.pooling == "shared-sum" and self.pool == "losses":
+            raise ValueError(
+                "exchange.pooling 'shared-sum' adds the outputs up, but exchange.pool 'losses' compares with each "
+                "teacher: set exchange.pool to outputs, or exchange.pooling to per-edge"
+            )
         if self.supervised and self.what == "features":
             raise ValueError("exchange.supervised needs class logits: set exchange.what to logits or probabilities")
         return self
@@ -169,6 +183,30 @@ class ExchangeConfig(Section):
     def sent(self, compared: Batch) -> Batch:
         """What a peer publishes of that."""
         return torch.softmax(compared, dim=-1) if self.what == "probabilities" else compared
+
+    @property
+    def wire(self) -> Wire:
+        """How messages are written."""
+        return Wire(self.dtype, self.top_k)
+
+    @property
+    def keeps_centre(self) -> bool:
+        return isinstance(self.target, CentredTarget)
+
+    def loss_of(
+        self,
+        features: Float[Tensor, "batch features"],
+        outputs: Float[Tensor, "batch outputs"],
+        teachers: Float[Tensor, "teachers batch dim"],
+        weights: Float[Tensor, " teachers"],
+        centre: Centre,
+        labels: Int64[Tensor, " batch"],
+    ) -> Float[Tensor, ""]:
+        """All that a student minimises: the distillation loss, and its share of the cross-entropy on labels."""
+        loss = self.distillation_loss(self.compared(features, outputs), teachers, weights, centre)
+        if self.supervised:
+            loss = loss + self.supervised * torch.nn.functional.cross_entropy(outputs, labels)
+        return loss
 
     def distillation_loss(
         self,
@@ -201,7 +239,7 @@ class ExchangeConfig(Section):
         self, centre: Centre, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
     ) -> Centre:
         """The running centre after a batch: a new tensor where the target transform keeps one."""
-        if not isinstance(self.target, CentredTarget):
+        if not isinstance(self.target, CentredTarget):  # as keeps_centre says
             return centre
         if self.pool == "outputs":  # the centre is that of the very logits which it is subtracted from
             batch_mean = self._logits(objectives.pool(teachers, weights)).mean(dim=0)

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.func import functional_call
 
 from peers import data, probes
-from peers.config import Section
 from peers.data import Dataset
 from peers.exchange import ExchangeConfig
 from peers.models import Network
+from peers.section import Section
 from peers.seeds import stream, torch_seed
 
 ProbeName = Literal["knn", "linear", "sgd"]

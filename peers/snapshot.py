@@ -23,8 +23,7 @@ def save(peer: "Peer", folder: str | Path, completed: int) -> str:
     tensors["centre"] = peer.centre
     if peer.teacher is not None:
         tensors |= {f"teacher.{name}": tensor for name, tensor in peer.teacher.network.state_dict().items()}
-    for index, state in peer.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": each for key, each in state.items() if isinstance(each, Tensor)}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in peer.optimizer.tensors().items()}
     about = {
         "peer": peer.index,
         "completed": completed,
@@ -49,14 +48,9 @@ def restore(peer: "Peer", folder: str | Path) -> int:
         peer.teacher.network.load_state_dict(_part(tensors, "teacher."))
         peer.teacher.epoch = about["epoch"]
     peer.centre = tensors["centre"].to(peer.device)
-    states: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            states.setdefault(int(index), {})[key] = tensor
-    peer.optimizer.load_state_dict({**peer.optimizer.state_dict(), "state": states})
+    peer.optimizer.load(_part(tensors, "optimizer."))
     peer.failure, peer.failure_round = about["failure"], about["failure_round"]
-    peer.due = peer.pending = None
+    peer.due = peer.pending = peer.sent = None
     return int(about["completed"])
 
 

@@ -16,7 +16,7 @@ import ray
 from coordinator import simulate
 from coordinator.config import ConfigError, RunConfig, load_config
 from coordinator.plan import build_schedule, peer_settings, prepare
-from coordinator.pool import HostLost, InProcessPool, Pool, RayPool, open_pool
+from coordinator.pool import HostLost, InProcessPool, Pool, RayPool, ask, open_pool
 from coordinator.progress import Silent
 from coordinator.rounds import Cadence, RoundLoop
 
@@ -44,13 +44,12 @@ def config_of(pool: str, **sections: Any) -> RunConfig:
 
 def everything(pool: Pool, config: RunConfig) -> dict[str, Any]:
     """Every number of a run but the timings."""
-    for peer in range(NUM_PEERS):
-        pool.get([pool.submit(peer, "restart")])
+    ask(pool, "restart")
     records = list(RoundLoop(pool, build_schedule(config), Cadence(ROUNDS, 3, observe_every=5)))
     seen = [record.observations for record in records if record.observations]
-    probes = pool.get([pool.submit(peer, "probe", "as-is") for peer in range(NUM_PEERS)])
+    probes = ask(pool, "probe", dict.fromkeys(range(NUM_PEERS), ("as-is",)))
     return {
-        "digests": pool.get([pool.submit(peer, "digest") for peer in range(NUM_PEERS)]),
+        "digests": ask(pool, "digest"),
         "losses": [{i: (s.loss, s.gradient_norm, s.sent_bytes) for i, s in r.stats.items()} for r in records],
         "bytes": [record.num_bytes for record in records],
         "outputs": np.array([[each.outputs for each in row] for row in seen]),
@@ -105,7 +104,7 @@ def test_ray_pool__an_error_in_a_peer_is_the_same_error(cluster: None):
     plan = prepare(config)
     settings = peer_settings(config, plan.dataset)
     with open_pool(settings, plan.dataset, config.hosting) as pool, pytest.raises(AttributeError, match="'nothing'"):
-        pool.get([pool.submit(0, "nothing")])
+        ask(pool, "nothing")
 
 
 def test_ray_pool__more_gpus_than_the_cluster_has(cluster: None, tmp_path: Path):
@@ -131,8 +130,8 @@ def test_simulate__a_killed_actor_stops_the_run_with_its_numbers_written(
     processes: list[int] = []
     wait = RayPool._wait_until_ready
 
-    def note_process(self: RayPool, hosting: Any) -> None:
-        wait(self, hosting)
+    def note_process(self: RayPool, opened: Any, hosting: Any) -> None:
+        wait(self, opened, hosting)
         processes.append(ray.get(self._hosts[0].ready.remote()))
 
     monkeypatch.setattr(RayPool, "_wait_until_ready", note_process)

@@ -14,14 +14,15 @@ from safetensors.torch import load_file
 
 from coordinator.config import RunConfig, load_config
 from coordinator.plan import build_schedule, peer_settings, prepare
-from coordinator.pool import InProcessPool, Pool
-from coordinator.rounds import Cadence, RoundLoop, RoundRecord, assignments
+from coordinator.pool import InProcessPool, Pool, ask
+from coordinator.rounds import Cadence, RoundLoop, RoundRecord
+from coordinator.routes import participants
 from coordinator.topology_table import KINDS
 from peers import data
-from peers.messages import Assignment
+from peers.assignment import Assignment, Stats
 from peers.models import Network
-from peers.peer import Stats, initial_network
 from peers.seeds import stream
+from peers.settings import initial_network
 from topologies.config import TopologyConfig
 from topologies.schedule import Schedule, each_alone, one_student, without_students
 
@@ -68,41 +69,60 @@ def tiny(**sections: Any) -> RunConfig:
 
 
 class Opaque:
-    """A reference to a message of (sender, round)."""
+    """A reference to a bundle: labels (sender, round) of the messages in it."""
 
-    def __init__(self, sender: int, round_index: int) -> None:
-        self.label = (sender, round_index)
+    def __init__(self, labels: frozenset[tuple[int, int]]) -> None:
+        self.labels = labels
 
 
 class RecordingPool:
-    """Peers that only note what reaches them: message (sender, round) in call (peer, round).
+    """Hosts whose peers only note what reaches them: message (sender, round) in call (peer, round).
 
-    As in Ray, a message is a reference; nobody but a peer may open it.
+    As in Ray, a bundle is a reference; nobody but a host may open it.
     """
 
-    def __init__(self) -> None:
+    execution = "loop"
+
+    def __init__(self, num_peers: int, peers_per_host: int) -> None:
+        peers = list(range(num_peers))
+        self.hosts = [peers[first : first + peers_per_host] for first in range(0, num_peers, peers_per_host)]
+        self.nodes = [list(range(len(self.hosts)))]
         self.heard: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.published: set[tuple[int, int]] = set()
+        self.travelled: list[tuple[int, int, int]] = []  # (sender, round, to which host)
+        self._due: dict[int, Assignment] = {}
 
-    def submit(self, peer: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
         if method == "publish":
-            return self._message(peer, args[0]), Stats(sent_bytes=10)
+            return self._publish(host, args[0])
         assert method == "advance", method
-        assignment, following, *messages = args
-        self.heard[peer, assignment.round_index] = [message.label for message in messages]
-        return self._message(peer, following), Stats(sent_bytes=10 if following and following.teaches else 0)
+        round_index, following, *bundles = args
+        arrived = {label for bundle in bundles for label in bundle.labels}
+        assert arrived.isdisjoint((peer, t) for peer in self.hosts[host] for t in range(100)), "it never left its host"
+        self.travelled += [(*label, host) for label in arrived if label[1] == round_index]
+        for peer in following:
+            due = self._due.pop(peer)
+            assert due.round_index == round_index
+            self.heard[peer, round_index] = [(teacher, round_index) for teacher in due.teachers]
+            for label in self.heard[peer, round_index]:
+                assert label in (self.published if label[0] in self.hosts[host] else arrived), label
+        return self._publish(host, {peer: each for peer, each in following.items() if each is not None})
 
     def get(self, references: Any) -> list[Any]:
-        assert not any(isinstance(each, Opaque) for each in references), "the coordinator opened a message"
+        assert not any(isinstance(each, Opaque) for each in references), "the coordinator opened a bundle"
         return list(references)
 
     def close(self) -> None: ...
 
-    def _message(self, peer: int, assignment: Assignment | None) -> Opaque | None:
-        if assignment is None or not assignment.teaches:
-            return None
-        self.published.add((peer, assignment.round_index))
-        return Opaque(peer, assignment.round_index)
+    def _publish(self, host: int, assignments: dict[int, Assignment]) -> tuple[Opaque, dict[int, Stats]]:
+        assert set(assignments) <= set(self.hosts[host])
+        self._due |= assignments
+        teaching = {(peer, each.round_index) for peer, each in assignments.items() if each.teaches}
+        self.published |= teaching
+        bundle = Opaque(frozenset((peer, each.round_index) for peer, each in assignments.items() if each.abroad))
+        assert bundle.labels <= teaching
+        stats = {peer: Stats(sent_bytes=0) for peer in self.hosts[host]}
+        return bundle, stats | {peer: Stats(sent_bytes=10) for peer, _ in teaching}
 
 
 def run_all(pool: Pool, schedule: Schedule, rounds: int, lookahead: int = 3, **every: Any) -> list[RoundRecord]:
@@ -119,6 +139,7 @@ def test_topologies__are_all_kinds_there_are():
     seed=st.integers(0, 2**32),
     lookahead=st.integers(1, 9),
     wrapper=st.sampled_from(["as it is", "one student", "frozen", "alone"]),
+    peers_per_host=st.integers(1, 5),
 )
 @settings(max_examples=25, deadline=None)
 def test_round_loop__no_student_ever_hears_a_peer_outside_its_rounds_edges(
@@ -128,6 +149,7 @@ def test_round_loop__no_student_ever_hears_a_peer_outside_its_rounds_edges(
     seed: int,
     lookahead: int,
     wrapper: str,
+    peers_per_host: int,
 ):
     if topology["kind"] == "random-regular" and num_peers == 4:
         topology = {"kind": "random-regular", "degree": 2}
@@ -144,18 +166,22 @@ def test_round_loop__no_student_ever_hears_a_peer_outside_its_rounds_edges(
         schedule = without_students(schedule, frozenset({0, 2}))
     elif wrapper == "alone":
         schedule = each_alone(schedule)
-    pool, rounds = RecordingPool(), 12
+    pool, rounds = RecordingPool(num_peers, peers_per_host), 12
     records = run_all(pool, schedule, rounds, lookahead)
 
-    expected_heard, expected_published = {}, set()
+    expected_heard, expected_published, needed = {}, set(), set()
     for round_index in range(rounds):
         plan = schedule(round_index)
-        for peer, part in assignments(plan, round_index).items():
+        for peer in participants(plan):
             expected_heard[peer, round_index] = [(teacher, round_index) for teacher in plan.teachers[peer]]
-            if part.teaches:
+            if peer in plan.teaching:
                 expected_published.add((peer, round_index))
+        needed |= {(teacher, round_index, student // peers_per_host) for student, teacher in plan.edges}
     assert pool.heard == expected_heard
     assert pool.published == expected_published
+    abroad = {(sender, t, host) for sender, t, host in needed if sender // peers_per_host != host}
+    assert abroad <= set(pool.travelled)  # beside them only what travels in the same bundles
+    assert len(pool.travelled) == len(set(pool.travelled)), "a message reached a host twice"
     assert [record.completed for record in records] == list(range(1, rounds + 1))
     crossing = [sum(s != t for s, t in schedule(t).edges) for t in range(rounds)]
     assert [record.num_bytes for record in records] == [10 * count for count in crossing]
@@ -273,7 +299,7 @@ def test_round_loop__lookahead_changes_nothing():
         pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
         records = run_all(pool, plan.schedule, 7, lookahead, observe_every=2)
         losses.append([[stats.loss for stats in record.stats.values()] for record in records])
-        digests.append([pool.submit(peer, "digest") for peer in range(4)])
+        digests.append(ask(pool, "digest"))
         pool.close()
     assert digests[0] == digests[1] == digests[2] == digests[3]
     assert losses[0] == losses[1] == losses[2] == losses[3]
@@ -286,7 +312,7 @@ def test_round_loop__an_observation_changes_nothing():
     for every in ({}, {"observe_every": 1, "probe_every": 2}):
         pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
         run_all(pool, plan.schedule, 8, **every)
-        digests.append([pool.submit(peer, "digest") for peer in range(3)])
+        digests.append(ask(pool, "digest"))
         pool.close()
     assert digests[0] == digests[1]
 

@@ -6,11 +6,12 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from peers import data, measuring
+from peers.assignment import Assignment
 from peers.config import LinearHead, PeersConfig, SmallCNN, Synthetic
 from peers.exchange import ExchangeConfig
 from peers.measuring import KNN, ProbeConfig, feature_std
-from peers.messages import Assignment
-from peers.peer import Peer, PeerSettings
+from peers.peer import Peer
+from peers.settings import PeerSettings
 
 DATA = Synthetic(num_train=96, num_test=60, num_classes=3, batch_size=16)
 DATASET = DATA.load(1)

@@ -1,0 +1,39 @@
+"""What a peer is made from, and the network that follows from it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from peers import models
+from peers.config import DataConfig, PeersConfig
+from peers.data import Normalisation
+from peers.exchange import ExchangeConfig
+from peers.measuring import ProbeConfig
+from peers.seeds import torch_seed
+
+Execution = Literal["loop", "vectorised"]
+
+
+@dataclass(frozen=True)
+class PeerSettings:
+    """All that a peer is made from; with the data set it determines every number the peer will ever produce."""
+
+    index: int
+    seed: int
+    num_rounds: int
+    peers: PeersConfig
+    exchange: ExchangeConfig
+    data: DataConfig
+    probes: ProbeConfig
+    normalisation: Normalisation
+    device: str = "cpu"
+    recompute: bool = False
+
+
+def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:
+    """The peer's random weights, interpolated towards peer 0's where `locality` is below 1."""
+    kind = settings.peers.kind_of(settings.index)
+    network = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", settings.index))
+    if settings.peers.locality < 1 and settings.index != 0:
+        reference = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", 0))
+        models.interpolate_locality(network, reference, settings.peers.locality)
+    return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()

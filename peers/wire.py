@@ -1,0 +1,86 @@
+"""How outputs are written for a link, and read back: pure, from tensors to arrays and again to tensors."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+WireDtype = Literal["float32", "float16", "bfloat16", "int8"]
+Payload = tuple[np.ndarray, ...]
+
+_TORCH: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_LEVELS = 127  # of int8 on either side of zero
+_SHORT = 2**16  # outputs that 16 bits can name
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A format: the dtype of values, and how many outputs of each distribution are sent (0: all).
+
+    int8: a sample's values are whole multiples of its largest magnitude / 127, which goes with them in float32; the
+    error is at most half of that step. top_k: the k largest probabilities of a sample with their places; what is left
+    of its mass is spread evenly over the other outputs. That is the distribution of largest entropy given what came,
+    its logarithm is finite, and no loss or target needs to know of it, as they would of one bucket for the rest.
+    """
+
+    dtype: WireDtype = "float32"
+    top_k: int = 0
+
+    def num_bytes(self, batch: int, width: int) -> int:
+        """Bytes of a message of so many samples and outputs: values, scales and places."""
+        sent = self.top_k or width
+        value = 1 if self.dtype == "int8" else _TORCH[self.dtype].itemsize
+        scale = 4 if self.dtype == "int8" else 0
+        place = (2 if width <= _SHORT else 4) if self.top_k else 0
+        return batch * (sent * (value + place) + scale)
+
+    def pack(self, outputs: Float[Tensor, "*peers batch width"]) -> Payload:
+        """Arrays that share no memory with `outputs`; each has its leading axes, so a row's payload is their rows."""
+        outputs = outputs.detach()
+        if not self.top_k:
+            return self._pack_values(outputs)
+        # a stable sort, so that of equal probabilities the first is sent
+        places = torch.sort(outputs, dim=-1, descending=True, stable=True).indices[..., : self.top_k]
+        kind = np.uint16 if outputs.shape[-1] <= _SHORT else np.uint32
+        return *self._pack_values(outputs.gather(-1, places)), places.cpu().numpy().astype(kind)
+
+    def unpack(self, payload: Payload, width: int, device: torch.device) -> Float[Tensor, "*peers batch width"]:
+        """The outputs in float32, in memory of the receiver's own; the arrays may be read-only."""
+        if not self.top_k:
+            return self._unpack_values(payload, device)
+        places = torch.tensor(payload[-1].astype(np.int64), device=device)
+        return _spread(self._unpack_values(payload[:-1], device), places, width)
+
+    def _pack_values(self, values: Float[Tensor, "*peers batch sent"]) -> Payload:
+        if self.dtype == "int8":
+            # what is not finite makes the scale so, and thereby all of the sample
+            scale = values.to(torch.float32).abs().amax(dim=-1) / _LEVELS
+            steps = torch.where(scale > 0, values / scale[..., None], 0.0)[...].nan_to_num(0.0, 0.0, 0.0)
+            whole = steps.round().clamp(-_LEVELS, _LEVELS).to(torch.int8)
+            return whole.cpu().numpy(), scale.cpu().numpy()
+        wire = values.to(device="cpu", dtype=_TORCH[self.dtype])
+        if wire.data_ptr() == values.data_ptr():
+            wire = wire.clone()  # a message must not change when its sender does
+        return ((wire.view(torch.int16) if self.dtype == "bfloat16" else wire).numpy(),)  # NumPy has no bfloat16
+
+    def _unpack_values(self, payload: Payload, device: torch.device) -> Float[Tensor, "*peers batch sent"]:
+        values = torch.tensor(payload[0], device=device)
+        if self.dtype == "int8":
+            return values.to(torch.float32) * torch.tensor(payload[1], device=device)[..., None]
+        return (values.view(torch.bfloat16) if self.dtype == "bfloat16" else values).to(torch.float32)
+
+
+def _spread(
+    values: Float[Tensor, "*peers batch sent"], places: Int64[Tensor, "*peers batch sent"], width: int
+) -> Float[Tensor, "*peers batch width"]:
+    """Distributions with `values` at `places` and the rest of their mass spread evenly over the others.
+
+    Values that add up to more than 1 by rounding leave nothing to spread: then they are scaled to 1.
+    """
+    total = values.sum(dim=-1, keepdim=True)
+    rest = (1.0 - total).clamp_min(0.0) / (width - values.shape[-1])
+    values = values / total.clamp_min(1.0)
+    return rest.expand(*places.shape[:-1], width).scatter(-1, places, values)
