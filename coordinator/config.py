@@ -87,6 +87,11 @@ class RunConfig(Section):
                 f"exchange.pooling 'shared-sum' needs topology 'complete', where all hear all, got "
                 f"'{self.topology.kind}': use per-edge"
             )
+        if self.hosting.execution != "loop" and self.peers.channels_last:
+            raise ValueError(
+                f"hosting.execution '{self.hosting.execution}' does not take peers.channels_last, which lays out one "
+                "network's images: set hosting.execution to loop, or peers.channels_last to false"
+            )
         return self
 
 

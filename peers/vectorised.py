@@ -259,7 +259,8 @@ class PeerStack:
         every = [each.detach() for each in self.networks.parameters.values()]
         parameters = [_take(every[i], index) for i in moving]
         moments = {name: [_take(each[i], index) for i in moving] for name, each in self.moments.items()}
-        chosen = [_take(gradient, taken) for gradient in gradients if gradient is not None]
+        # the fused kernels read memory in its order: a gradient must lie as its parameter does
+        chosen = [_take(gradient, taken).contiguous() for gradient in gradients if gradient is not None]
         lr = self.kind.optimizer.lr_at(flight.round_index, self.settings.num_rounds)
         self.kind.optimizer.update(parameters, chosen, moments, steps, lr, fused=True)
         if index is not None:

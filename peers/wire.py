@@ -58,7 +58,7 @@ class Wire:
         if self.dtype == "int8":
             # what is not finite makes the scale so, and thereby all of the sample
             scale = values.to(torch.float32).abs().amax(dim=-1) / _LEVELS
-            steps = torch.where(scale > 0, values / scale[..., None], 0.0)[...].nan_to_num(0.0, 0.0, 0.0)
+            steps = torch.where(scale[..., None] > 0, values / scale[..., None], 0.0).nan_to_num(0.0, 0.0, 0.0)
             whole = steps.round().clamp(-_LEVELS, _LEVELS).to(torch.int8)
             return whole.cpu().numpy(), scale.cpu().numpy()
         wire = values.to(device="cpu", dtype=_TORCH[self.dtype])
