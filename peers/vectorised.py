@@ -19,7 +19,7 @@ from peers.peer import Peer, check_senders
 from peers.stack import Forward, Rows, Stack, put
 from peers.sums import Shares, Sum
 
-WIDTH = 64  # peers that go through one forward pass: more gain little, and their activations leave the cache
+WIDTH = 32  # peers that go through one forward pass: more gain little, and their activations leave the cache
 
 Answer = tuple[Message | None, Stats]
 

@@ -80,13 +80,39 @@ def test_pools__bit_identical_whatever_the_hosting(cluster: None):
     here = InProcessPool(settings, plan.dataset, configs[0].hosting)
     expected = [everything(here, config) for config in configs]
     here.close()
-    for peers_per_host in (1, 4):
+    for peers_per_host in (1, 2, 4):
         hosting = configs[0].hosting.model_copy(update={"peers_per_host": peers_per_host})
         pool = RayPool(settings, plan.dataset, hosting)
         for config, numbers in zip(configs, expected, strict=True):
             assert_identical(everything(pool, config), numbers)
         pool.close()
     assert len({numbers["digests"][0] for numbers in expected}) == len(TOPOLOGIES)  # and topology does matter
+
+
+@pytest.mark.parametrize("topology", [{"kind": "complete"}, {"kind": "random", "teachers": 2}], ids=lambda t: t["kind"])
+def test_pools__vectorised_hosts_and_shared_sums_equal_the_loop_to_float_tolerance(
+    cluster: None, topology: dict[str, Any]
+):
+    """Messages and sums also cross between hosts, of which the last has fewer peers."""
+    base = {"run": {"rounds": ROUNDS, "seed": 1}, "exchange": {"target": {"kind": "standardise"}}}
+    pooling = "shared-sum" if topology["kind"] == "complete" else "per-edge"
+    plain = config_of("ray", **base).model_copy(
+        update={"topology": load_config({"data": {"kind": "digits"}, "topology": topology}).topology}
+    )
+    plan = prepare(plain)
+    settings = peer_settings(plain, plan.dataset)
+    here = InProcessPool(settings, plan.dataset, plain.hosting)
+    expected = [record.stats for record in RoundLoop(here, plan.schedule, Cadence(ROUNDS, 3))]
+    here.close()
+    for execution, peers_per_host in (("loop", 1), ("vectorised", 4), ("vectorised", 6)):
+        hosting = plain.hosting.model_copy(update={"execution": execution, "peers_per_host": peers_per_host})
+        pool = RayPool(settings, plan.dataset, hosting)
+        records = list(RoundLoop(pool, plan.schedule, Cadence(ROUNDS, 3), pooling == "shared-sum"))
+        pool.close()
+        for stats, record in zip(expected, records, strict=True):
+            for peer, each in stats.items():
+                assert record.stats[peer].loss == pytest.approx(each.loss, rel=1e-5), (execution, peers_per_host, peer)
+                assert record.stats[peer].sent_bytes == each.sent_bytes
 
 
 def test_simulate__summaries_are_identical_between_pools_and_repetitions(cluster: None, tmp_path: Path):
