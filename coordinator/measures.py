@@ -10,9 +10,6 @@ from coordinator.verdict import CollapseMeasures
 from peers.measuring import Observation
 from topologies.schedule import Round
 
-MAX_PAIRED = 64  # the time for all pairs grows with the square of the peers
-
-
 PerPeer = Float[np.ndarray, " peers"]
 
 
@@ -44,7 +41,10 @@ class PeerMeasures:
 
 @dataclass(frozen=True)
 class Pairing:
-    """What every two peers are compared by: softmax outputs, the CKA of their features, and which peers these are."""
+    """What every two peers are compared by: softmax outputs, the CKA of their features, and which peers these are.
+
+    Of more than MAX_PAIRED peers it holds nothing.
+    """
 
     probs: Float[np.ndarray, "peers examples outputs"]
     cka: Float[np.ndarray, "peers peers"]
@@ -53,10 +53,8 @@ class Pairing:
     def pairs(self) -> dict[tuple[int, int], dict[str, float]]:
         """Disagreement and similarity by (peer, other), peer < other, whether or not a link joins them.
 
-        Takes O(peers^2 examples outputs); empty beyond MAX_PAIRED peers.
+        Takes O(peers^2 examples outputs).
         """
-        if len(self.peers) > MAX_PAIRED:
-            return {}
         places = np.argwhere(np.triu(np.ones_like(self.cka, dtype=bool), k=1))
         variation = consensus.edge_disagreement(self.probs, places)
         return {
@@ -93,11 +91,11 @@ def measure(observations: list[Observation], plan: Round, temperature: float) ->
     if not seen:
         seen, alive = observations, list(range(len(observations)))
     outputs = np.stack([each.outputs for each in seen])
-    grams = np.stack([each.gram for each in seen])
     probs = consensus.probabilities(outputs, temperature)
-    per_peer = vars(_each(outputs, probs, grams, seen))
-    cka = consensus.linear_cka(grams)
-    group = vars(_group(outputs, probs, cka)) if len(seen) > 1 else {}
+    per_peer = vars(_each(outputs, probs, seen))
+    paired = all(each.gram is not None for each in seen)
+    cka = consensus.linear_cka(np.stack([each.gram for each in seen if each.gram is not None])) if paired else None
+    group = vars(_group(outputs, probs, _mean_cka(cka, observations))) if len(seen) > 1 else {}
     measures = Measures(
         scalars=group | {name: float(values.mean()) for name, values in per_peer.items()},
         peers={
@@ -105,30 +103,40 @@ def measure(observations: list[Observation], plan: Round, temperature: float) ->
         },
         edges=_edges(outputs, probs, alive, plan),
     )
-    return measures, Pairing(probs, cka, alive)
+    pairing = Pairing(probs, cka, alive) if cka is not None else Pairing(probs[:0], np.zeros((0, 0)), [])
+    return measures, pairing
 
 
-def _each(outputs: np.ndarray, probs: np.ndarray, grams: np.ndarray, seen: list[Observation]) -> PeerMeasures:
+def _mean_cka(cka: Float[np.ndarray, "peers peers"] | None, observations: list[Observation]) -> float:
+    """Over all pairs: of the matrix, or of the sums that the hosts have made."""
+    if cka is not None:
+        return float(cka[~np.eye(len(cka), dtype=bool)].mean())
+    sums = [each.kernels for each in observations if each.kernels is not None]
+    total = np.sum([each.values for each in sums], axis=0)
+    return consensus.mean_cka(total, sum(each.count for each in sums))
+
+
+def _each(outputs: np.ndarray, probs: np.ndarray, seen: list[Observation]) -> PeerMeasures:
     return PeerMeasures(
         marginal_entropy=consensus.marginal_entropy(probs),
         mean_entropy=consensus.mean_entropy(probs),
         mutual_information=consensus.mutual_information(probs),
         scaled_information=consensus.scaled_information(outputs),
         feature_std=np.array([each.feature_std for each in seen]),
-        rankme=consensus.rankme(grams),
-        participation_ratio=consensus.participation_ratio(consensus.centre_gram(grams)),
+        rankme=np.array([each.rankme for each in seen]),
+        participation_ratio=np.array([each.participation_ratio for each in seen]),
         weight_change=np.array([each.weight_change for each in seen]),
     )
 
 
-def _group(outputs: np.ndarray, probs: np.ndarray, cka: np.ndarray) -> GroupMeasures:
+def _group(outputs: np.ndarray, probs: np.ndarray, cka: float) -> GroupMeasures:
     return GroupMeasures(
         relative_distance=consensus.relative_consensus_distance(outputs),
         consensus_distance=consensus.consensus_distance(outputs),
         js=consensus.generalised_js(probs),
         agreement=consensus.argmax_agreement(outputs),
         fleiss_kappa=consensus.fleiss_kappa(outputs),
-        cka=float(cka[~np.eye(len(cka), dtype=bool)].mean()),
+        cka=cka,
     )
 
 

@@ -12,6 +12,7 @@ import torch
 from coordinator.config import ConfigError, HostingConfig
 from coordinator.placement import shares_of_hosts
 from peers.data import Dataset
+from peers.measuring import MAX_PAIRED
 from peers.settings import Execution, PeerSettings
 
 
@@ -47,6 +48,12 @@ def submit_each(pool: Pool, method: str, arguments: Mapping[int, Sequence[Any]] 
         own = {peer: arguments[peer] for peer in peers} if arguments is not None else None
         references.append(pool.submit(host, "each", method, own))
     return references
+
+
+def submit_observations(pool: Pool) -> list[Any]:
+    """A call of `observe` of every host, without waiting; one reference a host, for `in_order`."""
+    grams = sum(map(len, pool.hosts)) <= MAX_PAIRED
+    return [pool.submit(host, "observe", grams) for host in range(len(pool.hosts))]
 
 
 def in_order(pool: Pool, answers: Sequence[Sequence[Any]]) -> list[Any]:

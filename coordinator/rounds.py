@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator import checkpoint
-from coordinator.pool import Pool, in_order, submit_each
+from coordinator.pool import Pool, in_order, submit_each, submit_observations
 from coordinator.routes import Routes
 from peers.assignment import Assignment, Stats
 from peers.measuring import Observation
@@ -152,7 +152,7 @@ class RoundLoop:
         last = completed == cadence.num_rounds
         peers = range(self.schedule.num_peers)
         if cadence.due(cadence.observe_every, completed) or (last and cadence.observe_every):
-            flight.observations = submit_each(self.pool, "observe")
+            flight.observations = submit_observations(self.pool)
         if not last and cadence.due(cadence.probe_every, completed):
             flight.probes = submit_each(self.pool, "probe", dict.fromkeys(peers, ("as-is",)))
         if cadence.due(cadence.checkpoint_every, completed):

@@ -10,7 +10,7 @@ from coordinator import checkpoint, figures, page
 from coordinator.config import RunConfig, to_toml, with_execution
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule, peer_settings, prepare
-from coordinator.pool import HostLost, Pool, ask, open_pool
+from coordinator.pool import HostLost, Pool, ask, in_order, open_pool, submit_observations
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder
 from coordinator.report import in_words
@@ -160,7 +160,8 @@ class Simulation:
         self.probes.add("raw_pixels", [pixels] * len(self._peers))
         self.probes.add("untrained", self._probe("as-is"))
         self.probes.add("calibrated", self._probe("calibrated"))
-        self.recorder.start(ask(self.pool, "observe"), self.plan.schedule(0))
+        seen = in_order(self.pool, self.pool.get(submit_observations(self.pool)))
+        self.recorder.start(seen, self.plan.schedule(0))
 
     def _rounds(self) -> str:
         """Run all rounds; returns why it stopped early, if it did."""

@@ -11,6 +11,7 @@ from peers.assignment import Assignment, StaleRound, Stats
 from peers.batches import Batches
 from peers.data import Dataset
 from peers.letters import Letters
+from peers.measuring import Observation, observe_all
 from peers.messages import Message
 from peers.peer import Peer
 from peers.settings import Execution, PeerSettings
@@ -95,6 +96,10 @@ class PeerHost:
         return Sum.total(each for bundle in bundles for each in bundle if isinstance(each, Sum))
 
     # ---- anything else ----
+
+    def observe(self, grams: bool) -> list[Observation]:
+        """What every peer sees of the probe batch; see `measuring.observe_all`."""
+        return observe_all((peer.observe for peer in self.peers.values()), grams)
 
     def one(self, peer: int, method: str, *args: Any) -> Any:
         """What that method of one peer returns."""

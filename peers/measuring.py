@@ -1,8 +1,9 @@
 """How a peer is measured: its view of the fixed probe batch, and the probes on its features and controls."""
 
 import copy
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
 
-from peers import data, probes
+from peers import data, probes, spectra
 from peers.data import Dataset
 from peers.exchange import ExchangeConfig
 from peers.models import Network
@@ -21,6 +22,7 @@ from peers.seeds import stream, torch_seed
 
 ProbeName = Literal["knn", "linear", "sgd"]
 ProbeSubject = Literal["pixels", "as-is", "calibrated", "reset"]
+MAX_PAIRED = 64  # peers whose features are compared pair by pair: the time grows with their square
 _CHUNK = 256
 
 
@@ -54,15 +56,29 @@ class ProbeConfig(Section):
 
 
 @dataclass(frozen=True)
+class KernelSum:
+    """The sum of the unit kernels of some peers' features, and how many they are."""
+
+    values: Float[np.ndarray, "examples examples"]
+    count: int
+
+
+@dataclass(frozen=True)
 class Observation:
-    """A peer's outputs on the probe batch, the Gram matrix of its features, and three scalars."""
+    """A peer's outputs on the probe batch, what its features' Gram matrix tells, and three scalars.
+
+    With many peers Gram matrices stay at their hosts, and one peer of a host carries the sum of its kernels.
+    """
 
     outputs: Float32[np.ndarray, "examples outputs"]
-    gram: Float[np.ndarray, "examples examples"]
+    gram: Float[np.ndarray, "examples examples"] | None
+    rankme: float
+    participation_ratio: float
     feature_std: float
     weight_change: float
     failed: bool
     seconds: float = 0.0
+    kernels: KernelSum | None = None
 
 
 @dataclass(frozen=True)
@@ -84,12 +100,15 @@ class ProbeImages:
 
 def probe_images(dataset: Dataset, config: ProbeConfig, seed: int) -> ProbeImages:
     """Which images the probes and the consensus measures use: a function of the seed alone."""
+    return _probe_images(len(dataset.train_labels), len(dataset.test_labels), config, seed)
 
+
+@lru_cache(maxsize=4)  # one for all peers of a host
+def _probe_images(num_train: int, num_test: int, config: ProbeConfig, seed: int) -> ProbeImages:
     def subset(available: int, limit: int, index: int) -> Int64[np.ndarray, " chosen"]:
         rng = np.random.default_rng(stream(seed, "probe-images", index))
         return np.sort(rng.permutation(available)[:limit]).astype(np.int64)
 
-    num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
     return ProbeImages(
         subset(num_train, config.probe_train, 0),
         subset(num_test, config.probe_test, 1),
@@ -125,13 +144,37 @@ def observe(
     compared = exchange.compared(features, outputs)
     moved = sum(((new - old).double().square().sum() for new, old in zip(network.parameters(), initial, strict=True)))
     start = sum(old.double().square().sum() for old in initial)
+    grams = (features.double() @ features.double().T).cpu().numpy()[None]
     return Observation(
         outputs=compared.float().cpu().numpy(),
-        gram=(features.double() @ features.double().T).cpu().numpy(),
+        gram=grams[0],
+        rankme=float(spectra.rankme(grams)[0]),
+        participation_ratio=float(spectra.participation_ratio(spectra.centre_gram(grams))[0]),
         feature_std=feature_std(features),
         weight_change=(torch.as_tensor(moved) / torch.as_tensor(start)).sqrt().item(),
         failed=failed or not bool(torch.isfinite(compared).all()),
     )
+
+
+def observe_all(peers: Iterable[Callable[[], Observation]], grams: bool) -> list[Observation]:
+    """The observations of a host's peers; without `grams` the first one carries the sum of all their kernels.
+
+    The matrices are summed as they come: a thousand of them would be half a GiB. Peers that failed are left out.
+    """
+    seen: list[Observation] = []
+    values, count = None, 0
+    for observe_one in peers:
+        each = observe_one()
+        if not grams and each.gram is not None:
+            if not each.failed:
+                kernel = spectra.unit_kernels(each.gram[None])[0]
+                values = kernel if values is None else values + kernel
+                count += 1
+            each = replace(each, gram=None)
+        seen.append(each)
+    if values is not None:
+        seen[0] = replace(seen[0], kernels=KernelSum(values, count))
+    return seen
 
 
 @dataclass(frozen=True)

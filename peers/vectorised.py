@@ -188,6 +188,8 @@ class PeerStack:
         gradients: list[Tensor | None] = list(
             torch.autograd.grad(torch.where(hears, losses, 0.0).sum(), leaves, allow_unused=True)
         )
+        # one copy here spares several: backward leaves transposes, and the fused optimisers read memory in its order
+        gradients = [each if each is None else each.contiguous() for each in gradients]
         norms = _norms(gradients)
         steps = hears & self._drop_unless(flight, hears, losses, "the loss is {}")
         steps = steps & self._drop_unless(flight, steps, norms, "the gradient's norm is {}")
@@ -259,8 +261,7 @@ class PeerStack:
         every = [each.detach() for each in self.networks.parameters.values()]
         parameters = [_take(every[i], index) for i in moving]
         moments = {name: [_take(each[i], index) for i in moving] for name, each in self.moments.items()}
-        # the fused kernels read memory in its order: a gradient must lie as its parameter does
-        chosen = [_take(gradient, taken).contiguous() for gradient in gradients if gradient is not None]
+        chosen = [_take(gradient, taken) for gradient in gradients if gradient is not None]
         lr = self.kind.optimizer.lr_at(flight.round_index, self.settings.num_rounds)
         self.kind.optimizer.update(parameters, chosen, moments, steps, lr, fused=True)
         if index is not None:
@@ -341,8 +342,8 @@ def _finite(values: Float[Tensor, "rows *axes"]) -> Bool[Tensor, " rows"]:
 
 def _norms(gradients: Sequence[Tensor | None]) -> Float[Tensor, " rows"]:
     """The norm of each row's gradient over all parameters."""
-    squares = [each.reshape(len(each), -1).square().sum(dim=1) for each in gradients if each is not None]
-    return torch.stack(squares).sum(dim=0).sqrt()
+    norms = [torch.linalg.vector_norm(each.flatten(1), dim=1) for each in gradients if each is not None]
+    return torch.linalg.vector_norm(torch.stack(norms), dim=0)
 
 
 def _along(factor: Float[Tensor, " rows"], values: Float[Tensor, "rows *axes"]) -> Tensor:

@@ -12,6 +12,7 @@ from scipy import special, stats
 from scipy.spatial import distance
 
 from coordinator import consensus
+from peers import spectra
 
 Outputs = Float[np.ndarray, "peers examples dim"]
 
@@ -194,14 +195,14 @@ def test_rankme__matches_svd_definition(shape: tuple[int, int]):
         singular = np.linalg.svd(peer, compute_uv=False)
         shares = singular / singular.sum() + 1e-7
         expected.append(np.exp(-np.sum(shares * np.log(shares))))
-    np.testing.assert_allclose(consensus.rankme(_gram(features)), expected, rtol=1e-6)
+    np.testing.assert_allclose(spectra.rankme(_gram(features)), expected, rtol=1e-6)
 
 
 def test_rankme__orthogonal_features_count_dimensions_and_float32_adds_none():
     identity = np.eye(64, dtype=np.float32)[None, :, :5]
     low_rank = (_normal(1, 64, 2) @ _normal(1, 2, 50, seed=1)).astype(np.float32)
     grams = _gram(np.concatenate([identity.repeat(10, axis=2), low_rank]))
-    ours = consensus.rankme(grams)
+    ours = spectra.rankme(grams)
     assert ours[0] == pytest.approx(5.0, rel=1e-5)
     assert ours[1] <= 2.001
 
@@ -209,7 +210,7 @@ def test_rankme__orthogonal_features_count_dimensions_and_float32_adds_none():
 def test_rankme__zero_and_diverged_features():
     features = np.zeros((2, 4, 3))
     features[1, 0, 0] = np.nan
-    np.testing.assert_array_equal(consensus.rankme(_gram(features)), [0.0, np.nan])
+    np.testing.assert_array_equal(spectra.rankme(_gram(features)), [0.0, np.nan])
 
 
 def test_participation_ratio__matches_covariance_eigenvalues():
@@ -218,9 +219,9 @@ def test_participation_ratio__matches_covariance_eigenvalues():
     for peer in features:
         eigenvalues = np.linalg.eigvalsh(np.cov(peer.T))
         expected.append(eigenvalues.sum() ** 2 / np.square(eigenvalues).sum())
-    grams = consensus.centre_gram(_gram(features))
-    np.testing.assert_allclose(consensus.participation_ratio(grams), expected)
-    assert consensus.participation_ratio(np.zeros((2, 3, 3))).tolist() == [0.0, 0.0]
+    grams = spectra.centre_gram(_gram(features))
+    np.testing.assert_allclose(spectra.participation_ratio(grams), expected)
+    assert spectra.participation_ratio(np.zeros((2, 3, 3))).tolist() == [0.0, 0.0]
 
 
 def test_linear_cka__matches_feature_formula():
@@ -269,7 +270,7 @@ def test_measures__a_diverged_peer_gives_nan_or_inf_and_no_warning(bad: float):
     assert not np.isfinite([*scalars, edges[0]]).any()
     assert np.isfinite(edges[1])
     healthy = [0, 2]
-    for measure in (consensus.rankme(grams), consensus.participation_ratio(grams)):
+    for measure in (spectra.rankme(grams), spectra.participation_ratio(grams)):
         assert np.isfinite(measure[healthy]).all() and not np.isfinite(measure[1])
     assert np.isnan(consensus.linear_cka(grams)[1]).all()
     assert np.isnan(consensus.generalised_js(probs))

@@ -15,7 +15,8 @@ from coordinator.recorder import Recorder
 from coordinator.rounds import RoundRecord
 from coordinator.store import RunFolder
 from coordinator.tracking import Tracker
-from peers.measuring import Observation
+from peers import spectra
+from peers.measuring import Observation, observe_all
 from topologies import schedule
 
 ALONE = schedule.self_taught
@@ -24,7 +25,9 @@ ALONE = schedule.self_taught
 def seen(probs: list[list[float]], features: list[list[float]], failed: bool = False) -> Observation:
     """A peer whose softmax outputs are `probs` (examples, outputs)."""
     gram = np.array(features) @ np.array(features).T
-    return Observation(np.log(np.array(probs, dtype=np.float32)), gram, 1.0, 0.0, failed)
+    rank = spectra.rankme(gram[None])[0], spectra.participation_ratio(spectra.centre_gram(gram[None]))[0]
+    outputs = np.log(np.array(probs, dtype=np.float32))
+    return Observation(outputs, gram, float(rank[0]), float(rank[1]), 1.0, 0.0, failed)
 
 
 def pairs_of(observations: list[Observation]) -> dict[tuple[int, int], dict[str, float]]:
@@ -55,13 +58,29 @@ def test_measure__cka_of_pairs_of_orthogonal_features() -> None:
     assert [each["total_variation"] for each in pairs.values()] == [0.0, 0.0, 0.0]
 
 
-def test_measure__pairs_leave_out_peers_that_failed_and_large_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measure__pairs_leave_out_peers_that_failed_and_large_groups() -> None:
     peers = [seen(SURE, LINE), seen(EVEN, LINE, failed=True), seen(TURNED, LINE)]
     pairs = pairs_of(peers)
     assert list(pairs) == [(0, 2)] and pairs[0, 2]["total_variation"] == pytest.approx(0.8, abs=1e-6)
     assert pairs_of(peers[:2]) == {}  # one is left
-    monkeypatch.setattr(measures, "MAX_PAIRED", 1)
-    assert pairs_of(peers) == {}
+    assert pairs_of(observe_all([lambda each=each: each for each in peers], grams=False)) == {}
+
+
+@pytest.mark.parametrize("failed", [(), (0, 4)])
+def test_measure__many_peers_whose_kernels_their_hosts_have_summed(failed: tuple[int, ...]) -> None:
+    """Same numbers as from all Gram matrices; the mean over pairs to rounding, everything else bit for bit."""
+    rng = np.random.default_rng(0)
+    peers = [
+        seen(rng.dirichlet(np.ones(3), 6).tolist(), rng.normal(size=(6, 4)).tolist(), peer in failed)
+        for peer in range(7)
+    ]
+    hosts = (peers[:3], peers[3:4], peers[4:])
+    summed = [each for host in hosts for each in observe_all([lambda each=each: each for each in host], grams=False)]
+    assert all(each.gram is None for each in summed)
+    expected, _ = measure(peers, ALONE(7)(0), 1.0)
+    found, _ = measure(summed, ALONE(7)(0), 1.0)
+    assert found.scalars.pop("cka") == pytest.approx(expected.scalars.pop("cka"), rel=1e-12)
+    assert found.scalars == expected.scalars and found.peers == expected.peers
 
 
 def test_measure__scalars_are_the_declared_ones() -> None:

@@ -82,7 +82,7 @@ def test_probe__calibrated_is_a_network_that_was_shown_the_rounds_batches():
     shown.network.train()
     with torch.no_grad():
         for round_index in (1, 4):
-            shown.network(shown._batch(round_index)[0])
+            shown.network(shown.batches(round_index)[0])
     for name, correct in shown.probe("as-is").correct.items():
         np.testing.assert_array_equal(control[name], correct, err_msg=name)
     untrained = peer_of().probe("as-is").correct

@@ -1,0 +1,120 @@
+"""What the benchmarks share: an experiment on a ring, blocks of rounds in turn, medians, memory of a process tree."""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coordinator.config import RunConfig, load_config
+from coordinator.plan import Plan, peer_settings, prepare
+from coordinator.pool import Pool, open_pool
+from coordinator.rounds import Cadence, RoundLoop, RoundRecord
+
+MODELS: dict[str, dict[str, Any]] = {
+    "mlp": {"kind": "mlp", "hidden": [128, 128]},
+    "small-cnn": {"kind": "small-cnn", "channels": [16, 32, 64]},
+    "paper-cnn": {"kind": "paper-cnn"},
+    "empty": {"kind": "mlp", "hidden": [1]},
+}
+
+
+def experiment(
+    count: int, model: str, batch: int, rounds: int, topology: Mapping[str, Any], **sections: Any
+) -> RunConfig:
+    """Peers of one kind that exchange 64 logits; digits for `mlp`, synthetic 32x32 images for convolutions."""
+    images = {"kind": "synthetic", "shape": [3, 32, 32], "num_train": 2048, "num_test": 64}
+    if model == "empty":
+        images = {"kind": "synthetic", "shape": [1, 2, 2], "num_train": 64, "num_test": 16}
+    table: dict[str, Any] = {
+        "run": {"rounds": rounds},
+        "data": {**({"kind": "digits"} if model == "mlp" else images), "batch_size": batch},
+        "peers": {
+            "count": count,
+            "model": MODELS[model],
+            "head": {"kind": "linear", "dim": 8 if model == "empty" else 64},
+            "norm": "none" if model == "empty" else "batch",
+        },
+        "topology": dict(topology),
+        "tracking": {"enabled": False},
+    }
+    for name, values in sections.items():
+        table[name] = {**table.get(name, {}), **values}
+    return load_config(table)
+
+
+@contextmanager
+def local_ray(cpus: int) -> Iterator[None]:
+    """Ray on this machine with so many CPUs to give away: several pools are open at once, of which one is at work."""
+    import ray
+
+    ray.init(address="local", num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def rounds_of(config: RunConfig, plan: Plan | None = None) -> Iterator[Callable[[int], list[RoundRecord]]]:
+    """A function that runs so many rounds on an open pool."""
+    plan = plan or prepare(config)
+    shared = config.exchange.pooling == "shared-sum"
+    with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
+        yield lambda rounds: run(pool, plan, config, rounds, shared)
+
+
+def run(pool: Pool, plan: Plan, config: RunConfig, rounds: int, shared_sum: bool) -> list[RoundRecord]:
+    return list(RoundLoop(pool, plan.schedule, Cadence(rounds, config.hosting.lookahead), shared_sum))
+
+
+def in_turn(variants: Mapping[str, Callable[[int], Any]], rounds: int, repeats: int) -> dict[str, list[float]]:
+    """Seconds of a block of rounds of each variant, blocks in turn, so that a busy moment hits all alike."""
+    for each in variants.values():
+        each(2)  # warm up
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(repeats):
+        for name, each in variants.items():
+            start = time.perf_counter()
+            each(rounds)
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
+    """How many times as fast `fast` is: median, least and most over the repeats, each within one repeat."""
+    each = [a / b for a, b in zip(slow, fast, strict=True)]
+    return {name: round(f(each), 3) for name, f in (("median", statistics.median), ("least", min), ("most", max))}
+
+
+def tree_memory() -> int:
+    """Bytes of this process and all below it, pages that they share counted once (proportional set size)."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    waiting, total = [os.getpid()], 0
+    while waiting:
+        process = waiting.pop()
+        waiting += children.get(process, [])
+        try:
+            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+    return total
+
+
+def show(result: Mapping[str, Any]) -> None:
+    """Print a result with the kind of machine."""
+    machine = {"cores": os.cpu_count(), "machine": platform.machine(), "torch": torch.__version__}
+    print(json.dumps({"machine": machine, **result}, indent=2))

@@ -1,0 +1,186 @@
+"""Rounds per second of the engine beside plain PyTorch loops of the same arithmetic, in one run.
+
+a: a loop in one process as one would write it by hand, with two forwards (one for the message, one to learn);
+b: the same split over as many processes as there are cores; c: RayPool, one peer a host; d: RayPool, as many hosts as
+cores; e: InProcessPool.
+"""
+
+import argparse
+import math
+import multiprocessing
+import os
+import statistics
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from common import experiment, in_turn, local_ray, ratio, rounds_of, show
+from torch import Tensor
+
+from coordinator.config import RunConfig
+from coordinator.plan import peer_settings, prepare
+from peers import data
+from peers.seeds import stream
+from peers.settings import initial_network
+
+
+class Loop:
+    """Some of the peers of a ring, learned by hand; `table` holds everybody's logits of a round."""
+
+    def __init__(self, config: RunConfig, peers: list[int], table: Tensor, wait: Callable[[], Any]) -> None:
+        plan = prepare(config)
+        settings = peer_settings(config, plan.dataset)
+        self.peers, self.table, self.wait, self.config, self.dataset = peers, table, wait, config, plan.dataset
+        self.normalisation = settings[0].normalisation
+        self.networks = {peer: initial_network(settings[peer], plan.dataset.shape) for peer in peers}
+        lr = config.peers.optimizer.lr
+        self.optimizers = {
+            peer: torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.0)
+            for peer, network in self.networks.items()
+        }
+        self.losses: list[list[float]] = []
+        self.round = 0
+
+    def __call__(self, rounds: int) -> None:
+        for _ in range(rounds):
+            self.losses.append(self.one())
+            self.round += 1
+
+    def one(self) -> list[float]:
+        n = len(self.table)
+        images, _ = data.batch(
+            self.dataset,
+            self.config.data.batch_size,
+            self.round,
+            stream(0, "batches"),
+            None,
+            self.normalisation,
+            torch.device("cpu"),
+        )
+        with torch.no_grad():
+            for peer, network in self.networks.items():
+                self.table[peer] = network(images)[1]
+        self.wait()
+        losses = []
+        for peer, network in self.networks.items():
+            target = (self.table[(peer - 1) % n] + self.table[(peer + 1) % n]) / 2
+            target = (target - target.mean(0)) / (target.std(0, correction=0) + 1e-6)
+            log_student = F.log_softmax(network(images)[1] / 0.1, dim=1)
+            loss = F.kl_div(log_student, F.softmax(target / 0.5, dim=1), reduction="batchmean") * 0.05
+            self.optimizers[peer].zero_grad()
+            loss.backward()
+            self.optimizers[peer].step()
+            losses.append(loss.item())
+        self.wait()
+        return losses
+
+
+def worker(config: RunConfig, peers: list[int], table: Tensor, barrier: Any, pipe: Any) -> None:
+    torch.set_num_threads(1)
+    loop = Loop(config, peers, table, barrier.wait)
+    while (rounds := pipe.recv()) is not None:
+        loop(rounds)
+        pipe.send(loop.losses)
+
+
+class Processes:
+    """The hand-written loop over as many processes as cores, logits in shared memory, a barrier twice a round."""
+
+    def __init__(self, config: RunConfig, cores: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        table = torch.zeros(config.peers.count, config.data.batch_size, 64).share_memory_()
+        self.barrier = context.Barrier(cores)  # the processes' own are made from this one
+        self.pipes, self.processes = [], []
+        for core in range(cores):
+            here, there = context.Pipe()
+            peers = list(range(core, config.peers.count, cores))
+            self.processes.append(context.Process(target=worker, args=(config, peers, table, self.barrier, there)))
+            self.pipes.append(here)
+            self.processes[-1].start()
+
+    def __call__(self, rounds: int) -> None:
+        for pipe in self.pipes:
+            pipe.send(rounds)
+        for pipe in self.pipes:
+            pipe.recv()
+
+    def __enter__(self) -> "Processes":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipe, process in zip(self.pipes, self.processes, strict=True):
+            pipe.send(None)
+            process.join()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peers", type=int, default=8)
+    parser.add_argument("--model", choices=("mlp", "small-cnn", "paper-cnn"), default="small-cnn")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=10, help="of a block")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--variants", nargs="+", default=list("abcde"))
+    parser.add_argument("--execution", choices=("loop", "vectorised"), default="loop", help="of d and e")
+    parser.add_argument(
+        "--channels-last", action="store_true", help="in the engine (c, d, e); not in the loops by hand"
+    )
+    asked = parser.parse_args()
+    cores = os.cpu_count() or 1
+
+    def config(hosting: dict[str, Any]) -> RunConfig:
+        peers = {"channels_last": asked.channels_last and bool(hosting)}
+        total = 2 + asked.rounds * asked.repeats
+        sections = {"hosting": hosting, "peers": peers}
+        return experiment(asked.peers, asked.model, asked.batch, total, {"kind": "ring"}, **sections)
+
+    hostings = {
+        "c": {"pool": "ray", "peers_per_host": 1},
+        "d": {"pool": "ray", "peers_per_host": math.ceil(asked.peers / cores), "execution": asked.execution},
+        "e": {"pool": "in-process", "execution": asked.execution},
+    }
+    torch.set_num_threads(1)
+    with ExitStack() as stack:
+        if {"c", "d"} & set(asked.variants):
+            stack.enter_context(local_ray(asked.peers + cores))
+        variants: dict[str, Callable[[int], Any]] = {}
+        table = torch.zeros(asked.peers, asked.batch, 64)
+        if "a" in asked.variants:
+            variants["a"] = Loop(config({}), list(range(asked.peers)), table, lambda: None)
+        if "b" in asked.variants:
+            variants["b"] = stack.enter_context(Processes(config({}), cores))
+        for name, hosting in hostings.items():
+            if name in asked.variants:
+                variants[name] = stack.enter_context(rounds_of(config(hosting)))
+        check_same(variants, asked.peers)
+        seconds = in_turn(variants, asked.rounds, asked.repeats)
+    pairs = [(slow, fast) for slow, fast in ("ad", "ae", "bc", "bd", "be", "ab") if slow in seconds and fast in seconds]
+    show(
+        {
+            "benchmark": "engine",
+            **vars(asked),
+            "rounds_per_second": {name: round(asked.rounds / statistics.median(s), 3) for name, s in seconds.items()},
+            "times_as_fast": {f"{fast} over {slow}": ratio(seconds[slow], seconds[fast]) for slow, fast in pairs},
+        }
+    )
+
+
+def check_same(variants: dict[str, Callable[[int], Any]], peers: int) -> None:
+    """End unless the engine and the loop by hand compute the same losses: else the ratios would mean nothing."""
+    engine = next((variants[name] for name in "edc" if name in variants), None)
+    if "a" not in variants or engine is None:
+        return
+    loop = variants["a"]
+    loop(2)
+    records = engine(2)
+    for hand, record in zip(loop.losses, records, strict=True):  # type: ignore[attr-defined]
+        for peer in range(peers):
+            if abs(hand[peer] - record.stats[peer].loss) > 1e-4 * abs(hand[peer]):
+                sys.exit(f"peer {peer}: {hand[peer]} by hand, {record.stats[peer].loss} by the engine")
+
+
+if __name__ == "__main__":
+    main()
