@@ -14,6 +14,7 @@ from coordinator.explain import explain, variant_keys
 from peers.config import DataConfig, PeersConfig
 from peers.exchange import ExchangeConfig
 from peers.measuring import ProbeConfig
+from peers.precision import Precision
 from peers.section import Section
 from peers.settings import Execution
 from topologies.config import TopologyConfig
@@ -48,13 +49,31 @@ class HostingConfig(Section):
         "loop", description="of the peers of a host; auto: the faster, timed at the start and noted in the run's config"
     )
     address: str = Field("", description="a Ray cluster's address; empty: a local one, started and ended by the run")
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto: a GPU for each peer where there are so many; cuda: GPUs, shared where they are fewer"
+    )
     gpus_per_peer: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="auto: 1 where there is one for each, else 0"
     )
+    precision: Precision = Field(
+        "float32", description="of a round's forward and backward passes; tf32 needs CUDA; measures are in float32"
+    )
+    deterministic: bool = Field(True, description="equal runs on a GPU, at some cost; the CPU always repeats itself")
+    data_on_device: bool = Field(True, description="on a GPU: keep the data set there; false: copy each batch")
     threads: int = Field(1, ge=1, le=1024, description="torch threads of a host")
     lookahead: int = Field(3, ge=1, description="rounds in flight")
     recompute: bool = Field(False, description="keep no graph between rounds; pay with a second forward")
     start_timeout: float = Field(300.0, gt=0, description="seconds to wait for the actors")
+
+    @model_validator(mode="after")
+    def _check(self) -> "HostingConfig":
+        if self.device == "cpu" and self.gpus_per_peer not in ("auto", 0):
+            raise ValueError(
+                f"hosting.gpus_per_peer is {self.gpus_per_peer:g} but hosting.device is 'cpu': leave one of them out"
+            )
+        if self.device == "cuda" and self.gpus_per_peer == 0:
+            raise ValueError("hosting.device is 'cuda' but hosting.gpus_per_peer is 0: leave one of them out")
+        return self
 
 
 class TrackingConfig(Section):

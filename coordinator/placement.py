@@ -25,7 +25,7 @@ def bundles(ray: Any, hosting: HostingConfig, num_peers: int) -> Bundles:
         needs = shares_of_hosts(ray, hosting, num_peers)
     else:
         nodes, gpus = nodes_of(ray), 0.0
-        if hosting.gpus_per_peer != "auto":
+        if hosting.gpus_per_peer != "auto" or hosting.device == "cuda":
             gpus = gpus_of_a_host(gpus_of_a_peer(hosting, num_peers, _sum("GPU", nodes)), num_peers)
         able = [node for node in nodes if fitting([[{"GPU": gpus}]], [node])]
         cpus = _most_cpus(able) or _most_cpus(nodes)
@@ -87,7 +87,13 @@ def gpus_of_a_host(gpus: float, num_peers: int) -> float:
 def gpus_of_a_peer(hosting: HostingConfig, num_peers: int, gpus: float) -> float:
     """GPUs for each peer of a cluster that has `gpus`. Raises: ConfigError when they are too few."""
     asked = hosting.gpus_per_peer
-    if asked == "auto":
+    if hosting.device == "cpu":
+        return 0.0
+    if hosting.device == "cuda" and gpus < 1:
+        raise ConfigError("hosting.device is 'cuda' but the cluster has no GPU: set it to auto")
+    if asked == "auto" and hosting.device == "cuda":
+        asked = 1.0 if gpus >= num_peers else _largest_share(hosting, num_peers, gpus)
+    elif asked == "auto":
         asked = 1.0 if gpus >= num_peers else 0.0
         if 0 < gpus < num_peers:
             warnings.warn(

@@ -142,6 +142,9 @@ def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
             probes=probes,
             normalisation=normalisation,
             recompute=config.hosting.recompute,
+            precision=config.hosting.precision,
+            deterministic=config.hosting.deterministic,
+            data_on_device=config.hosting.data_on_device,
         )
         for index in range(config.peers.count)
     ]

@@ -74,14 +74,17 @@ class InProcessPool:
     def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
         from peers.host import PeerHost
 
-        gpus = 0.0 if hosting.gpus_per_peer == "auto" else hosting.gpus_per_peer
+        gpus = float(hosting.device == "cuda") if hosting.gpus_per_peer == "auto" else hosting.gpus_per_peer
         if gpus and not torch.cuda.is_available():
-            raise ConfigError(f"hosting.gpus_per_peer is {gpus:g} but there is no CUDA device here: set it to 0")
+            asked = "hosting.device is 'cuda'" if hosting.device == "cuda" else f"hosting.gpus_per_peer is {gpus:g}"
+            better = "auto" if hosting.device == "cuda" else "0"
+            raise ConfigError(f"{asked} but there is no CUDA device here: set it to {better}")
         self._threads_before = torch.get_num_threads()
         self._host = PeerHost()
         self.hosts = [[each.index for each in settings]]
         self.nodes, self.execution = [[0]], "loop"
         placed = [on_device(each, gpus > 0) for each in settings]
+        check_precision(hosting, gpus > 0)
         self.execution = choose_execution(self, hosting, placed, dataset)
         self._host.open(placed, dataset, hosting.threads, self.execution)
 
@@ -115,6 +118,7 @@ class RayPool:
             self.hosts = [[each.index for each in group] for group in groups]
             self.nodes, self.execution = [list(range(len(groups)))], "loop"  # until it is known
             shares = shares_of_hosts(ray, hosting, len(settings))
+            check_precision(hosting, all(share["GPU"] > 0 for share in shares))
             for share in shares:
                 options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"]}
                 self._hosts.append(RemotePeerHost.options(**options).remote())
@@ -203,6 +207,15 @@ def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: Hosti
 
 def first_line(error: Exception) -> str:
     return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), "no reason given")
+
+
+def check_precision(hosting: HostingConfig, gpu: bool) -> None:
+    """Raises: ConfigError where the peers' device does not have what is asked."""
+    if hosting.precision == "tf32" and not gpu:
+        raise ConfigError(
+            "hosting.precision 'tf32' is a GPU's, but the peers run on the CPU: set it to float32, or "
+            "hosting.device to cuda"
+        )
 
 
 def on_device(settings: PeerSettings, gpu: bool) -> PeerSettings:

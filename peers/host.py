@@ -14,6 +14,7 @@ from peers.letters import Letters
 from peers.measuring import Observation, observe_all
 from peers.messages import Message
 from peers.peer import Peer
+from peers.precision import configure
 from peers.settings import Execution, PeerSettings
 from peers.sums import Sum
 from peers.vectorised import WIDTH, Answer, PeerStack
@@ -32,10 +33,8 @@ class PeerHost:
 
     def open(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int, execution: Execution) -> None:
         """Make the peers."""
-        torch.set_num_threads(num_threads)
-        if any(each.device != "cpu" for each in settings):
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS may not repeat itself
-            torch.use_deterministic_algorithms(True)
+        first = settings[0]
+        configure(torch.device(first.device), num_threads, first.precision, first.deterministic)
         batches = Batches(settings[0], dataset)
         self.peers = {each.index: Peer(each, dataset, batches) for each in settings}
         self.device = torch.device(settings[0].device)

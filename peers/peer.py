@@ -23,6 +23,7 @@ from peers.data import Dataset
 from peers.measuring import Observation, ProbeOutcome, ProbeSubject, ProbeTask
 from peers.messages import Message, decode, encode
 from peers.optimizers import OptimizerState
+from peers.precision import autocast
 from peers.settings import PeerSettings, initial_network
 from peers.sums import Sum
 from peers.teacher import Teacher
@@ -108,18 +109,26 @@ class Peer:
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         exchange = self.settings.exchange
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
-            features, outputs = functional_call(self.network, buffers, (images,))
+            features, outputs = self._forward(buffers, images)
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
         if self.teacher is not None:
             self.renew_teacher(assignment.round_index)
             if assignment.teaches:
-                features, outputs = self.teacher.outputs(images)
+                with autocast(self.device, self.settings.precision):
+                    features, outputs = (each.float() for each in self.teacher.outputs(images))
         sent = exchange.sent(exchange.compared(features, outputs))
         message = encode(self.index, assignment.round_index, sent, exchange.wire)
         if torch.isfinite(decode(message, torch.device("cpu"))).all():
             return message if assignment.teaches else None
         self.drop(f"outputs are not finite in {exchange.dtype}", assignment.round_index)
         return self.tombstone(assignment.round_index)
+
+    def _forward(
+        self, buffers: dict[str, Tensor], images: Float[Tensor, "batch channel height width"]
+    ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
+        with autocast(self.device, self.settings.precision):
+            features, outputs = functional_call(self.network, buffers, (images,))
+        return features.float(), outputs.float()
 
     def tombstone(self, round_index: int) -> Message:
         """What a peer that dropped out sends, so that its students know to do without it."""
@@ -155,7 +164,7 @@ class Peer:
         """One optimiser step towards the teachers that were heard."""
         round_index = pending.round_index
         if self.settings.recompute:
-            pending.features, pending.outputs = functional_call(self.network, pending.buffers, (pending.images,))
+            pending.features, pending.outputs = self._forward(pending.buffers, pending.images)
         loss = self.settings.exchange.loss_of(
             pending.features, pending.outputs, teachers, weights, self.centre, pending.labels
         )

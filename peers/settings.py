@@ -8,6 +8,7 @@ from peers.config import DataConfig, PeersConfig
 from peers.data import Normalisation
 from peers.exchange import ExchangeConfig
 from peers.measuring import ProbeConfig
+from peers.precision import Precision
 from peers.seeds import torch_seed
 
 Execution = Literal["loop", "vectorised"]
@@ -27,6 +28,9 @@ class PeerSettings:
     normalisation: Normalisation
     device: str = "cpu"
     recompute: bool = False
+    precision: Precision = "float32"
+    deterministic: bool = True
+    data_on_device: bool = True
 
 
 def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:

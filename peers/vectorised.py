@@ -5,7 +5,7 @@ The numbers are those of the loop to float tolerance. The state stays in the pee
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -16,6 +16,7 @@ from peers.assignment import Assignment, Stats
 from peers.letters import Letters
 from peers.messages import Message
 from peers.peer import Peer, check_senders
+from peers.precision import autocast
 from peers.stack import Forward, Rows, Stack, put
 from peers.sums import Shares, Sum
 
@@ -127,13 +128,13 @@ class PeerStack:
     def _publish(self, round_index: int, studies: bool, rows: list[int], letters: Letters) -> dict[int, Message | None]:
         images, labels = self.peers[0].batches(round_index)
         with torch.set_grad_enabled(studies and not self.settings.recompute):
-            forward = self.networks.forward(self._index(rows), images)
+            forward = self._forward(self.networks, rows, images)
         features, outputs = forward.features.detach(), forward.outputs.detach()
         if self.teachers is not None:
             for row in rows:
                 self.peers[row].renew_teacher(round_index)
             with torch.no_grad():
-                taught = self.teachers.forward(self._index(rows), images)
+                taught = self._forward(self.teachers, rows, images)
             features, outputs = taught.features, taught.outputs
         compared = vmap(self.exchange.compared)(features, outputs)
         payload = self.exchange.wire.pack(vmap(self.exchange.sent)(compared))
@@ -155,6 +156,11 @@ class PeerStack:
             messages[peer.index] = message
         return messages
 
+    def _forward(self, stack: Stack, rows: list[int], images: Tensor) -> Forward:
+        with autocast(self.device, self.settings.precision):
+            forward = stack.forward(self._index(rows), images)
+        return replace(forward, features=forward.features.float(), outputs=forward.outputs.float())
+
     def _stats(
         self, peer: int, message: Message | None, seconds: float, loss: float | None = None, norm: float | None = None
     ) -> Stats:
@@ -175,7 +181,7 @@ class PeerStack:
         """One step of every row that heard somebody and has not dropped out; losses and gradient norms by peer."""
         forward = flight.forward
         if self.settings.recompute:
-            forward = self.networks.forward(self._index(flight.rows), flight.images)
+            forward = self._forward(self.networks, flight.rows, flight.images)
         pooled = self._pooled(flight, dues, heard, letters)
         if pooled is None:
             return {}
@@ -343,7 +349,8 @@ def _finite(values: Float[Tensor, "rows *axes"]) -> Bool[Tensor, " rows"]:
 def _norms(gradients: Sequence[Tensor | None]) -> Float[Tensor, " rows"]:
     """The norm of each row's gradient over all parameters."""
     norms = [torch.linalg.vector_norm(each.flatten(1), dim=1) for each in gradients if each is not None]
-    return torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    total: Float[Tensor, " rows"] = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    return total
 
 
 def _along(factor: Float[Tensor, " rows"], values: Float[Tensor, "rows *axes"]) -> Tensor:
