@@ -7,7 +7,6 @@ from typing import Any, Literal
 import tomli_w
 
 from coordinator import ablation_folder, page
-from coordinator.ablation_figures import save_ablation_figures
 from coordinator.ablation_folder import Run, folder_of, read_summary, runs_of
 from coordinator.ablation_tracking import track
 from coordinator.asked import asked, counted
@@ -145,6 +144,8 @@ def _conclude(
     for run, row in zip(runs_of(ablation), rows, strict=True):
         if row["status"] == "finished":
             runs[row["cell"]].append(folder_of(folder, run))
+    from coordinator.ablation_figures import save_ablation_figures  # here: it imports matplotlib
+
     save_ablation_figures(rows, runs, comparison, folder, monitor.phase)
     config = without_secrets(tomli_w.dumps(ablation.table))
     html = page.render_ablation(

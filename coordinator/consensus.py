@@ -20,7 +20,9 @@ def probabilities(
     outputs: Float[np.ndarray, "peers examples dim"], temperature: float
 ) -> Float[np.ndarray, "peers examples dim"]:
     """softmax(outputs / temperature) over dim, in the outputs' dtype."""
-    probs: Float[np.ndarray, "peers examples dim"] = special.softmax(outputs / outputs.dtype.type(temperature), axis=2)
+    probs = np.empty_like(outputs)
+    for peer, each in enumerate(outputs):
+        probs[peer] = special.softmax(each / outputs.dtype.type(temperature), axis=1)
     return probs
 
 

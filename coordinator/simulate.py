@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from coordinator import checkpoint, figures, page
+from coordinator import checkpoint, page
 from coordinator.config import RunConfig, to_toml, with_execution
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule, peer_settings, prepare
@@ -128,6 +128,8 @@ class Simulation:
         folder.write_text("summary.json", to_json(summary))
         try:
             recorder.monitor.phase("drawing figures, closing MLflow")
+            from coordinator import figures  # here: matplotlib would hold up the start
+
             figures.save(self.plan.schedule, folder, summary)
             config = (folder.path / "config.toml").read_text(encoding="utf-8")
             folder.write_text(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 ROUNDING = 1e-12  # a spread, relative to the values, that rounding alone explains
 
@@ -35,6 +34,8 @@ def half_width(
     values: Float[np.ndarray, "samples *points"], confidence: float = 0.95
 ) -> Float[np.ndarray, "*points"] | float:
     """Of Student's t-interval of the mean over two samples or more, point by point."""
+    from scipy import stats  # here, and below: its import takes longer than that of all the rest
+
     quantile = stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
     half: Float[np.ndarray, "*points"] | float = quantile * values.std(axis=0, ddof=1) / np.sqrt(len(values))
     return half
@@ -45,6 +46,8 @@ def detectable(num_tests: int, num_seeds: int, level: float = 0.05) -> float:
 
     That is its first step, for the clearest; where that is passed, the next asks for a little less.
     """
+    from scipy import stats
+
     return float(stats.t.ppf(1 - level / (2 * num_tests), num_seeds - 1) / math.sqrt(num_seeds))
 
 
@@ -90,5 +93,7 @@ def _one_sample(values: Float[np.ndarray, " seeds"], scale: float, confidence: f
     half = float(half_width(values, confidence))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # scipy's on precision: such data were dealt with above
+        from scipy import stats
+
         p = float(stats.ttest_1samp(values, 0.0).pvalue)
     return Estimate(mean, mean - half, mean + half, n, p)

@@ -7,7 +7,6 @@ from rich.console import Console
 
 from coordinator.config import ConfigError, RunConfig, config_from, load_config, parse_assignment
 from coordinator.explain import nearest
-from coordinator.figures import save_topology
 from coordinator.plan import build_schedule
 from coordinator.report import compact_table
 from topologies.config import TopologyConfig
@@ -63,6 +62,8 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
         console.print(f"  {LONG.get(name, name):<30}{value}", highlight=False)
     if plot is not None:
         try:
+            from coordinator.figures import save_topology  # here: it imports matplotlib
+
             save_topology(schedule, plot)
         except OSError as error:
             raise ConfigError(f"--plot: cannot draw into '{plot}': {error.strerror}") from None

@@ -1,4 +1,7 @@
-"""MLflow, and the only module that imports it. A server that is away costs one warning, never the run."""
+"""MLflow, and the only module that imports it. A server that is away costs one warning, never the run.
+
+Everything that speaks to it, its import included, happens in one thread beside the run: no round waits for a store.
+"""
 
 import math
 import os
@@ -6,6 +9,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,35 +27,53 @@ def store_uri(output: str | Path) -> str:
 
 
 class Tracker:
-    """One MLflow run, written in batches by the coordinator alone; `run_id` continues one, if it is still there."""
+    """One MLflow run, written in batches by the coordinator alone; `run_id` continues one, if it is still there.
+
+    Its methods return at once but for `wait`, `close`, `active` and `run_id`, which wait for what was asked before.
+    """
 
     def __init__(self, config: TrackingConfig, output: Path, run_name: str, run_id: str = "") -> None:
         self.uri = config.uri or store_uri(output)
-        self.run_id = ""
+        self._run_id = ""
         self._buffer: list[Any] = []
         self._flushed = time.monotonic()
         self._client: Any = None
         self._parent: Tracker | None = None
+        self._error: Exception | None = None  # why tracking ended; told from the caller's thread
+        self._thread: ThreadPoolExecutor | None = None
         if config.enabled:
-            try:
-                self._start(config, output, run_name, run_id)
-            except Exception as error:
-                self._give_up(error)
+            self._thread = ThreadPoolExecutor(1, "mlflow")
+            self._thread.submit(self._attempt, lambda: self._start(config, output, run_name, run_id))
 
     @property
     def active(self) -> bool:
         """Whether the store has answered so far."""
+        self.wait()
         return self._client is not None
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's name of the run; empty where there is none."""
+        self.wait()
+        return self._run_id
+
+    def wait(self) -> None:
+        """Until everything that was asked for is done; bounded by the time limits of requests."""
+        if self._thread is not None:
+            self._thread.submit(lambda: None).result()
+        self._tell()
 
     def child(self, run_name: str, tags: Mapping[str, str]) -> "Tracker":
         """A run below this one. Where its store gives up so does this one, with one warning for both."""
         child = Tracker(TrackingConfig(enabled=False), Path(), run_name)
-        child.uri, child._parent, child._client = self.uri, self, self._client
-        tagged = {"mlflow.parentRunId": self.run_id, **tags}
+        child.uri, child._parent, child._thread = self.uri, self, self._thread
+        self.wait()
+        child._client = self._client
+        tagged = {"mlflow.parentRunId": self._run_id, **tags}
 
         def create() -> None:
-            experiment = self._client.get_run(self.run_id).info.experiment_id
-            child.run_id = self._client.create_run(experiment, tags=tagged, run_name=run_name).info.run_id
+            experiment = self._client.get_run(self._run_id).info.experiment_id
+            child._run_id = self._client.create_run(experiment, tags=tagged, run_name=run_name).info.run_id
 
         child._guard(create)
         return child
@@ -87,22 +109,29 @@ class Tracker:
     def close(self, status: str) -> None:
         """`status`: FINISHED, KILLED or FAILED."""
         self.flush()
-        self._guard(lambda: self._client.set_terminated(self.run_id, status))
+        self._guard(lambda: self._client.set_terminated(self._run_id, status))
+        self.wait()
+        if self._thread is not None and self._parent is None:
+            self._thread.shutdown()
+            self._thread = None
 
     def _log_path(self, path: Path) -> None:
         if path.is_dir():
-            self._client.log_artifacts(self.run_id, str(path), path.name)
+            self._client.log_artifacts(self._run_id, str(path), path.name)
         elif path.suffix == ".toml":  # on the disk it must still start the run
-            self._client.log_text(self.run_id, without_secrets(path.read_text(encoding="utf-8")), path.name)
+            self._client.log_text(self._run_id, without_secrets(path.read_text(encoding="utf-8")), path.name)
         else:
-            self._client.log_artifact(self.run_id, str(path))
+            self._client.log_artifact(self._run_id, str(path))
 
     def _batch(self, what: str, entity: str, rows: list[tuple[Any, ...]]) -> None:
-        if rows and self._client is not None:
+        def send() -> None:
             from mlflow import entities
 
             values = [getattr(entities, entity)(*row) for row in rows]
-            self._guard(lambda: self._client.log_batch(self.run_id, **{what: values}))
+            self._client.log_batch(self._run_id, **{what: values})
+
+        if rows:
+            self._guard(send)
 
     def _start(self, config: TrackingConfig, output: Path, run_name: str, run_id: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -117,28 +146,41 @@ class Tracker:
         client = _patient_client(self.uri) if self.uri.startswith("sqlite:") else MlflowClient(self.uri)
         artifacts = (output / "mlartifacts").absolute().as_uri() if self.uri.startswith("sqlite:") else None
         identity = _experiment(client, config.experiment, artifacts)
-        self.run_id = run_id if run_id and _continued(client, run_id) else ""
-        self.run_id = self.run_id or client.create_run(identity, run_name=run_name).info.run_id
+        self._run_id = run_id if run_id and _continued(client, run_id) else ""
+        self._run_id = self._run_id or client.create_run(identity, run_name=run_name).info.run_id
         self._client = client
 
     def _guard(self, action: Callable[[], object]) -> None:
-        """Run an action on the store; on the first failure say so once and track no more."""
-        if self._client is None:
-            return
+        """Have the thread run an action on the store, unless it has failed before."""
+
+        def run() -> None:
+            if self._client is not None:
+                self._attempt(action)
+
+        if self._thread is not None:
+            self._thread.submit(run)
+        self._tell()
+
+    def _attempt(self, action: Callable[[], object]) -> None:
+        """In the thread: the first failure ends the tracking, of the parent as well."""
         try:
             action()
         except Exception as error:
-            self._give_up(error)
+            for tracker in (self, self._parent):
+                if tracker is not None:
+                    tracker._client = None
+            self._error = error
 
-    def _give_up(self, error: Exception) -> None:
-        self._client = None
-        if self._parent is not None:
-            self._parent._client = None
+    def _tell(self) -> None:
+        """Say once that the tracking has ended."""
+        error, self._error = self._error, None
+        if error is None:
+            return
         reason = without_secrets((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
         warnings.warn(
             f"tracking.uri: MLflow at '{without_secrets(self.uri)}' does not answer ({reason}); the run goes on and "
             "keeps its numbers in its folder",
-            stacklevel=2,
+            stacklevel=3,
         )
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy import stats
+from scipy import special
 
 from coordinator.statistics import half_width
 
@@ -43,7 +43,7 @@ def gain_interval(
     """
     gains = treated.astype(np.float64) - control
     per_image = gains.mean(axis=0)
-    half = stats.norm.ppf(0.5 + confidence / 2) * per_image.std(ddof=1) / np.sqrt(len(per_image))
+    half = special.ndtri(0.5 + confidence / 2) * per_image.std(ddof=1) / np.sqrt(len(per_image))
     if len(gains) > 1:
         half = np.hypot(half, half_width(gains.mean(axis=1), confidence))
     mean = float(gains.mean())

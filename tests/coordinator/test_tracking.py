@@ -2,7 +2,9 @@ import json
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -40,7 +42,7 @@ class Recording:
 
 def recording(tmp_path: Path) -> tuple[Tracker, Recording]:
     tracker, client = Tracker(TrackingConfig(enabled=False), tmp_path, "run"), Recording()
-    tracker._client = client
+    tracker._thread, tracker._client = ThreadPoolExecutor(1), client
     return tracker, client
 
 
@@ -123,6 +125,7 @@ def test_log_metrics__are_sent_after_some_seconds(tmp_path: Path, monkeypatch: p
     start = time.monotonic()
     monkeypatch.setattr("coordinator.tracking.time.monotonic", lambda: start + SECONDS + 1)
     tracker.log_metrics({"a": 2.0}, 1)
+    tracker.wait()
     assert client.batches == [("metrics", 2)]
 
 
@@ -130,7 +133,28 @@ def test_flush__sends_nothing_where_there_is_nothing(tmp_path: Path) -> None:
     tracker, client = recording(tmp_path)
     tracker.flush()
     tracker.log_params({})
+    tracker.wait()
     assert client.batches == []
+
+
+def test_tracker__no_call_waits_for_a_store_that_is_slow(tmp_path: Path) -> None:
+    """A thousand rounds are logged while the first request still hangs; then all arrives, in order, by `close`."""
+    tracker, client = recording(tmp_path)
+    reached, answer, sent = Event(), Event(), list[tuple[int, float]]()
+
+    def slow(run_id: str, metrics: list[Any]) -> None:
+        reached.set()
+        assert answer.wait(60)
+        sent.extend((each.step, each.value) for each in metrics)
+
+    client.log_batch = slow  # type: ignore[method-assign]
+    for step in range(1000):
+        tracker.log_metrics({"a": step / 7}, step)
+    assert reached.wait(60) and sent == []
+    tracker.log_metrics({"a": 1000 / 7}, 1000)
+    answer.set()
+    tracker.close("FINISHED")
+    assert sent == [(step, step / 7) for step in range(1001)] and client.batches == [("FINISHED", 0)]
 
 
 # ---- a store that is away, or not wanted ----
