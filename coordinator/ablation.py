@@ -10,10 +10,10 @@ from coordinator import ablation_folder, page
 from coordinator.ablation_folder import Run, folder_of, read_summary, runs_of
 from coordinator.ablation_tracking import track
 from coordinator.asked import asked, counted
+from coordinator.cluster import open_ray
 from coordinator.comparison import Comparison, compare, few_seeds, power_note, rows_of_differences, to_table
 from coordinator.config import ConfigError
 from coordinator.grid import Ablation, check_cells
-from coordinator.pool import open_ray
 from coordinator.progress import Monitor, Silent
 from coordinator.side_by_side import SideBySide
 from coordinator.store import check_output, to_json, write_table, write_whole

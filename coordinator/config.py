@@ -61,6 +61,9 @@ class HostingConfig(Section):
     deterministic: bool = Field(True, description="equal runs on a GPU, at some cost; the CPU always repeats itself")
     data_on_device: bool = Field(True, description="on a GPU: keep the data set there; false: copy each batch")
     threads: int = Field(1, ge=1, le=1024, description="torch threads of a host")
+    evaluators: Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] = Field(
+        "auto", description="Ray processes that only probe, while rounds go on; auto: on the CPUs that hosts leave idle"
+    )
     lookahead: int = Field(3, ge=1, description="rounds in flight")
     recompute: bool = Field(False, description="keep no graph between rounds; pay with a second forward")
     start_timeout: float = Field(300.0, gt=0, description="seconds to wait for the actors")
@@ -70,6 +73,10 @@ class HostingConfig(Section):
         if self.device == "cpu" and self.gpus_per_peer not in ("auto", 0):
             raise ValueError(
                 f"hosting.gpus_per_peer is {self.gpus_per_peer:g} but hosting.device is 'cpu': leave one of them out"
+            )
+        if self.pool == "in-process" and self.evaluators not in ("auto", 0):
+            raise ValueError(
+                f"hosting.evaluators is {self.evaluators} but hosting.pool is 'in-process': set hosting.pool to ray"
             )
         if self.device == "cuda" and self.gpus_per_peer == 0:
             raise ValueError("hosting.device is 'cuda' but hosting.gpus_per_peer is 0: leave one of them out")

@@ -49,6 +49,28 @@ def shares_of_hosts(ray: Any, hosting: HostingConfig, num_peers: int) -> Bundles
     return shares
 
 
+def evaluators_of(ray: Any, hosting: HostingConfig, shares: Bundles) -> int:
+    """How many processes that only probe there are beside the hosts.
+
+    "auto": one for each CPU that is left over, at most one a host; none where the hosts have GPUs, which probe faster
+    and round otherwise, and none in a placement group, whose CPUs are the hosts'.
+
+    Raises: ConfigError when CPUs are too few.
+    """
+    from ray.util import get_current_placement_group
+
+    spare = int(_sum("CPU", nodes_of(ray)) - sum(share["CPU"] for share in shares) + SLACK)
+    if hosting.evaluators == "auto":
+        beside = get_current_placement_group() is None and not any(share["GPU"] for share in shares)
+        return max(0, min(spare, len(shares))) if beside else 0
+    if hosting.evaluators > spare:
+        raise ConfigError(
+            f"hosting.evaluators: {hosting.evaluators} ask for a CPU each, but the hosts leave {max(spare, 0)}: lower "
+            "it, or raise hosting.peers_per_host"
+        )
+    return hosting.evaluators
+
+
 def with_memory(needs: Bundles, num_bytes: int, nodes: Sequence[Node]) -> Bundles:
     """The bundles with the memory that the run needs, split evenly, or as much as empty nodes hold of it.
 

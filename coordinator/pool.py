@@ -1,19 +1,20 @@
 """Where peers live: in this process, or in Ray actors. Same interface, same numbers."""
 
-import os
-import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
+from coordinator.cluster import first_line, start_ray
 from coordinator.config import ConfigError, HostingConfig
-from coordinator.placement import shares_of_hosts
+from coordinator.placement import evaluators_of, shares_of_hosts
 from peers.data import Dataset
 from peers.measuring import MAX_PAIRED
 from peers.settings import Execution, PeerSettings
+
+Load = Callable[[], tuple[Sequence[PeerSettings], Dataset]]
 
 
 class HostLost(RuntimeError):
@@ -25,14 +26,18 @@ class Pool(Protocol):
     """Calls go to a host in the order of submission; what a call returns may be passed on without being opened.
 
     hosts: the peers of each host. nodes: the hosts of each machine. execution: how the hosts run their peers.
+    evaluators: processes that only probe, by `evaluate`.
     """
 
     hosts: list[list[int]]
     nodes: list[list[int]]
     execution: Execution
+    evaluators: int
 
     def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any: ...
+    def evaluate(self, evaluator: int, *args: Any) -> Any: ...
     def get(self, references: Sequence[Any]) -> list[Any]: ...
+    def done(self, references: Sequence[Any]) -> bool: ...
     def close(self) -> None: ...
 
 
@@ -70,6 +75,7 @@ class InProcessPool:
     """Every peer in this process, as one host; a call is done when `submit` returns."""
 
     execution: Execution
+    evaluators = 0
 
     def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
         from peers.host import PeerHost
@@ -91,55 +97,85 @@ class InProcessPool:
     def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
         return getattr(self._host, method)(*args)
 
+    def evaluate(self, evaluator: int, *args: Any) -> Any:
+        raise AssertionError("there are no evaluators in one process")
+
     def get(self, references: Sequence[Any]) -> list[Any]:
         return list(references)
+
+    def done(self, references: Sequence[Any]) -> bool:
+        return True
 
     def close(self) -> None:
         torch.set_num_threads(self._threads_before)
 
 
 class RayPool:
-    """`peers_per_host` peers in each of as many Ray actors as it takes; the data set once per node."""
+    """`peers_per_host` peers in each of as many Ray actors as it takes; the data set once per node.
+
+    load: gives the peers' settings and the data; it is called once the actors have been asked for, which meanwhile
+    start and import.
+    """
 
     execution: Execution
 
-    def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
+    def __init__(self, num_peers: int, hosting: HostingConfig, load: Load) -> None:
         import ray
 
-        from peers.actor import RemotePeerHost
-
         self._ray = ray
+        self._hosts: list[Any] = []
+        self._evaluators: list[Any] = []
         self._started_ray = not ray.is_initialized()
         if self._started_ray:
             start_ray(hosting.address)
-        self._hosts: list[Any] = []
         try:
-            groups = [settings[i : i + hosting.peers_per_host] for i in range(0, len(settings), hosting.peers_per_host)]
-            self.hosts = [[each.index for each in group] for group in groups]
-            self.nodes, self.execution = [list(range(len(groups)))], "loop"  # until it is known
-            shares = shares_of_hosts(ray, hosting, len(settings))
-            check_precision(hosting, all(share["GPU"] > 0 for share in shares))
-            for share in shares:
-                options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"]}
-                self._hosts.append(RemotePeerHost.options(**options).remote())
-            shared = ray.put(dataset)
-            placed = [
-                [on_device(each, share["GPU"] > 0) for each in group]
-                for group, share in zip(groups, shares, strict=True)
-            ]
-            self.execution = choose_execution(self, hosting, placed[0], shared)
-            opened = [
-                self.submit(host, "open", group, shared, hosting.threads, self.execution)
-                for host, group in enumerate(placed)
-            ]
-            self._wait_until_ready(opened, hosting)
-            self.nodes = _alike(self.get([self.submit(host, "node") for host in range(len(self._hosts))]))
+            shares = self._start_actors(num_peers, hosting)
+            self._open(*load(), hosting, shares)
         except BaseException:
             self.close()
             raise
 
+    def _start_actors(self, num_peers: int, hosting: HostingConfig) -> list[dict[str, float]]:
+        from peers.actor import RemoteEvaluator, RemotePeerHost
+
+        most = hosting.peers_per_host
+        self.hosts = [list(range(first, min(first + most, num_peers))) for first in range(0, num_peers, most)]
+        self.nodes, self.execution = [list(range(len(self.hosts)))], "loop"  # until it is known
+        shares = shares_of_hosts(self._ray, hosting, num_peers)
+        check_precision(hosting, all(share["GPU"] > 0 for share in shares))
+        for share in shares:
+            options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"]}
+            self._hosts.append(RemotePeerHost.options(**options).remote())
+        self.evaluators = evaluators_of(self._ray, hosting, shares)
+        self._evaluators = [RemoteEvaluator.options(num_cpus=1).remote() for _ in range(self.evaluators)]
+        return shares
+
+    def _open(
+        self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig, shares: list[dict[str, float]]
+    ) -> None:
+        shared = self._ray.put(dataset)
+        placed = [
+            [on_device(settings[peer], share["GPU"] > 0) for peer in peers]
+            for peers, share in zip(self.hosts, shares, strict=True)
+        ]
+        self.execution = choose_execution(self, hosting, placed[0], shared)
+        opened = [
+            self.submit(host, "open", group, shared, hosting.threads, self.execution)
+            for host, group in enumerate(placed)
+        ]
+        opened += [each.open.remote(list(settings), shared, hosting.threads) for each in self._evaluators]
+        self._wait_until_ready(opened, hosting)
+        self.nodes = _alike(self.get([self.submit(host, "node") for host in range(len(self._hosts))]))
+
     def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
         return getattr(self._hosts[host], method).options(num_returns=num_returns).remote(*args)
+
+    def evaluate(self, evaluator: int, *args: Any) -> Any:
+        return self._evaluators[evaluator].probe.remote(*args)
+
+    def done(self, references: Sequence[Any]) -> bool:
+        ready, _ = self._ray.wait(list(references), num_returns=len(references), timeout=0)
+        return len(ready) == len(references)
 
     def get(self, references: Sequence[Any]) -> list[Any]:
         try:
@@ -151,7 +187,7 @@ class RayPool:
             raise HostLost(f"a host of peers was lost ({type(cause).__name__}: {first_line(cause)})") from None
 
     def close(self) -> None:
-        for host in self._hosts:
+        for host in [*self._hosts, *self._evaluators]:
             with suppress(Exception):
                 self._ray.kill(host)
         if self._started_ray:
@@ -191,22 +227,25 @@ def _alike(names: Sequence[str]) -> list[list[int]]:
 
 @contextmanager
 def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> Iterator[Pool]:
-    """The pool that the section asks for, for the length of a `with` block.
+    """The pool that the section asks for, for the length of a `with` block."""
+    with loading_pool(len(settings), hosting, lambda: (settings, dataset)) as pool:
+        yield pool
 
-    NumPy's linear algebra runs on one thread meanwhile, as in Ray's workers: on more, the last bit may differ.
+
+@contextmanager
+def loading_pool(num_peers: int, hosting: HostingConfig, load: Load) -> Iterator[Pool]:
+    """The same for settings and data that may take a while: processes start meanwhile.
+
+    NumPy's linear algebra runs on one thread in the block, as in Ray's workers: on more, the last bit may differ.
     """
     from threadpoolctl import threadpool_limits
 
-    pool: Pool = (RayPool if hosting.pool == "ray" else InProcessPool)(settings, dataset, hosting)
+    pool: Pool = RayPool(num_peers, hosting, load) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
     try:
         with threadpool_limits(1, user_api="blas"):
             yield pool
     finally:
         pool.close()
-
-
-def first_line(error: Exception) -> str:
-    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), "no reason given")
 
 
 def check_precision(hosting: HostingConfig, gpu: bool) -> None:
@@ -221,44 +260,3 @@ def check_precision(hosting: HostingConfig, gpu: bool) -> None:
 def on_device(settings: PeerSettings, gpu: bool) -> PeerSettings:
     """The settings with the device that the pool gives; Ray shows an actor its own GPU as the first one."""
     return replace(settings, device="cuda" if gpu else "cpu")
-
-
-@contextmanager
-def open_ray(address: str) -> Iterator[Any]:
-    """Ray, for the length of a `with` block; one that runs in this process already is used, and left as it is."""
-    import ray
-
-    started = not ray.is_initialized()
-    if started:
-        start_ray(address)
-    try:
-        yield ray
-    finally:
-        if started:
-            ray.shutdown()
-
-
-def start_ray(address: str) -> None:
-    """Join the cluster at `address`, or start one on this machine that ends with this process."""
-    import ray
-
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # calls in flight when a run stops are no news
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment as it is
-    _check_reachable(address)
-    try:
-        ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        where = f"no Ray cluster at '{address}'" if address else "Ray did not start on this machine"
-        raise ConfigError(f"hosting.address: {where}: {first_line(error)}") from None
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes. Raises: ConfigError when nothing listens at HOST:PORT."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
-        return
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
-        raise ConfigError(f"hosting.address: no Ray cluster at '{address}': {error}") from None

@@ -60,8 +60,6 @@ class Recorder:
         for peer, stats in record.stats.items():
             values = {"loss": stats.loss, "gradient_norm": stats.gradient_norm}
             self.folder.record("peers", {"round": completed, "peer": peer}, values)
-        if record.probes:
-            self.probes(completed, record.probes)
         if record.observations:
             row |= self._measures(completed, record.observations, record.plan)
         self._close_round(completed, row)

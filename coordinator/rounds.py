@@ -13,6 +13,7 @@ from typing import Any
 
 from coordinator import checkpoint
 from coordinator.pool import Pool, in_order, submit_each, submit_observations
+from coordinator.probing import Probing, probe
 from coordinator.routes import Routes
 from peers.assignment import Assignment, Stats
 from peers.measuring import Observation
@@ -37,14 +38,17 @@ class Cadence:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What is known of the state after `completed` rounds; `plan` and `stats` are those of the last one."""
+    """What is known of the state after `completed` rounds; `plan` and `stats` are those of the last one.
+
+    Probes may still be on their way.
+    """
 
     completed: int
     plan: Round
     stats: dict[int, Stats]
     num_bytes: int
     observations: list[Observation] | None = None
-    probes: list[Any] | None = None
+    probes: Probing | None = None
     checkpointed: bool = False
 
 
@@ -57,7 +61,7 @@ class InFlight:
     published: dict[int, Assignment]
     stats: list[Any]
     observations: list[Any] = field(default_factory=list)
-    probes: list[Any] = field(default_factory=list)
+    probes: Probing | None = None
     checkpoints: list[Any] = field(default_factory=list)
 
 
@@ -154,7 +158,7 @@ class RoundLoop:
         if cadence.due(cadence.observe_every, completed) or (last and cadence.observe_every):
             flight.observations = submit_observations(self.pool)
         if not last and cadence.due(cadence.probe_every, completed):
-            flight.probes = submit_each(self.pool, "probe", dict.fromkeys(peers, ("as-is",)))
+            flight.probes = probe(self.pool, "as-is")
         if cadence.due(cadence.checkpoint_every, completed):
             folder = str(checkpoint.aside(cadence.checkpoints, completed))
             flight.checkpoints = submit_each(self.pool, "save", dict.fromkeys(peers, (folder, completed)))
@@ -182,7 +186,7 @@ class RoundLoop:
             stats,
             num_bytes,
             self._answers(flight.observations) or None,
-            self._answers(flight.probes) or None,
+            flight.probes,
             sound,
         )
 

@@ -2,15 +2,21 @@
 
 import shutil
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 from coordinator import checkpoint, page
 from coordinator.config import RunConfig, to_toml, with_execution
-from coordinator.learned import ProbeTable
+from coordinator.learned import Condition, ProbeTable
 from coordinator.plan import Plan, build_schedule, peer_settings, prepare
-from coordinator.pool import HostLost, Pool, ask, in_order, open_pool, submit_observations
+from coordinator.pool import HostLost, Pool, ask, in_order, loading_pool, submit_observations
+from coordinator.probing import OUTSTANDING, Probing, probe
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder
 from coordinator.report import in_words
@@ -20,9 +26,11 @@ from coordinator.store import RunFolder, check_output, to_json
 from coordinator.summary import final_metrics, flatten, shown_config, summarise, verdict_line
 from coordinator.tracking import Tracker, without_secrets
 from peers.data import Dataset
-from peers.measuring import ProbeOutcome, ProbeSubject
+from peers.measuring import ProbeOutcome
+from peers.settings import PeerSettings
 
 Status = Literal["finished", "interrupted", "stopped"]
+PATIENCE = 1.0  # seconds that data may take before Ray is started beside it
 MLFLOW_STATUS: dict[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "stopped": "FAILED"}
 
 
@@ -49,11 +57,19 @@ def simulate(
     monitor = monitor or Silent()
     check_output(output)
     monitor.phase(f"loading {config.data.kind}")
-    plan = prepare(config, dataset)
+    loading = in_background(lambda: prepare(config, dataset))
+    wait([loading], timeout=PATIENCE)
     monitor.phase(f"starting {config.peers.count} peers ({config.hosting.pool})")
-    with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
+    if loading.done():
+        loading.result()  # a mistake in the config is told before anything starts
+
+    def loaded() -> tuple[Sequence[PeerSettings], Dataset]:
+        data = loading.result().dataset
+        return peer_settings(config, data), data
+
+    with loading_pool(config.peers.count, config.hosting, loaded) as pool:
         config = with_execution(config, pool.execution)
-        plan = replace(plan, config=config)
+        plan = replace(loading.result(), config=config)
         folder = RunFolder(output, config.run.name)
         folder.write_text("config.toml", to_toml(config))
         try:
@@ -67,6 +83,20 @@ def simulate(
     return result
 
 
+def in_background(compute: Callable[[], Plan]) -> "Future[Plan]":
+    """Start a computation in a thread that does not keep an interrupted program alive."""
+    future: Future[Plan] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(compute())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    return future
+
+
 class Simulation:
     """Calls the peers in order and hands what they say to the recorder; holds no parameters and no messages."""
 
@@ -78,6 +108,7 @@ class Simulation:
         self.probes = ProbeTable(plan.config.evaluation.probes)
         self._peers = range(plan.config.peers.count)
         self._phase = "the start"
+        self._asked: dict[Condition, Probing] = {}  # controls on their way
 
     def run(self) -> Result:
         try:
@@ -92,12 +123,15 @@ class Simulation:
             self.recorder.tracker.log_params(flatten(shown_config(self.plan)))
             self._controls()
             message = self._rounds()
+            self._read_controls()
             if message:
                 return "stopped", message
             self._final_probes()
             if self.config.evaluation.alone:
                 self._alone()
         except KeyboardInterrupt:
+            with suppress(HostLost):
+                self._read_controls(patient=False)
             return "interrupted", self._where()
         except HostLost as error:
             return "stopped", f"{error}; {self._where()}; {self._last_checkpoint()}"
@@ -144,26 +178,31 @@ class Simulation:
             tracker.close(MLFLOW_STATUS[status])
         return Result(status, summary, folder.path, message)
 
-    def _probe(self, subject: ProbeSubject) -> list[ProbeOutcome]:
-        rounds: list[list[int]] = [[] for _ in self._peers]
-        if subject == "calibrated":
-            rounds = last_rounds(self.plan.schedule, self.config.run.rounds, self.config.evaluation.calibration_passes)
-        outcomes: list[ProbeOutcome] = ask(
-            self.pool, "probe", {peer: (subject, each) for peer, each in enumerate(rounds)}
-        )
+    def _timed(self, outcomes: list[ProbeOutcome]) -> list[ProbeOutcome]:
         self.recorder.totals.evaluation_seconds += sum(each.seconds for each in outcomes)
         return outcomes
 
     def _controls(self) -> None:
-        """Raw pixels, untrained, untrained and calibrated: before the first round, on the very peers that train."""
+        """Raw pixels, untrained, untrained and calibrated; evaluators do it while the rounds run, else before them."""
         self._enter("the controls", "probing the controls: raw pixels, untrained, calibrated")
-        pixels: ProbeOutcome = self.pool.get([self.pool.submit(0, "one", 0, "probe", "pixels")])[0]
-        self.recorder.totals.evaluation_seconds += pixels.seconds
-        self.probes.add("raw_pixels", [pixels] * len(self._peers))
-        self.probes.add("untrained", self._probe("as-is"))
-        self.probes.add("calibrated", self._probe("calibrated"))
+        rounds = last_rounds(self.plan.schedule, self.config.run.rounds, self.config.evaluation.calibration_passes)
+        self._asked = {
+            "raw_pixels": probe(self.pool, "pixels", untrained=True, peers=(0,)),
+            "untrained": probe(self.pool, "as-is", untrained=True),
+            "calibrated": probe(self.pool, "calibrated", dict(enumerate(rounds)), untrained=True),
+        }
+        if not self.pool.evaluators:
+            self._read_controls()
         seen = in_order(self.pool, self.pool.get(submit_observations(self.pool)))
         self.recorder.start(seen, self.plan.schedule(0))
+
+    def _read_controls(self, patient: bool = True) -> None:
+        """Take the controls that were asked for; without patience only those that are there."""
+        for name, asked in list(self._asked.items()):
+            if patient or asked.done():
+                outcomes = self._timed(asked.get())
+                self.probes.add(name, outcomes * len(self._peers) if name == "raw_pixels" else outcomes)
+                del self._asked[name]
 
     def _rounds(self) -> str:
         """Run all rounds; returns why it stopped early, if it did."""
@@ -179,18 +218,29 @@ class Simulation:
             keep_failed=config.run.on_nonfinite == "drop-peer",
         )
         loop = RoundLoop(self.pool, self.plan.schedule, cadence, config.exchange.pooling == "shared-sum")
+        late: deque[tuple[int, Probing]] = deque()  # evaluators lag behind
+        message = ""
         self.recorder.monitor.begin(config.run.rounds, "rounds")
         start = time.perf_counter()
         try:
             for record in loop:
                 self.recorder.round(record)
+                if record.probes is not None:
+                    late.append((record.completed, record.probes))
+                while len(late) > (OUTSTANDING if self.pool.evaluators else 0):
+                    self._read_probes(*late.popleft())
                 totals.seconds, totals.peer_seconds = time.perf_counter() - start, loop.peer_seconds
                 message = self._note_failures(record)
                 if message:
-                    return message
+                    break
         finally:
             self.recorder.monitor.end()
-        return ""
+        for each in late:
+            self._read_probes(*each)
+        return message
+
+    def _read_probes(self, completed: int, asked: Probing) -> None:
+        self.recorder.probes(completed, asked.get())
 
     def _note_failures(self, record: RoundRecord) -> str:
         """Remember the peers that dropped out; returns the line to stop with, if the run is to stop."""
@@ -213,11 +263,11 @@ class Simulation:
     def _final_probes(self) -> None:
         self._enter("the final probes", "probing the trained peers")
         totals = self.recorder.totals
-        outcomes: list[ProbeOutcome] = ask(self.pool, "probe", dict.fromkeys(self._peers, ("as-is",)))
+        outcomes = probe(self.pool, "as-is").get()
         self.probes.add("trained", outcomes)
         self.recorder.probes(totals.completed, outcomes)
         if self.config.evaluation.reset:
-            self.probes.add("reset", self._probe("reset"))
+            self.probes.add("reset", self._timed(probe(self.pool, "reset").get()))
         totals.digests = ask(self.pool, "digest")
 
     def _alone(self) -> None:
@@ -237,4 +287,4 @@ class Simulation:
             peers = ", ".join(map(str, sorted(totals.failed_alone)))
             monitor.phase(f"values that are not finite in peer {peers} alone: no verdict on the exchange")
         else:
-            self.probes.add("alone", self._probe("as-is"))
+            self.probes.add("alone", self._timed(probe(self.pool, "as-is").get()))

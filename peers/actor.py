@@ -1,7 +1,8 @@
-"""The host of peers as a Ray actor."""
+"""The host of peers, and the evaluator, as Ray actors."""
 
 import ray
 
+from peers.evaluator import Evaluator
 from peers.host import PeerHost
 
 
@@ -14,3 +15,4 @@ class ActorHost(PeerHost):
 
 
 RemotePeerHost = ray.remote(ActorHost)
+RemoteEvaluator = ray.remote(Evaluator)

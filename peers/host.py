@@ -10,6 +10,7 @@ import torch
 from peers.assignment import Assignment, StaleRound, Stats
 from peers.batches import Batches
 from peers.data import Dataset
+from peers.evaluator import State
 from peers.letters import Letters
 from peers.measuring import Observation, observe_all
 from peers.messages import Message
@@ -99,6 +100,13 @@ class PeerHost:
     def observe(self, grams: bool) -> list[Observation]:
         """What every peer sees of the probe batch; see `measuring.observe_all`."""
         return observe_all((peer.observe for peer in self.peers.values()), grams)
+
+    def states(self) -> dict[int, State]:
+        """Copies of every peer's parameters and buffers, for an evaluator."""
+        return {
+            index: {name: tensor.detach().cpu().numpy().copy() for name, tensor in peer.network.state_dict().items()}
+            for index, peer in self.peers.items()
+        }
 
     def one(self, peer: int, method: str, *args: Any) -> Any:
         """What that method of one peer returns."""

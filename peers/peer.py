@@ -165,9 +165,7 @@ class Peer:
         round_index = pending.round_index
         if self.settings.recompute:
             pending.features, pending.outputs = self._forward(pending.buffers, pending.images)
-        loss = self.settings.exchange.loss_of(
-            pending.features, pending.outputs, teachers, weights, self.centre, pending.labels
-        )
+        loss = self._loss(pending, teachers, weights)
         if not torch.isfinite(loss):
             self.drop(f"the loss is {loss.item()}", round_index)
             return None, None
@@ -187,6 +185,10 @@ class Peer:
         self.follow_teacher()
         self.centre = self.settings.exchange.updated_centre(self.centre, teachers, weights)
         return loss.item(), norm.item()
+
+    def _loss(self, pending: Pending, teachers: Tensor, weights: Tensor) -> Float[Tensor, ""]:
+        loss_of = self.settings.exchange.loss_of
+        return loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
 
     def drop(self, reason: str, round_index: int) -> None:
         """From now on this peer neither studies nor is heard."""

@@ -45,7 +45,11 @@ class Wire:
         # a stable sort, so that of equal probabilities the first is sent
         places = torch.sort(outputs, dim=-1, descending=True, stable=True).indices[..., : self.top_k]
         kind = np.uint16 if outputs.shape[-1] <= _SHORT else np.uint32
-        return *self._pack_values(outputs.gather(-1, places)), places.cpu().numpy().astype(kind)
+        whole = torch.isfinite(outputs).all(
+            dim=-1, keepdim=True
+        )  # what is not sent must not hide that it is not finite
+        values = torch.where(whole, outputs.gather(-1, places), torch.nan)
+        return *self._pack_values(values), places.cpu().numpy().astype(kind)
 
     def unpack(self, payload: Payload, width: int, device: torch.device) -> Float[Tensor, "*peers batch width"]:
         """The outputs in float32, in memory of the receiver's own; the arrays may be read-only."""

@@ -14,7 +14,13 @@ FORBIDDEN = {
 }
 ONLY_IN = {
     "mlflow": {"coordinator/tracking.py"},
-    "ray": {"peers/actor.py", "coordinator/pool.py", "coordinator/side_by_side.py"},
+    "ray": {
+        "peers/actor.py",
+        "coordinator/cluster.py",
+        "coordinator/placement.py",
+        "coordinator/pool.py",
+        "coordinator/side_by_side.py",
+    },
 }
 
 

@@ -82,7 +82,7 @@ def test_pools__bit_identical_whatever_the_hosting(cluster: None):
     here.close()
     for peers_per_host in (1, 2, 4):
         hosting = configs[0].hosting.model_copy(update={"peers_per_host": peers_per_host})
-        pool = RayPool(settings, plan.dataset, hosting)
+        pool = RayPool(len(settings), hosting, lambda: (settings, plan.dataset))
         for config, numbers in zip(configs, expected, strict=True):
             assert_identical(everything(pool, config), numbers)
         pool.close()
@@ -106,7 +106,7 @@ def test_pools__vectorised_hosts_and_shared_sums_equal_the_loop_to_float_toleran
     here.close()
     for execution, peers_per_host in (("loop", 1), ("vectorised", 4), ("vectorised", 6)):
         hosting = plain.hosting.model_copy(update={"execution": execution, "peers_per_host": peers_per_host})
-        pool = RayPool(settings, plan.dataset, hosting)
+        pool = RayPool(len(settings), hosting, lambda: (settings, plan.dataset))
         records = list(RoundLoop(pool, plan.schedule, Cadence(ROUNDS, 3), pooling == "shared-sum"))
         pool.close()
         for stats, record in zip(expected, records, strict=True):

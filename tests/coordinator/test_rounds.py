@@ -81,7 +81,7 @@ class RecordingPool:
     As in Ray, a bundle is a reference; nobody but a host may open it.
     """
 
-    execution = "loop"
+    execution, evaluators = "loop", 0
 
     def __init__(self, num_peers: int, peers_per_host: int) -> None:
         peers = list(range(num_peers))
@@ -111,6 +111,11 @@ class RecordingPool:
     def get(self, references: Any) -> list[Any]:
         assert not any(isinstance(each, Opaque) for each in references), "the coordinator opened a bundle"
         return list(references)
+
+    def evaluate(self, evaluator: int, *args: Any) -> Any: ...
+
+    def done(self, references: Any) -> bool:
+        return True
 
     def close(self) -> None: ...
 

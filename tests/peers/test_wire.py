@@ -1,0 +1,151 @@
+"""Wire formats: exact bytes, error bounds, what is not finite, and rows of a pack being packs of rows."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from peers.messages import decode, encode
+from peers.wire import Wire
+
+CPU = torch.device("cpu")
+DTYPES = ("float32", "float16", "bfloat16", "int8")
+FORMATS = [Wire(dtype, top_k) for dtype, top_k in product(DTYPES, (0, 1, 3))]
+
+
+def probs(*shape: int, seed: int = 0, temperature: float = 1.0) -> torch.Tensor:
+    logits = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.softmax(logits / temperature, dim=-1)
+
+
+def there_and_back(wire: Wire, outputs: torch.Tensor) -> torch.Tensor:
+    return wire.unpack(wire.pack(outputs), outputs.shape[-1], CPU)
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+def test_num_bytes__is_what_a_payload_holds(wire: Wire):
+    message = encode(3, 4, probs(7, 5), wire)
+    values, scales, places = {"float32": 4, "float16": 2, "bfloat16": 2, "int8": 1}[wire.dtype], 0, 0
+    sent = wire.top_k or 5
+    if wire.dtype == "int8":
+        scales = 4
+    if wire.top_k:
+        places = 2
+    assert message.num_bytes == 7 * (sent * (values + places) + scales) == wire.num_bytes(7, 5)
+
+
+def test_num_bytes__places_beyond_16_bits_take_four():
+    outputs = torch.zeros(2, 2**16 + 1)
+    outputs[:, -1] = 1.0
+    wire = Wire("float32", 1)
+    payload = wire.pack(outputs)
+    assert sum(each.nbytes for each in payload) == wire.num_bytes(2, 2**16 + 1) == 2 * (4 + 4)
+    assert there_and_back(wire, outputs)[:, -1].tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+def test_pack__a_row_of_a_stack_is_the_pack_of_that_row(wire: Wire):
+    stack = probs(4, 6, 9)
+    together = wire.pack(stack)
+    for row in range(4):
+        alone = wire.pack(stack[row])
+        for part, other in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(part[row], other)
+            assert part.dtype == other.dtype
+        assert torch.equal(wire.unpack(alone, 9, CPU), wire.unpack(together, 9, CPU)[row])
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+def test_unpack__leaves_read_only_arrays_alone_and_shares_no_memory(wire: Wire):
+    outputs = probs(3, 6)
+    payload = wire.pack(outputs)
+    before = [each.copy() for each in payload]
+    for each in payload:
+        each.setflags(write=False)
+    wire.unpack(payload, 6, CPU).add_(1)
+    outputs.add_(1)
+    for each, old in zip(payload, before, strict=True):
+        np.testing.assert_array_equal(each, old)
+
+
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 0.0), ("float16", 2**-11), ("bfloat16", 2**-8)])
+def test_floats__are_rounded_to_nearest(dtype: Any, error: float):
+    outputs = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
+    back = there_and_back(Wire(dtype), outputs)
+    assert back.dtype == torch.float32 and torch.equal(back, outputs.to(getattr(torch, dtype)).float())
+    assert ((back - outputs).abs() <= error * outputs.abs()).all()
+
+
+def test_int8__by_hand():
+    """Scales 2 / 127 and 0: the multiples are 127, -63.5 -> -64 (ties to even), 31.75 -> 32, 0; and zeros stay."""
+    outputs = torch.tensor([[2.0, -1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    whole, scales = Wire("int8").pack(outputs)
+    assert whole.tolist() == [[127, -64, 32, 0], [0, 0, 0, 0]] and whole.dtype == np.int8
+    assert scales.tolist() == [np.float32(2) / np.float32(127), 0.0]
+    back = there_and_back(Wire("int8"), outputs)
+    np.testing.assert_allclose(back[0], np.array([127, -64, 32, 0]) * 2 / 127, rtol=1e-6)
+    assert back[1].tolist() == [0.0] * 4
+
+
+@given(st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=2, max_size=20))
+@settings(max_examples=200, deadline=None)
+def test_int8__is_off_by_half_a_step_at_most(values: list[float]):
+    outputs = torch.tensor([values])
+    back = there_and_back(Wire("int8"), outputs)
+    step = outputs.abs().max().double() / 127
+    assert ((back.double() - outputs.double()).abs() <= step * (0.5 + 1e-5) + 1e-43).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("top_k", [0, 2])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_pack__what_is_not_finite_stays_so(dtype: Any, top_k: int, value: float):
+    """A peer that diverged must be seen to have: it drops out by what arrives, whatever the format."""
+    outputs = probs(4, 6)
+    outputs[2, 3] = value
+    finite = torch.isfinite(there_and_back(Wire(dtype, top_k), outputs)).all(dim=1)
+    assert finite.tolist() == [True, True, False, True]
+
+
+def test_float16__overflow_is_not_finite():
+    assert not torch.isfinite(there_and_back(Wire("float16"), torch.tensor([[1e5, 0.0]]))).all()
+
+
+def test_top_k__by_hand_with_the_rest_spread_evenly():
+    outputs = torch.tensor([[0.5, 0.1, 0.3, 0.1], [0.25, 0.25, 0.25, 0.25]])
+    back = there_and_back(Wire("float32", 2), outputs)
+    np.testing.assert_allclose(back, [[0.5, 0.1, 0.3, 0.1], [0.25] * 4], rtol=1e-6)
+    assert Wire("float32", 2).pack(outputs)[1].tolist() == [[0, 2], [0, 1]]  # of equals the first
+    np.testing.assert_allclose(there_and_back(Wire("float32", 1), outputs)[0], [0.5, *[0.5 / 3] * 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(seed=st.integers(0, 1000), k=st.integers(1, 8), sharp=st.sampled_from([0.05, 1.0]))
+@settings(max_examples=30, deadline=None)
+def test_top_k__gives_distributions_that_keep_the_largest(dtype: Any, seed: int, k: int, sharp: float):
+    outputs = probs(5, 9, seed=seed, temperature=sharp)
+    back = there_and_back(Wire(dtype, k), outputs)
+    np.testing.assert_allclose(back.sum(dim=1), 1.0, atol=1e-6)
+    assert (back >= 0).all()
+    kept = outputs.topk(k, dim=1).indices
+    np.testing.assert_allclose(back.gather(1, kept), outputs.gather(1, kept), atol=0.01)
+    rest = back.scatter(1, kept, -1.0)
+    left = rest[rest >= 0].view(5, -1)
+    assert (left - left[:, :1]).abs().max() == 0  # what was not sent is equal
+
+
+def test_message__of_a_peer_that_dropped_out_is_empty():
+    from peers.messages import Message
+
+    assert Message(0, 0, Wire(), 5, None).num_bytes == 0
+
+
+def test_encode__is_detached_and_decodes_to_itself():
+    outputs = torch.randn(4, 3, requires_grad=True)
+    message = encode(1, 2, outputs, Wire())
+    assert (message.sender, message.round_index, message.width) == (1, 2, 3)
+    assert torch.equal(decode(message, CPU), outputs.detach()) and not decode(message, CPU).requires_grad
