@@ -17,7 +17,9 @@ from peers.letters import Letters
 from peers.messages import Message
 from peers.peer import Peer, check_senders
 from peers.precision import autocast
-from peers.stack import Forward, Rows, Stack, put
+from peers.rows import along, finite_rows, norms_of, padded, take
+from peers.stack import Forward, Rows, Stack
+from peers.stack_optimizer import StackOptimizer
 from peers.sums import Shares, Sum
 
 WIDTH = 32  # peers that go through one forward pass: more gain little, and their activations leave the cache
@@ -50,21 +52,8 @@ class PeerStack:
         self.networks = Stack([peer.network for peer in peers])
         teachers = [peer.teacher.network for peer in peers if peer.teacher is not None]
         self.teachers = Stack(teachers) if teachers else None
-        self.moments = self._join_moments()
+        self.optimizer = StackOptimizer([peer.optimizer for peer in peers], list(self.networks.parameters.values()))
         self.flights: list[Flight] = []
-
-    def _join_moments(self) -> dict[str, list[Tensor]]:
-        for peer in self.peers:
-            peer.optimizer.allocate()
-        states = [peer.optimizer.moments for peer in self.peers]
-        stacked = {
-            name: [torch.stack(each) for each in zip(*(state[name] for state in states), strict=True)]
-            for name in states[0]
-        }
-        for row, state in enumerate(states):
-            for name, moments in stacked.items():
-                state[name] = [moment[row] for moment in moments]
-        return stacked
 
     # ---- rounds ----
 
@@ -92,7 +81,7 @@ class PeerStack:
         self.flights = [each for each in self.flights if each.round_index != round_index]
         learned: dict[int, tuple[float, float]] = {}
         for flight in flights:
-            self.networks.settle(self._index(flight.rows), flight.forward.buffers)
+            self._settle(flight)
             if flight.studies:
                 learned |= self._study(flight, dues, heard, letters)
         for peer in following:
@@ -103,6 +92,14 @@ class PeerStack:
             peer: (messages.get(peer), self._stats(peer, messages.get(peer), seconds, *learned.get(peer, (None, None))))
             for peer in following
         }
+
+    def _settle(self, flight: Flight) -> None:
+        """Make the buffers of a forward pass the networks' own, but for peers that it has shown to have diverged."""
+        sound = [place for place, row in enumerate(flight.rows) if not self.peers[row].failure]
+        buffers = flight.forward.buffers
+        if len(sound) < len(flight.rows):
+            buffers = {name: each[sound] for name, each in buffers.items()}
+        self.networks.settle(self._index([flight.rows[place] for place in sound]), buffers)
 
     def forget(self) -> None:
         """Drop what was published: the peers' state has been replaced."""
@@ -141,7 +138,7 @@ class PeerStack:
         sent = self.exchange.wire.unpack(payload, compared.shape[-1], self.device)
         self.flights.append(Flight(round_index, rows, images, labels, forward, sent, studies))
         messages: dict[int, Message | None] = {}
-        for place, (row, finite) in enumerate(zip(rows, _finite(sent).tolist(), strict=True)):
+        for place, (row, finite) in enumerate(zip(rows, finite_rows(sent).tolist(), strict=True)):
             peer = self.peers[row]
             message: Message | None = Message(
                 peer.index, round_index, self.exchange.wire, compared.shape[-1], tuple(part[place] for part in payload)
@@ -167,7 +164,10 @@ class PeerStack:
         return self.peers[self.row_of[peer]].stats(seconds, message, loss, norm)
 
     def _index(self, rows: list[int]) -> Rows:
-        return None if len(rows) == len(self.peers) else torch.tensor(rows, device=self.device)
+        return None if len(rows) == len(self.peers) else torch.tensor(rows, dtype=torch.int64, device=self.device)
+
+    def _places(self, flight: Flight, places: list[int]) -> Rows:
+        return None if len(places) == len(flight.rows) else torch.tensor(places, dtype=torch.int64, device=self.device)
 
     # ---- one step ----
 
@@ -186,33 +186,43 @@ class PeerStack:
         if pooled is None:
             return {}
         teachers, weights, hears = pooled
+        hears = hears & torch.tensor([not self.peers[row].failure for row in flight.rows], device=self.device)
         centres = torch.stack([self.peers[row].centre for row in flight.rows])
-        losses = vmap(self._loss, in_dims=(0, 0, 0, 0, 0, None))(
-            forward.features, forward.outputs, teachers, weights, centres, flight.labels
-        )
-        leaves = list(forward.parameters.values())
-        gradients: list[Tensor | None] = list(
-            torch.autograd.grad(torch.where(hears, losses, 0.0).sum(), leaves, allow_unused=True)
-        )
-        # one copy here spares several: backward leaves transposes, and the fused optimisers read memory in its order
-        gradients = [each if each is None else each.contiguous() for each in gradients]
-        norms = _norms(gradients)
+        losses, gradients = self._gradients(flight, forward, teachers, weights, centres, hears)
+        norms = norms_of(gradients)
         steps = hears & self._drop_unless(flight, hears, losses, "the loss is {}")
         steps = steps & self._drop_unless(flight, steps, norms, "the gradient's norm is {}")
         if self.kind.optimizer.clip_norm:
             factor = (self.kind.optimizer.clip_norm / (norms + 1e-6)).clamp(max=1.0)
-            gradients = [each if each is None else each * _along(factor, each) for each in gradients]
-        places = steps.nonzero().flatten().tolist()
-        self._step(flight, places, gradients)
-        sound = self._check_weights(flight, places)
+            gradients = [each if each is None else each * along(factor, each) for each in gradients]
+        sound = self._step(flight, steps.nonzero().flatten().tolist(), gradients)
         self._follow(flight, sound, centres, teachers, weights)
         losses_, norms_ = losses.tolist(), norms.tolist()
         return {self.peers[flight.rows[place]].index: (losses_[place], norms_[place]) for place in sound}
 
-    def _loss(
-        self, features: Tensor, outputs: Tensor, teachers: Tensor, weights: Tensor, centre: Tensor, labels: Tensor
-    ) -> Tensor:
-        return self.exchange.loss_of(features, outputs, teachers, weights, centre, labels)
+    def _gradients(
+        self, flight: Flight, forward: Forward, teachers: Tensor, weights: Tensor, centres: Tensor, hears: Tensor
+    ) -> tuple[Float[Tensor, " rows"], list[Tensor | None]]:
+        """Every row's loss and gradients; those of rows that hear nobody mean nothing."""
+        losses = vmap(self.exchange.loss_of, in_dims=(0, 0, 0, 0, 0, None))(
+            forward.features, forward.outputs, teachers, weights, centres, flight.labels
+        )
+        leaves = list(forward.parameters.values())
+        gradients = torch.autograd.grad(torch.where(hears, losses, 0.0).sum(), leaves, allow_unused=True)
+        # one copy here spares several: backward leaves transposes, and the fused optimisers read memory in its order
+        return losses, [each if each is None else each.contiguous() for each in gradients]
+
+    def _step(self, flight: Flight, places: list[int], gradients: list[Tensor | None]) -> list[int]:
+        """Step those rows; gives the places whose weights are finite, and drops the other peers."""
+        lr = self.kind.optimizer.lr_at(flight.round_index, self.settings.num_rounds)
+        taken = self._places(flight, places)
+        given = [each if each is None else take(each, taken) for each in gradients]
+        self.optimizer.step([flight.rows[place] for place in places], given, lr)
+        finite = self.optimizer.finite()
+        for place in places:
+            if not finite[flight.rows[place]]:
+                self.peers[flight.rows[place]].drop("weights are not finite after the step", flight.round_index)
+        return [place for place in places if finite[flight.rows[place]]]
 
     def _pooled(
         self,
@@ -239,58 +249,7 @@ class PeerStack:
             ]
             for peer, due in zip(peers, parts, strict=True)
         ]
-        return _padded(lists, torch.zeros_like(flight.sent[0]), self.exchange.pool == "outputs")
-
-    def _step(self, flight: Flight, places: list[int], gradients: list[Tensor | None]) -> None:
-        """Move those rows, all with as many steps behind them at once."""
-        by_steps: dict[int, list[int]] = {}
-        for place in places:
-            by_steps.setdefault(self.peers[flight.rows[place]].optimizer.steps, []).append(place)
-        for steps, together in by_steps.items():
-            self._update(
-                [flight.rows[place] for place in together], together, len(flight.rows), steps, gradients, flight
-            )
-
-    @torch.no_grad()
-    def _update(
-        self,
-        rows: list[int],
-        places: list[int],
-        num_places: int,
-        steps: int,
-        gradients: list[Tensor | None],
-        flight: Flight,
-    ) -> None:
-        moving = [index for index, gradient in enumerate(gradients) if gradient is not None]
-        index = self._index(rows)
-        taken = None if len(places) == num_places else torch.tensor(places, device=self.device)
-        every = [each.detach() for each in self.networks.parameters.values()]
-        parameters = [_take(every[i], index) for i in moving]
-        moments = {name: [_take(each[i], index) for i in moving] for name, each in self.moments.items()}
-        chosen = [_take(gradient, taken) for gradient in gradients if gradient is not None]
-        lr = self.kind.optimizer.lr_at(flight.round_index, self.settings.num_rounds)
-        self.kind.optimizer.update(parameters, chosen, moments, steps, lr, fused=True)
-        if index is not None:
-            for i, values in zip(moving, parameters, strict=True):
-                put(every[i], index, values)
-            for name, each in moments.items():
-                for i, values in zip(moving, each, strict=True):
-                    put(self.moments[name][i], index, values)
-        for row in rows:
-            self.peers[row].optimizer.steps += 1
-
-    def _check_weights(self, flight: Flight, places: list[int]) -> list[int]:
-        """The places whose weights are finite; the other peers drop out."""
-        finite = torch.ones(len(self.peers), dtype=torch.bool, device=self.device)
-        for parameter in self.networks.parameters.values():
-            finite &= _finite(parameter.detach())
-        sound = []
-        for place in places:
-            if finite[flight.rows[place]]:
-                sound.append(place)
-            else:
-                self.peers[flight.rows[place]].drop("weights are not finite after the step", flight.round_index)
-        return sound
+        return padded(lists, torch.zeros_like(flight.sent[0]), self.exchange.pool == "outputs")
 
     def _drop_unless(
         self, flight: Flight, among: Bool[Tensor, " rows"], values: Float[Tensor, " rows"], reason: str
@@ -314,48 +273,3 @@ class PeerStack:
 
 def _alive(message: Message | Sum) -> bool:
     return isinstance(message, Message) and message.payload is not None
-
-
-def _padded(
-    lists: Sequence[Sequence[tuple[float, Float[Tensor, "batch dim"]]]], empty: Float[Tensor, "batch dim"], pool: bool
-) -> tuple[Float[Tensor, "rows teachers batch dim"], Float[Tensor, "rows teachers"], Bool[Tensor, " rows"]] | None:
-    """Lists of unlike length side by side, filled with weight 0; pooled into one teacher each where the loss allows."""
-    most = max(len(each) for each in lists)
-    if most == 0:
-        return None
-    fill = [each[0][1] if each else empty for each in lists]
-    table = torch.tensor([[w for w, _ in each] + [0.0] * (most - len(each)) for each in lists], device=empty.device)
-    hears = table.sum(dim=1) > 0
-    table = table / torch.where(hears, table.sum(dim=1), 1.0)[:, None]
-    slots = (
-        torch.stack([each[slot][1] if slot < len(each) else other for each, other in zip(lists, fill, strict=True)])
-        for slot in range(most)
-    )
-    if not pool:
-        return torch.stack(list(slots), dim=1), table, hears
-    pooled = torch.zeros(len(lists), *empty.shape, device=empty.device)
-    for slot, outputs in enumerate(slots):
-        pooled.add_(table[:, slot, None, None] * outputs)
-    return pooled[:, None], torch.ones(len(lists), 1, device=empty.device), hears
-
-
-def _finite(values: Float[Tensor, "rows *axes"]) -> Bool[Tensor, " rows"]:
-    """Which rows hold finite numbers only: a sum is finite if they are, unless it overflows."""
-    flat = values.reshape(len(values), -1)
-    finite = torch.isfinite(flat.sum(dim=1))
-    return finite if finite.all() else torch.isfinite(flat).all(dim=1)
-
-
-def _norms(gradients: Sequence[Tensor | None]) -> Float[Tensor, " rows"]:
-    """The norm of each row's gradient over all parameters."""
-    norms = [torch.linalg.vector_norm(each.flatten(1), dim=1) for each in gradients if each is not None]
-    total: Float[Tensor, " rows"] = torch.linalg.vector_norm(torch.stack(norms), dim=0)
-    return total
-
-
-def _along(factor: Float[Tensor, " rows"], values: Float[Tensor, "rows *axes"]) -> Tensor:
-    return factor.view(-1, *[1] * (values.ndim - 1))
-
-
-def _take(values: Tensor, rows: Rows) -> Tensor:
-    return values if rows is None else values[rows]
