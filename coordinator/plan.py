@@ -16,7 +16,7 @@ from topologies.measures import TopologyFacts, describe
 from topologies.schedule import Schedule, each_alone, one_student, with_self_weight, without_students
 
 # Measured (proportional set size, CUDA build of torch): a Ray actor before its peers, the coordinator, Ray's services.
-ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 480 * 2**20, 720 * 2**20, 450 * 2**20
+ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 400 * 2**20, 720 * 2**20, 450 * 2**20
 FLOAT = 4
 
 
@@ -70,7 +70,9 @@ class Plan:
         decoded = self.config.data.batch_size * self.width * FLOAT
         peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
-        return peers + self.num_hosts * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
+        evaluators = self.config.hosting.evaluators
+        processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
+        return peers + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
 
     @property
     def round_bytes(self) -> float:

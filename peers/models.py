@@ -155,9 +155,16 @@ def seeded(build: Callable[[], M], seed: int) -> M:
         return build()
 
 
+@torch.no_grad()
 def feature_dim(encoder: nn.Module, shape: Shape) -> int:
-    """Number of features `encoder` gives an image of `shape`, without a number being computed."""
-    features = functional_call(encoder, _on_meta(encoder), torch.empty(2, *shape, device="meta"))
+    """Number of features `encoder` gives an image of `shape`, read off two blank ones; its buffers stay as they are.
+
+    Not on the meta device, unless the encoder is there: its operations import torch's compiler, a hundred MiB and a
+    second for each process of peers.
+    """
+    buffers = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    device = next((parameter.device for parameter in encoder.parameters()), torch.device("cpu"))
+    features = functional_call(encoder, buffers, (torch.zeros(2, *shape, device=device),))
     assert features.ndim == 2, "an encoder gives vectors"
     return int(features.shape[1])
 

@@ -51,7 +51,7 @@ BASE: dict[str, Any] = {
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the figures of the ablation, for tests that do not look at them."""
-    monkeypatch.setattr("coordinator.ablation.save_ablation_figures", lambda *_: [])
+    monkeypatch.setattr("coordinator.ablation_figures.save_ablation_figures", lambda *_: [])
 
 
 class Said(Silent):

@@ -28,7 +28,7 @@ def test_run__dry_run_starts_no_peers(cli: Cli, tiny: Path, monkeypatch: pytest.
     def never(*_: Any) -> None:
         raise AssertionError("a dry run opens no pool")
 
-    monkeypatch.setattr(importlib.import_module("coordinator.simulate"), "open_pool", never)
+    monkeypatch.setattr(importlib.import_module("coordinator.simulate"), "loading_pool", never)
     for pool in ("ray", "in-process"):
         assert cli("run", "tiny.toml", f"hosting.pool={pool}", "--dry-run")[0] == 0
 

@@ -1,7 +1,10 @@
 """The round loop: the topology binds, rounds are double-buffered, and the result is that of a plain loop."""
 
 import copy
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -246,6 +249,67 @@ def weighted_mean(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     for weight, target in zip(weights / weights.sum(), targets, strict=True):
         total = total + weight * target
     return total
+
+
+class ThreadedPool:
+    """One peer a host, each a thread that takes its calls in order and waits for the bundles it is given, as in Ray.
+
+    The first host does not come back from its first round until it is released.
+    """
+
+    execution, evaluators = "loop", 0
+
+    def __init__(self, num_peers: int) -> None:
+        self.hosts = [[peer] for peer in range(num_peers)]
+        self.nodes = [list(range(num_peers))]
+        self.released = Event()
+        self.advanced = [0] * num_peers
+        self._threads = [ThreadPoolExecutor(1) for _ in range(num_peers)]
+
+    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+        bundle, stats = Future(), Future()
+
+        def work() -> None:
+            for arrived in args[2:]:
+                arrived.result(60)
+            if method == "advance":
+                assert host or self.released.wait(60)
+                self.advanced[host] += 1
+            bundle.set_result(())
+            stats.set_result({host: Stats(sent_bytes=1)})
+
+        self._threads[host].submit(work)
+        return bundle, stats
+
+    def get(self, references: Any) -> list[Any]:
+        return [each.result(60) for each in references]
+
+    def evaluate(self, evaluator: int, *args: Any) -> Any: ...
+
+    def done(self, references: Any) -> bool:
+        return True
+
+    def close(self) -> None:
+        for thread in self._threads:
+            thread.shutdown()
+
+
+@pytest.mark.parametrize("lookahead", [2, 3, 6])
+def test_round_loop__a_slow_peer_delays_its_neighbours_not_the_world(lookahead: int):
+    """On a ring a peer at distance d of one that is stuck gets d rounds further, as far as rounds are submitted."""
+    pool, rounds = ThreadedPool(8), 10
+    schedule = TypeAdapter(TopologyConfig).validate_python({"kind": "ring"}).build(8, np.random.SeedSequence(0))
+    with ThreadPoolExecutor(1) as driver:
+        records = driver.submit(run_all, pool, schedule, rounds, lookahead)
+        expected = [min(distance, lookahead) for distance in (0, 1, 2, 3, 4, 3, 2, 1)]
+        until = time.monotonic() + 30
+        while pool.advanced != expected and time.monotonic() < until:
+            time.sleep(0.01)
+        stuck = list(pool.advanced)
+        pool.released.set()
+        assert len(records.result(60)) == rounds
+    pool.close()
+    assert stuck == expected and pool.advanced == [rounds] * 8
 
 
 TEACHERS: dict[str, dict[str, Any]] = {
