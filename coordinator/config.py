@@ -74,6 +74,11 @@ class HostingConfig(Section):
             raise ValueError(
                 f"hosting.gpus_per_peer is {self.gpus_per_peer:g} but hosting.device is 'cpu': leave one of them out"
             )
+        if self.execution == "vectorised" and self.pool == "ray" and self.peers_per_host == 1:
+            raise ValueError(
+                "hosting.execution 'vectorised' runs the peers of a host together, but hosting.peers_per_host is 1: "
+                "raise it, or set hosting.execution to loop"
+            )
         if self.pool == "in-process" and self.evaluators not in ("auto", 0):
             raise ValueError(
                 f"hosting.evaluators is {self.evaluators} but hosting.pool is 'in-process': set hosting.pool to ray"

@@ -50,7 +50,7 @@ def shares_of_hosts(ray: Any, hosting: HostingConfig, num_peers: int) -> Bundles
 
 
 def evaluators_of(ray: Any, hosting: HostingConfig, shares: Bundles) -> int:
-    """How many processes that only probe there are beside the hosts.
+    """How many processes that only probe there are beside the hosts, which have not been started.
 
     "auto": one for each CPU that is left over, at most one a host; none where the hosts have GPUs, which probe faster
     and round otherwise, and none in a placement group, whose CPUs are the hosts'.
@@ -59,7 +59,8 @@ def evaluators_of(ray: Any, hosting: HostingConfig, shares: Bundles) -> int:
     """
     from ray.util import get_current_placement_group
 
-    spare = int(_sum("CPU", nodes_of(ray)) - sum(share["CPU"] for share in shares) + SLACK)
+    free = ray.available_resources().get("CPU", 0.0)  # others may be at work on the cluster
+    spare = int(free - sum(share["CPU"] for share in shares) + SLACK)
     if hosting.evaluators == "auto":
         beside = get_current_placement_group() is None and not any(share["GPU"] for share in shares)
         return max(0, min(spare, len(shares))) if beside else 0

@@ -143,10 +143,10 @@ class RayPool:
         self.nodes, self.execution = [list(range(len(self.hosts)))], "loop"  # until it is known
         shares = shares_of_hosts(self._ray, hosting, num_peers)
         check_precision(hosting, all(share["GPU"] > 0 for share in shares))
+        self.evaluators = evaluators_of(self._ray, hosting, shares)
         for share in shares:
             options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"]}
             self._hosts.append(RemotePeerHost.options(**options).remote())
-        self.evaluators = evaluators_of(self._ray, hosting, shares)
         self._evaluators = [RemoteEvaluator.options(num_cpus=1).remote() for _ in range(self.evaluators)]
         return shares
 

@@ -145,11 +145,18 @@ def in_words(summary: dict[str, Any]) -> list[str]:
 
 def _asked(plan: Plan) -> str:
     hosting, count = plan.config.hosting, plan.config.peers.count
-    gpus = hosting.gpus_per_peer
-    asked = "1 GPU each where there are so many, else none" if gpus == "auto" else f"{gpus * count:g} GPUs"
-    if hosting.pool == "in-process":
-        return f"this process; {'no GPU' if gpus == 'auto' else asked}"
-    return f"{plan.num_hosts} Ray actors of {hosting.threads} thread each; {asked}"
+    gpus, ray = hosting.gpus_per_peer, hosting.pool == "ray"
+    if hosting.device == "cpu" or (hosting.device == "auto" and gpus == "auto" and not ray):
+        asked = "no GPU"
+    elif gpus == "auto":
+        shared = "shared where they are fewer" if hosting.device == "cuda" else "else none"
+        asked = f"1 GPU each where there are so many, {shared}" if ray else "1 GPU"
+    else:
+        asked = f"{gpus * count:g} GPUs"
+    how = {"loop": "", "vectorised": ", vectorised", "auto": ", in a loop or vectorised"}[hosting.execution]
+    if not ray:
+        return f"this process{how}; {asked}"
+    return f"{plan.num_hosts} Ray actors of {hosting.threads} thread each{how}; {asked}"
 
 
 def _there(plan: Plan) -> str:

@@ -44,6 +44,7 @@ def experiment(
         "topology": dict(topology),
         "tracking": {"enabled": False},
     }
+    sections = {**sections, "hosting": {"evaluators": 0, **sections.get("hosting", {})}}  # nothing is probed
     for name, values in sections.items():
         table[name] = {**table.get(name, {}), **values}
     return load_config(table)

@@ -115,6 +115,36 @@ def test_pools__vectorised_hosts_and_shared_sums_equal_the_loop_to_float_toleran
                 assert record.stats[peer].sent_bytes == each.sent_bytes
 
 
+def test_auto__notes_its_choice_and_a_repeated_run_takes_the_same_path(cluster: Any, tmp_path: Path):
+    """The choice depends on the machine's mood; what follows from it does not."""
+    digests = {}
+    for execution in ("loop", "vectorised"):
+        config = config_of(
+            "ray", hosting={"pool": "ray", "peers_per_host": 3, "execution": execution}, run={"rounds": 4}
+        )
+        digests[execution] = simulate(config, tmp_path / execution).summary["digest"]
+    assert digests["loop"] != digests["vectorised"]
+    for pool, peers_per_host in (("ray", 3), ("in-process", 1)):
+        hosting = {"pool": pool, "peers_per_host": peers_per_host, "execution": "auto"}
+        result = simulate(config_of(pool, hosting=hosting, run={"rounds": 4}), tmp_path / pool)
+        chosen = load_config(result.folder / "config.toml").hosting.execution
+        assert result.summary["config"]["hosting"]["execution"] == chosen
+        again = simulate(load_config(result.folder / "config.toml"), tmp_path / "again")
+        assert again.summary["digest"] == result.summary["digest"]
+        if pool == "ray":
+            assert result.summary["digest"] == digests[chosen]
+
+
+@pytest.mark.parametrize(("loop", "vectorised", "chosen"), [(2.0, 1.0, "vectorised"), (1.0, 2.0, "loop")])
+def test_auto__takes_the_faster(monkeypatch: pytest.MonkeyPatch, loop: float, vectorised: float, chosen: str):
+    monkeypatch.setattr("peers.host.trial", lambda *_: (loop, vectorised))
+    config = config_of("in-process", hosting={"pool": "in-process", "execution": "auto"})
+    plan = prepare(config)
+    pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
+    assert pool.execution == chosen and bool(pool._host.stacks) == (chosen == "vectorised")
+    pool.close()
+
+
 def test_simulate__summaries_are_identical_between_pools_and_repetitions(cluster: None, tmp_path: Path):
     summaries = []
     for number, pool in enumerate(("in-process", "ray", "ray")):

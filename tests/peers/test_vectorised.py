@@ -1,5 +1,6 @@
 """The vectorised execution against the loop: every network, norm, optimiser, loss and target, to float tolerance."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -176,6 +177,25 @@ def test_vectorised__peers_drop_out_as_in_the_loop():
             assert new.loss == (None if stats.loss is None else pytest.approx(stats.loss, rel=1e-5))
     for peer in (3, 4):  # their last state, too, but for rounding at this size
         assert all(torch.allclose(each, others[peer][name], rtol=1e-3) for name, each in states[peer].items())
+
+
+@pytest.mark.parametrize("exchange", [{}, {"teacher_ema": 0.5}, {"target": {"kind": "centre"}}], ids=named)
+def test_vectorised__goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path, exchange: dict[str, Any]):
+    """Parameters, buffers, moments, steps, centres and averages of stacked peers are saved, and taken up by others."""
+    config = config_of("vectorised", exchange=exchange, run={"rounds": 4, "seed": 2})
+    plan = prepare(config)
+    settings = peer_settings(config, plan.dataset)
+    pools = [InProcessPool(settings, plan.dataset, config.hosting) for _ in range(2)]
+    list(RoundLoop(pools[0], plan.schedule, Cadence(4, 3)))
+    ask(pools[0], "save", dict.fromkeys(range(5), (str(tmp_path), 4)))
+    assert ask(pools[1], "restore", dict.fromkeys(range(5), (str(tmp_path),))) == [4] * 5
+    ask(pools[0], "restore", dict.fromkeys(range(5), (str(tmp_path),)))  # forgets what it has published
+    assert ask(pools[0], "digest") == ask(pools[1], "digest")
+    for pool in pools:
+        list(RoundLoop(pool, plan.schedule, Cadence(4, 3)))
+    assert ask(pools[0], "digest") == ask(pools[1], "digest")
+    fresh = run(config)[1]
+    assert any((fresh[0][name] != each).any() for name, each in pools[1]._host.peers[0].network.state_dict().items())
 
 
 @pytest.mark.parametrize(
