@@ -1,6 +1,5 @@
 """Probes in processes of their own: the same numbers, and rounds do not wait for them."""
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +47,18 @@ def test_evaluators__change_no_number(cluster: Any, tmp_path: Path, execution: s
     assert second["evaluation_share"] > 0
 
 
-def test_evaluators__auto_takes_idle_cpus_only(cluster: Any):
-    def count(shares: list[dict[str, float]], **hosting: Any) -> int:
-        return evaluators_of(cluster, config_of(**hosting).hosting, shares)
+class TwoCPUs:
+    """A Ray with two free CPUs."""
 
-    until = time.monotonic() + 60
-    while cluster.available_resources().get("CPU") != 2 and time.monotonic() < until:
-        time.sleep(0.1)  # what earlier tests have given back arrives late
+    @staticmethod
+    def available_resources() -> dict[str, float]:
+        return {"CPU": 2.0}
+
+
+def test_evaluators__auto_takes_idle_cpus_only():
+    def count(shares: list[dict[str, float]], **hosting: Any) -> int:
+        return evaluators_of(TwoCPUs, config_of(**hosting).hosting, shares)
+
     assert count([{"CPU": 1.0, "GPU": 0.0}]) == 1  # of two CPUs
     assert count([{"CPU": 0.5, "GPU": 0.0}]) == 1  # one a host at most
     assert count([{"CPU": 1.0, "GPU": 0.0}] * 2) == 0
