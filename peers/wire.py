@@ -21,9 +21,11 @@ class Wire:
     """A format: the dtype of values, and how many outputs of each distribution are sent (0: all).
 
     int8: a sample's values are whole multiples of its largest magnitude / 127, which goes with them in float32; the
-    error is at most half of that step. top_k: the k largest probabilities of a sample with their places; what is left
-    of its mass is spread evenly over the other outputs. That is the distribution of largest entropy given what came,
-    its logarithm is finite, and no loss or target needs to know of it, as they would of one bucket for the rest.
+    error is at most half of that step, so what is smaller than that arrives as 0. top_k: the k largest probabilities of
+    a sample with their places; what is left of its mass is spread evenly over the other outputs. That is the
+    distribution of largest entropy given what came, and no loss or target needs to know of it, as they would of one
+    bucket for the rest. Where rounding leaves nothing to spread the others are 0, and where it makes a kept value
+    smaller than the others' share the order of the two is lost: both in sharp distributions, in few bits most.
     """
 
     dtype: WireDtype = "float32"
@@ -45,9 +47,8 @@ class Wire:
         # a stable sort, so that of equal probabilities the first is sent
         places = torch.sort(outputs, dim=-1, descending=True, stable=True).indices[..., : self.top_k]
         kind = np.uint16 if outputs.shape[-1] <= _SHORT else np.uint32
-        whole = torch.isfinite(outputs).all(
-            dim=-1, keepdim=True
-        )  # what is not sent must not hide that it is not finite
+        # what is not sent must not hide that it is not finite
+        whole = torch.isfinite(outputs).all(dim=-1, keepdim=True)
         values = torch.where(whole, outputs.gather(-1, places), torch.nan)
         return *self._pack_values(values), places.cpu().numpy().astype(kind)
 

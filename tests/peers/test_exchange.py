@@ -10,6 +10,7 @@ from torch import Tensor
 
 from peers import objectives
 from peers.exchange import ExchangeConfig
+from peers.wire import Wire
 
 BATCH, DIM = 12, 7
 ZERO = torch.zeros(DIM)
@@ -143,8 +144,31 @@ def test_distillation_loss__gradients_reach_the_student_only():
         ({"what": "features", "supervised": 1.0}, "needs class logits"),
         ({"target": {"kind": "none", "temperature": 0.5}, "loss": {"kind": "mse"}}, "temperature is 0.5, which"),
         ({"refresh_every": 5, "teacher_ema": 0.9}, "teacher_ema is 0.9 and exchange.refresh_every is 5, but"),
+        ({"what": "logits", "top_k": 3}, "top_k is 3, which is for distributions, but exchange.what is 'logits': set"),
+        ({"what": "features", "top_k": 3}, "but exchange.what is 'features': set it to probabilities, or"),
+        ({"what": "probabilities", "top_k": -1}, "greater than or equal to 0"),
+        ({"dtype": "int4"}, "'float32', 'float16', 'bfloat16' or 'int8'"),
     ],
 )
 def test_exchange__refuses_what_cannot_be_compared(values: dict[str, Any], message: str):
     with pytest.raises(ValidationError, match=message):
         exchange_of(**values)
+
+
+def test_wire__is_as_configured_and_everything_in_float32_otherwise():
+    assert exchange_of().wire == Wire("float32", 0)
+    assert exchange_of(what="probabilities", dtype="int8", top_k=3).wire == Wire("int8", 3)
+
+
+@pytest.mark.parametrize("what", ["logits", "probabilities"])
+@pytest.mark.parametrize(("dtype", "error"), [("float32", 0.0), ("float16", 1e-3), ("bfloat16", 1e-2), ("int8", 2e-2)])
+def test_distillation_loss__sees_what_was_sent_through_any_format(what: str, dtype: str, error: float):
+    """The target's temperature is 1: an error of the outputs is not blown up."""
+    target = {"kind": "none", "temperature": 1.0}
+    exchange = exchange_of(what=what, dtype=dtype, target=target, loss={"kind": "cross-entropy", "temperature": 1.0})
+    student, teachers = draws(BATCH, DIM), torch.stack([exchange.sent(each) for each in draws(2, BATCH, DIM, seed=1)])
+    received = exchange.wire.unpack(exchange.wire.pack(teachers), DIM, teachers.device)
+    assert torch.equal(received, teachers) == (dtype == "float32")
+    weights = torch.tensor([0.5, 0.5])
+    expected = exchange.distillation_loss(student, teachers, weights, ZERO).item()
+    assert exchange.distillation_loss(student, received, weights, ZERO).item() == pytest.approx(expected, rel=error)

@@ -116,25 +116,6 @@ def test_messages__keep_their_values_when_the_sender_steps():
     np.testing.assert_array_equal(messages[0].payload[0], before)
 
 
-@pytest.mark.parametrize(("dtype", "size", "error"), [("float32", 4, 0.0), ("float16", 2, 1e-3), ("bfloat16", 2, 1e-2)])
-def test_encode__round_trip_within_the_dtypes_precision(dtype: Any, size: int, error: float):
-    outputs = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
-    message = encode(1, 2, outputs, Wire(dtype))
-    assert (message.sender, message.round_index, message.num_bytes) == (1, 2, 16 * 5 * size)
-    back = decode(message, torch.device("cpu"))
-    assert back.dtype == torch.float32
-    expected = outputs.to(getattr(torch, dtype)).float()
-    assert torch.equal(back, expected)
-    assert ((back - outputs).abs() <= error * outputs.abs()).all()
-
-
-def test_decode__does_not_alias_a_shared_payload():
-    payload = np.ones((2, 3), dtype=np.float32)
-    payload.setflags(write=False)
-    decode(Message(0, 0, Wire(), 3, (payload,)), torch.device("cpu")).add_(1)
-    assert (payload == 1).all()
-
-
 def test_advance__a_loss_that_is_not_finite_drops_the_peer_and_keeps_its_weights():
     peer = Peer(settings_of(), DATASET)
     peer.publish(both(0, 1))

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peers.messages import decode, encode
+from peers.messages import Message, decode, encode
 from peers.wire import Wire
 
 CPU = torch.device("cpu")
@@ -38,25 +38,49 @@ def test_num_bytes__is_what_a_payload_holds(wire: Wire):
     assert message.num_bytes == 7 * (sent * (values + places) + scales) == wire.num_bytes(7, 5)
 
 
-def test_num_bytes__places_beyond_16_bits_take_four():
-    outputs = torch.zeros(2, 2**16 + 1)
+@pytest.mark.parametrize(("width", "place"), [(2**16, 2), (2**16 + 1, 4)])
+def test_num_bytes__places_beyond_16_bits_take_four(width: int, place: int):
+    outputs = torch.zeros(2, width)
     outputs[:, -1] = 1.0
     wire = Wire("float32", 1)
     payload = wire.pack(outputs)
-    assert sum(each.nbytes for each in payload) == wire.num_bytes(2, 2**16 + 1) == 2 * (4 + 4)
+    assert sum(each.nbytes for each in payload) == wire.num_bytes(2, width) == 2 * (4 + place)
     assert there_and_back(wire, outputs)[:, -1].tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("wire", FORMATS, ids=str)
 def test_pack__a_row_of_a_stack_is_the_pack_of_that_row(wire: Wire):
-    stack = probs(4, 6, 9)
+    """Bit for bit, with ties and zeros, in lengths that do not fill the processor's vectors."""
+    stack = probs(4, 7, 37)
+    stack[2, 3], stack[3, 0] = 1 / 37, 0.0
     together = wire.pack(stack)
     for row in range(4):
         alone = wire.pack(stack[row])
         for part, other in zip(together, alone, strict=True):
-            np.testing.assert_array_equal(part[row], other)
-            assert part.dtype == other.dtype
-        assert torch.equal(wire.unpack(alone, 9, CPU), wire.unpack(together, 9, CPU)[row])
+            assert (part[row].tobytes(), part.dtype) == (other.tobytes(), other.dtype)
+        assert torch.equal(wire.unpack(alone, 37, CPU), wire.unpack(together, 37, CPU)[row])
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+def test_pack__a_peer_that_diverged_leaves_the_others_rows_alone(wire: Wire):
+    stack = probs(3, 4, 9)
+    whole = there_and_back(wire, stack)
+    stack[1, 2, 5], whole[1, 2] = torch.inf, torch.nan
+    back = there_and_back(wire, stack)
+    assert not torch.isfinite(back[1, 2]).all()
+    back[1, 2] = torch.nan
+    np.testing.assert_array_equal(back, whole)
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+def test_pack__does_not_depend_on_how_the_outputs_lie_in_memory(wire: Wire):
+    outputs = probs(6, 9)
+    expected = [each.tobytes() for each in wire.pack(outputs)]
+    for same in (outputs.t().contiguous().t(), outputs.repeat_interleave(2, dim=1)[:, ::2]):
+        assert not same.is_contiguous()
+        assert [each.tobytes() for each in wire.pack(same)] == expected
+    same = outputs[:1].expand(3, 9)
+    assert [each.tobytes() for each in wire.pack(same)] == [each.tobytes() for each in wire.pack(same.contiguous())]
 
 
 @pytest.mark.parametrize("wire", FORMATS, ids=str)
@@ -81,7 +105,7 @@ def test_floats__are_rounded_to_nearest(dtype: Any, error: float):
 
 
 def test_int8__by_hand():
-    """Scales 2 / 127 and 0: the multiples are 127, -63.5 -> -64 (ties to even), 31.75 -> 32, 0; and zeros stay."""
+    """Scales 2 / 127 and 0: the multiples are 127, -63.5 -> -64, 31.75 -> 32, 0; and zeros stay."""
     outputs = torch.tensor([[2.0, -1.0, 0.5, 0.0], [0.0, 0.0, 0.0, 0.0]])
     whole, scales = Wire("int8").pack(outputs)
     assert whole.tolist() == [[127, -64, 32, 0], [0, 0, 0, 0]] and whole.dtype == np.int8
@@ -89,6 +113,11 @@ def test_int8__by_hand():
     back = there_and_back(Wire("int8"), outputs)
     np.testing.assert_allclose(back[0], np.array([127, -64, 32, 0]) * 2 / 127, rtol=1e-6)
     assert back[1].tolist() == [0.0] * 4
+
+
+def test_int8__halves_are_rounded_to_even():
+    whole, scales = Wire("int8").pack(torch.tensor([[127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5]]))
+    assert (whole.tolist(), scales.tolist()) == ([[127, 0, 2, 2, 0, -2, -2]], [1.0])
 
 
 @given(st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=2, max_size=20))
@@ -123,6 +152,22 @@ def test_top_k__by_hand_with_the_rest_spread_evenly():
     np.testing.assert_allclose(there_and_back(Wire("float32", 1), outputs)[0], [0.5, *[0.5 / 3] * 3], rtol=1e-6)
 
 
+def test_top_k__of_many_equals_the_first_are_sent():
+    outputs = torch.full((2, 300), 1 / 300)
+    outputs[1, 200] = 0.5
+    places = Wire("float32", 4).pack(outputs)[1]
+    assert places.tolist() == [[0, 1, 2, 3], [200, 0, 1, 2]] and places.dtype == np.uint16
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_top_k__what_rounds_to_more_than_one_is_scaled_and_leaves_nothing(dtype: Any):
+    """Kept 0.67 and 0.33, and 1e-9 beside them: the sum is 1, whatever the two became on the way."""
+    back = there_and_back(Wire(dtype, 2), torch.tensor([[0.67, 1e-9, 0.33, 1e-9]]))
+    np.testing.assert_allclose(back.double().sum(), 1.0, atol=2e-7)
+    np.testing.assert_allclose(back[0], [0.67, 0.0, 0.33, 0.0], atol=0.005)
+    assert (back >= 0).all()
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @given(seed=st.integers(0, 1000), k=st.integers(1, 8), sharp=st.sampled_from([0.05, 1.0]))
 @settings(max_examples=30, deadline=None)
@@ -139,8 +184,6 @@ def test_top_k__gives_distributions_that_keep_the_largest(dtype: Any, seed: int,
 
 
 def test_message__of_a_peer_that_dropped_out_is_empty():
-    from peers.messages import Message
-
     assert Message(0, 0, Wire(), 5, None).num_bytes == 0
 
 
