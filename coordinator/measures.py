@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from coordinator import consensus
 from coordinator.verdict import CollapseMeasures
-from peers.measuring import Observation
+from peers.measuring import KERNEL_UNIT, Observation
 from topologies.schedule import Round
 
 PerPeer = Float[np.ndarray, " peers"]
@@ -112,7 +112,9 @@ def _mean_cka(cka: Float[np.ndarray, "peers peers"] | None, observations: list[O
     if cka is not None:
         return float(cka[~np.eye(len(cka), dtype=bool)].mean())
     sums = [each.kernels for each in observations if each.kernels is not None]
-    total = np.sum([each.values for each in sums], axis=0)
+    if not all(each.defined for each in sums):
+        return float("nan")
+    total = np.sum([each.values for each in sums], axis=0) * KERNEL_UNIT
     return consensus.mean_cka(total, sum(each.count for each in sums))
 
 

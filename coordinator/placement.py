@@ -59,11 +59,12 @@ def evaluators_of(ray: Any, hosting: HostingConfig, shares: Bundles) -> int:
     """
     from ray.util import get_current_placement_group
 
-    free = ray.available_resources().get("CPU", 0.0)  # others may be at work on the cluster
-    spare = int(free - sum(share["CPU"] for share in shares) + SLACK)
+    taken = sum(share["CPU"] for share in shares) - SLACK
     if hosting.evaluators == "auto":
         beside = get_current_placement_group() is None and not any(share["GPU"] for share in shares)
-        return max(0, min(spare, len(shares))) if beside else 0
+        idle = int(ray.available_resources().get("CPU", 0.0) - taken)  # others may be at work on the cluster
+        return max(0, min(idle, len(shares))) if beside else 0
+    spare = int(_sum("CPU", nodes_of(ray)) - taken)  # what others hold now may be free in time
     if hosting.evaluators > spare:
         raise ConfigError(
             f"hosting.evaluators: {hosting.evaluators} ask for a CPU each, but the hosts leave {max(spare, 0)}: lower "

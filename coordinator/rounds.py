@@ -126,11 +126,9 @@ class RoundLoop:
 
     def _active(self, round_index: int) -> dict[int, list[int]]:
         """The peers of each host that have a part in a round; hosts without any get no call."""
-        active: dict[int, list[int]] = {}
-        for peer in sorted(self._current):
-            if self._current[peer].round_index == round_index:
-                active.setdefault(self._routes.host_of[peer], []).append(peer)
-        return dict(sorted(active.items()))
+        parts = self._current
+        mine = [[p for p in peers if p in parts and parts[p].round_index == round_index] for peers in self.pool.hosts]
+        return {host: peers for host, peers in enumerate(mine) if peers}
 
     def _arrivals(self, plan: Round, host: int) -> list[Any]:
         """The bundles from elsewhere that a host's students hear in a round, each once."""

@@ -46,11 +46,27 @@ class PeerHost:
         self.execution: Execution = execution
         self.stacks = _stacks(list(self.peers.values())) if execution == "vectorised" else []
         self._stacked = {peer.index: number for number, stack in enumerate(self.stacks) for peer in stack.peers}
-        self._forget()
+        self.letters = Letters(self.device)
 
     def trial(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int) -> tuple[float, float]:
-        """Seconds of a peer and round in a loop and vectorised, on some of these peers, which are then forgotten."""
-        return trial(type(self), settings, dataset, num_threads)
+        """Seconds of a peer and round in a loop and vectorised: the best of a few rounds of the first of these peers.
+
+        Each is its own teacher, in a host of their own, which is then forgotten.
+        """
+        some = settings[:TRIED]
+
+        def best_of(execution: Execution) -> float:
+            host = PeerHost()
+            host.open(some, dataset, num_threads, execution)
+            host.publish(_self_taught(some, 0))
+            seconds = []
+            for round_index in range(TRIAL_ROUNDS):
+                start = time.perf_counter()
+                host.advance(round_index, _self_taught(some, round_index + 1))
+                seconds.append((time.perf_counter() - start) / len(some))
+            return min(seconds)
+
+        return best_of("loop"), best_of("vectorised")
 
     def ready(self) -> int:
         """This process's number, once it can be called."""
@@ -75,20 +91,16 @@ class PeerHost:
 
         Raises: StaleRound when a peer has not published for the round; ValueError when a message is not on its list.
         """
-        self._check_round(round_index, following)
+        dues = {peer: self._due(round_index, peer) for peer in following}
         letters = self._letters_of(round_index, arrived)
-        split = self._split(following)
-        single = next((peers for number, peers in split if number is None), {})
-        heard = {peer: letters.of(due) for peer in single if (due := self.peers[peer].due) is not None}
         answers: dict[int, Answer] = {}
-        for number, of_stack in split:
+        for number, of_stack in self._split(following):
             if number is None:
+                heard = {peer: letters.of(dues[peer]) for peer in of_stack}
                 for peer, each in of_stack.items():
-                    due = self.peers[peer].due
-                    assert due is not None
-                    answers[peer] = self.peers[peer].advance(due, each, *heard[peer])
+                    answers[peer] = self.peers[peer].advance(dues[peer], each, *heard[peer])
             else:
-                answers |= self.stacks[number].advance(round_index, of_stack, letters, self.letters)
+                answers |= self.stacks[number].advance(dues, of_stack, letters, self.letters)
         return self._post(answers, {peer: each for peer, each in following.items() if each is not None})
 
     def total(self, *bundles: Bundle) -> Sum:
@@ -119,16 +131,11 @@ class PeerHost:
             self.use(self.execution)  # new networks; what was published is void
         return answers
 
-    def _forget(self) -> None:
-        self.letters = Letters(self.device)
-        for stack in self.stacks:
-            stack.forget()
-
-    def _check_round(self, round_index: int, following: Mapping[int, Assignment | None]) -> None:
-        for index in following:
-            due = self.peers[index].due
-            if due is None or due.round_index != round_index:
-                raise StaleRound(f"peer {index} has not published for round {round_index}")
+    def _due(self, round_index: int, peer: int) -> Assignment:
+        due = self.peers[peer].due
+        if due is None or due.round_index != round_index:
+            raise StaleRound(f"peer {peer} has not published for round {round_index}")
+        return due
 
     def _letters_of(self, round_index: int, arrived: Sequence[Bundle | Sum]) -> Letters:
         total = next((each for each in arrived if isinstance(each, Sum)), None)
@@ -182,26 +189,6 @@ def _stacks(peers: list[Peer]) -> list[PeerStack]:
             alike.append(peer)
     parts = [alike[first : first + WIDTH] for alike in kinds for first in range(0, len(alike), WIDTH)]
     return [PeerStack(part) for part in parts if len(part) > 1]
-
-
-def trial(
-    host_class: type[PeerHost], settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int
-) -> tuple[float, float]:
-    """Time both executions on the first peers, each its own teacher; the best of a few rounds."""
-    seconds: list[float] = []
-    some = settings[:TRIED]
-    executions: tuple[Execution, Execution] = ("loop", "vectorised")
-    for execution in executions:
-        host = host_class()
-        host.open(some, dataset, num_threads, execution)
-        host.publish(_self_taught(some, 0))
-        best = float("inf")
-        for round_index in range(TRIAL_ROUNDS):
-            start = time.perf_counter()
-            host.advance(round_index, _self_taught(some, round_index + 1))
-            best = min(best, (time.perf_counter() - start) / len(some))
-        seconds.append(best)
-    return seconds[0], seconds[1]
 
 
 def _self_taught(settings: Sequence[PeerSettings], round_index: int) -> dict[int, Assignment]:

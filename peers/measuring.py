@@ -22,6 +22,7 @@ from peers.seeds import stream, torch_seed
 
 ProbeName = Literal["knn", "linear", "sgd"]
 ProbeSubject = Literal["pixels", "as-is", "calibrated", "reset"]
+KERNEL_UNIT = 2.0**-48  # entries are at most 1: 2^14 peers leave room in 64 bits
 MAX_PAIRED = 64  # peers whose features are compared pair by pair: the time grows with their square
 _CHUNK = 256
 
@@ -57,10 +58,14 @@ class ProbeConfig(Section):
 
 @dataclass(frozen=True)
 class KernelSum:
-    """The sum of the unit kernels of some peers' features, and how many they are."""
+    """The sum of the unit kernels of some peers' features, and how many they are; not `defined` where one is not.
 
-    values: Float[np.ndarray, "examples examples"]
+    In whole numbers of `KERNEL_UNIT`, so that no split of the peers over hosts changes a bit of it.
+    """
+
+    values: Int64[np.ndarray, "examples examples"]
     count: int
+    defined: bool
 
 
 @dataclass(frozen=True)
@@ -162,18 +167,19 @@ def observe_all(peers: Iterable[Callable[[], Observation]], grams: bool) -> list
     The matrices are summed as they come: a thousand of them would be half a GiB. Peers that failed are left out.
     """
     seen: list[Observation] = []
-    values, count = None, 0
+    values, count, defined = None, 0, True
     for observe_one in peers:
         each = observe_one()
         if not grams and each.gram is not None:
             if not each.failed:
                 kernel = spectra.unit_kernels(each.gram[None])[0]
-                values = kernel if values is None else values + kernel
-                count += 1
+                whole = np.rint(np.nan_to_num(kernel) / KERNEL_UNIT).astype(np.int64)
+                values = whole if values is None else values + whole
+                count, defined = count + 1, defined and bool(np.isfinite(kernel).all())
             each = replace(each, gram=None)
         seen.append(each)
     if values is not None:
-        seen[0] = replace(seen[0], kernels=KernelSum(values, count))
+        seen[0] = replace(seen[0], kernels=KernelSum(values, count, defined))
     return seen
 
 

@@ -11,6 +11,9 @@ from typing import Annotated, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.adamw import adamw
+from torch.optim.sgd import sgd
 
 from peers.section import Section
 
@@ -45,8 +48,6 @@ class SGD(Optimizer):
         self, parameters: Tensors, gradients: Tensors, moments: Moments, steps: int, lr: float, fused: Fused = None
     ) -> None:
         """One step in place, after `steps` others. Source: torch.optim.SGD."""
-        from torch.optim.sgd import sgd
-
         buffers = list(moments.get("momentum_buffer", [None] * len(parameters)))
         sgd(
             parameters,
@@ -63,23 +64,18 @@ class SGD(Optimizer):
 
 
 class Adaptive(Optimizer):
-    """What Adam and AdamW share."""
+    """What Adam and AdamW share: all but the function that makes the step."""
 
     betas: tuple[Beta, Beta] = (0.9, 0.999)
     moment_names: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
+    function: ClassVar[Callable[..., None]]
 
-    def _update(
-        self,
-        step: Callable[..., None],
-        parameters: Tensors,
-        gradients: Tensors,
-        moments: Moments,
-        steps: int,
-        lr: float,
-        fused: Fused,
+    def update(
+        self, parameters: Tensors, gradients: Tensors, moments: Moments, steps: int, lr: float, fused: Fused = None
     ) -> None:
+        """One step in place, after `steps` others. Source: torch.optim.Adam, torch.optim.AdamW."""
         counters = [torch.tensor(float(steps), device=each.device if fused else "cpu") for each in parameters]
-        step(
+        self.function(
             parameters,
             gradients,
             moments["exp_avg"],
@@ -99,26 +95,12 @@ class Adaptive(Optimizer):
 
 class Adam(Adaptive):
     kind: Literal["adam"] = "adam"
-
-    def update(
-        self, parameters: Tensors, gradients: Tensors, moments: Moments, steps: int, lr: float, fused: Fused = None
-    ) -> None:
-        """One step in place, after `steps` others. Source: torch.optim.Adam."""
-        from torch.optim.adam import adam
-
-        self._update(adam, parameters, gradients, moments, steps, lr, fused)
+    function = staticmethod(adam)
 
 
 class AdamW(Adaptive):
     kind: Literal["adamw"] = "adamw"
-
-    def update(
-        self, parameters: Tensors, gradients: Tensors, moments: Moments, steps: int, lr: float, fused: Fused = None
-    ) -> None:
-        """One step in place, after `steps` others. Source: torch.optim.AdamW."""
-        from torch.optim.adamw import adamw
-
-        self._update(adamw, parameters, gradients, moments, steps, lr, fused)
+    function = staticmethod(adamw)
 
 
 OptimizerConfig = Annotated[SGD | Adam | AdamW, Field(discriminator="kind")]
@@ -169,4 +151,7 @@ class OptimizerState:
             self.allocate()
         for name, moment in self.moments.items():
             for index, each in enumerate(moment):
-                each.copy_(tensors[f"{index}.{name}"]) if self.steps else each.zero_()
+                if self.steps:
+                    each.copy_(tensors[f"{index}.{name}"])
+                else:
+                    each.zero_()

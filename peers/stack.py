@@ -31,7 +31,6 @@ class Stack:
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._template = networks[0]
-        self.size = len(networks)
         self.parameters = _join([dict(each.named_parameters()) for each in networks])
         self.buffers = _join([dict(each.named_buffers()) for each in networks])
         for parameter in self.parameters.values():

@@ -65,25 +65,29 @@ class PeerStack:
         return {peer: (message, self._stats(peer, message, seconds)) for peer, message in messages.items()}
 
     def advance(
-        self, round_index: int, following: Mapping[int, Assignment | None], letters: Letters, outbox: Letters
+        self,
+        dues: Mapping[int, Assignment],
+        following: Mapping[int, Assignment | None],
+        letters: Letters,
+        outbox: Letters,
     ) -> dict[int, Answer]:
-        """Learn one round from `letters`, then publish into `outbox`.
+        """Learn the round that is due from `letters`, then publish into `outbox`.
 
         Raises: ValueError when a message does not come from one of the round's teachers.
         """
         start = time.perf_counter()
-        dues = {peer: self.peers[self.row_of[peer]].due for peer in following}
-        heard = {peer: letters.of(due) for peer, due in dues.items() if due is not None}
-        for peer, due in dues.items():
-            assert due is not None  # the host has checked it
-            check_senders(peer, due, heard[peer])
-        flights = [each for each in self.flights if each.round_index == round_index]
-        self.flights = [each for each in self.flights if each.round_index != round_index]
+        heard = {peer: letters.of(dues[peer]) for peer in following}
+        for peer in following:
+            check_senders(peer, dues[peer], heard[peer])
+        now = {dues[peer].round_index for peer in following}  # one round
+        flights = [each for each in self.flights if each.round_index in now]
+        self.flights = [each for each in self.flights if each.round_index not in now]
         learned: dict[int, tuple[float, float]] = {}
         for flight in flights:
             self._settle(flight)
-            if flight.studies:
-                learned |= self._study(flight, dues, heard, letters)
+            pooled = self._pooled(flight, dues, heard, letters) if flight.studies else None
+            if pooled is not None:
+                learned |= self._study(flight, *pooled)
         for peer in following:
             self.peers[self.row_of[peer]].due = None
         messages = self._publish_all({peer: each for peer, each in following.items() if each is not None}, outbox)
@@ -100,10 +104,6 @@ class PeerStack:
         if len(sound) < len(flight.rows):
             buffers = {name: each[sound] for name, each in buffers.items()}
         self.networks.settle(self._index([flight.rows[place] for place in sound]), buffers)
-
-    def forget(self) -> None:
-        """Drop what was published: the peers' state has been replaced."""
-        self.flights = []
 
     def _publish_all(self, assignments: Mapping[int, Assignment], letters: Letters) -> dict[int, Message | None]:
         groups: dict[tuple[int, bool, Shares | None], list[int]] = {}
@@ -174,18 +174,14 @@ class PeerStack:
     def _study(
         self,
         flight: Flight,
-        dues: Mapping[int, Assignment | None],
-        heard: Mapping[int, Sequence[Message | Sum]],
-        letters: Letters,
+        teachers: Float[Tensor, "rows teachers batch dim"],
+        weights: Float[Tensor, "rows teachers"],
+        hears: Bool[Tensor, " rows"],
     ) -> dict[int, tuple[float, float]]:
         """One step of every row that heard somebody and has not dropped out; losses and gradient norms by peer."""
         forward = flight.forward
         if self.settings.recompute:
             forward = self._forward(self.networks, flight.rows, flight.images)
-        pooled = self._pooled(flight, dues, heard, letters)
-        if pooled is None:
-            return {}
-        teachers, weights, hears = pooled
         hears = hears & torch.tensor([not self.peers[row].failure for row in flight.rows], device=self.device)
         centres = torch.stack([self.peers[row].centre for row in flight.rows])
         losses, gradients = self._gradients(flight, forward, teachers, weights, centres, hears)
@@ -227,13 +223,13 @@ class PeerStack:
     def _pooled(
         self,
         flight: Flight,
-        dues: Mapping[int, Assignment | None],
+        dues: Mapping[int, Assignment],
         heard: Mapping[int, Sequence[Message | Sum]],
         letters: Letters,
     ) -> tuple[Float[Tensor, "rows teachers batch dim"], Float[Tensor, "rows teachers"], Bool[Tensor, " rows"]] | None:
         """What every row learns from: its teachers, or one that stands for them, with weights; and who hears any."""
         peers = [self.peers[row].index for row in flight.rows]
-        parts = [due for due in (dues[peer] for peer in peers) if due is not None]
+        parts = [dues[peer] for peer in peers]
         if parts[0].shares is not None:
             (total,) = (each for each in heard[peers[0]] if isinstance(each, Sum))
             pooled = total.pooled(flight.sent if parts[0].teaches else None, parts[0].shares, self.device)

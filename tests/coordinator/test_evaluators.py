@@ -48,22 +48,29 @@ def test_evaluators__change_no_number(cluster: Any, tmp_path: Path, execution: s
 
 
 class TwoCPUs:
-    """A Ray with two free CPUs."""
+    """A Ray with two CPUs, so many of them free."""
 
-    @staticmethod
-    def available_resources() -> dict[str, float]:
-        return {"CPU": 2.0}
+    def __init__(self, free: float) -> None:
+        self.free = free
+
+    def available_resources(self) -> dict[str, float]:
+        return {"CPU": self.free}
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"Resources": {"CPU": 2.0}}]
 
 
 def test_evaluators__auto_takes_idle_cpus_only():
-    def count(shares: list[dict[str, float]], **hosting: Any) -> int:
-        return evaluators_of(TwoCPUs, config_of(**hosting).hosting, shares)
+    def count(shares: list[dict[str, float]], free: float = 2.0, **hosting: Any) -> int:
+        return evaluators_of(TwoCPUs(free), config_of(**hosting).hosting, shares)
 
     assert count([{"CPU": 1.0, "GPU": 0.0}]) == 1  # of two CPUs
     assert count([{"CPU": 0.5, "GPU": 0.0}]) == 1  # one a host at most
     assert count([{"CPU": 1.0, "GPU": 0.0}] * 2) == 0
     assert count([{"CPU": 1.0, "GPU": 1.0}]) == 0
     assert count([{"CPU": 1.0, "GPU": 0.0}], evaluators=0) == 0
+    assert count([{"CPU": 1.0, "GPU": 0.0}], free=0.0) == 0
+    assert count([{"CPU": 1.0, "GPU": 0.0}], free=0.0, evaluators=1) == 1  # of an earlier run, about to be given back
     with pytest.raises(ConfigError, match=r"hosting.evaluators: 2 ask for a CPU each, but the hosts leave 1: lower it"):
         count([{"CPU": 1.0, "GPU": 0.0}], evaluators=2)
     with pytest.raises(

@@ -74,13 +74,23 @@ def test_measure__many_peers_whose_kernels_their_hosts_have_summed(failed: tuple
         seen(rng.dirichlet(np.ones(3), 6).tolist(), rng.normal(size=(6, 4)).tolist(), peer in failed)
         for peer in range(7)
     ]
-    hosts = (peers[:3], peers[3:4], peers[4:])
-    summed = [each for host in hosts for each in observe_all([lambda each=each: each for each in host], grams=False)]
-    assert all(each.gram is None for each in summed)
     expected, _ = measure(peers, ALONE(7)(0), 1.0)
-    found, _ = measure(summed, ALONE(7)(0), 1.0)
-    assert found.scalars.pop("cka") == pytest.approx(expected.scalars.pop("cka"), rel=1e-12)
-    assert found.scalars == expected.scalars and found.peers == expected.peers
+    found = []
+    for hosts in ([peers], [peers[:3], peers[3:4], peers[4:]], [[each] for each in peers]):
+        summed = [each for host in hosts for each in observe_all([lambda each=each: each for each in host], False)]
+        assert all(each.gram is None for each in summed)
+        found.append(measure(summed, ALONE(7)(0), 1.0)[0])
+        assert found[-1].peers == expected.peers
+    assert found[0].scalars == found[1].scalars == found[2].scalars, "the split over hosts shows"
+    assert found[0].scalars.pop("cka") == pytest.approx(expected.scalars.pop("cka"), rel=1e-12)
+    assert found[0].scalars == expected.scalars
+
+
+def test_measure__constant_features_among_many_have_no_mean_cka() -> None:
+    peers = [seen(SURE, LINE), seen(SURE, [[1.0], [1.0]]), seen(EVEN, TWICE)]
+    summed = observe_all([lambda each=each: each for each in peers], grams=False)
+    assert np.isnan(measure(summed, ALONE(3)(0), 1.0)[0].scalars["cka"])
+    assert np.isnan(measure(peers, ALONE(3)(0), 1.0)[0].scalars["cka"])
 
 
 def test_measure__scalars_are_the_declared_ones() -> None:

@@ -19,6 +19,7 @@ from coordinator.plan import build_schedule, peer_settings, prepare
 from coordinator.pool import HostLost, InProcessPool, Pool, RayPool, ask, open_pool
 from coordinator.progress import Silent
 from coordinator.rounds import Cadence, RoundLoop
+from peers.host import PeerHost
 
 TOPOLOGIES = ({"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random", "teachers": 2})
 NUM_PEERS, ROUNDS = 6, 20
@@ -137,7 +138,7 @@ def test_auto__notes_its_choice_and_a_repeated_run_takes_the_same_path(cluster: 
 
 @pytest.mark.parametrize(("loop", "vectorised", "chosen"), [(2.0, 1.0, "vectorised"), (1.0, 2.0, "loop")])
 def test_auto__takes_the_faster(monkeypatch: pytest.MonkeyPatch, loop: float, vectorised: float, chosen: str):
-    monkeypatch.setattr("peers.host.trial", lambda *_: (loop, vectorised))
+    monkeypatch.setattr(PeerHost, "trial", lambda *_: (loop, vectorised))
     config = config_of("in-process", hosting={"pool": "in-process", "execution": "auto"})
     plan = prepare(config)
     pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)

@@ -1,6 +1,7 @@
 import gzip
 import io
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -180,8 +181,9 @@ def test_load_parquet__row_numbers_start_anew_in_each_shard(tmp_path: Path) -> N
         data.load_parquet(tmp_path, seed=SeedSequence(0))
 
 
-def assert_refused(path: Path, message: str, **options: str) -> None:
-    with pytest.raises(ValueError, match=f"^{message}") as caught:
+def refusal(path: Path, **options: str) -> str:
+    """The one line with which a file is refused."""
+    with pytest.raises(ValueError) as caught:
         data.load_parquet(
             path,
             image_column=options.get("image_column", "image"),
@@ -189,6 +191,7 @@ def assert_refused(path: Path, message: str, **options: str) -> None:
             seed=SeedSequence(0),
         )
     assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def test_load_parquet__refuses_paths_without_data(tmp_path: Path) -> None:
@@ -198,23 +201,26 @@ def test_load_parquet__refuses_paths_without_data(tmp_path: Path) -> None:
     single = write(tmp_path / "single.parquet", good[:1], [0])
     none = write(tmp_path / "none.parquet", good, range(4))
     pq.write_table(pq.read_table(none).slice(0, 0), none)
-    assert_refused(
-        tmp_path / "absent", r"data\.path: no file or folder '.*absent'; give a \.parquet file, or a folder of"
-    )
-    assert_refused(tmp_path, r"data\.path: no train\*\.parquet in '.*' or one folder below; rename the files, or")
-    assert_refused(text, r"data\.path: '.*notes\.parquet' is not a readable Parquet file \(.+\); export it again")
-    assert_refused(none, r"data\.path: no rows in '.*none\.parquet'; give files with images")
-    assert_refused(
-        single, r"data\.path: '.*single\.parquet' must hold images to train on and others to test on; add rows"
+    absent = refusal(tmp_path / "absent")
+    assert re.match(r"data\.path: no file or folder '.*absent'; give a \.parquet file, or a folder of", absent)
+    unnamed = refusal(tmp_path)
+    assert re.match(r"data\.path: no train\*\.parquet in '.*' or one folder below; rename the files, or", unnamed)
+    broken = refusal(text)
+    assert re.match(r"data\.path: '.*notes\.parquet' is not a readable Parquet file \(.+\); export it again", broken)
+    assert re.match(r"data\.path: no rows in '.*none\.parquet'; give files with images", refusal(none))
+    lonely = refusal(single)
+    assert re.match(
+        r"data\.path: '.*single\.parquet' must hold images to train on and others to test on; add rows", lonely
     )
 
 
 def test_load_parquet__refuses_columns_it_cannot_use(tmp_path: Path) -> None:
     file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], range(4), name=list("abcd"))
     absent = r"no column '\w+' in '.*x\.parquet'; set it to one of image, label, name"
-    assert_refused(file, rf"data\.image_column: {absent}", image_column="img")
-    assert_refused(file, rf"data\.label_column: {absent}", label_column="y")
-    assert_refused(file, r"data\.image_column: 'name' must hold encoded images .*, got string in", image_column="name")
+    assert re.match(rf"data\.image_column: {absent}", refusal(file, image_column="img"))
+    assert re.match(rf"data\.label_column: {absent}", refusal(file, label_column="y"))
+    words = refusal(file, image_column="name")
+    assert re.match(r"data\.image_column: 'name' must hold encoded images .*, got string in", words)
 
 
 @pytest.mark.parametrize(
@@ -227,9 +233,8 @@ def test_load_parquet__refuses_columns_it_cannot_use(tmp_path: Path) -> None:
     ],
 )
 def test_load_parquet__refuses_labels_it_cannot_use(tmp_path: Path, labels: list[object], message: str) -> None:
-    assert_refused(
-        write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], labels), rf"data\.label_column: {message}"
-    )
+    file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], labels)
+    assert re.match(rf"data\.label_column: {message}", refusal(file))
 
 
 def test_load_parquet__limit_larger_than_the_data(tmp_path: Path) -> None:
