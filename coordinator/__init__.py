@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from coordinator.config import ConfigError, RunConfig, load_config
-from coordinator.simulate import Result, simulate
+from coordinator.ending import Result
+from coordinator.simulate import resume, simulate
 
 if TYPE_CHECKING:
     from coordinator.ablation import AblationResult, ablate
@@ -18,6 +19,7 @@ __all__ = [
     "ablate",
     "load_ablation",
     "load_config",
+    "resume",
     "simulate",
 ]
 

@@ -34,6 +34,7 @@ def run(
     """Run an experiment."""
     from coordinator import report
     from coordinator.config import load_config
+    from coordinator.interrupts import Interrupts
     from coordinator.plan import prepare
     from coordinator.progress import Live
     from coordinator.simulate import simulate
@@ -44,15 +45,46 @@ def run(
         report.print_plan(prepare(loaded), console)
         return
     try:
-        result = simulate(loaded, output, Live(console))
+        result = simulate(loaded, output, Live(console), interrupts=Interrupts(handled=True))
     except KeyboardInterrupt:
         console.print("interrupted before anything was run", highlight=False)
         raise typer.Exit(INTERRUPTED) from None
     report.print_result(result, output, console)
-    if json:
-        print((result.folder / "summary.json").read_text(), end="")
-    if result.status != "finished":
-        raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
+    _end(result, json)
+
+
+@app.command()
+def resume(
+    run: Annotated[Path, typer.Argument(help="the folder of a run that was killed, interrupted or stopped")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="of hosting, tracking and checkpoint", show_default=False)
+    ] = None,
+    rounds: Annotated[int | None, typer.Option(help="rounds in all; more than before continues a finished run")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
+) -> None:
+    """Go on with a run from its newest checkpoint."""
+    from coordinator import report
+    from coordinator import resume as go_on
+    from coordinator.interrupts import Interrupts
+    from coordinator.progress import Live
+
+    console = _console(stderr=json)
+    result = go_on(run, rounds, overrides or [], Live(console), interrupts=Interrupts(handled=True))
+    report.print_result(result, run.parent, console)
+    _end(result, json)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="the folder of a run that has a checkpoint")],
+    peer: Annotated[int, typer.Option(help="which peer")],
+    to: Annotated[Path | None, typer.Option(help="file to write; by default peer-<i>.safetensors here")] = None,
+) -> None:
+    """Write a peer's network as a plain state_dict, and print the lines of PyTorch that load it."""
+    from coordinator.exporting import export as write
+
+    for line in write(run, peer, to):
+        print(line)
 
 
 @app.command()
@@ -108,6 +140,14 @@ def ui(
     command = ["mlflow", "server", "--backend-store-uri", store_uri(output), "--host", "127.0.0.1", "--port", str(port)]
     print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
     raise typer.Exit(subprocess.call([sys.executable, "-m", *command, "--workers", "1"], env=_ui_environment()))
+
+
+def _end(result: Any, json: bool) -> None:
+    """Print the summary if asked; exit codes of runs that have not finished."""
+    if json:
+        print((result.folder / "summary.json").read_text(), end="")
+    if result.status != "finished":
+        raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
 
 
 def main() -> NoReturn:

@@ -19,7 +19,12 @@ from peers.section import Section
 from peers.settings import Execution
 from topologies.config import TopologyConfig
 
-PATHS = (("data", "root"), ("data", "path"), ("topology", "path"))  # settings that name a file or folder
+PATHS = (  # settings that name a file or folder
+    ("data", "root"),
+    ("data", "path"),
+    ("topology", "path"),
+    ("checkpoint", "path"),
+)
 
 
 class ConfigError(ValueError):
@@ -67,6 +72,10 @@ class HostingConfig(Section):
     lookahead: int = Field(3, ge=1, description="rounds in flight")
     recompute: bool = Field(False, description="keep no graph between rounds; pay with a second forward")
     start_timeout: float = Field(300.0, gt=0, description="seconds to wait for the actors")
+    timeout: float = Field(1800.0, gt=0, description="seconds that a call of a host may take; one that hangs is ended")
+    max_failures: int = Field(
+        5, ge=0, strict=True, description="lost hosts that a run starts anew before it stops; 0: none"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "HostingConfig":
@@ -95,7 +104,13 @@ class TrackingConfig(Section):
 
 
 class CheckpointConfig(Section):
-    every: int = Field(0, ge=0, strict=True, description="rounds between two checkpoints; 0: none")
+    every: int = Field(
+        100, ge=0, strict=True, description="rounds between two checkpoints; 0: none, not even at the end"
+    )
+    keep: int = Field(2, ge=1, strict=True, description="checkpoints that stay; older ones are removed")
+    path: str = Field(
+        "", description="a folder that every node reaches, or a URL (fsspec, pyarrow); empty: in the run's folder"
+    )
 
 
 class RunConfig(Section):
@@ -243,6 +258,8 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
         part = updates.get(section, getattr(config, section))
         if hasattr(part, field):
             name = getattr(part, field)
+            if not str(name) or "://" in str(name):
+                continue
             absolute = type(name)(str(Path(name).expanduser().absolute()))
             updates[section] = part.model_copy(update={field: absolute})
     return config.model_copy(update=updates)

@@ -112,7 +112,7 @@ def data_key(config: RunConfig) -> tuple[Any, int]:
 
 def _check_without_data(cell: Cell, seeds: Sequence[int]) -> None:
     """Raises: ValueError, if the cell has checkpoints, or its topology cannot be drawn with some seed."""
-    if cell.config.checkpoint.every:
+    if cell.config.checkpoint.every and "every" in cell.config.checkpoint.model_fields_set:
         raise ConfigError(
             f"checkpoint.every must be 0 in an ablation, got {cell.config.checkpoint.every}: a cell that was "
             "interrupted is run again"

@@ -27,11 +27,15 @@ class ProbeTable:
 
     def __init__(self, probes: tuple[ProbeName, ...]) -> None:
         self.probes = probes
-        self._correct: dict[tuple[ProbeName, Condition], Correct] = {}
+        self.correct: dict[tuple[ProbeName, Condition], Correct] = {}
 
     def add(self, condition: Condition, outcomes: list[ProbeOutcome]) -> None:
         for name in self.probes:
-            self._correct[name, condition] = np.stack([each.correct[name] for each in outcomes])
+            self.correct[name, condition] = np.stack([each.correct[name] for each in outcomes])
+
+    def has(self, condition: Condition) -> bool:
+        """Whether all probes of a condition are there."""
+        return all((name, condition) in self.correct for name in self.probes)
 
     def summary(self, students: list[int]) -> dict[str, Any]:
         """Accuracies as means over `students`, and the gain of the trained over every control that was run.
@@ -46,13 +50,13 @@ class ProbeTable:
             name
             for name in self.probes
             if students
-            and (name, "trained") in self._correct
+            and (name, "trained") in self.correct
             and artefact(self._gain(name, "untrained", students), self._gain(name, "calibrated", students))
         ]
 
     def _one(self, name: ProbeName, students: list[int]) -> dict[str, Any]:
-        known = [condition for condition in CONDITIONS if (name, condition) in self._correct]
-        table: dict[str, Any] = {c: float(self._correct[name, c][students].mean()) for c in known} if students else {}
+        known = [condition for condition in CONDITIONS if (name, condition) in self.correct]
+        table: dict[str, Any] = {c: float(self.correct[name, c][students].mean()) for c in known} if students else {}
         if "trained" not in table:
             return table
         gain = self._gain(name, "calibrated", students)
@@ -75,8 +79,8 @@ class ProbeTable:
     def _gain(
         self, name: ProbeName, control: Condition, students: list[int], treated: Condition = "trained"
     ) -> Interval:
-        return gain_interval(self._correct[name, treated][students], self._correct[name, control][students])
+        return gain_interval(self.correct[name, treated][students], self.correct[name, control][students])
 
     def _gains(self, name: ProbeName, control: Condition, students: list[int]) -> list[float]:
-        trained, untreated = self._correct[name, "trained"][students], self._correct[name, control][students]
+        trained, untreated = self.correct[name, "trained"][students], self.correct[name, control][students]
         return [float(gain) for gain in trained.mean(axis=1) - untreated.mean(axis=1)]

@@ -1,15 +1,13 @@
 """Where peers live: in this process, or in Ray actors. Same interface, same numbers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from coordinator.cluster import first_line, start_ray
 from coordinator.config import ConfigError, HostingConfig
-from coordinator.placement import evaluators_of, shares_of_hosts
 from peers.data import Dataset
 from peers.measuring import MAX_PAIRED
 from peers.settings import Execution, PeerSettings
@@ -18,7 +16,7 @@ Load = Callable[[], tuple[Sequence[PeerSettings], Dataset]]
 
 
 class HostLost(RuntimeError):
-    """The process of some peers died, or the node it was on: killed, out of memory, or unreachable."""
+    """The process of some peers died, or the node it was on: killed, out of memory, unreachable, or hanging."""
 
 
 @runtime_checkable
@@ -38,6 +36,7 @@ class Pool(Protocol):
     def evaluate(self, evaluator: int, *args: Any) -> Any: ...
     def get(self, references: Sequence[Any]) -> list[Any]: ...
     def done(self, references: Sequence[Any]) -> bool: ...
+    def revive(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -106,107 +105,11 @@ class InProcessPool:
     def done(self, references: Sequence[Any]) -> bool:
         return True
 
+    def revive(self) -> None:
+        raise AssertionError("this process is not lost")
+
     def close(self) -> None:
         torch.set_num_threads(self._threads_before)
-
-
-class RayPool:
-    """`peers_per_host` peers in each of as many Ray actors as it takes; the data set once per node.
-
-    load: gives the peers' settings and the data; it is called once the actors have been asked for, which meanwhile
-    start and import.
-    """
-
-    execution: Execution
-
-    def __init__(self, num_peers: int, hosting: HostingConfig, load: Load) -> None:
-        import ray
-
-        self._ray = ray
-        self._hosts: list[Any] = []
-        self._evaluators: list[Any] = []
-        self._started_ray = not ray.is_initialized()
-        if self._started_ray:
-            start_ray(hosting.address)
-        try:
-            shares = self._start_actors(num_peers, hosting)
-            self._open(*load(), hosting, shares)
-        except BaseException:
-            self.close()
-            raise
-
-    def _start_actors(self, num_peers: int, hosting: HostingConfig) -> list[dict[str, float]]:
-        from peers.actor import RemoteEvaluator, RemotePeerHost
-
-        most = hosting.peers_per_host
-        self.hosts = [list(range(first, min(first + most, num_peers))) for first in range(0, num_peers, most)]
-        self.nodes, self.execution = [list(range(len(self.hosts)))], "loop"  # until it is known
-        shares = shares_of_hosts(self._ray, hosting, num_peers)
-        check_precision(hosting, all(share["GPU"] > 0 for share in shares))
-        self.evaluators = evaluators_of(self._ray, hosting, shares)
-        for share in shares:
-            options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"]}
-            self._hosts.append(RemotePeerHost.options(**options).remote())
-        self._evaluators = [RemoteEvaluator.options(num_cpus=1).remote() for _ in range(self.evaluators)]
-        return shares
-
-    def _open(
-        self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig, shares: list[dict[str, float]]
-    ) -> None:
-        shared = self._ray.put(dataset)
-        placed = [
-            [on_device(settings[peer], share["GPU"] > 0) for peer in peers]
-            for peers, share in zip(self.hosts, shares, strict=True)
-        ]
-        self.execution = choose_execution(self, hosting, placed[0], shared)
-        opened = [
-            self.submit(host, "open", group, shared, hosting.threads, self.execution)
-            for host, group in enumerate(placed)
-        ]
-        opened += [each.open.remote(list(settings), shared, hosting.threads) for each in self._evaluators]
-        self._wait_until_ready(opened, hosting)
-        self.nodes = _alike(self.get([self.submit(host, "node") for host in range(len(self._hosts))]))
-
-    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
-        return getattr(self._hosts[host], method).options(num_returns=num_returns).remote(*args)
-
-    def evaluate(self, evaluator: int, *args: Any) -> Any:
-        return self._evaluators[evaluator].probe.remote(*args)
-
-    def done(self, references: Sequence[Any]) -> bool:
-        ready, _ = self._ray.wait(list(references), num_returns=len(references), timeout=0)
-        return len(ready) == len(references)
-
-    def get(self, references: Sequence[Any]) -> list[Any]:
-        try:
-            return list(self._ray.get(list(references)))
-        except self._ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error  # of a call that failed, or whose argument did
-            if not isinstance(cause, self._ray.exceptions.RayError):
-                raise cause from None  # the peer's own exception, as in the other pool
-            raise HostLost(f"a host of peers was lost ({type(cause).__name__}: {first_line(cause)})") from None
-
-    def close(self) -> None:
-        for host in [*self._hosts, *self._evaluators]:
-            with suppress(Exception):
-                self._ray.kill(host)
-        if self._started_ray:
-            self._ray.shutdown()
-        elif self._hosts:  # a killed actor may still be at work for a moment: a call that fails says that it is gone
-            gone = [host.ready.remote() for host in self._hosts]
-            self._ray.wait(gone, num_returns=len(gone), timeout=5)
-
-    def _wait_until_ready(self, waiting: list[Any], hosting: HostingConfig) -> None:
-        _, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=hosting.start_timeout)
-        if late:
-            raise ConfigError(
-                f"hosting: {len(late)} of {len(waiting)} hosts did not start in {hosting.start_timeout:g} s; the "
-                "cluster is busy or lacks memory: free it, lower peers.count or raise hosting.start_timeout"
-            )
-        try:
-            self.get(waiting)
-        except HostLost as error:
-            raise ConfigError(f"hosting: {error} while starting: free memory or lower peers.count") from None
 
 
 def choose_execution(pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Any) -> Execution:
@@ -215,14 +118,6 @@ def choose_execution(pool: Pool, hosting: HostingConfig, settings: Sequence[Peer
         return hosting.execution
     loop, vectorised = pool.get([pool.submit(0, "trial", list(settings), dataset, hosting.threads)])[0]
     return "vectorised" if vectorised < loop else "loop"
-
-
-def _alike(names: Sequence[str]) -> list[list[int]]:
-    """The places of each name, in order of first appearance."""
-    places: dict[str, list[int]] = {}
-    for place, name in enumerate(names):
-        places.setdefault(name, []).append(place)
-    return list(places.values())
 
 
 @contextmanager
@@ -240,12 +135,18 @@ def loading_pool(num_peers: int, hosting: HostingConfig, load: Load) -> Iterator
     """
     from threadpoolctl import threadpool_limits
 
-    pool: Pool = RayPool(num_peers, hosting, load) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
+    pool: Pool = _ray_pool(num_peers, hosting, load) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
     try:
         with threadpool_limits(1, user_api="blas"):
             yield pool
     finally:
         pool.close()
+
+
+def _ray_pool(num_peers: int, hosting: HostingConfig, load: Load) -> Pool:
+    from coordinator.ray_pool import RayPool
+
+    return RayPool(num_peers, hosting, load)
 
 
 def check_precision(hosting: HostingConfig, gpu: bool) -> None:

@@ -1,5 +1,6 @@
 """Where a run's numbers go as they come: tables, MLflow, the screen, and the running totals of the summary."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,18 +29,34 @@ class Totals:
     failed_alone: set[int] = field(default_factory=set)
     dropped: dict[int, tuple[int, str]] = field(default_factory=dict)  # peer -> round, reason
     digests: list[bytes] = field(default_factory=list)
+    probed: set[int] = field(default_factory=set)  # rounds after which peers were probed
+    faults: list[dict[str, Any]] = field(default_factory=list)  # what happened, after which round, seconds it cost
 
 
 class Recorder:
-    """Takes the records of a run in order."""
+    """Takes the records of a run in order; of rounds that are run again it has the numbers already."""
 
-    def __init__(self, folder: RunFolder, tracker: Tracker, monitor: Monitor, temperature: float) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        tracker: Tracker,
+        monitor: Monitor,
+        temperature: float,
+        totals: Totals | None = None,
+    ) -> None:
         self.folder = folder
         self.tracker = tracker
         self.monitor = monitor
         self.temperature = temperature
-        self.totals = Totals()
+        self.totals = totals or Totals()
+        self._lost_since: float | None = None  # when the last host was lost, until its rounds have been made good
         self._last_seen: tuple[int, Pairing] | None = None  # after which round, and by what peers compare
+
+    def resumed(self, notes: list[str]) -> None:
+        """The run goes on from where its totals are; notes: what was found damaged."""
+        self.tracker.log_tags({"resumed_from_round": str(self.totals.completed)})
+        for note in notes:
+            self.fault(note, lost=False)
 
     def start(self, observations: list[Observation], plan: Round) -> None:
         """The state before the first round, measured along that round's edges."""
@@ -47,6 +64,10 @@ class Recorder:
 
     def round(self, record: RoundRecord) -> None:
         totals, completed = self.totals, record.completed
+        if completed <= totals.completed:
+            self.monitor.round({"round": completed})
+            return
+        self.made_good()
         totals.completed = completed
         totals.bytes_exchanged += record.num_bytes
         losses = {peer: each.loss for peer, each in record.stats.items() if each.loss is not None}
@@ -63,9 +84,25 @@ class Recorder:
         if record.observations:
             row |= self._measures(completed, record.observations, record.plan)
         self._close_round(completed, row)
-        if record.checkpointed:
-            totals.last_checkpoint = completed
-            self.write_tables()
+
+    def fault(self, what: str, lost: bool = True) -> None:
+        """Note what went wrong, once; where it has `lost` rounds, the time counts until they have been made good."""
+        faults = self.totals.faults
+        if not lost and any(each["what"] == what for each in faults):
+            return
+        faults.append({"round": self.totals.completed, "what": what, "seconds": None if lost else 0.0})
+        if lost and self._lost_since is None:
+            self._lost_since = time.perf_counter()
+        self.monitor.phase(what)
+        self.tracker.log_tags({f"fault.{len(faults)}": what})
+        self.tracker.log_metrics({"faults": len(faults)}, self.totals.completed)
+
+    def made_good(self) -> None:
+        """What was lost is there again."""
+        if self._lost_since is not None:
+            seconds, self._lost_since = time.perf_counter() - self._lost_since, None
+            for each in self.totals.faults:
+                each["seconds"] = seconds if each["seconds"] is None else each["seconds"]
 
     def write_tables(self) -> None:
         """Write all tables; every two peers are compared only now, and only as they were last seen."""
@@ -78,6 +115,9 @@ class Recorder:
 
     def probes(self, completed: int, outcomes: list[ProbeOutcome]) -> None:
         """Accuracy of every probe on every peer after a round."""
+        if completed in self.totals.probed:
+            return
+        self.totals.probed.add(completed)
         self.totals.evaluation_seconds += sum(each.seconds for each in outcomes)
         names = [f"{name}_accuracy" for name in outcomes[0].correct]
         accuracies = [[float(correct.mean()) for correct in each.correct.values()] for each in outcomes]

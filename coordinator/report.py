@@ -14,7 +14,7 @@ from coordinator.summary import hardware
 from coordinator.wording import FLAGS, points, points_between, probe_name
 
 if TYPE_CHECKING:
-    from coordinator.simulate import Result
+    from coordinator.ending import Result
 
 
 def print_result(result: "Result", output: Path, console: Console) -> None:

@@ -6,12 +6,10 @@ before it is passed on.
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from coordinator import checkpoint
 from coordinator.pool import Pool, in_order, submit_each, submit_observations
 from coordinator.probing import Probing, probe
 from coordinator.routes import Routes
@@ -22,25 +20,44 @@ from topologies.schedule import Round, Schedule
 
 @dataclass(frozen=True)
 class Cadence:
-    """How many rounds to run, how many to keep in flight, and after which to look. 0: never."""
+    """How many rounds to run, how many to keep in flight, and after which to look. 0: never.
+
+    aside: the folder in which the peers write a checkpoint. known, probed: up to which round everything but probes, and
+    after which rounds these, have been seen before: rounds that are run again.
+    """
 
     num_rounds: int
     lookahead: int
     observe_every: int = 0
     probe_every: int = 0
     checkpoint_every: int = 0
-    checkpoints: Path = Path("checkpoints")
-    keep_failed: bool = False  # a checkpoint of the round in which a peer dropped out: for a run that goes on
+    aside: Callable[[int], str] = "{:06d}".format
+    known: int = -1
+    probed: frozenset[int] = frozenset()
 
-    def due(self, every: int, completed: int) -> bool:
-        return every > 0 and completed % every == 0
+    def observes(self, completed: int) -> bool:
+        """Whether consensus is measured after so many rounds, and was not before."""
+        return completed > self.known and self._due(self.observe_every, completed, at_end=True)
+
+    def probes(self, completed: int) -> bool:
+        """Whether peers are probed; at the end that is somebody else's to do."""
+        last = completed == self.num_rounds
+        return not last and completed not in self.probed and self._due(self.probe_every, completed)
+
+    def saves(self, completed: int) -> bool:
+        """Whether a checkpoint is due."""
+        return self._due(self.checkpoint_every, completed, at_end=True)
+
+    def _due(self, every: int, completed: int, at_end: bool = False) -> bool:
+        return every > 0 and (completed % every == 0 or (at_end and completed == self.num_rounds))
 
 
 @dataclass(frozen=True)
 class RoundRecord:
     """What is known of the state after `completed` rounds; `plan` and `stats` are those of the last one.
 
-    Probes may still be on their way.
+    Probes may still be on their way. saved: the checksums of a checkpoint's files, in peer order, or the error that
+    kept a peer from writing its own.
     """
 
     completed: int
@@ -49,7 +66,7 @@ class RoundRecord:
     num_bytes: int
     observations: list[Observation] | None = None
     probes: Probing | None = None
-    checkpointed: bool = False
+    saved: list[str] | OSError | None = None
 
 
 @dataclass
@@ -62,30 +79,42 @@ class InFlight:
     stats: list[Any]
     observations: list[Any] = field(default_factory=list)
     probes: Probing | None = None
-    checkpoints: list[Any] = field(default_factory=list)
+    saving: list[Any] | OSError = field(default_factory=list)
 
 
 class RoundLoop:
     """Runs the rounds of a schedule on a pool and yields one record per round, in order.
 
     shared_sum: students of a complete graph learn from one sum of the round's messages, made once a node.
+    start: the rounds that the peers have completed. stop: asked before each round; then those in flight are the last.
     """
 
-    def __init__(self, pool: Pool, schedule: Schedule, cadence: Cadence, shared_sum: bool = False) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        schedule: Schedule,
+        cadence: Cadence,
+        shared_sum: bool = False,
+        start: int = 0,
+        stop: Callable[[], object] = lambda: False,
+    ) -> None:
         self.pool = pool
         self.schedule = schedule
         self.cadence = cadence
-        self._routes = Routes(schedule, cadence.num_rounds, pool.hosts, shared_sum)
+        self.start = start
+        self.stop = stop
+        self._routes = Routes(schedule, cadence.num_rounds, pool.hosts, shared_sum, start)
         self._current: dict[int, Assignment] = {}
         self._bundles: dict[int, Any] = {}  # peer -> the bundle that its latest message travels in
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message
-        self._failed: set[int] = set()
         self.peer_seconds = 0.0
 
     def __iter__(self) -> Iterator[RoundRecord]:
         self._publish_first()
         flying: deque[InFlight] = deque()
-        for round_index in range(self.cadence.num_rounds):
+        for round_index in range(self.start, self.cadence.num_rounds):
+            if self.stop():
+                break
             flying.append(self._submit(round_index))
             if len(flying) >= self.cadence.lookahead:
                 yield self._read(flying.popleft())
@@ -151,16 +180,30 @@ class RoundLoop:
     def _measure(self, flight: InFlight) -> InFlight:
         """Submit what is due after a round; a host answers before it takes up anything later."""
         cadence, completed = self.cadence, flight.completed
-        last = completed == cadence.num_rounds
-        peers = range(self.schedule.num_peers)
-        if cadence.due(cadence.observe_every, completed) or (last and cadence.observe_every):
+        if cadence.observes(completed):
             flight.observations = submit_observations(self.pool)
-        if not last and cadence.due(cadence.probe_every, completed):
+        if cadence.probes(completed):
             flight.probes = probe(self.pool, "as-is")
-        if cadence.due(cadence.checkpoint_every, completed):
-            folder = str(checkpoint.aside(cadence.checkpoints, completed))
-            flight.checkpoints = submit_each(self.pool, "save", dict.fromkeys(peers, (folder, completed)))
+        if cadence.saves(completed):
+            flight.saving = self._submit_save(completed)
         return flight
+
+    def save(self, completed: int) -> list[str] | OSError:
+        """Have the peers write a checkpoint as they stand, when no round is in flight; as in a record."""
+        return self._saved(self._submit_save(completed)) or []
+
+    def _submit_save(self, completed: int) -> list[Any] | OSError:
+        try:
+            arguments = (self.cadence.aside(completed), completed)
+            return submit_each(self.pool, "save", dict.fromkeys(range(self.schedule.num_peers), arguments))
+        except OSError as error:  # in this process a call fails at once
+            return error
+
+    def _saved(self, saving: list[Any] | OSError) -> list[str] | OSError | None:
+        try:
+            return saving if isinstance(saving, OSError) else self._answers(saving) or None
+        except OSError as error:
+            return error
 
     def _read(self, flight: InFlight) -> RoundRecord:
         stats = _merged(self.pool.get(flight.stats))
@@ -171,13 +214,6 @@ class RoundLoop:
         self._note(flight.published, stats)
         for key in [key for key in self._sizes if key[0] < flight.completed]:
             del self._sizes[key]
-        checksums = self._answers(flight.checkpoints)
-        failed = {peer for peer, each in stats.items() if each.failure}
-        # a state that is about to stop the run is no good one
-        sound = bool(checksums) and (self.cadence.keep_failed or failed <= self._failed)
-        self._failed |= failed
-        if sound:
-            checkpoint.complete(self.cadence.checkpoints, flight.completed, checksums)
         return RoundRecord(
             flight.completed,
             flight.plan,
@@ -185,7 +221,7 @@ class RoundLoop:
             num_bytes,
             self._answers(flight.observations) or None,
             flight.probes,
-            sound,
+            self._saved(flight.saving),
         )
 
     def _answers(self, references: list[Any]) -> list[Any]:

@@ -28,10 +28,15 @@ class OfPlan(Generic[T]):
 
 
 class Routes:
-    """Each peer's assignments in order of rounds, planned no further ahead than somebody asks."""
+    """Each peer's assignments in order of rounds, from `start` on, planned no further ahead than somebody asks."""
 
     def __init__(
-        self, schedule: Schedule, num_rounds: int, hosts: Sequence[Sequence[int]], shared_sum: bool = False
+        self,
+        schedule: Schedule,
+        num_rounds: int,
+        hosts: Sequence[Sequence[int]],
+        shared_sum: bool = False,
+        start: int = 0,
     ) -> None:
         self.host_of = {peer: host for host, peers in enumerate(hosts) for peer in peers}
         self.foreign = OfPlan(self._foreign)
@@ -40,7 +45,7 @@ class Routes:
         self._parts = OfPlan(self._parts_of)
         self._schedule = schedule
         self._num_rounds = num_rounds
-        self._planned = 0
+        self._planned = start
         self._queues: list[deque[Assignment]] = [deque() for _ in range(schedule.num_peers)]
 
     def following(self, peer: int) -> Assignment | None:

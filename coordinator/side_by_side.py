@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from coordinator.cluster import first_line
-from coordinator.config import ConfigError, HostingConfig, RunConfig, TrackingConfig, to_toml
+from coordinator.config import CheckpointConfig, ConfigError, HostingConfig, RunConfig, TrackingConfig, to_toml
 from coordinator.grid import data_key
 from coordinator.placement import Bundles, bundles, fitting, nodes_of, told, with_memory
 from coordinator.plan import load_data
@@ -31,15 +31,15 @@ class Outcome:
 
 
 def run_aside(config: RunConfig, dataset: Dataset | None = None, prefix: str = PREFIX) -> Outcome:
-    """Run an experiment in a folder of its own that is gone afterwards, and without MLflow.
+    """Run an experiment in a folder of its own that is gone afterwards, without MLflow and checkpoints.
 
     `prefix`: of the folder's name, by which whoever ends this process by force can find what it leaves.
     """
     start = time.perf_counter()
     with TemporaryDirectory(prefix=prefix) as output:
         try:
-            untracked = config.model_copy(update={"tracking": TrackingConfig(enabled=False)})
-            result = simulate(untracked, output, dataset=dataset)
+            bare = {"tracking": TrackingConfig(enabled=False), "checkpoint": CheckpointConfig(every=0)}
+            result = simulate(config.model_copy(update=bare), output, dataset=dataset)
         except Exception as error:  # whatever it is, it is this run's alone
             kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
             return Outcome("failed", kind + first_line(error), {}, time.perf_counter() - start)

@@ -1,5 +1,6 @@
 """A run's folder: the resolved config, four tidy Parquet tables, the summary."""
 
+import fcntl
 import json
 import math
 import os
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from coordinator.config import ConfigError
 
 Row = dict[str, Any]
+MLFLOW_RUN = "mlflow_run"
 KEYS = {
     "rounds": ("round",),
     "peers": ("round", "peer"),
@@ -30,6 +32,48 @@ class RunFolder:
     def __init__(self, output: str | Path, name: str) -> None:
         self.path = _new_folder(Path(output), name)
         self._tables: dict[str, dict[tuple[Any, ...], Row]] = {name: {} for name in KEYS}
+
+    @classmethod
+    def reopened(cls, path: Path) -> "RunFolder":
+        """The folder of a run that was there before, still without rows."""
+        folder = cls.__new__(cls)
+        folder.path = path.absolute()
+        folder._tables = {name: {} for name in KEYS}
+        return folder
+
+    @property
+    def mlflow_run(self) -> str:
+        """MLflow's name of the run, if it has one."""
+        path = self.path / MLFLOW_RUN
+        return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """For one process at a time. Raises: ConfigError, if another one writes here."""
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process leaves none
+        except OSError:
+            os.close(handle)
+            raise ConfigError(f"'{self.path}' is being written by another process: wait for it, or end it") from None
+        try:
+            yield
+        finally:
+            os.close(handle)
+
+    def load_tables(self, completed: int) -> bool:
+        """Take up the rows of the rounds up to `completed`; whether all of these are there."""
+        self._tables = {name: {} for name in KEYS}
+        if completed < 0:
+            return True
+        try:
+            for name, keys in KEYS.items():
+                rows = pq.read_table(self.path / "metrics" / f"{name}.parquet").to_pylist()
+                kept = (row for row in rows if row["round"] <= completed)
+                self._tables[name] = {tuple(row[key] for key in keys): row for row in kept}
+        except (OSError, pa.ArrowException, KeyError):
+            return False
+        return [key for (key,) in self._tables["rounds"]] == list(range(completed + 1))
 
     def record(self, table: Literal["rounds", "peers", "edges"], key: Row, values: Row) -> None:
         """Add `values` to the row of `key` (round; round and peer; round and edge), which may be new."""

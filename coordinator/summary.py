@@ -39,6 +39,7 @@ def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, messa
             if last is not None and name in last.scalars
         },
         "relative_weight_change": _weight_change(totals, students),
+        "faults": totals.faults,
         "not_finite": {str(peer): {"round": at, "reason": why} for peer, (at, why) in totals.dropped.items()},
         "digest": hashlib.sha256(b"".join(totals.digests)).hexdigest() if totals.digests else None,
         "topology": asdict(plan.facts),

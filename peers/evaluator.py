@@ -1,5 +1,6 @@
 """Probes peers in a process of its own, while they go on."""
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,10 @@ class Evaluator:
         self._settings = settings
         self._dataset = dataset
         self._batches = Batches(settings[0], dataset)
+
+    def ready(self) -> int:
+        """This process's number, once it can be called."""
+        return os.getpid()
 
     def probe(
         self, index: int, subject: ProbeSubject, rounds: Sequence[int], states: dict[int, State] | None

@@ -253,9 +253,9 @@ class Peer:
         """Write the state after `completed` rounds into a checkpoint's folder; returns the file's SHA-256."""
         return snapshot.save(self, folder, completed)
 
-    def restore(self, folder: str) -> int:
-        """Take up the state of a checkpoint; returns the rounds it had completed."""
-        return snapshot.restore(self, folder)
+    def restore(self, folder: str, sha256: str = "") -> int:
+        """Take up the state of a checkpoint; returns the rounds it had completed. Raises: DamagedCheckpoint."""
+        return snapshot.restore(self, folder, sha256)
 
     def digest(self) -> bytes:
         """SHA-256 over the settled parameters and buffers, names and shapes included."""

@@ -2,23 +2,28 @@
 
 import hashlib
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from safetensors import safe_open
-from safetensors.torch import save_file
+import safetensors.torch
 from torch import Tensor
+
+from peers.storage import Folder
 
 if TYPE_CHECKING:
     from peers.peer import Peer
 
 
-def file_of(folder: str | Path, peer: int) -> Path:
-    return Path(folder) / f"peer-{peer:04d}.safetensors"
+class DamagedCheckpoint(ValueError):
+    """A file of a checkpoint is missing, or is not what was written."""
 
 
-def save(peer: "Peer", folder: str | Path, completed: int) -> str:
-    """Write the settled state after `completed` rounds; returns the file's SHA-256."""
+def file_of(peer: int) -> str:
+    """The name of a peer's file in a checkpoint's folder."""
+    return f"peer-{peer:04d}.safetensors"
+
+
+def save(peer: "Peer", folder: str, completed: int) -> str:
+    """Write the settled state after `completed` rounds; returns the file's SHA-256. Raises: OSError."""
     tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
     tensors["centre"] = peer.centre
     if peer.teacher is not None:
@@ -31,28 +36,45 @@ def save(peer: "Peer", folder: str | Path, completed: int) -> str:
         "failure": peer.failure,
         "failure_round": peer.failure_round,
     }
-    path = file_of(folder, peer.index)
-    path.parent.mkdir(parents=True, exist_ok=True)
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, path, {"about": json.dumps(about)})
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    content = safetensors.torch.save(contiguous, {"about": json.dumps(about)})
+    Folder(folder).write(file_of(peer.index), content)
+    return hashlib.sha256(content).hexdigest()
 
 
-def restore(peer: "Peer", folder: str | Path) -> int:
-    """Put a peer into the saved state; returns the number of rounds completed. It has to publish anew."""
-    with safe_open(file_of(folder, peer.index), framework="pt") as file:
-        about = json.loads(file.metadata()["about"])
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)
-    peer.network.load_state_dict(_part(tensors, "network."))
+def restore(peer: "Peer", folder: str, sha256: str = "") -> int:
+    """Put a peer into the saved state; returns the number of rounds completed. It has to publish anew.
+
+    sha256: what the file must have, unless empty. Raises: DamagedCheckpoint.
+    """
+    about, tensors = read(folder, peer.index, sha256)
+    peer.network.load_state_dict(part(tensors, "network."))
     if peer.teacher is not None:
-        peer.teacher.network.load_state_dict(_part(tensors, "teacher."))
+        peer.teacher.network.load_state_dict(part(tensors, "teacher."))
         peer.teacher.epoch = about["epoch"]
     peer.centre = tensors["centre"].to(peer.device)
-    peer.optimizer.load(_part(tensors, "optimizer."))
+    peer.optimizer.load(part(tensors, "optimizer."))
     peer.failure, peer.failure_round = about["failure"], about["failure_round"]
     peer.due = peer.pending = peer.sent = None
     return int(about["completed"])
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a peer's file says about it, and its tensors. Raises: DamagedCheckpoint."""
+    name = file_of(peer)
+    try:
+        content = Folder(folder).read(name)
+    except OSError as error:
+        raise DamagedCheckpoint(f"{name} cannot be read: {error.strerror or error}") from None
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedCheckpoint(f"{name} is not what was written: its checksum differs")
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return json.loads(header["__metadata__"]["about"]), safetensors.torch.load(content)
+    except (ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise DamagedCheckpoint(f"{name} is no checkpoint of a peer: {error}") from None
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under a prefix, without it."""
     return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}

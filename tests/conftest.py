@@ -1,5 +1,6 @@
 """Fixtures of several test files: a tiny experiment, the command line in this process, an empty MLflow store."""
 
+import os
 import shutil
 import sys
 import warnings
@@ -91,3 +92,18 @@ def cluster() -> Iterator[Any]:
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End without the interpreter's own clearing up: threads of Ray outlive it and now and then crash in it."""
+    status = getattr(config, "ended_with", None)
+    if status is not None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    session.config.ended_with = int(exitstatus)  # type: ignore[attr-defined]

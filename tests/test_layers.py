@@ -18,7 +18,7 @@ ONLY_IN = {
         "peers/actor.py",
         "coordinator/cluster.py",
         "coordinator/placement.py",
-        "coordinator/pool.py",
+        "coordinator/ray_pool.py",
         "coordinator/side_by_side.py",
     },
 }

@@ -105,6 +105,8 @@ class Slow:
         assert "outcome" not in references, "the loop waits for an evaluator"
         return list(references)
 
+    def revive(self) -> None: ...
+
     def close(self) -> None: ...
 
 

@@ -16,8 +16,9 @@ import ray
 from coordinator import simulate
 from coordinator.config import ConfigError, RunConfig, load_config
 from coordinator.plan import build_schedule, peer_settings, prepare
-from coordinator.pool import HostLost, InProcessPool, Pool, RayPool, ask, open_pool
+from coordinator.pool import HostLost, InProcessPool, Pool, ask, open_pool
 from coordinator.progress import Silent
+from coordinator.ray_pool import RayPool
 from coordinator.rounds import Cadence, RoundLoop
 from peers.host import PeerHost
 

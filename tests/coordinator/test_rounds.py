@@ -120,6 +120,8 @@ class RecordingPool:
     def done(self, references: Any) -> bool:
         return True
 
+    def revive(self) -> None: ...
+
     def close(self) -> None: ...
 
     def _publish(self, host: int, assignments: dict[int, Assignment]) -> tuple[Opaque, dict[int, Stats]]:
@@ -289,6 +291,8 @@ class ThreadedPool:
     def done(self, references: Any) -> bool:
         return True
 
+    def revive(self) -> None: ...
+
     def close(self) -> None:
         for thread in self._threads:
             thread.shutdown()
@@ -347,7 +351,7 @@ def test_round_loop__every_state_equals_the_plain_loops_bit_for_bit(
     )
     plan = prepare(config)
     pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
-    run_all(pool, plan.schedule, rounds, checkpoint_every=1, checkpoints=tmp_path)
+    run_all(pool, plan.schedule, rounds, checkpoint_every=1, aside=(str(tmp_path) + "/round-{:06d}").format)
     expected = reference(config, rounds)
     pool.close()
     moved = False

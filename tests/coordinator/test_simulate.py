@@ -277,7 +277,9 @@ def test_simulate__one_survivor_still_gets_its_report(tmp_path: Path, monkeypatc
 
 def test_simulate__drop_peer_keeps_every_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     poison(monkeypatch, peer=2, round_index=4)
-    result = run(tmp_path, run={"rounds": 8, "seed": 2, "on_nonfinite": "drop-peer"}, checkpoint={"every": 1})
+    result = run(
+        tmp_path, run={"rounds": 8, "seed": 2, "on_nonfinite": "drop-peer"}, checkpoint={"every": 1, "keep": 8}
+    )
     folders = sorted(path.name for path in (result.folder / "checkpoints").iterdir())
     assert folders == [f"round-{completed:06d}" for completed in range(1, 9)]
 

@@ -1,0 +1,167 @@
+"""A run's checkpoints: written while it goes on, and read to bring its peers back."""
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from coordinator import checkpoint
+from coordinator.checkpoint import Checkpoint, Checkpoints, Phase, told
+from coordinator.config import ConfigError, RunConfig, to_table
+from coordinator.learned import ProbeTable
+from coordinator.plan import Plan
+from coordinator.pool import Pool, ask
+from coordinator.recorder import Recorder, Totals
+from coordinator.state import from_arrays, from_state, to_arrays, to_state
+from coordinator.summary import flatten, versions
+from peers.snapshot import DamagedCheckpoint
+from peers.storage import Folder
+
+DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that decide the numbers
+FREE = ("run.rounds", "run.name", "data.root", "data.path", "data.on_each_node", "topology.path")  # but for these
+
+
+class Keeper:
+    """Writes checkpoints for later, and takes the peers back to the newest that is whole."""
+
+    def __init__(
+        self, plan: Plan, pool: Pool, recorder: Recorder, probes: ProbeTable, checkpoints: Checkpoints
+    ) -> None:
+        self.plan = plan
+        self.config = plan.config
+        self.pool = pool
+        self.recorder = recorder
+        self.probes = probes
+        self.checkpoints = checkpoints
+        self.every = plan.config.checkpoint.every
+
+    def keep(self, phase: Phase, completed: int, saved: Sequence[str] | OSError) -> None:
+        """Complete what the peers have written; where that fails the run goes on, and says so."""
+        totals = self.recorder.totals
+        before = totals.last_checkpoint
+        try:
+            if isinstance(saved, OSError):
+                raise saved
+            if phase == "round":
+                totals.last_checkpoint = completed  # part of what is written
+            self.recorder.write_tables()  # first: whoever has the checkpoint has the rows until then
+            state = {
+                "totals": to_state(totals),
+                "config": deciding(self.config),
+                "shape": self.plan.dataset.shape,
+                "versions": versions(),
+            }
+            self.checkpoints.complete(phase, completed, saved, state, to_arrays(self.probes))
+        except OSError as error:
+            totals.last_checkpoint = before
+            why = error.strerror or str(error)
+            last = next((told(phase, each) for each in self.checkpoints.completed(phase)), "")
+            left = f"that of {last} is the last" if last else "there is none yet"
+            self.recorder.fault(
+                f"no checkpoint of {told(phase, completed)} could be written ({why}); {left}", lost=False
+            )
+
+    def bring_back(self, phase: Phase) -> int:
+        """Restore all peers from the newest checkpoint that is whole; returns the rounds it had completed.
+
+        Without one they are the untrained peers again, before round 0.
+        """
+        for found in self.checkpoints.newest_first(phase) if self.every else ():
+            try:
+                if isinstance(found, DamagedCheckpoint):
+                    raise found
+                found.arrays()  # whole means all of it: the totals that were taken up are of the same one
+                ask(self.pool, "restore", found.arguments(self.config.peers.count))
+                return found.completed
+            except DamagedCheckpoint as error:
+                self.recorder.fault(_named(found, error), lost=False)
+        ask(self.pool, "restart")
+        return 0
+
+
+def open_checkpoints(config: RunConfig, run: Path, pool: Pool) -> tuple[RunConfig, Checkpoints]:
+    """Where a run's checkpoints are, and its config: without any, if nobody asked for them and not all nodes reach it.
+
+    Raises: ConfigError, if somebody did ask for them.
+    """
+    url, every = checkpoint.url_of(config.checkpoint.path, run), config.checkpoint.every
+    try:
+        checkpoints = Checkpoints(url, config.checkpoint.keep)
+        if every:
+            _check_reached(url, pool)
+    except (OSError, ValueError) as error:
+        why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        line = f"checkpoint.path: '{url}' cannot be used by all nodes ({why})"
+        if "every" in config.checkpoint.model_fields_set or config.checkpoint.path:
+            raise ConfigError(
+                f"{line}: name a folder that every node reaches, or a URL, or set checkpoint.every to 0"
+            ) from None
+        warnings.warn(f"{line}: there are no checkpoints; name a folder that every node reaches", stacklevel=2)
+        off = config.checkpoint.model_copy(update={"every": 0})
+        return config.model_copy(update={"checkpoint": off}), Checkpoints(str(run / "checkpoints"), 1)
+    return config, checkpoints
+
+
+def _check_reached(url: str, pool: Pool) -> None:
+    """Have one host of every node write a file, and read it here. Raises: OSError."""
+    folder = Folder(url)
+    for hosts in pool.nodes:
+        name = f".reached-{hosts[0]}"
+        pool.get([pool.submit(hosts[0], "touch", url, name)])
+        try:
+            folder.read(name)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"what peer {pool.hosts[hosts[0]][0]} writes is not seen here") from None
+        folder.remove(name)
+
+
+def recall(
+    config: RunConfig, checkpoints: Checkpoints, extended: bool
+) -> tuple[Checkpoint | None, Totals, ProbeTable, list[str]]:
+    """The coordinator's part of a run's newest whole checkpoint, or of a run that has none; and what was damaged.
+
+    extended: the run gets more rounds than it was to have, so that what was measured at its end is void.
+    Raises: ConfigError, if the checkpoint is of another experiment.
+    """
+    damaged = []
+    phases: tuple[Phase, ...] = ("round",) if extended else ("alone", "round")
+    for phase in phases:
+        for found in checkpoints.newest_first(phase):
+            try:
+                if isinstance(found, DamagedCheckpoint):
+                    raise found
+                probes = from_arrays(found.arrays(), config.evaluation.probes)
+            except DamagedCheckpoint as error:
+                damaged.append(_named(found, error))
+                continue
+            _check_same(config, found)
+            totals = from_state(found.state["totals"])
+            if extended:
+                totals.digests, totals.failed_alone = [], set()
+                for key in [key for key in probes.correct if key[1] not in ("raw_pixels", "untrained")]:
+                    del probes.correct[key]
+            return found, totals, probes, damaged
+    return None, Totals(), ProbeTable(config.evaluation.probes), damaged
+
+
+def deciding(config: RunConfig) -> dict[str, object]:
+    """The settings that decide a run's numbers, by dotted name."""
+    table = to_table(config)
+    flat = flatten({section: table[section] for section in DECIDING})
+    return {name: value for name, value in flat.items() if name not in FREE}
+
+
+def _check_same(config: RunConfig, found: Checkpoint) -> None:
+    now, then = deciding(config), found.state["config"]
+    differing = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
+    if differing:
+        name = differing[0]
+        raise ConfigError(
+            f"{name}: the checkpoint was made with {then.get(name)!r}, but config.toml has {now.get(name)!r}: put it "
+            "back, or start a new run"
+        )
+
+
+def _named(found: Checkpoint | DamagedCheckpoint, error: DamagedCheckpoint) -> str:
+    if not isinstance(found, DamagedCheckpoint):
+        error = DamagedCheckpoint(f"the checkpoint of {told(found.phase, found.completed)} is damaged: {error}")
+    return f"{error}; the one before it is used, if there is one"

@@ -1,0 +1,202 @@
+"""Peers in Ray actors: started, called, watched, and started anew where they are lost."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from coordinator.calls import Calls
+from coordinator.cluster import first_line, start_ray
+from coordinator.config import ConfigError, HostingConfig
+from coordinator.placement import evaluators_of, shares_of_hosts
+from coordinator.pool import HostLost, Load, check_precision, choose_execution, on_device
+from peers.settings import Execution, PeerSettings
+
+POLLS = 8  # looks at processes that hang, in the time that they may take
+
+
+class RayPool:
+    """`peers_per_host` peers in each of as many Ray actors as it takes; the data set once per node.
+
+    load: gives the peers' settings and the data; it is called once the actors have been asked for, which meanwhile
+    start and import.
+    """
+
+    execution: Execution
+
+    def __init__(self, num_peers: int, hosting: HostingConfig, load: Load) -> None:
+        import ray
+
+        self._ray = ray
+        self._hosting = hosting
+        self._hosts: list[Any] = []
+        self._evaluators: list[Any] = []
+        self._calls = Calls(ray)
+        most = hosting.peers_per_host
+        self.hosts = [list(range(first, min(first + most, num_peers))) for first in range(0, num_peers, most)]
+        self.nodes, self.execution = [list(range(len(self.hosts)))], "loop"  # until it is known
+        self._started_ray = not ray.is_initialized()
+        if self._started_ray:
+            start_ray(hosting.address)
+        try:
+            self._start_actors()
+            self._settings, dataset = load()
+            self._dataset = ray.put(dataset)
+            self.execution = choose_execution(self, hosting, self._placed(0), self._dataset)
+            self._open(range(len(self._hosts)), range(len(self._evaluators)))
+        except BaseException:
+            self.close()
+            raise
+
+    def _start_actors(self) -> None:
+        self._shares = shares_of_hosts(self._ray, self._hosting, sum(map(len, self.hosts)))
+        check_precision(self._hosting, all(share["GPU"] > 0 for share in self._shares))
+        self.evaluators = evaluators_of(self._ray, self._hosting, self._shares)
+        self._hosts = [self._start_host(host) for host in range(len(self.hosts))]
+        self._evaluators = [self._start_evaluator() for _ in range(self.evaluators)]
+
+    def _start_host(self, host: int) -> Any:
+        from peers.actor import RemotePeerHost
+
+        share = self._shares[host]
+        return RemotePeerHost.options(num_cpus=share["CPU"], num_gpus=share["GPU"]).remote()
+
+    def _start_evaluator(self) -> Any:
+        from peers.actor import RemoteEvaluator
+
+        return RemoteEvaluator.options(num_cpus=1).remote()
+
+    def _placed(self, host: int) -> list[PeerSettings]:
+        """The settings of a host's peers, with the device that they are on."""
+        return [on_device(self._settings[peer], self._shares[host]["GPU"] > 0) for peer in self.hosts[host]]
+
+    def _open(self, hosts: Iterable[int], evaluators: Iterable[int]) -> None:
+        """Have these processes make their peers, and wait for them."""
+        threads = self._hosting.threads
+        opened = [
+            self._hosts[host].open.remote(self._placed(host), self._dataset, threads, self.execution) for host in hosts
+        ]
+        settings = list(self._settings)
+        opened += [self._evaluators[each].open.remote(settings, self._dataset, threads) for each in evaluators]
+        self._wait_until_ready(opened)
+        self.nodes = _alike(self.get([self.submit(host, "node") for host in range(len(self._hosts))]))
+
+    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+        answer = getattr(self._hosts[host], method).options(num_returns=num_returns).remote(*args)
+        self._calls.add(self._name(host), method, answer[-1] if num_returns > 1 else answer, args)
+        return answer
+
+    def evaluate(self, evaluator: int, *args: Any) -> Any:
+        answer = self._evaluators[evaluator].probe.remote(*args)
+        self._calls.add(f"evaluator {evaluator}", "probe", answer, args)
+        return answer
+
+    def done(self, references: Sequence[Any]) -> bool:
+        ready, _ = self._ray.wait(list(references), num_returns=len(references), timeout=0)
+        return len(ready) == len(references)
+
+    def get(self, references: Sequence[Any]) -> list[Any]:
+        self._wait(references)
+        try:
+            values = list(self._ray.get(list(references)))
+        except self._ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error  # of a call that failed, or whose argument did
+            if not isinstance(cause, self._ray.exceptions.RayError):
+                raise cause from None  # the peer's own exception, as in the other pool
+            raise HostLost(f"a host of peers was lost ({type(cause).__name__}: {first_line(cause)})") from None
+        self._calls.read(references)
+        return values
+
+    def revive(self) -> None:
+        """Start the processes that are lost anew, with untrained peers; all if the cluster has become smaller.
+
+        Raises: HostLost.
+        """
+        self._calls.forget()
+        hosts = self._lost(self._hosts)
+        evaluators = self._lost(self._evaluators)
+        try:
+            if shares_of_hosts(self._ray, self._hosting, len(self._settings)) != self._shares:
+                self._kill_all()
+                self._start_actors()
+                hosts, evaluators = list(range(len(self._hosts))), list(range(len(self._evaluators)))
+            else:
+                for host in hosts:
+                    self._hosts[host] = self._start_host(host)
+                for each in evaluators:
+                    self._evaluators[each] = self._start_evaluator()
+            self._open(hosts, evaluators)
+        except ConfigError as error:  # the cluster may have room again later
+            raise HostLost(str(error)) from None
+
+    def close(self) -> None:
+        self._kill_all()
+        if self._started_ray:
+            self._ray.shutdown()
+        elif self._hosts:  # a killed actor may still be at work for a moment: a call that fails says that it is gone
+            gone = [host.ready.remote() for host in self._hosts]
+            self._ray.wait(gone, num_returns=len(gone), timeout=5)
+
+    def _kill_all(self) -> None:
+        for host in [*self._hosts, *self._evaluators]:
+            with suppress(Exception):
+                self._ray.kill(host)
+
+    def _name(self, host: int) -> str:
+        first, last = self.hosts[host][0], self.hosts[host][-1]
+        return f"the host of peer {first}" if first == last else f"the host of peers {first} to {last}"
+
+    def _wait(self, references: Sequence[Any]) -> None:
+        """Until they are there, or failed. Raises: HostLost, when a process is too long at one call: it is killed."""
+        seconds = self._hosting.timeout
+        distinct = list(dict.fromkeys(references))
+        while distinct:
+            _, late = self._ray.wait(distinct, num_returns=len(distinct), timeout=seconds / POLLS)
+            if not late:
+                return
+            stuck = self._calls.stuck(seconds)
+            if stuck:
+                names = [self._name(host) for host in range(len(self._hosts))]
+                for name, process in zip(names, self._hosts, strict=True):
+                    if name in stuck:
+                        self._ray.kill(process)
+                for place, process in enumerate(self._evaluators):
+                    if f"evaluator {place}" in stuck:
+                        self._ray.kill(process)
+                told = ", ".join(f"{name} has been at '{method}'" for name, method in stuck.items())
+                raise HostLost(f"{told} for more than hosting.timeout = {seconds:g} s and was ended")
+
+    def _lost(self, processes: Sequence[Any]) -> list[int]:
+        """The places of those that do not answer, in the time that a call may take; they are ended for sure."""
+        pings = [each.ready.remote() for each in processes]
+        lost = []
+        if pings:
+            self._ray.wait(pings, num_returns=len(pings), timeout=self._hosting.timeout)
+        for place, ping in enumerate(pings):
+            try:
+                self._ray.get(ping, timeout=0.1)
+            except self._ray.exceptions.RayError:
+                lost.append(place)
+                with suppress(Exception):
+                    self._ray.kill(processes[place])
+        return lost
+
+    def _wait_until_ready(self, waiting: list[Any]) -> None:
+        seconds = self._hosting.start_timeout
+        _, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=seconds) if waiting else ([], [])
+        if late:
+            raise ConfigError(
+                f"hosting: {len(late)} of {len(waiting)} hosts did not start in {seconds:g} s; the cluster is busy or "
+                "lacks memory: free it, lower peers.count or raise hosting.start_timeout"
+            )
+        try:
+            self.get(waiting)
+        except HostLost as error:
+            raise ConfigError(f"hosting: {error} while starting: free memory or lower peers.count") from None
+
+
+def _alike(names: Sequence[str]) -> list[list[int]]:
+    """The places of each name, in order of first appearance."""
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name, []).append(place)
+    return list(places.values())
