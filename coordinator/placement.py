@@ -63,6 +63,9 @@ def evaluators_of(ray: Any, hosting: HostingConfig, shares: Bundles) -> int:
     if hosting.evaluators == "auto":
         beside = get_current_placement_group() is None and not any(share["GPU"] for share in shares)
         idle = int(ray.available_resources().get("CPU", 0.0) - taken)  # others may be at work on the cluster
+        nodes = [int(node.get("CPU", 0.0)) for node in nodes_of(ray)]
+        if len(nodes) > 1:  # wherever its share of a CPU is taken, a host leaves one whole CPU less
+            idle = min(idle, sum(nodes) - len(shares))
         return max(0, min(idle, len(shares))) if beside else 0
     spare = int(_sum("CPU", nodes_of(ray)) - taken)  # what others hold now may be free in time
     if hosting.evaluators > spare:

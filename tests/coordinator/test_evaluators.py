@@ -48,16 +48,16 @@ def test_evaluators__change_no_number(cluster: Any, tmp_path: Path, execution: s
 
 
 class TwoCPUs:
-    """A Ray with two CPUs, so many of them free."""
+    """A Ray with two CPUs, so many of them free, on one node or on two."""
 
-    def __init__(self, free: float) -> None:
-        self.free = free
+    def __init__(self, free: float, on: int = 1) -> None:
+        self.free, self.on = free, on
 
     def available_resources(self) -> dict[str, float]:
         return {"CPU": self.free}
 
     def nodes(self) -> list[dict[str, Any]]:
-        return [{"Resources": {"CPU": 2.0}}]
+        return [{"Resources": {"CPU": 2.0 / self.on}}] * self.on
 
 
 def test_evaluators__auto_takes_idle_cpus_only():
@@ -70,6 +70,9 @@ def test_evaluators__auto_takes_idle_cpus_only():
     assert count([{"CPU": 1.0, "GPU": 1.0}]) == 0
     assert count([{"CPU": 1.0, "GPU": 0.0}], evaluators=0) == 0
     assert count([{"CPU": 1.0, "GPU": 0.0}], free=0.0) == 0
+    halves = [{"CPU": 0.5, "GPU": 0.0}] * 2
+    assert evaluators_of(TwoCPUs(2.0), config_of().hosting, halves) == 1
+    assert evaluators_of(TwoCPUs(2.0, on=2), config_of().hosting, halves) == 0  # the halves may lie on both nodes
     assert count([{"CPU": 1.0, "GPU": 0.0}], free=0.0, evaluators=1) == 1  # of an earlier run, about to be given back
     with pytest.raises(ConfigError, match=r"hosting.evaluators: 2 ask for a CPU each, but the hosts leave 1: lower it"):
         count([{"CPU": 1.0, "GPU": 0.0}], evaluators=2)
