@@ -135,6 +135,11 @@ def in_words(summary: dict[str, Any]) -> list[str]:
         "dropped-peers": f"values that are not finite in peer {', '.join(summary['not_finite'])}",
     }
     lines += [f"flag {flag}: {explained[flag]}" for flag in summary["flags"]]
+    faults = summary.get("faults", [])
+    if faults:
+        lost = sum(each["seconds"] or 0.0 for each in faults)
+        more = f", and {len(faults) - 1} more in summary.json" if len(faults) > 1 else ""
+        lines.append(f"survived: {faults[0]['what']}{more}; {lost:.0f} s lost, no number changed")
     if rate:
         lines.append(
             f"{summary['rounds']} rounds at {rate:.1f} rounds/s, {size(summary['bytes_exchanged'])} exchanged, "

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from coordinator import load_config, simulate
+
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.toml"
 
 
@@ -35,3 +37,37 @@ def test_run__ctrl_c_under_ray_ends_cleanly_with_what_was_done(tmp_path: Path):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "interrupted" and summary["rounds"] >= 100
     assert f"results  {folder}" in rest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
+def test_resume__of_a_command_that_was_ended_under_ray(tmp_path: Path, sent: signal.Signals):
+    """SIGKILL leaves it no time; SIGTERM, to it alone, leaves it the time for a checkpoint. Then `resume` goes on."""
+    command = [sys.executable, "-m", "coordinator"]
+    settings = ["run.rounds=400", "peers.count=2", "checkpoint.every=50", "evaluation.every=20"]
+    environment = {**os.environ, "PYTHONPATH": str(CONFIG.parents[1])}
+    with subprocess.Popen(
+        [*command, "run", str(CONFIG), *settings, "--output", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("rounds ") and int(line.split()[1].partition("/")[0]) > 120:
+                break
+        os.kill(process.pid, sent)
+        rest = process.stdout.read()
+        code = process.wait(timeout=60)
+    (folder,) = tmp_path.glob("quickstart-*")
+    if sent == signal.SIGTERM:
+        assert code == 130 and f"go on with: peer-consensus resume {folder}" in rest
+    else:
+        assert code == -signal.SIGKILL and not (folder / "summary.json").exists()
+    done = subprocess.run([*command, "resume", str(folder)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads((folder / "summary.json").read_text())
+    straight = simulate(load_config(CONFIG, [*settings, "hosting.pool=in-process"]), tmp_path / "straight").summary
+    for name in ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "digest"):
+        assert summary[name] == straight[name], name
