@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -20,7 +21,7 @@ from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder, Totals
 from coordinator.resuming import Resumed, reopen
 from coordinator.simulation import Simulation
-from coordinator.store import RunFolder, check_output
+from coordinator.store import MLFLOW_RUN, RunFolder, check_output
 from coordinator.tracking import Tracker
 from peers.data import Dataset
 from peers.settings import PeerSettings
@@ -112,7 +113,8 @@ def _compose(
     plan = replace(plan, config=config)
     folder.write_text("config.toml", to_toml(config))
     known = folder.mlflow_run if resumed else ""
-    tracker = Tracker(config.tracking, folder.path.parent, folder.path.name, known)
+    note = partial(folder.write_text, MLFLOW_RUN)
+    tracker = Tracker(config.tracking, folder.path.parent, folder.path.name, known, note)
     totals = resumed.totals if resumed else Totals()
     probes = resumed.probes if resumed else ProbeTable(config.evaluation.probes)
     recorder = Recorder(folder, tracker, around.monitor, config.exchange.student_temperature, totals)

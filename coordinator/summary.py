@@ -51,10 +51,17 @@ def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, messa
 
 
 def shown_config(plan: Plan) -> dict[str, Any]:
-    """The config as anybody may read it: without the user and password of a tracking URI."""
-    table = to_table(plan.config)
-    table["tracking"]["uri"] = without_secrets(table["tracking"]["uri"])
+    """The config as anybody may read it: without users, passwords and tokens in URIs."""
+    table: dict[str, Any] = _without_secrets(to_table(plan.config))
     return table
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(each) for each in value]
+    return without_secrets(value) if isinstance(value, str) else value
 
 
 def students_of(totals: Totals) -> list[int]:

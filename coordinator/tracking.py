@@ -9,12 +9,12 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from coordinator.config import TrackingConfig
+from coordinator.courier import Courier
 
 BUFFERED = 500  # one request for so many metrics costs little more than one for ten
 SECONDS = 5.0
@@ -29,27 +29,37 @@ def store_uri(output: str | Path) -> str:
 class Tracker:
     """One MLflow run, written in batches by the coordinator alone; `run_id` continues one, if it is still there.
 
-    Its methods return at once but for `wait`, `close`, `active` and `run_id`, which wait for what was asked before.
+    Its methods return at once but for `wait`, `close`, `active` and `run_id`, which wait until what was asked before
+    has been tried. on_start: gets the run's id in the thread, as soon as there is one.
     """
 
-    def __init__(self, config: TrackingConfig, output: Path, run_name: str, run_id: str = "") -> None:
+    def __init__(
+        self,
+        config: TrackingConfig,
+        output: Path,
+        run_name: str,
+        run_id: str = "",
+        on_start: Callable[[str], object] = lambda run_id: None,
+    ) -> None:
         self.uri = config.uri or store_uri(output)
         self._run_id = ""
         self._buffer: list[Any] = []
         self._flushed = time.monotonic()
         self._client: Any = None
-        self._parent: Tracker | None = None
-        self._error: Exception | None = None  # why tracking ended; told from the caller's thread
-        self._thread: ThreadPoolExecutor | None = None
+        self._known_params: set[str] = set()
+        self._last_steps: dict[str, int] = {}  # of a run that is continued
+        self._courier: Courier | None = None
+        self._is_child = False
         if config.enabled:
-            self._thread = ThreadPoolExecutor(1, "mlflow")
-            self._thread.submit(self._attempt, lambda: self._start(config, output, run_name, run_id))
+            self._courier = Courier("mlflow", _is_away)
+            self._courier.send(lambda: self._start(config, output, run_name, run_id))
+            self._courier.send(lambda: on_start(self._run_id))
 
     @property
     def active(self) -> bool:
         """Whether the store has answered so far."""
         self.wait()
-        return self._client is not None
+        return self._client is not None and self._courier is not None and self._courier.idle
 
     @property
     def run_id(self) -> str:
@@ -58,15 +68,15 @@ class Tracker:
         return self._run_id
 
     def wait(self) -> None:
-        """Until everything that was asked for is done; bounded by the time limits of requests."""
-        if self._thread is not None:
-            self._thread.submit(lambda: None).result()
+        """Until everything that was asked for was tried; bounded by the time limits of requests."""
+        if self._courier is not None:
+            self._courier.settle()
         self._tell()
 
     def child(self, run_name: str, tags: Mapping[str, str]) -> "Tracker":
-        """A run below this one. Where its store gives up so does this one, with one warning for both."""
+        """A run below this one. Its actions wait behind this one's."""
         child = Tracker(TrackingConfig(enabled=False), Path(), run_name)
-        child.uri, child._parent, child._thread = self.uri, self, self._thread
+        child.uri, child._courier, child._is_child = self.uri, self._courier, True
         self.wait()
         child._client = self._client
         tagged = {"mlflow.parentRunId": self._run_id, **tags}
@@ -75,10 +85,11 @@ class Tracker:
             experiment = self._client.get_run(self._run_id).info.experiment_id
             child._run_id = self._client.create_run(experiment, tags=tagged, run_name=run_name).info.run_id
 
-        child._guard(create)
+        child._send(create)
         return child
 
     def log_params(self, params: Mapping[str, Any]) -> None:
+        """Those that the run does not have: MLflow never changes one."""
         self._batch("params", "Param", [(key, str(value)[:6000]) for key, value in params.items()])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
@@ -104,16 +115,17 @@ class Tracker:
         """The files of a folder as artifacts, but for hidden ones and those of these names; TOML without secrets."""
         for path in sorted(folder.iterdir()):
             if path.name not in leave_out and not path.name.startswith("."):
-                self._guard(partial(self._log_path, path))
+                self._send(partial(self._log_path, path))
 
     def close(self, status: str) -> None:
-        """`status`: FINISHED, KILLED or FAILED."""
+        """`status`: FINISHED, KILLED or FAILED. Tells what could not be delivered."""
         self.flush()
-        self._guard(lambda: self._client.set_terminated(self._run_id, status))
-        self.wait()
-        if self._thread is not None and self._parent is None:
-            self._thread.shutdown()
-            self._thread = None
+        self._send(lambda: self._client.set_terminated(self._run_id, status))
+        if self._courier is not None and not self._is_child:
+            self._courier.close()
+        else:
+            self.wait()
+        self._tell()
 
     def _log_path(self, path: Path) -> None:
         if path.is_dir():
@@ -127,11 +139,18 @@ class Tracker:
         def send() -> None:
             from mlflow import entities
 
-            values = [getattr(entities, entity)(*row) for row in rows]
-            self._client.log_batch(self._run_id, **{what: values})
+            values = [getattr(entities, entity)(*row) for row in rows if not self._is_known(what, row)]
+            if values:
+                self._client.log_batch(self._run_id, **{what: values})
 
         if rows:
-            self._guard(send)
+            self._send(send)
+
+    def _is_known(self, what: str, row: tuple[Any, ...]) -> bool:
+        """Whether a run that is continued has this already."""
+        if what == "params":
+            return row[0] in self._known_params
+        return what == "metrics" and row[3] <= self._last_steps.get(row[0], -1)
 
     def _start(self, config: TrackingConfig, output: Path, run_name: str, run_id: str) -> None:
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -147,46 +166,53 @@ class Tracker:
         artifacts = (output / "mlartifacts").absolute().as_uri() if self.uri.startswith("sqlite:") else None
         identity = _experiment(client, config.experiment, artifacts)
         self._run_id = run_id if run_id and _continued(client, run_id) else ""
+        if self._run_id:
+            data = client.get_run(run_id).data
+            self._known_params = set(data.params)
+            for key in data.metrics:
+                self._last_steps[key] = max(each.step for each in client.get_metric_history(run_id, key))
         self._run_id = self._run_id or client.create_run(identity, run_name=run_name).info.run_id
         self._client = client
 
-    def _guard(self, action: Callable[[], object]) -> None:
-        """Have the thread run an action on the store, unless it has failed before."""
+    def _send(self, action: Callable[[], object]) -> None:
+        """Have the thread act on the store, if there is one."""
 
-        def run() -> None:
-            if self._client is not None:
-                self._attempt(action)
+        def act() -> None:
+            if self._client is None:
+                raise ConnectionError("MLflow has not answered yet")
+            action()
 
-        if self._thread is not None:
-            self._thread.submit(run)
+        if self._courier is not None:
+            self._courier.send(act)
         self._tell()
 
-    def _attempt(self, action: Callable[[], object]) -> None:
-        """In the thread: the first failure ends the tracking, of the parent as well."""
-        try:
-            action()
-        except Exception as error:
-            for tracker in (self, self._parent):
-                if tracker is not None:
-                    tracker._client = None
-            self._error = error
-
     def _tell(self) -> None:
-        """Say once that the tracking has ended."""
-        error, self._error = self._error, None
-        if error is None:
-            return
-        reason = without_secrets((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
-        warnings.warn(
-            f"tracking.uri: MLflow at '{without_secrets(self.uri)}' does not answer ({reason}); the run goes on and "
-            "keeps its numbers in its folder",
-            stacklevel=3,
-        )
+        """Say what has happened to the store since this was last asked."""
+        where = f"tracking.uri: MLflow at '{without_secrets(self.uri)}'"
+        while self._courier is not None and self._courier.news:
+            what, why = self._courier.news.popleft()
+            kept = "the run goes on and keeps its numbers in its folder"
+            told = {
+                "away": f"{where} does not answer ({without_secrets(why)}); {kept}, and sends them when it is back",
+                "back": f"{where} answers again and has got what waited",
+                "refused": f"{where} refused a request ({without_secrets(why)}); {kept}",
+                "lost": f"{where} did not come back: {why} requests were not delivered; the numbers are in the folder",
+            }
+            warnings.warn(told[what], stacklevel=3)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether a store may take the same request later: no answer, or one that says so."""
+    codes = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")
+    return isinstance(error, OSError) or getattr(error, "error_code", "") in codes
 
 
 def without_secrets(text: str) -> str:
-    """The text with the user and password of any URI in it hidden."""
-    return re.sub(r"://[^/@\s]+@", "://***@", text)
+    """The text with user and password of any URI in it hidden, and what it passes as token, key, secret or password."""
+    text = re.sub(r"://[^/@:\s'\"]*:(?!\d+(?:/|$))[^\s'\"]*@", "://***@", text)  # a password may hold a / or an @
+    text = re.sub(r"://[^/\s'\"]*@", "://***@", text)
+    named = r"(?i)([?&;][^=&;\s]*(?:token|key|secret|passw(?:or)?d|pwd|signature)[^=&;\s]*=)[^&;\s'\"]+"
+    return re.sub(named, r"\1***", text)
 
 
 def _patient_client(uri: str) -> Any:

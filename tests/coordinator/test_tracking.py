@@ -1,17 +1,25 @@
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordinator.config import TrackingConfig
-from coordinator.tracking import SECONDS, Tracker, store_uri, without_secrets
+from coordinator.courier import Courier
+from coordinator.tracking import SECONDS, Tracker, _is_away, store_uri, without_secrets
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 Cli = Callable[..., tuple[Any, str, str]]
@@ -42,7 +50,7 @@ class Recording:
 
 def recording(tmp_path: Path) -> tuple[Tracker, Recording]:
     tracker, client = Tracker(TrackingConfig(enabled=False), tmp_path, "run"), Recording()
-    tracker._thread, tracker._client = ThreadPoolExecutor(1), client
+    tracker._courier, tracker._client = Courier("mlflow", _is_away), client
     return tracker, client
 
 
@@ -170,7 +178,7 @@ def test_tracker__disabled_touches_nothing(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
-def test_tracker__store_that_dies_on_the_way_is_told_once(tmp_path: Path) -> None:
+def test_tracker__store_that_dies_on_the_way_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker, client = recording(tmp_path)
 
     def refuse(run_id: str, **rows: list[Any]) -> None:
@@ -187,9 +195,132 @@ def test_tracker__store_that_dies_on_the_way_is_told_once(tmp_path: Path) -> Non
         tracker.close("FINISHED")
     where = f"MLflow at '{store_uri(tmp_path)}'"
     assert [str(each.message) for each in told] == [
-        f"tracking.uri: {where} does not answer (connection reset); the run goes on and keeps its numbers in its folder"
+        f"tracking.uri: {where} does not answer (connection reset); the run goes on and keeps its numbers in its "
+        "folder, and sends them when it is back",
+        f"tracking.uri: {where} did not come back: 6 requests were not delivered; the numbers are in the folder",
     ]
     assert client.batches == []
+
+
+def test_tracker__what_a_store_misses_arrives_in_order_when_it_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coordinator.courier.PAUSE", 0.0)
+    tracker, client = recording(tmp_path)
+    away, arrived = [True], list[int]()
+
+    def flaky(run_id: str, metrics: list[Any]) -> None:
+        if away[0]:
+            raise ConnectionRefusedError(111, "Connection refused")
+        arrived.extend(each.step for each in metrics)
+
+    client.log_batch = flaky  # type: ignore[method-assign]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        for step in range(1600):
+            if step == 1200:
+                tracker.wait()
+                assert arrived == []
+                away[0] = False
+            tracker.log_metrics({"a": 1.0}, step)
+        tracker.close("FINISHED")
+    assert arrived == list(range(1600)) and client.batches == [("FINISHED", 0)]
+    assert [str(each.message).rpartition("'")[2].split(" (")[0].strip() for each in told] == [
+        "does not answer",
+        "answers again and has got what waited",
+    ]
+
+
+def test_tracker__what_a_store_refuses_does_not_hold_up_the_rest(tmp_path: Path) -> None:
+    from mlflow import MlflowException
+
+    tracker, client = recording(tmp_path)
+
+    def refuse(run_id: str, **rows: list[Any]) -> None:
+        raise MlflowException("no such parameter", error_code=3)  # INVALID_PARAMETER_VALUE
+
+    log_batch, client.log_batch = client.log_batch, refuse  # type: ignore[method-assign]
+    with pytest.warns(UserWarning, match=r"refused a request \(no such parameter\); the run goes on") as told:
+        tracker.log_params({"a": 1})
+        tracker.log_tags({"b": "2"})
+        tracker.wait()
+        client.log_batch = log_batch  # type: ignore[method-assign]
+        tracker.log_params({"c": 1})
+        tracker.close("FINISHED")
+    assert len(told) == 1 and client.batches == [("params", 1), ("FINISHED", 0)]
+
+
+def test_tracker__a_run_that_is_continued_has_nothing_twice(runs: Path) -> None:
+    seen: list[str] = []
+    first = Tracker(TrackingConfig(), runs, "run", on_start=seen.append)
+    first.log_params({"a": 1, "b": 2})
+    for step in range(6):
+        first.log_metrics({"loss": float(step), "x": 1.0} if step < 4 else {"loss": float(step)}, step)
+    first.close("KILLED")
+    again = Tracker(TrackingConfig(), runs, "run", run_id=seen[0])
+    again.log_params({"a": 1, "b": 3, "c": 4})  # MLflow would refuse another b, and the c with it
+    for step in range(3, 9):
+        again.log_metrics({"loss": float(step), "x": 1.0}, step)
+    again.close("FINISHED")
+    assert again.run_id == seen[0]
+    assert curve(runs, again, "loss") == [(step, float(step)) for step in range(9)]
+    assert [step for step, _ in curve(runs, again, "x")] == [0, 1, 2, 3, 4, 5, 6, 7, 8]
+    run = client(runs).get_run(seen[0])
+    assert run.data.params == {"a": "1", "b": "2", "c": "4"} and run.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+def test_tracker__a_server_that_is_stopped_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real one, on loopback, ended with its process group in the middle of a run's logging."""
+    monkeypatch.setattr("coordinator.courier.PAUSE", 1.0)
+    monkeypatch.setattr("coordinator.courier.PATIENCE", 120.0)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def start() -> subprocess.Popen[bytes]:
+        command = ["mlflow", "server", "--backend-store-uri", store_uri(tmp_path), "--host", "127.0.0.1"]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        server = subprocess.Popen(
+            [sys.executable, "-m", *command, "--port", str(port), "--workers", "1"],
+            start_new_session=True,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return server
+            time.sleep(0.5)
+        raise AssertionError("the server did not start")
+
+    server = start()
+    try:
+        tracker = Tracker(TrackingConfig(uri=f"http://127.0.0.1:{port}"), tmp_path, "run")
+        with pytest.warns(UserWarning) as told:
+            for step in range(3000):
+                if step == 1000:
+                    assert tracker.active
+                    os.killpg(server.pid, signal.SIGKILL)
+                    server.wait()
+                if step == 2000:
+                    tracker.wait()
+                    server = start()
+                tracker.log_metrics({"a": step / 7}, step)
+            tracker.close("FINISHED")
+        assert [
+            word for each in told for word in ("does not answer", "answers again") if word in str(each.message)
+        ] == [
+            "does not answer",
+            "answers again",
+        ]
+        assert curve(tmp_path, tracker, "a") == [(step, step / 7) for step in range(3000)]
+        assert client(tmp_path).get_run(tracker.run_id).info.status == "FINISHED"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 def test_run__goes_on_without_its_store(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,7 +328,8 @@ def test_run__goes_on_without_its_store(cli: Cli, tiny: Path, monkeypatch: pytes
     arguments = ["tracking.enabled=true", "tracking.uri=http://127.0.0.1:9", "--output", "out", "--json"]
     code, out, err = cli("run", "tiny.toml", *arguments)
     notes = [line for line in err.splitlines() if line.startswith("note: ")]
-    assert code == 0 and len(notes) == 1 and "Traceback" not in err
+    assert code == 0 and len(notes) == 2 and "Traceback" not in err
+    assert "did not come back: " in notes[1]
     assert notes[0].startswith("note: tracking.uri: MLflow at 'http://127.0.0.1:9' does not answer (")
     (folder,) = Path("out").iterdir()
     assert json.loads(out)["status"] == "finished"
@@ -232,3 +364,14 @@ def test_run__its_curves_and_config_are_in_the_store(cli: Cli, tiny: Path, runs:
 def test_without_secrets__hides_user_and_password() -> None:
     assert without_secrets("at https://me:word@host:5000/x or") == "at https://***@host:5000/x or"
     assert without_secrets("sqlite:////a@b/mlflow.db") == "sqlite:////a@b/mlflow.db"
+    assert without_secrets("https://host:5000/a/b@c") == "https://host:5000/a/b@c"
+    assert (
+        without_secrets("s3://bucket/x?token=abc&region=eu;sig_key=9")
+        == "s3://bucket/x?token=***&region=eu;sig_key=***"
+    )
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters="'\"", categories=("L", "N", "P", "S")), min_size=1))
+def test_without_secrets__whatever_the_password_is(password: str) -> None:
+    hidden = without_secrets(f"postgresql://me:x{password}y@host:5432/db is away")
+    assert hidden == "postgresql://***@host:5432/db is away"
