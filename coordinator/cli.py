@@ -30,6 +30,7 @@ def run(
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and start nothing")] = False,
     json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
+    address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
 ) -> None:
     """Run an experiment."""
     from coordinator import report
@@ -40,7 +41,7 @@ def run(
     from coordinator.simulate import simulate
 
     console = _console(stderr=json)
-    loaded = load_config(config, overrides or [])
+    loaded = load_config(config, _with_address(overrides or [], address))
     if dry_run:
         report.print_plan(prepare(loaded), console)
         return
@@ -72,6 +73,35 @@ def resume(
     result = go_on(run, rounds, overrides or [], Live(console), interrupts=Interrupts(handled=True))
     report.print_result(result, run.parent, console)
     _end(result, json)
+
+
+@app.command()
+def submit(
+    config: Annotated[Path | None, typer.Argument(help="experiment file, in the current folder")] = None,
+    overrides: Overrides = None,
+    address: Annotated[str, typer.Option(help="the cluster's dashboard")] = "http://127.0.0.1:8265",
+    output: Annotated[str, typer.Option(help="folder on the cluster for the run's folder")] = "~/peer-consensus-runs",
+    follow: Annotated[bool, typer.Option(help="print the log, and exit with the run's code")] = True,
+    stop: Annotated[str, typer.Option(help="a job's id: end it", metavar="ID")] = "",
+    status: Annotated[str, typer.Option(help="a job's id: how it stands", metavar="ID")] = "",
+) -> None:
+    """Run an experiment on a Ray cluster, which gets the current folder; or ask after a run there."""
+    from coordinator import submit as jobs
+
+    if stop or status:
+        print(jobs.stop(address, stop) if stop else jobs.status_of(address, status))
+        return
+    if config is None:
+        raise ConfigError("submit: name an experiment file, or a job by --stop or --status")
+    client, job = jobs.submit(address, config, overrides or [], output)
+    print(f"{job}: submitted; its run will be in {output} there")
+    if not follow:
+        return
+    try:
+        raise typer.Exit(jobs.follow(client, job, address, lambda line: print(line, flush=True)))
+    except KeyboardInterrupt:
+        print(f"{job} goes on; to end it: peer-consensus submit --address {address} --stop {job}")
+        raise
 
 
 @app.command()
@@ -140,6 +170,13 @@ def ui(
     command = ["mlflow", "server", "--backend-store-uri", store_uri(output), "--host", "127.0.0.1", "--port", str(port)]
     print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
     raise typer.Exit(subprocess.call([sys.executable, "-m", *command, "--workers", "1"], env=_ui_environment()))
+
+
+def _with_address(overrides: list[str], address: str) -> list[str]:
+    """The overrides with that of --address. Raises: ConfigError, if both say it."""
+    if address and any(each.partition("=")[0].strip() == "hosting.address" for each in overrides):
+        raise ConfigError("--address: hosting.address is given as well: leave one of them out")
+    return [*overrides, f"hosting.address={address}"] if address else overrides
 
 
 def _end(result: Any, json: bool) -> None:

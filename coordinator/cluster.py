@@ -8,6 +8,8 @@ from typing import Any
 
 from coordinator.config import ConfigError
 
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the command of a job
+
 
 @contextmanager
 def open_ray(address: str) -> Iterator[Any]:
@@ -25,12 +27,16 @@ def open_ray(address: str) -> Iterator[Any]:
 
 
 def start_ray(address: str) -> None:
-    """Join the cluster at `address`, or start one on this machine that ends with this process."""
+    """Join the cluster at `address`; without one start it on this machine, to end with this process.
+
+    Inside a Ray job no address means the job's own cluster.
+    """
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # calls in flight when a run stops are no news
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment as it is
+    address = address or ("auto" if JOB in os.environ else "")
     _check_reachable(address)
     try:
         ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
@@ -50,5 +56,5 @@ def _check_reachable(address: str) -> None:
         raise ConfigError(f"hosting.address: no Ray cluster at '{address}': {error}") from None
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: object) -> str:
     return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), "no reason given")

@@ -53,7 +53,11 @@ class HostingConfig(Section):
     execution: Literal["loop", "vectorised", "auto"] = Field(
         "loop", description="of the peers of a host; auto: the faster, timed at the start and noted in the run's config"
     )
-    address: str = Field("", description="a Ray cluster's address; empty: a local one, started and ended by the run")
+    address: str = Field(
+        "",
+        description="a Ray cluster's: auto, HOST:PORT or ray://HOST:PORT; empty: a local one, started and ended by the "
+        "run, or inside a Ray job that job's cluster",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: a GPU for each peer where there are so many; cuda: GPUs, shared where they are fewer"
     )
