@@ -45,9 +45,9 @@ def submit(address: str, config: Path, overrides: Sequence[str], output: str = O
     that cannot be run.
     """
     load_config(config, overrides)
-    here = Path.cwd()
+    here = Path.cwd().resolve()
     try:
-        shipped = config.absolute().relative_to(here)
+        shipped = config.resolve().relative_to(here)
     except ValueError:
         raise ConfigError(
             f"config: '{config}' must lie in the current folder, which is what the cluster gets: change to its folder"

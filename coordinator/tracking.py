@@ -178,9 +178,8 @@ class Tracker:
         """Have the thread act on the store, if there is one."""
 
         def act() -> None:
-            if self._client is None:
-                raise ConnectionError("MLflow has not answered yet")
-            action()
+            if self._client is not None:  # else it would not start the run, and has said why
+                action()
 
         if self._courier is not None:
             self._courier.send(act)

@@ -68,6 +68,8 @@ def test_resume__of_a_command_that_was_ended_under_ray(tmp_path: Path, sent: sig
     done = subprocess.run([*command, "resume", str(folder)], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     summary = json.loads((folder / "summary.json").read_text())
-    straight = simulate(load_config(CONFIG, [*settings, "hosting.pool=in-process"]), tmp_path / "straight").summary
+    straight = simulate(
+        load_config(CONFIG, [*settings, "hosting.pool=in-process", "tracking.enabled=false"]), tmp_path / "straight"
+    ).summary
     for name in ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "digest"):
         assert summary[name] == straight[name], name

@@ -66,11 +66,12 @@ def dashboard(monkeypatch: pytest.MonkeyPatch) -> type[Dashboard]:
 
 
 def test_submit__ships_the_folder_and_passes_the_exit_code_on(cli: Cli, tiny: Path, dashboard: type[Dashboard]):
-    code, out, _ = cli("submit", "tiny.toml", "run.name=a b", "run.rounds=3", "--output", "~/my runs")
+    model = 'peers.model={ kind = "mlp", hidden = [4] }'
+    code, out, _ = cli("submit", "tiny.toml", model, "run.rounds=3", "--output", "~/my runs")
     assert code == 2
     assert out.splitlines() == ["job-1: submitted; its run will be in ~/my runs there", "loading", "round 1", "end"]
-    entrypoint = "python -m coordinator run tiny.toml 'run.name=a b' run.rounds=3 --output ~/'my runs'"
-    assert dashboard.sent["entrypoint"] == entrypoint.replace("'run.name=a b'", "'run.name=a b'")
+    entrypoint = f"python -m coordinator run tiny.toml '{model}' run.rounds=3 --output ~/'my runs'"
+    assert dashboard.sent["entrypoint"] == entrypoint
     environment = dashboard.sent["runtime_env"]
     assert environment["working_dir"] == str(tiny.parent)
     assert {".git/", "/runs/", "/data/", "mlflow.db"} <= set(environment["excludes"])
@@ -109,7 +110,7 @@ def test_submit__no_follow_status_and_stop(cli: Cli, tiny: Path, dashboard: type
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["tiny.toml", "run.rounds=0"], "error: run.rounds must be at least 1, got 0"),
+        (["tiny.toml", "run.rounds=0"], "error: run.rounds: must be greater than or equal to 1, got 0"),
         (["none.toml"], "error: config: no file 'none.toml'"),
         (["../elsewhere.toml"], "error: config: '../elsewhere.toml' must lie in the current folder"),
         (
@@ -234,9 +235,10 @@ def test_submit__across_a_head_and_two_workers_with_a_token_and_mlflow(tmp_path:
         "--dashboard-agent-listen-port",
         str(agents[0]),
     ]
-    workers = [
-        [*start, "--address", f"127.0.0.1:{gcs}", "--num-cpus", "1", "--dashboard-agent-listen-port", str(port)]
-        for port in agents[1:3]
+    worker = [*start, "--address", f"127.0.0.1:{gcs}", "--num-cpus", "1"]
+    workers = [  # each with a folder of its own, as on a machine of its own
+        [*worker, "--dashboard-agent-listen-port", str(port), "--temp-dir", str(short / f"w{number}")]
+        for number, port in enumerate(agents[1:3])
     ]
     server = ["mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--workers", "1"]
     server += ["--host", "127.0.0.1", "--port", str(mlflow), "--artifacts-destination", str(tmp_path / "artifacts")]
@@ -269,9 +271,9 @@ def test_submit__across_a_head_and_two_workers_with_a_token_and_mlflow(tmp_path:
                     text=True,
                 )
                 assert done.returncode == 0, done.stdout + done.stderr
+                remote = ["--address", f"ray://127.0.0.1:{client}"]
                 over_client = subprocess.run(
-                    [*command, "run", str(config), *settings, "--address", f"ray://127.0.0.1:{client}"]
-                    + ["--output", str(tmp_path / "client")],
+                    [*command, "run", str(config), *settings, *remote, "--output", str(tmp_path / "client")],
                     cwd=ROOT,
                     env=environment,
                     capture_output=True,
