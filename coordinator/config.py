@@ -64,6 +64,17 @@ class HostingConfig(Section):
     gpus_per_peer: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
         "auto", description="auto: 1 where there is one for each, else 0"
     )
+    cpus_per_peer: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+        "auto", description="auto: a CPU a host at most, less where there are fewer CPUs than hosts"
+    )
+    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        {}, description="of each host: amounts of a Ray cluster's custom resources"
+    )
+    placement: Literal["spread", "pack"] = Field(
+        "spread",
+        description="of hosts on a Ray cluster's nodes: evenly, so that a lost node takes few of them, or on as few "
+        "nodes as hold them, so that few messages travel",
+    )
     precision: Precision = Field(
         "float32", description="of a round's forward and backward passes; tf32 needs CUDA; measures are in float32"
     )

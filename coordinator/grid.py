@@ -107,7 +107,7 @@ def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, i
 
 def data_key(config: RunConfig) -> tuple[Any, int]:
     """What decides a run's images: the data section but for what is done with them in a round, and the seed."""
-    return config.data.model_copy(update={"batch_size": 2, "flip": False}), config.run.seed
+    return config.data.model_copy(update={"batch_size": 2, "flip": False, "on_each_node": False}), config.run.seed
 
 
 def _check_without_data(cell: Cell, seeds: Sequence[int]) -> None:

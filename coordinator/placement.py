@@ -12,6 +12,7 @@ Bundles = list[dict[str, float]]
 Node = Mapping[str, float]
 NO_CPU = "hosting: the Ray cluster has no CPU to offer; start it with at least one"
 SLACK = 1e-9  # of sums of fractions
+KNOWN = ("memory", "object_store_memory")
 
 
 def nodes_of(ray: Any) -> list[Node]:
@@ -42,9 +43,11 @@ def shares_of_hosts(ray: Any, hosting: HostingConfig, num_peers: int) -> Bundles
     if _sum("CPU", nodes) <= 0:
         raise ConfigError(NO_CPU)
     each = gpus_of_a_peer(hosting, num_peers, _sum("GPU", nodes))
-    gpus = [gpus_of_a_host(each, size) for size in _sizes(hosting, num_peers)]
-    cpus = cpus_of_a_host(nodes, gpus)
-    shares = [{"CPU": cpus, "GPU": amount} for amount in gpus]
+    sizes = _sizes(hosting, num_peers)
+    gpus = [gpus_of_a_host(each, size) for size in sizes]
+    asked = hosting.cpus_per_peer
+    cpus = [asked * size for size in sizes] if asked != "auto" else [cpus_of_a_host(nodes, gpus)] * len(sizes)
+    shares = [{"CPU": cpu, "GPU": gpu, **hosting.resources} for cpu, gpu in zip(cpus, gpus, strict=True)]
     _check_placeable(shares, nodes)
     return shares
 
@@ -102,7 +105,10 @@ def fitting(needs: Sequence[Bundles], nodes: Sequence[Node]) -> int:
 
 def told(bundle: Node) -> str:
     """A bundle or a node in words: `0.5 CPU, 1 GPU, 0.7 GiB`."""
-    parts = [f"{bundle.get(name, 0.0):g} {name}" for name in ("CPU", "GPU") if bundle.get(name) or name == "CPU"]
+    others = [name for name in bundle if ":" not in name and name not in (*KNOWN, "CPU", "GPU")]
+    parts = [
+        f"{bundle.get(name, 0.0):g} {name}" for name in ("CPU", "GPU", *others) if bundle.get(name) or name == "CPU"
+    ]
     return ", ".join(parts + ([f"{bundle['memory'] / 2**30:.1f} GiB"] if bundle.get("memory") else []))
 
 
@@ -198,9 +204,17 @@ def _check_placeable(needs: Bundles, nodes: Sequence[Node]) -> None:
         return
     there = ", ".join(f"{count} x ({text})" for text, count in Counter(map(told, nodes)).items())
     raise ConfigError(
-        f"hosting.gpus_per_peer: {len(needs)} x ({told(needs[0])}) cannot be placed on nodes with {there}: a host lies "
-        "on one node and a share of a GPU on one device; lower it or peers.count, or give CPUs to the nodes with GPUs"
+        f"hosting.{_field_of(needs[0])}: {len(needs)} x ({told(needs[0])}) cannot be placed on nodes with {there}: a "
+        "host lies on one node and a share of a GPU on one device; lower it or peers.count, or give CPUs to the nodes "
+        "with GPUs"
     )
+
+
+def _field_of(bundle: Node) -> str:
+    """The setting that asks for most that is not everywhere."""
+    if any(name not in ("CPU", "GPU", *KNOWN) for name in bundle):
+        return "resources"
+    return "gpus_per_peer" if bundle.get("GPU") else "cpus_per_peer"
 
 
 def _most_cpus(nodes: Sequence[Node]) -> float:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from coordinator.config import ConfigError, RunConfig
-from peers.config import PeerKind
+from peers.config import DataConfig, PeerKind
 from peers.data import Dataset, channel_statistics, hold_out
 from peers.measuring import ProbeConfig
 from peers.models import Network, activation_bytes, num_parameters
@@ -100,10 +100,13 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
 
 def load_data(config: RunConfig) -> Dataset:
     """The images and labels of a run. Raises: ValueError."""
-    dataset = config.data.load(config.run.seed)
-    if not config.data.validation:
-        return dataset
-    return hold_out(dataset, config.data.validation, stream(config.run.seed, "data", 2))
+    return load_section(config.data, config.run.seed)
+
+
+def load_section(data: DataConfig, seed: int) -> Dataset:
+    """The same from the data section and the run's seed alone. Raises: ValueError."""
+    dataset = data.load(seed)
+    return hold_out(dataset, data.validation, stream(seed, "data", 2)) if data.validation else dataset
 
 
 def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:

@@ -7,6 +7,7 @@ from typing import Any
 from coordinator.calls import Calls
 from coordinator.cluster import first_line, start_ray
 from coordinator.config import ConfigError, HostingConfig
+from coordinator.nodes import DataOfNodes, assign, held_up, ids_of, near
 from coordinator.placement import evaluators_of, shares_of_hosts
 from coordinator.pool import HostLost, Load, check_precision, choose_execution, on_device
 from peers.settings import Execution, PeerSettings
@@ -40,8 +41,10 @@ class RayPool:
         try:
             self._start_actors()
             self._settings, dataset = load()
-            self._dataset = ray.put(dataset)
-            self.execution = choose_execution(self, hosting, self._placed(0), self._dataset)
+            self._data = DataOfNodes(ray, dataset, self._settings[0].data, self._settings[0].seed)
+            self.execution = choose_execution(
+                self, hosting, self._placed(0), self._data.on(self._nodes(self._hosts[:1])[0])
+            )
             self._open(range(len(self._hosts)), range(len(self._evaluators)))
         except BaseException:
             self.close()
@@ -51,14 +54,16 @@ class RayPool:
         self._shares = shares_of_hosts(self._ray, self._hosting, sum(map(len, self.hosts)))
         check_precision(self._hosting, all(share["GPU"] > 0 for share in self._shares))
         self.evaluators = evaluators_of(self._ray, self._hosting, self._shares)
+        self._targets = assign(self._shares, ids_of(self._ray), self._hosting.placement)
         self._hosts = [self._start_host(host) for host in range(len(self.hosts))]
         self._evaluators = [self._start_evaluator() for _ in range(self.evaluators)]
 
     def _start_host(self, host: int) -> Any:
         from peers.actor import RemotePeerHost
 
-        share = self._shares[host]
-        return RemotePeerHost.options(num_cpus=share["CPU"], num_gpus=share["GPU"]).remote()
+        share, resources = self._shares[host], self._hosting.resources
+        options = {"num_cpus": share["CPU"], "num_gpus": share["GPU"], "resources": resources or None}
+        return RemotePeerHost.options(**options, **near(self._targets[host])).remote()
 
     def _start_evaluator(self) -> Any:
         from peers.actor import RemoteEvaluator
@@ -71,14 +76,22 @@ class RayPool:
 
     def _open(self, hosts: Iterable[int], evaluators: Iterable[int]) -> None:
         """Have these processes make their peers, and wait for them."""
-        threads = self._hosting.threads
+        threads, settings = self._hosting.threads, list(self._settings)
+        places = self._nodes(self._hosts)
         opened = [
-            self._hosts[host].open.remote(self._placed(host), self._dataset, threads, self.execution) for host in hosts
+            self._hosts[host].open.remote(self._placed(host), self._data.on(places[host]), threads, self.execution)
+            for host in hosts
         ]
-        settings = list(self._settings)
-        opened += [self._evaluators[each].open.remote(settings, self._dataset, threads) for each in evaluators]
+        probing = self._nodes(self._evaluators)
+        opened += [
+            self._evaluators[each].open.remote(settings, self._data.on(probing[each]), threads) for each in evaluators
+        ]
         self._wait_until_ready(opened)
-        self.nodes = _alike(self.get([self.submit(host, "node") for host in range(len(self._hosts))]))
+        self.nodes = _alike(places)
+
+    def _nodes(self, processes: Sequence[Any]) -> list[str]:
+        """The node that each process is on, once it has started."""
+        return self._wait_until_ready([each.node.remote() for each in processes])
 
     def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
         answer = getattr(self._hosts[host], method).options(num_returns=num_returns).remote(*args)
@@ -120,6 +133,7 @@ class RayPool:
                 self._start_actors()
                 hosts, evaluators = list(range(len(self._hosts))), list(range(len(self._evaluators)))
             else:
+                self._targets = assign(self._shares, ids_of(self._ray), self._hosting.placement)
                 for host in hosts:
                     self._hosts[host] = self._start_host(host)
                 for each in evaluators:
@@ -180,16 +194,17 @@ class RayPool:
                     self._ray.kill(processes[place])
         return lost
 
-    def _wait_until_ready(self, waiting: list[Any]) -> None:
+    def _wait_until_ready(self, waiting: list[Any]) -> list[Any]:
         seconds = self._hosting.start_timeout
         _, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=seconds) if waiting else ([], [])
         if late:
             raise ConfigError(
-                f"hosting: {len(late)} of {len(waiting)} hosts did not start in {seconds:g} s; the cluster is busy or "
-                "lacks memory: free it, lower peers.count or raise hosting.start_timeout"
+                f"hosting: {len(late)} of {len(waiting)} processes did not start in {seconds:g} s; "
+                f"{held_up(self._ray, self._shares)}: end what else runs there, lower peers.count or raise "
+                "hosting.start_timeout"
             )
         try:
-            self.get(waiting)
+            return self.get(waiting)
         except HostLost as error:
             raise ConfigError(f"hosting: {error} while starting: free memory or lower peers.count") from None
 

@@ -6,13 +6,21 @@ from peers.evaluator import Evaluator
 from peers.host import PeerHost
 
 
-class ActorHost(PeerHost):
-    """A host that can tell where it runs."""
+class Located:
+    """What can tell where it runs."""
 
     def node(self) -> str:
         """The id of the Ray node that this actor is on."""
         return str(ray.get_runtime_context().get_node_id())
 
 
+class ActorHost(Located, PeerHost):
+    """A host that can tell where it runs."""
+
+
+class ActorEvaluator(Located, Evaluator):
+    """An evaluator that can tell where it runs."""
+
+
 RemotePeerHost = ray.remote(ActorHost)
-RemoteEvaluator = ray.remote(Evaluator)
+RemoteEvaluator = ray.remote(ActorEvaluator)

@@ -177,6 +177,10 @@ class DataSection(Section):
     flip: bool = Field(False, description="horizontal flips, p = 0.5, the same view for every peer")
     train_limit: int = Field(0, ge=0, strict=True, description="a seeded subset of so many images; 0: all")
     test_limit: int = Field(0, ge=0, strict=True)
+    on_each_node: bool = Field(
+        False,
+        description="every node of a Ray cluster reads its own copy; false: the object store carries the coordinator's",
+    )
     validation: int = Field(
         0,
         ge=0,

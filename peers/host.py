@@ -13,7 +13,7 @@ from peers.data import Dataset
 from peers.evaluator import State
 from peers.letters import Letters
 from peers.measuring import Observation, observe_all
-from peers.messages import Message
+from peers.messages import Message, check
 from peers.peer import Peer
 from peers.precision import configure
 from peers.settings import Execution, PeerSettings
@@ -144,11 +144,23 @@ class PeerHost:
 
     def _letters_of(self, round_index: int, arrived: Sequence[Bundle | Sum]) -> Letters:
         total = next((each for each in arrived if isinstance(each, Sum)), None)
-        messages = (each for bundle in arrived if not isinstance(bundle, Sum) for each in bundle)
-        letters = self.letters.joined((each for each in messages if isinstance(each, Message)), total)
+        parts = (each for bundle in arrived if not isinstance(bundle, Sum) for each in bundle)
+        messages = [each for each in parts if isinstance(each, Message)]
+        self._check(round_index, messages, total)
+        letters = self.letters.joined(messages, total)
         if letters.total is not None and letters.total.round_index != round_index:
             letters.total = None
         return letters
+
+    def _check(self, round_index: int, messages: Sequence[Message], total: Sum | None) -> None:
+        """What comes from elsewhere is looked at once for all who hear it. Raises: ValueError."""
+        first = next(iter(self.peers.values()))
+        exchange, batch, width = first.settings.exchange, first.settings.data.batch_size, len(first.centre)
+        for message in messages:
+            if message.round_index == round_index:
+                check(message, exchange.wire, width, batch, exchange.what == "probabilities")
+        if total is not None:
+            total.check(batch, width, first.settings.peers.count)
 
     def _split(self, parts: Mapping[int, Any]) -> list[tuple[int | None, dict[int, Any]]]:
         """The peers' parts by the stack that they are in; None: in none."""

@@ -29,6 +29,16 @@ class Message:
         return 0 if self.payload is None else sum(part.nbytes for part in self.payload)
 
 
+def check(message: Message, wire: Wire, width: int, batch: int, distribution: bool) -> None:
+    """Raises: ValueError, if a message that came from elsewhere is not what this experiment's peers send."""
+    about = f"the message of peer {message.sender} for round {message.round_index}"
+    if message.wire != wire or message.width != width:
+        raise ValueError(f"{about} has {message.width} outputs as {message.wire}, not {width} as {wire}")
+    flaw = wire.flaw(message.payload, batch, width, distribution) if message.payload is not None else ""
+    if flaw:
+        raise ValueError(f"{about} has {flaw}")
+
+
 def encode(sender: int, round_index: int, outputs: Float[Tensor, "batch dim"], wire: Wire) -> Message:
     """Outputs as they are sent, detached from the graph."""
     return Message(sender, round_index, wire, outputs.shape[-1], wire.pack(outputs))

@@ -53,6 +53,15 @@ class Sum:
                 values = part.values.copy() if values is None else np.add(values, part.values, out=values)
         return cls(rounds.pop(), sum(part.count for part in parts), values)
 
+    def check(self, batch: int, width: int, most: int) -> None:
+        """Raises: ValueError, if this is no sum of at most so many messages."""
+        shape = None if self.values is None else (str(self.values.dtype), self.values.shape)
+        asked = ("float64", (batch, width)) if self.count else None
+        if not 0 <= self.count <= most or shape != asked:
+            raise ValueError(f"the sum for round {self.round_index} is {shape} of {self.count} messages, not {asked}")
+        if self.values is not None and not np.isfinite(self.values).all():
+            raise ValueError(f"the sum for round {self.round_index} has values that are not finite")
+
     def pooled(
         self, own: Float[Tensor, "*peers batch dim"] | None, shares: Shares, device: torch.device
     ) -> Float[Tensor, "*peers batch dim"] | None:

@@ -1,7 +1,8 @@
 """How outputs are written for a link, and read back: pure, from tensors to arrays and again to tensors."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -38,6 +39,31 @@ class Wire:
         scale = 4 if self.dtype == "int8" else 0
         place = (2 if width <= _SHORT else 4) if self.top_k else 0
         return batch * (sent * (value + place) + scale)
+
+    def flaw(self, payload: Payload, batch: int, width: int, distribution: bool) -> str:
+        """What is wrong with a payload for so many samples and outputs; "" where nothing is.
+
+        distribution: whether its values are probabilities, whose sum may exceed 1 by the format's rounding only.
+        """
+        found = [(part.dtype, part.shape) for part in payload]
+        sent = self.top_k or width
+        value = np.dtype({"bfloat16": "int16"}.get(self.dtype, self.dtype))
+        asked = [(value, (batch, sent))] + ([(np.dtype("float32"), (batch,))] if self.dtype == "int8" else [])
+        if self.top_k:
+            asked.append((np.dtype(np.uint16 if width <= _SHORT else np.uint32), (batch, sent)))
+        if found != asked:
+            return f"arrays of {_told(found)} where {self.dtype} has {_told(asked)}"
+        values = self._unpack_values(payload[: 2 if self.dtype == "int8" else 1], torch.device("cpu"))
+        if not torch.isfinite(values).all():
+            return "values that are not finite"
+        if self.dtype == "int8" and (not np.isfinite(payload[1]).all() or (payload[1] < 0).any()):
+            return "scales that are negative or not finite"
+        if self.top_k and (int(payload[-1].max()) >= width or (np.diff(np.sort(payload[-1], axis=-1)) == 0).any()):
+            return f"places that are not different ones of {width} outputs"
+        rounding = {"float32": 1e-4, "int8": 0.5 * sent / _LEVELS}.get(self.dtype, 0.02)
+        if distribution and (float(values.min()) < 0 or float(values.sum(dim=-1).max()) > 1 + rounding):
+            return "values that are no probabilities"
+        return ""
 
     def pack(self, outputs: Float[Tensor, "*peers batch width"]) -> Payload:
         """Arrays that share no memory with `outputs`; each has its leading axes, so a row's payload is their rows."""
@@ -76,6 +102,10 @@ class Wire:
         if self.dtype == "int8":
             return values.to(torch.float32) * torch.tensor(payload[1], device=device)[..., None]
         return (values.view(torch.bfloat16) if self.dtype == "bfloat16" else values).to(torch.float32)
+
+
+def _told(parts: Sequence[tuple[np.dtype[Any], tuple[int, ...]]]) -> str:
+    return " and ".join(f"{dtype} {'x'.join(map(str, shape))}" for dtype, shape in parts)
 
 
 def _spread(

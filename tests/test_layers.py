@@ -17,6 +17,7 @@ ONLY_IN = {
     "ray": {
         "peers/actor.py",
         "coordinator/cluster.py",
+        "coordinator/nodes.py",
         "coordinator/placement.py",
         "coordinator/ray_pool.py",
         "coordinator/side_by_side.py",

@@ -196,6 +196,7 @@ def started(commands: list[list[str]], environment: dict[str, str]) -> Iterator[
                 each.wait(timeout=15)
             with suppress(ProcessLookupError):
                 os.killpg(each.pid, signal.SIGKILL)
+            each.wait()
 
 
 def wait_for(port: int) -> None:
@@ -209,6 +210,7 @@ def wait_for(port: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 def test_submit__across_a_head_and_two_workers_with_a_token_and_mlflow(tmp_path: Path):
     """The steps of docker/compose.yaml by hand on loopback; the numbers are those of `run` on this machine."""
     gcs, dashboard, client, mlflow, *agents = free_ports(10)
