@@ -169,7 +169,8 @@ def ui(
         raise ConfigError(f"no MLflow store in '{output}': name the folder that was given to run as --output")
     command = ["mlflow", "server", "--backend-store-uri", store_uri(output), "--host", "127.0.0.1", "--port", str(port)]
     print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
-    raise typer.Exit(subprocess.call([sys.executable, "-m", *command, "--workers", "1"], env=_ui_environment()))
+    server = [sys.executable, "-m", *command, "--workers", "1"]  # no shell, and nothing in it from elsewhere
+    raise typer.Exit(subprocess.call(server, env=_ui_environment()))
 
 
 def _with_address(overrides: list[str], address: str) -> list[str]:

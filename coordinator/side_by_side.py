@@ -82,11 +82,11 @@ class SideBySide:
         nodes = nodes_of(ray)
 
         @cache  # cells often ask for the same
-        def needs(hosting: HostingConfig, num_peers: int, num_bytes: int) -> Bundles:
-            return with_memory(bundles(ray, hosting, num_peers), num_bytes, nodes)
+        def needs(hosting: str, num_peers: int, num_bytes: int) -> Bundles:
+            return with_memory(bundles(ray, HostingConfig.model_validate_json(hosting), num_peers), num_bytes, nodes)
 
         self._needs = [
-            needs(config.hosting, config.peers.count, num_bytes)
+            needs(config.hosting.model_dump_json(), config.peers.count, num_bytes)
             for config, num_bytes in zip(configs, memory, strict=True)
         ]
         self._running: dict[Any, tuple[int, Any]] = {}  # and the one that Ray has still to find room for

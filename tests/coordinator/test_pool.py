@@ -2,14 +2,12 @@
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import ray
 
@@ -17,7 +15,6 @@ from coordinator import simulate
 from coordinator.config import ConfigError, RunConfig, load_config
 from coordinator.plan import build_schedule, peer_settings, prepare
 from coordinator.pool import HostLost, InProcessPool, Pool, ask, open_pool
-from coordinator.progress import Silent
 from coordinator.ray_pool import RayPool
 from coordinator.rounds import Cadence, RoundLoop
 from peers.host import PeerHost
@@ -180,34 +177,6 @@ def test_ray_pool__leaves_a_cluster_that_it_did_not_start(cluster: None):
     with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting):
         pass
     assert ray.is_initialized()
-
-
-def test_simulate__a_killed_actor_stops_the_run_with_its_numbers_written(
-    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    processes: list[int] = []
-    wait = RayPool._wait_until_ready
-
-    def note_process(self: RayPool, opened: Any, hosting: Any) -> None:
-        wait(self, opened, hosting)
-        processes.append(ray.get(self._hosts[0].ready.remote()))
-
-    monkeypatch.setattr(RayPool, "_wait_until_ready", note_process)
-
-    class Killer(Silent):
-        def round(self, row: dict[str, Any]) -> None:
-            if row["round"] == 5:
-                os.kill(processes[0], signal.SIGKILL)
-
-    config = config_of("ray", peers={"count": 2}, run={"rounds": 500}, checkpoint={"every": 2})
-    result = simulate(config, tmp_path, Killer())
-    assert result.status == "stopped"
-    assert result.message.startswith("a host of peers was lost (")
-    assert "in the rounds" in result.message and "the last good checkpoint is of round" in result.message
-    assert "\n" not in result.message
-    rows = pq.read_table(result.folder / "metrics" / "rounds.parquet").num_rows
-    assert rows == result.summary["rounds"] + 1 >= 6
-    assert not list((result.folder / "checkpoints").glob(".*"))
 
 
 def test_settings__do_not_bring_the_coordinator_into_an_actor():

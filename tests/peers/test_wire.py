@@ -1,5 +1,6 @@
 """Wire formats: exact bytes, error bounds, what is not finite, and rows of a pack being packs of rows."""
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -9,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peers.messages import Message, decode, encode
+from peers.messages import Message, check, decode, encode
+from peers.sums import Sum
 from peers.wire import Wire
 
 CPU = torch.device("cpu")
@@ -192,3 +194,80 @@ def test_encode__is_detached_and_decodes_to_itself():
     message = encode(1, 2, outputs, Wire())
     assert (message.sender, message.round_index, message.width) == (1, 2, 3)
     assert torch.equal(decode(message, CPU), outputs.detach()) and not decode(message, CPU).requires_grad
+
+
+# ---- what a receiver refuses ----
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 5.0])
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+def test_check__takes_what_peers_send(wire: Wire, temperature: float):
+    for seed in range(20):
+        message = encode(1, 2, probs(16, 40, seed=seed, temperature=temperature), wire)
+        check(message, wire, 40, 16, distribution=True)
+    check(replace(message, payload=None), wire, 40, 16, distribution=True)  # of one that has dropped out
+    if not wire.top_k:
+        check(encode(1, 2, 50 * torch.randn(16, 40), wire), wire, 40, 16, distribution=False)
+
+
+def mutations(message: Message, wire: Wire) -> dict[str, Message]:
+    """One thing wrong in each."""
+    payload = message.payload
+    assert payload is not None
+
+    def with_part(place: int, part: np.ndarray) -> Message:
+        return replace(message, payload=tuple(part if i == place else each for i, each in enumerate(payload)))
+
+    def with_value(place: int, value: Any) -> Message:
+        part = payload[place].copy()
+        part.flat[1] = value
+        return with_part(place, part)
+
+    nan = {"float32": np.nan, "float16": np.nan, "bfloat16": 0x7FC0}
+    found = {
+        "another format": replace(message, wire=Wire(wire.dtype, wire.top_k + 1)),
+        "another width": replace(message, width=41),
+        "a part too few": replace(message, payload=payload[:-1]),
+        "a part too many": replace(message, payload=(*payload, payload[0])),
+        "a sample too few": with_part(0, payload[0][:-1]),
+        "an output too few": with_part(0, payload[0][:, :-1]),
+        "another dtype": with_part(0, payload[0].astype(np.float64)),
+    }
+    if wire.dtype == "int8":
+        found |= {f"a scale of {value}": with_value(1, value) for value in (np.nan, np.inf, -1.0, 1e3)}
+        found["a negative probability"] = with_value(0, -3)
+    else:
+        found["nan"] = with_value(0, nan[wire.dtype])
+        found["a negative probability"] = with_value(0, -0.25 if wire.dtype != "bfloat16" else -16800)
+        found["a probability of 2"] = with_value(0, 2.0 if wire.dtype != "bfloat16" else 0x4000)
+    if wire.top_k:
+        found["no such place"] = with_value(-1 % len(payload), 40)
+    if wire.top_k > 1:
+        found["a place twice"] = with_value(-1 % len(payload), payload[-1].flat[0])
+    return found
+
+
+@pytest.mark.parametrize("wire", FORMATS, ids=str)
+def test_check__refuses_what_differs_in_anything(wire: Wire):
+    message = encode(1, 2, probs(16, 40), wire)
+    for name, wrong in mutations(message, wire).items():
+        with pytest.raises(ValueError, match=r"^the message of peer 1 for round 2 has ") as caught:
+            check(wrong, wire, 40, 16, distribution=True)
+        assert "\n" not in str(caught.value), name
+
+
+def test_sum_check__refuses_what_is_no_sum():
+    good = Sum.of(3, [probs(16, 5), probs(16, 5, seed=1)])
+    good.check(16, 5, 2)
+    Sum(3, 0, None).check(16, 5, 2)
+    assert good.values is not None
+    for wrong in (
+        replace(good, count=3),
+        replace(good, count=-1),
+        replace(good, count=0),
+        replace(good, values=None),
+        replace(good, values=good.values[:-1]),
+        replace(good, values=good.values * np.nan),
+    ):
+        with pytest.raises(ValueError, match=r"^the sum for round 3 "):
+            wrong.check(16, 5, 2)
