@@ -46,6 +46,9 @@ class RayPool:
                 self, hosting, self._placed(0), self._data.on(self._nodes(self._hosts[:1])[0])
             )
             self._open(range(len(self._hosts)), range(len(self._evaluators)))
+        except HostLost as error:
+            self.close()
+            raise ConfigError(f"hosting: {error} while starting: free memory or lower peers.count") from None
         except BaseException:
             self.close()
             raise

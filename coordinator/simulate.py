@@ -3,15 +3,17 @@
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Thread
 
+import torch
+
 from coordinator.checkpoint import Checkpoints
 from coordinator.config import ConfigError, RunConfig, to_toml, with_execution
-from coordinator.ending import Result
+from coordinator.ending import Result, out_of_memory
 from coordinator.interrupts import Interrupts
 from coordinator.keeper import Keeper, open_checkpoints
 from coordinator.learned import ProbeTable
@@ -90,8 +92,23 @@ def _run(config: RunConfig, output: Path, resumed: Resumed | None, around: _Arou
         data = loading.result().dataset
         return peer_settings(config, data), data
 
-    with loading_pool(config.peers.count, config.hosting, loaded) as pool:
-        plan = replace(loading.result(), config=with_execution(config, pool.execution))
+    try:
+        return _run_on(loading, loading_pool(config.peers.count, config.hosting, loaded), output, resumed, around)
+    except torch.OutOfMemoryError as error:  # before the first stage, which would write what there is
+        raise ConfigError(out_of_memory(loading.result(), error)) from None
+
+
+def _run_on(
+    loading: "Future[Plan]",
+    opening: AbstractContextManager[Pool],
+    output: Path,
+    resumed: Resumed | None,
+    around: _Around,
+) -> Result:
+    with opening as pool:
+        plan = loading.result()
+        config = with_execution(plan.config, pool.execution)
+        plan = replace(plan, config=config)
         folder = resumed.folder if resumed else RunFolder(output, config.run.name)
         with nullcontext() if resumed else folder.locked():
             try:

@@ -285,14 +285,18 @@ def test_ablate__mlflow_has_a_parent_and_a_child_for_each_run(cluster: None, und
     assert {"results.parquet", "report.html", "timings.parquet", "ablation.toml"} <= there and "cells" not in there
 
 
-def test_ablate__mlflow_that_is_away_costs_one_warning(
+def test_ablate__mlflow_that_is_away_costs_two_lines(
     cluster: None, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coordinator.tracking.time.sleep", lambda seconds: None)
     (tmp_path / "file").write_text("")
-    with pytest.warns(UserWarning, match="does not answer") as caught:
+    with pytest.warns(UserWarning, match="MLflow at ") as caught:
         result, _ = run(tmp_path / "out", tracking={"uri": f"sqlite:////{tmp_path}/file/none.db"}, seeds=[0])
-    assert result.status == "finished" and len(caught) == 1
+    assert result.status == "finished"
+    assert [word in str(each.message) for each, word in zip(caught, ("not answer", "not come back"), strict=True)] == [
+        True,
+        True,
+    ]
 
 
 # ---- the command ----

@@ -138,6 +138,7 @@ def test_faults__a_host_that_hangs_is_named_and_started_anew(cluster: Any, tmp_p
     )
 
 
+@pytest.mark.slow
 def test_faults__a_killed_evaluator_costs_no_number(cluster: Any, tmp_path: Path, processes: list[int]):
     hosting = {"peers_per_host": 4, "evaluators": 1}
     monitor = At(41, lambda: send(processes[1], signal.SIGKILL))  # while it probes round 40
@@ -146,6 +147,7 @@ def test_faults__a_killed_evaluator_costs_no_number(cluster: Any, tmp_path: Path
     assert len(result.summary["faults"]) == 1
 
 
+@pytest.mark.slow
 def test_faults__without_checkpoints_the_run_starts_again(cluster: Any, tmp_path: Path, processes: list[int]):
     light = {"evaluation": {"every": 20, "reset": False, "alone": True}, "checkpoint": {"every": 0}}
     monitor = At(12, lambda: send(processes[0], signal.SIGKILL))

@@ -215,7 +215,9 @@ def test_simulate__interrupted_says_what_was_done(tmp_path: Path):
                 raise KeyboardInterrupt
 
     result = run(tmp_path, Impatient())
-    assert (result.status, result.message) == ("interrupted", "in the rounds, with round 7 of 12 completed")
+    assert result.status == "interrupted"
+    where = "in the rounds, with round 7 of 12 completed"
+    assert result.message == f"{where}; go on with: peer-consensus resume {result.folder}"
     assert result.summary["rounds"] == 7
     assert "trained" not in result.summary["probes"]["knn"] and "calibrated" in result.summary["probes"]["knn"]
     assert pq.read_table(result.folder / "metrics" / "rounds.parquet").num_rows == 8
