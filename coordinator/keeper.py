@@ -43,7 +43,7 @@ class Keeper:
                 raise saved
             if phase == "round":
                 totals.last_checkpoint = completed  # part of what is written
-            self.recorder.write_tables()  # first: whoever has the checkpoint has the rows until then
+            self.recorder.save_rows()  # first: whoever has the checkpoint has the rows until then
             state = {
                 "totals": to_state(totals),
                 "config": deciding(self.config),

@@ -115,14 +115,23 @@ class Recorder:
             for each in self.totals.faults:
                 each["seconds"] = seconds if each["seconds"] is None else each["seconds"]
 
+    def save_rows(self) -> None:
+        """Write what the tables have got since the last time."""
+        self._compare()
+        self.folder.save_rows(self.totals.completed)
+
     def write_tables(self) -> None:
-        """Write all tables; every two peers are compared only now, and only as they were last seen."""
+        """Write all tables."""
+        self._compare()
+        self.folder.write_tables()
+
+    def _compare(self) -> None:
+        """Every two peers are compared only when tables are written, and only as they were last seen."""
         if self._last_seen:
             completed, pairing = self._last_seen
             pairs = pairing.pairs().items()
             rows = [{"round": completed, "peer": i, "other": j, **values} for (i, j), values in pairs]
             self.folder.replace("pairs", rows)
-        self.folder.write_tables()
 
     def probes(self, completed: int, outcomes: list[ProbeOutcome]) -> None:
         """Accuracy of every probe on every peer after a round."""

@@ -4,6 +4,7 @@ import fcntl
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,13 +33,14 @@ class RunFolder:
     def __init__(self, output: str | Path, name: str) -> None:
         self.path = _new_folder(Path(output), name)
         self._tables: dict[str, dict[tuple[Any, ...], Row]] = {name: {} for name in KEYS}
+        self._saved = -1  # up to which round `save_rows` has written
 
     @classmethod
     def reopened(cls, path: Path) -> "RunFolder":
         """The folder of a run that was there before, still without rows."""
         folder = cls.__new__(cls)
         folder.path = path.absolute()
-        folder._tables = {name: {} for name in KEYS}
+        folder._tables, folder._saved = {name: {} for name in KEYS}, -1
         return folder
 
     @property
@@ -64,16 +66,35 @@ class RunFolder:
     def load_tables(self, completed: int) -> bool:
         """Take up the rows of the rounds up to `completed`; whether all of these are there."""
         self._tables = {name: {} for name in KEYS}
+        self._saved = completed
         if completed < 0:
             return True
         try:
             for name, keys in KEYS.items():
-                rows = pq.read_table(self.path / "metrics" / f"{name}.parquet").to_pylist()
-                kept = (row for row in rows if row["round"] <= completed)
-                self._tables[name] = {tuple(row[key] for key in keys): row for row in kept}
+                whole = self.path / "metrics" / f"{name}.parquet"
+                for path in [*([whole] if whole.exists() else []), *sorted(self._parts.glob(f"{name}-*.parquet"))]:
+                    rows = (row for row in pq.read_table(path).to_pylist() if row["round"] <= completed)
+                    found = {tuple(row[key] for key in keys): row for row in rows}
+                    self._tables[name] = found if name == "pairs" else self._tables[name] | found
         except (OSError, pa.ArrowException, KeyError):
             return False
         return [key for (key,) in self._tables["rounds"]] == list(range(completed + 1))
+
+    def save_rows(self, completed: int) -> None:
+        """Write the rows that have come since the last time, for a run that may end without `write_tables`.
+
+        The last round is written again: what is probed at the end comes late. What is read later counts.
+        """
+        self._parts.mkdir(parents=True, exist_ok=True)
+        number = len(list(self._parts.glob("rounds-*.parquet")))
+        for name, rows in self._tables.items():
+            new = [row for row in rows.values() if name == "pairs" or self._saved <= row["round"] <= completed]
+            write_table(self._parts / f"{name}-{number:06d}.parquet", new, KEYS[name])
+        self._saved = completed
+
+    @property
+    def _parts(self) -> Path:
+        return self.path / "metrics" / ".parts"
 
     def record(self, table: Literal["rounds", "peers", "edges"], key: Row, values: Row) -> None:
         """Add `values` to the row of `key` (round; round and peer; round and edge), which may be new."""
@@ -101,6 +122,7 @@ class RunFolder:
             path.parent.mkdir(exist_ok=True)
             write_table(path, list(rows.values()), KEYS[name])
             written.append(path)
+        shutil.rmtree(self._parts, ignore_errors=True)
         return written
 
 

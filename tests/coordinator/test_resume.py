@@ -140,7 +140,7 @@ def test_resume__after_the_coordinator_was_killed_nothing_differs(
     assert_same(resumed, straight)
     expected = f"{back_to} of 12 rounds are done" if back_to else "there is no whole checkpoint: again from round 0"
     assert any(line.endswith(expected) for line in told), told
-    assert not list((folder / "checkpoints").glob(".*"))
+    assert not list((folder / "checkpoints").glob(".*")) and not (folder / "metrics" / ".parts").exists()
 
 
 @pytest.mark.parametrize("execution", ["loop", "vectorised"])
@@ -229,7 +229,7 @@ def test_resume__damaged_tables_start_the_run_again(tmp_path: Path, monkeypatch:
     with killed_before(monkeypatch, "advance", 11):
         run(tmp_path / "killed", **light)
     (folder,) = (tmp_path / "killed").iterdir()
-    damage_truncate(folder / "metrics" / "peers.parquet")
+    damage_truncate(folder / "metrics" / ".parts" / "peers-000000.parquet")
     resumed = resume(folder)
     assert_same(resumed, straight)
     assert resumed.summary["faults"][0]["what"].startswith("the tables in metrics/ are damaged")
