@@ -57,9 +57,14 @@ class DataOfNodes:
         self._shared = ray.put(dataset)
         self._own: dict[str, Any] = {ray.get_runtime_context().get_node_id(): self._shared}
 
+    @property
+    def per_node(self) -> bool:
+        """Whether it matters which node is asked for."""
+        return self._section.on_each_node
+
     def on(self, node: str) -> Any:
         """What the processes of a node are given. Raises: ConfigError, if its own data cannot be read or differ."""
-        if not self._section.on_each_node:
+        if not self.per_node:
             return self._shared
         if node not in self._own:
             self._own[node] = self._load_on(node)

@@ -1,6 +1,6 @@
 """Peers in Ray actors: started, called, watched, and started anew where they are lost."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -42,9 +42,7 @@ class RayPool:
             self._start_actors()
             self._settings, dataset = load()
             self._data = DataOfNodes(ray, dataset, self._settings[0].data, self._settings[0].seed)
-            self.execution = choose_execution(
-                self, hosting, self._placed(0), self._data.on(self._nodes(self._hosts[:1])[0])
-            )
+            self.execution = choose_execution(self, hosting, self._placed(0), self._data_of(self._hosts[:1])[0])
             self._open(range(len(self._hosts)), range(len(self._evaluators)))
         except HostLost as error:
             self.close()
@@ -77,20 +75,23 @@ class RayPool:
         """The settings of a host's peers, with the device that they are on."""
         return [on_device(self._settings[peer], self._shares[host]["GPU"] > 0) for peer in self.hosts[host]]
 
-    def _open(self, hosts: Iterable[int], evaluators: Iterable[int]) -> None:
+    def _open(self, hosts: Sequence[int], evaluators: Sequence[int]) -> None:
         """Have these processes make their peers, and wait for them."""
         threads, settings = self._hosting.threads, list(self._settings)
-        places = self._nodes(self._hosts)
+        own, probing = [self._hosts[each] for each in hosts], [self._evaluators[each] for each in evaluators]
+        data, shown = self._data_of(own), self._data_of(probing)
         opened = [
-            self._hosts[host].open.remote(self._placed(host), self._data.on(places[host]), threads, self.execution)
-            for host in hosts
+            process.open.remote(self._placed(host), each, threads, self.execution)
+            for host, process, each in zip(hosts, own, data, strict=True)
         ]
-        probing = self._nodes(self._evaluators)
-        opened += [
-            self._evaluators[each].open.remote(settings, self._data.on(probing[each]), threads) for each in evaluators
-        ]
+        opened += [process.open.remote(settings, each, threads) for process, each in zip(probing, shown, strict=True)]
         self._wait_until_ready(opened)
-        self.nodes = _alike(places)
+        self.nodes = _alike(self._nodes(self._hosts))
+
+    def _data_of(self, processes: Sequence[Any]) -> list[Any]:
+        """What each process is given as data; it has to have started only where nodes read their own."""
+        nodes = self._nodes(processes) if self._data.per_node else [""] * len(processes)
+        return [self._data.on(node) for node in nodes]
 
     def _nodes(self, processes: Sequence[Any]) -> list[str]:
         """The node that each process is on, once it has started."""

@@ -60,8 +60,10 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Mon
 def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple[RunConfig, int]:
     """The run's config with what is to change, and the rounds that it had before."""
     for override in overrides:
-        section = parse_assignment(override)[0].partition(".")[0]
-        if section not in CHANGEABLE:
+        key = parse_assignment(override)[0]
+        if key == "checkpoint.path":
+            raise ConfigError(f"override '{override}': a run that is resumed keeps its checkpoints where they are")
+        if key.partition(".")[0] not in CHANGEABLE:
             raise ConfigError(
                 f"override '{override}': a run that is resumed keeps its experiment; only {', '.join(CHANGEABLE)} may "
                 "change, and the rounds by --rounds"

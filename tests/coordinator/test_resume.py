@@ -241,6 +241,8 @@ def test_resume__refuses_another_experiment_and_what_is_no_run(tmp_path: Path):
         resume(tmp_path)
     with pytest.raises(ConfigError, match=r"override 'peers.count=4': a run that is resumed keeps its experiment"):
         resume(result.folder, overrides=["peers.count=4"])
+    with pytest.raises(ConfigError, match=r"override 'checkpoint.path=x': a run that is resumed keeps its checkpoints"):
+        resume(result.folder, overrides=["checkpoint.path=x"])
     config = result.folder / "config.toml"
     config.write_text(config.read_text().replace("seed = 2", "seed = 3"))
     with pytest.raises(ConfigError, match=r"run.seed: the checkpoint was made with 2, but config.toml has 3: put it"):
