@@ -65,7 +65,7 @@ class Keeper:
 
         Without one they are the untrained peers again, before round 0.
         """
-        for found in self.checkpoints.newest_first(phase) if self.every else ():
+        for found in self.checkpoints.newest_first(phase):
             try:
                 if isinstance(found, DamagedCheckpoint):
                     raise found

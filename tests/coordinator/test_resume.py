@@ -23,6 +23,7 @@ from coordinator.interrupts import Interrupts
 from coordinator.pool import InProcessPool
 from coordinator.progress import Silent
 from coordinator.store import KEYS
+from peers.host import PeerHost
 from peers.peer import Peer
 from peers.snapshot import DamagedCheckpoint
 from peers.storage import Folder
@@ -305,6 +306,23 @@ def test_checkpoints__a_folder_that_cannot_be_written(tmp_path: Path):
     assert not list((tmp_path / "runs").iterdir())
     with pytest.raises(ConfigError, match=r"checkpoint.path: .*nowhere:"):
         run(tmp_path / "runs", checkpoint={"every": 4, "path": "nowhere://bucket"})
+
+
+def test_checkpoints__a_folder_that_other_nodes_do_not_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whoever asked for checkpoints is refused; the default goes without, and says so."""
+    monkeypatch.setattr(PeerHost, "touch", lambda *_: None)  # written on a disk of its own
+    with pytest.raises(
+        ConfigError, match=r"cannot be used by all nodes \(what peer 0 writes is not seen here\): name a"
+    ):
+        run(tmp_path / "asked")
+    light = table(evaluation={"alone": False, "reset": False})
+    del light["checkpoint"]
+    with pytest.warns(
+        UserWarning, match=r"is not seen here\): there are no checkpoints; name a folder that every node"
+    ):
+        result = simulate(load_config(light), tmp_path / "default")
+    assert result.status == "finished" and not (result.folder / "checkpoints").exists()
+    assert result.summary["config"]["checkpoint"]["every"] == 0
 
 
 def test_checkpoints__one_that_fails_is_told_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
