@@ -182,27 +182,6 @@ def test_faults__a_gpu_out_of_memory_is_one_line(tmp_path: Path, monkeypatch: py
     assert "with round 10 of 60 completed; the last good checkpoint is of round 10" in result.message
 
 
-@pytest.mark.slow
-def test_faults__a_node_that_is_lost_with_its_hosts(tmp_path: Path):
-    """Three nodes of a CPU each on this machine; one goes, with its actors and objects, and does not come back."""
-    from ray.cluster_utils import Cluster
-
-    quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 2, "health_check_timeout_ms": 1000}
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": quick})
-    try:
-        others = [nodes.add_node(num_cpus=1) for _ in range(2)]
-        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
-        many = {"hosting": {"peers_per_host": 1}, "checkpoint": {"every": 10, "path": str(tmp_path / "shared")}}
-        monitor = At(25, lambda: nodes.remove_node(others[0], allow_graceful=False))
-        result = simulate(load_config(table(**many)), tmp_path / "faulty", monitor)
-        assert_same(result, straight(tmp_path))
-        assert 1 <= len(result.summary["faults"]) <= 3
-        print("node lost:", result.summary["faults"])
-    finally:
-        ray.shutdown()
-        nodes.shutdown()
-
-
 # ---- chaos ----
 
 
@@ -260,3 +239,25 @@ def test_chaos__fifty_faults(cluster: Any, tmp_path: Path, processes: list[int],
     seconds = [fault["seconds"] for fault in result.summary["faults"]]
     print(monitor.done, f"faults told {len(seconds)}, seconds lost {sum(seconds):.0f}")
     assert sum(monitor.done.values()) == 50
+
+
+@pytest.mark.slow
+def test_faults__a_node_that_is_lost_with_its_hosts(tmp_path: Path):
+    """Three nodes of a CPU each on this machine; one goes, with its actors and objects, and does not come back."""
+    from ray.cluster_utils import Cluster
+
+    ray.shutdown()  # the file's own cluster; this is its last test
+    quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 2, "health_check_timeout_ms": 1000}
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": quick})
+    try:
+        others = [nodes.add_node(num_cpus=1) for _ in range(2)]
+        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
+        many = {"hosting": {"peers_per_host": 1}, "checkpoint": {"every": 10, "path": str(tmp_path / "shared")}}
+        monitor = At(25, lambda: nodes.remove_node(others[0], allow_graceful=False))
+        result = simulate(load_config(table(**many)), tmp_path / "faulty", monitor)
+        assert_same(result, straight(tmp_path))
+        assert 1 <= len(result.summary["faults"]) <= 3
+        print("node lost:", result.summary["faults"])
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
