@@ -1,6 +1,5 @@
 """An ablation's folder: the finished runs in it, and the tables made of them."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,7 +20,7 @@ from coordinator.axes import as_text
 from coordinator.config import ConfigError
 from coordinator.grid import Ablation, Cell
 from coordinator.side_by_side import Outcome
-from coordinator.store import KEYS, write_whole
+from coordinator.store import KEYS, lock, write_whole
 from coordinator.summary import flatten, intervals, versions
 
 Run = tuple[Cell, int]  # a cell and a seed
@@ -103,11 +102,8 @@ def opened(folder: Path) -> Iterator[None]:
         raise ConfigError(f"name: '{folder}' is there and is no ablation: choose another name or --output")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process leaves none
-        except OSError:
-            raise ConfigError(f"'{folder}' is being written by another process: wait for it, or end it") from None
+    with (folder / LOCK).open("w") as file:
+        lock(file.fileno(), folder)
         try:
             yield
         finally:

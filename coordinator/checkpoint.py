@@ -7,18 +7,19 @@ every one of them and of itself: half of one, or one whose bits have changed, is
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from peers.snapshot import DamagedCheckpoint, file_of
+from peers.snapshot import DamagedCheckpoint, content_of, file_of
 from peers.storage import Folder
 
 Phase = Literal["round", "alone"]
 """The run's own rounds, or those of the control alone."""
 FORMAT = 1
 MANIFEST, ARRAYS = "manifest.json", "coordinator.safetensors"
+T = TypeVar("T")
 NAME = re.compile(r"(round|alone)-(\d+)")
 
 
@@ -41,13 +42,7 @@ class Checkpoint:
 
     def arrays(self) -> bytes:
         """The coordinator's arrays. Raises: DamagedCheckpoint."""
-        try:
-            content = Folder(self.folder).read(ARRAYS)
-        except OSError as error:
-            raise DamagedCheckpoint(f"{ARRAYS} cannot be read: {error.strerror or error}") from None
-        if _sha256(content) != self.files.get(ARRAYS):
-            raise DamagedCheckpoint(f"{ARRAYS} is not what was written: its checksum differs")
-        return content
+        return content_of(self.folder, ARRAYS, self.files.get(ARRAYS, "none"))
 
 
 class Checkpoints:
@@ -84,13 +79,19 @@ class Checkpoints:
         for old in self.completed(phase)[self.keep :]:
             self._folder.remove(_name(phase, old))
 
-    def newest_first(self, phase: Phase) -> Iterator["Checkpoint | DamagedCheckpoint"]:
-        """The checkpoints of a phase, or why one is none; the files of peers are not read."""
+    def newest_whole(self, phase: Phase, take: Callable[[Checkpoint], T]) -> tuple[T | None, list[str]]:
+        """What `take` makes of the newest checkpoint that is whole, None where none is; and what was found damaged.
+
+        take: raises DamagedCheckpoint where what it reads is not what was written.
+        """
+        damaged: list[str] = []
         for completed in self.completed(phase):
             try:
-                yield self._read(phase, completed)
+                return take(self._read(phase, completed)), damaged
             except DamagedCheckpoint as error:
-                yield DamagedCheckpoint(f"the checkpoint of {told(phase, completed)} is damaged: {error}")
+                name = f"the checkpoint of {told(phase, completed)}"
+                damaged.append(f"{name} is damaged: {error}; the one before it is used, if there is one")
+        return None, damaged
 
     def discard_incomplete(self) -> None:
         """Remove what was written aside and never became a checkpoint."""

@@ -8,8 +8,8 @@ import safetensors.torch
 
 from coordinator.checkpoint import Checkpoint, Checkpoints, url_of
 from coordinator.config import ConfigError, RunConfig, load_config
+from coordinator.store import check_run
 from peers import snapshot
-from peers.snapshot import DamagedCheckpoint
 
 
 def export(run: Path, peer: int, to: Path | None = None) -> list[str]:
@@ -18,8 +18,7 @@ def export(run: Path, peer: int, to: Path | None = None) -> list[str]:
     The file is a plain state_dict in safetensors; its metadata say what it is. The last three lines of what comes back
     are the PyTorch that loads it. Raises: ConfigError.
     """
-    if not (run / "config.toml").is_file():
-        raise ConfigError(f"export: '{run}' is no run's folder: it has no config.toml; name one such as runs/NAME-TIME")
+    check_run("export", run)
     config = load_config(run / "config.toml")
     if not 0 <= peer < config.peers.count:
         raise ConfigError(f"--peer must be 0 to {config.peers.count - 1}, got {peer}")
@@ -40,15 +39,15 @@ def export(run: Path, peer: int, to: Path | None = None) -> list[str]:
 
 def _newest(config: RunConfig, run: Path, peer: int) -> tuple[Checkpoint, dict[str, Any], list[str]]:
     """The newest checkpoint that has the peer whole, its network, and what was damaged."""
-    notes: list[str] = []
-    for found in Checkpoints(url_of(config.checkpoint.path, run.absolute()), 1).newest_first("round"):
-        try:
-            if isinstance(found, DamagedCheckpoint):
-                raise found
-            folder, sha256 = found.arguments(config.peers.count)[peer]
-            return found, snapshot.part(snapshot.read(folder, peer, sha256)[1], "network."), notes
-        except DamagedCheckpoint as error:
-            notes.append(str(error))
+
+    def take(found: Checkpoint) -> tuple[Checkpoint, dict[str, Any]]:
+        folder, sha256 = found.arguments(config.peers.count)[peer]
+        return found, snapshot.part(snapshot.read(folder, peer, sha256)[1], "network.")
+
+    checkpoints = Checkpoints(url_of(config.checkpoint.path, run.absolute()), config.checkpoint.keep)
+    taken, notes = checkpoints.newest_whole("round", take)
+    if taken is not None:
+        return *taken, notes
     raise ConfigError(
         f"export: '{run}' has no whole checkpoint{': ' + '; '.join(notes) if notes else ''}: run it with "
         "checkpoint.every above 0"

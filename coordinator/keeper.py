@@ -13,7 +13,6 @@ from coordinator.pool import Pool, ask
 from coordinator.recorder import Recorder, Totals
 from coordinator.state import from_arrays, from_state, to_arrays, to_state
 from coordinator.summary import flatten, versions
-from peers.snapshot import DamagedCheckpoint
 from peers.storage import Folder
 
 DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that decide the numbers
@@ -65,17 +64,17 @@ class Keeper:
 
         Without one they are the untrained peers again, before round 0.
         """
-        for found in self.checkpoints.newest_first(phase):
-            try:
-                if isinstance(found, DamagedCheckpoint):
-                    raise found
-                found.arrays()  # whole means all of it: the totals that were taken up are of the same one
-                ask(self.pool, "restore", found.arguments(self.config.peers.count))
-                return found.completed
-            except DamagedCheckpoint as error:
-                self.recorder.fault(_named(found, error), lost=False)
-        ask(self.pool, "restart")
-        return 0
+        completed, damaged = self.checkpoints.newest_whole(phase, self._restore)
+        for each in damaged:
+            self.recorder.fault(each, lost=False)
+        if completed is None:
+            ask(self.pool, "restart")
+        return completed or 0
+
+    def _restore(self, found: Checkpoint) -> int:
+        found.arrays()  # whole means all of it: the totals that were taken up are of the same one
+        ask(self.pool, "restore", found.arguments(self.config.peers.count))
+        return found.completed
 
 
 def open_checkpoints(config: RunConfig, run: Path, pool: Pool) -> tuple[RunConfig, Checkpoints]:
@@ -122,24 +121,25 @@ def recall(
     extended: the run gets more rounds than it was to have, so that what was measured at its end is void.
     Raises: ConfigError, if the checkpoint is of another experiment.
     """
-    damaged = []
+
+    def take(found: Checkpoint) -> tuple[Checkpoint, ProbeTable]:
+        return found, from_arrays(found.arrays(), config.evaluation.probes)
+
+    damaged: list[str] = []
     phases: tuple[Phase, ...] = ("round",) if extended else ("alone", "round")
     for phase in phases:
-        for found in checkpoints.newest_first(phase):
-            try:
-                if isinstance(found, DamagedCheckpoint):
-                    raise found
-                probes = from_arrays(found.arrays(), config.evaluation.probes)
-            except DamagedCheckpoint as error:
-                damaged.append(_named(found, error))
-                continue
-            _check_same(config, found)
-            totals = from_state(found.state["totals"])
-            if extended:
-                totals.digests, totals.failed_alone = [], set()
-                for key in [key for key in probes.correct if key[1] not in ("raw_pixels", "untrained")]:
-                    del probes.correct[key]
-            return found, totals, probes, damaged
+        taken, more = checkpoints.newest_whole(phase, take)
+        damaged += more
+        if taken is None:
+            continue
+        found, probes = taken
+        _check_same(config, found)
+        totals = from_state(found.state["totals"])
+        if extended:
+            totals.digests, totals.failed_alone = [], set()
+            for key in [key for key in probes.correct if key[1] not in ("raw_pixels", "untrained")]:
+                del probes.correct[key]
+        return found, totals, probes, damaged
     return None, Totals(), ProbeTable(config.evaluation.probes), damaged
 
 
@@ -159,9 +159,3 @@ def _check_same(config: RunConfig, found: Checkpoint) -> None:
             f"{name}: the checkpoint was made with {then.get(name)!r}, but config.toml has {now.get(name)!r}: put it "
             "back, or start a new run"
         )
-
-
-def _named(found: Checkpoint | DamagedCheckpoint, error: DamagedCheckpoint) -> str:
-    if not isinstance(found, DamagedCheckpoint):
-        error = DamagedCheckpoint(f"the checkpoint of {told(found.phase, found.completed)} is damaged: {error}")
-    return f"{error}; the one before it is used, if there is one"

@@ -53,7 +53,7 @@ class DataOfNodes:
     def __init__(self, ray: Any, dataset: Dataset, section: DataConfig, seed: int) -> None:
         self._ray = ray
         self._section, self._seed = section, seed
-        self._digest = digest_of(dataset)
+        self._digest = digest_of(dataset) if section.on_each_node else b""  # reads all images
         self._shared = ray.put(dataset)
         self._own: dict[str, Any] = {ray.get_runtime_context().get_node_id(): self._shared}
 

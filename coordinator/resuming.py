@@ -13,7 +13,7 @@ from coordinator.keeper import recall
 from coordinator.learned import ProbeTable
 from coordinator.progress import Monitor
 from coordinator.recorder import Totals
-from coordinator.store import RunFolder
+from coordinator.store import RunFolder, check_run
 
 CHANGEABLE = ("hosting", "tracking", "checkpoint")
 
@@ -32,8 +32,7 @@ class Resumed:
 @contextmanager
 def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Monitor) -> Iterator[Resumed]:
     """The run in a folder, with its rows and totals as of its newest whole checkpoint. Raises: ConfigError."""
-    if not (run / "config.toml").is_file():
-        raise ConfigError(f"resume: '{run}' is no run's folder: it has no config.toml; name one such as runs/NAME-TIME")
+    check_run("resume", run)
     config, before = _config_of(run, rounds, overrides)
     folder = RunFolder.reopened(run)
     with folder.locked():

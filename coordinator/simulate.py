@@ -138,7 +138,7 @@ def _compose(
     keeper = Keeper(plan, pool, recorder, probes, checkpoints)
     if resumed:
         recorder.resumed(resumed.notes)
-    return Simulation(plan, pool, recorder, probes, keeper, around.interrupts, resumed is not None), checkpoints
+    return Simulation(keeper, around.interrupts, resumed is not None), checkpoints
 
 
 def in_background(compute: Callable[[], Plan]) -> "Future[Plan]":

@@ -13,11 +13,10 @@ from coordinator.checkpoint import Phase
 from coordinator.ending import Result, Status, conclude, out_of_memory
 from coordinator.interrupts import Interrupts
 from coordinator.keeper import Keeper
-from coordinator.learned import Condition, ProbeTable
-from coordinator.plan import Plan, build_schedule
-from coordinator.pool import HostLost, Pool, ask, in_order, submit_observations
+from coordinator.learned import Condition
+from coordinator.plan import build_schedule
+from coordinator.pool import HostLost, ask, in_order, submit_observations
 from coordinator.probing import OUTSTANDING, Probing, probe
-from coordinator.recorder import Recorder
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord
 from coordinator.routes import last_rounds
 from coordinator.summary import flatten, shown_config
@@ -33,24 +32,11 @@ class Simulation:
     resumed: the peers are to be brought back to a checkpoint first.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        pool: Pool,
-        recorder: Recorder,
-        probes: ProbeTable,
-        keeper: Keeper,
-        interrupts: Interrupts,
-        resumed: bool = False,
-    ) -> None:
-        self.plan = plan
-        self.config = plan.config
-        self.pool = pool
-        self.recorder = recorder
-        self.probes = probes
-        self.keeper = keeper
-        self.interrupts = interrupts
-        self._peers = range(plan.config.peers.count)
+    def __init__(self, keeper: Keeper, interrupts: Interrupts, resumed: bool = False) -> None:
+        self.keeper, self.interrupts = keeper, interrupts
+        self.plan, self.config, self.pool = keeper.plan, keeper.config, keeper.pool
+        self.recorder, self.probes = keeper.recorder, keeper.probes
+        self._peers = range(self.config.peers.count)
         self._stage = "the start"
         self._asked: dict[Condition, Probing] = {}  # controls on their way
         self._at: tuple[Phase, int] | None = None if resumed else ("round", 0)  # where the peers are, if that is known
@@ -60,15 +46,12 @@ class Simulation:
             try:
                 status, message = self._run_until_stopped()
             except Exception as error:  # a defect: keep the numbers, then let it be seen
-                conclude(
-                    self.plan,
-                    self.recorder,
-                    self.probes,
-                    "stopped",
-                    f"in {self._stage}: {type(error).__name__}: {error}",
-                )
+                self._end("stopped", f"in {self._stage}: {type(error).__name__}: {error}")
                 raise
-            return conclude(self.plan, self.recorder, self.probes, status, message)
+            return self._end(status, message)
+
+    def _end(self, status: Status, message: str) -> Result:
+        return conclude(self.plan, self.recorder, self.probes, status, message)
 
     def _run_until_stopped(self) -> tuple[Status, str]:
         try:
@@ -127,6 +110,8 @@ class Simulation:
         return "there is no checkpoint yet" if self.keeper.every else "there is no checkpoint (checkpoint.every = 0)"
 
     def _how_to_resume(self) -> str:
+        if not self.keeper.every:
+            return ""  # it would be a run from the start; an ablation's folder is gone by then
         return f"; go on with: peer-consensus resume {self.recorder.folder.path}"
 
     def _enter(self, stage: str, shown: str = "") -> None:
@@ -253,14 +238,14 @@ class Simulation:
             if seen.failed:
                 failures.setdefault(peer, (record.completed, "outputs on the probe batch are not finite"))
         for peer, (at, reason) in sorted(failures.items()):
-            if peer in totals.dropped:
-                continue
-            totals.dropped[peer] = (at, reason)
+            known = peer in totals.dropped
+            totals.dropped.setdefault(peer, (at, reason))
             line = f"round {at}, peer {peer}: {reason}"
-            if self.config.run.on_nonfinite == "stop":
+            if self.config.run.on_nonfinite == "stop":  # also when hosts were lost on the way to it
                 advice = "lower peers.optimizer.lr, check the temperatures, or set run.on_nonfinite = 'drop-peer'"
                 return f"{line}; {self._last_checkpoint()}; {advice}"
-            self.recorder.monitor.phase(f"{line}; the others go on without it")
+            if not known:
+                self.recorder.monitor.phase(f"{line}; the others go on without it")
         return "every peer has dropped out" if len(totals.dropped) == len(self._peers) else ""
 
     def _final_probes(self) -> None:

@@ -54,11 +54,7 @@ class RunFolder:
         """For one process at a time. Raises: ConfigError, if another one writes here."""
         handle = os.open(self.path, os.O_RDONLY)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process leaves none
-        except OSError:
-            os.close(handle)
-            raise ConfigError(f"'{self.path}' is being written by another process: wait for it, or end it") from None
-        try:
+            lock(handle, self.path)
             yield
         finally:
             os.close(handle)
@@ -124,6 +120,22 @@ class RunFolder:
             written.append(path)
         shutil.rmtree(self._parts, ignore_errors=True)
         return written
+
+
+def lock(handle: int, folder: Path) -> None:
+    """Hold what is open as `handle` until it is closed. Raises: ConfigError, if another process holds it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process leaves none
+    except OSError:
+        raise ConfigError(f"'{folder}' is being written by another process: wait for it, or end it") from None
+
+
+def check_run(command: str, run: Path) -> None:
+    """Raises: ConfigError, if a folder is no run's."""
+    if not (run / "config.toml").is_file():
+        raise ConfigError(
+            f"{command}: '{run}' is no run's folder: it has no config.toml; name one such as runs/NAME-TIME"
+        )
 
 
 def write_whole(path: Path, text: str) -> None:

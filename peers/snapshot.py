@@ -62,17 +62,23 @@ def restore(peer: "Peer", folder: str, sha256: str = "") -> int:
 def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
     """What a peer's file says about it, and its tensors. Raises: DamagedCheckpoint."""
     name = file_of(peer)
+    content = content_of(folder, name, sha256)
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return json.loads(header["__metadata__"]["about"]), safetensors.torch.load(content)
+    except (ValueError, KeyError, safetensors.SafetensorError) as error:
+        raise DamagedCheckpoint(f"{name} is no checkpoint of a peer: {error}") from None
+
+
+def content_of(folder: str, name: str, sha256: str = "") -> bytes:
+    """A file of a checkpoint; sha256: what it must have, unless empty. Raises: DamagedCheckpoint."""
     try:
         content = Folder(folder).read(name)
     except OSError as error:
         raise DamagedCheckpoint(f"{name} cannot be read: {error.strerror or error}") from None
     if sha256 and hashlib.sha256(content).hexdigest() != sha256:
         raise DamagedCheckpoint(f"{name} is not what was written: its checksum differs")
-    try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return json.loads(header["__metadata__"]["about"]), safetensors.torch.load(content)
-    except (ValueError, KeyError, safetensors.SafetensorError) as error:
-        raise DamagedCheckpoint(f"{name} is no checkpoint of a peer: {error}") from None
+    return content
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

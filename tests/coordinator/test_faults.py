@@ -14,10 +14,13 @@ import ray
 import torch
 
 from coordinator import Result, load_config, resume, simulate
+from coordinator.pool import HostLost, InProcessPool
 from coordinator.progress import Silent
 from coordinator.ray_pool import RayPool
 from coordinator.rounds import RoundLoop
+from coordinator.simulation import Simulation
 from peers.host import PeerHost
+from peers.peer import Peer
 
 METRICS = ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "relative_weight_change", "digest")
 ROUNDS = 60
@@ -164,6 +167,28 @@ def test_faults__too_many_end_the_run_which_can_be_resumed(cluster: Any, tmp_pat
     assert "the last good checkpoint is of round 20; go on with: peer-consensus resume " in result.message
     hosting = ["hosting.pool=in-process", "hosting.peers_per_host=1"]
     assert_same(resume(result.folder, overrides=hosting), straight(tmp_path))
+
+
+def test_faults__a_loss_on_the_way_to_a_stop_does_not_undo_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A loss that is not finite ends the run; what is lost before that is told makes it find the same again."""
+    loss, read = Peer._loss, Simulation._read_late
+
+    def poisoned(self: Peer, pending: Any, *rest: Any) -> Any:
+        value = loss(self, pending, *rest)
+        return value * float("nan") if (self.index, pending.round_index) == (2, 13) else value
+
+    def losing(self: Simulation, late: Any, most: int) -> None:
+        read(self, late, most)
+        if self.recorder.totals.dropped and not self.recorder.totals.faults:
+            raise HostLost("a host of peers was lost (stand-in)")
+
+    monkeypatch.setattr(Peer, "_loss", poisoned)
+    monkeypatch.setattr(Simulation, "_read_late", losing)
+    monkeypatch.setattr(InProcessPool, "revive", lambda self: None)
+    result = simulate(load_config(table(hosting={"pool": "in-process", "peers_per_host": 1})), tmp_path)
+    assert len(result.summary["faults"]) == 1 and result.status == "stopped"
+    assert result.message.startswith("round 14, peer 2: the loss is nan; the last good checkpoint is of round 10")
+    assert result.summary["rounds"] == 14
 
 
 def test_faults__a_gpu_out_of_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -25,7 +25,6 @@ from coordinator.progress import Silent
 from coordinator.store import KEYS
 from peers.host import PeerHost
 from peers.peer import Peer
-from peers.snapshot import DamagedCheckpoint
 from peers.storage import Folder
 
 METRICS = (
@@ -373,19 +372,20 @@ def test_checkpoints__a_disk_that_is_really_full(tiny: Path):
     assert digest == simulate(config, tiny.parent / "again").summary["digest"]
 
 
-def test_checkpoints__newest_first_tells_what_is_damaged(tmp_path: Path):
+def test_checkpoints__newest_whole_tells_what_is_damaged(tmp_path: Path):
     checkpoints = Checkpoints(str(tmp_path), keep=5)
     for completed in (5, 10):
         Folder(checkpoints.aside("round", completed)).write("peer-0000.safetensors", b"x")
         checkpoints.complete("round", completed, ["sum"], {"n": float("nan")}, b"arrays")
-    newest, older = checkpoints.newest_first("round")
-    assert not isinstance(newest, DamagedCheckpoint) and not isinstance(older, DamagedCheckpoint)
-    assert (newest.completed, older.completed) == (10, 5) and newest.arrays() == b"arrays"
+    newest, damaged = checkpoints.newest_whole("round", lambda found: found)
+    assert newest is not None and newest.completed == 10 and newest.arrays() == b"arrays" and damaged == []
     manifest = tmp_path / "round-000010" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"completed": 10', '"completed": 11'))
-    damaged = next(checkpoints.newest_first("round"))
-    assert isinstance(damaged, DamagedCheckpoint)
-    assert str(damaged).startswith("the checkpoint of round 10 is damaged: manifest.json is not what was written")
+    older, damaged = checkpoints.newest_whole("round", lambda found: found)
+    assert older is not None and older.completed == 5 and older.arrays() == b"arrays"
+    (line,) = damaged
+    assert line.startswith("the checkpoint of round 10 is damaged: manifest.json is not what was written")
+    assert checkpoints.newest_whole("alone", lambda found: found) == (None, [])
     with pytest.raises(FileNotFoundError, match=r"peer-0000.safetensors is not in .*: name a folder that all nodes"):
         checkpoints.complete("round", 15, ["sum"], {}, b"")
     (tmp_path / ".round-000015.part").mkdir()

@@ -204,7 +204,8 @@ def test_encode__is_detached_and_decodes_to_itself():
 def test_check__takes_what_peers_send(wire: Wire, temperature: float):
     for seed in range(20):
         message = encode(1, 2, probs(16, 40, seed=seed, temperature=temperature), wire)
-        check(message, wire, 40, 16, distribution=True)
+        assert message.payload is not None and wire.flaw(message.payload, 16, 40, distribution=True) == ""
+        check(message, wire, 40, 16, distribution=True)  # raises nothing
     check(replace(message, payload=None), wire, 40, 16, distribution=True)  # of one that has dropped out
     if not wire.top_k:
         check(encode(1, 2, 50 * torch.randn(16, 40), wire), wire, 40, 16, distribution=False)
