@@ -188,6 +188,40 @@ def test_resume__more_rounds_for_a_finished_run_are_those_of_a_longer_one(tmp_pa
     assert_same(longer, run(tmp_path / "long", run={"rounds": 20}, evaluation={"every": 4}))
 
 
+class Rounds(Silent):
+    """Which rounds were run, and what was said."""
+
+    def __init__(self) -> None:
+        self.run, self.told = list[int](), list[str]()
+
+    def phase(self, text: str) -> None:
+        self.told.append(text)
+
+    def round(self, row: dict[str, Any]) -> None:
+        self.run.append(row["round"])
+
+
+def test_resume__more_rounds_go_on_from_the_last_checkpoint(tmp_path: Path):
+    """The control that is probed anew takes the peers to their start; their rounds must not begin there again."""
+    light = {"evaluation": {"alone": False, "reset": False}}
+    result = run(tmp_path / "short", **light)
+    rounds = Rounds()
+    longer = resume(result.folder, 20, monitor=rounds)
+    assert rounds.run == list(range(13, 21)) and "from the checkpoint of round 12" in rounds.told
+    assert_same(longer, run(tmp_path / "long", run={"rounds": 20}, **light))
+
+
+def test_resume__more_rounds_look_at_the_checkpoint(tmp_path: Path):
+    light = {"evaluation": {"alone": False, "reset": False}}
+    result = run(tmp_path / "short", **light)
+    damage_flip(result.folder / "checkpoints" / "round-000012" / "peer-0001.safetensors")
+    rounds = Rounds()
+    longer = resume(result.folder, 20, monitor=rounds)
+    assert any(line.startswith("the checkpoint of round 12 is damaged: peer-0001") for line in rounds.told)
+    assert rounds.run == list(range(9, 21))
+    assert_same(longer, run(tmp_path / "long", run={"rounds": 20}, **light))
+
+
 def test_resume__a_cosine_that_is_stretched_is_told(tmp_path: Path):
     cosine = {"optimizer": {"kind": "adam", "lr": 1e-3, "schedule": "cosine"}}
     result = run(tmp_path, peers=cosine, evaluation={"alone": False})
