@@ -1,13 +1,14 @@
 """Where peers live: in this process, or in Ray actors. Same interface, same numbers."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
 from coordinator.config import ConfigError, HostingConfig
+from coordinator.process_wide import agreed, one_blas_thread, torch_threads
 from peers.data import Dataset
 from peers.measuring import MAX_PAIRED
 from peers.settings import Execution, PeerSettings
@@ -84,14 +85,21 @@ class InProcessPool:
             asked = "hosting.device is 'cuda'" if hosting.device == "cuda" else f"hosting.gpus_per_peer is {gpus:g}"
             better = "auto" if hosting.device == "cuda" else "0"
             raise ConfigError(f"{asked} but there is no CUDA device here: set it to {better}")
-        self._threads_before = torch.get_num_threads()
         self._host = PeerHost()
         self.hosts = [[each.index for each in settings]]
         self.nodes, self.execution = [[0]], "loop"
         placed = [on_device(each, gpus > 0) for each in settings]
         check_precision(hosting, gpus > 0)
-        self.execution = choose_execution(self, hosting, placed, dataset)
-        self._host.open(placed, dataset, hosting.threads, self.execution)
+        with ExitStack() as settings_of_process:
+            threads = hosting.threads
+            settings_of_process.enter_context(agreed("hosting.threads", threads, lambda: torch_threads(threads)))
+            if gpus:
+                device = (hosting.precision, hosting.deterministic)  # `open` applies them
+                named = "hosting.precision, hosting.deterministic"
+                settings_of_process.enter_context(agreed(named, device, lambda: lambda: None))
+            self.execution = choose_execution(self, hosting, placed, dataset)
+            self._host.open(placed, dataset, threads, self.execution)
+            self._settings_of_process = settings_of_process.pop_all()
 
     def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
         return getattr(self._host, method)(*args)
@@ -109,7 +117,7 @@ class InProcessPool:
         raise AssertionError("this process is not lost")
 
     def close(self) -> None:
-        torch.set_num_threads(self._threads_before)
+        self._settings_of_process.close()
 
 
 def choose_execution(pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Any) -> Execution:
@@ -133,11 +141,9 @@ def loading_pool(num_peers: int, hosting: HostingConfig, load: Load) -> Iterator
 
     NumPy's linear algebra runs on one thread in the block, as in Ray's workers: on more, the last bit may differ.
     """
-    from threadpoolctl import threadpool_limits
-
     pool: Pool = _ray_pool(num_peers, hosting, load) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
     try:
-        with threadpool_limits(1, user_api="blas"):
+        with agreed("threads of NumPy's linear algebra", 1, one_blas_thread):
             yield pool
     finally:
         pool.close()

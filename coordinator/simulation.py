@@ -154,7 +154,8 @@ class Simulation:
             seen = in_order(self.pool, self.pool.get(submit_observations(self.pool)))
             self.recorder.start(seen, self.plan.schedule(0))
         if self.recorder.totals.completed:
-            self._at = None  # a control may have taken the peers to their start, but there is a checkpoint to go on from
+            # a control may have taken the peers to their start, but there is a checkpoint to go on from
+            self._at = None
 
     def _control(self, condition: Condition) -> Probing:
         if condition == "raw_pixels":

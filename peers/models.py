@@ -1,6 +1,7 @@
 """Networks: encoders from images to features, and what can be said of a network without training it."""
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
@@ -9,10 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
+from torch.utils._python_dispatch import TorchDispatchMode
 
 Norm = Literal["batch", "group", "layer", "none"]
 Shape = tuple[int, int, int]
 M = TypeVar("M")
+_GLOBAL_GENERATOR = threading.Lock()
 
 
 class Network(nn.Module):
@@ -149,10 +152,41 @@ def _require_size(model: str, shape: Shape, smallest: int) -> None:
 
 
 def seeded(build: Callable[[], M], seed: int) -> M:
-    """What `build` makes when torch's CPU generator starts from `seed`; no global generator is left changed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed the GPUs as well
+    """What `build` makes when all that torch draws in it on the CPU comes from a generator of its own.
+
+    It is what `torch.manual_seed(seed)` would give, whatever other threads draw meanwhile; the global generator is left
+    as it was.
+    """
+    with _OwnGenerator(seed):
         return build()
+
+
+class _OwnGenerator(TorchDispatchMode):
+    """Has every operation of this thread draw from one generator instead of torch's global one.
+
+    Operations that take no generator get its state in the global one's place, one thread at a time.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        devices = {str(each.device.type) for each in args if isinstance(each, Tensor)}
+        devices.add(torch.device(kwargs.get("device") or "cpu").type)
+        if not devices <= {"cpu", "meta"}:
+            return func(*args, **kwargs)  # a device's own generator
+        if any(argument.name == "generator" for argument in func._schema.arguments):
+            given = kwargs.get("generator")
+            return func(*args, **{**kwargs, "generator": self._generator if given is None else given})
+        if torch.Tag.nondeterministic_seeded not in func.tags:
+            return func(*args, **kwargs)
+        with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
+            torch.default_generator.set_state(self._generator.get_state())
+            drawn = func(*args, **kwargs)
+            self._generator.set_state(torch.default_generator.get_state())
+            return drawn
 
 
 @torch.no_grad()

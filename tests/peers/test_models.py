@@ -1,5 +1,6 @@
 import copy
 import math
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -259,3 +260,56 @@ def test_activation_bytes__equals_a_real_forward(kind: str, norm: Norm) -> None:
 
 def test_num_parameters__by_hand() -> None:
     assert models.num_parameters(nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))) == 3 * 4 + 4 + 2 * 4
+
+
+def draws() -> list[Tensor]:
+    """Draws of every sort: by a module, by operations that take a generator, by some that do not."""
+    layer = nn.Sequential(nn.Linear(4, 3), nn.Conv2d(3, 2, 3), nn.Embedding(3, 2))
+    drawn = [torch.randn(3), torch.rand(2), torch.randperm(7), torch.randint(0, 99, (3,)), torch.ones(9).exponential_()]
+    drawn += [nn.init.orthogonal_(torch.empty(3, 3)), nn.init.trunc_normal_(torch.empty(4))]
+    drawn += [
+        nn.functional.dropout(torch.ones(9)),
+        torch.randn_like(torch.ones(2)),
+        torch.bernoulli(torch.full((9,), 0.5)),
+    ]
+    return [*layer.state_dict().values(), *drawn]
+
+
+def test_seeded__draws_what_the_global_generator_would() -> None:
+    before = torch.random.get_rng_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(11)
+        expected = draws()
+    drawn = models.seeded(draws, 11)
+    assert all(torch.equal(one, other) for one, other in zip(drawn, expected, strict=True))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_seeded__other_threads_change_nothing() -> None:
+    """Another thread draws, and seeds the global generator, between any two draws of this one."""
+    ours, theirs = threading.Semaphore(0), threading.Semaphore(0)
+    last = 5
+
+    def build() -> list[Tensor]:
+        drawn = []
+        for _ in range(last):
+            drawn += draws()
+            theirs.release()
+            assert ours.acquire(timeout=60)
+        return drawn
+
+    def disturb() -> None:
+        for seed in range(last):
+            assert theirs.acquire(timeout=60)
+            torch.manual_seed(seed)
+            torch.randn(seed + 1)
+            ours.release()
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(3)
+        expected = [tensor for _ in range(last) for tensor in draws()]
+        other = threading.Thread(target=disturb)
+        other.start()
+        drawn = models.seeded(build, 3)
+        other.join()
+    assert all(torch.equal(one, other) for one, other in zip(drawn, expected, strict=True))
