@@ -16,7 +16,15 @@ from coordinator.summary import flatten, versions
 from peers.storage import Folder
 
 DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that decide the numbers
-FREE = ("run.rounds", "run.name", "data.root", "data.path", "data.on_each_node", "topology.path")  # but for these
+FREE = (
+    "run.rounds",
+    "run.name",
+    "data.name",
+    "data.root",
+    "data.path",
+    "data.on_each_node",
+    "topology.path",
+)  # but for these
 
 
 class Keeper:
@@ -47,6 +55,7 @@ class Keeper:
                 "totals": to_state(totals),
                 "config": deciding(self.config),
                 "shape": self.plan.dataset.shape,
+                "data": self.plan.data_digest,
                 "versions": versions(),
             }
             self.checkpoints.complete(phase, completed, saved, state, to_arrays(self.probes))

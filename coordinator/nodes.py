@@ -1,19 +1,15 @@
 """Where on a Ray cluster a run's hosts go, and what data each node has."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from functools import cache
 from typing import Any, Literal
-
-import numpy as np
 
 from coordinator.cluster import first_line
 from coordinator.config import ConfigError
 from coordinator.placement import Bundles, Node, fitting, told
 from coordinator.plan import load_section
 from peers.config import DataConfig
-from peers.data import Dataset
+from peers.data import Dataset, digest_of
 
 Placement = Literal["spread", "pack"]
 
@@ -100,19 +96,6 @@ def load_with_digest(section: DataConfig, seed: int) -> tuple[Dataset, bytes]:
     """A data set as this machine has it, and its digest. Raises: ValueError."""
     dataset = load_section(section, seed)
     return dataset, digest_of(dataset)
-
-
-def digest_of(dataset: Dataset) -> bytes:
-    """SHA-256 over all images and labels, with their shapes and dtypes."""
-    sha = hashlib.sha256()
-    for field in fields(dataset):
-        value = getattr(dataset, field.name)
-        if isinstance(value, np.ndarray):
-            sha.update(f"{field.name} {value.shape} {value.dtype}".encode())
-            sha.update(np.ascontiguousarray(value).data)
-        else:
-            sha.update(f"{field.name} {value!r}".encode())
-    return sha.digest()
 
 
 @cache

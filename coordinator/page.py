@@ -121,7 +121,7 @@ def _asked_of(summary: Mapping[str, Any]) -> str:
     config, facts = summary["config"], summary["topology"]
     data, run, topology = config["data"], config["run"], config["topology"]
     asked = {
-        "Data": f"{data['kind']}, batches of {data['batch_size']}"
+        "Data": f"{_data(summary)}, batches of {data['batch_size']}"
         + (f"; {data['validation']:,} training images stand in for the test images" if data["validation"] else ""),
         "Peers": "; ".join(_group(group) for group in summary["peers"]) + _frozen(config["peers"]),
         "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round, spectral gap "
@@ -133,6 +133,14 @@ def _asked_of(summary: Mapping[str, Any]) -> str:
     }
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in asked.items())
     return html.section("What was asked", f"<dl>{rows}</dl>")
+
+
+def _data(summary: Mapping[str, Any]) -> str:
+    section, data = summary["config"]["data"], summary.get("data")
+    name = f"{section['name']}, given from Python" if section["kind"] == "given" else section["kind"]
+    if data is None:  # of a run before they were noted
+        return str(name)
+    return f"{name} ({data['train']:,} training and {data['test']:,} test images, SHA-256 {data['sha256'][:12]})"
 
 
 def exchange(exchange: Mapping[str, Any]) -> list[str]:

@@ -6,7 +6,7 @@ import torch
 
 from coordinator.config import ConfigError, RunConfig
 from peers.config import DataConfig, PeerKind
-from peers.data import Dataset, channel_statistics, hold_out
+from peers.data import Dataset, channel_statistics, digest_of, hold_out
 from peers.measuring import ProbeConfig
 from peers.models import Network, activation_bytes, num_parameters
 from peers.probes import SELECTION_FOLDS
@@ -50,6 +50,7 @@ class Plan:
     groups: tuple[GroupPlan, ...]
     width: int
     message_bytes: int
+    data_digest: str  # SHA-256 of images and labels
 
     @property
     def num_hosts(self) -> int:
@@ -95,7 +96,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
-    return Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
+    return Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes, digest_of(dataset).hex())
 
 
 def load_data(config: RunConfig) -> Dataset:

@@ -59,5 +59,5 @@ def one_blas_thread() -> Callable[[], object]:
     """Have NumPy's linear algebra use one thread; returns what restores the number before."""
     from threadpoolctl import threadpool_limits
 
-    limits = threadpool_limits(1, user_api="blas")
-    return limits.restore_original_limits
+    restore: Callable[[], object] = threadpool_limits(1, user_api="blas").restore_original_limits
+    return restore

@@ -20,13 +20,22 @@ CHANGEABLE = ("hosting", "tracking", "checkpoint")
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run to go on with; notes: what was found damaged."""
+    """A run to go on with; notes: what was found damaged; data_digest: of the images and labels it has seen so far."""
 
     config: RunConfig
     folder: RunFolder
     totals: Totals
     probes: ProbeTable
     notes: list[str]
+    data_digest: str = ""
+
+    def check_data(self, digest: str) -> None:
+        """Raises: ConfigError, if the data is not what the rounds until now were run with."""
+        if self.data_digest and digest != self.data_digest:
+            raise ConfigError(
+                f"data: the images or labels have changed since the run was started (SHA-256 {self.data_digest[:12]}, "
+                f"now {digest[:12]}): put them back, or start a new run"
+            )
 
 
 @contextmanager
@@ -53,7 +62,7 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Mon
             )
         done = f"{totals.completed} of {config.run.rounds} rounds are done"
         monitor.phase(f"{run}: {done if found else 'there is no whole checkpoint: again from round 0'}")
-        yield Resumed(config, folder, totals, probes, notes)
+        yield Resumed(config, folder, totals, probes, notes, found.state.get("data", "") if found else "")
 
 
 def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple[RunConfig, int]:

@@ -14,7 +14,7 @@ from coordinator.config import CheckpointConfig, ConfigError, HostingConfig, Run
 from coordinator.grid import data_key
 from coordinator.placement import Bundles, bundles, fitting, nodes_of, told, with_memory
 from coordinator.plan import load_data
-from coordinator.simulate import simulate
+from coordinator.simulate import simulate, simulate_loaded
 from peers.data import Dataset
 
 PREFIX = "peer-consensus-"  # of temporary folders
@@ -39,7 +39,8 @@ def run_aside(config: RunConfig, dataset: Dataset | None = None, prefix: str = P
     with TemporaryDirectory(prefix=prefix) as output:
         try:
             bare = {"tracking": TrackingConfig(enabled=False), "checkpoint": CheckpointConfig(every=0)}
-            result = simulate(config.model_copy(update=bare), output, dataset=dataset)
+            alone = config.model_copy(update=bare)
+            result = simulate(alone, output) if dataset is None else simulate_loaded(alone, output, dataset)
         except Exception as error:  # whatever it is, it is this run's alone
             kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
             return Outcome("failed", kind + first_line(error), {}, time.perf_counter() - start)

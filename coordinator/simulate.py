@@ -11,6 +11,7 @@ from threading import Thread
 
 import torch
 
+from coordinator import given
 from coordinator.checkpoint import Checkpoints
 from coordinator.config import ConfigError, RunConfig, to_toml, with_execution
 from coordinator.ending import Result, out_of_memory
@@ -38,15 +39,24 @@ def simulate(
     dataset: Dataset | None = None,
     interrupts: Interrupts | None = None,
 ) -> Result:
-    """Run an experiment; its folder is made in `output`. Its data is loaded, unless given.
+    """Run an experiment; its folder is made in `output`.
 
+    dataset: images and labels instead of those that the config names. The run's config then says so, with their digest:
+    it cannot be started again from its file alone, and `resume` wants the same.
     A run that is interrupted (Ctrl-C) or stopped (values that are not finite, hosts lost too often) still writes what
     it has, and says so in the result's status.
 
     Raises: ConfigError, before anything is written, on input that cannot be run.
     """
     check_output(output)
+    if dataset is not None:
+        config, dataset = given.take(config, dataset)
     return _run(config, Path(output), None, _Around(monitor or Silent(), dataset, interrupts or Interrupts()))
+
+
+def simulate_loaded(config: RunConfig, output: str | Path, dataset: Dataset) -> Result:
+    """Run an experiment on the data that its config names, already loaded: several runs share it."""
+    return _run(config, Path(output), None, _Around(Silent(), dataset, Interrupts()))
 
 
 def resume(
@@ -60,19 +70,21 @@ def resume(
     """Go on with a run that was killed, interrupted or stopped, or with one that has finished for more `rounds`.
 
     It continues from its newest whole checkpoint, in the same tables and the same MLflow run, with the numbers that it
-    would have had. overrides: of hosting, tracking and checkpoint.
+    would have had. overrides: of hosting, tracking and checkpoint. dataset: what the run was given, if it was.
 
     Raises: ConfigError, on a folder that is no run's, that another process writes to, or that has nothing left to do.
     """
     monitor = monitor or Silent()
     with reopen(Path(run), rounds, overrides, monitor) as resumed:
+        if dataset is not None:
+            dataset = given.take_again(resumed.config, dataset)
         around = _Around(monitor, dataset, interrupts or Interrupts())
         return _run(resumed.config, resumed.folder.path.parent, resumed, around)
 
 
 @dataclass(frozen=True)
 class _Around:
-    """What a run is given beside its config."""
+    """What a run is given beside its config; dataset: what the config's section loads, where that is done already."""
 
     monitor: Monitor
     dataset: Dataset | None
@@ -109,6 +121,8 @@ def _run_on(
         plan = loading.result()
         config = with_execution(plan.config, pool.execution)
         plan = replace(plan, config=config)
+        if resumed:
+            resumed.check_data(plan.data_digest)
         folder = resumed.folder if resumed else RunFolder(output, config.run.name)
         with nullcontext() if resumed else folder.locked():
             try:
@@ -128,7 +142,7 @@ def _compose(
     """What a run consists of, with what it had when it ended, if it has been there before."""
     config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
     plan = replace(plan, config=config)
-    folder.write_text("config.toml", to_toml(config))
+    folder.write_text("config.toml", (given.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config))
     known = folder.mlflow_run if resumed else ""
     note = partial(folder.write_text, MLFLOW_RUN)
     tracker = Tracker(config.tracking, folder.path.parent, folder.path.name, known, note)

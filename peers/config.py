@@ -244,4 +244,18 @@ class Synthetic(DataSection):
         return data.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
 
 
-DataConfig = Annotated[Digits | TorchvisionData | ParquetData | Synthetic, Field(discriminator="kind")]
+class Given(DataSection):
+    """Images and labels that `simulate` was given from Python, as a run's own config says; no file can ask for them."""
+
+    kind: Literal["given"] = "given"
+    name: str = Field(description="what the data set calls itself")
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its images and labels")
+
+    def load(self, seed: int) -> Dataset:
+        raise ValueError(
+            f"data.kind: 'given' means images that were given from Python ('{self.name}', SHA-256 {self.digest[:12]}), "
+            "which no file holds: go on with resume(RUN, dataset=...), or start anew with simulate(..., dataset=...)"
+        )
+
+
+DataConfig = Annotated[Digits | TorchvisionData | ParquetData | Synthetic | Given, Field(discriminator="kind")]

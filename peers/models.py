@@ -161,14 +161,14 @@ def seeded(build: Callable[[], M], seed: int) -> M:
         return build()
 
 
-class _OwnGenerator(TorchDispatchMode):
+class _OwnGenerator(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Has every operation of this thread draw from one generator instead of torch's global one.
 
     Operations that take no generator get its state in the global one's place, one thread at a time.
     """
 
     def __init__(self, seed: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._generator = torch.Generator().manual_seed(seed)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
