@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from coordinator.config import ConfigError, RunConfig
+from peers import models
 from peers.config import DataConfig, PeerKind
 from peers.data import Dataset, channel_statistics, digest_of, hold_out
 from peers.measuring import ProbeConfig
@@ -135,6 +136,7 @@ def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
 def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
     """What each peer of a run is made from."""
     normalisation = channel_statistics(dataset.train_images)
+    layouts = [layout for kind, count in _kinds(config) for layout in [models.layout(_blank(kind, dataset))] * count]
     # of the peers' own class: an EvaluationConfig would make every actor import the whole coordinator
     probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
     return [
@@ -151,6 +153,7 @@ def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
             precision=config.hosting.precision,
             deterministic=config.hosting.deterministic,
             data_on_device=config.hosting.data_on_device,
+            layout=layouts[index],
         )
         for index in range(config.peers.count)
     ]
@@ -160,9 +163,14 @@ def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
     return [(group, group.count) for group in config.peers.groups] or [(config.peers, config.peers.count)]
 
 
+def _blank(kind: PeerKind, dataset: Dataset) -> Network:
+    """The network of such a peer without values: no memory is taken, nothing is drawn."""
+    with torch.device("meta"):
+        return kind.build_network(dataset.shape)
+
+
 def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int) -> GroupPlan:
-    with torch.device("meta"):  # sizes only: no memory, no draws
-        network: Network = kind.build_network(dataset.shape)
+    network = _blank(kind, dataset)
     parameters = num_parameters(network)
     moments = {"sgd": 1, "adam": 2, "adamw": 2}[kind.optimizer.kind]
     teacher = 1 if config.exchange.separate_teacher else 0

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from coordinator.altered import check_unaltered
 from coordinator.calls import Calls
 from coordinator.cluster import first_line, start_ray
 from coordinator.config import ConfigError, HostingConfig
 from coordinator.nodes import DataOfNodes, assign, held_up, ids_of, near
 from coordinator.placement import evaluators_of, shares_of_hosts
 from coordinator.pool import HostLost, Load, check_precision, choose_execution, on_device
-from peers.settings import Execution, PeerSettings
+from peers.settings import Execution, OtherNetwork, PeerSettings
 
 POLLS = 8  # looks at processes that hang, in the time that they may take
 
@@ -39,6 +40,7 @@ class RayPool:
         if self._started_ray:
             start_ray(hosting.address)
         try:
+            check_unaltered("peers")
             self._start_actors()
             self._settings, dataset = load()
             self._data = DataOfNodes(ray, dataset, self._settings[0].data, self._settings[0].seed)
@@ -209,6 +211,8 @@ class RayPool:
             )
         try:
             return self.get(waiting)
+        except OtherNetwork as error:
+            raise ConfigError(str(error)) from None
         except HostLost as error:
             raise ConfigError(f"hosting: {error} while starting: free memory or lower peers.count") from None
 

@@ -208,6 +208,16 @@ def num_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+def layout(network: nn.Module) -> tuple[str, ...]:
+    """What a network is built of, a line each: the class of every module, dtype and shape of every tensor, by name."""
+    modules = [f"{name or 'network'}: {type(module).__name__}" for name, module in network.named_modules()]
+    tensors = [
+        f"{name}: {str(tensor.dtype).removeprefix('torch.')} {'x'.join(map(str, tensor.shape)) or 'scalar'}"
+        for name, tensor in network.state_dict(keep_vars=True).items()
+    ]
+    return (*modules, *tensors)
+
+
 def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
     """Bytes that one forward keeps for its backward, the images among them; parameters and buffers are not counted.
 

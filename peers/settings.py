@@ -31,6 +31,11 @@ class PeerSettings:
     precision: Precision = "float32"
     deterministic: bool = True
     data_on_device: bool = True
+    layout: tuple[str, ...] = ()  # of its network, as the coordinator builds it; empty: not compared
+
+
+class OtherNetwork(ValueError):
+    """A process builds another network than the coordinator, which describes it to the user."""
 
 
 def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:
@@ -40,4 +45,19 @@ def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> mode
     if settings.peers.locality < 1 and settings.index != 0:
         reference = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", 0))
         models.interpolate_locality(network, reference, settings.peers.locality)
+    _check_layout(settings, models.layout(network))
     return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
+
+
+def _check_layout(settings: PeerSettings, built: tuple[str, ...]) -> None:
+    """Raises: OtherNetwork."""
+    expected = settings.layout
+    if not expected or built == expected:
+        return
+    there = next((line for line in built if line not in expected), f"{len(built)} modules and tensors")
+    here = next((line for line in expected if line not in built), f"{len(expected)} modules and tensors")
+    raise OtherNetwork(
+        f"peers.model: the process of peer {settings.index} builds another network than the coordinator ('{there}', "
+        f"here '{here}'): classes that were changed in one process only, or another version of the package, are not "
+        "seen by the other; set hosting.pool to in-process, or install the same on all nodes"
+    )

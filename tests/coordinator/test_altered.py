@@ -1,0 +1,101 @@
+"""What was changed in this process alone is not silently left out of what Ray's workers run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+import coordinator.ray_pool
+import coordinator.simulate  # noqa: F401
+import peers.host
+import peers.objectives
+from coordinator import ConfigError, RunConfig, load_config, simulate
+from coordinator.altered import altered
+from coordinator.plan import peer_settings, prepare
+from coordinator.pool import open_pool
+from peers import models
+from peers.config import MLP
+from peers.peer import Peer
+from peers.settings import OtherNetwork
+
+
+def config(pool: str) -> RunConfig:
+    table = {
+        "run": {"rounds": 2},
+        "data": {"kind": "synthetic", "num_train": 40, "num_test": 20, "batch_size": 10},
+        "peers": {"count": 2, "model": {"kind": "mlp", "hidden": [6]}, "head": {"kind": "linear", "dim": 4}},
+        "topology": {"kind": "ring"},
+        "evaluation": {"probes": ["knn"], "probe_batch": 10, "knn": {"k": 3}},
+        "hosting": {"pool": pool},
+        "tracking": {"enabled": False},
+    }
+    return load_config(table)
+
+
+def wider(self: MLP, shape: models.Shape, norm: models.Norm) -> nn.Module:
+    return models.mlp(shape, (11,), norm)
+
+
+def test_altered__nothing_is_in_a_process_that_changed_nothing():
+    assert altered("peers") == altered("coordinator") == altered("topologies") == []
+
+
+def test_altered__functions_classes_and_methods(monkeypatch: pytest.MonkeyPatch):
+    class Other(Peer):
+        pass
+
+    monkeypatch.setattr(MLP, "build", wider)
+    monkeypatch.setattr(peers.host, "Peer", Other)  # a name that is imported there, not defined
+    monkeypatch.setattr(peers.objectives, "mse", lambda student, target: (student - target).abs().mean())
+    monkeypatch.setattr(Peer, "index", 3, raising=False)  # a value, as tests set them
+    assert altered("peers") == ["peers.config.MLP.build", "peers.objectives.mse"]
+    monkeypatch.setattr("peers.peer.Peer", Other)
+    assert altered("peers")[-1] == "peers.peer.Peer"
+
+
+def test_simulate__a_class_changed_in_this_process_is_refused_under_ray(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """In this process it is what the peers are made of."""
+    monkeypatch.setattr(MLP, "build", wider)
+    with pytest.raises(ConfigError, match=r"hosting.pool: 'peers.config.MLP.build' was replaced in this process, but"):
+        simulate(config("ray"), tmp_path / "ray")
+    assert not (tmp_path / "ray").exists()
+    result = simulate(config("in-process"), tmp_path / "here")
+    assert result.summary["peers"][0]["feature_dim"] == 11
+
+
+def test_pool__a_process_that_builds_another_network_is_refused(cluster: Any):
+    """As where a node has another version of the package."""
+    asked = config("ray")
+    plan = prepare(asked)
+    settings = peer_settings(asked, plan.dataset)
+    other = tuple(line.replace("64x6", "64x7").replace("6x64", "7x64") for line in settings[1].layout)
+    assert other != settings[1].layout
+    with (
+        pytest.raises(
+            ConfigError, match=r"peers.model: the process of peer 1 builds another network.*'encoder.1.weight"
+        ),
+        open_pool([settings[0], replace(settings[1], layout=other)], plan.dataset, asked.hosting),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda lines: [each.replace("float32", "float64") for each in lines], "float64"),
+        (lambda lines: [each.replace("ReLU", "Tanh") for each in lines], "'encoder.3: ReLU', here 'encoder.3: Tanh'"),
+        (lambda lines: lines[:-1], "modules and tensors"),
+    ],
+    ids=["dtype", "class", "count"],
+)
+def test_peer__compares_what_it_builds(change: Any, told: str):
+    plan = prepare(config("in-process"))
+    settings = peer_settings(plan.config, plan.dataset)[0]
+    changed = replace(settings, layout=tuple(change(list(settings.layout))))
+    with pytest.raises(OtherNetwork) as raised:
+        Peer(changed, plan.dataset)
+    assert told in str(raised.value)
