@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from coordinator.config import ConfigError
+from coordinator.display import forgiving, why_lost
 
 app = typer.Typer(
     add_completion=False,
@@ -45,13 +46,14 @@ def run(
     if dry_run:
         report.print_plan(prepare(loaded), console)
         return
-    try:
-        result = simulate(loaded, output, Live(console), interrupts=Interrupts(handled=True))
-    except KeyboardInterrupt:
-        console.print("interrupted before anything was run", highlight=False)
-        raise typer.Exit(INTERRUPTED) from None
-    report.print_result(result, output, console)
-    _end(result, json)
+    with Interrupts(handled=True) as interrupts:
+        try:
+            result = simulate(loaded, output, Live(console), interrupts=interrupts)
+        except KeyboardInterrupt:
+            console.print("interrupted before anything was run", highlight=False)
+            raise typer.Exit(INTERRUPTED) from None
+        report.print_result(result, output, console)
+        _end(result, json)
 
 
 @app.command()
@@ -70,9 +72,10 @@ def resume(
     from coordinator.progress import Live
 
     console = _console(stderr=json)
-    result = go_on(run, rounds, overrides or [], Live(console), interrupts=Interrupts(handled=True))
-    report.print_result(result, run.parent, console)
-    _end(result, json)
+    with Interrupts(handled=True) as interrupts:
+        result = go_on(run, rounds, overrides or [], Live(console), interrupts=interrupts)
+        report.print_result(result, run.parent, console)
+        _end(result, json)
 
 
 @app.command()
@@ -87,6 +90,7 @@ def submit(
 ) -> None:
     """Run an experiment on a Ray cluster, which gets the current folder; or ask after a run there."""
     from coordinator import submit as jobs
+    from coordinator.interrupts import Interrupts
 
     if stop or status:
         print(jobs.stop(address, stop) if stop else jobs.status_of(address, status))
@@ -98,7 +102,8 @@ def submit(
     if not follow:
         return
     try:
-        raise typer.Exit(jobs.follow(client, job, address, lambda line: print(line, flush=True)))
+        with Interrupts(handled=True):
+            raise typer.Exit(jobs.follow(client, job, address, lambda line: print(line, flush=True)))
     except KeyboardInterrupt:
         print(f"{job} goes on; to end it: peer-consensus submit --address {address} --stop {job}")
         raise
@@ -127,6 +132,7 @@ def ablate(
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
     from coordinator import ablation, ablation_report
     from coordinator.grid import check_cells, load_ablation
+    from coordinator.interrupts import Interrupts
     from coordinator.progress import Live
 
     console = _console()
@@ -135,7 +141,8 @@ def ablate(
         check_cells(loaded.cells, loaded.seeds)
         ablation_report.print_cells(loaded, console)
         return
-    result = ablation.ablate(loaded, output, Live(console))
+    with Interrupts(handled=True):
+        result = ablation.ablate(loaded, output, Live(console))
     ablation_report.print_ablation(result, console)
     if result.status != "finished":
         raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
@@ -191,7 +198,15 @@ def _end(result: Any, json: bool) -> None:
 def main() -> NoReturn:
     """Entry point: turns what the user got wrong into one line each."""
     warnings.showwarning = _show_warning
-    sys.exit(_guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False)))
+    with forgiving() as shown:
+        code = _guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False))
+        lost = why_lost(shown)
+        if lost:
+            in_folder = {"run", "resume", "ablate"} & set(sys.argv[1:2]) and "--json" not in sys.argv
+            what = "note" if in_folder else "error"  # else what was to be read is lost
+            print(f"{what}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
+            code = code if in_folder else code or 2
+    sys.exit(code)
 
 
 def _guarded(command: Callable[[], Any]) -> int:

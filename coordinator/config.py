@@ -122,6 +122,11 @@ class CheckpointConfig(Section):
     every: int = Field(
         100, ge=0, strict=True, description="rounds between two checkpoints; 0: none, not even at the end"
     )
+    seconds: float = Field(
+        300.0,
+        ge=0,
+        description="one is due after so many seconds as well, and the first after a few; 0: rounds alone count",
+    )
     keep: int = Field(2, ge=1, strict=True, description="checkpoints that stay; older ones are removed")
     path: str = Field(
         "", description="a folder that every node reaches, or a URL (fsspec, pyarrow); empty: in the run's folder"

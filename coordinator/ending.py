@@ -1,18 +1,20 @@
 """How a run ends: its numbers are written first, then what may take a while or fail."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from coordinator import page
-from coordinator.config import ConfigError
+from coordinator.config import ConfigError, RunConfig
 from coordinator.learned import ProbeTable
-from coordinator.plan import Plan
+from coordinator.plan import Plan, build_schedule
 from coordinator.recorder import Recorder
 from coordinator.report import in_words, size
 from coordinator.store import to_json
 from coordinator.summary import final_metrics, summarise, verdict_line
 from coordinator.tracking import without_secrets
+from topologies.schedule import Schedule
 
 Status = Literal["finished", "interrupted", "stopped"]
 MLFLOW_STATUS: dict[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "stopped": "FAILED"}
@@ -29,32 +31,63 @@ class Result:
 
 
 def conclude(plan: Plan, recorder: Recorder, probes: ProbeTable, status: Status, message: str) -> Result:
-    """Write tables, summary, figures and page, close MLflow. Raises: ConfigError, if the disk does not take them."""
-    tracker, folder = recorder.tracker, recorder.folder
+    """Write tables and summary, then figures and page, and close MLflow.
+
+    Where the latter fail or are interrupted, the folder says so, and `resume` makes them from what is written.
+    Raises: ConfigError, if the disk does not take them.
+    """
+    folder = recorder.folder
     recorder.made_good()
     summary = summarise(plan, recorder.totals, probes, status, message)
     try:
+        folder.note_unreported()
         recorder.write_tables()
         folder.write_text("summary.json", to_json(summary))
-        recorder.monitor.phase("drawing figures, closing MLflow")
+    except OSError as error:
+        recorder.tracker.close(MLFLOW_STATUS[status])
+        raise _no_room(folder.path, error) from None
+    return _report(plan.schedule, recorder, Result(status, summary, folder.path, message))
+
+
+def complete(config: RunConfig, recorder: Recorder) -> Result:
+    """Make what is missing of a finished run's figures, page and MLflow run, from its tables and its summary.
+
+    Raises: ConfigError, if the disk does not take them.
+    """
+    folder = recorder.folder
+    summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
+    return _report(build_schedule(config), recorder, Result("finished", summary, folder.path))
+
+
+def _report(schedule: Schedule, recorder: Recorder, result: Result) -> Result:
+    tracker, folder, summary = recorder.tracker, recorder.folder, result.summary
+    recorder.monitor.phase("drawing figures, closing MLflow" if tracker.enabled else "drawing figures")
+    try:
         from coordinator import figures  # here: matplotlib would hold up the start
 
-        figures.save(plan.schedule, folder, summary)
+        figures.save(schedule, folder, summary)
         config = (folder.path / "config.toml").read_text(encoding="utf-8")
         folder.write_text("report.html", page.render(summary, in_words(summary), without_secrets(config), folder.path))
-        tracker.log_metrics(final_metrics(summary), recorder.totals.completed)
-        tracker.log_tags({"status": status, "verdict": verdict_line(summary)})
+        tracker.log_metrics(final_metrics(summary), summary["rounds"])
+        tracker.log_tags({"status": result.status, "verdict": verdict_line(summary)})
         tracker.log_folder(folder.path)
+        tracker.close(MLFLOW_STATUS[result.status])
+        folder.note_reported()
     except KeyboardInterrupt:
-        recorder.monitor.phase("interrupted: figures or MLflow's files may be missing, the numbers are written")
+        message = f"the numbers are written; figures, page and MLflow: peer-consensus resume {folder.path}"
+        return Result("interrupted", summary, folder.path, "; ".join(filter(None, (result.message, message))))
     except OSError as error:
-        raise ConfigError(
-            f"--output: cannot write to '{folder.path}' ({error.strerror or error}): make room, then go on with: "
-            f"peer-consensus resume {folder.path}"
-        ) from None
+        raise _no_room(folder.path, error) from None
     finally:
-        tracker.close(MLFLOW_STATUS[status])
-    return Result(status, summary, folder.path, message)
+        tracker.close(MLFLOW_STATUS[result.status])
+    return result
+
+
+def _no_room(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"--output: cannot write to '{folder}' ({error.strerror or error}): make room, then go on with: "
+        f"peer-consensus resume {folder}"
+    )
 
 
 def out_of_memory(plan: Plan, error: Exception) -> str:

@@ -1,40 +1,63 @@
-"""Ctrl-C and SIGTERM: the first one during rounds lets those in flight end, so that a checkpoint can be written."""
+"""Ctrl-C, SIGTERM and SIGHUP: the first one during rounds lets those in flight end, so that a checkpoint is written."""
 
 import os
 import signal
+from contextlib import suppress
+from threading import Timer
 from types import TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOTED = b"\ninterrupted: the rounds in flight end first, for a checkpoint; interrupt again to end at once\n"
+GRACE = 10.0  # seconds that an end "at once" may take, whatever hangs
+CODE = 130
 
 
 class Interrupts:
-    """Handlers of both signals for the length of a `with` block in the main thread, unless `handled` is false.
+    """Handlers of these signals for the length of a `with` block in the main thread, unless `handled` is false.
 
     asked: whether a signal has come that was only noted. gentle: whether the next one is noted; else, as where nothing
-    is handled, it raises KeyboardInterrupt.
+    is handled, it raises KeyboardInterrupt. A second one always ends the process: in order if that takes no longer than
+    `GRACE` seconds. A third one ends it as it stands. Blocks may be nested: an inner one takes the signals back from
+    whoever has taken them meanwhile, as Ray does when it starts.
+
+    A signal that the process was started to ignore, as by nohup, stays ignored.
     """
 
     def __init__(self, handled: bool = False) -> None:
         self.asked = False
         self.gentle = False
         self._handled = handled
-        self._before: dict[int, Any] = {}
+        self._before: list[dict[int, Any]] = []
+        self._count = 0
+        self._last_resort: Timer | None = None
 
     def __enter__(self) -> "Interrupts":
-        if self._handled:
-            self._before = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN] if self._handled else []
+        self._before.append({number: signal.signal(number, self._handle) for number in heeded})
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        for number, handler in self._before.pop().items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        if not self._before and self._last_resort is not None:
+            self._last_resort.cancel()
 
     def _handle(self, number: int, frame: Any) -> None:
-        if not self.gentle or self.asked:
-            raise KeyboardInterrupt
-        self.asked = True
-        os.write(2, NOTED)  # print is not safe in a handler
+        if number == signal.SIGHUP and self._count:
+            return  # the kernel and the shell both tell of one terminal that has gone: nobody is impatient
+        self._count += 1
+        if self._count == 1 and self.gentle:
+            self.asked = True
+            with suppress(OSError):  # the terminal may be gone
+                os.write(2, NOTED)  # print is not safe in a handler
+            return
+        if self._count > 2:
+            os._exit(CODE)
+        if self._count == 2:
+            self._last_resort = Timer(GRACE, os._exit, (CODE,))
+            self._last_resort.daemon = True
+            self._last_resort.start()
+        raise KeyboardInterrupt

@@ -40,6 +40,7 @@ class Keeper:
         self.probes = probes
         self.checkpoints = checkpoints
         self.every = plan.config.checkpoint.every
+        self.seconds = plan.config.checkpoint.seconds
 
     def keep(self, phase: Phase, completed: int, saved: Sequence[str] | OSError) -> None:
         """Complete what the peers have written; where that fails the run goes on, and says so."""

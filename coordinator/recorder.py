@@ -55,19 +55,21 @@ class Recorder:
     def resumed(self, notes: list[str]) -> None:
         """The run goes on from where its totals are; notes: what was found damaged."""
         self.tracker.log_tags({"resumed_from_round": str(self.totals.completed)})
-        self._log_again()
+        self.log_again()
         for note in notes:
             self.fault(note, lost=False)
 
-    def _log_again(self) -> None:
+    def log_again(self) -> None:
         """Give MLflow what the tables have: whoever is killed has not sent the latest; it skips what it has."""
         for row in self.folder.rows("rounds"):
             self.tracker.log_metrics({name: value for name, value in row.items() if name != "round"}, row["round"])
-        probed = [row for row in self.folder.rows("peers") if row["round"] in self.totals.probed]
-        for completed in sorted(self.totals.probed):
-            rows = [row for row in probed if row["round"] == completed]
-            names = [name for name in (rows[0] if rows else ()) if name.endswith("_accuracy")]
-            self.tracker.log_metrics({name: sum(row[name] for row in rows) / len(rows) for name in names}, completed)
+        accuracies: dict[int, dict[str, list[float]]] = {}  # of every peer, by round and probe
+        for row in self.folder.rows("peers"):
+            for name, value in row.items():
+                if name.endswith("_accuracy") and value is not None:
+                    accuracies.setdefault(row["round"], {}).setdefault(name, []).append(value)
+        for completed, probes in accuracies.items():
+            self.tracker.log_metrics({name: sum(each) / len(each) for name, each in probes.items()}, completed)
 
     def start(self, observations: list[Observation], plan: Round) -> None:
         """The state before the first round, measured along that round's edges."""

@@ -20,7 +20,10 @@ CHANGEABLE = ("hosting", "tracking", "checkpoint")
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run to go on with; notes: what was found damaged; data_digest: of the images and labels it has seen so far."""
+    """A run to go on with; notes: what was found damaged; data_digest: of the images and labels it has seen so far.
+
+    lacks_report_only: all its numbers are written, but not its figures, its page or all of its MLflow run.
+    """
 
     config: RunConfig
     folder: RunFolder
@@ -28,6 +31,7 @@ class Resumed:
     probes: ProbeTable
     notes: list[str]
     data_digest: str = ""
+    lacks_report_only: bool = False
 
     def check_data(self, digest: str) -> None:
         """Raises: ConfigError, if the data is not what the rounds until now were run with."""
@@ -48,7 +52,13 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Mon
         extended = config.run.rounds > before
         checkpoints = Checkpoints(url_of(config.checkpoint.path, folder.path), config.checkpoint.keep)
         found, totals, probes, notes = recall(config, checkpoints, extended)
-        _check_left(run, config.run.rounds)
+        if _has_finished(run, config.run.rounds):
+            if not folder.unreported:
+                raise ConfigError(f"resume: '{run}' has finished its {before} rounds: give --rounds to add some")
+            if folder.load_tables(config.run.rounds):
+                monitor.phase(f"{run}: all rounds are done; what is made of their numbers is not")
+                yield Resumed(config, folder, totals, probes, [], lacks_report_only=True)
+                return
         if found is not None and not folder.load_tables(totals.completed):
             notes.append("the tables in metrics/ are damaged or incomplete")
             found, totals, probes = None, Totals(), ProbeTable(config.evaluation.probes)
@@ -85,14 +95,13 @@ def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple
     return load_config(run / "config.toml", [*overrides, f"run.rounds={rounds}"]), before
 
 
-def _check_left(run: Path, rounds: int) -> None:
-    """Raises: ConfigError, if the run has finished."""
+def _has_finished(run: Path, rounds: int) -> bool:
+    """Whether a summary of so many rounds is written."""
     try:
         summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return
-    if summary.get("status") == "finished" and summary.get("rounds") == rounds:
-        raise ConfigError(f"resume: '{run}' has finished its {rounds} rounds: give --rounds to add some")
+        return False
+    return bool(summary.get("status") == "finished" and summary.get("rounds") == rounds)
 
 
 def _follows_rounds(config: RunConfig) -> bool:

@@ -5,6 +5,7 @@ ahead of the oldest whose stats it has not read. One submitter and in-order host
 before it is passed on.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,11 +18,14 @@ from peers.assignment import Assignment, Stats
 from peers.measuring import Observation
 from topologies.schedule import Round, Schedule
 
+FIRST_CHECKPOINT = 5.0  # seconds of work that may be lost before there is any
+
 
 @dataclass(frozen=True)
 class Cadence:
     """How many rounds to run, how many to keep in flight, and after which to look. 0: never.
 
+    checkpoint_seconds: a checkpoint is due after so many, whatever the rounds; 0: only after `checkpoint_every` rounds.
     aside: the folder in which the peers write a checkpoint. known, probed: up to which round everything but probes, and
     after which rounds these, have been seen before: rounds that are run again.
     """
@@ -31,6 +35,7 @@ class Cadence:
     observe_every: int = 0
     probe_every: int = 0
     checkpoint_every: int = 0
+    checkpoint_seconds: float = 0.0
     aside: Callable[[int], str] = "{:06d}".format
     known: int = -1
     probed: frozenset[int] = frozenset()
@@ -44,9 +49,11 @@ class Cadence:
         last = completed == self.num_rounds
         return not last and completed not in self.probed and self._due(self.probe_every, completed)
 
-    def saves(self, completed: int) -> bool:
-        """Whether a checkpoint is due."""
-        return self._due(self.checkpoint_every, completed, at_end=True)
+    def saves(self, completed: int, seconds: float, first: bool) -> bool:
+        """Whether a checkpoint is due, so many seconds after the last one, or after the start if it is the first."""
+        patience = min(self.checkpoint_seconds, FIRST_CHECKPOINT) if first else self.checkpoint_seconds
+        late = self.checkpoint_every > 0 and 0 < patience <= seconds
+        return late or self._due(self.checkpoint_every, completed, at_end=True)
 
     def _due(self, every: int, completed: int, at_end: bool = False) -> bool:
         return every > 0 and (completed % every == 0 or (at_end and completed == self.num_rounds))
@@ -87,6 +94,7 @@ class RoundLoop:
 
     shared_sum: students of a complete graph learn from one sum of the round's messages, made once a node.
     start: the rounds that the peers have completed. stop: asked before each round; then those in flight are the last.
+    clock: in seconds.
     """
 
     def __init__(
@@ -97,6 +105,7 @@ class RoundLoop:
         shared_sum: bool = False,
         start: int = 0,
         stop: Callable[[], object] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pool = pool
         self.schedule = schedule
@@ -108,6 +117,8 @@ class RoundLoop:
         self._bundles: dict[int, Any] = {}  # peer -> the bundle that its latest message travels in
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message
         self.peer_seconds = 0.0
+        self._clock = clock
+        self._saved_at, self._any_saved = clock(), start > 0
 
     def __iter__(self) -> Iterator[RoundRecord]:
         self._publish_first()
@@ -184,8 +195,9 @@ class RoundLoop:
             flight.observations = submit_observations(self.pool)
         if cadence.probes(completed):
             flight.probes = probe(self.pool, "as-is")
-        if cadence.saves(completed):
+        if cadence.saves(completed, self._clock() - self._saved_at, not self._any_saved):
             flight.saving = self._submit_save(completed)
+            self._saved_at, self._any_saved = self._clock(), True
         return flight
 
     def save(self, completed: int) -> list[str] | OSError:

@@ -14,7 +14,8 @@ import torch
 from coordinator import given
 from coordinator.checkpoint import Checkpoints
 from coordinator.config import ConfigError, RunConfig, to_toml, with_execution
-from coordinator.ending import Result, out_of_memory
+from coordinator.ending import Result, complete, out_of_memory
+from coordinator.guarded import Guarded
 from coordinator.interrupts import Interrupts
 from coordinator.keeper import Keeper, open_checkpoints
 from coordinator.learned import ProbeTable
@@ -25,6 +26,7 @@ from coordinator.recorder import Recorder, Totals
 from coordinator.resuming import Resumed, reopen
 from coordinator.simulation import Simulation
 from coordinator.store import MLFLOW_RUN, RunFolder, check_output
+from coordinator.summary import flatten, shown_config
 from coordinator.tracking import Tracker
 from peers.data import Dataset
 from peers.settings import PeerSettings
@@ -46,17 +48,21 @@ def simulate(
     A run that is interrupted (Ctrl-C) or stopped (values that are not finite, hosts lost too often) still writes what
     it has, and says so in the result's status.
 
-    Raises: ConfigError, before anything is written, on input that cannot be run.
+    Raises: ConfigError, before anything is written, on input that cannot be run; and whatever the monitor raises, once
+    the rounds in flight have ended and all numbers and a checkpoint are written.
     """
     check_output(output)
     if dataset is not None:
         config, dataset = given.take(config, dataset)
-    return _run(config, Path(output), None, _Around(monitor or Silent(), dataset, interrupts or Interrupts()))
+    guarded = Guarded(monitor or Silent())
+    result = _run(config, Path(output), None, _Around(guarded, dataset, interrupts or Interrupts()))
+    guarded.reraise()
+    return result
 
 
 def simulate_loaded(config: RunConfig, output: str | Path, dataset: Dataset) -> Result:
     """Run an experiment on the data that its config names, already loaded: several runs share it."""
-    return _run(config, Path(output), None, _Around(Silent(), dataset, Interrupts()))
+    return _run(config, Path(output), None, _Around(Guarded(Silent()), dataset, Interrupts()))
 
 
 def resume(
@@ -72,21 +78,27 @@ def resume(
     It continues from its newest whole checkpoint, in the same tables and the same MLflow run, with the numbers that it
     would have had. overrides: of hosting, tracking and checkpoint. dataset: what the run was given, if it was.
 
-    Raises: ConfigError, on a folder that is no run's, that another process writes to, or that has nothing left to do.
+    Raises: ConfigError, on a folder that is no run's, that another process writes to, or that has nothing left to do;
+    and whatever the monitor raises, as `simulate` does.
     """
-    monitor = monitor or Silent()
-    with reopen(Path(run), rounds, overrides, monitor) as resumed:
+    guarded = Guarded(monitor or Silent())
+    with reopen(Path(run), rounds, overrides, guarded) as resumed:
         if dataset is not None:
             dataset = given.take_again(resumed.config, dataset)
-        around = _Around(monitor, dataset, interrupts or Interrupts())
-        return _run(resumed.config, resumed.folder.path.parent, resumed, around)
+        around = _Around(guarded, dataset, interrupts or Interrupts())
+        if resumed.lacks_report_only:
+            result = _complete(resumed, around)
+        else:
+            result = _run(resumed.config, resumed.folder.path.parent, resumed, around)
+    guarded.reraise()
+    return result
 
 
 @dataclass(frozen=True)
 class _Around:
     """What a run is given beside its config; dataset: what the config's section loads, where that is done already."""
 
-    monitor: Monitor
+    monitor: Guarded
     dataset: Dataset | None
     interrupts: Interrupts
 
@@ -97,6 +109,7 @@ def _run(config: RunConfig, output: Path, resumed: Resumed | None, around: _Arou
     loading = in_background(lambda: prepare(config, around.dataset))
     wait([loading], timeout=PATIENCE)
     monitor.phase(f"starting {config.peers.count} peers ({config.hosting.pool})")
+    monitor.reraise()
     if loading.done():
         loading.result()  # a mistake in the config is told before anything starts
 
@@ -143,16 +156,32 @@ def _compose(
     config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
     plan = replace(plan, config=config)
     folder.write_text("config.toml", (given.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config))
-    known = folder.mlflow_run if resumed else ""
-    note = partial(folder.write_text, MLFLOW_RUN)
-    tracker = Tracker(config.tracking, folder.path.parent, folder.path.name, known, note)
+    tracker = _tracker(config, folder, known=resumed is not None)
     totals = resumed.totals if resumed else Totals()
     probes = resumed.probes if resumed else ProbeTable(config.evaluation.probes)
     recorder = Recorder(folder, tracker, around.monitor, config.exchange.student_temperature, totals)
     keeper = Keeper(plan, pool, recorder, probes, checkpoints)
     if resumed:
         recorder.resumed(resumed.notes)
-    return Simulation(keeper, around.interrupts, resumed is not None), checkpoints
+    return Simulation(keeper, around.monitor, around.interrupts, resumed is not None), checkpoints
+
+
+def _tracker(config: RunConfig, folder: RunFolder, known: bool) -> Tracker:
+    """The run in MLflow; known: the one that the folder names is continued."""
+    note = partial(folder.write_text, MLFLOW_RUN)
+    return Tracker(config.tracking, folder.path.parent, folder.path.name, folder.mlflow_run if known else "", note)
+
+
+def _complete(resumed: Resumed, around: _Around) -> Result:
+    """Figures, page and MLflow run of a run whose numbers are all there."""
+    config, folder = resumed.config, resumed.folder
+    recorder = Recorder(
+        folder, _tracker(config, folder, known=True), around.monitor, config.exchange.student_temperature
+    )
+    with around.interrupts:
+        recorder.tracker.log_params(flatten(shown_config(config)))
+        recorder.log_again()
+        return complete(config, recorder)
 
 
 def in_background(compute: Callable[[], Plan]) -> "Future[Plan]":

@@ -11,6 +11,7 @@ import torch
 
 from coordinator.checkpoint import Phase
 from coordinator.ending import Result, Status, conclude, out_of_memory
+from coordinator.guarded import Guarded, MonitorRaised
 from coordinator.interrupts import Interrupts
 from coordinator.keeper import Keeper
 from coordinator.learned import Condition
@@ -32,8 +33,8 @@ class Simulation:
     resumed: the peers are to be brought back to a checkpoint first.
     """
 
-    def __init__(self, keeper: Keeper, interrupts: Interrupts, resumed: bool = False) -> None:
-        self.keeper, self.interrupts = keeper, interrupts
+    def __init__(self, keeper: Keeper, monitor: Guarded, interrupts: Interrupts, resumed: bool = False) -> None:
+        self.keeper, self.monitor, self.interrupts = keeper, monitor, interrupts
         self.plan, self.config, self.pool = keeper.plan, keeper.config, keeper.pool
         self.recorder, self.probes = keeper.recorder, keeper.probes
         self._peers = range(self.config.peers.count)
@@ -55,12 +56,14 @@ class Simulation:
 
     def _run_until_stopped(self) -> tuple[Status, str]:
         try:
-            self.recorder.tracker.log_params(flatten(shown_config(self.plan)))
+            self.recorder.tracker.log_params(flatten(shown_config(self.config)))
             return self._survive()
         except KeyboardInterrupt:
             with suppress(HostLost):
                 self._read_controls(patient=False)
             return "interrupted", f"{self._where()}{self._how_to_resume()}"
+        except MonitorRaised as error:
+            return "stopped", f"{error}; {self._where()}{self._how_to_resume()}"
         except HostLost as error:
             return "stopped", f"{error}; {self._where()}; {self._last_checkpoint()}{self._how_to_resume()}"
         except torch.OutOfMemoryError as error:
@@ -88,11 +91,14 @@ class Simulation:
 
     def _stages(self) -> tuple[Status, str]:
         self._controls()
+        self.monitor.check()
         message = self._rounds()
         self._read_controls()
         if message:
             return "stopped", message
+        self.monitor.check()
         self._final_probes()
+        self.monitor.check()
         if self.config.evaluation.alone:
             self._alone()
         self.recorder.made_good()
@@ -200,9 +206,10 @@ class Simulation:
                     self.keeper.keep("round", completed, record.saved)
             self._read_late(late, 0)
             self._at = ("round", completed)
-            if self.interrupts.asked and not message:
-                if completed not in (0, totals.last_checkpoint):
+            if self._is_to_end() and not message:
+                if self.keeper.every and completed not in (0, totals.last_checkpoint):
                     self.keeper.keep("round", completed, loop.save(completed))
+                self.monitor.check()
                 raise KeyboardInterrupt
         finally:
             self.interrupts.gentle = False
@@ -220,12 +227,17 @@ class Simulation:
             config.evaluation.every if own else 0,
             config.evaluation.probe_every if own else 0,
             self.keeper.every,
+            self.keeper.seconds,
             lambda completed: self.keeper.checkpoints.aside(phase, completed),
             known=totals.completed,
             probed=frozenset(totals.probed),
         )
         shared_sum = own and config.exchange.pooling == "shared-sum"
-        return RoundLoop(self.pool, schedule, cadence, shared_sum, start, lambda: self.interrupts.asked)
+        return RoundLoop(self.pool, schedule, cadence, shared_sum, start, self._is_to_end)
+
+    def _is_to_end(self) -> bool:
+        """Whether the rounds in flight are to be the last: after a signal, or when the monitor has raised."""
+        return self.interrupts.asked or self.monitor.raised is not None
 
     def _read_late(self, late: deque[tuple[int, Probing]], most: int) -> None:
         """Read probes until at most so many are on their way."""
@@ -277,6 +289,7 @@ class Simulation:
                     self.keeper.keep("alone", record.completed, record.saved)
         finally:
             monitor.end()
+        self.monitor.check()
         if totals.failed_alone:  # a control of fewer or half-trained peers would be no control
             peers = ", ".join(map(str, sorted(totals.failed_alone)))
             monitor.phase(f"values that are not finite in peer {peers} alone: no verdict on the exchange")

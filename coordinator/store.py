@@ -19,6 +19,7 @@ from coordinator.config import ConfigError
 
 Row = dict[str, Any]
 MLFLOW_RUN = "mlflow_run"
+UNREPORTED = ".unreported"  # there while a run's numbers are written and its figures, page and MLflow run may not be
 KEYS = {
     "rounds": ("round",),
     "peers": ("round", "peer"),
@@ -48,6 +49,19 @@ class RunFolder:
         """MLflow's name of the run, if it has one."""
         path = self.path / MLFLOW_RUN
         return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+
+    @property
+    def unreported(self) -> bool:
+        """Whether the run's numbers are written, but not all that is made of them."""
+        return (self.path / UNREPORTED).exists()
+
+    def note_unreported(self) -> None:
+        """From now on the numbers may be all that there is. Raises: OSError."""
+        (self.path / UNREPORTED).touch()
+
+    def note_reported(self) -> None:
+        """All that is made of the numbers is there."""
+        (self.path / UNREPORTED).unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

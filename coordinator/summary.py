@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from coordinator.config import to_table
+from coordinator.config import RunConfig, to_table
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan
 from coordinator.recorder import Totals
@@ -52,15 +52,15 @@ def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, messa
         },
         "topology": asdict(plan.facts),
         "peers": [asdict(group) for group in plan.groups],
-        "config": shown_config(plan),
+        "config": shown_config(plan.config),
         "versions": versions(),
         "hardware": hardware(),
     }
 
 
-def shown_config(plan: Plan) -> dict[str, Any]:
+def shown_config(config: RunConfig) -> dict[str, Any]:
     """The config as anybody may read it: without users, passwords and tokens in URIs."""
-    table: dict[str, Any] = _without_secrets(to_table(plan.config))
+    table: dict[str, Any] = _without_secrets(to_table(config))
     return table
 
 

@@ -56,6 +56,11 @@ class Tracker:
             self._courier.send(lambda: on_start(self._run_id))
 
     @property
+    def enabled(self) -> bool:
+        """Whether there is a store to write to at all."""
+        return self._courier is not None
+
+    @property
     def active(self) -> bool:
         """Whether the store has answered so far."""
         self.wait()

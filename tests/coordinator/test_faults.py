@@ -41,7 +41,7 @@ def table(**sections: Any) -> dict[str, Any]:
         "evaluation": {"every": 20, "probe_every": 20, "probe_batch": 24, "probes": ["knn"], "reset": True},
         "hosting": {"pool": "ray", "peers_per_host": 2},
         "tracking": {"enabled": False},
-        "checkpoint": {"every": 10},
+        "checkpoint": {"every": 10, "seconds": 0},
     }
     return {name: {**base.get(name, {}), **sections.get(name, {})} for name in {**base, **sections}}
 

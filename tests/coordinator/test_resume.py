@@ -63,7 +63,7 @@ def table(**sections: Any) -> dict[str, Any]:
         },
         "hosting": {"pool": "in-process"},
         "tracking": {"enabled": False},
-        "checkpoint": {"every": 4},
+        "checkpoint": {"every": 4, "seconds": 0},
     }
     for name, values in sections.items():
         base[name] = {**base.get(name, {}), **values} if name != "topology" else values
@@ -316,7 +316,7 @@ def test_resume__in_the_same_mlflow_run_without_duplicates(tmp_path: Path, runs:
 
 
 def test_checkpoints__the_last_of_each_phase_are_kept(tmp_path: Path):
-    result = run(tmp_path, checkpoint={"every": 2, "keep": 3})
+    result = run(tmp_path, checkpoint={"every": 2, "keep": 3, "seconds": 0})
     names = sorted(path.name for path in (result.folder / "checkpoints").iterdir())
     assert names == [f"{phase}-{completed:06d}" for phase in ("alone", "round") for completed in (8, 10, 12)]
 

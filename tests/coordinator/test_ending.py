@@ -1,0 +1,99 @@
+"""A run whose numbers are all there, but not what is made of them: resume makes the rest, and runs no round again."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from coordinator import ConfigError, Result, load_config, resume, simulate
+from coordinator.progress import Silent
+
+TABLE: dict[str, Any] = {
+    "run": {"rounds": 4},
+    "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
+    "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
+    "topology": {"kind": "ring"},
+    "evaluation": {"every": 2, "probe_batch": 20, "probes": ["knn"], "probe_every": 2},
+    "hosting": {"pool": "in-process"},
+    "tracking": {"enabled": False},
+    "checkpoint": {"every": 0},
+}
+
+
+class Watching(Silent):
+    def __init__(self) -> None:
+        self.told, self.rounds = list[str](), 0
+
+    def phase(self, text: str) -> None:
+        self.told.append(text)
+
+    def round(self, row: dict[str, Any]) -> None:
+        self.rounds += 1
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, module: str, name: str, error: BaseException) -> None:
+    import coordinator.figures  # noqa: F401
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(sys.modules[module], name, fail)
+
+
+FULL = OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize(("module", "name"), [("coordinator.figures", "save"), ("coordinator.page", "render")])
+def test_resume__completes_what_a_full_disk_kept_from_being_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+):
+    """Without any checkpoint: nothing may be run again."""
+    straight = simulate(load_config(TABLE), tmp_path / "straight")
+    with monkeypatch.context() as patched:
+        failing(patched, module, name, FULL)
+        with pytest.raises(ConfigError, match=r"No space left on device\): make room, then go on with: .* resume "):
+            simulate(load_config(TABLE), tmp_path / "full")
+    (folder,) = (tmp_path / "full").iterdir()
+    assert json.loads((folder / "summary.json").read_text())["digest"] == straight.summary["digest"]
+    assert not (folder / "report.html").exists()
+    watching = Watching()
+    result = resume(folder, monitor=watching)
+    assert result.status == "finished" and watching.rounds == 0
+    assert f"{folder}: all rounds are done; what is made of their numbers is not" in watching.told
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        path.name for path in (straight.folder / "figures").iterdir()
+    }
+    assert (folder / "report.html").is_file() and result.summary["digest"] == straight.summary["digest"]
+    with pytest.raises(ConfigError, match="has finished its 4 rounds: give --rounds to add some"):
+        resume(folder)
+
+
+def test_resume__completes_what_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: Path):
+    """Ctrl-C while figures are drawn: told as interrupted; MLflow then gets all numbers and files, once."""
+    config = load_config({**TABLE, "tracking": {"enabled": True}})
+    with monkeypatch.context() as patched:
+        failing(patched, "coordinator.figures", "save", KeyboardInterrupt())
+        first = simulate(config, runs)
+    assert first.status == "interrupted" and first.summary["status"] == "finished"
+    assert first.message == f"the numbers are written; figures, page and MLflow: peer-consensus resume {first.folder}"
+    assert resume(first.folder).status == "finished"
+    client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    (only,) = client.search_runs([client.get_experiment_by_name("peer-consensus").experiment_id])
+    assert only.info.status == "FINISHED" and only.data.params["run.rounds"] == "4"
+    assert [each.step for each in client.get_metric_history(only.info.run_id, "loss")] == [1, 2, 3, 4]
+    assert [each.step for each in client.get_metric_history(only.info.run_id, "knn_accuracy")] == [2, 4]
+    assert "report.html" in {each.path for each in client.list_artifacts(only.info.run_id)}
+
+
+def test_resume__tables_that_are_lost_as_well_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = load_config({**TABLE, "checkpoint": {"every": 2, "seconds": 0}})
+    with monkeypatch.context() as patched:
+        failing(patched, "coordinator.figures", "save", KeyboardInterrupt())
+        first = simulate(config, tmp_path)
+    (first.folder / "metrics" / "rounds.parquet").unlink()
+    result: Result = resume(first.folder)
+    assert result.status == "finished" and result.summary["digest"] == first.summary["digest"]
+    assert not list(first.folder.glob(".unreported"))
