@@ -290,6 +290,8 @@ class Simulation:
         finally:
             monitor.end()
         self.monitor.check()
+        if self.interrupts.asked:
+            raise KeyboardInterrupt
         if totals.failed_alone:  # a control of fewer or half-trained peers would be no control
             peers = ", ".join(map(str, sorted(totals.failed_alone)))
             monitor.phase(f"values that are not finite in peer {peers} alone: no verdict on the exchange")

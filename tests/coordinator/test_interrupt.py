@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from coordinator import load_config, simulate
+from coordinator import load_config, resume, simulate
+from coordinator.interrupts import Interrupts
+from coordinator.progress import Silent
 
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.toml"
 
@@ -73,3 +76,126 @@ def test_resume__of_a_command_that_was_ended_under_ray(tmp_path: Path, sent: sig
     ).summary
     for name in ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "digest"):
         assert summary[name] == straight[name], name
+
+
+# ---- without Ray ----
+
+HANGING = """
+import sys, time
+from coordinator import interrupts
+interrupts.GRACE = float(sys.argv[1])
+with interrupts.Interrupts(handled=True):
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("hangs", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("grace", "signals"), [(0.2, 2), (60.0, 3)])
+def test_interrupts__what_hangs_is_ended_after_the_second_signal(grace: float, signals: int):
+    """Whatever does not heed KeyboardInterrupt: a second signal gives it some time, a third none."""
+    command = [sys.executable, "-c", HANGING, str(grace)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(CONFIG.parents[1])}
+    ) as process:
+        assert process.stdout is not None
+        for expected in ["ready", "hangs", "hangs"][:signals]:
+            assert process.stdout.readline().strip() == expected
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 130
+
+
+def test_interrupts__a_hangup_that_comes_twice_is_one(capfd: pytest.CaptureFixture[str]):
+    """Kernel and shell both send it when a terminal goes away."""
+    before = signal.getsignal(signal.SIGHUP)
+    with Interrupts(handled=True) as interrupts:
+        interrupts.gentle = True
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert interrupts.asked
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert signal.getsignal(signal.SIGHUP) == before
+    assert capfd.readouterr().err.count("interrupted: the rounds in flight end first") == 1
+
+
+def test_interrupts__what_is_ignored_stays_ignored():
+    """As under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts(handled=True) as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not interrupts.asked
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_interrupts__an_inner_block_takes_the_signals_back():
+    """Whoever has taken them meanwhile, as Ray does, gets them back after the block, and no later."""
+    before = signal.getsignal(signal.SIGTERM)
+    with Interrupts(handled=True) as interrupts:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        with interrupts:
+            interrupts.gentle = True
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert interrupts.asked
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+def test_run__any_of_the_signals_leaves_a_checkpoint(tiny: Path, sent: signal.Signals):
+    command = [sys.executable, "-m", "coordinator", "run", str(tiny), "run.rounds=100000", "evaluation.every=100000"]
+    with subprocess.Popen(
+        [*command, "checkpoint.every=100000", "checkpoint.seconds=0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(CONFIG.parents[1])},
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("before the first round"):
+                break
+        process.send_signal(sent)
+        rest = process.stdout.read()
+        assert process.wait(timeout=60) == 130, rest
+    (folder,) = (tiny.parent / "runs").iterdir()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["status"] == "interrupted" and f"go on with: peer-consensus resume {folder}" in rest
+    assert "Traceback" not in rest
+    if summary["rounds"]:
+        (only,) = (folder / "checkpoints").iterdir()
+        assert only.name == f"round-{summary['rounds']:06d}"
+
+
+def test_simulate__asked_to_end_while_alone_has_no_verdict_on_the_exchange(tmp_path: Path):
+    """What was only begun alone is no control."""
+    table = {
+        "run": {"rounds": 6},
+        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
+        "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
+        "topology": {"kind": "ring"},
+        "evaluation": {"every": 3, "probe_batch": 20, "probes": ["knn"], "alone": True},
+        "hosting": {"pool": "in-process"},
+        "tracking": {"enabled": False},
+        "checkpoint": {"every": 2, "seconds": 0},
+    }
+    interrupts = Interrupts()
+
+    class Asking(Silent):
+        alone = False
+
+        def begin(self, num_rounds: int, title: str) -> None:
+            self.alone = title == "alone"
+
+        def round(self, row: dict[str, Any]) -> None:
+            interrupts.asked |= self.alone and row["round"] == 3
+
+    first = simulate(load_config(table), tmp_path / "asked", Asking(), interrupts=interrupts)
+    assert first.status == "interrupted" and "alone" not in first.summary["probes"]["knn"]
+    straight = simulate(load_config(table), tmp_path / "straight")
+    assert resume(first.folder).summary["probes"] == straight.summary["probes"]

@@ -17,9 +17,11 @@ from safetensors.torch import load_file
 
 from coordinator.config import RunConfig, load_config
 from coordinator.plan import build_schedule, peer_settings, prepare
-from coordinator.pool import InProcessPool, Pool, ask
+from coordinator.pool import HostLost, InProcessPool, Pool, ask
+from coordinator.progress import Silent
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord
 from coordinator.routes import participants
+from coordinator.simulate import simulate
 from coordinator.topology_table import KINDS
 from peers import data
 from peers.assignment import Assignment, Stats
@@ -397,3 +399,58 @@ def test_build_schedule__alone_lets_the_same_peers_study_in_the_same_rounds():
         others, own = with_others(round_index), alone(round_index)
         assert [bool(row) for row in own.teachers] == [bool(row) for row in others.teachers]
         assert all(row in ((), (peer,)) for peer, row in enumerate(own.teachers))
+
+
+def saved_after(tmp_path: Path, start: int = 0, **cadence: Any) -> list[int]:
+    """After which of ten rounds a checkpoint is written, at two seconds a round."""
+    config = tiny(run={"rounds": 10})
+    plan = prepare(config)
+    pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
+    submitted = [start]
+    submit = pool.submit
+
+    def counting(host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+        submitted[0] += method == "advance"
+        return submit(host, method, *args, num_returns=num_returns)
+
+    pool.submit = counting  # type: ignore[method-assign]
+    aside = (str(tmp_path) + "/{:06d}").format
+    loop = RoundLoop(
+        pool, plan.schedule, Cadence(10, 3, aside=aside, **cadence), start=start, clock=lambda: 2.0 * submitted[0]
+    )
+    saved = [record.completed for record in loop if record.saved]
+    pool.close()
+    return saved
+
+
+def test_round_loop__checkpoints_are_due_by_rounds_or_by_seconds(tmp_path: Path):
+    assert saved_after(tmp_path, checkpoint_every=100) == [10]
+    assert saved_after(tmp_path, checkpoint_every=4) == [4, 8, 10]
+    assert saved_after(tmp_path, checkpoint_every=100, checkpoint_seconds=300.0) == [3, 10]  # the first after 5 seconds
+    assert saved_after(tmp_path, checkpoint_every=100, checkpoint_seconds=6.0) == [3, 6, 9, 10]
+    assert saved_after(tmp_path, checkpoint_every=5, checkpoint_seconds=8.0) == [3, 5, 9, 10]
+    assert saved_after(tmp_path, start=4, checkpoint_every=100, checkpoint_seconds=300.0) == [10]  # there is one already
+    assert saved_after(tmp_path, checkpoint_every=0, checkpoint_seconds=6.0) == []
+
+
+def test_simulate__a_host_lost_early_costs_seconds_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Long before checkpoint.every rounds: the first few seconds of work are followed by a checkpoint."""
+    monkeypatch.setattr("coordinator.rounds.FIRST_CHECKPOINT", 1e-9)
+    config = tiny(run={"rounds": 8}, checkpoint={"every": 100})
+    lost, submit = [False], InProcessPool.submit
+    told: list[str] = []
+
+    def dying(self: InProcessPool, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+        if method == "advance" and args[0] == 6 and not lost[0]:
+            lost[0] = True
+            raise HostLost("a host was lost")
+        return submit(self, host, method, *args, num_returns=num_returns)
+
+    class Listening(Silent):
+        def phase(self, text: str) -> None:
+            told.append(text)
+
+    monkeypatch.setattr(InProcessPool, "submit", dying)
+    monkeypatch.setattr(InProcessPool, "revive", lambda self: None)
+    assert simulate(config, tmp_path, Listening()).status == "finished"
+    assert lost[0] and "from the checkpoint of round 1" in told
