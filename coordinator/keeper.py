@@ -56,7 +56,7 @@ class Keeper:
                 "totals": to_state(totals),
                 "config": deciding(self.config),
                 "shape": self.plan.dataset.shape,
-                "data": self.plan.data_digest,
+                "inputs": inputs(self.plan),
                 "versions": versions(),
             }
             self.checkpoints.complete(phase, completed, saved, state, to_arrays(self.probes))
@@ -158,6 +158,12 @@ def deciding(config: RunConfig) -> dict[str, object]:
     table = to_table(config)
     flat = flatten({section: table[section] for section in DECIDING})
     return {name: value for name, value in flat.items() if name not in FREE}
+
+
+def inputs(plan: Plan) -> dict[str, str]:
+    """SHA-256 of what a run reads beside its config, as far as it reads any."""
+    found = {"data": plan.data_digest, "links": plan.links_digest}
+    return {name: digest for name, digest in found.items() if digest}
 
 
 def _check_same(config: RunConfig, found: Checkpoint) -> None:

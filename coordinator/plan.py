@@ -1,5 +1,6 @@
 """What a run will be, before anything starts: the data, the schedule, sizes, memory, and every check on them."""
 
+import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,7 @@ class Plan:
     width: int
     message_bytes: int
     data_digest: str  # SHA-256 of images and labels
+    links_digest: str  # SHA-256 of the links that a file gives; empty where the config says it all
 
     @property
     def num_hosts(self) -> int:
@@ -97,7 +99,17 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
-    return Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes, digest_of(dataset).hex())
+    return Plan(
+        config,
+        dataset,
+        schedule,
+        describe(schedule),
+        groups,
+        width,
+        message_bytes,
+        digest_of(dataset).hex(),
+        _links(config, schedule),
+    )
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -161,6 +173,13 @@ def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
 
 def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
     return [(group, group.count) for group in config.peers.groups] or [(config.peers, config.peers.count)]
+
+
+def _links(config: RunConfig, schedule: Schedule) -> str:
+    if config.topology.kind != "file":
+        return ""
+    links = schedule(0)
+    return hashlib.sha256(repr((links.teachers, links.weights)).encode()).hexdigest()
 
 
 def _blank(kind: PeerKind, dataset: Dataset) -> Network:

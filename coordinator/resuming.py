@@ -2,15 +2,16 @@
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from coordinator.checkpoint import Checkpoints, url_of
 from coordinator.config import ConfigError, RunConfig, load_config, parse_assignment
-from coordinator.keeper import recall
+from coordinator.keeper import inputs, recall
 from coordinator.learned import ProbeTable
+from coordinator.plan import Plan
 from coordinator.progress import Monitor
 from coordinator.recorder import Totals
 from coordinator.store import RunFolder, check_run
@@ -20,7 +21,7 @@ CHANGEABLE = ("hosting", "tracking", "checkpoint")
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run to go on with; notes: what was found damaged; data_digest: of the images and labels it has seen so far.
+    """A run to go on with; notes: what was found damaged; inputs: SHA-256 of what its rounds until now have read.
 
     lacks_report_only: all its numbers are written, but not its figures, its page or all of its MLflow run.
     """
@@ -30,16 +31,19 @@ class Resumed:
     totals: Totals
     probes: ProbeTable
     notes: list[str]
-    data_digest: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
     lacks_report_only: bool = False
 
-    def check_data(self, digest: str) -> None:
-        """Raises: ConfigError, if the data is not what the rounds until now were run with."""
-        if self.data_digest and digest != self.data_digest:
-            raise ConfigError(
-                f"data: the images or labels have changed since the run was started (SHA-256 {self.data_digest[:12]}, "
-                f"now {digest[:12]}): put them back, or start a new run"
-            )
+    def check_inputs(self, plan: Plan) -> None:
+        """Raises: ConfigError, if data or links are not those that the rounds until now were run with."""
+        names = {"data": "data: the images or labels", "links": "topology.path: the links"}
+        for name, digest in inputs(plan).items():
+            before = self.inputs.get(name, digest)  # older checkpoints do not tell
+            if digest != before:
+                raise ConfigError(
+                    f"{names[name]} have changed since the run was started (SHA-256 {before[:12]}, now {digest[:12]}): put "
+                    "them back, or start a new run"
+                )
 
 
 @contextmanager
@@ -72,7 +76,7 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Mon
             )
         done = f"{totals.completed} of {config.run.rounds} rounds are done"
         monitor.phase(f"{run}: {done if found else 'there is no whole checkpoint: again from round 0'}")
-        yield Resumed(config, folder, totals, probes, notes, found.state.get("data", "") if found else "")
+        yield Resumed(config, folder, totals, probes, notes, found.state.get("inputs", {}) if found else {})
 
 
 def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple[RunConfig, int]:

@@ -135,7 +135,7 @@ def _run_on(
         config = with_execution(plan.config, pool.execution)
         plan = replace(plan, config=config)
         if resumed:
-            resumed.check_data(plan.data_digest)
+            resumed.check_inputs(plan)
         folder = resumed.folder if resumed else RunFolder(output, config.run.name)
         with nullcontext() if resumed else folder.locked():
             try:

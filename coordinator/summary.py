@@ -50,7 +50,7 @@ def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, messa
             "classes": plan.dataset.num_classes,
             "sha256": plan.data_digest,
         },
-        "topology": asdict(plan.facts),
+        "topology": asdict(plan.facts) | ({"sha256": plan.links_digest} if plan.links_digest else {}),
         "peers": [asdict(group) for group in plan.groups],
         "config": shown_config(plan.config),
         "versions": versions(),

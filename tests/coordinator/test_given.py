@@ -129,3 +129,18 @@ def test_simulate__limits_hold_for_given_data(tmp_path: Path):
 def test_resume__the_digest_is_in_the_summary_of_the_folder(tmp_path: Path):
     result = simulate(config(), tmp_path, dataset=images(0))
     assert json.loads((result.folder / "summary.json").read_text())["data"]["shape"] == [1, 6, 6]
+
+
+def test_resume__links_that_have_changed_on_the_disk_are_refused(tmp_path: Path):
+    links = tmp_path / "links.csv"
+    before = "student,teacher\n0,1\n1,2\n2,0\n"
+    links.write_text(before)
+    overrides = ("topology={kind='file',path='" + str(links) + "'}",)
+    folder = interrupted(tmp_path / "runs", None, *overrides)
+    links.write_text("student,teacher\n0,2\n1,0\n2,1\n")
+    with pytest.raises(
+        ConfigError, match=r"topology.path: the links have changed since the run was started \(SHA-256 "
+    ):
+        resume(folder)
+    links.write_text("teacher,student\n2,1\n1,0\n0,2\n")  # the same links, written otherwise
+    assert resume(folder).status == "finished"

@@ -429,7 +429,9 @@ def test_round_loop__checkpoints_are_due_by_rounds_or_by_seconds(tmp_path: Path)
     assert saved_after(tmp_path, checkpoint_every=100, checkpoint_seconds=300.0) == [3, 10]  # the first after 5 seconds
     assert saved_after(tmp_path, checkpoint_every=100, checkpoint_seconds=6.0) == [3, 6, 9, 10]
     assert saved_after(tmp_path, checkpoint_every=5, checkpoint_seconds=8.0) == [3, 5, 9, 10]
-    assert saved_after(tmp_path, start=4, checkpoint_every=100, checkpoint_seconds=300.0) == [10]  # there is one already
+    assert saved_after(tmp_path, start=4, checkpoint_every=100, checkpoint_seconds=300.0) == [
+        10
+    ]  # there is one already
     assert saved_after(tmp_path, checkpoint_every=0, checkpoint_seconds=6.0) == []
 
 
