@@ -66,6 +66,12 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
             rows = ablation_folder.result_rows(folder, ablation, errors)
             if ablation_folder.describes(folder, ablation) and not (folder / "results.parquet").exists():  # outdated
                 _write_tables(ablation, folder, rows)
+        except OSError as error:
+            if error.errno is None:  # Ray's own, of a connection
+                raise
+            raise ConfigError(
+                f"--output: cannot write to '{folder}' ({error.strerror}): make room, then run the same command again"
+            ) from None
         finally:
             ablation_folder.sweep(folder)
     status: Status = "interrupted" if interrupted else "failed" if errors else "finished"

@@ -41,8 +41,8 @@ class Resumed:
             before = self.inputs.get(name, digest)  # older checkpoints do not tell
             if digest != before:
                 raise ConfigError(
-                    f"{names[name]} have changed since the run was started (SHA-256 {before[:12]}, now {digest[:12]}): put "
-                    "them back, or start a new run"
+                    f"{names[name]} have changed since the run was started (SHA-256 {before[:12]}, now {digest[:12]}): "
+                    "put them back, or start a new run"
                 )
 
 

@@ -368,3 +368,19 @@ def processes_of(folder: str) -> list[str]:
         if folder in line and "ray" in line:
             found.append(line)
     return found
+
+
+def test_ablate__a_full_disk_for_its_report_is_one_line_and_the_next_call_completes(
+    cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = {"seeds": [0], "grid": {"topology": [{"kind": "ring"}]}}
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("coordinator.ablation_figures.save_ablation_figures", full)
+        with pytest.raises(ConfigError, match=r"No space left on device\): make room, then run the same command again"):
+            run(tmp_path, **one)
+    result, said = run(tmp_path, **one)
+    assert result.status == "finished" and (result.folder / "report.html").is_file() and not finished_lines(said)
