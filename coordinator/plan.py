@@ -1,6 +1,7 @@
 """What a run will be, before anything starts: the data, the schedule, sizes, memory, and every check on them."""
 
 import math
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -88,8 +89,12 @@ class Plan:
 def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     """Load the data (unless given), draw the schedule and check what no section can check alone.
 
+    Data or probes that the memory does not hold are refused; of a whole run, whose need is an estimate, a warning is
+    given where its data is loaded.
+
     Raises: ConfigError.
     """
+    loaded = dataset is None
     try:
         schedule = build_schedule(config)
         dataset = load_data(config) if dataset is None else dataset
@@ -102,7 +107,15 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
-    return Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
+    plan = Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
+    further, left = plan.memory_bytes - plan.data_bytes, memory.available()
+    if loaded and further > left and not config.hosting.address:
+        warnings.warn(
+            f"the run will need about {memory.told(further)} of memory beside its data, and {memory.told(left)} are "
+            "left: it may be killed; lower peers.count or data.batch_size, or make the images smaller",
+            stacklevel=2,
+        )
+    return plan
 
 
 def load_data(config: RunConfig) -> Dataset:

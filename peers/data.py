@@ -92,17 +92,16 @@ def load_parquet(
         test = stratified_holdout(classes, num_test, np.random.default_rng(_child(seed, 0)))
     if test.all() or not test.any():
         raise ValueError(f"data.path: '{path}' must hold images to train on and others to test on; add rows")
-    check_classes(classes[~test], classes[test], num_classes, label_column)
     train_rows, test_rows = np.flatnonzero(~test), np.flatnonzero(test)
     train_rows = train_rows[_chosen("train", len(train_rows), train_limit, seed)]
     test_rows = test_rows[_chosen("test", len(test_rows), test_limit, seed)]
     like = images.check_images(files, (train_rows, test_rows), image_column, image_size)
+    check_classes(classes[~test], classes[test], num_classes, label_column)
     pixels = images.read_images(files, train_rows, image_column, image_size, like)
     test_pixels = images.read_images(files, test_rows, image_column, image_size, like)
     if pixels.shape[1] != test_pixels.shape[1]:
         pixels, test_pixels = images.in_colour(pixels), images.in_colour(test_pixels)
-    name = Path(path).resolve().stem
-    return Dataset(name, pixels, classes[train_rows], test_pixels, classes[test_rows], num_classes)
+    return Dataset(Path(path).resolve().stem, pixels, classes[train_rows], test_pixels, classes[test_rows], num_classes)
 
 
 def load_synthetic(

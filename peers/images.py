@@ -53,9 +53,10 @@ def check_images(
     first, first_test = (read_header(files, int(each[0]), column) for each in rows)
     like = (size, size) if size else (first.height, first.width)
     count, channels = len(rows[0]) + len(rows[1]), 1 if first.grey and first_test.grey else 3
-    advice = "lower data.image_size" if size else "set data.image_size"
+    advice = f"{'lower' if size else 'set'} data.image_size, or set data.train_limit and data.test_limit"
     what = f"data: {count:,} images of {like[1]}x{like[0]} pixels"
-    memory.require(count * channels * like[0] * like[1], what, f"{advice}, or set data.train_limit and data.test_limit")
+    one = _DECODING_BYTES * first.height * first.width
+    memory.require(one + count * channels * like[0] * like[1], what, advice)
     if not size:
         check_size((first_test.height, first_test.width), like, first_test.where)
     return like
@@ -212,7 +213,8 @@ def _eight_bits(image: Image.Image, where: str) -> Image.Image:
         return _scaled(image, where)
     if image.mode in _ALPHA_MODES or "transparency" in image.info:
         image = _without_alpha(image, where)
-    return image.convert("L" if grey else "RGB")
+    mode = "L" if grey else "RGB"
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _scaled(image: Image.Image, where: str) -> Image.Image:

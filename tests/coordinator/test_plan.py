@@ -17,7 +17,7 @@ from coordinator.plan import (
     peer_settings,
     prepare,
 )
-from peers import data
+from peers import data, memory
 from peers.probe_memory import probing_bytes
 
 TABLE: dict[str, Any] = {
@@ -249,3 +249,15 @@ def test_prepare__refuses_a_dataset_whose_labels_are_no_classes() -> None:
 def test_prepare__synthetic_images_larger_than_the_memory() -> None:
     with pytest.raises(ConfigError, match=r"^data: 96 images and 4 classes of 3x65536x65536 need .* of memory, and"):
         plan(data={"shape": [3, 65536, 65536]})
+
+
+def test_prepare__tells_of_a_run_that_the_memory_may_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = plan().memory_bytes - plan().data_bytes
+    monkeypatch.setattr(memory, "available", lambda: needed)
+    plan()
+    monkeypatch.setattr(memory, "available", lambda: needed - 1)
+    with pytest.warns(
+        UserWarning, match=r"^the run will need about [\d.]+ MiB of memory beside its data, and [\d.]+ MiB"
+    ):
+        plan()
+    plan(hosting={"pool": "ray", "address": "auto"})  # another machine's memory: no warning, which would be an error

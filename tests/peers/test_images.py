@@ -243,6 +243,17 @@ def test_load_parquet__refuses_labels_it_cannot_use(tmp_path: Path, column: list
     assert re.match(rf"data\.label_column: {message}", refusal(file))
 
 
+def test_load_parquet__classes_are_the_labels_that_occur(tmp_path: Path) -> None:
+    names = np.array([65_535, 17, 40_000])[np.arange(12) % 3]
+    file = write(tmp_path / "x.parquet", [png(image) for image in pixels(12)], names, row=range(12))
+    dataset = data.load_parquet(file, seed=SeedSequence(0))
+    assert dataset.num_classes == 3
+    assert set(dataset.train_labels.tolist()) == {0, 1, 2}
+    shown = {image.tobytes(): name for image, name in zip(pixels(12).transpose(0, 3, 1, 2), names, strict=True)}
+    found = [[17, 40_000, 65_535][label] for label in dataset.train_labels]
+    assert found == [shown[image.tobytes()] for image in dataset.train_images]
+
+
 def test_load_parquet__limit_larger_than_the_data(tmp_path: Path) -> None:
     file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], [1, 0, 0, 0])
     with pytest.raises(

@@ -191,18 +191,19 @@ def test_load_parquet__refuses_images_that_the_memory_does_not_hold(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[int]
 ) -> None:
     cell = encoded(Image.new("RGB", (200, 100)), "PNG")  # a few hundred bytes, 60,000 decoded
-    monkeypatch.setattr(memory, "available", lambda: 5 * 60_000 - 1)
+    decoding = 16 * 20_000  # of one image at a time
+    monkeypatch.setattr(memory, "available", lambda: decoding + 5 * 60_000 - 1)
     line = refused(tmp_path, *[cell] * 5)
-    assert line.startswith("data: 5 images of 200x100 pixels need 0.3 MiB of memory, and 0.3 MiB are left; set data.im")
+    assert line.startswith("data: 5 images of 200x100 pixels need 0.6 MiB of memory, and 0.6 MiB are left; set data.im")
     assert decoded == [0]
     assert refused(tmp_path, *[cell] * 5, image_size=200).endswith(
         "lower data.image_size, or set data.train_limit and data.test_limit"
     )
     assert read(tmp_path, cell, image_size=20).shape == (3, 20, 20)
-    monkeypatch.setattr(memory, "available", lambda: 5 * 60_000)
+    monkeypatch.setattr(memory, "available", lambda: decoding + 5 * 60_000)
     assert len(data.load_parquet(table(tmp_path, *[cell] * 5), seed=SeedSequence(0)).train_images) == 4
     grey = encoded(Image.new("L", (200, 100)), "PNG")
-    monkeypatch.setattr(memory, "available", lambda: 5 * 20_000)  # a third for greyscale images
+    monkeypatch.setattr(memory, "available", lambda: decoding + 5 * 20_000)  # a third for greyscale images
     assert len(data.load_parquet(table(tmp_path, *[grey] * 5), seed=SeedSequence(0)).train_images) == 4
 
 
