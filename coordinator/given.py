@@ -1,6 +1,7 @@
 """Data that was given to `simulate` or `resume` from Python, instead of being loaded as the config says."""
 
 from coordinator.config import ConfigError, RunConfig
+from peers import dataset_check
 from peers.config import DataSection, Given
 from peers.data import Dataset, digest_of, hold_out, limit
 from peers.seeds import stream
@@ -16,6 +17,7 @@ def take(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, Dataset]:
 
     Raises: ConfigError.
     """
+    _check(dataset)
     if config.data.on_each_node:
         raise ConfigError("data.on_each_node: nodes cannot read data that is given from Python: set it to false")
     shared = {name: getattr(config.data, name) for name in DataSection.model_fields}
@@ -30,6 +32,7 @@ def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
         raise ConfigError(
             f"dataset: the run has loaded its own data ({section.kind}) and goes on with that: leave it out"
         )
+    _check(dataset)
     digest = digest_of(dataset).hex()
     if digest != section.digest:
         raise ConfigError(
@@ -37,6 +40,13 @@ def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
             f"'{dataset.name}' with SHA-256 {digest[:12]}: give the same images and labels, or start a new run"
         )
     return _limited(section, dataset, config.run.seed)
+
+
+def _check(dataset: Dataset) -> None:
+    try:
+        dataset_check.check(dataset)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _limited(section: Given, dataset: Dataset, seed: int) -> Dataset:

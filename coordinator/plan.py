@@ -1,16 +1,19 @@
 """What a run will be, before anything starts: the data, the schedule, sizes, memory, and every check on them."""
 
 import hashlib
+import math
+import warnings
 from dataclasses import dataclass
 
 import torch
 
 from coordinator.config import ConfigError, RunConfig
-from peers import models
+from peers import dataset_check, memory, models
 from peers.config import DataConfig, PeerKind
 from peers.data import Dataset, channel_statistics, digest_of, hold_out
 from peers.measuring import ProbeConfig
 from peers.models import Network, activation_bytes, num_parameters
+from peers.probe_memory import probing_bytes
 from peers.probes import SELECTION_FOLDS
 from peers.seeds import stream
 from peers.settings import PeerSettings
@@ -76,7 +79,9 @@ class Plan:
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
         evaluators = self.config.hosting.evaluators
         processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
-        return peers + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
+        on_features, on_pixels = _probing_bytes(self.config, self.dataset, self.groups)
+        probes = max(1, processes) * on_features + max(0, on_pixels - on_features)  # pixels: once, in one process
+        return peers + probes + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
 
     @property
     def round_bytes(self) -> float:
@@ -87,19 +92,25 @@ class Plan:
 def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     """Load the data (unless given), draw the schedule and check what no section can check alone.
 
+    Data or probes that the memory does not hold are refused; of a whole run, whose need is an estimate, a warning is
+    given where its data is loaded.
+
     Raises: ConfigError.
     """
+    loaded = dataset is None
     try:
         schedule = build_schedule(config)
         dataset = load_data(config) if dataset is None else dataset
+        dataset_check.check(dataset)
         groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config))
+        _check_memory(config, dataset, groups)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
-    return Plan(
+    plan = Plan(
         config,
         dataset,
         schedule,
@@ -110,6 +121,14 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         digest_of(dataset).hex(),
         _links(config, schedule),
     )
+    further, left = plan.memory_bytes - plan.data_bytes, memory.available()
+    if loaded and further > left and not config.hosting.address:
+        warnings.warn(
+            f"the run will need about {memory.told(further)} of memory beside its data, and {memory.told(left)} are "
+            "left: it may be killed; lower peers.count or data.batch_size, or make the images smaller",
+            stacklevel=2,
+        )
+    return plan
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -194,8 +213,6 @@ def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int)
     moments = {"sgd": 1, "adam": 2, "adamw": 2}[kind.optimizer.kind]
     teacher = 1 if config.exchange.separate_teacher else 0
     buffers = sum(buffer.nbytes for buffer in network.buffers())
-    images = min(config.evaluation.probe_train, len(dataset.train_labels))
-    images += min(config.evaluation.probe_test, len(dataset.test_labels))
     return GroupPlan(
         count=count,
         model=kind.model.kind,
@@ -207,8 +224,35 @@ def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int)
         output_dim=network.output_dim,
         state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # weights, start, gradients, moments
         activation_bytes=activation_bytes(network, dataset.shape, config.data.batch_size),
-        probe_bytes=2 * images * network.feature_dim * FLOAT,  # as they are and standardised
+        probe_bytes=2 * _probed_images(config, dataset) * network.feature_dim * FLOAT,  # as they are and standardised
     )
+
+
+def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:
+    """What a process needs that probes one peer's features, and one that probes the images themselves."""
+
+    def needed(dim: int) -> int:
+        num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
+        return probing_bytes(config.evaluation, num_train, num_test, dim, dataset.num_classes)
+
+    pixels = math.prod(dataset.shape)
+    on_features = max(needed(group.feature_dim) for group in groups)
+    return on_features, _probed_images(config, dataset) * pixels * FLOAT + needed(pixels)
+
+
+def _probed_images(config: RunConfig, dataset: Dataset) -> int:
+    train = min(config.evaluation.probe_train, len(dataset.train_labels))
+    return train + min(config.evaluation.probe_test, len(dataset.test_labels))
+
+
+def _check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> None:
+    """Refuse probes that this machine could not run, as far as it is the one that will. Raises: ValueError."""
+    if config.hosting.address:
+        return
+    images, pixels = _probed_images(config, dataset), math.prod(dataset.shape)
+    what = f"evaluation.probes: {images:,} images of {pixels:,} values in {dataset.num_classes:,} classes"
+    advice = "lower evaluation.probe_train and evaluation.probe_test, or name labels with fewer classes"
+    memory.require(max(_probing_bytes(config, dataset, groups)), what, advice)
 
 
 def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:

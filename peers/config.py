@@ -214,7 +214,7 @@ class ParquetData(DataSection):
     path: str
     image_column: str = "image"
     label_column: str = "label"
-    image_size: int = Field(0, ge=0, description="resize to so many pixels a side; 0: as they are")
+    image_size: int = Field(0, ge=0, le=65536, description="resize to so many pixels a side; 0: as they are")
     test_fraction: float = Field(0.2, gt=0, lt=1, description="held out where the files name no test split")
 
     def load(self, seed: int) -> Dataset:

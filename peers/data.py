@@ -1,6 +1,7 @@
 """Data sets in memory, and the batch of every round as a pure function of (seed, round)."""
 
 import hashlib
+import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,13 +12,14 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
-from peers import images, named_sets
+from peers import images, memory, named_sets, splits, tables
+from peers.labels import check_classes, read_labels
 from peers.named_sets import TorchvisionKind
 
 Normalisation = tuple[Float32[np.ndarray, " channel"], Float32[np.ndarray, " channel"]]
 
 _DIGITS_TEST = 500
-_CHUNK = 1024
+_AT_ONCE = 2**22  # pixels that are worked on at a time, where 8 bits become 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,37 +91,51 @@ def load_parquet(
     Only the rows that the limits leave are decoded: the same that `limit` would choose with the same seed.
 
     Raises:
-        ValueError: see `images.split_files`, `images.read_labels`, `images.read_images`; or a limit is too large.
+        ValueError: see `splits.split_files`, `labels.read_labels`, `images.read_images`; or a limit is too large, or
+            no label is common to both splits, or the memory does not hold the images.
     """
-    train_files, test_files = images.split_files(Path(path))
+    train_files, test_files = splits.split_files(Path(path))
     files = [*train_files, *test_files]
-    labels, num_classes = images.number_labels(images.read_labels(files, label_column))
+    classes, num_classes = read_labels(files, label_column)
     if test_files:
-        test = np.arange(len(labels)) >= images.num_rows(train_files)
+        test = np.arange(len(classes)) >= tables.num_rows(train_files)
     else:
-        num_test = max(1, round(test_fraction * len(labels)))
-        test = stratified_holdout(labels, num_test, np.random.default_rng(_child(seed, 0)))
+        num_test = max(1, round(test_fraction * len(classes)))
+        test = stratified_holdout(classes, num_test, np.random.default_rng(_child(seed, 0)))
     if test.all() or not test.any():
         raise ValueError(f"data.path: '{path}' must hold images to train on and others to test on; add rows")
     train_rows, test_rows = np.flatnonzero(~test), np.flatnonzero(test)
     train_rows = train_rows[_chosen("train", len(train_rows), train_limit, seed)]
     test_rows = test_rows[_chosen("test", len(test_rows), test_limit, seed)]
-    pixels, grey = images.read_images(files, train_rows, image_column, image_size)
-    test_pixels, test_grey = images.read_images(files, test_rows, image_column, image_size, pixels.shape[2:])
-    channels = 1 if grey and test_grey else 3
-    pixels, test_pixels = (np.ascontiguousarray(array[:, :channels]) for array in (pixels, test_pixels))
-    return Dataset(Path(path).resolve().stem, pixels, labels[train_rows], test_pixels, labels[test_rows], num_classes)
+    like = images.check_images(files, (train_rows, test_rows), image_column, image_size)
+    check_classes(classes[~test], classes[test], num_classes, label_column)
+    pixels = images.read_images(files, train_rows, image_column, image_size, like)
+    test_pixels = images.read_images(files, test_rows, image_column, image_size, like)
+    if pixels.shape[1] != test_pixels.shape[1]:
+        pixels, test_pixels = images.in_colour(pixels), images.in_colour(test_pixels)
+    return Dataset(Path(path).resolve().stem, pixels, classes[train_rows], test_pixels, classes[test_rows], num_classes)
 
 
 def load_synthetic(
     num_train: int, num_test: int, num_classes: int, shape: tuple[int, int, int], seed: np.random.SeedSequence
 ) -> Dataset:
-    """Gaussian class means plus as much noise a pixel, in balanced classes: for tests and timings."""
+    """Gaussian class means plus as much noise a pixel, in balanced classes: for tests and timings.
+
+    Raises: ValueError, if the memory does not hold them.
+    """
     rng = np.random.default_rng(seed)
+    size, num_images = math.prod(shape), num_train + num_test
+    what = f"data: {num_images:,} images and {num_classes:,} classes of {'x'.join(map(str, shape))}"
+    needed = size * (num_images + 8 * num_classes) + 32 * num_images + 4 * 8 * max(size, _AT_ONCE)
+    memory.require(needed, what, "lower data.num_train, data.num_test, data.num_classes or data.shape")
     means = rng.normal(128, 32, size=(num_classes, *shape))
-    labels = rng.permutation(np.arange(num_train + num_test, dtype=np.int64) % num_classes)
-    noisy = means[labels] + rng.normal(0, 32, size=(len(labels), *shape))
-    pixels = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    labels = rng.permutation(np.arange(num_images, dtype=np.int64) % num_classes)
+    pixels = np.empty((num_images, *shape), dtype=np.uint8)
+    step = max(1, _AT_ONCE // size)
+    for start in range(0, num_images, step):  # the same draws as all at once, which would take 24 times the memory
+        part = labels[start : start + step]
+        noisy = means[part] + rng.normal(0, 32, size=(len(part), *shape))
+        pixels[start : start + step] = np.clip(np.rint(noisy), 0, 255)
     return Dataset(
         "synthetic", pixels[:num_train], labels[:num_train], pixels[num_train:], labels[num_train:], num_classes
     )
@@ -254,13 +270,16 @@ def images_to_tensor(
 def channel_statistics(pixels: UInt8[np.ndarray, "batch channel height width"]) -> Normalisation:
     """Mean and standard deviation of each channel of pixels / 255, from exact counts; the std of a constant is 1."""
     counts = np.zeros((pixels.shape[1], 256), dtype=np.int64)
-    for start in range(0, len(pixels), _CHUNK):  # a count needs int64 copies: of a chunk, not of everything
+    step = max(1, _AT_ONCE // math.prod(pixels.shape[2:]))
+    for start in range(0, len(pixels), step):
         for channel, row in enumerate(counts):
-            row += np.bincount(pixels[start : start + _CHUNK, channel].ravel(), minlength=256)
+            values = pixels[start : start + step, channel].ravel()
+            for at in range(0, len(values), _AT_ONCE):  # a count needs int64 copies: of a part, not of everything
+                row += np.bincount(values[at : at + _AT_ONCE], minlength=256)
     shares = counts / counts.sum(axis=1, keepdims=True)
-    values = np.arange(256) / 255
-    mean = shares @ values
-    std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
+    levels = np.arange(256) / 255
+    mean = shares @ levels
+    std = np.sqrt((shares * (levels - mean[:, None]) ** 2).sum(axis=1))
     return mean.astype(np.float32), np.where(std > 0, std, 1).astype(np.float32)
 
 

@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import UInt8
 
+from peers import memory
+
 TorchvisionKind = Literal["cifar10", "cifar100", "mnist", "fashion-mnist", "stl10", "svhn"]
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # train images and labels, test images and labels
 
@@ -45,11 +47,10 @@ def read_torchvision(kind: TorchvisionKind, root: Path, download: bool) -> Array
     return train, train_labels, test, test_labels
 
 
-def find_idx(folder: Path, names: Sequence[str]) -> list[Path]:
-    """The file of each of `names` in `folder`, plain or with .gz; an empty list where any is missing."""
-    found = [path for name in names for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
-    unique = {path.name.removesuffix(".gz"): path for path in reversed(found)}
-    return [unique[name] for name in names] if len(unique) == len(names) else []
+def find_idx(folders: Sequence[Path], name: str) -> list[Path]:
+    """All files of that name in any of `folders`, plain or with .gz."""
+    paths = (path for folder in folders for path in (folder / name, folder / f"{name}.gz"))
+    return [path for path in paths if path.is_file()]
 
 
 def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
@@ -59,30 +60,42 @@ def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
         ValueError: the file is truncated or not IDX.
     Source: LeCun, Cortes and Burges, the MNIST database, file formats.
     """
+    content = b""
     try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            start = stream.read(4)  # two zeros, 8 for bytes, the number of axes
+            num_axes = start[3] if start[:3] == b"\x00\x00\x08" and len(start) == 4 else 0
+            sizes = stream.read(4 * num_axes)
+            shape = np.frombuffer(sizes[: len(sizes) // 4 * 4], dtype=">u4").tolist()
+            if num_axes and len(shape) == num_axes:
+                memory.require(math.prod(shape), f"data.root: the bytes of '{file}'", "fetch it again")
+                content = stream.read(math.prod(shape) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"data.root: '{file}' is not a whole gzip file; fetch it again") from error
-    num_axes = content[3] if content[:3] == b"\x00\x00\x08" else 0  # two zeros, 8 for bytes, the axes
-    start = 4 + 4 * num_axes
-    shape = np.frombuffer(content[4:start], dtype=">u4").tolist() if len(content) >= start else []
-    if num_axes == 0 or len(content) - start != math.prod(shape):
+    if not num_axes or len(shape) != num_axes or len(content) != math.prod(shape):
         raise ValueError(f"data.root: '{file}' is not a whole IDX file of bytes; fetch it again")
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 
 def _read_idx_splits(kind: TorchvisionKind, root: Path, download: bool) -> Arrays:
     """MNIST's layout, in `root` itself or where torchvision keeps it."""
-    name = _SOURCES[kind][1]
-    folders = (root, root / name / "raw")
-    files = next((found for folder in folders if (found := find_idx(folder, _IDX_NAMES))), [])
-    if not files:
+    folders = (root, root / _SOURCES[kind][1] / "raw")
+    if not all(find_idx(folders, name) for name in _IDX_NAMES):
         if not download:
             raise _absent(kind, root, download)
         _open_torchvision(kind, root, download, train=True)
-        files = find_idx(folders[1], _IDX_NAMES)
-    train, train_labels, test, test_labels = (read_idx(file) for file in files)
+    train, train_labels, test, test_labels = (_read_alike(find_idx(folders, name)) for name in _IDX_NAMES)
     return train[:, None], train_labels.astype(np.int64), test[:, None], test_labels.astype(np.int64)
+
+
+def _read_alike(files: Sequence[Path]) -> UInt8[np.ndarray, "..."]:
+    """What the files hold. Raises: ValueError, if that is not one and the same."""
+    first, *others = files
+    array = read_idx(first)
+    for other in others:
+        if not np.array_equal(read_idx(other), array):
+            raise ValueError(f"data.root: '{first}' and '{other}' should be the same but differ; move one of them away")
+    return array
 
 
 def _open_torchvision(kind: TorchvisionKind, root: Path, download: bool, **options: str | bool) -> Any:

@@ -144,3 +144,20 @@ def test_resume__links_that_have_changed_on_the_disk_are_refused(tmp_path: Path)
         resume(folder)
     links.write_text("teacher,student\n2,1\n1,0\n0,2\n")  # the same links, written otherwise
     assert resume(folder).status == "finished"
+
+
+def test_simulate__given_data_that_is_not_sound_is_one_line(tmp_path: Path):
+    mine = images(0)
+    for wrong, line in (
+        (
+            replace(mine, train_labels=mine.train_labels + 1),
+            r"dataset: labels must be in 0..2 for num_",
+        ),
+        (
+            replace(mine, train_images=mine.train_images[1:]),
+            r"dataset: train_labels must have a label for",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=line):
+            simulate(config(), tmp_path, dataset=wrong)
+    assert not list(tmp_path.iterdir())

@@ -1,7 +1,10 @@
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.random import SeedSequence
 
 from coordinator.config import ConfigError, RunConfig, config_from
 from coordinator.plan import (
@@ -14,6 +17,8 @@ from coordinator.plan import (
     peer_settings,
     prepare,
 )
+from peers import data, memory
+from peers.probe_memory import probing_bytes
 
 TABLE: dict[str, Any] = {
     "data": {"kind": "synthetic", "batch_size": 16, "num_train": 64, "num_test": 32},
@@ -89,7 +94,12 @@ def test_plan__memory_counts_hosts_peers_and_data() -> None:
     processes = 3 * ACTOR_BYTES + COORDINATOR_BYTES + RAY_BYTES
     messages = 5 * (2 + 4) * made.message_bytes  # two teachers on a ring, their stack and temporaries
     probe_outputs = 4 * 5 * 256 * 4 * 4  # 256 images, 4 outputs
-    assert made.memory_bytes == (5 * made.groups[0].peer_bytes + processes + messages + probe_outputs + made.data_bytes)
+    seen = made.config.evaluation, 64, 32
+    on_features, on_pixels = (probing_bytes(*seen, dim, 4) for dim in (8, 64))
+    probes = 3 * on_features + on_pixels + (64 + 32) * 64 * 4 - on_features  # each host one; pixels: the first, once
+    assert made.memory_bytes == (
+        5 * made.groups[0].peer_bytes + processes + messages + probe_outputs + probes + made.data_bytes
+    )
     assert plan(peers={"count": 5}).num_hosts == 0
 
 
@@ -205,3 +215,49 @@ def test_prepare__validation_hides_the_test_images() -> None:
 def test_prepare__a_teacher_of_its_own_is_a_fourth_copy_of_the_weights() -> None:
     itself, snapshot = plan().groups[0], plan(exchange={"refresh_every": 5}).groups[0]
     assert snapshot.state_bytes - itself.state_bytes == 4 * itself.num_parameters
+
+
+# ---- memory ----
+
+
+def test_plan__memory_knows_the_number_of_classes() -> None:
+    few, many = (plan(data={"num_classes": classes}, evaluation={"probes": ["knn"]}) for classes in (4, 40_000))
+    seen = few.config.evaluation, 64, 32, 64  # the images themselves have more dimensions than the features
+    assert many.memory_bytes - few.memory_bytes == probing_bytes(*seen, 40_000) - probing_bytes(*seen, 4)
+    assert many.memory_bytes - few.memory_bytes > 64 * (4 + 8) * 39_000  # one-hot labels as integers, then as floats
+
+
+def test_prepare__refuses_probes_that_the_memory_does_not_hold() -> None:
+    made = data.load_synthetic(64, 32, 4, (1, 8, 8), SeedSequence(0))
+    many = replace(made, num_classes=10**9)
+    with pytest.raises(ConfigError) as error:
+        prepare(config(), many)
+    assert re.fullmatch(
+        r"evaluation\.probes: 96 images of 64 values in 1,000,000,000 classes need [\d,.]+ GiB of memory, and [\d,.]+ "
+        r"GiB are left; lower evaluation\.probe_train and evaluation\.probe_test, or name labels with fewer classes",
+        str(error.value),
+    )
+    assert prepare(config(hosting={"pool": "ray", "address": "auto"}), many).dataset is many  # another machine's
+
+
+def test_prepare__refuses_a_dataset_whose_labels_are_no_classes() -> None:
+    made = data.load_synthetic(64, 32, 4, (1, 8, 8), SeedSequence(0))
+    with pytest.raises(ConfigError, match=r"^dataset: labels must be in 0\.\.3 for num_classes = 4, got 0 to 700;"):
+        prepare(config(), replace(made, train_labels=np.where(made.train_labels == 3, 700, made.train_labels)))
+
+
+def test_prepare__synthetic_images_larger_than_the_memory() -> None:
+    with pytest.raises(ConfigError, match=r"^data: 96 images and 4 classes of 3x65536x65536 need .* of memory, and"):
+        plan(data={"shape": [3, 65536, 65536]})
+
+
+def test_prepare__tells_of_a_run_that_the_memory_may_not_hold(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = plan().memory_bytes - plan().data_bytes
+    monkeypatch.setattr(memory, "available", lambda: needed)
+    plan()
+    monkeypatch.setattr(memory, "available", lambda: needed - 1)
+    with pytest.warns(
+        UserWarning, match=r"^the run will need about [\d.]+ MiB of memory beside its data, and [\d.]+ MiB"
+    ):
+        plan()
+    plan(hosting={"pool": "ray", "address": "auto"})  # another machine's memory: no warning, which would be an error

@@ -1,6 +1,8 @@
 import gzip
 import os
+import shutil
 import struct
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import torchvision
 from numpy.random import SeedSequence
 from sklearn.neighbors import KNeighborsClassifier
 
-from peers import data, named_sets
+from peers import data, memory, named_sets
 from peers.data import Dataset
 
 CPU = torch.device("cpu")
@@ -96,11 +98,11 @@ def test_load_torchvision__idx_files(tmp_path: Path, zipped: bool, folder: str) 
 
 
 def test_load_torchvision__fashion_mnist_as_torchvision_reads_it(tmp_path: Path) -> None:
-    if not named_sets.find_idx(FASHION_MNIST, IDX_NAMES):
+    if not all(named_sets.find_idx([FASHION_MNIST], name) for name in IDX_NAMES):
         pytest.skip("no Fashion-MNIST: install dataset-fashion-mnist or set PEER_CONSENSUS_FASHION_MNIST")
     raw = tmp_path / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
-    for file in named_sets.find_idx(FASHION_MNIST, IDX_NAMES):
+    for file in (named_sets.find_idx([FASHION_MNIST], name)[0] for name in IDX_NAMES):
         content = file.read_bytes()
         (raw / file.name.removesuffix(".gz")).write_bytes(gzip.decompress(content) if file.suffix == ".gz" else content)
     dataset = data.load_torchvision("fashion-mnist", FASHION_MNIST, False)
@@ -312,3 +314,73 @@ def test_batch__flips_what_the_mask_says() -> None:
     mask = torch.from_numpy(data.flip_mask(flips, 5, 16))
     assert 0 < mask.sum() < 16
     assert torch.equal(flipped, torch.where(mask[:, None, None, None], plain.flip(3), plain))
+
+
+# ---- memory, and files that disagree ----
+
+
+def test_load_synthetic__in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(SeedSequence(4))
+    means = rng.normal(128, 32, size=(3, 2, 4, 5))
+    labels = rng.permutation(np.arange(50, dtype=np.int64) % 3)
+    pixels = np.clip(np.rint(means[labels] + rng.normal(0, 32, size=(50, 2, 4, 5))), 0, 255).astype(np.uint8)
+    for at_once in (1, 7 * 40, 2**22):
+        monkeypatch.setattr(data, "_AT_ONCE", at_once)
+        made = data.load_synthetic(30, 20, 3, (2, 4, 5), SeedSequence(4))
+        assert np.array_equal(np.concatenate([made.train_images, made.test_images]), pixels)
+        assert np.array_equal(np.concatenate([made.train_labels, made.test_labels]), labels)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "line"),
+    [
+        ((10**9, 20, 3, (3, 32, 32)), "data: 1,000,000,020 images and 3 classes of 3x32x32 need 2,891.0 GiB of memory"),
+        ((64, 20, 10**9, (1, 8, 8)), "data: 84 images and 1,000,000,000 classes of 1x8x8 need 477.0 GiB of memory"),
+        ((64, 20, 3, (3, 65536, 65536)), "data: 84 images and 3 classes of 3x65536x65536 need"),
+    ],
+)
+def test_load_synthetic__refuses_what_the_memory_does_not_hold(
+    sizes: tuple[int, int, int, tuple[int, int, int]], line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 2**30)
+    with pytest.raises(ValueError) as caught:
+        data.load_synthetic(*sizes, SeedSequence(0))
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
+    assert str(caught.value).endswith("lower data.num_train, data.num_test, data.num_classes or data.shape")
+
+
+def test_channel_statistics__counts_a_large_image_in_parts() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (3, 1, 3000, 1500), dtype=np.uint8)
+    tracemalloc.start()
+    mean, std = data.channel_statistics(array)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * 8 * 2**22  # the int64 copy of a part; of one image it would be 36 MB, of all 108 MB
+    assert mean == pytest.approx(array.mean() / 255) and std == pytest.approx(array.std() / 255)
+
+
+def test_load_torchvision__a_file_there_twice(tmp_path: Path) -> None:
+    write_idx(tmp_path / "root", False)
+    plain = tmp_path / "root" / IDX_NAMES[1]
+    Path(f"{plain}.gz").write_bytes(gzip.compress(plain.read_bytes()))  # as torchvision leaves them
+    assert data.load_torchvision("mnist", tmp_path / "root", False).train_labels.tolist() == list(range(5))
+    Path(f"{plain}.gz").write_bytes(gzip.compress(idx(np.arange(5, dtype=np.uint8)[::-1])))
+    with pytest.raises(ValueError, match=r"labels-idx1-ubyte' and '.*labels-idx1-ubyte\.gz' should be the same but"):
+        data.load_torchvision("mnist", tmp_path / "root", False)
+
+
+def test_load_torchvision__another_data_set_beside_it(tmp_path: Path) -> None:
+    write_idx(tmp_path / "root" / "MNIST" / "raw", False)
+    for path in (tmp_path / "root" / "MNIST" / "raw").iterdir():
+        shutil.copy(path, tmp_path / "root")
+    (tmp_path / "root" / IDX_NAMES[0]).write_bytes(idx(pixels(5, 3, 2, 1, seed=9)))  # say, Fashion-MNIST
+    with pytest.raises(ValueError, match=r"^data\.root: '.*' and '.*MNIST/raw/train-images.*' should be the same but"):
+        data.load_torchvision("mnist", tmp_path / "root", False)
+
+
+def test_read_idx__a_header_that_promises_more_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "x"
+    file.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 2**20, 2**10, 2**10))
+    monkeypatch.setattr(memory, "available", lambda: 2**30)
+    with pytest.raises(ValueError, match=r"^data\.root: the bytes of '.*x' need 1,024\.0 GiB of memory, and 1\.0 GiB"):
+        named_sets.read_idx(file)

@@ -12,7 +12,7 @@ import pytest
 from numpy.random import SeedSequence
 from PIL import Image
 
-from peers import data, images, named_sets
+from peers import data, labels, named_sets, splits
 from peers.data import Dataset
 
 CIFAR10 = os.environ.get("PEER_CONSENSUS_CIFAR10", "")
@@ -44,13 +44,14 @@ def equal(first: Dataset, second: Dataset) -> bool:
 
 def test_load_parquet__bytes_in_a_folder(tmp_path: Path) -> None:
     train, test = pixels(7), pixels(4, seed=1)
-    write(tmp_path / "train.parquet", [png(image) for image in train], range(7))
-    write(tmp_path / "test.parquet", [png(image) for image in test], [0, 9, 1, 2])
+    write(tmp_path / "train.parquet", [png(image) for image in train], [3, 1, 2, 0, 4, 5, 5])
+    write(tmp_path / "test.parquet", [png(image) for image in test], [0, 5, 1, 2])
     dataset = data.load_parquet(tmp_path, seed=SeedSequence(0))
     assert np.array_equal(dataset.train_images, train.transpose(0, 3, 1, 2))
     assert np.array_equal(dataset.test_images, test.transpose(0, 3, 1, 2))
-    assert dataset.test_labels.tolist() == [0, 9, 1, 2]
-    assert dataset.num_classes == 10
+    assert dataset.train_labels.tolist() == [3, 1, 2, 0, 4, 5, 5]
+    assert dataset.test_labels.tolist() == [0, 5, 1, 2]
+    assert dataset.num_classes == 6
 
 
 def test_load_parquet__structs_shards_nesting_validation_and_strings(tmp_path: Path) -> None:
@@ -60,7 +61,8 @@ def test_load_parquet__structs_shards_nesting_validation_and_strings(tmp_path: P
     write(tmp_path / "data" / "train-00001-of-00002.parquet", cells[5:], names[5:])
     write(tmp_path / "data" / "train-00000-of-00002.parquet", cells[:5], names[:5])
     write(tmp_path / "data" / "validation-00000-of-00001.parquet", [{"bytes": png(i)} for i in test], ["dog", "asp"])
-    dataset = data.load_parquet(tmp_path, seed=SeedSequence(0))
+    with pytest.warns(UserWarning, match=r"1 of 2 test images have a label in 'label' that no training image has"):
+        dataset = data.load_parquet(tmp_path, seed=SeedSequence(0))
     assert np.array_equal(dataset.train_images, train.transpose(0, 3, 1, 2))
     assert np.array_equal(dataset.test_images, test.transpose(0, 3, 1, 2))
     assert dataset.train_labels.tolist() == [4, 0, 2, 0, 1, 2, 4, 1]
@@ -94,20 +96,20 @@ def test_load_parquet__grey_stays_grey_only_if_all_are(tmp_path: Path) -> None:
 
 def test_load_parquet__jpeg(tmp_path: Path) -> None:
     cells = []
-    for value in (40, 220):
+    for value in (40, 220) * 2:
         buffer = io.BytesIO()
         Image.new("RGB", (8, 8), (value, value // 2, 255 - value)).save(buffer, "JPEG", quality=95)
         cells.append(buffer.getvalue())
-    file = write(tmp_path / "x.parquet", cells, [40, 220])
+    file = write(tmp_path / "x.parquet", cells, [40, 220] * 2)
     dataset = data.load_parquet(file, seed=SeedSequence(0))
-    value = int(dataset.train_labels[0])
+    value = (40, 220)[dataset.train_labels[0]]
     means = dataset.train_images[0].mean(axis=(1, 2))
     assert means == pytest.approx([value, value // 2, 255 - value], abs=2)
 
 
 def test_load_parquet__sixteen_bits_are_scaled(tmp_path: Path) -> None:
     deep = np.array([[0, 255, 256], [32768, 65280, 65535]], dtype=np.uint16)
-    file = write(tmp_path / "x.parquet", [png(deep), png(deep)], [0, 1])
+    file = write(tmp_path / "x.parquet", [png(deep), png(deep)], [0, 0])
     dataset = data.load_parquet(file, seed=SeedSequence(0))
     assert dataset.train_images[0, 0].tolist() == [[0, 0, 1], [128, 255, 255]]
 
@@ -116,11 +118,11 @@ def test_load_parquet__resizes_to_one_size(tmp_path: Path) -> None:
     wide = np.zeros((4, 12, 3), dtype=np.uint8)
     wide[:, 4:8] = 200  # the centre, which the crop keeps
     plain = np.full((2, 2, 3), 90, dtype=np.uint8)
-    file = write(tmp_path / "x.parquet", [png(wide), png(plain), png(wide)], [0, 1, 2])
+    file = write(tmp_path / "x.parquet", [png(wide), png(plain)] * 3, [0, 1] * 3)
     with pytest.raises(ValueError, match=r"^data\.image_size: row . \(from 0\) of '.*' is .*; set data\.image_size"):
         data.load_parquet(file, seed=SeedSequence(0))
     dataset = data.load_parquet(file, image_size=4, seed=SeedSequence(0))
-    values = {0: 200, 1: 90, 2: 200}
+    values = {0: 200, 1: 90}
     for image, label in zip(dataset.train_images, dataset.train_labels.tolist(), strict=True):
         assert (image == values[label]).all()
     assert dataset.shape == (3, 4, 4)
@@ -204,7 +206,7 @@ def test_load_parquet__refuses_paths_without_data(tmp_path: Path) -> None:
     absent = refusal(tmp_path / "absent")
     assert re.match(r"data\.path: no file or folder '.*absent'; give a \.parquet file, or a folder of", absent)
     unnamed = refusal(tmp_path)
-    assert re.match(r"data\.path: no train\*\.parquet in '.*' or one folder below; rename the files, or", unnamed)
+    assert re.match(r"data\.path: no train\*\.parquet in '.*' or up to 2 folders below; rename the files, or", unnamed)
     broken = refusal(text)
     assert re.match(r"data\.path: '.*notes\.parquet' is not a readable Parquet file \(.+\); export it again", broken)
     assert re.match(r"data\.path: no rows in '.*none\.parquet'; give files with images", refusal(none))
@@ -215,7 +217,7 @@ def test_load_parquet__refuses_paths_without_data(tmp_path: Path) -> None:
 
 
 def test_load_parquet__refuses_columns_it_cannot_use(tmp_path: Path) -> None:
-    file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], range(4), name=list("abcd"))
+    file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], [0] * 4, name=list("abcd"))
     absent = r"no column '\w+' in '.*x\.parquet'; set it to one of image, label, name"
     assert re.match(rf"data\.image_column: {absent}", refusal(file, image_column="img"))
     assert re.match(rf"data\.label_column: {absent}", refusal(file, label_column="y"))
@@ -224,21 +226,36 @@ def test_load_parquet__refuses_columns_it_cannot_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "message"),
+    ("column", "message"),
     [
         ([0, None, 1, 2], r"'label' is null in row 1 \(from 0\) of '.*'; drop the row"),
         ([0.5, 1.0, 2.0, 3.0], r"'label' must hold integers or strings, got double in"),
-        ([0, 1, -1, 2], r"integers must be in 0\.\.65535, got -1 to 2; use strings"),
-        ([0, 1, 2, 70000], r"integers must be in 0\.\.65535, got 0 to 70000; use strings"),
+        ([0.0, 1.0, 0.0, 1.0], r"'label' must hold integers or strings, got double in '.*'; convert it, or name"),
+        (
+            [0, 1, -1, 2],
+            r"'label' is -1 in row 2 \(from 0\) of '.*', .* without a label; drop such rows",
+        ),
+        ([3, 1, 2, 70000], r"no test image has a label .* \('label' has 4 different labels in 4 rows\); set it to"),
     ],
 )
-def test_load_parquet__refuses_labels_it_cannot_use(tmp_path: Path, labels: list[object], message: str) -> None:
-    file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], labels)
+def test_load_parquet__refuses_labels_it_cannot_use(tmp_path: Path, column: list[object], message: str) -> None:
+    file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], column)
     assert re.match(rf"data\.label_column: {message}", refusal(file))
 
 
+def test_load_parquet__classes_are_the_labels_that_occur(tmp_path: Path) -> None:
+    names = np.array([65_535, 17, 40_000])[np.arange(12) % 3]
+    file = write(tmp_path / "x.parquet", [png(image) for image in pixels(12)], names, row=range(12))
+    dataset = data.load_parquet(file, seed=SeedSequence(0))
+    assert dataset.num_classes == 3
+    assert set(dataset.train_labels.tolist()) == {0, 1, 2}
+    shown = {image.tobytes(): name for image, name in zip(pixels(12).transpose(0, 3, 1, 2), names, strict=True)}
+    found = [[17, 40_000, 65_535][label] for label in dataset.train_labels]
+    assert found == [shown[image.tobytes()] for image in dataset.train_images]
+
+
 def test_load_parquet__limit_larger_than_the_data(tmp_path: Path) -> None:
-    file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], range(4))
+    file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], [1, 0, 0, 0])
     with pytest.raises(
         ValueError, match=r"^data\.train_limit: must be at most the 3 train images, got 9; use 0 for all"
     ):
@@ -262,7 +279,7 @@ def test_load_parquet__cifar10() -> None:
     assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=0.02)  # of the whole training set
     assert std == pytest.approx([0.2470, 0.2435, 0.2616], abs=0.01)
     table = pq.read_table(next(Path(CIFAR10).glob("train*.parquet")))
-    rows = images.number_labels(images.read_labels(images.split_files(Path(CIFAR10))[0], "label"))[0]
+    rows, _ = labels.read_labels(splits.split_files(Path(CIFAR10))[0], "label")
     assert np.bincount(rows).tolist() == [5000] * 10
     assert rows[:9].tolist() == table.column("label")[:9].to_pylist()
 
@@ -280,12 +297,8 @@ def test_read_idx__whole_and_truncated(tmp_path: Path, zipped: bool) -> None:
             named_sets.read_idx(file)
 
 
-def test_read_labels__a_label_that_does_not_fit_and_a_doubled_column(tmp_path: Path) -> None:
-    large = tmp_path / "large.parquet"
-    pq.write_table(pa.table({"label": pa.array([2**63], pa.uint64())}), large)
-    with pytest.raises(ValueError, match=r"large\.parquet' is not a readable Parquet file \(.+\); export it again"):
-        images.read_labels([large], "label")
+def test_read_labels__a_doubled_column(tmp_path: Path) -> None:
     doubled = tmp_path / "doubled.parquet"
     pq.write_table(pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["label", "label"]), doubled)
     with pytest.raises(ValueError, match=r"doubled\.parquet' is not a readable Parquet file \(.+\); export it again"):
-        images.read_labels([doubled], "label")
+        labels.read_labels([doubled], "label")
