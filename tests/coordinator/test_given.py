@@ -148,16 +148,7 @@ def test_resume__links_that_have_changed_on_the_disk_are_refused(tmp_path: Path)
 
 def test_simulate__given_data_that_is_not_sound_is_one_line(tmp_path: Path):
     mine = images(0)
-    for wrong, line in (
-        (
-            replace(mine, train_labels=mine.train_labels + 1),
-            r"dataset: labels must be in 0..2 for num_",
-        ),
-        (
-            replace(mine, train_images=mine.train_images[1:]),
-            r"dataset: train_labels must have a label for",
-        ),
-    ):
-        with pytest.raises(ConfigError, match=line):
-            simulate(config(), tmp_path, dataset=wrong)
+    wrong = replace(mine, train_labels=mine.train_labels + 1)
+    with pytest.raises(ConfigError, match=r"dataset: labels must be in 0..2 for num_classes = 3, got 0 to 3"):
+        simulate(config(), tmp_path, dataset=wrong)
     assert not list(tmp_path.iterdir())
