@@ -1,6 +1,5 @@
 """A run's folder opened again: what it was, how far it came, and what is left to do."""
 
-import json
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from coordinator.config import ConfigError, RunConfig, load_config, parse_assign
 from coordinator.keeper import recall
 from coordinator.learned import ProbeTable
 from coordinator.progress import Monitor
+from coordinator.reading import from_json
 from coordinator.recorder import Totals
 from coordinator.store import RunFolder, check_run
 
@@ -79,10 +79,10 @@ def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple
 def _check_left(run: Path, rounds: int) -> None:
     """Raises: ConfigError, if the run has finished."""
     try:
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        summary = from_json((run / "summary.json").read_bytes())
     except (OSError, ValueError):
         return
-    if summary.get("status") == "finished" and summary.get("rounds") == rounds:
+    if isinstance(summary, dict) and summary.get("status") == "finished" and summary.get("rounds") == rounds:
         raise ConfigError(f"resume: '{run}' has finished its {rounds} rounds: give --rounds to add some")
 
 
