@@ -10,8 +10,8 @@ from pydantic import Field, ValidationError, model_validator
 from coordinator import overrides as _overrides
 from coordinator.explain import explain
 from coordinator.overrides import parse_assignment as parse_assignment
-from coordinator.reading import MAX_DEPTH, absolute_path, plain, too_deep, unusable_texts
 from coordinator.reading import ConfigError as ConfigError
+from coordinator.reading import absolute_path, check_depth, plain, unusable_texts
 from coordinator.reading import read_table as read_table
 from peers.config import DataConfig, PeersConfig
 from peers.exchange import ExchangeConfig
@@ -172,8 +172,7 @@ def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = 
 
 def config_from(table: dict[str, Any]) -> RunConfig:
     """A validated RunConfig of nested tables, whose values may be NumPy's, and paths. Raises: ConfigError."""
-    if too_deep(table):
-        raise ConfigError(f"config: nested more than {MAX_DEPTH} levels deep")
+    check_depth(table)
     table = plain(table)
     unusable = unusable_texts(table)
     if unusable:

@@ -94,7 +94,7 @@ def _line(where: Place, mistakes: list[Any], root: Model) -> str:
         return f"{place}: no such key{_nearest_key(details['loc'], where.parents, root)}"
     if kind == "union_tag_invalid":
         valid = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
-        return f"{place}.kind: '{context['tag']}' is not a kind{nearest(context['tag'], valid)}"
+        return f"{place}.kind: {shown(context['tag'])} is not a kind{nearest(context['tag'], valid)}"
     if kind == "union_tag_not_found" or (kind == "missing" and kinds):
         return f"{place}.kind: missing; one of {', '.join(kinds)}"
     if kind == "missing":

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.home import is_temporary
+
 MAX_DEPTH = 32  # of tables and lists in each other: settings need five
 MAX_BYTES = 16 * 2**20  # of a file of settings
 
@@ -74,6 +76,12 @@ def too_deep(value: Any) -> bool:
     return False
 
 
+def check_depth(table: Any) -> None:
+    """Raises: ConfigError, if tables and lists lie in each other deeper than anything reads."""
+    if too_deep(table):
+        raise ConfigError(f"config: nested more than {MAX_DEPTH} levels deep")
+
+
 def plain(value: Any) -> Any:
     """The value with NumPy's scalars and arrays, and paths, as TOML would have given them."""
     if isinstance(value, dict):
@@ -124,12 +132,14 @@ def shown(value: Any, most: int = 200) -> str:
 
 def absolute_path(key: str, name: str | Path) -> str:
     """A file's name that means the same from any folder. Raises: ConfigError, if `~` or the folder is not known."""
+    first = str(name).split("/")[0]
     try:
+        if first == "~" and is_temporary():
+            raise RuntimeError
         return str(Path(name).expanduser().absolute())
-    except RuntimeError:  # of expanduser
-        whose = str(name).split("/")[0]
+    except RuntimeError:  # as expanduser does
         raise ConfigError(
-            f"{key}: '{name}' begins with {whose}, a home that this machine does not know: write the whole path"
+            f"{key}: '{name}' begins with {first}, a home that this machine does not know: write the whole path"
         ) from None
     except FileNotFoundError:
         raise ConfigError(f"{key}: '{name}' lies in the current folder, which is gone: change to another") from None
