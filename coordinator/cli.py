@@ -11,15 +11,7 @@ from rich.console import Console
 
 from coordinator.config import ConfigError
 from coordinator.home import provide_home
-from coordinator.reading import absolute_path, is_utf8, shown
-
-
-def _with_home(param: typer.CallbackParam, value: Path | None) -> Path | None:
-    """A path whose `~` no shell has filled in. Raises: ConfigError, if it is nobody's."""
-    if value is None or not str(value).startswith("~"):
-        return value
-    return Path(absolute_path(f"--{param.name}" if param.param_type_name == "option" else str(param.name), value))
-
+from coordinator.reading import is_utf8, path_reader, shown
 
 app = typer.Typer(
     add_completion=False,
@@ -29,7 +21,10 @@ app = typer.Typer(
 )
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
 Output = Annotated[
-    Path, typer.Option(help="folder in which the run's folder and the MLflow store are made", callback=_with_home)
+    Path,
+    typer.Option(
+        help="folder in which the run's folder and the MLflow store are made", callback=path_reader("--output")
+    ),
 ]
 INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer releases of typer bring along and do not export
@@ -37,7 +32,13 @@ UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer releases
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="experiment file, TOML", callback=_with_home)],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="experiment file, TOML",
+            callback=path_reader("config"),
+        ),
+    ],
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and start nothing")] = False,
@@ -69,7 +70,11 @@ def run(
 @app.command()
 def resume(
     run: Annotated[
-        Path, typer.Argument(help="the folder of a run that was killed, interrupted or stopped", callback=_with_home)
+        Path,
+        typer.Argument(
+            help="the folder of a run that was killed, interrupted or stopped",
+            callback=path_reader("run"),
+        ),
     ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="of hosting, tracking and checkpoint", show_default=False)
@@ -92,7 +97,11 @@ def resume(
 @app.command()
 def submit(
     config: Annotated[
-        Path | None, typer.Argument(help="experiment file, in the current folder", callback=_with_home)
+        Path | None,
+        typer.Argument(
+            help="experiment file, in the current folder",
+            callback=path_reader("config"),
+        ),
     ] = None,
     overrides: Overrides = None,
     address: Annotated[str, typer.Option(help="the cluster's dashboard")] = "http://127.0.0.1:8265",
@@ -122,10 +131,20 @@ def submit(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="the folder of a run that has a checkpoint", callback=_with_home)],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="the folder of a run that has a checkpoint",
+            callback=path_reader("run"),
+        ),
+    ],
     peer: Annotated[int, typer.Option(help="which peer")],
     to: Annotated[
-        Path | None, typer.Option(help="file to write; by default peer-<i>.safetensors here", callback=_with_home)
+        Path | None,
+        typer.Option(
+            help="file to write; by default peer-<i>.safetensors here",
+            callback=path_reader("--to"),
+        ),
     ] = None,
 ) -> None:
     """Write a peer's network as a plain state_dict, and print the lines of PyTorch that load it."""
@@ -137,7 +156,13 @@ def export(
 
 @app.command()
 def ablate(
-    config: Annotated[Path, typer.Argument(help="ablation file, TOML", callback=_with_home)],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="ablation file, TOML",
+            callback=path_reader("config"),
+        ),
+    ],
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
@@ -166,7 +191,11 @@ def topology(
         list[str] | None, typer.Argument(help="num_peers=16, seed=0, and keys of the kind", show_default=False)
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="draw the links into this PNG, PDF or SVG", callback=_with_home)
+        Path | None,
+        typer.Option(
+            help="draw the links into this PNG, PDF or SVG",
+            callback=path_reader("--plot"),
+        ),
     ] = None,
 ) -> None:
     """Degree, links, diameter, spectral gap and rounds to agreement of a topology, or of all kinds."""
@@ -177,9 +206,13 @@ def topology(
 
 @app.command()
 def ui(
-    output: Annotated[Path, typer.Argument(help="the folder given to run as --output", callback=_with_home)] = Path(
-        "runs"
-    ),
+    output: Annotated[
+        Path,
+        typer.Argument(
+            help="the folder given to run as --output",
+            callback=path_reader("output"),
+        ),
+    ] = Path("runs"),
     port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 5000,
 ) -> None:
     """Open the MLflow UI on the runs of a folder, on this machine only."""

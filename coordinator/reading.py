@@ -5,6 +5,7 @@ import difflib
 import json
 import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,15 @@ def absolute_path(key: str, name: str | Path) -> str:
         ) from None
     except FileNotFoundError:
         raise ConfigError(f"{key}: '{name}' lies in the current folder, which is gone: change to another") from None
+
+
+def path_reader(name: str) -> Callable[[Path | None], Path | None]:
+    """What fills in a `~` that no shell has, in an argument of this name. It raises ConfigError where nobody's is."""
+
+    def read(path: Path | None) -> Path | None:
+        return Path(absolute_path(name, path)) if path is not None and str(path).startswith("~") else path
+
+    return read
 
 
 def _nearest_file(path: Path) -> str:
