@@ -91,8 +91,8 @@ def _with_base(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The table with its sections merged over those of the experiment that `base` names."""
     if "base" not in table:
         return table
-    base = str(table["base"])
-    path = Path(absolute_path("base", base)) if base.startswith("~") else folder / base
+    named = str(table["base"])
+    path = Path(absolute_path("base", named)) if named.startswith("~") else folder / named
     base = read_table(path)
     if "grid" in base or "zip" in base:
         raise ConfigError(f"base: '{path}' is an ablation itself: name an experiment file")

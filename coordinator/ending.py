@@ -36,7 +36,7 @@ def conclude(plan: Plan, recorder: Recorder, probes: ProbeTable, status: Status,
     try:
         recorder.write_tables()
         folder.write_text("summary.json", to_json(summary))
-        recorder.monitor.phase("drawing figures, closing MLflow")
+        recorder.monitor.phase("drawing figures" + (", closing MLflow" if plan.config.tracking.enabled else ""))
         from coordinator import figures  # here: matplotlib would hold up the start
 
         figures.save(plan.schedule, folder, summary)

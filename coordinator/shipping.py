@@ -46,6 +46,7 @@ def check_shipped(folder: Path, needed: dict[str, Path]) -> None:
             raise ConfigError(
                 f"{name}: '{left_out.relative_to(folder)}' is not sent to the cluster, which gets the current folder "
                 "without .git, runs/, data/ and what .gitignore and .rayignore name: copy it to elsewhere in the folder"
+                + ("" if name == "config" else ", or name a path that the cluster has")
             )
 
 

@@ -50,8 +50,9 @@ def test_live__rounds_that_are_not_measured_are_told_every_ten_seconds(monkeypat
 def test_live__bar_keeps_count_and_pace_at_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monitor, text, clock = live(monkeypatch, terminal=True)
     monitor.begin(200, "rounds")
-    clock[0] += 1.0
-    monitor.round({"round": 200, "loss": 0.0126949, **MEASURED})
+    for completed in range(1, 201):
+        clock[0] += 1 / 200
+        monitor.round({"round": completed, "loss": 0.0126949, **MEASURED})
     monitor.end()
     shown = text.getvalue()
     assert "200/200" in shown and "200.0/s loss 0.0127, disagreement 0.500, agreement 25.0%" in shown
