@@ -1,12 +1,14 @@
 """What a run prints: the plan before it, the table of controls against trained after it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RichCast
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -94,7 +96,9 @@ def size(num_bytes: float | int) -> str:
 class CompactTable(Table):
     """A table on a terminal that is wide enough, else a list of what is in it, so that nothing is cut."""
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[ConsoleRenderable | RichCast | str | Segment]:
         columns = [[str(cell) for cell in (each.header, *each.cells)] for each in self.columns]
         widths = [
             max(cell_len(part) for cell in cells for part in (cell.split() or [""] if not column.no_wrap else [cell]))

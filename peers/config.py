@@ -151,7 +151,10 @@ class PeersConfig(PeerKind):
             raise ValueError(f"peers.count must be at least 2, got {self.count}: one peer has nobody to learn from")
         if self.groups and sum(group.count for group in self.groups) != self.count:
             total = sum(group.count for group in self.groups)
-            raise ValueError(f"peers.count is {self.count} but peers.groups add up to {total}: leave peers.count out")
+            raise ValueError(
+                f"peers.count is {self.count} but peers.groups add up to {total}: leave peers.count out, or set it to "
+                f"{total}"
+            )
         for peer in self.frozen:
             if not 0 <= peer < self.count:
                 raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}")
