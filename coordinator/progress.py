@@ -67,8 +67,6 @@ class Live:
             return
         if self._before is None:
             self._before = completed - 1
-            if self._bar is not None:
-                self._bar.reset(self._task, completed=self._before)  # or its time left would count them
         rate = (completed - self._before) / max(time.monotonic() - self._start, 1e-9)
         loss = f"loss {row['loss']:.3g}" if row.get("loss") is not None else ""
         shown = ", ".join(filter(None, (loss, self._measured)))
