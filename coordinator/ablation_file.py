@@ -8,8 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.axes import Settings, absolute, leaves, plain, read_axes
-from coordinator.config import ConfigError, RunConfig, parse_assignment, read_table, with_override, with_value
+from coordinator.config import (
+    ConfigError,
+    RunConfig,
+    parse_assignment,
+    parse_setting,
+    read_table,
+    with_override,
+    with_value,
+)
 from coordinator.explain import nearest, variant_keys
+from coordinator.reading import absolute_path, check_depth, shown
 from peers.config import TorchvisionData
 
 SECTIONS = tuple(RunConfig.model_fields)
@@ -37,6 +46,7 @@ def read_description(source: str | Path | dict[str, Any], overrides: Sequence[st
     else:
         path = Path(source)
         table, folder, stem, named = read_table(path), path.parent, path.stem, f"'{source}'"
+    check_depth(table)
     table = plain(table)
     _check_keys(table, named)
     axes = read_axes(_table_at(table, "grid"), _table_at(table, "zip"))
@@ -81,7 +91,8 @@ def _with_base(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The table with its sections merged over those of the experiment that `base` names."""
     if "base" not in table:
         return table
-    path = folder / str(table["base"])
+    named = str(table["base"])
+    path = Path(absolute_path("base", named)) if named.startswith("~") else folder / named
     base = read_table(path)
     if "grid" in base or "zip" in base:
         raise ConfigError(f"base: '{path}' is an ablation itself: name an experiment file")
@@ -111,7 +122,10 @@ def _with_overrides(table: dict[str, Any], overrides: Sequence[str], axes: Seque
             raise ConfigError(
                 f"override '{override}': sets neither the experiment nor {', '.join(OVERRIDABLE)}: change the file"
             )
-        table = with_override(table, override)
+        if key == "name":
+            table = {**table, "name": parse_setting(override, "run.")[1]}
+        else:
+            table = with_override(table, override)
         _check_keys(table, "the file")
     return table
 
@@ -141,7 +155,7 @@ def _table_at(table: dict[str, Any], key: str) -> dict[str, Any]:
 
 def _name(name: Any) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name):
-        raise ConfigError(f"name: must be up to 100 letters, digits, '-', '_' and '.' (not first), got {name!r}")
+        raise ConfigError(f"name: must be up to 100 letters, digits, '-', '_' and '.' (not first), got {shown(name)}")
     if name in TAKEN:
         raise ConfigError(f"name: '{name}' is what MLflow's store is called: choose another")
     return name

@@ -19,6 +19,7 @@ import tomli_w
 from coordinator.axes import as_text
 from coordinator.config import ConfigError
 from coordinator.grid import Ablation, Cell
+from coordinator.reading import from_json
 from coordinator.side_by_side import Outcome
 from coordinator.store import KEYS, lock, write_whole
 from coordinator.summary import flatten, intervals, versions
@@ -50,8 +51,8 @@ def runs_of(ablation: Ablation) -> list[Run]:
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """The summary of a run that is there, finished and whole; a damaged one counts as missing, and is run again."""
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        float(json.loads((folder / "timing.json").read_text(encoding="utf-8"))["seconds"])
+        summary = from_json((folder / "summary.json").read_bytes())
+        float(from_json((folder / "timing.json").read_bytes())["seconds"])
         for name in KEYS:
             pq.read_metadata(folder / "metrics" / f"{name}.parquet")
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException):

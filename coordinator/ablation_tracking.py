@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from coordinator.ablation_folder import Run, folder_of, read_summary, runs_of
 from coordinator.grid import Ablation
+from coordinator.reading import from_json
 from coordinator.store import write_whole
 from coordinator.summary import final_metrics, flatten, verdict_line
 from coordinator.tracking import Tracker
@@ -54,7 +55,7 @@ def _child(parent: Tracker, run: Run, folder: Path, summary: dict[str, Any]) -> 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        known = json.loads(path.read_text(encoding="utf-8"))
+        known = from_json(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

@@ -4,12 +4,12 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
 
+from coordinator import reading
 from coordinator.config import PATHS, ConfigError, RunConfig
 from coordinator.explain import unknown_key
 
@@ -25,9 +25,7 @@ def plain(value: Any) -> Any:
         return {str(key): plain(each) for key, each in value.items() if each is not None}
     if isinstance(value, list | tuple | np.ndarray):
         return [plain(each) for each in value]
-    if isinstance(value, np.generic):
-        return value.item()
-    return str(value) if isinstance(value, Path) else value
+    return reading.plain(value)
 
 
 def absolute(key: str, value: Any) -> Any:
@@ -37,7 +35,7 @@ def absolute(key: str, value: Any) -> Any:
     if isinstance(value, list):
         return [absolute(key, each) for each in value]
     if isinstance(value, str) and key in {".".join(path) for path in PATHS}:
-        return str(Path(value).expanduser().absolute())
+        return reading.absolute_path(key, value)
     return value
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from coordinator.reading import from_json
 from peers.snapshot import DamagedCheckpoint, content_of, file_of
 from peers.storage import Folder
 
@@ -107,7 +108,7 @@ class Checkpoints:
     def _read(self, phase: Phase, completed: int) -> Checkpoint:
         name = _name(phase, completed)
         try:
-            manifest = json.loads(self._folder.read(f"{name}/{MANIFEST}"))
+            manifest = from_json(self._folder.read(f"{name}/{MANIFEST}"))
             written = manifest.pop("sha256")
             if written != _sha256(_canonical(manifest)):
                 raise DamagedCheckpoint(f"{MANIFEST} is not what was written: its checksum differs")
@@ -118,7 +119,7 @@ class Checkpoints:
             )
         except OSError as error:
             raise DamagedCheckpoint(f"{MANIFEST} cannot be read: {error.strerror or error}") from None
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
             if isinstance(error, DamagedCheckpoint):
                 raise
             raise DamagedCheckpoint(f"{MANIFEST} is no manifest: {error}") from None

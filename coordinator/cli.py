@@ -11,6 +11,8 @@ from rich.console import Console
 
 from coordinator.config import ConfigError
 from coordinator.display import forgiving, why_lost
+from coordinator.home import provide_home
+from coordinator.reading import is_utf8, path_reader, shown
 
 app = typer.Typer(
     add_completion=False,
@@ -19,14 +21,25 @@ app = typer.Typer(
     help="Networks that learn only from each other's outputs, beside the controls that could explain it away.",
 )
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
-Output = Annotated[Path, typer.Option(help="folder in which the run's folder and the MLflow store are made")]
+Output = Annotated[
+    Path,
+    typer.Option(
+        help="folder in which the run's folder and the MLflow store are made", callback=path_reader("--output")
+    ),
+]
 INTERRUPTED = 130
 UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer releases of typer bring along and do not export
 
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="experiment file, TOML")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="experiment file, TOML",
+            callback=path_reader("config"),
+        ),
+    ],
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and start nothing")] = False,
@@ -58,7 +71,13 @@ def run(
 
 @app.command()
 def resume(
-    run: Annotated[Path, typer.Argument(help="the folder of a run that was killed, interrupted or stopped")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="the folder of a run that was killed, interrupted or stopped",
+            callback=path_reader("run"),
+        ),
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="of hosting, tracking and checkpoint", show_default=False)
     ] = None,
@@ -80,7 +99,13 @@ def resume(
 
 @app.command()
 def submit(
-    config: Annotated[Path | None, typer.Argument(help="experiment file, in the current folder")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Argument(
+            help="experiment file, in the current folder",
+            callback=path_reader("config"),
+        ),
+    ] = None,
     overrides: Overrides = None,
     address: Annotated[str, typer.Option(help="the cluster's dashboard")] = "http://127.0.0.1:8265",
     output: Annotated[str, typer.Option(help="folder on the cluster for the run's folder")] = "~/peer-consensus-runs",
@@ -111,9 +136,21 @@ def submit(
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="the folder of a run that has a checkpoint")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            help="the folder of a run that has a checkpoint",
+            callback=path_reader("run"),
+        ),
+    ],
     peer: Annotated[int, typer.Option(help="which peer")],
-    to: Annotated[Path | None, typer.Option(help="file to write; by default peer-<i>.safetensors here")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="file to write; by default peer-<i>.safetensors here",
+            callback=path_reader("--to"),
+        ),
+    ] = None,
 ) -> None:
     """Write a peer's network as a plain state_dict, and print the lines of PyTorch that load it."""
     from coordinator.exporting import export as write
@@ -124,7 +161,13 @@ def export(
 
 @app.command()
 def ablate(
-    config: Annotated[Path, typer.Argument(help="ablation file, TOML")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            help="ablation file, TOML",
+            callback=path_reader("config"),
+        ),
+    ],
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
@@ -154,7 +197,13 @@ def topology(
     settings: Annotated[
         list[str] | None, typer.Argument(help="num_peers=16, seed=0, and keys of the kind", show_default=False)
     ] = None,
-    plot: Annotated[Path | None, typer.Option(help="draw the links into this PNG, PDF or SVG")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="draw the links into this PNG, PDF or SVG",
+            callback=path_reader("--plot"),
+        ),
+    ] = None,
 ) -> None:
     """Degree, links, diameter, spectral gap and rounds to agreement of a topology, or of all kinds."""
     from coordinator import topology_table
@@ -164,7 +213,13 @@ def topology(
 
 @app.command()
 def ui(
-    output: Annotated[Path, typer.Argument(help="the folder given to run as --output")] = Path("runs"),
+    output: Annotated[
+        Path,
+        typer.Argument(
+            help="the folder given to run as --output",
+            callback=path_reader("output"),
+        ),
+    ] = Path("runs"),
     port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 5000,
 ) -> None:
     """Open the MLflow UI on the runs of a folder, on this machine only."""
@@ -198,9 +253,12 @@ def _end(result: Any, json: bool) -> None:
 def main() -> NoReturn:
     """Entry point: turns what the user got wrong into one line each."""
     warnings.showwarning = _show_warning
-    with forgiving() as shown:
+    with forgiving() as output:
+        missing = provide_home()
+        if missing:
+            warnings.warn(missing, stacklevel=1)
         code = _guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False))
-        lost = why_lost(shown)
+        lost = why_lost(output)
         if lost:
             in_folder = {"run", "resume", "ablate"} & set(sys.argv[1:2]) and "--json" not in sys.argv
             what = "note" if in_folder else "error"  # else what was to be read is lost
@@ -211,6 +269,7 @@ def main() -> NoReturn:
 
 def _guarded(command: Callable[[], Any]) -> int:
     try:
+        _check_arguments(sys.argv[1:])
         code = command()
         return code if isinstance(code, int) else 0
     except ConfigError as error:
@@ -225,6 +284,13 @@ def _guarded(command: Callable[[], Any]) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """Raises: ConfigError, for a name with bytes that no file of a run could hold."""
+    for each in arguments:
+        if not is_utf8(each):
+            raise ConfigError(f"{shown(each)} is not text in UTF-8: rename what it names")
 
 
 def _console(stderr: bool = False) -> Console:

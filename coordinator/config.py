@@ -1,8 +1,5 @@
 """RunConfig: the sections of an experiment file, read from TOML with dotted overrides."""
 
-import difflib
-import tomllib
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +7,12 @@ from typing import Annotated, Any, Literal
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from coordinator.explain import explain, variant_keys
+from coordinator import overrides as _overrides
+from coordinator.explain import explain
+from coordinator.overrides import parse_assignment as parse_assignment
+from coordinator.reading import ConfigError as ConfigError
+from coordinator.reading import absolute_path, check_depth, plain, unusable_texts
+from coordinator.reading import read_table as read_table
 from peers.config import DataConfig, PeersConfig
 from peers.exchange import ExchangeConfig
 from peers.measuring import ProbeConfig
@@ -25,10 +27,6 @@ PATHS = (  # settings that name a file or folder
     ("topology", "path"),
     ("checkpoint", "path"),
 )
-
-
-class ConfigError(ValueError):
-    """Bad input: one line per mistake, each with field, rule, value and what to do."""
 
 
 class RunSection(Section):
@@ -178,7 +176,12 @@ def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = 
 
 
 def config_from(table: dict[str, Any]) -> RunConfig:
-    """A validated RunConfig of nested tables. Raises: ConfigError."""
+    """A validated RunConfig of nested tables, whose values may be NumPy's, and paths. Raises: ConfigError."""
+    check_depth(table)
+    table = plain(table)
+    unusable = unusable_texts(table)
+    if unusable:
+        raise ConfigError("\n".join(unusable))
     try:
         config = RunConfig.model_validate(table)
     except ValidationError as error:
@@ -200,75 +203,19 @@ def to_toml(config: RunConfig) -> str:
     return tomli_w.dumps(to_table(config))
 
 
-def parse_assignment(text: str) -> tuple[str, Any]:
-    """Split `key=value`; a value that is not TOML is a string, so that kind=ring needs no quotes.
-
-    Raises: ConfigError.
-    """
-    key, equals, value = text.partition("=")
-    key = key.strip()
-    if not equals or not all(key.split(".")):
-        raise ConfigError(f"'{text}' is not section.key=value, such as run.rounds=10")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value.strip()
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"config: no file '{path}'{_nearest_file(path)}") from None
-    except OSError as error:
-        raise ConfigError(f"config: cannot read '{path}': {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"config: '{path}' is not text in UTF-8, as TOML is") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"config: '{path}' is not TOML: {error}") from None
-
-
-def _nearest_file(path: Path) -> str:
-    there = [each.name for each in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, there, n=1)
-    return f"; did you mean '{path.parent / near[0]}'?" if near else ""
+def parse_setting(text: str, section: str = "") -> tuple[str, Any]:
+    """`key=value`, whose key is one of `section`, such as "topology.". Raises: ConfigError."""
+    return _overrides.parse_setting(RunConfig, text, section)
 
 
 def with_override(table: dict[str, Any], text: str) -> dict[str, Any]:
     """A copy of `table` with one value replaced, as the command line says it. Raises: ConfigError."""
-    key, value = parse_assignment(text)
-    try:
-        return with_value(table, key, value)
-    except ConfigError as error:
-        raise ConfigError(f"override '{text}': {error}") from None
+    return _overrides.with_override(RunConfig, table, text)
 
 
 def with_value(table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-    """A copy of `table` with the value at a dotted key replaced.
-
-    A new `kind` keeps the keys that the new variant has too; the others are dropped, with a warning.
-    Raises: ConfigError.
-    """
-    *parents, last = key.split(".")
-    result = dict(table)
-    node, path = result, []
-    for parent in parents:
-        path.append(parent)
-        child = node.get(parent, {})
-        if not isinstance(child, dict):
-            raise ConfigError(f"'{'.'.join(path)}' is not a table but {child!r}")
-        node[parent] = dict(child)
-        node = node[parent]
-    if last == "kind" and node.get("kind") != value:
-        known = variant_keys(RunConfig, parents, value)
-        dropped = [name for name in node if known and name not in known]
-        for name in dropped:
-            del node[name]
-        if dropped:
-            names = ", ".join(f"{'.'.join(parents)}.{name}" for name in dropped)
-            warnings.warn(f"{key}={value} drops {names}, which '{value}' does not have", stacklevel=2)
-    node[last] = value
-    return result
+    """A copy of `table` with the value at a dotted key replaced; see `overrides`. Raises: ConfigError."""
+    return _overrides.with_value(RunConfig, table, key, value)
 
 
 def _with_absolute_paths(config: RunConfig) -> RunConfig:
@@ -280,6 +227,6 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
             name = getattr(part, field)
             if not str(name) or "://" in str(name):
                 continue
-            absolute = type(name)(str(Path(name).expanduser().absolute()))
-            updates[section] = part.model_copy(update={field: absolute})
+            absolute = absolute_path(f"{section}.{field}", name)
+            updates[section] = part.model_copy(update={field: type(name)(absolute)})
     return config.model_copy(update=updates)

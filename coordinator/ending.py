@@ -1,6 +1,5 @@
 """How a run ends: its numbers are written first, then what may take a while or fail."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,6 +8,7 @@ from coordinator import page
 from coordinator.config import ConfigError, RunConfig
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule
+from coordinator.reading import from_json
 from coordinator.recorder import Recorder
 from coordinator.report import in_words, size
 from coordinator.store import to_json
@@ -55,7 +55,7 @@ def complete(config: RunConfig, recorder: Recorder) -> Result:
     Raises: ConfigError, if the disk does not take them.
     """
     folder = recorder.folder
-    summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
+    summary = from_json((folder.path / "summary.json").read_bytes())
     return _report(build_schedule(config), recorder, Result("finished", summary, folder.path))
 
 
@@ -63,23 +63,23 @@ def _report(schedule: Schedule, recorder: Recorder, result: Result) -> Result:
     tracker, folder, summary = recorder.tracker, recorder.folder, result.summary
     recorder.monitor.phase("drawing figures, closing MLflow" if tracker.enabled else "drawing figures")
     try:
-        from coordinator import figures  # here: matplotlib would hold up the start
+        try:
+            from coordinator import figures  # here: matplotlib would hold up the start
 
-        figures.save(schedule, folder, summary)
-        config = (folder.path / "config.toml").read_text(encoding="utf-8")
-        folder.write_text("report.html", page.render(summary, in_words(summary), without_secrets(config), folder.path))
-        tracker.log_metrics(final_metrics(summary), summary["rounds"])
-        tracker.log_tags({"status": result.status, "verdict": verdict_line(summary)})
-        tracker.log_folder(folder.path)
-        tracker.close(MLFLOW_STATUS[result.status])
+            figures.save(schedule, folder, summary)
+            config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
+            folder.write_text("report.html", page.render(summary, in_words(summary), config, folder.path))
+            tracker.log_metrics(final_metrics(summary), summary["rounds"])
+            tracker.log_tags({"status": result.status, "verdict": verdict_line(summary)})
+            tracker.log_folder(folder.path)
+        finally:
+            tracker.close(MLFLOW_STATUS[result.status])
         folder.note_reported()
     except KeyboardInterrupt:
         message = f"the numbers are written; figures, page and MLflow: peer-consensus resume {folder.path}"
         return Result("interrupted", summary, folder.path, "; ".join(filter(None, (result.message, message))))
     except OSError as error:
         raise _no_room(folder.path, error) from None
-    finally:
-        tracker.close(MLFLOW_STATUS[result.status])
     return result
 
 

@@ -1,11 +1,15 @@
 """From pydantic's errors to one line each: field, rule, value, what to do."""
 
+import datetime
 import difflib
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+
+from coordinator.reading import shown
 
 Model = type[BaseModel]
 
@@ -50,6 +54,16 @@ def variant_keys(root: Model, path: Sequence[str], kind: object) -> set[str]:
     return {key for model in models if kind in _kinds(model) for key in model.model_fields}
 
 
+def takes_text(root: Model, key: str) -> bool:
+    """Whether the setting at a dotted key is a string, and nothing but a string."""
+    *parents, last = key.split(".")
+    models = [root]
+    for name in parents:
+        models = [each for model in models if name in model.model_fields for each in _members(model, name)]
+    fields = [model.model_fields[last].annotation for model in models if last in model.model_fields]
+    return bool(fields) and all(map(_is_text, fields))
+
+
 def unknown_key(root: Model, key: str) -> str:
     """What is wrong with a dotted key that no variant below `root` has; empty if there is one."""
     models, names = [root], list[str]()
@@ -80,7 +94,7 @@ def _line(where: Place, mistakes: list[Any], root: Model) -> str:
         return f"{place}: no such key{_nearest_key(details['loc'], where.parents, root)}"
     if kind == "union_tag_invalid":
         valid = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
-        return f"{place}.kind: '{context['tag']}' is not a kind{nearest(context['tag'], valid)}"
+        return f"{place}.kind: {shown(context['tag'])} is not a kind{nearest(context['tag'], valid)}"
     if kind == "union_tag_not_found" or (kind == "missing" and kinds):
         return f"{place}.kind: missing; one of {', '.join(kinds)}"
     if kind == "missing":
@@ -89,11 +103,13 @@ def _line(where: Place, mistakes: list[Any], root: Model) -> str:
         return str(details["msg"]).removeprefix("Value error, ")
     rule = " or ".join(_rule(each) for each in mistakes).replace("or must be", "or")
     hint = ""
-    if kind == "literal_error":
+    if kind == "string_type" and isinstance(details["input"], bool | int | float | datetime.date | datetime.time):
+        hint = ": put it in quotes"
+    elif kind == "literal_error":
         hint = nearest(str(details["input"]), re.findall("'([^']*)'", context["expected"]), listed=False)
     elif kind.startswith("model") and kinds:
         hint = f"; did you mean {place}.kind = {details['input']!r}?" if details["input"] in kinds else ""
-    return f"{place}: {rule}, got {details['input']!r}{hint}"
+    return f"{place}: {rule}, got {shown(details['input'])}{hint}"
 
 
 def _rule(details: Any) -> str:
@@ -123,8 +139,8 @@ def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
         if isinstance(step, int):
             names[-1] += f"[{step}]"
             table = table[step] if isinstance(table, list) and step < len(table) else None
-        elif isinstance(table, dict) and step == table.get("kind") and any(step in _kinds(model) for model in models):
-            models = [model for model in models if step in _kinds(model)]
+        elif len(models) > 1 and isinstance(table, dict) and step == table.get("kind", step) and _of(models, step):
+            models = _of(models, step)
         elif isinstance(table, dict) or table is None:
             names.append(step)
             parents = models
@@ -146,6 +162,18 @@ def _members(model: Model, field: str) -> list[Model]:
         else:
             waiting.extend(get_args(each))
     return found
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether a field of this type holds strings only, be it a few that are named."""
+    if get_origin(annotation) is Literal:
+        return all(isinstance(each, str) for each in get_args(annotation))
+    return annotation in (str, Path)
+
+
+def _of(models: list[Model], kind: object) -> list[Model]:
+    """Those of the models that are of a kind."""
+    return [model for model in models if kind in _kinds(model)]
 
 
 def _kinds(model: Model) -> tuple[str, ...]:

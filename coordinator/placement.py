@@ -39,7 +39,19 @@ def bundles(ray: Any, hosting: HostingConfig, num_peers: int) -> Bundles:
 
 def shares_of_hosts(ray: Any, hosting: HostingConfig, num_peers: int) -> Bundles:
     """CPUs and GPUs that each Ray actor of a run takes. Raises: ConfigError when the cluster cannot hold the peers."""
-    nodes = nodes_of(ray)
+    return shares_on(nodes_of(ray), hosting, num_peers)
+
+
+def check_here(hosting: HostingConfig, num_peers: int, cpus: int, gpus: int) -> Bundles:
+    """The same on a Ray of one machine, which has so many; of its evaluators, too. Raises: ConfigError."""
+    nodes: list[Node] = [{"CPU": float(cpus), "GPU": float(gpus)}]
+    shares = shares_on(nodes, hosting, num_peers)
+    _check_evaluators(hosting, shares, nodes)
+    return shares
+
+
+def shares_on(nodes: Sequence[Node], hosting: HostingConfig, num_peers: int) -> Bundles:
+    """The same on nodes with these resources. Raises: ConfigError."""
     if _sum("CPU", nodes) <= 0:
         raise ConfigError(NO_CPU)
     each = gpus_of_a_peer(hosting, num_peers, _sum("GPU", nodes))
@@ -70,13 +82,20 @@ def evaluators_of(ray: Any, hosting: HostingConfig, shares: Bundles) -> int:
         if len(nodes) > 1:  # wherever its share of a CPU is taken, a host leaves one whole CPU less
             idle = min(idle, sum(nodes) - len(shares))
         return max(0, min(idle, len(shares))) if beside else 0
-    spare = int(_sum("CPU", nodes_of(ray)) - taken)  # what others hold now may be free in time
-    if hosting.evaluators > spare:
+    _check_evaluators(hosting, shares, nodes_of(ray))
+    return hosting.evaluators
+
+
+def _check_evaluators(hosting: HostingConfig, shares: Bundles, nodes: Sequence[Node]) -> None:
+    """Raises: ConfigError, if more processes are asked for than there are CPUs, all of them free."""
+    spare = int(
+        _sum("CPU", nodes) - sum(share["CPU"] for share in shares) + SLACK
+    )  # what others hold may be free in time
+    if hosting.evaluators != "auto" and hosting.evaluators > spare:
         raise ConfigError(
             f"hosting.evaluators: {hosting.evaluators} ask for a CPU each, but the hosts leave {max(spare, 0)}: lower "
             "it, or raise hosting.peers_per_host"
         )
-    return hosting.evaluators
 
 
 def with_memory(needs: Bundles, num_bytes: int, nodes: Sequence[Node]) -> Bundles:

@@ -80,16 +80,11 @@ class InProcessPool:
     def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
         from peers.host import PeerHost
 
-        gpus = float(hosting.device == "cuda") if hosting.gpus_per_peer == "auto" else hosting.gpus_per_peer
-        if gpus and not torch.cuda.is_available():
-            asked = "hosting.device is 'cuda'" if hosting.device == "cuda" else f"hosting.gpus_per_peer is {gpus:g}"
-            better = "auto" if hosting.device == "cuda" else "0"
-            raise ConfigError(f"{asked} but there is no CUDA device here: set it to {better}")
+        gpus = gpus_in_process(hosting)
         self._host = PeerHost()
         self.hosts = [[each.index for each in settings]]
         self.nodes, self.execution = [[0]], "loop"
         placed = [on_device(each, gpus > 0) for each in settings]
-        check_precision(hosting, gpus > 0)
         with ExitStack() as settings_of_process:
             threads = hosting.threads
             settings_of_process.enter_context(agreed("hosting.threads", threads, lambda: torch_threads(threads)))
@@ -153,6 +148,17 @@ def _ray_pool(num_peers: int, hosting: HostingConfig, load: Load) -> Pool:
     from coordinator.ray_pool import RayPool
 
     return RayPool(num_peers, hosting, load)
+
+
+def gpus_in_process(hosting: HostingConfig) -> float:
+    """GPUs that peers in this process ask for. Raises: ConfigError where they are not there."""
+    gpus = float(hosting.device == "cuda") if hosting.gpus_per_peer == "auto" else hosting.gpus_per_peer
+    if gpus and not torch.cuda.is_available():
+        asked = "hosting.device is 'cuda'" if hosting.device == "cuda" else f"hosting.gpus_per_peer is {gpus:g}"
+        better = "auto" if hosting.device == "cuda" else "0"
+        raise ConfigError(f"{asked} but there is no CUDA device here: set it to {better}")
+    check_precision(hosting, gpus > 0)
+    return gpus
 
 
 def check_precision(hosting: HostingConfig, gpu: bool) -> None:

@@ -38,13 +38,14 @@ class Live:
         self._task = TaskID(0)
         self._measured = self._title = ""
         self._total, self._start, self._shown = 0, 0.0, 0.0
+        self._before: int | None = None  # rounds that were done already, known with the first one that is told
 
     def phase(self, text: str) -> None:
         self.console.print(f"[dim]{text}[/dim]" if self.console.is_terminal else text, highlight=False)
 
     def begin(self, num_rounds: int, title: str) -> None:
         self._total, self._start = num_rounds, time.monotonic()
-        self._title, self._measured, self._shown = title, "", self._start
+        self._title, self._measured, self._shown, self._before = title, "", self._start, None
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}", table_column=Column(no_wrap=True)),
@@ -64,7 +65,9 @@ class Live:
         if completed == 0:
             self.phase(f"before the first round: {self._measured}")
             return
-        rate = completed / max(time.monotonic() - self._start, 1e-9)
+        if self._before is None:
+            self._before = completed - 1
+        rate = (completed - self._before) / max(time.monotonic() - self._start, 1e-9)
         loss = f"loss {row['loss']:.3g}" if row.get("loss") is not None else ""
         shown = ", ".join(filter(None, (loss, self._measured)))
         if self._bar is not None:

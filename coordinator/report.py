@@ -1,15 +1,22 @@
 """What a run prints: the plan before it, the table of controls against trained after it."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RichCast
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
+from coordinator.config import ConfigError
 from coordinator.learned import CONDITIONS
+from coordinator.placement import check_here
 from coordinator.plan import Plan
+from coordinator.pool import check_precision, gpus_in_process
 from coordinator.summary import hardware
 from coordinator.wording import FLAGS, points, points_between, probe_name
 
@@ -86,9 +93,31 @@ def size(num_bytes: float | int) -> str:
     return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
 
 
+class CompactTable(Table):
+    """A table on a terminal that is wide enough, else a list of what is in it, so that nothing is cut."""
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[ConsoleRenderable | RichCast | str | Segment]:
+        columns = [[str(cell) for cell in (each.header, *each.cells)] for each in self.columns]
+        widths = [
+            max(cell_len(part) for cell in cells for part in (cell.split() or [""] if not column.no_wrap else [cell]))
+            for column, cells in zip(self.columns, columns, strict=True)
+        ]
+        if sum(widths) + len(widths) - 1 <= options.max_width:
+            yield from super().__rich_console__(console, options)
+            return
+        names = [str(each.header) for each in self.columns]
+        for row in zip(*(each.cells for each in self.columns), strict=True):
+            for name, cell in zip(names, row, strict=True):
+                if cell:
+                    yield Text.from_markup(f"{name:<{max(map(cell_len, names))}}  {cell}")
+            yield Text("")
+
+
 def compact_table(*columns: str, wrapped: str) -> Table:
     """A table of at most 80 columns on a narrow terminal: only the cells of one column may take two lines."""
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    table = CompactTable(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for name in columns:
         table.add_column(name, no_wrap=name != wrapped, overflow="fold" if name == wrapped else "ellipsis")
     return table
@@ -168,9 +197,40 @@ def _there(plan: Plan) -> str:
     if plan.config.hosting.address:
         return f"the Ray cluster at {plan.config.hosting.address}, which was not asked"
     here = hardware()
-    memory = int(here["memory_bytes"])
-    enough = "" if plan.memory_bytes < memory else "; too little memory: lower peers.count or data.batch_size"
-    return f"{os.cpu_count()} cores, {size(memory)} memory, {len(here['gpus'])} GPUs{enough}"
+    memory, free, gpus = int(here["memory_bytes"]), free_memory(), len(here["gpus"])
+    lower = "lower peers.count or data.batch_size"
+    enough = ""
+    if plan.memory_bytes >= memory:
+        enough = f"; too little memory: {lower}"
+    elif plan.memory_bytes >= free:
+        enough = f"; too little of it is free, {size(free)}: end what else runs, or {lower}"
+    refusal = _refusal(plan, gpus)
+    return f"{os.cpu_count()} cores, {size(memory)} memory, {gpus} GPUs{enough}" + (
+        f"; the run would be refused: {refusal}" if refusal else ""
+    )
+
+
+def _refusal(plan: Plan, gpus: int) -> str:
+    """What the run would say of this machine's CPUs and GPUs; empty if they are enough."""
+    hosting = plan.config.hosting
+    try:
+        if hosting.pool == "ray":
+            shares = check_here(hosting, plan.config.peers.count, os.cpu_count() or 1, gpus)
+            check_precision(hosting, any(share["GPU"] for share in shares))
+        else:
+            gpus_in_process(hosting)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+def free_memory() -> int:
+    """Bytes that programs can have without others giving some back."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:  # elsewhere than on Linux: what no program has
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
 def short(path: Path) -> str:

@@ -1,6 +1,5 @@
 """A run's folder opened again: what it was, how far it came, and what is left to do."""
 
-import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from coordinator.keeper import inputs, recall
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan
 from coordinator.progress import Monitor
+from coordinator.reading import from_json
 from coordinator.recorder import Totals
 from coordinator.store import RunFolder, check_run
 
@@ -102,10 +102,10 @@ def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple
 def _has_finished(run: Path, rounds: int) -> bool:
     """Whether a summary of so many rounds is written."""
     try:
-        summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+        summary = from_json((run / "summary.json").read_bytes())
     except (OSError, ValueError):
         return False
-    return bool(summary.get("status") == "finished" and summary.get("rounds") == rounds)
+    return isinstance(summary, dict) and summary.get("status") == "finished" and summary.get("rounds") == rounds
 
 
 def _follows_rounds(config: RunConfig) -> bool:

@@ -1,28 +1,20 @@
 """Runs on a Ray cluster by its job API: the working tree goes there, the log and the exit code come back."""
 
+import os
 import shlex
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from coordinator.cluster import first_line
-from coordinator.config import ConfigError, load_config
+from coordinator.config import ConfigError, load_config, read_table, with_override
+from coordinator.shipping import NOT_SHIPPED, check_shipped, needed_by
 
-NOT_SHIPPED = (  # as .gitignore has it; what .gitignore and .rayignore name is left out by Ray
-    ".git/",
-    "/runs/",
-    "/data/",
-    "mlruns/",
-    "mlartifacts/",
-    "mlflow.db",
-    ".venv/",
-    "venv/",
-    "__pycache__/",
-    ".*_cache/",
-    "*.egg-info/",
-)
 OUTPUT = "~/peer-consensus-runs"  # the job's own folder is thrown away
+REDIRECTIONS = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 POLL = 2.0  # seconds
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 STOPPED = 130
@@ -35,7 +27,8 @@ def connect(address: str) -> Any:
 
     if not address.startswith(("http://", "https://")):
         raise ConfigError(f"--address: must be a Ray dashboard's, such as http://HEAD:8265, got '{address}'")
-    return _asked(address, lambda: JobSubmissionClient(address))
+    with _without_redirection():
+        return _asked(address, lambda: JobSubmissionClient(address))
 
 
 def submit(address: str, config: Path, overrides: Sequence[str], output: str = OUTPUT) -> tuple[Any, str]:
@@ -44,19 +37,35 @@ def submit(address: str, config: Path, overrides: Sequence[str], output: str = O
     output: a folder of the head, or one that all nodes reach. Raises: ConfigError, before anything is sent, on a config
     that cannot be run.
     """
-    load_config(config, overrides)
-    here = Path.cwd().resolve()
+    shipped, here = _checked(config, overrides), Path.cwd().resolve()
+    if not output.startswith(("/", "~/")):
+        raise ConfigError(
+            f"--output: must be a folder of the cluster, from / or ~/, got '{output}': the job's own folder is thrown "
+            "away"
+        )
+    client = connect(address)
+    command = ["python", "-m", "coordinator", "run", shipped.as_posix(), *overrides]
+    entrypoint = " ".join(map(shlex.quote, command)) + f" --output {_for_shell(output)}"
+    environment = {"working_dir": str(here), "excludes": list(NOT_SHIPPED)}
+    return client, _asked(address, lambda: client.submit_job(entrypoint=entrypoint, runtime_env=environment))
+
+
+def _checked(config: Path, overrides: Sequence[str]) -> Path:
+    """The config's path in the current folder, of which all that it needs is sent. Raises: ConfigError."""
+    loaded, here = load_config(config, overrides), Path.cwd().resolve()
+    table = read_table(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # told by load_config
+        for override in overrides:
+            table = with_override(table, override)
     try:
         shipped = config.resolve().relative_to(here)
     except ValueError:
         raise ConfigError(
             f"config: '{config}' must lie in the current folder, which is what the cluster gets: change to its folder"
         ) from None
-    client = connect(address)
-    command = ["python", "-m", "coordinator", "run", shipped.as_posix(), *overrides]
-    entrypoint = " ".join(map(shlex.quote, command)) + f" --output {_for_shell(output)}"
-    environment = {"working_dir": str(here), "excludes": list(NOT_SHIPPED)}
-    return client, _asked(address, lambda: client.submit_job(entrypoint=entrypoint, runtime_env=environment))
+    check_shipped(here, {"config": here / shipped, **needed_by(loaded, table, here)})
+    return shipped
 
 
 def follow(client: Any, job: str, address: str, tell: Print) -> int:
@@ -95,6 +104,16 @@ def status_of(address: str, job: str) -> str:
     info = _asked(address, lambda: client.get_job_info(job))
     code = "" if info.driver_exit_code is None else f" (exit code {info.driver_exit_code})"
     return f"{job}: {info.status.value}{code}{': ' + first_line(info.message) if info.message else ''}"
+
+
+@contextmanager
+def _without_redirection() -> Iterator[None]:
+    """Ray's client asks the dashboard that these variables name, whatever it is told."""
+    kept = {name: os.environ.pop(name) for name in REDIRECTIONS if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _exit_code(client: Any, job: str, status: str, tell: Print) -> int:

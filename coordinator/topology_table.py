@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 from rich.console import Console
 
-from coordinator.config import ConfigError, RunConfig, config_from, load_config, parse_assignment
+from coordinator.config import ConfigError, RunConfig, config_from, load_config, parse_setting
 from coordinator.explain import nearest
 from coordinator.plan import build_schedule
 from coordinator.report import compact_table
@@ -37,7 +37,7 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
 
     Raises: ConfigError.
     """
-    values = dict(parse_assignment(each) for each in settings)
+    values = dict(parse_setting(each, "topology.") for each in settings)
     if what == "list":
         if plot is not None:
             raise ConfigError("--plot: draws one topology: name a kind or an experiment file")

@@ -1,6 +1,6 @@
 """The `[peers]` and `[data]` sections: every variant of a tagged union builds what it names."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -10,7 +10,7 @@ from peers import data, heads, models
 from peers.data import Dataset
 from peers.models import Norm
 from peers.optimizers import AdamW, OptimizerConfig
-from peers.section import Section
+from peers.section import Section, leaves_out_kind
 from peers.seeds import stream
 
 Shape = tuple[int, int, int]
@@ -139,7 +139,7 @@ class PeersConfig(PeerKind):
         if not isinstance(values, dict) or not isinstance(values.get("groups"), list | tuple):
             return values
         shared = {key: values[key] for key in ("model", "norm", "head", "optimizer") if key in values}
-        groups = [{**shared, **group} if isinstance(group, dict) else group for group in values["groups"]]
+        groups = [_shared_with(group, shared) if isinstance(group, dict) else group for group in values["groups"]]
         counts = [group.get("count") if isinstance(group, dict) else getattr(group, "count", None) for group in groups]
         if groups and all(isinstance(count, int) for count in counts):
             values = {"count": sum(counts), **values}
@@ -151,7 +151,10 @@ class PeersConfig(PeerKind):
             raise ValueError(f"peers.count must be at least 2, got {self.count}: one peer has nobody to learn from")
         if self.groups and sum(group.count for group in self.groups) != self.count:
             total = sum(group.count for group in self.groups)
-            raise ValueError(f"peers.count is {self.count} but peers.groups add up to {total}: leave peers.count out")
+            raise ValueError(
+                f"peers.count is {self.count} but peers.groups add up to {total}: leave peers.count out, or set it to "
+                f"{total}"
+            )
         for peer in self.frozen:
             if not 0 <= peer < self.count:
                 raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}")
@@ -167,6 +170,17 @@ class PeersConfig(PeerKind):
                 return group
             peer -= group.count
         return self
+
+
+def _shared_with(group: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """A group's table with what it leaves out, also within tables that do not say another kind."""
+    tables = {key: value.model_dump() if isinstance(value, Section) else value for key, value in shared.items()}
+    within = {
+        key: tables[key] | value
+        for key, value in group.items()
+        if leaves_out_kind(value) and isinstance(tables.get(key), dict)
+    }
+    return {**shared, **group, **within}
 
 
 # ---- data ----

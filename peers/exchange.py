@@ -1,6 +1,6 @@
 """The `[exchange]` section, and the distillation loss that it describes."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import torch
 from jaxtyping import Float, Int64
@@ -129,6 +129,19 @@ class ExchangeConfig(Section):
         0.0, ge=0, lt=1, description="a peer teaches with the moving average of its weights, of this momentum"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _target_of_the_loss(cls, values: object) -> object:
+        """The target, where it is left out, is one that the loss takes: vectors have no temperature."""
+        if not isinstance(values, dict) or "target" in values:
+            return values
+        loss = values.get("loss")
+        kind = loss.get("kind") if isinstance(loss, dict) else getattr(loss, "kind", None)
+        if kind not in get_args(VectorLoss.model_fields["kind"].annotation):
+            return values
+        default = PlainTarget() if values.get("what") == "probabilities" else StandardisedTarget()
+        return {**values, "target": default}
+
     @model_validator(mode="after")
     def _check(self) -> "ExchangeConfig":
         if self.refresh_every != 1 and self.teacher_ema:
@@ -145,12 +158,12 @@ class ExchangeConfig(Section):
         if vector_loss and self.what == "probabilities" and self.target.kind != "none":
             raise ValueError(
                 f"exchange.loss '{self.loss.kind}' on probabilities takes exchange.target 'none', "
-                f"got '{self.target.kind}'"
+                f"got '{self.target.kind}': set exchange.target to {{ kind = 'none' }}"
             )
         if vector_loss and isinstance(self.target, Tempered) and self.target.temperature != 1:
             raise ValueError(
                 f"exchange.target.temperature is {self.target.temperature:g}, which exchange.loss '{self.loss.kind}' "
-                f"does not use: set exchange.target = {{ kind = '{self.target.kind}', temperature = 1.0 }}"
+                "does not use: set exchange.target.temperature to 1"
             )
         if self.top_k and self.what != "probabilities":
             raise ValueError(

@@ -66,7 +66,7 @@ def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         return json.loads(header["__metadata__"]["about"]), safetensors.torch.load(content)
-    except (ValueError, KeyError, safetensors.SafetensorError) as error:
+    except (ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
         raise DamagedCheckpoint(f"{name} is no checkpoint of a peer: {error}") from None
 
 

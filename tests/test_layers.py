@@ -20,6 +20,7 @@ ONLY_IN = {
         "coordinator/nodes.py",
         "coordinator/placement.py",
         "coordinator/ray_pool.py",
+        "coordinator/shipping.py",
         "coordinator/side_by_side.py",
         "coordinator/submit.py",
     },

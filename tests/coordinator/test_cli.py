@@ -176,6 +176,44 @@ def test_run__parquet_with_a_corrupt_image_names_its_row(cli: Cli, tiny: Path) -
     assert line.startswith("data.image_column: row 23 (from 0) of ") and "is corrupt or not an image" in line
 
 
+# ---- paths and arguments ----
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["run", "~nosuchuser/x"], "config"),
+        (["run", "tiny.toml", "--output", "~nosuchuser/x"], "--output"),
+        (["resume", "~nosuchuser/x"], "run"),
+        (["export", "~nosuchuser/x", "--peer", "0"], "run"),
+        (["export", "out", "--peer", "0", "--to", "~nosuchuser/x"], "--to"),
+        (["ablate", "~nosuchuser/x"], "config"),
+        (["ablate", "tiny.toml", "--output", "~nosuchuser/x"], "--output"),
+        (["topology", "ring", "--plot", "~nosuchuser/x"], "--plot"),
+        (["submit", "~nosuchuser/x"], "config"),
+        (["ui", "~nosuchuser/x"], "output"),
+    ],
+)
+def test_paths__in_a_home_of_nobody(arguments: list[str], name: str, cli: Cli, tiny: Path) -> None:
+    code, _, err = cli(*arguments)
+    told = "'~nosuchuser/x' begins with ~nosuchuser, a home that this machine does not know: write the whole path"
+    assert (code, err) == (2, f"error: {name}: {told}\n")
+
+
+def test_run__output_below_a_home_that_no_shell_has_filled_in(
+    cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tiny.parent / "home"))
+    (tiny.parent / "home").mkdir()
+    assert cli("run", "tiny.toml", "--output", "~/out")[0] == 0
+    assert len(list((tiny.parent / "home" / "out").iterdir())) == 1 and not Path("~").exists()
+
+
+def test_run__an_argument_that_is_not_utf8(cli: Cli, tiny: Path) -> None:
+    code, _, err = cli("run", "caf\udce9.toml")
+    assert (code, err) == (2, "error: 'caf\\udce9.toml' is not text in UTF-8: rename what it names\n")
+
+
 # ---- the output folder ----
 
 
@@ -201,6 +239,7 @@ def test_run__leaves_all_its_files(cli: Cli, tiny: Path) -> None:
     code, out, err = cli("run", "tiny.toml", "--output", "out")
     (folder,) = Path("out").iterdir()
     assert (code, err) == (0, "") and f"results  {folder}" in out and "browse" not in out
+    assert "\ndrawing figures\n" in out and "MLflow" not in out  # tracking is off
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} >= {
         "config.toml",
         "summary.json",

@@ -12,7 +12,8 @@ def live(monkeypatch: pytest.MonkeyPatch, terminal: bool = False) -> tuple[Live,
     """A monitor, what it has written, and its clock in seconds."""
     clock, text = [100.0], io.StringIO()
     monkeypatch.setattr("coordinator.progress.time.monotonic", lambda: clock[0])
-    return Live(Console(file=text, width=80 if terminal else 160, force_terminal=terminal)), text, clock
+    width = 80 if terminal else 160
+    return Live(Console(file=text, width=width, force_terminal=terminal, get_time=lambda: clock[0])), text, clock
 
 
 def test_live__plain_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,11 +51,29 @@ def test_live__rounds_that_are_not_measured_are_told_every_ten_seconds(monkeypat
 def test_live__bar_keeps_count_and_pace_at_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monitor, text, clock = live(monkeypatch, terminal=True)
     monitor.begin(200, "rounds")
-    clock[0] += 1.0
-    monitor.round({"round": 200, "loss": 0.0126949, **MEASURED})
+    for completed in range(1, 201):
+        clock[0] += 1 / 200
+        monitor.round({"round": completed, "loss": 0.0126949, **MEASURED})
     monitor.end()
     shown = text.getvalue()
     assert "200/200" in shown and "200.0/s loss 0.0127, disagreement 0.500, agreement 25.0%" in shown
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_live__rounds_before_a_resume_are_no_pace(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    monitor, text, clock = live(monkeypatch, terminal)
+    monitor.begin(1040, "rounds")
+    for completed in range(1001, 1021):
+        clock[0] += 1.0
+        monitor.round({"round": completed, **MEASURED})
+    if monitor._bar is not None:
+        (task,) = monitor._bar.tasks
+        assert task.completed == 1020 and task.fields["shown"].startswith("1.0/s")
+        assert task.time_remaining == 20  # at a round a second
+    monitor.end()
+    if not terminal:
+        last = "rounds 1020/1040: 1.0 rounds/s, 20 s left, disagreement 0.500, agreement 25.0%"
+        assert text.getvalue().splitlines()[-1] == last
 
 
 def test_monitors__fit_the_protocol() -> None:

@@ -1,11 +1,14 @@
 import importlib
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from coordinator.report import size
+from coordinator.report import compact_table, size
 
 Cli = Callable[..., tuple[Any, str, str]]
 
@@ -62,6 +65,88 @@ def test_run__verdicts_are_whole_at_eighty_columns(cli: Cli, tiny: Path) -> None
     assert all(row[-1] in ("learned", "distinguishable", "degraded") for row in rows[:2])
     assert all(row[-1] in ("helps", "difference", "hurts") for row in rows[3:5])
     assert max(len(line) for line in out.splitlines() if line.startswith(("probe", "kNN", "linear", "SGD*"))) <= 84
+
+
+@pytest.mark.parametrize(
+    ("overrides", "refused"),
+    [
+        (
+            ["hosting.pool=in-process", "hosting.device=cuda"],
+            "hosting.device is 'cuda' but there is no CUDA device here: ",
+        ),
+        (
+            ["hosting.pool=in-process", "hosting.precision=tf32"],
+            "hosting.precision 'tf32' is a GPU's, but the peers run ",
+        ),
+        (["hosting.pool=ray", "hosting.device=cuda"], "hosting.device is 'cuda' but the cluster has no GPU: "),
+        (
+            ["hosting.pool=ray", "hosting.gpus_per_peer=1"],
+            "hosting.gpus_per_peer asks for 1 x 4 peers = 4 GPUs but the ",
+        ),
+        (["hosting.pool=ray", "hosting.precision=tf32"], "hosting.precision 'tf32' is a GPU's, but the peers run on "),
+        (["hosting.pool=ray", "hosting.resources={x=1}"], "hosting.resources: 4 x ("),
+        (
+            ["hosting.pool=ray", "hosting.evaluators=4000"],
+            "hosting.evaluators: 4000 ask for a CPU each, but the hosts ",
+        ),
+        (["hosting.pool=ray", "hosting.cpus_per_peer=4000"], "hosting.cpus_per_peer: 4 x (4000 CPU) cannot be placed "),
+    ],
+)
+def test_run__dry_run_says_what_the_run_would_refuse(
+    overrides: list[str], refused: str, cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    code, out, _ = cli("run", "tiny.toml", "--dry-run", *overrides)
+    assert code == 0 and f"; the run would be refused: {refused}" in out
+    assert "refused" not in cli("run", "tiny.toml", "--dry-run", overrides[0])[1]
+
+
+def test_run__dry_run_says_when_memory_is_not_free(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "too little" not in cli("run", "tiny.toml", "--dry-run")[1]
+    monkeypatch.setattr("coordinator.report.free_memory", lambda: 2**20)
+    assert (
+        "; too little of it is free, 1.0 MiB: end what else runs, or lower " in cli("run", "tiny.toml", "--dry-run")[1]
+    )
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_tables__nothing_is_cut(width: int, cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file shows is in what a terminal shows, word by word, however narrow it is."""
+    grid = "\n[grid]\n'peers.model' = [{ kind = 'mlp', hidden = [8] }, { kind = 'mlp', hidden = [16, 8] }]\n"
+    Path("ablation.toml").write_text(f"seeds = [0, 1]\n{tiny.read_text()}{grid}")
+    commands = [
+        ["run", "tiny.toml", "--dry-run"],
+        ["run", "tiny.toml", "evaluation.probes=['knn','linear']", "evaluation.alone=true", "--output", "out"],
+        ["topology", "list", "num_peers=8"],
+        ["ablate", "ablation.toml", "--dry-run", "hosting.pool=ray"],
+    ]
+    changing = re.compile(r"[0-9.]+|out/.*|[─]+|rounds/s")
+    for command in commands:
+        wide = cli(*command)[1]
+        with monkeypatch.context() as patch:
+            patch.setattr("coordinator.cli._console", lambda stderr=False: Console(soft_wrap=True, width=width))
+            narrow = cli(*command)[1]
+        assert "…" not in narrow
+        assert not (set(changing.sub(" ", wide).split()) - set(changing.sub(" ", narrow).split())), (command, narrow)
+
+
+def test_print_comparison__nothing_is_cut_at_forty_columns() -> None:
+    table = compact_table("cell", "mean", "95% interval", "p (Holm)", "verdict", wrapped="cell")
+    table.add_row("linear gain (points)")
+    table.add_row("  random-matching", "+3.4", "+1.9 to +4.8", "0.039", "not distinguishable")
+    text = io.StringIO()
+    Console(file=text, width=40).print(table)
+    assert [line.split(maxsplit=1) for line in text.getvalue().splitlines()] == [
+        ["cell", "linear gain (points)"],
+        [],
+        ["cell", "random-matching"],
+        ["mean", "+3.4"],
+        ["95%", "interval  +1.9 to +4.8"],
+        ["p", "(Holm)      0.039"],
+        ["verdict", "not distinguishable"],
+        [],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import ray.job_submission
@@ -133,6 +135,46 @@ def test_submit__no_dashboard_there(cli: Cli, tiny: Path):
     code, _, err = cli("submit", "tiny.toml", "--address", "http://127.0.0.1:9")
     assert code == 2 and err.count("\n") == 1
     assert err.startswith("error: --address: no Ray dashboard answers at 'http://127.0.0.1:9': ")
+
+
+class Recorder(BaseHTTPRequestHandler):
+    """A dashboard that notes what it is asked and knows no job."""
+
+    asked: ClassVar[list[tuple[int, str]]] = []
+
+    def do_GET(self) -> None:
+        Recorder.asked.append((self.server.server_address[1], self.path))  # type: ignore[index]
+        known = self.path == "/api/version"
+        body = json.dumps({"version": "4", "ray_version": ray.__version__, "ray_commit": "0"} if known else {}).encode()
+        self.send_response(200 if known else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_POST = do_GET
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+@pytest.mark.parametrize("variable", ["RAY_ADDRESS", "RAY_API_SERVER_ADDRESS"])
+def test_submit__asks_the_address_that_it_is_given(
+    cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+):
+    """Ray's own client prefers what these variables name."""
+    Recorder.asked.clear()
+    with ExitStack() as opened:
+        servers = [opened.enter_context(ThreadingHTTPServer(("127.0.0.1", 0), Recorder)) for _ in range(2)]
+        for server in servers:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            opened.callback(server.shutdown)
+        meant, other = (server.server_address[1] for server in servers)
+        monkeypatch.setenv(variable, f"http://127.0.0.1:{other}")
+        address = f"http://127.0.0.1:{meant}"
+        for arguments in (["tiny.toml"], ["--status", "job-1"], ["--stop", "job-1"]):
+            code, _, err = cli("submit", *arguments, "--address", address)
+            assert code == 2 and err.count("\n") == 1 and f"'{address}'" in err, err
+        assert {port for port, _ in Recorder.asked} == {meant} and len({path for _, path in Recorder.asked}) > 2
+    assert os.environ[variable] == f"http://127.0.0.1:{other}"
 
 
 def test_follow__outlives_a_dashboard_that_is_away_for_a_while(dashboard: type[Dashboard]):

@@ -1,0 +1,82 @@
+"""Overrides: `section.key=value` of the command line, set in nested tables."""
+
+import tomllib
+import warnings
+from typing import Any
+
+from coordinator.explain import Model, takes_text, variant_keys
+from coordinator.reading import ConfigError, from_toml, shown
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `key=value`; a value that is not TOML is a string, so that kind=ring needs no quotes.
+
+    Raises: ConfigError.
+    """
+    key, value, _ = _parts(text)
+    return key, value
+
+
+def parse_setting(root: Model, text: str, section: str = "") -> tuple[str, Any]:
+    """The same for a key of `section`, below `root`: where it takes text, `1e3`, `true` or a date is text, too.
+
+    Raises: ConfigError.
+    """
+    key, value, written = _parts(text)
+    if not isinstance(value, str | list | dict) and takes_text(root, f"{section}{key}"):
+        return key, written
+    return key, value
+
+
+def with_override(root: Model, table: dict[str, Any], text: str) -> dict[str, Any]:
+    """A copy of `table` with one value replaced, as the command line says it. Raises: ConfigError."""
+    key, value = parse_setting(root, text)
+    try:
+        return with_value(root, table, key, value)
+    except ConfigError as error:
+        raise ConfigError(f"override '{text}': {error}") from None
+
+
+def with_value(root: Model, table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of `table` with the value at a dotted key replaced.
+
+    A new `kind` keeps the keys that the new variant has too; the others are dropped, with a warning.
+    Raises: ConfigError.
+    """
+    *parents, last = key.split(".")
+    result = dict(table)
+    node, path = result, []
+    for parent in parents:
+        path.append(parent)
+        child = node.get(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"'{'.'.join(path)}' is not a table but {shown(child)}")
+        node[parent] = dict(child)
+        node = node[parent]
+    if last == "kind" and node.get("kind") != value:
+        known = variant_keys(root, parents, value)
+        dropped = [name for name in node if known and name not in known]
+        for name in dropped:
+            del node[name]
+        if dropped:
+            names = ", ".join(f"{'.'.join(parents)}.{name}" for name in dropped)
+            warnings.warn(f"{key}={value} drops {names}, which '{value}' does not have", stacklevel=2)
+    node[last] = value
+    return result
+
+
+def _parts(text: str) -> tuple[str, Any, str]:
+    """Key, value, and the value as it is written. Raises: ConfigError."""
+    key, equals, value = text.partition("=")
+    key, written = key.strip(), value.strip()
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"{shown(text)} is not section.key=value, such as run.rounds=10")
+    try:
+        parsed = from_toml(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return key, written, written
+    except ValueError as error:
+        raise ConfigError(f"override {shown(text, 40)}: {error}") from None
+    if parsed.keys() != {"value"}:  # further lines, which would be further keys
+        return key, written, written
+    return key, parsed["value"], written
