@@ -8,7 +8,7 @@ from coordinator.config import ConfigError, RunConfig
 from coordinator.explain import nearest
 from coordinator.learned import CONDITIONS, FOR_COMPARISON
 from coordinator.measures import GroupMeasures, PeerMeasures
-from topologies.measures import TopologyFacts
+from topologies.facts import TopologyFacts
 
 CONSENSUS = tuple(each.name for kind in (GroupMeasures, PeerMeasures) for each in fields(kind))
 OPTIONAL = {  # gains that come with the controls that cost more, by the control's name in `evaluation`

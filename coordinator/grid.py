@@ -180,7 +180,8 @@ def _key(config: RunConfig) -> str:
     kept = {section: values for section, values in table.items() if section not in ("tracking", "hosting")}
     kept["run"] = {key: value for key, value in table["run"].items() if key not in ("name", "seed")}
     if isinstance(config.topology, File) and config.topology.path.is_file():
-        kept["links"] = hashlib.sha256(config.topology.path.read_bytes()).hexdigest()
+        with config.topology.path.open("rb") as file:
+            kept["links"] = hashlib.file_digest(file, "sha256").hexdigest()
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

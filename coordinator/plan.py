@@ -17,7 +17,8 @@ from peers.probe_memory import probing_bytes
 from peers.probes import SELECTION_FOLDS
 from peers.seeds import stream
 from peers.settings import PeerSettings
-from topologies.measures import TopologyFacts, describe
+from topologies.facts import TopologyFacts
+from topologies.measures import describe
 from topologies.schedule import Schedule, each_alone, one_student, with_self_weight, without_students
 
 # Measured (proportional set size, CUDA build of torch): a Ray actor before its peers, the coordinator, Ray's services.

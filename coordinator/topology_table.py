@@ -1,5 +1,6 @@
 """What `peer-consensus topology` shows: the facts of one topology, or of all kinds side by side."""
 
+import math
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,8 +10,10 @@ from coordinator.config import ConfigError, RunConfig, config_from, load_config,
 from coordinator.explain import nearest
 from coordinator.plan import build_schedule
 from coordinator.report import compact_table
+from topologies.agreement import EPSILON
 from topologies.config import TopologyConfig
-from topologies.measures import EPSILON, TopologyFacts, describe
+from topologies.facts import TopologyFacts
+from topologies.measures import describe
 from topologies.schedule import Schedule
 
 KINDS: tuple[str, ...] = tuple(
@@ -19,7 +22,6 @@ KINDS: tuple[str, ...] = tuple(
     for kind in get_args(variant.model_fields["kind"].annotation)
 )
 PICTURES = (".png", ".pdf", ".svg")
-EXAMPLES: dict[str, dict[str, Any]] = {"random-regular": {"degree": 4}, "erdos-renyi": {"p": 0.35}}
 COLUMNS = ("kind", "degree", "links", "messages", "diameter", "gap", f"rounds to {EPSILON:g}")
 
 LINKS = {"the same": "the same links every round", "drawn anew": "links drawn anew every round"}
@@ -86,7 +88,7 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
     for kind in KINDS:
         if kind == "file":
             continue
-        example = EXAMPLES.get(kind, {})
+        example = _example(kind, count)
         label = " ".join([kind, *(f"{key}={value}" for key, value in example.items())])
         try:
             schedule = _schedule(_of_kind(kind, values | example))
@@ -100,6 +102,13 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
     console.print(table)
     for line in impossible:
         console.print(line, highlight=False)
+
+
+def _example(kind: str, count: int) -> dict[str, Any]:
+    """What a kind must be told; links that are likely to connect all peers, but not many more."""
+    if kind == "erdos-renyi":
+        return {"p": min(0.35, round(4 * math.log(max(count, 2)) / max(count, 2), 3))}
+    return {"degree": 4} if kind == "random-regular" else {}
 
 
 def _of_kind(kind: str, values: dict[str, Any]) -> RunConfig:
@@ -135,8 +144,14 @@ def _cells(facts: TopologyFacts) -> list[str]:
         f"{facts.messages_per_round:g}",
         "none" if facts.diameter is None else str(facts.diameter),
         f"{facts.spectral_gap:.4g}",
-        "never" if facts.rounds_to is None else str(facts.rounds_to),
+        _rounds_to(facts),
     ]
+
+
+def _rounds_to(facts: TopologyFacts) -> str:
+    if facts.rounds_to is not None:
+        return f"{facts.rounds_to:,}"
+    return "never" if facts.rounds_over is None else f"more than {facts.rounds_over:,}"
 
 
 def _pace(schedule: Schedule) -> str:

@@ -5,9 +5,13 @@ Source: Takezawa et al., 2023 (arXiv 2305.11420).
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.sparse import coo_array, csr_array, eye_array, kron
+
+# rows, columns, values
+Cells = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"], Float[np.ndarray, " _"]]
 
 
-def base_rounds(num_peers: int, max_degree: int) -> list[Float[np.ndarray, "peers peers"]]:
+def base_rounds(num_peers: int, max_degree: int) -> list[csr_array]:
     """Base-(k+1) graph: the shorter of the simple one on all peers and one on blocks, then across blocks.
 
     With n = p q, where p has no prime factor above k+1, blocks of q peers average by the simple graph and the
@@ -16,17 +20,17 @@ def base_rounds(num_peers: int, max_degree: int) -> list[Float[np.ndarray, "peer
     simple = simple_base_rounds(num_peers, max_degree)
     num_blocks = int(np.prod(_factors(num_peers, max_degree)[0], dtype=int))
     block_size = num_peers // num_blocks
-    within = [np.kron(np.eye(num_blocks), w) for w in simple_base_rounds(block_size, max_degree)]
-    across = [np.kron(w, np.eye(block_size)) for w in hyper_hypercube_rounds(num_blocks, max_degree)]
+    within = [csr_array(kron(eye_array(num_blocks), w)) for w in simple_base_rounds(block_size, max_degree)]
+    across = [csr_array(kron(w, eye_array(block_size))) for w in hyper_hypercube_rounds(num_blocks, max_degree)]
     return simple if len(simple) < len(within) + len(across) else within + across
 
 
-def hyper_hypercube_rounds(num_peers: int, max_degree: int) -> list[Float[np.ndarray, "peers peers"]]:
+def hyper_hypercube_rounds(num_peers: int, max_degree: int) -> list[csr_array]:
     """Averages along one digit of the mixed-radix index a round; needs n without a prime factor above k+1."""
-    return [_cliques(num_peers, groups) for groups in _hyper_hypercube(num_peers, max_degree)]
+    return [_matrix(num_peers, [_cliques(groups)]) for groups in _hyper_hypercube(num_peers, max_degree)]
 
 
-def simple_base_rounds(num_peers: int, max_degree: int) -> list[Float[np.ndarray, "peers peers"]]:
+def simple_base_rounds(num_peers: int, max_degree: int) -> list[csr_array]:
     """Simple Base-(k+1) graph; parts V_1, V_2, ... hold the digits of n in base k+1, a_l (k+1)^p_l peers each.
 
     Every part averages within itself. Then in round l each peer of the later parts trades with one peer of each of
@@ -40,16 +44,17 @@ def simple_base_rounds(num_peers: int, max_degree: int) -> list[Float[np.ndarray
     num_gather = len(gather[0])
     rounds = []
     for index in range(num_gather + 1 + len(finish[0])):
-        mixing = np.eye(num_peers)
+        cells: list[Cells] = []
         step = index - num_gather
         for place in range(len(parts)):
             # A part that is through averages equal values again; its links serve learning between the averages.
             sequence, when = (gather[place], index) if step < 0 else (finish[place], step - place - 1)
             if (step < 0 or place < step or place == step == len(parts) - 1) and sequence:
-                _set_cliques(mixing, sequence[when % len(sequence)])
+                cells.append(_cliques(sequence[when % len(sequence)]))
         if 0 <= step < len(parts) - 1:
-            _set_trades(mixing, parts[step], np.concatenate([part.ravel() for part in parts[step + 1 :]]), max_degree)
-        rounds.append(mixing)
+            later = np.concatenate([part.ravel() for part in parts[step + 1 :]])
+            cells += _trades(parts[step], later, max_degree)
+        rounds.append(_matrix(num_peers, cells))
     return rounds
 
 
@@ -97,31 +102,33 @@ def _finish(part: Int[np.ndarray, "subsets size"], max_degree: int) -> list[Int[
     return [part[:, groups].reshape(-1, groups.shape[1]) for groups in _hyper_hypercube(part.shape[1], max_degree)]
 
 
-def _cliques(num_peers: int, groups: Int[np.ndarray, "groups size"]) -> Float[np.ndarray, "peers peers"]:
-    mixing = np.eye(num_peers)
-    _set_cliques(mixing, groups)
-    return mixing
+def _matrix(num_peers: int, cells: list[Cells]) -> csr_array:
+    """The matrix with these cells; peers without any keep what they have."""
+    rows, columns, values = (np.concatenate(each) for each in zip(*cells, strict=True))
+    rest = np.setdiff1d(np.arange(num_peers), rows)
+    places = (np.concatenate([rows, rest]), np.concatenate([columns, rest]))
+    return coo_array((np.concatenate([values, np.ones(len(rest))]), places), shape=(num_peers, num_peers)).tocsr()
 
 
-def _set_cliques(mixing: Float[np.ndarray, "peers peers"], groups: Int[np.ndarray, "groups size"]) -> None:
-    """Write the averages within each group into the matrix."""
-    mixing[groups[:, :, None], groups[:, None, :]] = 1 / groups.shape[1]
+def _cliques(groups: Int[np.ndarray, "groups size"]) -> Cells:
+    """The averages within each group."""
+    size = groups.shape[1]
+    rows, columns = np.repeat(groups, size, axis=1).ravel(), np.tile(groups, (1, size)).ravel()
+    return rows, columns, np.full(len(rows), 1 / size)
 
 
-def _set_trades(
-    mixing: Float[np.ndarray, "peers peers"],
-    part: Int[np.ndarray, "subsets size"],
-    later: Int[np.ndarray, " rest"],
-    max_degree: int,
-) -> None:
-    """Write the trades of a part with the later peers into the matrix; peers left over average in groups of k+1."""
+def _trades(part: Int[np.ndarray, "subsets size"], later: Int[np.ndarray, " rest"], max_degree: int) -> list[Cells]:
+    """The trades of a part with the later peers; peers left over average in groups of k+1."""
     num_subsets, size = part.shape
     share = part.size / (part.size + later.size)
     first = size - later.size  # later.size < size: it is what a shorter digit of n leaves
-    partners = part[:, first:]
-    mixing[later, partners] = mixing[partners, later] = share / num_subsets
-    mixing[later, later] = 1 - share
-    mixing[partners, partners] = 1 - share / num_subsets
+    partners, others = part[:, first:].ravel(), np.tile(later, num_subsets)
+    traded = np.full(len(partners), share / num_subsets)
     idle = part[:, :first].ravel()
-    for start in range(0, idle.size, max_degree + 1):
-        _set_cliques(mixing, idle[None, start : start + max_degree + 1])
+    return [
+        (others, partners, traded),
+        (partners, others, traded),
+        (later, later, np.full(len(later), 1 - share)),
+        (partners, partners, 1 - traded),
+        *(_cliques(idle[None, start : start + max_degree + 1]) for start in range(0, idle.size, max_degree + 1)),
+    ]

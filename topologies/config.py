@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from topologies import graphs, mixing, schedule
+from topologies import edge_file, graphs, mixing, schedule
 from topologies.schedule import Schedule
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -50,7 +50,7 @@ class Complete(_Undirected):
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         """The schedule; nothing is drawn."""
-        return self._static(graphs.complete(num_peers))
+        return schedule.complete(num_peers)  # equal degrees: both rules of weights give the same
 
 
 class Self(_Variant):
@@ -162,7 +162,7 @@ class File(_Variant):
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         """The schedule; nothing is drawn."""
-        graph = graphs.from_edge_file(self.path, num_peers, self.allow_disconnected)
+        graph = edge_file.from_edge_file(self.path, num_peers, self.allow_disconnected)
         return schedule.static(schedule.Round.from_mixing(mixing.weighted(graph)))
 
 

@@ -1,9 +1,7 @@
 """A function per graph family; peers are 0..n-1 and a directed edge runs teacher -> student."""
 
-import csv
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import networkx as nx
@@ -16,20 +14,12 @@ else:  # networkx's classes take no type arguments at run time
     Graph, DiGraph = nx.Graph, nx.DiGraph
 
 MAX_DRAWS = 100
-WEIGHT_TOLERANCE = 1e-6
 
 
 def ring(num_peers: int) -> Graph:
     """A cycle; two peers share one edge."""
     check_num_peers(num_peers)
     graph: Graph = nx.cycle_graph(num_peers)
-    return graph
-
-
-def complete(num_peers: int) -> Graph:
-    """Everyone is everyone's neighbour."""
-    check_num_peers(num_peers)
-    graph: Graph = nx.complete_graph(num_peers)
     return graph
 
 
@@ -77,7 +67,11 @@ def hypercube(num_peers: int) -> Graph:
             f"topology.kind: hypercube needs a power of two of peers, got {num_peers}; "
             f"set peers.count to {2**dimension} or {2 ** (dimension + 1)}"
         )
-    return nx.convert_node_labels_to_integers(nx.hypercube_graph(dimension), ordering="sorted")
+    graph: Graph = nx.empty_graph(num_peers)
+    graph.add_edges_from(
+        (i, i | 1 << digit) for i in range(num_peers) for digit in range(dimension) if not i >> digit & 1
+    )
+    return graph
 
 
 def exponential(num_peers: int) -> DiGraph:
@@ -123,8 +117,16 @@ def erdos_renyi(num_peers: int, p: float, rng: np.random.Generator, allow_discon
     check_num_peers(num_peers)
     if not 0 <= p <= 1:
         raise ValueError(f"topology.p: must be a probability, got {p}; choose a value from 0 to 1")
+
+    def draw() -> Graph:  # the draws of nx.gnp_random_graph, a row of pairs at a time
+        graph: Graph = nx.empty_graph(num_peers)
+        for peer in range(num_peers - 1):
+            linked = peer + 1 + np.flatnonzero(rng.random(num_peers - 1 - peer) < p)
+            graph.add_edges_from((peer, other) for other in linked.tolist())
+        return graph
+
     return _connected(
-        lambda: nx.gnp_random_graph(num_peers, p, seed=rng),
+        draw,
         allow_disconnected,
         "topology.p",
         f"{num_peers} peers linked with p = {p}",
@@ -151,40 +153,6 @@ def watts_strogatz(
         "topology.degree",
         f"{num_peers} peers of mean degree {degree}",
     )
-
-
-def from_edge_file(path: Path, num_peers: int, allow_disconnected: bool = False) -> DiGraph:
-    """The edges of a CSV file with columns `student,teacher[,weight]`, in any order.
-
-    The weights of a student's teachers sum to 1.
-
-    Raises:
-        ValueError: when the file cannot be read, a line breaks a rule (it is named), or the graph is disconnected.
-    """
-    check_num_peers(num_peers)
-    lines = _read_lines(path)
-    graph: DiGraph = nx.DiGraph()
-    graph.add_nodes_from(range(num_peers))
-    for number, cells in lines:
-        where = f"topology.path: {path.name} line {number}"
-        teacher, student = (_peer_index(cells[column], column, num_peers, where) for column in ("teacher", "student"))
-        if teacher == student:
-            raise ValueError(f"{where}: peer {student} must not teach itself; remove the line or use topology self")
-        if graph.has_edge(teacher, student):
-            first = graph.edges[teacher, student]["line"]
-            raise ValueError(f"{where}: edge {teacher} -> {student} repeats line {first}; remove one of them")
-        graph.add_edge(teacher, student, line=number)
-        if "weight" in cells:
-            graph.edges[teacher, student]["weight"] = _weight(cells["weight"], where)
-    _check_weight_sums(graph, path)
-    pieces = list(nx.weakly_connected_components(graph))
-    if len(pieces) > 1 and not allow_disconnected:
-        cut_off = min(set(range(num_peers)) - next(piece for piece in pieces if 0 in piece))
-        raise ValueError(
-            f"topology.path: {path.name} must connect all peers, but no chain of edges joins peers 0 and {cut_off}; "
-            "add one or set topology.allow_disconnected = true"
-        )
-    return graph
 
 
 def check_num_peers(num_peers: int) -> None:
@@ -215,61 +183,3 @@ def _connected(draw: Callable[[], Graph], allow_disconnected: bool, field: str, 
         f"{field}: {what} must give a connected graph, got none in {MAX_DRAWS} draws; "
         f"raise {field} or set topology.allow_disconnected = true"
     )
-
-
-def _read_lines(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells by column of every edge line."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, restkey="", restval="")
-            columns = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = columns
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "it is no CSV text"
-        raise ValueError(f"topology.path: cannot read {path}: {reason}; name a CSV file of edges") from error
-    if sorted(columns) not in (["student", "teacher"], ["student", "teacher", "weight"]):
-        raise ValueError(
-            f"topology.path: {path.name} line 1: columns must be student,teacher or student,teacher,weight, "
-            f"got {','.join(columns)!r}; correct the first line"
-        )
-    for number, row in rows:
-        if "" in row:
-            raise ValueError(
-                f"topology.path: {path.name} line {number}: must have {len(columns)} cells, got more; remove the rest"
-            )
-    return rows
-
-
-def _peer_index(cell: str, column: str, num_peers: int, where: str) -> int:
-    try:
-        peer = int(cell)
-    except ValueError as error:
-        raise ValueError(f"{where}: {column} must be an integer, got {cell!r}; name a peer by its index") from error
-    if not 0 <= peer < num_peers:
-        raise ValueError(
-            f"{where}: {column} must be from 0 to peers.count - 1 = {num_peers - 1}, got {peer}; "
-            "correct it or raise peers.count"
-        )
-    return peer
-
-
-def _weight(cell: str, where: str) -> float:
-    try:
-        weight = float(cell)
-    except ValueError as error:
-        raise ValueError(f"{where}: weight must be a number, got {cell!r}; correct it") from error
-    if not 0 < weight < math.inf:
-        raise ValueError(f"{where}: weight must be positive and finite, got {cell}; correct it or remove the line")
-    return weight
-
-
-def _check_weight_sums(graph: DiGraph, path: Path) -> None:
-    for student in graph:
-        edges = [data for _, _, data in graph.in_edges(student, data=True) if "weight" in data]
-        total = math.fsum(data["weight"] for data in edges)
-        if edges and abs(total - 1) > WEIGHT_TOLERANCE:
-            raise ValueError(
-                f"topology.path: {path.name} line {edges[-1]['line']}: the weights of student {student}'s teachers "
-                f"must sum to 1, got {total:g}; scale them"
-            )

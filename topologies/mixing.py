@@ -1,41 +1,50 @@
 """Graph -> row-stochastic mixing matrix W, and how fast averaging with it agrees."""
 
+from itertools import chain
+
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from scipy.sparse import coo_array, csr_array
 
 from topologies.graphs import DiGraph, Graph
 
 
-def metropolis_hastings(graph: Graph) -> Float[np.ndarray, "peers peers"]:
+def metropolis_hastings(graph: Graph) -> csr_array:
     """W_ij = 1 / (1 + max(d_i, d_j)) on edges, the rest of each row on the diagonal: symmetric, doubly stochastic.
 
     Source: Xiao, Boyd, Lall, 2005, Metropolis weights.
     """
     assert not graph.is_directed()
-    links = _links(graph)
-    degrees = links.sum(axis=1)
-    mixing: Float[np.ndarray, "peers peers"] = links / (1 + np.maximum.outer(degrees, degrees))
-    np.fill_diagonal(mixing, 1 - mixing.sum(axis=1))
-    return mixing
+    students, teachers = _links(graph)
+    degrees = np.bincount(students, minlength=len(graph))
+    shares = 1 / (1 + np.maximum(degrees[students], degrees[teachers]))
+    return _matrix(students, teachers, shares, 1.0 - np.bincount(students, shares, minlength=len(graph)))
 
 
-def uniform(graph: Graph) -> Float[np.ndarray, "peers peers"]:
+def uniform(graph: Graph) -> csr_array:
     """W_ij = 1 / (d_i + 1) on the d_i teachers of i and on i itself; doubly stochastic on regular graphs only."""
-    links = _links(graph) + np.eye(len(graph))
-    mixing: Float[np.ndarray, "peers peers"] = links / links.sum(axis=1, keepdims=True)
-    return mixing
+    students, teachers = _links(graph)
+    shares = 1 / (1 + np.bincount(students, minlength=len(graph)))
+    return _matrix(students, teachers, shares[students], shares)
 
 
-def weighted(graph: DiGraph) -> Float[np.ndarray, "peers peers"]:
+def weighted(graph: DiGraph) -> csr_array:
     """Self-weight 1 / (d_i + 1), the rest split among the d_i teachers by edge weight; equal weights give `uniform`."""
-    weights = np.zeros((len(graph), len(graph)))
-    for teacher, student, data in graph.edges(data=True):
-        weights[student, teacher] = data.get("weight", 1.0)
-    num_teachers = np.count_nonzero(weights, axis=1)
-    totals = np.where(num_teachers > 0, weights.sum(axis=1), 1.0)
-    mixing: Float[np.ndarray, "peers peers"] = weights * (num_teachers / (num_teachers + 1) / totals)[:, None]
-    np.fill_diagonal(mixing, 1 / (num_teachers + 1))
-    return mixing
+    num_peers = len(graph)
+    students, teachers, shares = list[int](), list[int](), list[float]()
+    own = np.ones(num_peers)
+    for student in range(num_peers):
+        row = np.zeros(num_peers)  # summed with its zeros: a sum's last bits depend on its length
+        for teacher, _, data in graph.in_edges(student, data=True):
+            row[teacher] = data.get("weight", 1.0)
+        heard = np.flatnonzero(row)
+        if len(heard):
+            own[student] = 1 / (len(heard) + 1)
+            row *= len(heard) / (len(heard) + 1) / row.sum()
+            students += [student] * len(heard)
+            teachers += heard.tolist()
+            shares += row[heard].tolist()
+    return _matrix(np.array(students, int), np.array(teachers, int), np.array(shares), own)
 
 
 def spectral_gap(mixing: Float[np.ndarray, "peers peers"]) -> float:
@@ -53,11 +62,22 @@ def contraction(mixing: Float[np.ndarray, "peers peers"]) -> float:
     return float(np.linalg.norm(mixing - mixing.mean(axis=0), 2))
 
 
-def _links(graph: Graph) -> Float[np.ndarray, "peers peers"]:
-    """1 where the row's peer learns from the column's, else 0."""
-    links = np.zeros((len(graph), len(graph)))
-    for teacher, student in graph.edges:
-        links[student, teacher] = 1
-        if not graph.is_directed():
-            links[teacher, student] = 1
-    return links
+def _links(graph: Graph) -> tuple[Int[np.ndarray, " links"], Int[np.ndarray, " links"]]:
+    """Students and their teachers, link by link."""
+    edges = np.fromiter(chain.from_iterable(graph.edges), np.int64, 2 * graph.number_of_edges()).reshape(-1, 2)
+    teachers, students = edges.T
+    if graph.is_directed():
+        return students, teachers
+    return np.concatenate([students, teachers]), np.concatenate([teachers, students])
+
+
+def _matrix(
+    students: Int[np.ndarray, " links"],
+    teachers: Int[np.ndarray, " links"],
+    shares: Float[np.ndarray, " links"],
+    own: Float[np.ndarray, " peers"],
+) -> csr_array:
+    """The matrix of these shares of the teachers, and of what each peer keeps of its own."""
+    everybody = np.arange(len(own))
+    rows, columns = np.concatenate([students, everybody]), np.concatenate([teachers, everybody])
+    return coo_array((np.concatenate([shares, own]), (rows, columns)), shape=(len(own), len(own))).tocsr()

@@ -1,64 +1,29 @@
 """round_index -> teachers and weights of every student: pure, seekable, without an internal clock."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
-from jaxtyping import Float
 
 from topologies.base_graph import base_rounds
+from topologies.facts import TopologyFacts
 from topologies.graphs import check_num_peers
-
-
-@dataclass(frozen=True)
-class Round:
-    """Who learns from whom in one round.
-
-    teachers[i] ascends and is empty where peer i does not study; weights[i] pools those teachers and sums to 1.
-    mixing is row-stochastic with self-weights on the diagonal: the W of gossip theory. unheard are peers that look at
-    the round's batch although nobody hears them.
-    """
-
-    teachers: tuple[tuple[int, ...], ...]
-    weights: tuple[tuple[float, ...], ...]
-    mixing: Float[np.ndarray, "peers peers"] = field(compare=False, repr=False)
-    unheard: frozenset[int] = frozenset()
-
-    @property
-    def teaching(self) -> frozenset[int]:
-        """The peers that somebody learns from."""
-        return frozenset(teacher for row in self.teachers for teacher in row)
-
-    @property
-    def edges(self) -> tuple[tuple[int, int], ...]:
-        """(student, teacher) pairs, ascending."""
-        return tuple((student, teacher) for student, row in enumerate(self.teachers) for teacher in row)
-
-    @classmethod
-    def from_mixing(cls, mixing: Float[np.ndarray, "peers peers"]) -> "Round":
-        """Teachers are a row's off-diagonal non-zeros, pooled in proportion to them."""
-        mixing = mixing.copy()
-        mixing.setflags(write=False)
-        off_diagonal = mixing * (1 - np.eye(len(mixing)))
-        teachers = [np.flatnonzero(row) for row in off_diagonal]
-        weights = [row[index] / row[index].sum() for row, index in zip(off_diagonal, teachers, strict=True)]
-        return cls(
-            teachers=tuple(tuple(index.tolist()) for index in teachers),
-            weights=tuple(tuple(row.tolist()) for row in weights),
-            mixing=mixing,
-        )
+from topologies.round import Round as Round
 
 
 @dataclass(frozen=True)
 class Schedule:
     """The rounds of a run.
 
-    period is the number of rounds after which it repeats: 1 for a static one, None for one drawn anew each round.
+    period is the number of rounds after which it repeats: 1 for a static one, None for one drawn anew each round. facts
+    are given where they are known without looking at the rounds.
     """
 
     num_peers: int
     period: int | None
     round_at: Callable[[int], Round]
+    facts: TopologyFacts | None = None
 
     def __call__(self, round_index: int) -> Round:
         """The round of this index, whatever was asked for before."""
@@ -79,9 +44,29 @@ def periodic(rounds: tuple[Round, ...]) -> Schedule:
 def self_taught(num_peers: int) -> Schedule:
     """Every peer is its own only teacher: the control without exchange."""
     check_num_peers(num_peers)
-    mixing = np.eye(num_peers)
-    mixing.setflags(write=False)
-    return static(Round(tuple((i,) for i in range(num_peers)), ((1.0,),) * num_peers, mixing))
+    return static(Round(tuple((i,) for i in range(num_peers)), ((1.0,),) * num_peers, (0.0,) * num_peers))
+
+
+def complete(num_peers: int) -> Schedule:
+    """Everyone learns from everyone else, with equal weights also on itself: agreed after one round.
+
+    Its n (n - 1) links are made when they are first asked for.
+    """
+    check_num_peers(num_peers)
+    others, links = num_peers - 1, float(num_peers * (num_peers - 1))
+
+    @cache
+    def round_() -> Round:
+        everyone = tuple(range(num_peers))
+        shares = np.full(others, 1 / num_peers)
+        row = tuple((shares / shares.sum()).tolist())
+        teachers = tuple(everyone[:i] + everyone[i + 1 :] for i in everyone)
+        return Round(teachers, (row,) * num_peers, (1 / num_peers,) * num_peers)
+
+    facts = TopologyFacts(
+        num_peers, others, float(others), others, links, links, diameter=1, spectral_gap=1.0, rounds_to=1
+    )
+    return Schedule(num_peers, 1, lambda _: round_(), facts)
 
 
 def random_teachers(num_peers: int, num_teachers: int, seed: np.random.SeedSequence) -> Schedule:
@@ -159,12 +144,11 @@ def one_student(schedule: Schedule, seed: np.random.SeedSequence) -> Schedule:
 
     def round_at(round_index: int) -> Round:
         full = schedule(round_index)
-        students = [i for i, row in enumerate(full.teachers) if row]
-        if not students:
+        if not full.students:
             return full
         # one level deeper, so that a seed shared with the schedule does not tie the draws together
-        chosen = students[_round_rng(seed, round_index, 0).integers(len(students))]
-        return _idle(full, frozenset(students) - {chosen})
+        chosen = full.students[_round_rng(seed, round_index, 0).integers(len(full.students))]
+        return _idle(full, frozenset(full.students) - {chosen})
 
     return Schedule(schedule.num_peers, None, round_at)
 
@@ -180,9 +164,7 @@ def without_students(schedule: Schedule, frozen: frozenset[int]) -> Schedule:
         raise ValueError(
             f"peers.frozen: must name peers from 0 to {schedule.num_peers - 1}, got {unknown[0]}; remove it"
         )
-    if schedule.period is None:
-        return Schedule(schedule.num_peers, None, lambda t: _idle(schedule(t), frozen))
-    return periodic(tuple(_idle(schedule(t), frozen) for t in range(schedule.period)))
+    return _each_round(schedule, lambda full: _idle(full, frozen))
 
 
 def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
@@ -197,43 +179,46 @@ def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
         raise ValueError(f"topology.self_weight: must be in [0, 1), got {self_weight:g}; the rest is for the teachers")
 
     def mixed(full: Round) -> Round:
-        teachers, weights, mixing = list(full.teachers), list(full.weights), np.eye(len(full.teachers))
-        for student, row in enumerate(full.teachers):
-            if not row or student in row:
+        teachers, weights, kept = list(full.teachers), list(full.weights), list(full.kept)
+        for student in full.students:
+            row = full.teachers[student]
+            if student in row:
                 continue
             shares = dict(zip(row, (weight * (1 - self_weight) for weight in full.weights[student]), strict=True))
             if self_weight:
                 shares[student] = self_weight
             teachers[student] = tuple(sorted(shares))
             weights[student] = tuple(shares[teacher] for teacher in teachers[student])
-            mixing[student] = 0
-            mixing[student, list(teachers[student])] = weights[student]
-        mixing.setflags(write=False)
-        return Round(tuple(teachers), tuple(weights), mixing, full.unheard)
+            kept[student] = 0.0
+        return replace(full, teachers=tuple(teachers), weights=tuple(weights), kept=tuple(kept))
 
-    if schedule.period is None:
-        return Schedule(schedule.num_peers, None, lambda t: mixed(schedule(t)))
-    return periodic(tuple(mixed(schedule(t)) for t in range(schedule.period)))
+    return _each_round(schedule, mixed)
 
 
 def each_alone(schedule: Schedule) -> Schedule:
     """The control without exchange: whoever studies in a round of `schedule` learns from its own outputs instead.
 
-    Whoever taught still looks at the batch, so that its BatchNorm buffers move as they did.
+    Whoever taught still looks at the batch, so that its BatchNorm buffers move as they did. It comes last, around the
+    whole schedule of the run whose control it is: who looks at a batch is settled by the run's own students.
     """
 
-    def round_at(round_index: int) -> Round:
-        full = schedule(round_index)
-        mixing = np.eye(schedule.num_peers)
-        mixing.setflags(write=False)
-        return Round(
+    def alone(full: Round) -> Round:
+        return replace(
+            full,
             teachers=tuple((i,) if row else () for i, row in enumerate(full.teachers)),
             weights=tuple((1.0,) if row else () for row in full.teachers),
-            mixing=mixing,
+            kept=tuple(0.0 if row else 1.0 for row in full.teachers),
             unheard=full.unheard | full.teaching,
         )
 
-    return Schedule(schedule.num_peers, schedule.period, round_at)
+    return _each_round(schedule, alone)
+
+
+def _each_round(schedule: Schedule, change: Callable[[Round], Round]) -> Schedule:
+    """The schedule with every round changed; facts of the old one say nothing of it."""
+    if schedule.period is None:
+        return Schedule(schedule.num_peers, None, lambda t: change(schedule(t)))
+    return periodic(tuple(change(schedule(t)) for t in range(schedule.period)))
 
 
 def _round_rng(seed: np.random.SeedSequence, *key: int) -> np.random.Generator:
@@ -243,27 +228,23 @@ def _round_rng(seed: np.random.SeedSequence, *key: int) -> np.random.Generator:
 
 def _uniform_round(num_peers: int, teachers: dict[int, list[int]]) -> Round:
     """These students learn from these teachers with weights 1 / (d + 1), also on themselves; all others are idle."""
-    mixing = np.eye(num_peers)
     rows: list[tuple[int, ...]] = [()] * num_peers
     weights: list[tuple[float, ...]] = [()] * num_peers
+    kept = [1.0] * num_peers
     for student, row in teachers.items():
         rows[student] = tuple(sorted(row))
         weights[student] = (1 / len(row),) * len(row)
-        mixing[student, [student, *row]] = 1 / (len(row) + 1)
-    mixing.setflags(write=False)
-    return Round(tuple(rows), tuple(weights), mixing)
+        kept[student] = 1 / (len(row) + 1)
+    return Round(tuple(rows), tuple(weights), tuple(kept))
 
 
 def _idle(full: Round, peers: frozenset[int]) -> Round:
     """The round without these students."""
-    index = sorted(peers)
-    mixing = full.mixing.copy()
-    mixing[index] = np.eye(len(mixing))[index]
-    mixing.setflags(write=False)
-    return Round(
+    return replace(
+        full,
         teachers=tuple(() if i in peers else row for i, row in enumerate(full.teachers)),
         weights=tuple(() if i in peers else row for i, row in enumerate(full.weights)),
-        mixing=mixing,
+        kept=tuple(1.0 if i in peers else own for i, own in enumerate(full.kept)),
     )
 
 

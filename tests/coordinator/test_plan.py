@@ -17,6 +17,7 @@ from coordinator.plan import (
     peer_settings,
     prepare,
 )
+from coordinator.routes import participants
 from peers import data, memory
 from peers.probe_memory import probing_bytes
 
@@ -131,6 +132,19 @@ def test_build_schedule__one_student_and_its_control_share_the_roles() -> None:
         own = [(peer, row) for peer, row in enumerate(alone(round_index).teachers) if row]
         assert own == [(students[0], (students[0],))]
         assert alone(round_index).weights[students[0]] == (1.0,)
+
+
+@pytest.mark.parametrize("kind", [{"kind": "star"}, {"kind": "random"}, {"kind": "ring", "self_weight": 0.5}])
+@pytest.mark.parametrize("roles", ["every-peer", "one-student"])
+@pytest.mark.parametrize("frozen", [[], [0, 2]])
+def test_build_schedule__the_same_peers_look_at_a_batch_alone(
+    kind: dict[str, Any], roles: str, frozen: list[int]
+) -> None:
+    made = config_from({**TABLE, "topology": kind, "exchange": {"roles": roles}, "peers": {"count": 5}})
+    made = made.model_copy(update={"peers": made.peers.model_copy(update={"frozen": tuple(frozen)})})
+    schedule, alone = build_schedule(made), build_schedule(made, alone=True)
+    for round_index in range(20):
+        assert participants(alone(round_index)) == participants(schedule(round_index))
 
 
 def test_build_schedule__is_a_function_of_the_seed() -> None:

@@ -17,6 +17,22 @@ def test_topology__facts_of_a_kind(cli: Cli, tiny: Path) -> None:
     assert facts["spectral gap"] == "0.5"  # weights 1/4: 1 - (4 - 2) / 4
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["ring", "num_peers=1024"], "550,424"),
+        (["self"], "never"),
+        (["random-regular", "degree=1", "num_peers=6", "allow_disconnected=true"], "never"),
+        (["path", "num_peers=600", "weights=uniform"], "more than 754,"),
+        (["hypercube", "num_peers=8"], "10"),
+    ],
+)
+def test_topology__never_is_told_only_where_it_is_never(asked: list[str], told: str, cli: Cli, tiny: Path) -> None:
+    _, out, _ = cli("topology", *asked)
+    line = next(line for line in out.splitlines() if "rounds to" in line)
+    assert line.partition("0.001")[2].strip().startswith(told)
+
+
 def test_topology__of_an_experiment_with_overrides(cli: Cli, tiny: Path) -> None:
     assert cli("topology", "tiny.toml")[1].startswith("ring, 4 peers")
     assert cli("topology", "tiny.toml", "topology.kind=star")[1].startswith("star, 4 peers")

@@ -14,7 +14,8 @@ def test_base_rounds__average_exactly_within_the_degree(construct: object, max_d
     assert callable(construct)
     for num_peers in range(2, 27):
         product = np.eye(num_peers)
-        for mixing in construct(num_peers, max_degree):
+        for sparse in construct(num_peers, max_degree):
+            mixing = sparse.toarray()
             assert (mixing >= 0).all() and np.array_equal(mixing, mixing.T)
             np.testing.assert_allclose(mixing.sum(axis=1), 1)
             assert np.count_nonzero(mixing - np.diag(np.diag(mixing)), axis=1).max() <= max_degree
@@ -39,12 +40,12 @@ def test_base_rounds__lengths_by_hand() -> None:
 
 def test_hyper_hypercube_rounds__mixed_radix_by_hand() -> None:
     pairs, triples = hyper_hypercube_rounds(6, 2)
-    np.testing.assert_allclose(pairs, np.kron(np.eye(3), np.full((2, 2), 1 / 2)))
-    np.testing.assert_allclose(triples, np.kron(np.full((3, 3), 1 / 3), np.eye(2)))
+    np.testing.assert_allclose(pairs.toarray(), np.kron(np.eye(3), np.full((2, 2), 1 / 2)))
+    np.testing.assert_allclose(triples.toarray(), np.kron(np.full((3, 3), 1 / 3), np.eye(2)))
 
 
 def test_simple_base_rounds__three_peers_by_hand() -> None:
     gather, trade, spread = simple_base_rounds(3, 1)
-    np.testing.assert_allclose(gather, np.array([[1, 1, 0], [1, 1, 0], [0, 0, 2]]) / 2)
-    np.testing.assert_allclose(trade, np.array([[3, 0, 0], [0, 1, 2], [0, 2, 1]]) / 3)
-    np.testing.assert_allclose(spread, gather)
+    np.testing.assert_allclose(gather.toarray(), np.array([[1, 1, 0], [1, 1, 0], [0, 0, 2]]) / 2)
+    np.testing.assert_allclose(trade.toarray(), np.array([[3, 0, 0], [0, 1, 2], [0, 2, 1]]) / 3)
+    np.testing.assert_allclose(spread.toarray(), gather.toarray())

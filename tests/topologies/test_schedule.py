@@ -1,7 +1,10 @@
 """Rounds by hand, the distribution of random ones, and the wrappers."""
 
-from itertools import combinations
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations, permutations
 
+import networkx as nx
 import numpy as np
 import pytest
 from numpy.random import SeedSequence
@@ -46,7 +49,7 @@ def test_static__returns_one_round() -> None:
 def test_self_taught__is_its_own_teacher() -> None:
     alone = schedule.self_taught(3)
     assert alone(5).teachers == ((0,), (1,), (2,)) and alone(5).weights == ((1.0,),) * 3
-    assert np.array_equal(alone(5).mixing, np.eye(3))
+    assert np.array_equal(alone(5).mixing.toarray(), np.eye(3))
 
 
 def test_random_teachers__are_distinct_others_equally_often() -> None:
@@ -140,8 +143,8 @@ def test_one_student__keeps_one_row_drawn_uniformly() -> None:
         assert round_.teachers[student] == RING.teachers[student]
         assert round_.weights[student] == RING.weights[student]
         expected = np.eye(4)
-        expected[student] = RING.mixing[student]
-        assert np.array_equal(round_.mixing, expected)
+        expected[student] = RING.mixing.toarray()[student]
+        assert np.array_equal(round_.mixing.toarray(), expected)
         chosen.append(student)
     assert stats.chisquare(np.bincount(chosen, minlength=4)).pvalue > 1e-3
 
@@ -166,7 +169,7 @@ def test_without_students__frozen_peers_only_teach() -> None:
     fixed = schedule.without_students(schedule.static(RING), frozenset({1}))
     assert fixed.period == 1 and fixed(0) is fixed(7)
     assert fixed(0).teachers == ((1, 3), (), (1, 3), (0, 2)) and fixed(0).weights[1] == ()
-    assert np.array_equal(fixed(0).mixing[1], [0, 1, 0, 0])
+    assert np.array_equal(fixed(0).mixing.toarray()[1], [0, 1, 0, 0])
     np.testing.assert_allclose(averaged(fixed, 300), np.tile([0, 1, 0, 0], (4, 1)), atol=1e-6)
     drawn = schedule.without_students(schedule.random_matching(4, SeedSequence(0)), frozenset({1}))
     assert drawn.period is None and all(not drawn(t).teachers[1] for t in range(20))
@@ -178,7 +181,7 @@ def test_with_self_weight__is_the_matrix_that_is_pooled_with() -> None:
     )(3)
     assert plan.teachers[0] == (0, 1, 4) and plan.weights[0] == pytest.approx((0.4, 0.3, 0.3))
     expected = 0.4 * np.eye(5) + 0.3 * (np.roll(np.eye(5), 1, axis=1) + np.roll(np.eye(5), -1, axis=1))
-    np.testing.assert_allclose(plan.mixing, expected)
+    np.testing.assert_allclose(plan.mixing.toarray(), expected)
 
 
 def test_with_self_weight__leaves_idle_peers_and_those_that_teach_themselves() -> None:
@@ -190,7 +193,52 @@ def test_with_self_weight__leaves_idle_peers_and_those_that_teach_themselves() -
     assert schedule.with_self_weight(schedule.self_taught(3), 0.5)(0) == schedule.self_taught(3)(0)
     only_teachers = schedule.with_self_weight(schedule.random_matching(4, np.random.SeedSequence(1)), 0.0)(2)
     assert only_teachers == schedule.random_matching(4, np.random.SeedSequence(1))(2)
-    assert np.diag(only_teachers.mixing).tolist() == [0, 0, 0, 0]
+    assert only_teachers.mixing.diagonal().tolist() == [0, 0, 0, 0]
+
+
+@dataclass(frozen=True)
+class Marked(Round):
+    """A round with a field more, as some later version may have."""
+
+    mark: str = ""
+
+
+CHANGES: dict[str, Callable[[Schedule], Schedule]] = {
+    "without_students": lambda each: schedule.without_students(each, frozenset({2})),
+    "one_student": lambda each: schedule.one_student(each, SeedSequence(0)),
+    "with_self_weight": lambda each: schedule.with_self_weight(each, 0.25),
+    "each_alone": schedule.each_alone,
+}
+
+
+@pytest.mark.parametrize("names", [*permutations(CHANGES, 1), *permutations(CHANGES, 2), *permutations(CHANGES, 3)])
+@pytest.mark.parametrize("period", [1, None])
+def test_combinators__keep_what_they_do_not_change(names: tuple[str, ...], period: int | None) -> None:
+    fields = {"teachers": RING.teachers, "weights": RING.weights, "kept": RING.kept, "unheard": frozenset({3})}
+    marked = Marked(**fields, mark="kept")
+    changed = Schedule(4, period, lambda _: marked)
+    for name in names:
+        changed = CHANGES[name](changed)
+    for t in range(5):
+        round_ = changed(t)
+        assert isinstance(round_, Marked) and round_.mark == "kept" and 3 in round_.unheard
+        np.testing.assert_allclose(round_.mixing.sum(axis=1), 1)
+
+
+def test_without_students__those_who_only_look_still_do() -> None:
+    """A frozen peer of the control learns nothing, and its batches still move everybody's BatchNorm buffers."""
+    alone = schedule.without_students(schedule.each_alone(schedule.static(RING)), frozenset({1}))
+    assert alone(0).teachers == ((0,), (), (2,), (3,)) and alone(0).unheard == {0, 1, 2, 3}
+    assert schedule.one_student(schedule.each_alone(schedule.static(RING)), SeedSequence(0))(0).unheard == {0, 1, 2, 3}
+
+
+def test_complete__is_what_its_graph_gives() -> None:
+    for num_peers in (2, 3, 9, 130):
+        everybody = Round.from_mixing(mixing.metropolis_hastings(nx.complete_graph(num_peers)))
+        made = schedule.complete(num_peers)
+        assert made(0) == everybody and made(0) is made(5)
+        np.testing.assert_allclose(made(0).mixing.toarray(), 1 / num_peers)
+        assert schedule.one_student(made, SeedSequence(0)).facts is None
 
 
 def test_schedules__refuse_what_cannot_be_drawn() -> None:

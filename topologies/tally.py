@@ -1,0 +1,33 @@
+"""The counts of the rounds that were looked at, without keeping the rounds."""
+
+import numpy as np
+from jaxtyping import Int
+from scipy.sparse import coo_array, csr_array
+
+from topologies.schedule import Round
+
+
+class Tally:
+    """Degrees and links of rounds, added one at a time."""
+
+    def __init__(self, num_peers: int) -> None:
+        self.num_peers = num_peers
+        self.num_rounds = 0
+        self.to_itself = 0
+        self.degrees: list[int] = []
+        self._pairs: list[Int[np.ndarray, " links"]] = []
+
+    def add(self, round_: Round) -> None:
+        """Count one more round."""
+        self.num_rounds += 1
+        rows = [(student, round_.teachers[student]) for student in round_.students]
+        self.degrees += [len(row) for _, row in rows]
+        self.to_itself += sum(student in row for student, row in rows)
+        self._pairs += [student * self.num_peers + np.array(row, np.int64) for student, row in rows]
+
+    def links(self) -> csr_array:
+        """1 where the row's peer learns from the column's in some round, and on the diagonal."""
+        own = np.arange(self.num_peers) * (self.num_peers + 1)
+        keys = np.unique(np.concatenate([own, *self._pairs]))
+        pairs = (keys // self.num_peers, keys % self.num_peers)
+        return coo_array((np.ones(len(keys)), pairs), shape=(self.num_peers, self.num_peers)).tocsr()
