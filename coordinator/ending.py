@@ -9,10 +9,10 @@ from coordinator.config import ConfigError
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan
 from coordinator.recorder import Recorder
+from coordinator.redact import without_secrets
 from coordinator.report import in_words, size
 from coordinator.store import to_json
 from coordinator.summary import final_metrics, summarise, verdict_line
-from coordinator.tracking import without_secrets
 
 Status = Literal["finished", "interrupted", "stopped"]
 MLFLOW_STATUS: dict[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "stopped": "FAILED"}

@@ -1,6 +1,7 @@
 """What a run prints: the plan before it, the table of controls against trained after it."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +40,7 @@ def print_result(result: "Result", output: Path, console: Console) -> None:
     console.print(f"results  {short(result.folder)}", highlight=False)
     tracking = summary["config"]["tracking"]
     if tracking["enabled"] and not tracking["uri"] and (output / "mlflow.db").is_file():
-        console.print(f"browse   peer-consensus ui {short(output)}", highlight=False)
+        console.print(f"browse   peer-consensus ui {shlex.quote(short(output))}", highlight=False)
 
 
 def print_plan(plan: Plan, console: Console) -> None:

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from coordinator.config import TrackingConfig
 from coordinator.courier import Courier
-from coordinator.tracking import SECONDS, Tracker, _is_away, store_uri, without_secrets
+from coordinator.redact import without_secrets
+from coordinator.tracking import SECONDS, Tracker, _is_away
+from coordinator.tracking_store import store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 Cli = Callable[..., tuple[Any, str, str]]
