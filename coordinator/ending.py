@@ -53,7 +53,10 @@ def conclude(plan: Plan, recorder: Recorder, probes: ProbeTable, status: Status,
             f"peer-consensus resume {folder.path}"
         ) from None
     finally:
-        tracker.close(MLFLOW_STATUS[status])
+        try:
+            tracker.close(MLFLOW_STATUS[status])
+        except KeyboardInterrupt:  # it has told what was not sent
+            recorder.monitor.phase("interrupted: no more waiting for MLflow, the numbers are written")
     return Result(status, summary, folder.path, message)
 
 

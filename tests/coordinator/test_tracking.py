@@ -252,6 +252,34 @@ def test_tracker__what_a_store_refuses_does_not_hold_up_the_rest(tmp_path: Path)
     assert len(told) == 1 and client.batches == [("params", 1), ("FINISHED", 0)]
 
 
+def test_tracker__one_bad_name_costs_nothing(runs: Path) -> None:
+    """Names that MLflow does not take are told, and get a near one; the rest of their batch is as it was."""
+    tracker = Tracker(TrackingConfig(), runs, "run")
+    with pytest.warns(UserWarning, match=r"^MLflow does not take every name: there 'gpu\+x' is 'gpu_x\.2'$") as told:
+        tracker.log_params({"gpu+x": 1, "gpu_x": 2, "run.seed": 3})
+    with pytest.warns(UserWarning, match=r"'l\*ss' is 'l_ss'"):
+        tracker.log_metrics({"l*ss": 1.0, "loss": 2.0}, 0)
+        tracker.flush()
+    tracker.log_metrics({"l*ss": 3.0}, 1)
+    with pytest.warns(UserWarning, match=r"'a\?' is 'a_'"):
+        tracker.log_tags({"a?": "x" * 9000, "b": "y"})
+    tracker.close("FINISHED")
+    data = client(runs).get_run(tracker.run_id).data
+    assert len(told) == 1 and data.params == {"gpu_x.2": "1", "gpu_x": "2", "run.seed": "3"}
+    assert data.metrics == {"l_ss": 3.0, "loss": 2.0} and curve(runs, tracker, "l_ss") == [(0, 1.0), (1, 3.0)]
+    assert data.tags["a_"] == "x" * 5000 and data.tags["b"] == "y"
+
+
+def test_tracker__one_row_that_is_refused_costs_no_other(runs: Path) -> None:
+    """A parameter that the run has with another value: MLflow never changes one, and refuses the whole batch."""
+    tracker = Tracker(TrackingConfig(), runs, "run")
+    tracker.log_params({"b": 1})
+    with pytest.warns(UserWarning, match=r"refused a request \(left out 'b': .*the run goes on"):
+        tracker.log_params({"a": 1, "b": 2, "c": 3})
+        tracker.close("FINISHED")
+    assert client(runs).get_run(tracker.run_id).data.params == {"a": "1", "b": "1", "c": "3"}
+
+
 def test_tracker__a_run_that_is_continued_has_nothing_twice(runs: Path) -> None:
     seen: list[str] = []
     first = Tracker(TrackingConfig(), runs, "run", on_start=seen.append)
