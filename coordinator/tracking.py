@@ -13,17 +13,17 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from coordinator.config import TrackingConfig
 from coordinator.courier import Courier
 from coordinator.redact import without_secrets
 from coordinator.tracking_rules import LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG, Names, deliver
-from coordinator.tracking_store import artifacts_beside, bring_artifacts, check_usable, sqlite_file, store_uri
+from coordinator.tracking_store import artifacts_beside, bring_artifacts, check_usable, sqlite_file, store_uri, uri_of
 
 BUFFERED = 500  # one request for so many metrics costs little more than one for ten
 SECONDS = 5.0
-FIRST_START = 15.0  # seconds that another run may take to make a store's tables
 _own = threading.local()  # in which threads what MLflow logs is told by us
 
 
@@ -173,8 +173,11 @@ class Tracker:
         file = sqlite_file(self.uri)
         if file is not None:
             check_usable(file)
-        client = _patient_client(self.uri) if file is not None else MlflowClient(self.uri)
+            if not file.exists():
+                _make_store(file)
+        client = MlflowClient(self.uri)
         if file is not None and not config.uri:
+            client.search_experiments(max_results=1)  # MLflow's first look makes what is missing
             bring_artifacts(file)
         identity = _experiment(client, config.experiment, artifacts_beside(file) if file is not None else None)
         self._run_id = run_id if run_id and _continued(client, run_id) else ""
@@ -239,20 +242,19 @@ def _not_ours(record: logging.LogRecord) -> bool:
     return not getattr(_own, "quiet", False)
 
 
-def _patient_client(uri: str) -> Any:
-    """A client whose SQLite file exists: where several runs start at once, one of them makes its tables."""
+def _make_store(path: Path) -> None:
+    """Make MLflow's tables aside: a store is there whole or not at all, also where several runs start at once."""
     from mlflow import MlflowClient
 
-    until = time.monotonic() + FIRST_START
-    while True:
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True) as aside:
+        made = Path(aside) / path.name
+        MlflowClient(uri_of(made)).search_experiments(max_results=1)
         try:
-            client = MlflowClient(uri)
-            client.search_experiments(max_results=1)
-            return client
-        except Exception:  # half-made tables show in many ways
-            if time.monotonic() > until:
-                raise
-            time.sleep(1)
+            os.link(made, path)
+        except FileExistsError:
+            pass  # another run was first
+        except OSError:  # a file system without links
+            os.rename(made, path)
 
 
 def _continued(client: Any, run_id: str) -> bool:

@@ -14,7 +14,12 @@ BUSY = 5.0  # seconds that another process may hold the file
 
 def store_uri(output: str | Path) -> str:
     """The default store of an output folder: one SQLite file for all its runs."""
-    path = str(Path(output).absolute() / FILE)
+    return uri_of(Path(output).absolute() / FILE)
+
+
+def uri_of(file: Path) -> str:
+    """The URI of a store that is, or will be, a SQLite file."""
+    path = str(file)
     quoted = path.replace("%", "%25").replace("?", "%3F")  # what SQLAlchemy takes out of a URI, and no more
     driver = "" if quoted == path else "+pysqlite"  # else MLflow makes a folder of the quoted name
     return f"sqlite{driver}:///{quoted}"
@@ -36,6 +41,8 @@ def check_usable(path: Path) -> None:
         raise FileNotFoundError(f"there is no folder '{path.parent}'")
     if path.exists() and not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
         raise ValueError(f"'{path}' is no SQLite file")
+    if not path.exists():
+        return
     try:
         with closing(sqlite3.connect(path, timeout=BUSY)) as connection:
             connection.execute("BEGIN IMMEDIATE")

@@ -391,6 +391,42 @@ def test_run__its_curves_and_config_are_in_the_store(cli: Cli, tiny: Path, runs:
     assert names >= {"config.toml", "summary.json", "metrics", "figures"}
 
 
+def test_run__secrets_are_where_they_were_given_and_nowhere_else(
+    cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password in the URI is in `config.toml`, which nobody else may read; one in the environment in no file."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "sesame-of-the-environment")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "sesame-too")
+    uri = "tracking.uri=http://me:sesame-of-the-uri@127.0.0.1:9"
+    code, out, err = cli("run", "tiny.toml", "tracking.enabled=true", uri, "--output", "out")
+    files = [path for path in Path("out").rglob("*") if path.is_file()]
+    holding = [path for path in files if b"sesame" in path.read_bytes()]
+    assert code == 0 and "sesame" not in out + err and "***" in err
+    assert [path.name for path in holding] == ["config.toml"] and holding[0].stat().st_mode & 0o777 == 0o600
+    assert b"of-the-uri" in holding[0].read_bytes() and b"environment" not in holding[0].read_bytes()
+
+
+def test_run__that_was_moved_is_resumed_with_its_artifacts(
+    cli: Cli, tiny: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, as `resume` is: MLflow remembers where a run's artifacts are."""
+    code, _, err = cli("run", "tiny.toml", "tracking.enabled=true", "--output", str(runs))
+    assert code == 0, err
+    moved = runs.with_name("moved runs")
+    runs.rename(moved)
+    (run,) = moved.glob("tiny-*")
+    command = [sys.executable, "-m", "coordinator", "resume", str(run), "--rounds", "4"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run_id = (run / "mlflow_run").read_text()
+    assert not runs.exists() and [path.name for path in (moved / "mlartifacts").iterdir()] == [run_id]
+    stored = moved / "mlartifacts" / run_id / "artifacts" / "summary.json"
+    assert json.loads(stored.read_text())["rounds"] == 4
+    assert "summary.json" in {each.path for each in client(moved).list_artifacts(run_id)}
+
+
 def test_without_secrets__hides_user_and_password() -> None:
     assert without_secrets("at https://me:word@host:5000/x or") == "at https://***@host:5000/x or"
     assert without_secrets("sqlite:////a@b/mlflow.db") == "sqlite:////a@b/mlflow.db"

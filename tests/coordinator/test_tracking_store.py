@@ -157,6 +157,22 @@ def test_tracker__errors_of_the_database_are_one_line(runs: Path, capfd: pytest.
     assert capfd.readouterr().err == ""
 
 
+def test_tracker__a_store_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stops in the middle of making the tables, as on a full disk, leaves nothing that the next run stumbles on."""
+    from alembic import command
+
+    upgrade = command.upgrade
+
+    def stop(*arguments: Any, **options: Any) -> None:
+        upgrade(*arguments, **options)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(command, "upgrade", stop)
+    with pytest.warns(UserWarning, match="No space left on device"):
+        Tracker(TrackingConfig(), tmp_path, "one").close("FINISHED")
+    assert os.listdir(tmp_path) == []
+
+
 # ---- a folder that has been moved ----
 
 
