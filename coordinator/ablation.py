@@ -15,9 +15,9 @@ from coordinator.comparison import Comparison, compare, few_seeds, power_note, r
 from coordinator.config import ConfigError
 from coordinator.grid import Ablation, check_cells
 from coordinator.progress import Monitor, Silent
+from coordinator.redact import without_secrets
 from coordinator.side_by_side import SideBySide
 from coordinator.store import check_output, to_json, write_table, write_whole
-from coordinator.tracking import without_secrets
 from coordinator.wording import is_claim, points, probe_name
 
 COMMAND = "peer-consensus ablate ablation.toml"

@@ -168,8 +168,12 @@ def keep(outcome: Outcome, target: Path) -> None:
     for stale in (aside, target):
         shutil.rmtree(stale, ignore_errors=True)
     for name, content in outcome.files.items():
-        (aside / name).parent.mkdir(parents=True, exist_ok=True)
-        (aside / name).write_bytes(content)
+        path = aside / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".toml":  # which may hold a password
+            write_whole(path, content.decode())
+        else:
+            path.write_bytes(content)
     (aside / "timing.json").write_text(json.dumps({"seconds": outcome.seconds}) + "\n")
     os.replace(aside, target)
 

@@ -220,19 +220,12 @@ def ui(
             callback=path_reader("output"),
         ),
     ] = Path("runs"),
-    port: Annotated[int, typer.Option(help="port on 127.0.0.1")] = 5000,
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1", min=1, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI on the runs of a folder, on this machine only."""
-    import subprocess
+    from coordinator.ui import serve
 
-    from coordinator.tracking import store_uri
-
-    if not (output / "mlflow.db").is_file():
-        raise ConfigError(f"no MLflow store in '{output}': name the folder that was given to run as --output")
-    command = ["mlflow", "server", "--backend-store-uri", store_uri(output), "--host", "127.0.0.1", "--port", str(port)]
-    print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)")
-    server = [sys.executable, "-m", *command, "--workers", "1"]  # no shell, and nothing in it from elsewhere
-    raise typer.Exit(subprocess.call(server, env=_ui_environment()))
+    raise typer.Exit(serve(output, port))
 
 
 def _with_address(overrides: list[str], address: str) -> list[str]:
@@ -302,9 +295,3 @@ def _console(stderr: bool = False) -> Console:
 def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     if category is UserWarning:
         print(f"note: {message}", file=sys.stderr)
-
-
-def _ui_environment() -> dict[str, str]:
-    import os
-
-    return {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", **os.environ}

@@ -113,7 +113,7 @@ class HostingConfig(Section):
 class TrackingConfig(Section):
     enabled: bool = True
     uri: str = Field("", description="an MLflow tracking URI; empty: SQLite in the output folder")
-    experiment: str = Field("peer-consensus", min_length=1)
+    experiment: str = Field("peer-consensus", min_length=1, max_length=500)
 
 
 class CheckpointConfig(Section):

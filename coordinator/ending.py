@@ -10,10 +10,10 @@ from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule
 from coordinator.reading import from_json
 from coordinator.recorder import Recorder
+from coordinator.redact import without_secrets
 from coordinator.report import in_words, size
 from coordinator.store import to_json
 from coordinator.summary import final_metrics, summarise, verdict_line
-from coordinator.tracking import without_secrets
 from topologies.schedule import Schedule
 
 Status = Literal["finished", "interrupted", "stopped"]

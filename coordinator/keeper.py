@@ -11,6 +11,7 @@ from coordinator.learned import ProbeTable
 from coordinator.plan import Plan
 from coordinator.pool import Pool, ask
 from coordinator.recorder import Recorder, Totals
+from coordinator.redact import without_secrets
 from coordinator.state import from_arrays, from_state, to_arrays, to_state
 from coordinator.summary import flatten, versions
 from peers.storage import Folder
@@ -62,7 +63,7 @@ class Keeper:
             self.checkpoints.complete(phase, completed, saved, state, to_arrays(self.probes))
         except OSError as error:
             totals.last_checkpoint = before
-            why = error.strerror or str(error)
+            why = without_secrets(error.strerror or str(error))
             last = next((told(phase, each) for each in self.checkpoints.completed(phase)), "")
             left = f"that of {last} is the last" if last else "there is none yet"
             self.recorder.fault(
@@ -99,7 +100,7 @@ def open_checkpoints(config: RunConfig, run: Path, pool: Pool) -> tuple[RunConfi
             _check_reached(url, pool)
     except (OSError, ValueError) as error:
         why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        line = f"checkpoint.path: '{url}' cannot be used by all nodes ({why})"
+        line = without_secrets(f"checkpoint.path: '{url}' cannot be used by all nodes ({why})")
         if "every" in config.checkpoint.model_fields_set or config.checkpoint.path:
             raise ConfigError(
                 f"{line}: name a folder that every node reaches, or a URL, or set checkpoint.every to 0"

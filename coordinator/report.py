@@ -1,6 +1,7 @@
 """What a run prints: the plan before it, the table of controls against trained after it."""
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +44,10 @@ def print_result(result: "Result", output: Path, console: Console) -> None:
             console.print("* the paper's probe, on features as they are: for comparison, no verdict", highlight=False)
     for line in in_words(summary):
         console.print(line, highlight=False)
-    console.print(f"results  {short(result.folder)}", highlight=False)
+    console.print(f"results  {short(result.folder)}", highlight=False, markup=False)
     tracking = summary["config"]["tracking"]
     if tracking["enabled"] and not tracking["uri"] and (output / "mlflow.db").is_file():
-        console.print(f"browse   peer-consensus ui {short(output)}", highlight=False)
+        console.print(f"browse   peer-consensus ui {shlex.quote(short(output))}", highlight=False, markup=False)
 
 
 def print_plan(plan: Plan, console: Console) -> None:

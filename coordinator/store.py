@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coordinator.config import ConfigError
+from coordinator.redact import has_secrets
 
 Row = dict[str, Any]
 MLFLOW_RUN = "mlflow_run"
@@ -153,9 +154,15 @@ def check_run(command: str, run: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file in one step: it is there whole or not at all."""
+    """Write a file in one step: it is there whole or not at all; where it holds a password, for its owner alone."""
     with _aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.unlink(missing_ok=True)  # one that was left keeps its mode
+        with open(aside, "x", encoding="utf-8", opener=_private if has_secrets(text) else None) as file:
+            file.write(text)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def write_table(path: Path, rows: list[Row], keys: tuple[str, ...] = ()) -> None:
@@ -205,6 +212,11 @@ def check_output(output: str | Path) -> None:
     Raises: ConfigError.
     """
     path = Path(output).absolute()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = str(path).encode("utf-8", "backslashreplace").decode()
+        raise ConfigError(f"--output: '{shown}' is not UTF-8, which the MLflow store needs: choose another") from None
     there = next(each for each in (path, *path.parents) if each.exists())
     if not there.is_dir():
         raise ConfigError(f"--output: '{output}' is a file or lies in one: name a folder")

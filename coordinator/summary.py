@@ -12,7 +12,7 @@ from coordinator.config import RunConfig, to_table
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan
 from coordinator.recorder import Totals
-from coordinator.tracking import without_secrets
+from coordinator.redact import without_secrets
 from coordinator.verdict import collapsed
 
 PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")

@@ -48,7 +48,10 @@ class Folder:
 def _filesystem(url: str) -> tuple[Any, str]:
     """The file system of a path or URL, and the path in it."""
     from fsspec.core import url_to_fs
+    from fsspec.implementations.local import LocalFileSystem
 
+    if url.startswith("/"):  # no URL, whatever else is in it: fsspec would take "::" for a chain of them
+        return LocalFileSystem(), url
     try:
         files, path = url_to_fs(url)
     except (ImportError, ValueError) as missing:

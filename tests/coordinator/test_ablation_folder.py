@@ -40,6 +40,14 @@ def test_keep__a_finished_run_stays(tmp_path: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["seed-0"]
 
 
+def test_keep__a_config_with_a_password_is_its_owners_alone(tmp_path: Path) -> None:
+    outcome = outcome_of()
+    outcome.files["config.toml"] = b'[tracking]\nuri = "https://me:word@host"\n'
+    keep(outcome, tmp_path / "seed-0")
+    written = tmp_path / "seed-0" / "config.toml"
+    assert written.stat().st_mode & 0o777 == 0o600 and written.read_bytes() == outcome.files["config.toml"]
+
+
 def outcome_of(**parts: Any) -> Outcome:
     """A run that is whole."""
     summary = {name: kind() for name, kind in NEEDED.items() if kind is not object}

@@ -39,28 +39,6 @@ def test_run__notes_what_a_new_kind_drops(cli: Cli, tiny: Path) -> None:
     ]
 
 
-def test_ui__folder_without_a_store(cli: Cli, tiny: Path) -> None:
-    code, out, err = cli("ui", "nothing")
-    assert (code, out) == (2, "")
-    assert err == "error: no MLflow store in 'nothing': name the folder that was given to run as --output\n"
-
-
-def test_ui__serves_the_store_on_this_machine_only(cli: Cli, runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[list[str]] = []
-
-    def call(command: list[str], env: dict[str, str]) -> int:
-        called.append(command)
-        return 7
-
-    monkeypatch.setattr(subprocess, "call", call)
-    code, out, _ = cli("ui", str(runs), "--port", "5123")
-    (command,) = called
-    assert code == 7 and out.startswith("http://127.0.0.1:5123 ")
-    assert command[:4] == [sys.executable, "-m", "mlflow", "server"]
-    options = dict(zip(command[4::2], command[5::2], strict=True))
-    assert options["--backend-store-uri"] == f"sqlite:///{runs / 'mlflow.db'}" and options["--host"] == "127.0.0.1"
-
-
 def test_module__refuses_in_one_line_and_runs_in_a_pipe(tiny: Path) -> None:
     command = [sys.executable, "-m", "coordinator", "run", "tiny.toml"]
     bad = subprocess.run([*command, "run.rounds=0"], capture_output=True, text=True)

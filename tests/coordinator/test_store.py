@@ -1,4 +1,6 @@
 import json
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator.config import ConfigError
-from coordinator.store import RunFolder, check_output, to_arrow, to_json
+from coordinator.store import RunFolder, check_output, to_arrow, to_json, write_whole
 
 
 def test_record__merges_rows_of_one_key(tmp_path: Path) -> None:
@@ -115,3 +117,42 @@ def test_run_folder__output_that_cannot_hold_it(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ConfigError) as error:
         RunFolder(tmp_path / "locked", "a")
     assert str(error.value) == f"--output: cannot make a folder in '{tmp_path / 'locked'}': Permission denied"
+
+
+def test_write_whole__what_holds_a_password_is_its_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where an open file was there, or a part of one was left; and never for a moment otherwise."""
+    path, aside = tmp_path / "config.toml", tmp_path / ".config.toml.part"
+    for each in (path, aside):
+        each.write_text("old")
+        each.chmod(0o644)
+    modes, replace = list[int](), os.replace
+
+    def watched(old: Path, new: Path) -> None:
+        modes.append(stat.S_IMODE(os.stat(old).st_mode))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", watched)
+    opened, fdopen = list[int](), os.open
+
+    def watched_open(name: str, flags: int, mode: int = 0o777, **rest: int) -> int:
+        handle = fdopen(name, flags, mode, **rest)
+        opened.append(stat.S_IMODE(os.fstat(handle).st_mode))
+        return handle
+
+    monkeypatch.setattr(os, "open", watched_open)
+    write_whole(path, 'uri = "https://me:word@host"')
+    assert modes == opened == [0o600] and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == 'uri = "https://me:word@host"' and not aside.exists()
+    before = os.umask(0o022)
+    try:
+        write_whole(path, 'uri = "https://host"')
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+def test_check_output__refuses_a_name_that_is_not_utf8() -> None:
+    with pytest.raises(ConfigError, match=r"^--output: '.*runs\\udcff' is not UTF-8"):
+        check_output(os.fsdecode(b"runs\xff"))

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from coordinator.config import TrackingConfig
 from coordinator.courier import Courier
-from coordinator.tracking import SECONDS, Tracker, _is_away, store_uri, without_secrets
+from coordinator.redact import without_secrets
+from coordinator.tracking import SECONDS, Tracker, _is_away
+from coordinator.tracking_store import store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 Cli = Callable[..., tuple[Any, str, str]]
@@ -250,6 +252,34 @@ def test_tracker__what_a_store_refuses_does_not_hold_up_the_rest(tmp_path: Path)
     assert len(told) == 1 and client.batches == [("params", 1), ("FINISHED", 0)]
 
 
+def test_tracker__one_bad_name_costs_nothing(runs: Path) -> None:
+    """Names that MLflow does not take are told, and get a near one; the rest of their batch is as it was."""
+    tracker = Tracker(TrackingConfig(), runs, "run")
+    with pytest.warns(UserWarning, match=r"^MLflow does not take every name: there 'gpu\+x' is 'gpu_x\.2'$") as told:
+        tracker.log_params({"gpu+x": 1, "gpu_x": 2, "run.seed": 3})
+    with pytest.warns(UserWarning, match=r"'l\*ss' is 'l_ss'"):
+        tracker.log_metrics({"l*ss": 1.0, "loss": 2.0}, 0)
+        tracker.flush()
+    tracker.log_metrics({"l*ss": 3.0}, 1)
+    with pytest.warns(UserWarning, match=r"'a\?' is 'a_'"):
+        tracker.log_tags({"a?": "x" * 9000, "b": "y"})
+    tracker.close("FINISHED")
+    data = client(runs).get_run(tracker.run_id).data
+    assert len(told) == 1 and data.params == {"gpu_x.2": "1", "gpu_x": "2", "run.seed": "3"}
+    assert data.metrics == {"l_ss": 3.0, "loss": 2.0} and curve(runs, tracker, "l_ss") == [(0, 1.0), (1, 3.0)]
+    assert data.tags["a_"] == "x" * 5000 and data.tags["b"] == "y"
+
+
+def test_tracker__one_row_that_is_refused_costs_no_other(runs: Path) -> None:
+    """A parameter that the run has with another value: MLflow never changes one, and refuses the whole batch."""
+    tracker = Tracker(TrackingConfig(), runs, "run")
+    tracker.log_params({"b": 1})
+    with pytest.warns(UserWarning, match=r"refused a request \(left out 'b': .*the run goes on"):
+        tracker.log_params({"a": 1, "b": 2, "c": 3})
+        tracker.close("FINISHED")
+    assert client(runs).get_run(tracker.run_id).data.params == {"a": "1", "b": "1", "c": "3"}
+
+
 def test_tracker__a_run_that_is_continued_has_nothing_twice(runs: Path) -> None:
     seen: list[str] = []
     first = Tracker(TrackingConfig(), runs, "run", on_start=seen.append)
@@ -359,6 +389,42 @@ def test_run__its_curves_and_config_are_in_the_store(cli: Cli, tiny: Path, runs:
     assert run.data.metrics["probes.knn.trained"] == summary["probes"]["knn"]["trained"]
     names = {each.path for each in client(runs).list_artifacts(run.info.run_id)}
     assert names >= {"config.toml", "summary.json", "metrics", "figures"}
+
+
+def test_run__secrets_are_where_they_were_given_and_nowhere_else(
+    cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password in the URI is in `config.toml`, which nobody else may read; one in the environment in no file."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "sesame-of-the-environment")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "sesame-too")
+    uri = "tracking.uri=http://me:sesame-of-the-uri@127.0.0.1:9"
+    code, out, err = cli("run", "tiny.toml", "tracking.enabled=true", uri, "--output", "out")
+    files = [path for path in Path("out").rglob("*") if path.is_file()]
+    holding = [path for path in files if b"sesame" in path.read_bytes()]
+    assert code == 0 and "sesame" not in out + err and "***" in err
+    assert [path.name for path in holding] == ["config.toml"] and holding[0].stat().st_mode & 0o777 == 0o600
+    assert b"of-the-uri" in holding[0].read_bytes() and b"environment" not in holding[0].read_bytes()
+
+
+def test_run__that_was_moved_is_resumed_with_its_artifacts(
+    cli: Cli, tiny: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process of its own, as `resume` is: MLflow remembers where a run's artifacts are."""
+    code, _, err = cli("run", "tiny.toml", "tracking.enabled=true", "--output", str(runs))
+    assert code == 0, err
+    moved = runs.with_name("moved runs")
+    runs.rename(moved)
+    (run,) = moved.glob("tiny-*")
+    command = [sys.executable, "-m", "coordinator", "resume", str(run), "--rounds", "4"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    run_id = (run / "mlflow_run").read_text()
+    assert not runs.exists() and [path.name for path in (moved / "mlartifacts").iterdir()] == [run_id]
+    stored = moved / "mlartifacts" / run_id / "artifacts" / "summary.json"
+    assert json.loads(stored.read_text())["rounds"] == 4
+    assert "summary.json" in {each.path for each in client(moved).list_artifacts(run_id)}
 
 
 def test_without_secrets__hides_user_and_password() -> None:

@@ -1,0 +1,114 @@
+"""MLflow stores that are SQLite files: where they lie, whether they can be used, and artifacts beside them."""
+
+import os
+import re
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+FILE, ARTIFACTS = "mlflow.db", "mlartifacts"
+BUSY = 5.0  # seconds that another process may hold the file
+
+
+def store_uri(output: str | Path) -> str:
+    """The default store of an output folder: one SQLite file for all its runs."""
+    return uri_of(Path(output).absolute() / FILE)
+
+
+def uri_of(file: Path) -> str:
+    """The URI of a store that is, or will be, a SQLite file."""
+    path = str(file)
+    quoted = path.replace("%", "%25").replace("?", "%3F")  # what SQLAlchemy takes out of a URI, and no more
+    driver = "" if quoted == path else "+pysqlite"  # else MLflow makes a folder of the quoted name
+    return f"sqlite{driver}:///{quoted}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of a store; None, if it is none."""
+    match = re.match(r"sqlite(?:\+\w+)?:///([^?]+)", uri)
+    name = unquote(match[1]) if match else ""
+    return Path(name).absolute() if name and not name.startswith((":memory:", "file:")) else None
+
+
+def check_usable(path: Path) -> None:
+    """Find out whether SQLite can write a file now, which MLflow would try for many minutes.
+
+    Raises: OSError, if that may change; ValueError, if it is something else.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder '{path.parent}'")
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
+        raise ValueError(f"'{path}' is no SQLite file")
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+    except sqlite3.OperationalError as error:
+        raise OSError(str(error)) from None
+    except sqlite3.DatabaseError:
+        raise ValueError(f"'{path}' is no SQLite file") from None
+
+
+def artifacts_beside(path: Path) -> str:
+    """Where the artifacts of a store's runs lie, as a URI."""
+    return (path.parent / ARTIFACTS).as_uri()
+
+
+def bring_artifacts(path: Path) -> None:
+    """Have a store whose folder has been moved or copied know where its artifacts are now: MLflow keeps full paths.
+
+    Only of experiments whose artifacts lay beside the store; and of runs whose artifacts are here, or nowhere else.
+    It is done in one step, and where nothing has moved nothing is written. Raises: OSError.
+    """
+    here = artifacts_beside(path)
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY, isolation_level=None)) as store:
+            tables = store.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('experiments', 'runs')")
+            if tables.fetchone()[0] < 2 or not _moved(store, here):
+                return
+            store.execute("BEGIN IMMEDIATE")
+            for number, before in _moved(store, here):
+                store.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (here, number))
+                for run, uri in store.execute(
+                    "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?", (number,)
+                ).fetchall():
+                    now = _followed(uri or "", before, here)
+                    store.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (now, run))
+            store.execute("COMMIT")
+    except sqlite3.Error as error:
+        raise OSError(str(error)) from None
+
+
+def _moved(store: sqlite3.Connection, here: str) -> list[tuple[int, str]]:
+    """The experiments whose artifacts lie beside where the store was, and where that is."""
+    rows = store.execute(
+        "SELECT experiment_id, artifact_location FROM experiments WHERE artifact_location <> ?", (here,)
+    )
+    return [(number, uri) for number, uri in rows if _beside_a_store(number, uri) and not _same(uri, here)]
+
+
+def _beside_a_store(number: int, uri: str) -> bool:
+    """Also of the experiment `Default`, which MLflow makes by itself, below the folder that is current by then."""
+    return (uri.startswith("file:") and uri.endswith(f"/{ARTIFACTS}")) or (number == 0 and uri.endswith("/mlruns/0"))
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two URIs name one folder, which may have several paths."""
+    paths = [_path_of(uri) for uri in (one, other)]
+    return all(path.exists() for path in paths) and os.path.samefile(*paths)
+
+
+def _followed(uri: str, before: str, here: str) -> str:
+    """The URI of a run's artifacts where they are now."""
+    if not uri.startswith(f"{before}/"):
+        return uri
+    now = here + uri[len(before) :]
+    return now if _path_of(now).exists() or not _path_of(uri).exists() else uri
+
+
+def _path_of(uri: str) -> Path:
+    return Path(unquote(urlparse(uri).path))
