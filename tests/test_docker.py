@@ -1,5 +1,6 @@
 """The files of docker/ as far as they can be checked without a container engine."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -49,7 +50,7 @@ def test_rayjob__has_a_token_the_tested_ray_and_shared_checkpoints() -> None:
         assert pod["securityContext"]["runAsNonRoot"] is True
         (container,) = pod["containers"]
         assert set(container["resources"]) == {"requests", "limits"}
-        assert container["volumeMounts"] == [{"name": "data", "mountPath": "/data"}]
+        assert container["volumeMounts"][0] == {"name": "data", "mountPath": "/data"}
         assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
 
 
@@ -60,6 +61,89 @@ def test_rayjob__its_config_and_overrides_are_valid() -> None:
     assert words[:4] == ["python", "-m", "coordinator", "run"]
     config = load_config(ROOT / words[4], [word for word in words[5:] if "=" in word])
     assert config.hosting.placement == "spread" and config.checkpoint.path == "/data/checkpoints"
+
+
+def strict(schema: Any) -> Any:
+    """A schema in which what it does not name is an error: Kubernetes drops such fields without a word."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {"additionalProperties": False} if isinstance(schema.get("properties"), dict) else {}
+    return {**closed, **{key: strict(value) for key, value in schema.items()}}
+
+
+@pytest.mark.skipif("KUBERAY_CRD" not in os.environ, reason="KUBERAY_CRD does not name KubeRay's ray.io_rayjobs.yaml")
+def test_rayjob__fits_the_schema_of_kuberay() -> None:
+    """Of ray-operator/config/crd/bases in github.com/ray-project/kuberay."""
+    from jsonschema import Draft7Validator
+
+    crd = yaml.safe_load(Path(os.environ["KUBERAY_CRD"]).read_text())
+    (schema,) = [each["schema"]["openAPIV3Schema"] for each in crd["spec"]["versions"] if each["name"] == "v1"]
+    schema["properties"]["metadata"] = {"type": "object"}
+    job = documents("rayjob.yaml")[1]
+    assert (job["apiVersion"], job["kind"]) == (f"{crd['spec']['group']}/v1", crd["spec"]["names"]["kind"])
+    errors = [f"{error.json_path}: {error.message}" for error in Draft7Validator(strict(schema)).iter_errors(job)]
+    assert errors == []
+    job["spec"]["rayClusterSpec"]["authOption"] = {}
+    assert not Draft7Validator(strict(schema)).is_valid(job), "a field that is not there is seen"
+
+
+UNITS = {"gb": 2**30, "Gi": 2**30, "Mi": 2**20, "g": 2**30}
+
+
+def num_bytes(text: str) -> int:
+    amount, unit = re.fullmatch(r"(\d+)([A-Za-z]*)", text).groups()  # type: ignore[union-attr]
+    return int(amount) * UNITS.get(unit, 1)
+
+
+def default_of(text: str, name: str) -> str:
+    """What `${NAME:-value}` in a text stands for when the variable is not set."""
+    (value,) = re.findall(rf"\$\{{{name}:-([^}}]+)\}}", text)
+    return str(value)
+
+
+def test_compose__the_object_store_fits_into_shared_memory_on_any_machine() -> None:
+    """Ray's own default grows with the machine: up to 10 GB, whatever /dev/shm is."""
+    (compose,) = documents("compose.yaml")
+    for name in ("head", "worker"):
+        service = compose["services"][name]
+        store = default_of(service["command"].split("--object-store-memory=")[1].split()[0], "STORE")
+        assert num_bytes(store) < 0.9 * num_bytes(default_of(service["shm_size"], "SHM"))
+
+
+def test_rayjob__the_object_store_fits_into_shared_memory_and_that_into_the_container() -> None:
+    spec = documents("rayjob.yaml")[1]["spec"]["rayClusterSpec"]
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        (name,) = [each["name"] for each in container["volumeMounts"] if each["mountPath"] == "/dev/shm"]
+        (volume,) = [each["emptyDir"] for each in pod["volumes"] if each["name"] == name]
+        shared = num_bytes(volume["sizeLimit"])
+        assert volume["medium"] == "Memory"
+        assert num_bytes(group["rayStartParams"]["object-store-memory"]) < 0.9 * shared
+        assert 2 * shared < num_bytes(container["resources"]["limits"]["memory"])
+
+
+def test_dockerfile__a_store_that_ray_starts_by_itself_fits_into_what_the_readme_gives() -> None:
+    (limit,) = re.findall(r"RAY_DEFAULT_OBJECT_STORE_MAX_MEMORY_BYTES=(\d+)", (DOCKER / "Dockerfile").read_text())
+    (given,) = re.findall(r"--shm-size=(\w+)", (DOCKER / "README.md").read_text())
+    assert int(limit) < 0.9 * num_bytes(given)
+
+
+def test_slurm__signals_the_script_alone_and_shares_nothing_with_other_jobs() -> None:
+    """What tests/test_slurm.py shows on a Slurm."""
+    text = (DOCKER / "slurm.sh").read_text()
+    (sent,) = re.findall(r"^#SBATCH --signal=(.+)$", text, re.MULTILINE)
+    assert sent.startswith("B:TERM@"), "without B: Slurm ends Ray before the checkpoint is written"
+    assert "ray stop" not in text, "it ends every Ray of the user's on the node"
+    assert num_bytes(default_of(text, "STORE")) > 0 and '--object-store-memory="$STORE"' in text
+
+
+def test_readme__says_which_versions_are_needed() -> None:
+    text = (DOCKER / "README.md").read_text()
+    for needed in ("Docker Compose 2.3.3", "Docker 17.09", "KubeRay 1.5.1", "Slurm 22.05", "Ray 2.52"):
+        assert needed in text, needed
 
 
 def test_dockerfile__is_pinned_small_and_not_root() -> None:
