@@ -326,7 +326,8 @@ def test_simulate__interrupted_while_closing_keeps_the_result(tmp_path: Path, mo
 
     monkeypatch.setattr("coordinator.figures.save", impatient)
     result = run(tmp_path)
-    assert result.status == "finished" and "verdict" in result.summary["probes"]["knn"]
+    assert (result.status, result.summary["status"]) == ("interrupted", "finished")
+    assert "verdict" in result.summary["probes"]["knn"] and result.message.startswith("the numbers are written; ")
 
 
 def test_simulate__mixed_groups_learn_together(tmp_path: Path):
