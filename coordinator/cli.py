@@ -1,8 +1,11 @@
 """The command line. It reads, delegates and prints; bad input is one line and exit code 2."""
 
+import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -191,7 +194,13 @@ def _end(result: Any, json: bool) -> None:
 def main() -> NoReturn:
     """Entry point: turns what the user got wrong into one line each."""
     warnings.showwarning = _show_warning
-    sys.exit(_guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False)))
+    code = _guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False))
+    if any(thread.name == "loading" for thread in threading.enumerate()):  # the interpreter would wait for its end
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _guarded(command: Callable[[], Any]) -> int:

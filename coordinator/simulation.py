@@ -80,11 +80,16 @@ class Simulation:
                 if self.interrupts.asked:
                     raise KeyboardInterrupt from None
                 most = self.config.hosting.max_failures
-                failures, lost = failures + 1, True
+                failures, lost = failures + (not error.again), True
+                if error.final:
+                    raise
                 if failures > most:
                     raise HostLost(f"{error}; hosting.max_failures is {most}") from None
                 self._at, self._asked = None, {}
-                self.recorder.fault(f"{error}; started anew, {failures} of at most {most} times")
+                if error.again:
+                    self.recorder.monitor.phase(f"{error}; part of the same loss")
+                else:
+                    self.recorder.fault(f"{error}; started anew, {failures} of at most {most} times")
 
     def _stages(self) -> tuple[Status, str]:
         self._controls()
