@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Thread
 
 STOPPED = 2  # exit code
+PATIENCE = 15.0  # seconds that the watcher may take to clear up
 WATCHER = Path(__file__).with_name("watcher.py")
 
 
@@ -20,7 +21,8 @@ class Guard:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
         )
-        Thread(target=self._obey, name="guard", daemon=True).start()
+        self._listening = Thread(target=self._obey, name="guard", daemon=True)
+        self._listening.start()
 
     def ready(self) -> None:
         """Ray is up."""
@@ -37,8 +39,12 @@ class Guard:
     def done(self) -> None:
         """Ray has ended: what is left of it is removed."""
         self._write("done")
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=10)
+        try:
+            self._process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        with self._process:  # closes the pipes
+            self._listening.join()
 
     def _write(self, line: str) -> None:
         assert self._process.stdin is not None

@@ -12,6 +12,7 @@ from coordinator.config import ConfigError
 INSIDE = "/pc-12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 LONGEST = 107 - len(INSIDE)  # a socket's path has room for so many bytes
 ROOM = 64 * 2**20  # bytes
+ELSEWHERE = ("/tmp", "/var/tmp")  # nosec B108
 
 
 def session_folder() -> str:
@@ -22,7 +23,7 @@ def session_folder() -> str:
     """
     asked = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or ""
     refused = []
-    for base in dict.fromkeys(filter(None, (asked, "/tmp", "/var/tmp", os.environ.get("XDG_RUNTIME_DIR")))):
+    for base in dict.fromkeys(filter(None, (asked, *ELSEWHERE, os.environ.get("XDG_RUNTIME_DIR")))):
         try:
             folder = _made_in(os.path.abspath(base))
         except OSError as error:

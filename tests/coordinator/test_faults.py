@@ -330,11 +330,13 @@ def test_faults__nodes_that_are_lost_are_one_loss(nodes: Callable[[int], Nodes],
 def test_faults__a_node_that_comes_back_is_waited_for(nodes: Callable[[int], Nodes], tmp_path: Path):
     cluster = nodes(3)
 
-    def lose_and_replace() -> None:
-        cluster.lose(1)
-        threading.Timer(12.0, lambda: cluster.cluster.add_node(num_cpus=1)).start()
+    class Replacing(At):
+        def phase(self, text: str) -> None:
+            super().phase(text)
+            if text.endswith("; waiting up to 300 s for a node"):
+                cluster.cluster.add_node(num_cpus=1)
 
-    monitor = At(25, lose_and_replace)
+    monitor = Replacing(25, lambda: cluster.lose(1))
     result = simulate(on_nodes(tmp_path, cpus_per_peer=1.0), tmp_path / "faulty", monitor)
     assert_same(result, straight(tmp_path))
     assert len(result.summary["faults"]) == 1
