@@ -58,10 +58,10 @@ def in_words(ray: Any, lost: Mapping[str, Exception], where: Mapping[str, str], 
 
     where: the id of each process's node. logs: where Ray's are, if that is on this machine.
     """
-    gone = gone_with(ray, lost, where)
+    with_node = gone_with(ray, lost, where)
     groups: dict[str, list[str]] = {}
     for name, reason in lost.items():
-        groups.setdefault(gone.get(name) or _ended(ray, reason, logs), []).append(name)
+        groups.setdefault(with_node.get(name) or _ended(ray, reason, logs), []).append(name)
     return "; ".join(
         f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} lost ({why})" for why, names in groups.items()
     )
@@ -75,8 +75,12 @@ def gone_with(ray: Any, lost: Mapping[str, Exception], where: Mapping[str, str])
         named = re.search(r"node has died. Node Id: (\w+)", str(reason))  # also of what never came to say where it is
         node = nodes.get(named[1] if named else where.get(name, ""), {})
         if not node.get("Alive", True):
-            found[name] = f"node {node.get('NodeManagerAddress', '')} ({node['NodeID'][:8]}) is gone"
+            found[name] = gone(node)
     return found
+
+
+def gone(node: Mapping[str, Any]) -> str:
+    return f"node {node.get('NodeManagerAddress', '')} ({node['NodeID'][:8]}) is gone"
 
 
 def _ended(ray: Any, reason: Exception, logs: str) -> str:

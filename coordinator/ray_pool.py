@@ -8,7 +8,7 @@ from typing import Any
 from coordinator.calls import Calls
 from coordinator.cluster import end_ray, first_line, start_ray
 from coordinator.config import ConfigError, HostingConfig
-from coordinator.losses import find_lost, gone_with, in_words
+from coordinator.losses import find_lost, gone, gone_with, in_words
 from coordinator.nodes import DataOfNodes, assign, held_up, ids_of, near
 from coordinator.placement import evaluators_of, shares_of_hosts
 from coordinator.pool import HostLost, Load, Tell, check_precision, choose_execution, on_device
@@ -41,6 +41,7 @@ class RayPool:
         self.nodes, self.execution = [list(range(len(self.hosts)))], "loop"  # until it is known
         self._where: dict[str, str] = {}  # the node of each process
         self._new: set[str] = set()  # what was started anew since the last loss
+        self._unopened: set[str] = set()  # what has been started anew, and has not made its peers yet
         self._reviving = False
         self._guard = None if ray.is_initialized() else start_ray(hosting.address)
         try:
@@ -178,8 +179,10 @@ class RayPool:
                 self._hosts[host] = self._start_host(host)
             for each in evaluators:
                 self._evaluators[each] = self._start_evaluator()
-        self._new |= {self._name(host) for host in hosts} | {f"evaluator {each}" for each in evaluators}
+        self._unopened = {self._name(host) for host in hosts} | {f"evaluator {each}" for each in evaluators}
+        self._new |= self._unopened
         self._open(hosts, evaluators)
+        self._unopened = set()
 
     def _shares_when_there_is_room(self) -> Any:
         """What each host takes of the cluster. Raises: HostLost, if it is too small for them, and stays so."""
@@ -241,7 +244,8 @@ class RayPool:
     def _lost(self) -> set[str]:
         """The names of those that do not answer, in the time that a call may take; they are ended for sure."""
         processes = self._processes()
-        lost = set(find_lost(self._ray, processes, self._hosting.timeout, self._tell))
+        asked = {name: each for name, each in processes.items() if name not in self._unopened}
+        lost = self._unopened | find_lost(self._ray, asked, self._hosting.timeout, self._tell).keys()
         for name in lost:
             with suppress(Exception):
                 self._ray.kill(processes[name])
@@ -249,13 +253,21 @@ class RayPool:
 
     def _wait_until_ready(self, waiting: list[Any]) -> list[Any]:
         seconds = self._hosting.start_timeout
-        _, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=seconds) if waiting else ([], [])
-        if late:
-            raise ConfigError(
-                f"hosting: {len(late)} of {len(waiting)} processes did not start in {seconds:g} s; "
-                f"{held_up(self._ray, self._shares)}: end what else runs there, lower peers.count or raise "
-                "hosting.start_timeout"
-            )
+        up, until = ids_of(self._ray).keys(), time.monotonic() + seconds
+        while waiting:
+            left = max(until - time.monotonic(), 0.0)
+            _, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=min(left, PATIENCE))
+            if not late:
+                break
+            lost = [gone(node) for node in self._ray.nodes() if node["NodeID"] in up and not node.get("Alive", True)]
+            if lost and self._reviving:  # what was to start there might not find room elsewhere
+                raise HostLost(" and ".join(lost), again=True)
+            if not left:
+                raise ConfigError(
+                    f"hosting: {len(late)} of {len(waiting)} processes did not start in {seconds:g} s; "
+                    f"{held_up(self._ray, self._shares)}: end what else runs there, lower peers.count or raise "
+                    "hosting.start_timeout"
+                )
         return self.get(waiting)
 
 

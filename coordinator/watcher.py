@@ -12,11 +12,12 @@ import shutil
 import signal
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 
 MARK = "PEER_CONSENSUS_RAY"  # in the environment of all that Ray starts
 DAEMONS = ("gcs_server", "raylet")  # Ray does not go on without either: its own end of it takes up to a minute
-POLL, GRACE = 1.0, 5.0  # seconds between looks; that the command has to end
+POLL, GRACE = 1.0, 5.0  # seconds between looks at the command; that it has to end
 SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
 
@@ -24,22 +25,19 @@ def watch(folder: str) -> None:
     """Until the command says that it is done, or is no more; then there is nothing left of its Ray."""
     parent, advice, died, done, watched = os.getppid(), "", "", False, dict[int, str]()
     lines = _Lines()
-    while not done and not died and os.getppid() == parent:
-        for line in lines.read(POLL):
+    while not done and not died and not lines.ended and os.getppid() == parent:
+        for line in lines.read(POLL, watched):
             word, _, text = line.partition(" ")
             if word == "ready":
-                watched = {pid: name for pid in _processes(folder) if (name := _name(pid)) in DAEMONS}
+                watched = _daemons(folder)
             elif word == "advice":
                 advice = text
             elif word == "leaving":
                 watched = {}
             done = done or word == "done"
-        if lines.ended:
-            break
-        died = next((name for pid, name in watched.items() if not _alive(pid)), "")
+        died = " and ".join(watched[each] for each in select.select(list(watched), [], [], 0)[0])
     if died:
         _end_command(parent, lines)
-    if died:
         _tell(f"Ray's {died} was killed or crashed, and the run ends with it (its logs: {logs_in(folder)})", advice)
     elif not done:
         _tell("the command was killed or crashed", advice)
@@ -55,8 +53,9 @@ class _Lines:
         self.ended = False
         self._rest = b""
 
-    def read(self, seconds: float) -> list[str]:
-        if not select.select([0], [], [], seconds)[0]:
+    def read(self, seconds: float, others: Iterable[int] = ()) -> list[str]:
+        """Those that have come within `seconds`, or before one of the other files has something."""
+        if 0 not in select.select([0, *others], [], [], seconds)[0]:
             return []
         received = os.read(0, 65536)
         self.ended = not received
@@ -113,9 +112,13 @@ def _name(pid: int) -> str:
     return os.path.basename(os.fsdecode(_read(pid, "cmdline").partition(b"\0")[0]))
 
 
-def _alive(pid: int) -> bool:
-    """Whether it is there, and not only waited for by its parent."""
-    return _read(pid, "stat").rpartition(b") ")[2][:1] not in (b"", b"Z", b"X")
+def _daemons(folder: str) -> dict[int, str]:
+    """Files that have something once a daemon has ended, and its name; none on systems without such."""
+    names = {pid: _name(pid) for pid in _processes(folder)}
+    try:
+        return {os.pidfd_open(pid): name for pid, name in names.items() if name in DAEMONS}
+    except (AttributeError, OSError):
+        return {}
 
 
 def _read(pid: int, name: str) -> bytes:

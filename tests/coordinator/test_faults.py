@@ -349,8 +349,8 @@ def test_faults__a_node_that_comes_back_is_waited_for(nodes: Callable[[int], Nod
 def test_faults__a_cluster_that_stays_too_small_ends_the_run(nodes: Callable[[int], Nodes], tmp_path: Path):
     cluster = nodes(3)
     monitor = At(25, lambda: cluster.lose(1))
-    result = simulate(on_nodes(tmp_path, cpus_per_peer=1.0, start_timeout=5.0), tmp_path / "faulty", monitor)
-    assert result.status == "stopped" and "(waited for 5 s); in the rounds" in result.message
+    result = simulate(on_nodes(tmp_path, cpus_per_peer=1.0, start_timeout=40.0), tmp_path / "faulty", monitor)
+    assert result.status == "stopped" and "(waited for 40 s); in the rounds" in result.message
     assert len(result.summary["faults"]) == 1
 
 

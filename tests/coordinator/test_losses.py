@@ -127,7 +127,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RayPool]:
         made = object.__new__(RayPool)
         made._ray, made._hosting, made._guard, made._tell = Ray(), HostingConfig(), None, lambda text: None
         made._hosts, made._evaluators, made.hosts = list(hosts), [], [[place] for place in range(len(hosts))]
-        made._where, made._new, made._reviving = {}, set(), False
+        made._where, made._new, made._unopened, made._reviving = {}, set(), set(), False
         monkeypatch.setattr("coordinator.ray_pool.PATIENCE", 0.05)
         return made
 
