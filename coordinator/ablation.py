@@ -109,7 +109,7 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, m
         raise ConfigError(f"hosting.address: must be one for all cells, got {', '.join(sorted(addresses))}")
     monitor.phase("starting Ray")
     prefix = ablation_folder.temporary_prefix(folder)
-    with open_ray(addresses.pop()) as ray:
+    with open_ray(addresses.pop(), "the same command goes on with it") as ray:
         configs = [cell.at(seed) for cell, seed in missing]
         runs = SideBySide(ray, configs, [memory[cell.key] for cell, _ in missing], monitor.phase, prefix)
         monitor.phase(f"{counted(len(missing), 'run')} to go, {runs.at_once} at once")

@@ -1,8 +1,9 @@
 """The command line. It reads, delegates and prints; bad input is one line and exit code 2."""
 
+import os
 import sys
+import threading
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -12,7 +13,8 @@ from rich.console import Console
 from coordinator.config import ConfigError
 from coordinator.display import forgiving, why_lost
 from coordinator.home import provide_home
-from coordinator.reading import is_utf8, path_reader, shown
+from coordinator.one_line import INTERRUPTED, guarded, show_warning
+from coordinator.reading import path_reader
 
 app = typer.Typer(
     add_completion=False,
@@ -27,8 +29,6 @@ Output = Annotated[
         help="folder in which the run's folder and the MLflow store are made", callback=path_reader("--output")
     ),
 ]
-INTERRUPTED = 130
-UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer releases of typer bring along and do not export
 
 
 @app.command()
@@ -245,53 +245,24 @@ def _end(result: Any, json: bool) -> None:
 
 def main() -> NoReturn:
     """Entry point: turns what the user got wrong into one line each."""
-    warnings.showwarning = _show_warning
+    warnings.showwarning = show_warning
     with forgiving() as output:
         missing = provide_home()
         if missing:
             warnings.warn(missing, stacklevel=1)
-        code = _guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False))
+        code = guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False))
         lost = why_lost(output)
         if lost:
             in_folder = {"run", "resume", "ablate"} & set(sys.argv[1:2]) and "--json" not in sys.argv
             what = "note" if in_folder else "error"  # else what was to be read is lost
             print(f"{what}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
             code = code if in_folder else code or 2
+    if {thread.name for thread in threading.enumerate()} & {"loading", "mlflow"}:
+        os._exit(code)  # the interpreter would wait for what they are at, or abort
     sys.exit(code)
-
-
-def _guarded(command: Callable[[], Any]) -> int:
-    try:
-        _check_arguments(sys.argv[1:])
-        code = command()
-        return code if isinstance(code, int) else 0
-    except ConfigError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        return 2
-    except UsageError as error:
-        message = error.format_message().rstrip(".")
-        if message:  # without arguments the help is printed instead
-            named = error.ctx.command_path if error.ctx else "peer-consensus"
-            print(f"error: {message} (see {named} --help)", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, typer.Abort):
-        return INTERRUPTED
-
-
-def _check_arguments(arguments: list[str]) -> None:
-    """Raises: ConfigError, for a name with bytes that no file of a run could hold."""
-    for each in arguments:
-        if not is_utf8(each):
-            raise ConfigError(f"{shown(each)} is not text in UTF-8: rename what it names")
 
 
 def _console(stderr: bool = False) -> Console:
     """A file or a pipe has no width: tables there are as wide as they need."""
     console = Console(stderr=stderr, soft_wrap=True)
     return console if console.is_terminal else Console(stderr=stderr, soft_wrap=True, width=160)
-
-
-def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    if category is UserWarning:
-        print(f"note: {message}", file=sys.stderr)

@@ -1,35 +1,43 @@
 """Ray: joined, or started on this machine and ended again."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from typing import Any
 
 from coordinator.config import ConfigError
+from coordinator.guard import Guard
+from coordinator.private import keep_token, session_folder
+from coordinator.watcher import MARK
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the command of a job
 
 
 @contextmanager
-def open_ray(address: str) -> Iterator[Any]:
-    """Ray, for the length of a `with` block; one that runs in this process already is used, and left as it is."""
+def open_ray(address: str, advice: str = "") -> Iterator[Any]:
+    """Ray, for the length of a `with` block; one that runs in this process already is used, and left as it is.
+
+    advice: what is said should this process end abruptly.
+    """
     import ray
 
-    started = not ray.is_initialized()
-    if started:
-        start_ray(address)
+    guard = None if ray.is_initialized() else start_ray(address)
     try:
+        if guard:
+            guard.advise(advice)
         yield ray
     finally:
-        if started:
-            ray.shutdown()
+        if guard:
+            end_ray(guard)
 
 
-def start_ray(address: str) -> None:
+def start_ray(address: str) -> Guard:
     """Join the cluster at `address`; without one start it on this machine, to end with this process.
 
-    Inside a Ray job no address means the job's own cluster.
+    Inside a Ray job no address means the job's own cluster. The result is for `end_ray`.
     """
     import ray
 
@@ -37,23 +45,96 @@ def start_ray(address: str) -> None:
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # calls in flight when a run stops are no news
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment as it is
     address = address or ("auto" if JOB in os.environ else "")
-    _check_reachable(address)
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or address  # as Ray does
+    address = "" if address == "local" else address
+    found = _reached(address)
+    keep_token(local=not address)
+    guard = _guard("" if address else session_folder())
+    options = {"address": found or "local", "include_dashboard": False, "log_to_driver": False}
+    if not address:
+        options["_temp_dir"] = f"{guard.folder}/r"  # Ray opens it to everybody, but not the folder that it is in
     try:
-        ray.init(address=address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+        with _signals(), _environment(MARK, guard.folder):
+            ray.init(**options, logging_level="ERROR")
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        end_ray(guard)
         where = f"no Ray cluster at '{address}'" if address else "Ray did not start on this machine"
         raise ConfigError(f"hosting.address: {where}: {first_line(error)}") from None
+    except BaseException:
+        end_ray(guard)
+        raise
+    keep_token(local=not address)  # Ray may just have made it
+    guard.ready()
+    return guard
 
 
-def _check_reachable(address: str) -> None:
-    """Ray itself tries for minutes. Raises: ConfigError when nothing listens at HOST:PORT."""
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
+@contextmanager
+def _signals() -> Iterator[None]:
+    """Ctrl-C is not lost where it comes while Ray forks, in whose callbacks exceptions end; SIGTERM is as before."""
+    if current_thread() is not main_thread():
+        yield
         return
+    interrupt, terminate, came = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), False
+
+    def noted(number: int, frame: Any) -> None:
+        nonlocal came
+        came = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, noted)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError) as error:
+        yield
+    except SystemExit:  # what Ray makes of SIGTERM
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, terminate)
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable for what is started in the block."""
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+def _guard(folder: str) -> Guard:
+    try:
+        return Guard(folder)
+    except OSError as error:
+        raise ConfigError(f"hosting.pool: no process can be started here ({error.strerror}): end others") from None
+
+
+def end_ray(guard: Guard) -> None:
+    """Leave the cluster, or end it where it was started here, with all that it has left on this machine."""
+    import ray
+
+    guard.leaving()
+    ray.shutdown()
+    guard.done()
+
+
+def _reached(address: str) -> str:
+    """The address of HOST:PORT with a number for the host, whose name this machine may know and Ray's resolver not.
+
+    Ray itself tries for minutes. Raises: ConfigError when nothing listens there.
+    """
+    scheme = "ray://" if address.startswith("ray://") else ""
+    host, colon, port = address.removeprefix(scheme).rpartition(":")
+    if not colon or not port.isdigit():
+        return address
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as connection:
+            number = connection.getpeername()[0]
+    except (OSError, OverflowError, UnicodeError) as error:
         raise ConfigError(f"hosting.address: no Ray cluster at '{address}': {error}") from None
+    return f"{scheme}[{number}]:{port}" if ":" in number else f"{scheme}{number}:{port}"
 
 
 def first_line(error: object) -> str:

@@ -8,6 +8,7 @@ from coordinator.cluster import first_line
 from coordinator.config import ConfigError
 from coordinator.placement import Bundles, Node, fitting, told
 from coordinator.plan import load_section
+from coordinator.pool import HostLost
 from peers.config import DataConfig
 from peers.data import Dataset, digest_of
 
@@ -75,6 +76,8 @@ class DataOfNodes:
         try:
             found = self._ray.get(digest)
         except self._ray.exceptions.RayError as error:
+            if not isinstance(error, self._ray.exceptions.RayTaskError):
+                raise HostLost(f"node {self._told(node)} was lost ({first_line(error)})") from None
             why = first_line(getattr(error, "cause", None) or error)
             raise ConfigError(
                 f"data.on_each_node: node {self._told(node)} cannot read its copy ({why}): put it there, or set it to "

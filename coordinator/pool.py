@@ -14,10 +14,19 @@ from peers.measuring import MAX_PAIRED
 from peers.settings import Execution, PeerSettings
 
 Load = Callable[[], tuple[Sequence[PeerSettings], Dataset]]
+Tell = Callable[[str], None]
 
 
 class HostLost(RuntimeError):
-    """The process of some peers died, or the node it was on: killed, out of memory, unreachable, or hanging."""
+    """The process of some peers died, or the node it was on: killed, out of memory, unreachable, or hanging.
+
+    again: part of a loss that was told before, and is still being made good. final: starting anew has been tried for
+    long enough.
+    """
+
+    def __init__(self, what: str, again: bool = False, final: bool = False) -> None:
+        super().__init__(what)
+        self.again, self.final = again, final
 
 
 @runtime_checkable
@@ -25,7 +34,7 @@ class Pool(Protocol):
     """Calls go to a host in the order of submission; what a call returns may be passed on without being opened.
 
     hosts: the peers of each host. nodes: the hosts of each machine. execution: how the hosts run their peers.
-    evaluators: processes that only probe, by `evaluate`.
+    evaluators: processes that only probe, by `evaluate`. advise: what is said should this process end abruptly.
     """
 
     hosts: list[list[int]]
@@ -38,6 +47,7 @@ class Pool(Protocol):
     def get(self, references: Sequence[Any]) -> list[Any]: ...
     def done(self, references: Sequence[Any]) -> bool: ...
     def revive(self) -> None: ...
+    def advise(self, text: str) -> None: ...
     def close(self) -> None: ...
 
 
@@ -111,6 +121,9 @@ class InProcessPool:
     def revive(self) -> None:
         raise AssertionError("this process is not lost")
 
+    def advise(self, text: str) -> None:
+        """There is nobody to say it."""
+
     def close(self) -> None:
         self._settings_of_process.close()
 
@@ -131,12 +144,12 @@ def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: Hosti
 
 
 @contextmanager
-def loading_pool(num_peers: int, hosting: HostingConfig, load: Load) -> Iterator[Pool]:
-    """The same for settings and data that may take a while: processes start meanwhile.
+def loading_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> Iterator[Pool]:
+    """The same for settings and data that may take a while: processes start meanwhile. tell: of what is waited for.
 
     NumPy's linear algebra runs on one thread in the block, as in Ray's workers: on more, the last bit may differ.
     """
-    pool: Pool = _ray_pool(num_peers, hosting, load) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
+    pool: Pool = _ray_pool(num_peers, hosting, load, tell) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
     try:
         with agreed("threads of NumPy's linear algebra", 1, one_blas_thread):
             yield pool
@@ -144,10 +157,10 @@ def loading_pool(num_peers: int, hosting: HostingConfig, load: Load) -> Iterator
         pool.close()
 
 
-def _ray_pool(num_peers: int, hosting: HostingConfig, load: Load) -> Pool:
+def _ray_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell) -> Pool:
     from coordinator.ray_pool import RayPool
 
-    return RayPool(num_peers, hosting, load)
+    return RayPool(num_peers, hosting, load, tell)
 
 
 def gpus_in_process(hosting: HostingConfig) -> float:

@@ -32,6 +32,7 @@ from peers.data import Dataset
 from peers.settings import PeerSettings
 
 PATIENCE = 1.0  # seconds that data may take before Ray is started beside it
+LOADING = "loading"  # name of the thread
 
 
 def simulate(
@@ -118,7 +119,9 @@ def _run(config: RunConfig, output: Path, resumed: Resumed | None, around: _Arou
         return peer_settings(config, data), data
 
     try:
-        return _run_on(loading, loading_pool(config.peers.count, config.hosting, loaded), output, resumed, around)
+        return _run_on(
+            loading, loading_pool(config.peers.count, config.hosting, loaded, monitor.phase), output, resumed, around
+        )
     except torch.OutOfMemoryError as error:  # before the first stage, which would write what there is
         raise ConfigError(out_of_memory(loading.result(), error)) from None
 
@@ -144,7 +147,11 @@ def _run_on(
                 if not resumed:
                     shutil.rmtree(folder.path)  # nothing was run: leave nothing
                 raise
+            pool.advise(
+                f"go on with: peer-consensus resume {folder.path}" if config.checkpoint.every else "start it again"
+            )
             result = simulation.run()
+            pool.advise("")
     checkpoints.discard_incomplete()  # now that no peer writes any more
     return result
 
@@ -185,7 +192,7 @@ def _complete(resumed: Resumed, around: _Around) -> Result:
 
 
 def in_background(compute: Callable[[], Plan]) -> "Future[Plan]":
-    """Start a computation in a thread that does not keep an interrupted program alive."""
+    """Start a computation in a thread. The interpreter waits for it at its end, where it would crash under torch."""
     future: Future[Plan] = Future()
 
     def run() -> None:
@@ -194,5 +201,5 @@ def in_background(compute: Callable[[], Plan]) -> "Future[Plan]":
         except BaseException as error:
             future.set_exception(error)
 
-    Thread(target=run, daemon=True).start()
+    Thread(target=run, name=LOADING).start()
     return future

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import torch
 
+from coordinator import dropouts
 from coordinator.checkpoint import Phase
 from coordinator.ending import Result, Status, conclude, out_of_memory
 from coordinator.guarded import Guarded, MonitorRaised
@@ -83,11 +84,16 @@ class Simulation:
                 if self.interrupts.asked:
                     raise KeyboardInterrupt from None
                 most = self.config.hosting.max_failures
-                failures, lost = failures + 1, True
+                failures, lost = failures + (not error.again), True
+                if error.final:
+                    raise
                 if failures > most:
                     raise HostLost(f"{error}; hosting.max_failures is {most}") from None
                 self._at, self._asked = None, {}
-                self.recorder.fault(f"{error}; started anew, {failures} of at most {most} times")
+                if error.again:
+                    self.recorder.monitor.phase(f"{error}; part of the same loss")
+                else:
+                    self.recorder.fault(f"{error}; started anew, {failures} of at most {most} times")
 
     def _stages(self) -> tuple[Status, str]:
         self._controls()
@@ -248,19 +254,12 @@ class Simulation:
     def _note_failures(self, record: RoundRecord) -> str:
         """Remember the peers that dropped out; returns the line to stop with, if the run is to stop."""
         totals = self.recorder.totals
-        failures = {peer: (each.failure_round + 1, each.failure) for peer, each in record.stats.items() if each.failure}
-        for peer, seen in enumerate(record.observations or ()):
-            if seen.failed:
-                failures.setdefault(peer, (record.completed, "outputs on the probe batch are not finite"))
-        for peer, (at, reason) in sorted(failures.items()):
-            known = peer in totals.dropped
-            totals.dropped.setdefault(peer, (at, reason))
-            line = f"round {at}, peer {peer}: {reason}"
+        for each in dropouts.note(record, totals.dropped):
             if self.config.run.on_nonfinite == "stop":  # also when hosts were lost on the way to it
                 advice = "lower peers.optimizer.lr, check the temperatures, or set run.on_nonfinite = 'drop-peer'"
-                return f"{line}; {self._last_checkpoint()}; {advice}"
-            if not known:
-                self.recorder.monitor.phase(f"{line}; the others go on without it")
+                return f"{each}; {self._last_checkpoint()}; {advice}"
+            if not each.known:
+                self.recorder.monitor.phase(f"{each}; the others go on without it")
         return "every peer has dropped out" if len(totals.dropped) == len(self._peers) else ""
 
     def _final_probes(self) -> None:

@@ -5,7 +5,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 import ray
 import torch
 
-from coordinator import Result, load_config, resume, simulate
+from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.pool import HostLost, InProcessPool
 from coordinator.progress import Silent
 from coordinator.ray_pool import RayPool
@@ -105,8 +105,14 @@ def test_faults__a_killed_host_costs_no_number(
     result = simulate(load_config(table()), tmp_path / "faulty", monitor)
     assert_same(result, straight(tmp_path))
     (fault,) = result.summary["faults"]
-    assert fault["what"].startswith("a host of peers was lost (") and "\n" not in fault["what"]
-    assert fault["what"].endswith("; started anew, 1 of at most 5 times") and fault["seconds"] > 0
+    assert (
+        fault["what"].startswith("the host of peers 2 to 3 was lost (killed or crashed") and "\n" not in fault["what"]
+    )
+    assert (
+        "memory" not in fault["what"]
+        and fault["what"].endswith("; started anew, 1 of at most 5 times")
+        and fault["seconds"] > 0
+    )
     assert "from the checkpoint of round 20" in monitor.told
 
 
@@ -266,23 +272,110 @@ def test_chaos__fifty_faults(cluster: Any, tmp_path: Path, processes: list[int],
     assert sum(monitor.done.values()) == 50
 
 
-@pytest.mark.slow
-def test_faults__a_node_that_is_lost_with_its_hosts(tmp_path: Path):
-    """Three nodes of a CPU each on this machine; one goes, with its actors and objects, and does not come back."""
-    from ray.cluster_utils import Cluster
+class Nodes:
+    """A head and others of a CPU each on this machine, whose end Ray notices in seconds."""
 
-    ray.shutdown()  # the file's own cluster; this is its last test
-    quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 2, "health_check_timeout_ms": 1000}
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": quick})
-    try:
-        others = [nodes.add_node(num_cpus=1) for _ in range(2)]
-        ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
-        many = {"hosting": {"peers_per_host": 1}, "checkpoint": {"every": 10, "path": str(tmp_path / "shared")}}
-        monitor = At(25, lambda: nodes.remove_node(others[0], allow_graceful=False))
-        result = simulate(load_config(table(**many)), tmp_path / "faulty", monitor)
-        assert_same(result, straight(tmp_path))
-        assert 1 <= len(result.summary["faults"]) <= 3
-        print("node lost:", result.summary["faults"])
-    finally:
+    def __init__(self, others: int) -> None:
+        from ray.cluster_utils import Cluster
+
+        ray.shutdown()  # the file's own cluster: what needs nodes comes last
+        quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 2, "health_check_timeout_ms": 1000}
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "_system_config": quick})
+        self.others = [self.cluster.add_node(num_cpus=1) for _ in range(others)]
+        ray.init(address=self.cluster.address, log_to_driver=False, logging_level="ERROR")
+
+    def lose(self, count: int) -> None:
+        for _ in range(count):
+            self.cluster.remove_node(self.others.pop(), allow_graceful=False)
+
+    def close(self) -> None:
         ray.shutdown()
-        nodes.shutdown()
+        self.cluster.shutdown()
+
+
+@pytest.fixture
+def nodes() -> Iterator[Callable[[int], Nodes]]:
+    made: list[Nodes] = []
+
+    def make(others: int) -> Nodes:
+        made.append(Nodes(others))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def on_nodes(tmp_path: Path, **hosting: Any) -> Any:
+    placed = {"peers_per_host": 1, "evaluators": 0, **hosting}
+    return load_config(table(hosting=placed, checkpoint={"every": 10, "path": str(tmp_path / "shared")}))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2], ids=["one", "two at once"])
+def test_faults__nodes_that_are_lost_are_one_loss(nodes: Callable[[int], Nodes], tmp_path: Path, count: int):
+    """They go with their hosts and objects, and do not come back; nobody is told to free memory."""
+    cluster = nodes(3)
+    monitor = At(25, lambda: cluster.lose(count))
+    result = simulate(on_nodes(tmp_path), tmp_path / "faulty", monitor)
+    assert_same(result, straight(tmp_path))
+    (fault,) = result.summary["faults"]
+    assert fault["what"].count(" is gone)") == count and "memory" not in fault["what"]
+    assert fault["what"].startswith("the host of peer ") and fault["what"].endswith(
+        "; started anew, 1 of at most 5 times"
+    )
+
+
+@pytest.mark.slow
+def test_faults__a_node_that_comes_back_is_waited_for(nodes: Callable[[int], Nodes], tmp_path: Path):
+    cluster = nodes(3)
+
+    class Replacing(At):
+        def phase(self, text: str) -> None:
+            super().phase(text)
+            if text.endswith("; waiting up to 300 s for a node"):
+                cluster.cluster.add_node(num_cpus=1)
+
+    monitor = Replacing(25, lambda: cluster.lose(1))
+    result = simulate(on_nodes(tmp_path, cpus_per_peer=1.0), tmp_path / "faulty", monitor)
+    assert_same(result, straight(tmp_path))
+    assert len(result.summary["faults"]) == 1
+    assert any(
+        "cannot be placed on nodes" in line and "waiting up to 300 s for a node" in line for line in monitor.told
+    )
+
+
+@pytest.mark.slow
+def test_faults__a_cluster_that_stays_too_small_ends_the_run(nodes: Callable[[int], Nodes], tmp_path: Path):
+    cluster = nodes(3)
+    monitor = At(25, lambda: cluster.lose(1))
+    result = simulate(on_nodes(tmp_path, cpus_per_peer=1.0, start_timeout=40.0), tmp_path / "faulty", monitor)
+    assert result.status == "stopped" and "(waited for 40 s); in the rounds" in result.message
+    assert len(result.summary["faults"]) == 1
+
+
+@pytest.mark.slow
+def test_faults__a_node_that_is_lost_while_another_is_made_good(
+    nodes: Callable[[int], Nodes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cluster, replaced = nodes(3), RayPool._replace_lost
+
+    def losing(self: RayPool) -> None:
+        if len(cluster.others) == 2:
+            cluster.lose(1)
+        replaced(self)
+
+    monkeypatch.setattr(RayPool, "_replace_lost", losing)
+    result = simulate(on_nodes(tmp_path), tmp_path / "faulty", At(25, lambda: cluster.lose(1)))
+    assert_same(result, straight(tmp_path))
+    assert len(cluster.others) == 1 and len(result.summary["faults"]) == 1
+
+
+@pytest.mark.slow
+def test_faults__out_of_memory_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Ray ends what uses most, here at any use at all."""
+    ray.shutdown()
+    monkeypatch.setenv("RAY_memory_usage_threshold", "0.0")
+    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
+    with pytest.raises(ConfigError, match=r"while starting, .* out of memory: free some, or lower peers.count"):
+        simulate(load_config(table()), tmp_path)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,51 @@ def test_simulate__asked_to_end_while_alone_has_no_verdict_on_the_exchange(tmp_p
     assert first.status == "interrupted" and "alone" not in first.summary["probes"]["knn"]
     straight = simulate(load_config(table), tmp_path / "straight")
     assert resume(first.folder).summary["probes"] == straight.summary["probes"]
+
+
+SLOW = """
+import sys, time
+import torch
+import coordinator.simulate
+from coordinator.cli import main
+
+module, seconds = sys.modules["coordinator.simulate"], float(sys.argv.pop(1))
+prepare = module.prepare
+
+def slow(*arguments):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        torch.randn(300, 300) @ torch.randn(300, 300)
+    return prepare(*arguments)
+
+module.prepare = slow
+main()
+"""
+
+
+@pytest.mark.parametrize("ends", ["refused", "refused again", "Ctrl-C", "Ctrl-C before Ray"])
+def test_run__ends_in_order_while_data_is_still_loaded(tiny: Path, ends: str):
+    """A thread that is in torch when the interpreter ends would take the process with it: `terminate called`."""
+    settings = ["hosting.address=127.0.0.1:1"] if ends != "Ctrl-C" else []
+    settings += ["hosting.pool=ray"] if ends != "Ctrl-C" else []
+    seconds = 0.3 if ends == "Ctrl-C before Ray" else 0.0
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW, "60", "run", "tiny.toml", *settings],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(CONFIG.parents[1])},
+    ) as process:
+        assert process.stdout is not None
+        if "Ctrl-C" in ends:
+            assert "loading" in process.stdout.readline()
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+        started = time.monotonic()
+        rest = process.stdout.read().splitlines()
+        code = process.wait(timeout=60)
+    assert time.monotonic() - started < 45  # the data would take longer
+    if "Ctrl-C" in ends:
+        assert (code, rest[-1]) == (130, "interrupted before anything was run")
+    else:
+        assert code == 2 and rest[-1].startswith("error: hosting.address: no Ray cluster at '127.0.0.1:1'")

@@ -12,9 +12,9 @@ import pytest
 import ray
 
 from coordinator import simulate
-from coordinator.config import ConfigError, HostingConfig, RunConfig, load_config
+from coordinator.config import ConfigError, RunConfig, load_config
 from coordinator.plan import build_schedule, peer_settings, prepare
-from coordinator.pool import HostLost, InProcessPool, Pool, ask, open_pool
+from coordinator.pool import InProcessPool, Pool, ask, open_pool
 from coordinator.ray_pool import RayPool
 from coordinator.rounds import Cadence, RoundLoop
 from peers.host import PeerHost
@@ -191,18 +191,3 @@ def test_settings__do_not_bring_the_coordinator_into_an_actor():
     loaded = set(done.stdout.decode().split())
     assert "peers" in loaded
     assert not loaded & {"coordinator", "matplotlib", "mlflow", "sklearn", "torchvision", "ray"}
-
-
-def test_ray_pool__what_ray_itself_raises_is_a_lost_host_in_one_line(monkeypatch: pytest.MonkeyPatch):
-    """Such as a worker killed for lack of memory, which is no RayActorError."""
-    pool = object.__new__(RayPool)
-    pool._ray, pool._hosting = ray, HostingConfig()
-
-    def out_of_memory(_: Any) -> Any:
-        raise ray.exceptions.OutOfMemoryError("\nRay killed 4 worker(s) based on the killing policy\nand a page more")
-
-    monkeypatch.setattr(ray, "get", out_of_memory)
-    with pytest.raises(HostLost) as caught:
-        pool.get([])
-    expected = "a host of peers was lost (OutOfMemoryError: Ray killed 4 worker(s) based on the killing policy)"
-    assert str(caught.value) == expected

@@ -124,6 +124,8 @@ class RecordingPool:
 
     def revive(self) -> None: ...
 
+    def advise(self, text: str) -> None: ...
+
     def close(self) -> None: ...
 
     def _publish(self, host: int, assignments: dict[int, Assignment]) -> tuple[Opaque, dict[int, Stats]]:
@@ -294,6 +296,8 @@ class ThreadedPool:
         return True
 
     def revive(self) -> None: ...
+
+    def advise(self, text: str) -> None: ...
 
     def close(self) -> None:
         for thread in self._threads:

@@ -1,0 +1,58 @@
+"""The command's side of the process that watches over it and its Ray; see watcher.py."""
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from threading import Thread
+
+STOPPED = 2  # exit code
+PATIENCE = 15.0  # seconds that the watcher may take to clear up
+WATCHER = Path(__file__).with_name("watcher.py")
+
+
+class Guard:
+    """Starts the watcher and tells it how the command stands; `folder`: of this Ray's files, "" for another's Ray."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        command = [sys.executable, "-I", "-S", str(WATCHER), folder]  # in a session of its own: Ctrl-C is not for it
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
+        )
+        self._listening = Thread(target=self._obey, name="guard", daemon=True)
+        self._listening.start()
+
+    def ready(self) -> None:
+        """Ray is up."""
+        self._write("ready")
+
+    def advise(self, text: str) -> None:
+        """What is said should the command end abruptly, such as how to go on."""
+        self._write(f"advice {' '.join(text.splitlines())}")
+
+    def leaving(self) -> None:
+        """Ray will be ended now."""
+        self._write("leaving")
+
+    def done(self) -> None:
+        """Ray has ended: what is left of it is removed."""
+        self._write("done")
+        try:
+            self._process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        with self._process:  # closes the pipes
+            self._listening.join()
+
+    def _write(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(OSError):  # somebody has ended it: the run does not need it
+            self._process.stdin.write(os.fsencode(f"{line}\n"))
+
+    def _obey(self) -> None:
+        """Ray itself would end this process after up to a minute, in which the main thread may wait for it."""
+        assert self._process.stdout is not None
+        if self._process.stdout.read(1):
+            os._exit(STOPPED)

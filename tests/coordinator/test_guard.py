@@ -1,0 +1,175 @@
+"""Whoever kills the command or its Ray: how to go on is said, and nothing is left running."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from coordinator import load_config, simulate
+from coordinator.watcher import MARK
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = REPOSITORY / "configs" / "quickstart.toml"
+
+COMMAND = """
+import os, subprocess, sys, time
+from coordinator.guard import Guard
+folder, how = sys.argv[1:]
+logs = os.path.join(folder, "r", "session_1", "logs")
+os.makedirs(logs)
+os.makedirs(os.path.join(folder, "r", "session_1", "spilled"))
+guard = Guard(folder)
+sleep = "import time; time.sleep(100)"
+ours = {**os.environ, "PEER_CONSENSUS_RAY": folder}
+daemons = [subprocess.Popen([name, "-c", sleep], executable=sys.executable, env=ours) for name in ("raylet", "agent")]
+other = subprocess.Popen([sys.executable, "-c", sleep])
+guard.ready()
+guard.advise("go on with: peer-consensus resume runs/a-1")
+print(os.getpid(), daemons[0].pid, daemons[1].pid, other.pid, flush=True)
+sys.stdin.readline()
+if how == "ends":
+    guard.leaving()
+    daemons[0].kill()
+    daemons[0].wait()
+    time.sleep(2)  # a look of the watcher's
+    guard.done()
+time.sleep(100 if how != "ends" else 0)
+"""
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pids: list[int], seconds: float = 10.0) -> bool:
+    until = time.monotonic() + seconds
+    while any(map(running, pids)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return not any(map(running, pids))
+
+
+@pytest.mark.parametrize("what", ["command killed", "daemon killed", "ends", "interrupted group"])
+def test_guard__stand_ins_for_ray(what: str) -> None:
+    """A command with a daemon, an agent beside it, and a process that is none of Ray's."""
+    folder = Path(tempfile.mkdtemp())
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND, str(folder), what],
+        env=environment,
+        stdin=-1,
+        stdout=-1,
+        stderr=-1,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        command, daemon, agent, other = map(int, process.stdout.readline().split())
+        try:
+            if what == "daemon killed":
+                time.sleep(0.5)  # until the watcher has looked around
+                os.kill(daemon, signal.SIGKILL)
+            elif what == "command killed":
+                os.kill(command, signal.SIGKILL)
+            elif what == "interrupted group":  # Ctrl-C is not for the watcher, which is there to clear up
+                os.killpg(command, signal.SIGINT)
+            else:
+                process.stdin.write("\n")
+                process.stdin.flush()
+            code = process.wait(timeout=20)
+            assert gone([daemon, agent])
+            if what != "interrupted group":
+                assert running(other)
+                os.kill(other, signal.SIGKILL)
+            said = process.stderr.read().splitlines()[-1:]
+        finally:
+            for pid in (daemon, agent, other):
+                if running(pid):
+                    os.kill(pid, signal.SIGKILL)
+    advice = "; go on with: peer-consensus resume runs/a-1"
+    if what == "ends":
+        assert (code, said, folder.exists()) == (0, [], False)
+    elif what == "daemon killed":
+        logs = f"its logs: {folder}/r/session_latest/logs"
+        assert said == [f"error: Ray's raylet was killed or crashed, and the run ends with it ({logs}){advice}"]
+        left = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+        assert code == 2 and sorted(left) == ["r", "r/session_1", "r/session_1/logs"]
+    else:
+        assert said == [f"error: the command was killed or crashed{advice}"] and not folder.exists()
+        assert code == (-signal.SIGKILL if what == "command killed" else -signal.SIGINT)
+
+
+def of_ray(folder: str) -> dict[int, str]:
+    """The processes of a Ray by number, and their names."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{MARK}={folder}".encode() in (path / "environ").read_bytes().split(b"\0"):
+                argument = (path / "cmdline").read_bytes().partition(b"\0")[0].decode()
+                found[int(path.name)] = os.path.basename(argument)
+        except OSError:
+            continue
+    return found
+
+
+def folder_of(process: subprocess.Popen[str]) -> str:
+    """That of the Ray which a command has started, from the command line of its watcher."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (path / "cmdline").read_bytes().decode().split("\0")
+            parent = int((path / "stat").read_text().rpartition(") ")[2].split()[1])
+        except OSError:
+            continue
+        if parent == process.pid and any(each.endswith("watcher.py") for each in arguments):
+            return arguments[arguments.index(next(each for each in arguments if each.endswith("watcher.py"))) + 1]
+    raise AssertionError("no watcher")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["gcs_server", "raylet", "the command"])
+def test_run__when_ray_or_the_command_is_killed_it_can_be_resumed(tmp_path: Path, victim: str) -> None:
+    settings = ["run.rounds=400", "peers.count=2", "checkpoint.every=50", "evaluation.every=20"]
+    settings += ["evaluation.alone=false", "tracking.enabled=false"]
+    command = [sys.executable, "-m", "coordinator"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [*command, "run", str(CONFIG), *settings, "--output", str(tmp_path / "runs")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("rounds ") and int(line.split()[1].partition("/")[0]) > 120:
+                break
+        folder = folder_of(process)
+        started = of_ray(folder)
+        assert {"gcs_server", "raylet"} < set(started.values()) and len(started) >= 6
+        pid = process.pid if victim == "the command" else next(pid for pid, name in started.items() if name == victim)
+        killed = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        rest = process.stdout.read()
+        codes = {"the command": (-signal.SIGKILL,), "gcs_server": (2,), "raylet": (2, 1)}  # 1 where Ray is quicker
+        assert process.wait(timeout=60) in codes[victim]
+        assert time.monotonic() - killed < 15
+    (run,) = (tmp_path / "runs").glob("quickstart-*")
+    last = rest.splitlines()[-1]
+    assert last.startswith("error: ") and last.endswith(f"; go on with: peer-consensus resume {run}")
+    said = {"the command": ("the command was",), "gcs_server": ("Ray's gcs_server was",)}
+    assert any(each in last for each in said.get(victim, ("Ray's ", "the command was")))  # others go with a raylet
+    assert gone(list(started)) and of_ray(folder) == {}
+    done = subprocess.run([*command, "resume", str(run)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    straight = simulate(load_config(CONFIG, [*settings, "hosting.pool=in-process"]), tmp_path / "straight").summary
+    summary = json.loads((run / "summary.json").read_text())
+    for name in ("rounds", "bytes_exchanged", "probes", "consensus", "digest"):
+        assert summary[name] == straight[name], name
