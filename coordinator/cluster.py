@@ -3,7 +3,7 @@
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 from typing import Any
@@ -11,8 +11,10 @@ from typing import Any
 from coordinator.config import ConfigError
 from coordinator.guard import Guard
 from coordinator.private import keep_token, session_folder
+from coordinator.process_wide import agreed
 from coordinator.watcher import MARK
 
+_GUARDS: list[Guard] = []  # of the Ray that this process has started, if it has
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the command of a job
 
 
@@ -24,14 +26,30 @@ def open_ray(address: str, advice: str = "") -> Iterator[Any]:
     """
     import ray
 
-    guard = None if ray.is_initialized() else start_ray(address)
-    try:
+    with shared_ray(address) as guard:
         if guard:
             guard.advise(advice)
         yield ray
-    finally:
-        if guard:
-            end_ray(guard)
+
+
+@contextmanager
+def shared_ray(address: str) -> Iterator[Guard | None]:
+    """This process's Ray for the length of a `with` block: started by the first run in it, ended with the last.
+
+    One that runs already is used, and left as it is: then there is no guard.
+    """
+    with agreed("hosting.address", address, lambda: _started(address)):
+        yield _GUARDS[-1] if _GUARDS else None
+
+
+def _started(address: str) -> Callable[[], object]:
+    """Start Ray, unless it runs; returns what ends it again."""
+    import ray
+
+    if ray.is_initialized():
+        return lambda: None
+    _GUARDS.append(start_ray(address))
+    return lambda: end_ray(_GUARDS.pop())
 
 
 def start_ray(address: str) -> Guard:

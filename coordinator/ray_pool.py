@@ -2,16 +2,16 @@
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 from coordinator.altered import check_unaltered
 from coordinator.calls import Calls
-from coordinator.cluster import end_ray, first_line, start_ray
+from coordinator.cluster import first_line, shared_ray
 from coordinator.config import ConfigError, HostingConfig
 from coordinator.losses import find_lost, gone, gone_with, in_words
 from coordinator.nodes import DataOfNodes, assign, held_up, ids_of, near
-from coordinator.placement import evaluators_of, shares_of_hosts
+from coordinator.placement import Bundles, evaluators_of, fitting, nodes_of, shares_of_hosts
 from coordinator.pool import HostLost, Load, Tell, check_precision, choose_execution, on_device
 from coordinator.watcher import logs_in
 from peers.settings import Execution, OtherNetwork, PeerSettings
@@ -44,7 +44,8 @@ class RayPool:
         self._new: set[str] = set()  # what was started anew since the last loss
         self._unopened: set[str] = set()  # what has been started anew, and has not made its peers yet
         self._reviving = False
-        self._guard = None if ray.is_initialized() else start_ray(hosting.address)
+        self._stack = ExitStack()
+        self._guard = self._stack.enter_context(shared_ray(hosting.address))
         try:
             check_unaltered("peers")
             self._start_actors()
@@ -171,7 +172,7 @@ class RayPool:
         lost = self._lost()
         hosts = [host for host in range(len(self._hosts)) if self._name(host) in lost]
         evaluators = [each for each in range(len(self._evaluators)) if f"evaluator {each}" in lost]
-        if self._shares_when_there_is_room() != self._shares:
+        if self._shares_when_there_is_room() != self._shares or not self._all_fit():
             self._kill_all()
             self._start_actors()
             hosts, evaluators = list(range(len(self._hosts))), list(range(len(self._evaluators)))
@@ -185,6 +186,11 @@ class RayPool:
         self._new |= self._unopened
         self._open(hosts, evaluators)
         self._unopened = set()
+
+    def _all_fit(self) -> bool:
+        """Whether the cluster still holds hosts and evaluators together, or these would keep those from starting."""
+        evaluators: Bundles = [{"CPU": 1.0}] * len(self._evaluators)
+        return fitting([[*self._shares, *evaluators]], nodes_of(self._ray)) == 1
 
     def _shares_when_there_is_room(self) -> Any:
         """What each host takes of the cluster. Raises: HostLost, if it is too small for them, and stays so."""
@@ -207,11 +213,12 @@ class RayPool:
 
     def close(self) -> None:
         self._kill_all()
-        if self._guard:
-            end_ray(self._guard)
-        elif self._hosts:  # a killed actor may still be at work for a moment: a call that fails says that it is gone
+        if (
+            not self._guard and self._hosts
+        ):  # a killed actor may still be at work for a moment: a call that fails says that it is gone
             gone = [host.ready.remote() for host in self._hosts]
             self._ray.wait(gone, num_returns=len(gone), timeout=5)
+        self._stack.close()
 
     def _kill_all(self) -> None:
         for host in [*self._hosts, *self._evaluators]:

@@ -10,7 +10,7 @@ from coordinator.checkpoint import Checkpoints
 from coordinator.config import ConfigError, load_config
 from coordinator.grid import load_ablation
 from coordinator.reading import MAX_BYTES, absolute_path, from_json, plain, read_table, shown, too_deep
-from coordinator.resuming import _check_left
+from coordinator.resuming import _has_finished
 from peers import snapshot
 from peers.snapshot import DamagedCheckpoint
 
@@ -207,4 +207,4 @@ def test_summaries__that_are_none(content: str, tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(content)
     (tmp_path / "timing.json").write_text(json.dumps({"seconds": 1}))
     assert read_summary(tmp_path) is None
-    _check_left(tmp_path, 3)  # nothing says that the run has finished
+    assert not _has_finished(tmp_path, 3)
