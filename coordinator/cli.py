@@ -246,6 +246,7 @@ def _end(result: Any, json: bool) -> None:
 def main() -> NoReturn:
     """Entry point: turns what the user got wrong into one line each."""
     warnings.showwarning = show_warning
+    before = set(threading.enumerate())
     with forgiving() as output:
         missing = provide_home()
         if missing:
@@ -257,7 +258,7 @@ def main() -> NoReturn:
             what = "note" if in_folder else "error"  # else what was to be read is lost
             print(f"{what}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
             code = code if in_folder else code or 2
-    if {thread.name for thread in threading.enumerate()} & {"loading", "mlflow"}:
+    if {thread.name for thread in set(threading.enumerate()) - before} & {"loading", "mlflow"}:
         os._exit(code)  # the interpreter would wait for what they are at, or abort
     sys.exit(code)
 

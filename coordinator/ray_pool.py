@@ -213,9 +213,8 @@ class RayPool:
 
     def close(self) -> None:
         self._kill_all()
-        if (
-            not self._guard and self._hosts
-        ):  # a killed actor may still be at work for a moment: a call that fails says that it is gone
+        if not self._guard and self._hosts:
+            # killed actors may still be at work for a moment: a call that fails says that they are gone
             gone = [host.ready.remote() for host in self._hosts]
             self._ray.wait(gone, num_returns=len(gone), timeout=5)
         self._stack.close()
