@@ -56,6 +56,7 @@ class Keeper:
             state = {
                 "totals": to_state(totals),
                 "config": deciding(self.config),
+                "rounds": self.config.run.rounds,
                 "shape": self.plan.dataset.shape,
                 "inputs": inputs(self.plan),
                 "versions": versions(),
@@ -124,20 +125,20 @@ def _check_reached(url: str, pool: Pool) -> None:
         folder.remove(name)
 
 
-def recall(
-    config: RunConfig, checkpoints: Checkpoints, extended: bool
-) -> tuple[Checkpoint | None, Totals, ProbeTable, list[str]]:
+def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Checkpoint | None, Totals, ProbeTable, list[str]]:
     """The coordinator's part of a run's newest whole checkpoint, or of a run that has none; and what was damaged.
 
-    extended: the run gets more rounds than it was to have, so that what was measured at its end is void.
+    A checkpoint from when the run was to have fewer rounds does not tell what was measured at their end.
     Raises: ConfigError, if the checkpoint is of another experiment.
     """
 
-    def take(found: Checkpoint) -> tuple[Checkpoint, ProbeTable]:
+    def take(found: Checkpoint) -> tuple[Checkpoint, ProbeTable] | None:
+        if found.phase == "alone" and rounds_of(found, config) < config.run.rounds:
+            return None
         return found, from_arrays(found.arrays(), config.evaluation.probes)
 
     damaged: list[str] = []
-    phases: tuple[Phase, ...] = ("round",) if extended else ("alone", "round")
+    phases: tuple[Phase, ...] = ("alone", "round")
     for phase in phases:
         taken, more = checkpoints.newest_whole(phase, take)
         damaged += more
@@ -146,12 +147,17 @@ def recall(
         found, probes = taken
         _check_same(config, found)
         totals = from_state(found.state["totals"])
-        if extended:
+        if rounds_of(found, config) < config.run.rounds:
             totals.digests, totals.failed_alone = [], set()
             for key in [key for key in probes.correct if key[1] not in ("raw_pixels", "untrained")]:
                 del probes.correct[key]
         return found, totals, probes, damaged
     return None, Totals(), ProbeTable(config.evaluation.probes), damaged
+
+
+def rounds_of(found: Checkpoint, config: RunConfig) -> int:
+    """The rounds that the run was to have when a checkpoint was written; older ones do not tell."""
+    return int(found.state.get("rounds", config.run.rounds))
 
 
 def deciding(config: RunConfig) -> dict[str, object]:

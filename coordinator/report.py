@@ -94,6 +94,9 @@ def size(num_bytes: float | int) -> str:
     return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
 
 
+FOLDED = 12  # columns that a cell which may take several lines needs, where a word in it is folded as well
+
+
 class CompactTable(Table):
     """A table on a terminal that is wide enough, else a list of what is in it, so that nothing is cut."""
 
@@ -102,7 +105,7 @@ class CompactTable(Table):
     ) -> Iterator[ConsoleRenderable | RichCast | str | Segment]:
         columns = [[str(cell) for cell in (each.header, *each.cells)] for each in self.columns]
         widths = [
-            max(cell_len(part) for cell in cells for part in (cell.split() or [""] if not column.no_wrap else [cell]))
+            max(map(cell_len, cells)) if column.no_wrap else min(FOLDED, max(map(cell_len, " ".join(cells).split())))
             for column, cells in zip(self.columns, columns, strict=True)
         ]
         if sum(widths) + len(widths) - 1 <= options.max_width:

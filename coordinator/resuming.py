@@ -8,12 +8,13 @@ from pathlib import Path
 
 from coordinator.checkpoint import Checkpoints, url_of
 from coordinator.config import ConfigError, RunConfig, load_config, parse_assignment
-from coordinator.keeper import inputs, recall
+from coordinator.keeper import inputs, recall, rounds_of
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan
 from coordinator.progress import Monitor
 from coordinator.reading import from_json
 from coordinator.recorder import Totals
+from coordinator.redact import without_secrets
 from coordinator.store import RunFolder, check_run
 
 CHANGEABLE = ("hosting", "tracking", "checkpoint")
@@ -53,9 +54,7 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Mon
     config, before = _config_of(run, rounds, overrides)
     folder = RunFolder.reopened(run)
     with folder.locked():
-        extended = config.run.rounds > before
-        checkpoints = Checkpoints(url_of(config.checkpoint.path, folder.path), config.checkpoint.keep)
-        found, totals, probes, notes = recall(config, checkpoints, extended)
+        found, totals, probes, notes = recall(config, _checkpoints(config, folder.path))
         if _has_finished(run, config.run.rounds):
             if not folder.unreported:
                 raise ConfigError(f"resume: '{run}' has finished its {before} rounds: give --rounds to add some")
@@ -68,9 +67,10 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Mon
             found, totals, probes = None, Totals(), ProbeTable(config.evaluation.probes)
         if found is None:
             folder.load_tables(-1)
-        if extended and _follows_rounds(config):
+        planned = rounds_of(found, config) if found else config.run.rounds
+        if planned < config.run.rounds and _follows_rounds(config):
             warnings.warn(
-                f"the learning rate's cosine was laid out for {before} rounds and follows {config.run.rounds} from "
+                f"the learning rate's cosine was laid out for {planned} rounds and follows {config.run.rounds} from "
                 "here: not the numbers of one run of as many",
                 stacklevel=2,
             )
@@ -97,6 +97,17 @@ def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple
     if rounds < before:
         raise ConfigError(f"--rounds must be at least the run's {before}, got {rounds}")
     return load_config(run / "config.toml", [*overrides, f"run.rounds={rounds}"]), before
+
+
+def _checkpoints(config: RunConfig, run: Path) -> Checkpoints:
+    url = url_of(config.checkpoint.path, run)
+    try:
+        return Checkpoints(url, config.checkpoint.keep)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"checkpoint.path: '{without_secrets(url)}' cannot be read ({without_secrets(str(error))}): bring it "
+            "back, or install what its file system needs"
+        ) from None
 
 
 def _has_finished(run: Path, rounds: int) -> bool:

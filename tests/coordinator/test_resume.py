@@ -222,6 +222,22 @@ def test_resume__more_rounds_look_at_the_checkpoint(tmp_path: Path):
     assert_same(longer, run(tmp_path / "long", run={"rounds": 20}, **light))
 
 
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize(("method", "nth"), [("advance", 1), ("advance", 5)])
+def test_resume__more_rounds_that_were_cut_go_on_as_more_rounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: bool, method: str, nth: int
+):
+    """Killed before and after their first checkpoint: what was measured at the earlier end stays void."""
+    parts = {"evaluation": {"alone": alone, "reset": False, "every": 4}, "checkpoint": {"every": 2, "seconds": 0}}
+    straight = run(tmp_path / "long", run={"rounds": 12}, **parts)
+    result = run(tmp_path / "short", run={"rounds": 4}, **parts)
+    with killed_before(monkeypatch, method, nth):
+        resume(result.folder, rounds=12)
+    again = resume(result.folder)
+    assert again.summary["rounds"] == 12
+    assert_same(again, straight)
+
+
 def test_resume__a_cosine_that_is_stretched_is_told(tmp_path: Path):
     cosine = {"optimizer": {"kind": "adam", "lr": 1e-3, "schedule": "cosine"}}
     result = run(tmp_path, peers=cosine, evaluation={"alone": False})
