@@ -9,6 +9,7 @@ import tomli_w
 from coordinator import ablation_folder, page
 from coordinator.ablation_folder import Run, folder_of, read_summary, runs_of
 from coordinator.ablation_tracking import track
+from coordinator.altered import check_unaltered
 from coordinator.asked import asked, counted
 from coordinator.cluster import open_ray
 from coordinator.comparison import Comparison, compare, few_seeds, power_note, rows_of_differences, to_table
@@ -107,6 +108,7 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, m
     addresses = {cell.config.hosting.address for cell in cells}
     if len(addresses) > 1:
         raise ConfigError(f"hosting.address: must be one for all cells, got {', '.join(sorted(addresses))}")
+    check_unaltered("peers", "topologies")
     monitor.phase("starting Ray")
     prefix = ablation_folder.temporary_prefix(folder)
     with open_ray(addresses.pop(), "the same command goes on with it") as ray:

@@ -9,13 +9,14 @@ from typing import Any
 from coordinator.config import ConfigError
 
 
-def check_unaltered(package: str) -> None:
-    """Raises: ConfigError, where a function or class of the package was replaced in this process alone."""
-    found = altered(package)
+def check_unaltered(*packages: str) -> None:
+    """Raises: ConfigError, where a function or class of the packages was replaced in this process alone."""
+    found = [each for package in packages for each in altered(package)]
     if found:
         raise ConfigError(
             f"hosting.pool: '{found[0]}' was replaced in this process, but Ray's workers import the package from the "
-            "disk and would run something else: set it to in-process, or change the package's file"
+            "disk and would run something else: change the package's file, or run it with pool 'in-process', not in an "
+            "ablation"
         )
 
 
@@ -39,7 +40,8 @@ def _replaced(namespace: Mapping[str, Any], code: CodeType, module: str, place: 
         if not isinstance(defined, CodeType) or defined.co_name not in namespace:
             continue
         value = _function_of(namespace[defined.co_name])
-        if getattr(value, "__module__", module) != module:
+        known = getattr(value, "__module__", module), getattr(value, "__qualname__", defined.co_qualname)
+        if known != (module, defined.co_qualname):
             yield f"{place}.{defined.co_name}"
         elif isinstance(value, type):
             yield from _replaced(vars(value), defined, module, f"{place}.{defined.co_name}")

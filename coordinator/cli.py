@@ -52,7 +52,7 @@ def run(
     from coordinator.interrupts import Interrupts
     from coordinator.plan import prepare
     from coordinator.progress import Live
-    from coordinator.simulate import simulate
+    from coordinator.simulate import RunInterrupted, simulate
 
     console = _console(stderr=json)
     loaded = load_config(config, _with_address(overrides or [], address))
@@ -62,6 +62,8 @@ def run(
     with Interrupts(handled=True) as interrupts:
         try:
             result = simulate(loaded, output, Live(console), interrupts=interrupts)
+        except RunInterrupted:
+            raise
         except KeyboardInterrupt:
             console.print("interrupted before anything was run", highlight=False)
             raise typer.Exit(INTERRUPTED) from None

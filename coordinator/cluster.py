@@ -28,7 +28,7 @@ def open_ray(address: str, advice: str = "") -> Iterator[Any]:
 
     with shared_ray(address) as guard:
         if guard:
-            guard.advise(advice)
+            guard.advise("ablation", advice)
         yield ray
 
 
@@ -89,25 +89,36 @@ def start_ray(address: str) -> Guard:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Ctrl-C is not lost where it comes while Ray forks, in whose callbacks exceptions end; SIGTERM is as before."""
+    """A signal is not lost where it comes while Ray forks, in whose callbacks exceptions end; handlers stay as before.
+
+    Ray makes SystemExit of SIGTERM as soon as it can.
+    """
     if current_thread() is not main_thread():
         yield
         return
-    interrupt, terminate, came = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM), False
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    came = False
 
     def noted(number: int, frame: Any) -> None:
         nonlocal came
         came = True
-        raise KeyboardInterrupt
+        handler = before[signal.Signals(number)]
+        assert callable(handler), "others are left alone"
+        handler(number, frame)
 
-    signal.signal(signal.SIGINT, noted)
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, noted)
     try:
         yield
-    except SystemExit:  # what Ray makes of SIGTERM
+    except SystemExit:
+        handler = before[signal.SIGTERM]
+        if callable(handler):
+            handler(signal.SIGTERM, None)
         raise KeyboardInterrupt from None
     finally:
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, terminate)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
     if came:
         raise KeyboardInterrupt
 
@@ -115,11 +126,15 @@ def _signals() -> Iterator[None]:
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
     """A variable for what is started in the block."""
+    before = os.environ.get(name)
     os.environ[name] = value
     try:
         yield
     finally:
-        del os.environ[name]
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def _guard(folder: str) -> Guard:

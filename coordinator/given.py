@@ -3,7 +3,8 @@
 from coordinator.config import ConfigError, RunConfig
 from peers import dataset_check
 from peers.config import DataSection, Given
-from peers.data import Dataset, digest_of, hold_out, limit
+from peers.data import Dataset, hold_out, limit
+from peers.dataset_check import digest_of
 from peers.seeds import stream
 
 NOT_FROM_FILE = (

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 STOPPED = 2  # exit code
 PATIENCE = 15.0  # seconds that the watcher may take to clear up
@@ -17,6 +17,8 @@ class Guard:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self._advice: dict[object, str] = {}
+        self._lock = Lock()
         command = [sys.executable, "-I", "-S", str(WATCHER), folder]  # in a session of its own: Ctrl-C is not for it
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
@@ -28,9 +30,13 @@ class Guard:
         """Ray is up."""
         self._write("ready")
 
-    def advise(self, text: str) -> None:
-        """What is said should the command end abruptly, such as how to go on."""
-        self._write(f"advice {' '.join(text.splitlines())}")
+    def advise(self, who: object, text: str) -> None:
+        """What is said should the command end abruptly, such as how to go on; who: each run in it has its own."""
+        with self._lock:
+            self._advice.pop(who, None)
+            if text:
+                self._advice[who] = " ".join(text.splitlines())
+            self._write(f"advice {'; '.join(self._advice.values())}")
 
     def leaving(self) -> None:
         """Ray will be ended now."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from contextlib import suppress
 from threading import Timer
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NOTED = b"\ninterrupted: the rounds in flight end first, for a checkpoint; interrupt again to end at once\n"
 GRACE = 10.0  # seconds that an end "at once" may take, whatever hangs
+ECHO = 0.2  # seconds in which the same signal is the same
 CODE = 130
 
 
@@ -30,6 +32,7 @@ class Interrupts:
         self._handled = handled
         self._before: list[dict[int, Any]] = []
         self._count = 0
+        self._last = (0, 0.0)  # signal, and when it came
         self._last_resort: Timer | None = None
 
     def __enter__(self) -> "Interrupts":
@@ -46,8 +49,10 @@ class Interrupts:
             self._last_resort.cancel()
 
     def _handle(self, number: int, frame: Any) -> None:
-        if number == signal.SIGHUP and self._count:
-            return  # the kernel and the shell both tell of one terminal that has gone: nobody is impatient
+        last, self._last = self._last, (number, time.monotonic())
+        echo = number == last[0] and self._last[1] - last[1] < ECHO
+        if self._count and (echo or number == signal.SIGHUP):
+            return  # kernel and shell both tell of a terminal that has gone, and some commands signal a child twice
         self._count += 1
         if self._count == 1 and self.gentle:
             self.asked = True

@@ -71,6 +71,17 @@ class Keeper:
                 f"no checkpoint of {told(phase, completed)} could be written ({why}); {left}", lost=False
             )
 
+    def last(self) -> str:
+        """Which checkpoint is the last, in words."""
+        last = self.recorder.totals.last_checkpoint
+        if last:
+            return f"the last good checkpoint is of round {last}"
+        return "there is no checkpoint yet" if self.every else "there is no checkpoint (checkpoint.every = 0)"
+
+    def way_on(self) -> str:
+        """How the run can be gone on with; empty where it would start again, as in an ablation."""
+        return f"; go on with: peer-consensus resume {self.recorder.folder.path}" if self.every else ""
+
     def bring_back(self, phase: Phase) -> int:
         """Restore all peers from the newest checkpoint that is whole; returns the rounds it had completed.
 

@@ -10,7 +10,8 @@ from coordinator.placement import Bundles, Node, fitting, told
 from coordinator.plan import load_section
 from coordinator.pool import HostLost
 from peers.config import DataConfig
-from peers.data import Dataset, digest_of
+from peers.data import Dataset
+from peers.dataset_check import digest_of
 
 Placement = Literal["spread", "pack"]
 

@@ -1,5 +1,6 @@
 """What went wrong in a command, as one line and an exit code."""
 
+import errno
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ from coordinator.config import ConfigError
 from coordinator.reading import is_utf8, shown
 
 INTERRUPTED = 130
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
 UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer releases of typer bring along and do not export
 
 
@@ -25,10 +27,13 @@ def guarded(command: Callable[[], Any]) -> int:
         message = error.format_message().rstrip(".")
         named = error.ctx.command_path if error.ctx else "peer-consensus"
         return _refused(f"{message} (see {named} --help)" if message else "")  # without arguments help was printed
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as error:
+        folder = getattr(error, "folder", None)  # of a run that could say no more
+        if folder is not None:
+            print(f"interrupted; go on with: peer-consensus resume {folder}", file=sys.stderr)
         return INTERRUPTED
     except OSError as error:
-        if error.errno is None:  # no file's and no disk's: a defect, which is to be seen
+        if error.errno not in OF_THE_MACHINE:  # a defect, which is to be seen
             raise
         where = f"'{error.filename}': " if error.filename else ""
         return _refused(f"{where}{error.strerror}: make room, or give this user access, and try again")

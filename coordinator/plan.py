@@ -1,6 +1,5 @@
 """What a run will be, before anything starts: the data, the schedule, sizes, memory, and every check on them."""
 
-import hashlib
 import math
 import warnings
 from dataclasses import dataclass
@@ -10,7 +9,8 @@ import torch
 from coordinator.config import ConfigError, RunConfig
 from peers import dataset_check, memory, models
 from peers.config import DataConfig, PeerKind
-from peers.data import Dataset, channel_statistics, digest_of, hold_out
+from peers.data import Dataset, channel_statistics, hold_out
+from peers.dataset_check import digest_of
 from peers.measuring import ProbeConfig
 from peers.models import Network, activation_bytes, num_parameters
 from peers.probe_memory import probing_bytes
@@ -120,7 +120,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         width,
         message_bytes,
         digest_of(dataset).hex(),
-        _links(config, schedule),
+        schedule(0).digest() if config.topology.kind == "file" else "",
     )
     further, left = plan.memory_bytes - plan.data_bytes, memory.available()
     if loaded and further > left and not config.hosting.address:
@@ -193,13 +193,6 @@ def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
 
 def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
     return [(group, group.count) for group in config.peers.groups] or [(config.peers, config.peers.count)]
-
-
-def _links(config: RunConfig, schedule: Schedule) -> str:
-    if config.topology.kind != "file":
-        return ""
-    links = schedule(0)
-    return hashlib.sha256(repr((links.teachers, links.weights)).encode()).hexdigest()
 
 
 def _blank(kind: PeerKind, dataset: Dataset) -> Network:

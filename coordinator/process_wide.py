@@ -18,7 +18,7 @@ class _Held:
     restore: Callable[[], object]
 
 
-_LOCK = Lock()
+_LOCKS: dict[str, Lock] = {}  # one a setting: what applies one, such as a start of Ray, may take a while
 _HELD: dict[str, _Held] = {}
 
 
@@ -28,7 +28,8 @@ def agreed(name: str, value: Any, apply: Callable[[], Callable[[], object]]) -> 
 
     apply: sets it, and returns what restores it. Raises: ConfigError, when a run in another thread holds another value.
     """
-    with _LOCK:
+    lock = _LOCKS.setdefault(name, Lock())
+    with lock:
         held = _HELD.get(name)
         if held is None:
             held = _HELD[name] = _Held(value, 0, apply())
@@ -41,7 +42,7 @@ def agreed(name: str, value: Any, apply: Callable[[], Callable[[], object]]) -> 
     try:
         yield
     finally:
-        with _LOCK:
+        with lock:
             held.holders -= 1
             if not held.holders:
                 del _HELD[name]

@@ -209,15 +209,17 @@ class RayPool:
 
     def advise(self, text: str) -> None:
         if self._guard:
-            self._guard.advise(text)
+            self._guard.advise(self, text)
 
     def close(self) -> None:
-        self._kill_all()
-        if not self._guard and self._hosts:
-            # killed actors may still be at work for a moment: a call that fails says that they are gone
-            gone = [host.ready.remote() for host in self._hosts]
-            self._ray.wait(gone, num_returns=len(gone), timeout=5)
-        self._stack.close()
+        try:
+            self._kill_all()
+            if not self._guard and self._hosts:
+                # killed actors may still be at work for a moment: a call that fails says that they are gone
+                gone = [host.ready.remote() for host in self._hosts]
+                self._ray.wait(gone, num_returns=len(gone), timeout=5)
+        finally:
+            self._stack.close()
 
     def _kill_all(self) -> None:
         for host in [*self._hosts, *self._evaluators]:

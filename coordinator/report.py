@@ -20,6 +20,7 @@ from coordinator.plan import Plan
 from coordinator.pool import check_precision, gpus_in_process
 from coordinator.summary import hardware
 from coordinator.wording import FLAGS, points, points_between, probe_name
+from peers import memory
 
 if TYPE_CHECKING:
     from coordinator.ending import Result
@@ -201,15 +202,15 @@ def _there(plan: Plan) -> str:
     if plan.config.hosting.address:
         return f"the Ray cluster at {plan.config.hosting.address}, which was not asked"
     here = hardware()
-    memory, free, gpus = int(here["memory_bytes"]), free_memory(), len(here["gpus"])
+    total, free, gpus = int(here["memory_bytes"]), memory.available(), len(here["gpus"])
     lower = "lower peers.count or data.batch_size"
     enough = ""
-    if plan.memory_bytes >= memory:
+    if plan.memory_bytes >= total:
         enough = f"; too little memory: {lower}"
     elif plan.memory_bytes >= free:
         enough = f"; too little of it is free, {size(free)}: end what else runs, or {lower}"
     refusal = _refusal(plan, gpus)
-    return f"{os.cpu_count()} cores, {size(memory)} memory, {gpus} GPUs{enough}" + (
+    return f"{os.cpu_count()} cores, {size(total)} memory, {gpus} GPUs{enough}" + (
         f"; the run would be refused: {refusal}" if refusal else ""
     )
 
@@ -226,15 +227,6 @@ def _refusal(plan: Plan, gpus: int) -> str:
     except ConfigError as error:
         return str(error)
     return ""
-
-
-def free_memory() -> int:
-    """Bytes that programs can have without others giving some back."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:  # elsewhere than on Linux: what no program has
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
 def short(path: Path) -> str:

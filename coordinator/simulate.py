@@ -95,6 +95,14 @@ def resume(
     return result
 
 
+class RunInterrupted(KeyboardInterrupt):
+    """A signal has ended a run before it could say how it stands; its folder has what was written until then."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self.folder = folder
+
+
 @dataclass(frozen=True)
 class _Around:
     """What a run is given beside its config; dataset: what the config's section loads, where that is done already."""
@@ -133,26 +141,28 @@ def _run_on(
     resumed: Resumed | None,
     around: _Around,
 ) -> Result:
-    with opening as pool:
-        plan = loading.result()
-        config = with_execution(plan.config, pool.execution)
-        plan = replace(plan, config=config)
-        if resumed:
-            resumed.check_inputs(plan)
-        folder = resumed.folder if resumed else RunFolder(output, config.run.name)
-        with nullcontext() if resumed else folder.locked():
-            try:
-                simulation, checkpoints = _compose(plan, pool, folder, resumed, around)
-            except (KeyboardInterrupt, ConfigError):
-                if not resumed:
-                    shutil.rmtree(folder.path)  # nothing was run: leave nothing
-                raise
-            pool.advise(
-                f"go on with: peer-consensus resume {folder.path}" if config.checkpoint.every else "start it again"
-            )
-            result = simulation.run()
-            pool.advise("")
-    checkpoints.discard_incomplete()  # now that no peer writes any more
+    result, folder = None, resumed.folder if resumed else None
+    try:
+        with opening as pool:
+            plan = loading.result()
+            config = with_execution(plan.config, pool.execution)
+            plan = replace(plan, config=config)
+            if resumed:
+                resumed.check_inputs(plan)
+            new = folder or RunFolder(output, config.run.name)
+            with nullcontext() if resumed else new.locked():
+                simulation, checkpoints = _compose(plan, pool, new, resumed, around)
+                folder = new
+                resumable = config.checkpoint.every > 0
+                pool.advise(f"go on with: peer-consensus resume {folder.path}" if resumable else "start it again")
+                result = simulation.run()
+                pool.advise("")
+        checkpoints.discard_incomplete()  # now that no peer writes any more
+    except KeyboardInterrupt:
+        if result is None and folder is not None:
+            raise RunInterrupted(folder.path) from None
+        if result is None:
+            raise
     return result
 
 
@@ -160,9 +170,14 @@ def _compose(
     plan: Plan, pool: Pool, folder: RunFolder, resumed: Resumed | None, around: _Around
 ) -> tuple[Simulation, Checkpoints]:
     """What a run consists of, with what it had when it ended, if it has been there before."""
-    config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
-    plan = replace(plan, config=config)
-    folder.write_text("config.toml", (given.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config))
+    try:
+        config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
+        plan = replace(plan, config=config)
+        folder.write_text("config.toml", (given.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config))
+    except BaseException:
+        if not resumed:
+            shutil.rmtree(folder.path, ignore_errors=True)  # nothing was run: leave nothing
+        raise
     tracker = _tracker(config, folder, known=resumed is not None)
     totals = resumed.totals if resumed else Totals()
     probes = resumed.probes if resumed else ProbeTable(config.evaluation.probes)

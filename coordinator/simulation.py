@@ -62,13 +62,13 @@ class Simulation:
         except KeyboardInterrupt:
             with suppress(HostLost):
                 self._read_controls(patient=False)
-            return "interrupted", f"{self._where()}{self._how_to_resume()}"
+            return "interrupted", f"{self._where()}{self.keeper.way_on()}"
         except MonitorRaised as error:
-            return "stopped", f"{error}; {self._where()}{self._how_to_resume()}"
+            return "stopped", f"{error}; {self._where()}{self.keeper.way_on()}"
         except HostLost as error:
-            return "stopped", f"{error}; {self._where()}; {self._last_checkpoint()}{self._how_to_resume()}"
+            return "stopped", f"{error}; {self._where()}; {self.keeper.last()}{self.keeper.way_on()}"
         except torch.OutOfMemoryError as error:
-            return "stopped", f"{out_of_memory(self.plan, error)}; {self._where()}; {self._last_checkpoint()}"
+            return "stopped", f"{out_of_memory(self.plan, error)}; {self._where()}; {self.keeper.last()}"
 
     def _survive(self) -> tuple[Status, str]:
         """All stages; where hosts are lost they are started anew. Raises: HostLost, when that has been enough."""
@@ -114,17 +114,6 @@ class Simulation:
 
     def _where(self) -> str:
         return f"in {self._stage}, with round {self.recorder.totals.completed} of {self.config.run.rounds} completed"
-
-    def _last_checkpoint(self) -> str:
-        last = self.recorder.totals.last_checkpoint
-        if last:
-            return f"the last good checkpoint is of round {last}"
-        return "there is no checkpoint yet" if self.keeper.every else "there is no checkpoint (checkpoint.every = 0)"
-
-    def _how_to_resume(self) -> str:
-        if not self.keeper.every:
-            return ""  # it would be a run from the start; an ablation's folder is gone by then
-        return f"; go on with: peer-consensus resume {self.recorder.folder.path}"
 
     def _enter(self, stage: str, shown: str = "") -> None:
         self._stage = stage
@@ -257,7 +246,7 @@ class Simulation:
         for each in dropouts.note(record, totals.dropped):
             if self.config.run.on_nonfinite == "stop":  # also when hosts were lost on the way to it
                 advice = "lower peers.optimizer.lr, check the temperatures, or set run.on_nonfinite = 'drop-peer'"
-                return f"{each}; {self._last_checkpoint()}; {advice}"
+                return f"{each}; {self.keeper.last()}; {advice}"
             if not each.known:
                 self.recorder.monitor.phase(f"{each}; the others go on without it")
         return "every peer has dropped out" if len(totals.dropped) == len(self._peers) else ""
@@ -280,13 +269,19 @@ class Simulation:
         monitor, totals = self.recorder.monitor, self.recorder.totals
         loop = self._loop("alone", build_schedule(self.config, alone=True))
         monitor.begin(self.config.run.rounds, "alone")
+        self.interrupts.gentle, completed, saved = self.keeper.every > 0, loop.start, loop.start
         try:
             for record in loop:
+                completed = record.completed
                 monitor.round({"round": record.completed})
                 totals.failed_alone |= {peer for peer, each in record.stats.items() if each.failure}
                 if record.saved:
-                    self.keeper.keep("alone", record.completed, record.saved)
+                    self.keeper.keep("alone", completed, record.saved)
+                    saved = completed
+            if self._is_to_end() and self.keeper.every and completed != saved:
+                self.keeper.keep("alone", completed, loop.save(completed))
         finally:
+            self.interrupts.gentle = False
             monitor.end()
         self.monitor.check()
         if self.interrupts.asked:

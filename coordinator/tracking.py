@@ -57,7 +57,7 @@ class Tracker:
             self._courier = Courier("mlflow", _is_away)
             self._courier.send(_import)
             self._courier.send(lambda: self._start(config, output, run_name, run_id))
-            self._courier.send(lambda: on_start(self._run_id))
+            self._courier.send(lambda: on_start(self._run_id) if self._run_id else None)
 
     @property
     def enabled(self) -> bool:

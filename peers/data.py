@@ -1,8 +1,7 @@
 """Data sets in memory, and the batch of every round as a pure function of (seed, round)."""
 
-import hashlib
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -38,17 +37,6 @@ class Dataset:
         """Channels, height, width of an image."""
         _, channels, height, width = self.train_images.shape
         return channels, height, width
-
-
-def digest_of(dataset: Dataset) -> bytes:
-    """SHA-256 over all images and labels, with their shapes and dtypes, and the number of classes; not the name."""
-    sha = hashlib.sha256(f"num_classes {dataset.num_classes}".encode())
-    for field in fields(dataset):
-        value = getattr(dataset, field.name)
-        if isinstance(value, np.ndarray):
-            sha.update(f"{field.name} {value.shape} {value.dtype}".encode())
-            sha.update(np.ascontiguousarray(value).data)
-    return sha.digest()
 
 
 # ---- sources ----

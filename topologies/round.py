@@ -1,5 +1,6 @@
 """Who learns from whom in one round, and the mixing matrix that follows."""
 
+import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, pairwise
@@ -50,6 +51,10 @@ class Round:
     def edges(self) -> tuple[tuple[int, int], ...]:
         """(student, teacher) pairs, ascending."""
         return tuple((student, teacher) for student in self.students for teacher in self.teachers[student])
+
+    def digest(self) -> str:
+        """SHA-256 of who learns from whom, and with what weights."""
+        return hashlib.sha256(repr((self.teachers, self.weights)).encode()).hexdigest()
 
     @classmethod
     def from_mixing(cls, mixing: csr_array | Float[np.ndarray, "peers peers"]) -> "Round":

@@ -12,7 +12,8 @@ import pytest
 from coordinator import ConfigError, load_config, resume, simulate
 from coordinator.interrupts import Interrupts
 from coordinator.progress import Silent
-from peers.data import Dataset, digest_of
+from peers.data import Dataset
+from peers.dataset_check import digest_of
 
 
 def images(seed: int, name: str = "mine") -> Dataset:
