@@ -11,7 +11,7 @@ import coordinator.ray_pool
 import coordinator.simulate  # noqa: F401
 import peers.host
 import peers.objectives
-from coordinator import ConfigError, RunConfig, load_config, simulate
+from coordinator import ConfigError, RunConfig, ablate, load_ablation, load_config, simulate
 from coordinator.altered import altered
 from coordinator.plan import peer_settings, prepare
 from coordinator.pool import open_pool
@@ -99,3 +99,17 @@ def test_peer__compares_what_it_builds(change: Any, told: str):
     with pytest.raises(OtherNetwork) as raised:
         Peer(changed, plan.dataset)
     assert told in str(raised.value)
+
+
+def test_altered__one_of_the_module_in_place_of_another(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(peers.objectives, "mse", peers.objectives.cosine)
+    assert altered("peers") == ["peers.objectives.mse"]
+
+
+def test_ablate__a_class_changed_in_this_process_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its cells run in Ray's workers, whatever their pool."""
+    monkeypatch.setattr(MLP, "build", wider)
+    table = config("in-process").model_dump(mode="json", exclude_none=True, exclude={"checkpoint"})
+    ablation = load_ablation({**table, "name": "a", "seeds": [0], "grid": {"run.rounds": [1, 2]}})
+    with pytest.raises(ConfigError, match=r"'peers.config.MLP.build' was replaced in this process"):
+        ablate(ablation, tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 from mlflow import MlflowClient
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
+from coordinator.interrupts import Interrupts
+from coordinator.pool import InProcessPool
 from coordinator.progress import Silent
+from coordinator.store import RunFolder
 
 TABLE: dict[str, Any] = {
     "run": {"rounds": 4},
@@ -97,3 +101,69 @@ def test_resume__tables_that_are_lost_as_well_are_made_anew(tmp_path: Path, monk
     result: Result = resume(first.folder)
     assert result.status == "finished" and result.summary["digest"] == first.summary["digest"]
     assert not list(first.folder.glob(".unreported"))
+
+
+# ---- signals at odd moments ----
+
+
+def test_simulate__interrupted_while_its_pool_closes_has_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    close = InProcessPool.close
+
+    def interrupted(self: InProcessPool) -> None:
+        close(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(InProcessPool, "close", interrupted)
+    assert simulate(load_config(TABLE), tmp_path).status == "finished"
+
+
+def test_run__interrupted_while_it_writes_names_its_folder(
+    tiny: Path, cli: Callable[..., tuple[Any, str, str]], monkeypatch: pytest.MonkeyPatch
+):
+    """A second signal, before there is a summary: the command does not say that nothing was run."""
+
+    def interrupted(self: RunFolder) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunFolder, "write_tables", interrupted)
+        code, out, err = cli("run", str(tiny))
+    (folder,) = (path for path in Path("runs").iterdir() if path.is_dir())
+    assert code == 130 and "before anything was run" not in out + err
+    assert err == f"interrupted; go on with: peer-consensus resume {folder.absolute()}\n"
+    assert cli("resume", str(folder))[0] == 0
+
+
+def test_simulate__a_folder_that_cannot_be_begun_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Whatever is wrong with it: the disk, or a signal."""
+    for error in (FULL, KeyboardInterrupt()):
+
+        def fail(self: RunFolder, name: str, text: str, error: BaseException = error) -> Path:
+            raise error
+
+        with monkeypatch.context() as patched:
+            patched.setattr(RunFolder, "write_text", fail)
+            with pytest.raises(type(error)):
+                simulate(load_config(TABLE), tmp_path)
+        assert not list(tmp_path.iterdir())
+
+
+def test_simulate__a_signal_in_the_control_alone_leaves_its_checkpoint(tmp_path: Path):
+    interrupts = Interrupts()
+
+    class Asking(Silent):
+        alone = False
+
+        def begin(self, num_rounds: int, title: str) -> None:
+            self.alone = title == "alone"
+
+        def round(self, row: dict[str, Any]) -> None:
+            interrupts.asked |= self.alone and row["round"] == 1
+
+    parts = {"evaluation": {**TABLE["evaluation"], "alone": True}, "checkpoint": {"every": 100, "seconds": 0}}
+    config = load_config({**TABLE, "run": {"rounds": 9}, **parts})
+    first = simulate(config, tmp_path / "cut", Asking(), interrupts=interrupts)
+    assert first.status == "interrupted"
+    (saved,) = (first.folder / "checkpoints").glob("alone-*")
+    assert 1 <= int(saved.name.removeprefix("alone-")) < 9
+    assert resume(first.folder).summary["probes"] == simulate(config, tmp_path / "straight").summary["probes"]
