@@ -52,7 +52,7 @@ def run(
     from coordinator.interrupts import Interrupts
     from coordinator.plan import prepare
     from coordinator.progress import Live
-    from coordinator.simulate import RunInterrupted, simulate
+    from coordinator.simulate import simulate
 
     console = _console(stderr=json)
     loaded = load_config(config, _with_address(overrides or [], address))
@@ -62,11 +62,8 @@ def run(
     with Interrupts(handled=True) as interrupts:
         try:
             result = simulate(loaded, output, Live(console), interrupts=interrupts)
-        except RunInterrupted:
-            raise
-        except KeyboardInterrupt:
-            console.print("interrupted before anything was run", highlight=False)
-            raise typer.Exit(INTERRUPTED) from None
+        except KeyboardInterrupt as error:
+            raise _interrupted(error) from None
         report.print_result(result, output, console)
         _end(result, json)
 
@@ -94,7 +91,10 @@ def resume(
 
     console = _console(stderr=json)
     with Interrupts(handled=True) as interrupts:
-        result = go_on(run, rounds, overrides or [], Live(console), interrupts=interrupts)
+        try:
+            result = go_on(run, rounds, overrides or [], Live(console), interrupts=interrupts)
+        except KeyboardInterrupt as error:
+            raise _interrupted(error) from None
         report.print_result(result, run.parent, console)
         _end(result, json)
 
@@ -235,6 +235,14 @@ def _with_address(overrides: list[str], address: str) -> list[str]:
     if address and any(each.partition("=")[0].strip() == "hosting.address" for each in overrides):
         raise ConfigError("--address: hosting.address is given as well: leave one of them out")
     return [*overrides, f"hosting.address={address}"] if address else overrides
+
+
+def _interrupted(error: KeyboardInterrupt) -> typer.Exit:
+    """Say where the run is that has not said so itself, if it had begun."""
+    folder = getattr(error, "folder", None)
+    how = f"; go on with: peer-consensus resume {folder}" if folder else " before anything was run"
+    print(f"interrupted{how}", file=sys.stderr)
+    return typer.Exit(INTERRUPTED)
 
 
 def _end(result: Any, json: bool) -> None:

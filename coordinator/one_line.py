@@ -27,10 +27,7 @@ def guarded(command: Callable[[], Any]) -> int:
         message = error.format_message().rstrip(".")
         named = error.ctx.command_path if error.ctx else "peer-consensus"
         return _refused(f"{message} (see {named} --help)" if message else "")  # without arguments help was printed
-    except (KeyboardInterrupt, typer.Abort) as error:
-        folder = getattr(error.__cause__ or error, "folder", None)  # of a run that could say no more; typer wraps it
-        if folder is not None:
-            print(f"interrupted; go on with: peer-consensus resume {folder}", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except OSError as error:
         if error.errno not in OF_THE_MACHINE:  # a defect, which is to be seen
