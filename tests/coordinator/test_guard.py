@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +103,7 @@ def test_guard__stand_ins_for_ray(what: str) -> None:
         assert said == [f"error: Ray's raylet was killed or crashed, and the run ends with it ({logs}){advice}"]
         left = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
         assert code == 2 and sorted(left) == ["r", "r/session_1", "r/session_1/logs"]
+        shutil.rmtree(folder)
     else:
         assert said == [f"error: the command was killed or crashed{advice}"] and not folder.exists()
         assert code == (-signal.SIGKILL if what == "command killed" else -signal.SIGINT)
@@ -167,6 +169,7 @@ def test_run__when_ray_or_the_command_is_killed_it_can_be_resumed(tmp_path: Path
     said = {"the command": ("the command was",), "gcs_server": ("Ray's gcs_server was",)}
     assert any(each in last for each in said.get(victim, ("Ray's ", "the command was")))  # others go with a raylet
     assert gone(list(started)) and of_ray(folder) == {}
+    shutil.rmtree(folder, ignore_errors=True)  # Ray's logs
     done = subprocess.run([*command, "resume", str(run)], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     straight = simulate(load_config(CONFIG, [*settings, "hosting.pool=in-process"]), tmp_path / "straight").summary
