@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
 STOPPED = 2  # exit code
+PAUSE = 1.5  # seconds: a signal to the whole process group ends Ray's processes at once, and the run in order
 PATIENCE = 15.0  # seconds that the watcher may take to clear up
 WATCHER = Path(__file__).with_name("watcher.py")
 
@@ -17,6 +19,7 @@ class Guard:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self._left = False
         command = [sys.executable, "-I", "-S", str(WATCHER), folder]  # in a session of its own: Ctrl-C is not for it
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
@@ -33,7 +36,8 @@ class Guard:
         self._write(f"advice {' '.join(text.splitlines())}")
 
     def leaving(self) -> None:
-        """Ray will be ended now."""
+        """Ray is not needed any more: its end is not the command's."""
+        self._left = True
         self._write("leaving")
 
     def done(self) -> None:
@@ -55,4 +59,6 @@ class Guard:
         """Ray itself would end this process after up to a minute, in which the main thread may wait for it."""
         assert self._process.stdout is not None
         if self._process.stdout.read(1):
-            os._exit(STOPPED)
+            time.sleep(PAUSE)
+            if not self._left:
+                os._exit(STOPPED)

@@ -203,6 +203,10 @@ class RayPool:
         if self._guard:
             self._guard.advise(text)
 
+    def concluding(self) -> None:
+        if self._guard:
+            self._guard.leaving()
+
     def close(self) -> None:
         self._kill_all()
         if self._guard:
