@@ -38,7 +38,7 @@ def watch(folder: str) -> None:
                 watched, until = {}, math.inf
             done = done or word == "done"
         ended = [watched[each] for each in select.select(list(watched), [], [], 0)[0]]
-        if ended:
+        if ended and not lines.ended:  # else they have ended because the command has
             died, watched, until = " and ".join(ended), {}, time.monotonic() + GRACE
             with suppress(OSError):
                 os.write(1, b"x")
