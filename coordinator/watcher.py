@@ -38,7 +38,7 @@ def watch(folder: str) -> None:
                 watched, until = {}, math.inf
             done = done or word == "done"
         ended = [watched[each] for each in select.select(list(watched), [], [], 0)[0]]
-        if ended and not lines.ended:  # else they have ended because the command has
+        if ended and _alive(parent):  # else they have ended because the command has
             died, watched, until = " and ".join(ended), {}, time.monotonic() + GRACE
             with suppress(OSError):
                 os.write(1, b"x")
@@ -115,6 +115,11 @@ def _daemons(folder: str) -> dict[int, str]:
         return {os.pidfd_open(pid): name for pid, name in names.items() if name in DAEMONS}
     except (AttributeError, OSError):
         return {}
+
+
+def _alive(pid: int) -> bool:
+    """Whether it is there, and not only waits for its last threads to end."""
+    return _read(pid, "stat").rpartition(b") ")[2][:1] not in (b"", b"Z", b"X")
 
 
 def _read(pid: int, name: str) -> bytes:
