@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
 
 STOPPED = 2  # exit code
+PAUSE = 1.5  # seconds: a signal to the whole process group ends Ray's processes at once, and the run in order
 PATIENCE = 15.0  # seconds that the watcher may take to clear up
 WATCHER = Path(__file__).with_name("watcher.py")
 
@@ -19,6 +21,7 @@ class Guard:
         self.folder = folder
         self._advice: dict[object, str] = {}
         self._lock = Lock()
+        self._left = False
         command = [sys.executable, "-I", "-S", str(WATCHER), folder]  # in a session of its own: Ctrl-C is not for it
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
@@ -38,8 +41,15 @@ class Guard:
                 self._advice[who] = " ".join(text.splitlines())
             self._write(f"advice {'; '.join(self._advice.values())}")
 
+    def concluding(self, who: object) -> None:
+        """A run asks nothing more of Ray; where it is the last, Ray may end."""
+        self.advise(who, "")
+        if not self._advice:
+            self.leaving()
+
     def leaving(self) -> None:
-        """Ray will be ended now."""
+        """Ray is not needed any more: its end is not the command's."""
+        self._left = True
         self._write("leaving")
 
     def done(self) -> None:
@@ -61,4 +71,6 @@ class Guard:
         """Ray itself would end this process after up to a minute, in which the main thread may wait for it."""
         assert self._process.stdout is not None
         if self._process.stdout.read(1):
-            os._exit(STOPPED)
+            time.sleep(PAUSE)
+            if not self._left:
+                os._exit(STOPPED)

@@ -35,6 +35,7 @@ class Pool(Protocol):
 
     hosts: the peers of each host. nodes: the hosts of each machine. execution: how the hosts run their peers.
     evaluators: processes that only probe, by `evaluate`. advise: what is said should this process end abruptly.
+    concluding: nothing is asked of the pool any more, so its loss does not matter.
     """
 
     hosts: list[list[int]]
@@ -48,6 +49,7 @@ class Pool(Protocol):
     def done(self, references: Sequence[Any]) -> bool: ...
     def revive(self) -> None: ...
     def advise(self, text: str) -> None: ...
+    def concluding(self) -> None: ...
     def close(self) -> None: ...
 
 
@@ -123,6 +125,9 @@ class InProcessPool:
 
     def advise(self, text: str) -> None:
         """There is nobody to say it."""
+
+    def concluding(self) -> None:
+        """There is nothing to lose."""
 
     def close(self) -> None:
         self._settings_of_process.close()

@@ -211,6 +211,10 @@ class RayPool:
         if self._guard:
             self._guard.advise(self, text)
 
+    def concluding(self) -> None:
+        if self._guard:
+            self._guard.concluding(self)
+
     def close(self) -> None:
         try:
             self._kill_all()

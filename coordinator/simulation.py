@@ -53,6 +53,7 @@ class Simulation:
             return self._end(status, message)
 
     def _end(self, status: Status, message: str) -> Result:
+        self.pool.concluding()
         return conclude(self.plan, self.recorder, self.probes, status, message)
 
     def _run_until_stopped(self) -> tuple[Status, str]:

@@ -2,10 +2,12 @@
 
 Started as a file, without the package and its imports: `python -I -S watcher.py FOLDER`, FOLDER being the one that all
 of this Ray's files are in, or "" for somebody else's Ray. Lines on stdin: `ready`, once Ray is up; `advice TEXT`, what
-to say then; `leaving`, before Ray is ended; `done`, after. What it writes to stdout asks the command to end at once.
+to say then; `leaving`, when it needs Ray no more; `done`, once that has ended. What comes on stdout asks the command to
+end at once.
 """
 
 import glob
+import math
 import os
 import select
 import shutil
@@ -17,15 +19,15 @@ from contextlib import suppress
 
 MARK = "PEER_CONSENSUS_RAY"  # in the environment of all that Ray starts
 DAEMONS = ("gcs_server", "raylet")  # Ray does not go on without either: its own end of it takes up to a minute
-POLL, GRACE = 1.0, 5.0  # seconds between looks at the command; that it has to end
+POLL, GRACE = 1.0, 5.0  # seconds between looks at the command; that it has to end in order
 SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 
 
 def watch(folder: str) -> None:
     """Until the command says that it is done, or is no more; then there is nothing left of its Ray."""
     parent, advice, died, done, watched = os.getppid(), "", "", False, dict[int, str]()
-    lines = _Lines()
-    while not done and not died and not lines.ended and os.getppid() == parent:
+    lines, until = _Lines(), math.inf
+    while not done and not lines.ended and os.getppid() == parent:
         for line in lines.read(POLL, watched):
             word, _, text = line.partition(" ")
             if word == "ready":
@@ -33,17 +35,23 @@ def watch(folder: str) -> None:
             elif word == "advice":
                 advice = text
             elif word == "leaving":
-                watched = {}
+                watched, until = {}, math.inf
             done = done or word == "done"
-        died = " and ".join(watched[each] for each in select.select(list(watched), [], [], 0)[0])
-    if died:
-        _end_command(parent, lines)
+        ended = [watched[each] for each in select.select(list(watched), [], [], 0)[0]]
+        if ended and _alive(parent):  # else they have ended because the command has
+            died, watched, until = " and ".join(ended), {}, time.monotonic() + GRACE
+            with suppress(OSError):
+                os.write(1, b"x")
+        if time.monotonic() > until:
+            with suppress(ProcessLookupError):
+                os.kill(parent, signal.SIGKILL)
+    if died and not done:
         _tell(f"Ray's {died} was killed or crashed, and the run ends with it (its logs: {logs_in(folder)})", advice)
     elif not done:
         _tell("the command was killed or crashed", advice)
     end_all(folder)
     if folder:
-        _clear(folder, keep_logs=bool(died))
+        _clear(folder, keep_logs=bool(died) and not done)
 
 
 class _Lines:
@@ -61,18 +69,6 @@ class _Lines:
         self.ended = not received
         *whole, self._rest = (self._rest + received).split(b"\n")
         return [os.fsdecode(line) for line in whole]
-
-
-def _end_command(parent: int, lines: _Lines) -> None:
-    """It ends itself, so that its exit code is its own; where it does not, it is killed."""
-    with suppress(OSError):
-        os.write(1, b"x")
-    until = time.monotonic() + GRACE
-    while os.getppid() == parent and not lines.ended and time.monotonic() < until:
-        lines.read(0.1)
-    if os.getppid() == parent:
-        with suppress(ProcessLookupError):
-            os.kill(parent, signal.SIGKILL)
 
 
 def _tell(what: str, advice: str) -> None:
@@ -119,6 +115,11 @@ def _daemons(folder: str) -> dict[int, str]:
         return {os.pidfd_open(pid): name for pid, name in names.items() if name in DAEMONS}
     except (AttributeError, OSError):
         return {}
+
+
+def _alive(pid: int) -> bool:
+    """Whether it is there, and not only waits for its last threads to end."""
+    return _read(pid, "stat").rpartition(b") ")[2][:1] not in (b"", b"Z", b"X")
 
 
 def _read(pid: int, name: str) -> bytes:

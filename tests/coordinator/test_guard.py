@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,8 +28,11 @@ os.makedirs(os.path.join(folder, "r", "session_1", "spilled"))
 guard = Guard(folder)
 sleep = "import time; time.sleep(100)"
 ours = {**os.environ, "PEER_CONSENSUS_RAY": folder}
-daemons = [subprocess.Popen([name, "-c", sleep], executable=sys.executable, env=ours) for name in ("raylet", "agent")]
-other = subprocess.Popen([sys.executable, "-c", sleep])
+daemons = [
+    subprocess.Popen([name, "-c", sleep], executable=sys.executable, env=ours, start_new_session=True)
+    for name in ("raylet", "agent")
+]
+other = subprocess.Popen([sys.executable, "-c", sleep], start_new_session=True)
 guard.ready()
 guard.advise("go on with: peer-consensus resume runs/a-1")
 print(os.getpid(), daemons[0].pid, daemons[1].pid, other.pid, flush=True)
@@ -57,7 +61,7 @@ def gone(pids: list[int], seconds: float = 10.0) -> bool:
     return not any(map(running, pids))
 
 
-@pytest.mark.parametrize("what", ["command killed", "daemon killed", "ends", "interrupted group"])
+@pytest.mark.parametrize("what", ["command killed", "daemon killed", "ends", "interrupted"])
 def test_guard__stand_ins_for_ray(what: str) -> None:
     """A command with a daemon, an agent beside it, and a process that is none of Ray's."""
     folder = Path(tempfile.mkdtemp())
@@ -79,16 +83,15 @@ def test_guard__stand_ins_for_ray(what: str) -> None:
                 os.kill(daemon, signal.SIGKILL)
             elif what == "command killed":
                 os.kill(command, signal.SIGKILL)
-            elif what == "interrupted group":  # Ctrl-C is not for the watcher, which is there to clear up
+            elif what == "interrupted":  # Ctrl-C is not for the watcher, which is there to clear up
                 os.killpg(command, signal.SIGINT)
             else:
                 process.stdin.write("\n")
                 process.stdin.flush()
             code = process.wait(timeout=20)
             assert gone([daemon, agent])
-            if what != "interrupted group":
-                assert running(other)
-                os.kill(other, signal.SIGKILL)
+            assert running(other)
+            os.kill(other, signal.SIGKILL)
             said = process.stderr.read().splitlines()[-1:]
         finally:
             for pid in (daemon, agent, other):
@@ -102,6 +105,7 @@ def test_guard__stand_ins_for_ray(what: str) -> None:
         assert said == [f"error: Ray's raylet was killed or crashed, and the run ends with it ({logs}){advice}"]
         left = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
         assert code == 2 and sorted(left) == ["r", "r/session_1", "r/session_1/logs"]
+        shutil.rmtree(folder)
     else:
         assert said == [f"error: the command was killed or crashed{advice}"] and not folder.exists()
         assert code == (-signal.SIGKILL if what == "command killed" else -signal.SIGINT)
@@ -167,6 +171,7 @@ def test_run__when_ray_or_the_command_is_killed_it_can_be_resumed(tmp_path: Path
     said = {"the command": ("the command was",), "gcs_server": ("Ray's gcs_server was",)}
     assert any(each in last for each in said.get(victim, ("Ray's ", "the command was")))  # others go with a raylet
     assert gone(list(started)) and of_ray(folder) == {}
+    shutil.rmtree(folder, ignore_errors=True)  # Ray's logs
     done = subprocess.run([*command, "resume", str(run)], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     straight = simulate(load_config(CONFIG, [*settings, "hosting.pool=in-process"]), tmp_path / "straight").summary

@@ -248,3 +248,28 @@ def test_run__ends_in_order_while_data_is_still_loaded(tiny: Path, ends: str):
         assert (code, rest[-1]) == (130, "interrupted before anything was run")
     else:
         assert code == 2 and rest[-1].startswith("error: hosting.address: no Ray cluster at '127.0.0.1:1'")
+
+
+@pytest.mark.slow
+def test_run__a_signal_to_the_whole_group_ends_it_in_order(tmp_path: Path):
+    """As `timeout` sends it: Ray's processes get SIGTERM too and are gone at once, but the run writes what it has."""
+    command = [sys.executable, "-m", "coordinator", "run", str(CONFIG), "run.rounds=100000", "evaluation.every=50"]
+    with subprocess.Popen(
+        [*command, "peers.count=2", "checkpoint.every=50", "--output", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(CONFIG.parents[1])},
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("rounds ") and int(line.split()[1].partition("/")[0]) >= 100:
+                break
+        os.killpg(process.pid, signal.SIGTERM)
+        rest = process.stdout.read()
+        code = process.wait(timeout=90)
+    (folder,) = tmp_path.glob("quickstart-*")
+    print(rest, code)
+    assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
+    assert f"go on with: peer-consensus resume {folder}" in rest and code == 130
