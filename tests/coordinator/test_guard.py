@@ -34,7 +34,7 @@ daemons = [
 ]
 other = subprocess.Popen([sys.executable, "-c", sleep], start_new_session=True)
 guard.ready()
-guard.advise("go on with: peer-consensus resume runs/a-1")
+guard.advise("run", "go on with: peer-consensus resume runs/a-1")
 print(os.getpid(), daemons[0].pid, daemons[1].pid, other.pid, flush=True)
 sys.stdin.readline()
 if how == "ends":
