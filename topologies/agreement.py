@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from topologies.mixing import contraction, spectral_gap
 from topologies.schedule import Round
-from topologies.spectrum import group_moduli, second_modulus
+from topologies.spectrum import group_moduli, second_modulus, whole_modulus
 from topologies.structure import agrees
 
 EPSILON = 1e-3  # the disagreement that counts as agreed, relative to the worst possible start
@@ -36,8 +36,10 @@ def repeated(rounds: Sequence[Round], digits: tuple[int, ...] | None) -> Agreeme
     """The agreement of rounds that come over and over; digits: those of `structure.translations`.
 
     Exact if a translation changes nothing, or W is one symmetric matrix: then its norm is its second eigenvalue's.
-    Exact, if disagreement never grows, up to DENSE_PEERS, by products of rounds. Otherwise the gap is exact and
-    `rounds_to` is found by power iteration, or bounded from below by the gap: no norm is less than an eigenvalue.
+    Otherwise the gap is the second eigenvalue's where that is known (`second_modulus`), or else measured: the mean
+    contraction over the rounds followed, which up to DENSE_PEERS are those until agreement. `rounds_to` is exact up to
+    DENSE_PEERS, if disagreement never grows, by products of rounds; above, it is found by power iteration, or bounded
+    from below by an eigenvalue that is known (no norm is less) or by the rounds followed.
     """
     if not agrees(rounds):
         return Agreement(0.0, None)
@@ -73,10 +75,10 @@ def _of_modes(moduli: Float[np.ndarray, "rounds modes"]) -> Agreement:
 def _dense(rounds: Sequence[Round]) -> Agreement:
     """Whole periods by bisection over powers of their product, then round by round through the last one."""
     powers = [product_of(rounds)]  # its powers 1, 2, 4, ...
-    gap = 1.0 if contraction(powers[0]) < EXACT else 1 - math.pow(1 - spectral_gap(powers[0]), 1 / len(rounds))
+    gap = _dense_gap(powers[0], len(rounds))
     while not is_small(powers[-1]):
         if len(rounds) * 2 ** len(powers) > SLOWEST:
-            return Agreement(gap, None, SLOWEST)
+            return Agreement(0.0 if gap is None else gap, None, SLOWEST)
         powers.append(powers[-1] @ powers[-1])
     periods, product = 0, np.eye(len(rounds[0].teachers))
     for exponent in reversed(range(len(powers) - 1)):
@@ -86,12 +88,19 @@ def _dense(rounds: Sequence[Round]) -> Agreement:
     for place, round_ in enumerate(rounds, start=1):
         product = mixed(round_, product)
         if is_small(product):
-            return Agreement(gap, periods * len(rounds) + place)
+            count = periods * len(rounds) + place
+            return Agreement(1 - math.pow(EPSILON, 1 / count) if gap is None else gap, count)
     raise AssertionError("the product of all periods agrees")
 
 
+def _dense_gap(product: Float[np.ndarray, "peers peers"], period: int) -> float | None:
+    """The gap by the eigenvalues of a period's product; None where rounding decides."""
+    modulus = 0.0 if contraction(product) < EXACT else whole_modulus(product)
+    return None if modulus is None else 1 - math.pow(modulus, 1 / period)
+
+
 def _sparse(rounds: Sequence[Round]) -> Agreement:
-    """The gap by Arnoldi iteration, or over FOLLOWED rounds where it does not settle; then the rounds one by one."""
+    """The gap by an eigenvalue, or measured over FOLLOWED rounds where it is not known; then the rounds one by one."""
     path = Path(lambda index: rounds[index % len(rounds)], len(rounds[0].teachers))
     path.follow(len(rounds), least=len(rounds))
     if path.gap == 1:  # an exact average
@@ -141,9 +150,12 @@ class Path:
 
         Bisection over the norm of the rounds' product, which assumes that disagreement never grows.
         """
-        if self._below is None or self._above is None:
+        if self._below is None:
             return None
-        return first_true(self._agreed, self._below - 1, self._above)
+        # the estimate behind _above errs on the safe side, so the rounds followed may do without it
+        if self._above is None and not self._agreed(self.num_rounds):
+            return None
+        return first_true(self._agreed, self._below - 1, self._above or self.num_rounds)
 
     def _round(self, index: int) -> Round:
         return self._kept[index] if index < len(self._kept) else self._round_at(index)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class TopologyFacts:
     """The figures of a topology; degrees count the teachers of a peer that studies in a round.
 
-    Where the rounds repeat, all are exact, but for `rounds_to` of hundreds of peers whose averaging is neither
-    symmetric nor the same from every peer: it is then found by power iteration, or bounded (`agreement.repeated`).
+    Where the rounds repeat, all are exact, but for two figures of averaging that is neither symmetric nor the same from
+    every peer (`agreement.repeated`): among hundreds of peers `rounds_to` is found by power iteration, or bounded; and
+    `spectral_gap` is measured, as a mean over the rounds followed, where the second eigenvalue is not known.
     Where each round is drawn anew they are measured on the rounds looked at (`drawn.measured`).
     """
 

@@ -1,16 +1,28 @@
 """The second-largest eigenvalue of sparse mixing matrices, with many peers too."""
 
+import cmath
+import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float
-from scipy.sparse import csr_array
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs, eigsh
+from scipy.sparse import csgraph, csr_array
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs, eigsh
 
+from topologies.mixing import spectral_gap
 from topologies.schedule import Round
 
 MAX_RESTARTS = 60  # of Lanczos before it counts as stuck among eigenvalues that lie close together
-BESIDE = 1e-8  # how far outside of [-1, 1] those are looked for then
+BESIDE = 1e-8  # how far outside of [-1, 1], or of the unit circle, those are looked for then
+WHOLE_PEERS = 1_000  # up to here all eigenvalues are found where W is not symmetric: seconds
+MAX_STEPS = 24_000  # of Arnoldi
+NEAR = 16  # eigenvalues that are found at a point of the unit circle
+MAX_POINTS = 200  # of the circle
+MAX_WORK = 1e9  # peers times squared bandwidth, that is spent at a point
+RESIDUAL = 1e-9  # the most that ||W v - value v|| may be, for v of norm 1
+ALIKE = 1e-3  # the most that two findings of a gap may differ by, relative to it
+ROUNDING = 1e-13  # and absolutely
 
 
 def group_moduli(mixing: csr_array, digits: tuple[int, ...]) -> Float[np.ndarray, " modes"]:
@@ -26,34 +38,143 @@ def group_moduli(mixing: csr_array, digits: tuple[int, ...]) -> Float[np.ndarray
 def second_modulus(rounds: Sequence[Round], symmetric: bool) -> float | None:
     """The second-largest |eigenvalue| of the rounds' product; symmetric: it is one symmetric matrix.
 
-    None where the iteration does not settle, which one matrix that is not symmetric is spared by a look beside 1, where
-    slow averaging has its eigenvalues.
+    None where it is not known: no iteration settles, or two findings of it tell different gaps. For without symmetry it
+    is found twice, of the matrix and of its transpose, which rounding and luck treat differently: among all eigenvalues
+    up to WHOLE_PEERS, else by Arnoldi iteration, else along the unit circle.
     """
     size = len(rounds[0].teachers)
     start = np.random.default_rng(0).standard_normal(size)
-
-    def apart(values: Float[np.ndarray, " peers"]) -> Float[np.ndarray, " peers"]:
-        """(I - J) W: without the eigenvalue 1 of agreement, the others as they are."""
-        for round_ in rounds:
-            values = round_.mixing @ values
-        away: Float[np.ndarray, " peers"] = values - values.mean()
-        return away
-
-    operator = LinearOperator((size, size), matvec=apart, dtype=np.float64)
-    try:
-        if symmetric:
+    if symmetric:
+        operator = LinearOperator((size, size), matvec=lambda values: _apart(rounds, values), dtype=np.float64)
+        try:
             value, vector = eigsh(operator, k=1, which="LM", v0=start, maxiter=MAX_RESTARTS)
             return _refined(rounds[0].mixing, float(value[0]), vector[:, 0])
-        found = eigs(operator, k=1, which="LM", v0=start, maxiter=20 * MAX_RESTARTS, return_eigenvectors=False)
-        return float(np.abs(found).max())
-    except ArpackNoConvergence as error:
-        if symmetric:
+        except ArpackNoConvergence:
             return _beside(rounds[0].mixing, start)
-        if len(rounds) > 1:
+    if size <= WHOLE_PEERS:
+        product = rounds[0].mixing.toarray()
+        for round_ in rounds[1:]:
+            product = round_.mixing @ product
+        return whole_modulus(product)
+    found = _by_arnoldi(rounds, start)
+    if found is None and len(rounds) == 1 and _is_narrow(rounds[0].mixing):
+        return _along_circle(rounds[0].mixing, start)
+    return found
+
+
+def whole_modulus(product: Float[np.ndarray, "peers peers"]) -> float | None:
+    """The second-largest |eigenvalue| among all; None where rounding decides: the transpose, with the same, differs."""
+    return _if_alike(1 - spectral_gap(product), 1 - spectral_gap(product.T))
+
+
+def _apart(rounds: Sequence[Round], values: Float[np.ndarray, " peers"]) -> Float[np.ndarray, " peers"]:
+    """(I - J) W: without the eigenvalue 1 of agreement, the others as they are."""
+    for round_ in rounds:
+        values = round_.mixing @ values
+    away: Float[np.ndarray, " peers"] = values - values.mean()
+    return away
+
+
+def _apart_back(rounds: Sequence[Round], values: Float[np.ndarray, " peers"]) -> Float[np.ndarray, " peers"]:
+    """The transpose of `_apart`."""
+    values = values - values.mean()
+    for round_ in reversed(rounds):
+        values = round_.mixing.T @ values
+    return values
+
+
+def _if_alike(modulus: float, other: float) -> float | None:
+    """The first of two findings of one modulus, if they tell the same gap."""
+    alike = abs(modulus - other) <= ALIKE * (1 - modulus) + ROUNDING
+    return modulus if alike else None
+
+
+def _is_narrow(matrix: csr_array) -> bool:
+    """Whether equations in it are solved in about a second, by its width once neighbours have neighbouring places."""
+    order = csgraph.reverse_cuthill_mckee(matrix)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    cells = matrix.tocoo()
+    width = int(np.abs(place[cells.row] - place[cells.col]).max())
+    return len(order) * width**2 <= MAX_WORK
+
+
+def _by_arnoldi(rounds: Sequence[Round], start: Float[np.ndarray, " peers"]) -> float | None:
+    """From both sides, as one side alone can settle on a smaller eigenvalue; None where they do not meet."""
+    moduli = []
+    for way, kept in ((_apart, 20), (_apart_back, 60)):
+        operator = LinearOperator((len(start),) * 2, matvec=partial(way, rounds), dtype=np.float64)
+        try:
+            found = eigs(
+                operator, 1, which="LM", v0=start, ncv=kept, maxiter=MAX_STEPS // kept, return_eigenvectors=False
+            )
+        except ArpackError:
             return None
-        matrix = rounds[0].mixing.tocsc()
-        near = eigs(matrix, k=2, sigma=1 + BESIDE, v0=start, return_eigenvectors=False)
-        return float(max(np.sort(np.abs(near))[0], *np.abs(error.eigenvalues), 0.0))
+        moduli.append(float(np.abs(found).max()))
+    return _if_alike(*moduli)
+
+
+def _along_circle(matrix: csr_array, start: Float[np.ndarray, " peers"]) -> float | None:
+    """The same where many moduli crowd: by the eigenvalues nearest to points of the unit circle.
+
+    Such a point's disc up to its farthest eigenvalue found holds no other one. So once discs cover the ring between the
+    largest modulus found and the circle, none is there; as they come in pairs, half of the ring will do, and of it what
+    Gershgorin's discs allow.
+    """
+    own_weight = float(matrix.diagonal().min())
+    largest, best, covered, step = 0.0, 0.0, 0.0, 0.0
+    for _ in range(MAX_POINTS):
+        angle = covered + step
+        found = _nearest(matrix, angle, start)
+        if found is None:
+            return None
+        modulus, radius = found
+        if modulus > largest:
+            largest, best = modulus, angle
+        half = _half_width(radius, largest)
+        if not half:
+            return None
+        if half >= step:  # it meets what was covered before
+            covered, step = angle + half, half
+        else:
+            step /= 2
+        if covered >= _widest(own_weight, largest):
+            back = _nearest(matrix.T.tocsr(), best, start)
+            return None if back is None else _if_alike(largest, back[0])
+    return None
+
+
+def _nearest(matrix: csr_array, angle: float, start: Float[np.ndarray, " peers"]) -> tuple[float, float] | None:
+    """Of the NEAR eigenvalues around this point of the circle: the largest modulus but for 1, the farthest's distance.
+
+    None where they are not found, or their residuals are too large.
+    """
+    point = (1 + BESIDE) * cmath.exp(1j * angle)
+    shifted = matrix.astype(np.complex128).tocsc()
+    try:
+        values, vectors = eigs(shifted, NEAR, sigma=point, v0=start.astype(np.complex128), maxiter=MAX_RESTARTS)
+    except (RuntimeError, MemoryError):  # ARPACK's and SuperLU's ways to say that they cannot
+        return None
+    residuals = np.asarray(matrix @ vectors) - vectors * values
+    if np.linalg.norm(residuals, axis=0).max() > RESIDUAL:
+        return None
+    moduli = np.abs(values)[np.abs(values - 1) > BESIDE / 10]
+    return float(moduli.max(initial=0.0)), float(np.abs(values - point).max())
+
+
+def _half_width(radius: float, inner: float) -> float:
+    """The angle to either side of a disc's centre, beside the circle, in which it covers all from inner to 1."""
+    centre, radius = 1 + BESIDE, radius * (1 - BESIDE)
+    cosines = [(edge**2 + centre**2 - radius**2) / (2 * edge * centre) for edge in (inner, 1.0) if edge]
+    return math.acos(min(max(*cosines, -1.0), 1.0))
+
+
+def _widest(own_weight: float, inner: float) -> float:
+    """The widest angle of an eigenvalue of at least that modulus, as none is farther from w = own_weight than 1 - w."""
+    if not own_weight:
+        return math.pi
+    edge = min(max(inner, math.sqrt(max(2 * own_weight - 1, 0.0))), 1.0)
+    return math.acos(min(max((edge**2 - 1 + 2 * own_weight) / (2 * edge * own_weight), -1.0), 1.0)) if edge else math.pi
 
 
 def _beside(matrix: csr_array, start: Float[np.ndarray, " peers"]) -> float | None:

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from pytest import approx
 from scipy.sparse import csgraph
 
-from topologies import agreement, drawn, graphs, mixing, schedule, structure
+from topologies import agreement, drawn, graphs, mixing, schedule, spectrum, structure
 from topologies.config import TopologyConfig
 from topologies.facts import TopologyFacts
 from topologies.measures import describe
@@ -101,6 +101,7 @@ def test_describe__many_peers_are_computed_alike(
 ) -> None:
     """The ways that are taken above some hundred peers, on few: bounds hold, and numbers are those of the dense way."""
     monkeypatch.setattr(agreement, "DENSE_PEERS", 0)
+    monkeypatch.setattr(spectrum, "WHOLE_PEERS", 0)
     monkeypatch.setattr(structure, "FEW_STEPS", 3)
     rounds = built(kind, 24 if kind["kind"] not in ("hypercube",) else 16, change)
     facts, (diameter, gap, count) = describe(rounds), dense_reference(rounds)
