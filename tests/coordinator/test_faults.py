@@ -22,6 +22,7 @@ from coordinator.simulation import Simulation
 from peers.host import PeerHost
 from peers.peer import Peer
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 METRICS = ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "relative_weight_change", "digest")
 ROUNDS = 60
 

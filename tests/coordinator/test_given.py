@@ -14,6 +14,8 @@ from coordinator.interrupts import Interrupts
 from coordinator.progress import Silent
 from peers.data import Dataset, digest_of
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 def images(seed: int, name: str = "mine") -> Dataset:
     rng = np.random.default_rng(seed)

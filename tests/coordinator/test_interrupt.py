@@ -17,6 +17,7 @@ from coordinator import load_config, resume, simulate
 from coordinator.interrupts import Interrupts
 from coordinator.progress import Silent
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 Started = Callable[..., AbstractContextManager[Any]]
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.toml"
 

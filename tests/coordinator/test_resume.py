@@ -28,6 +28,7 @@ from peers.host import PeerHost
 from peers.peer import Peer
 from peers.storage import Folder
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 METRICS = (
     "rounds",
     "bytes_exchanged",
