@@ -326,6 +326,7 @@ def test_command__exit_codes_and_last_lines(cluster: None, undrawn: None, cli: C
     assert pq.read_table(tmp_path / "out" / "bad" / "results.parquet")["status"].to_pylist() == ["failed"] * 2
 
 
+@pytest.mark.slow
 def test_command__killed_and_run_again_gives_the_same_results(
     started: Callable[..., AbstractContextManager[Any]], cluster: None, undrawn: None, tmp_path: Path
 ) -> None:

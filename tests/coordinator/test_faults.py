@@ -258,6 +258,7 @@ def chaos(tmp_path: Path, processes: list[int], seed: int, count: int, rounds: i
     return result, monitor
 
 
+@pytest.mark.slow
 def test_chaos__three_faults(cluster: Any, tmp_path: Path, processes: list[int], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("coordinator.simulation.FIRST_PAUSE", 0.05)
     result, _ = chaos(tmp_path, processes, seed=1, count=3, rounds=50)

@@ -129,7 +129,10 @@ def test_interrupts__an_inner_block_takes_the_signals_back():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_run__any_of_the_signals_leaves_a_checkpoint(started: Started, tiny: Path, sent: signal.Signals):
     command = [sys.executable, "-m", "coordinator", "run", str(tiny), "run.rounds=100000", "evaluation.every=50"]
     with started([*command, "checkpoint.every=100000", "checkpoint.seconds=0"]) as process:

@@ -128,6 +128,7 @@ with open_ray("") as ray:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.disk_usage("/tmp").free < ROOM, reason="/tmp has no room for Ray's files")
 def test_open_ray__nobody_else_gets_in(started: Callable[..., AbstractContextManager[Any]], tmp_path: Path) -> None:
     """Ray opens its folder and its token to everybody; another user of this machine still cannot reach them."""
