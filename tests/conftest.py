@@ -2,14 +2,19 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 
+ROOT = Path(__file__).parents[1]
 TINY = """
 [run]
 name = "tiny"
@@ -61,6 +66,57 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return call
 
 
+class Command(subprocess.Popen[str]):
+    """A command with a session, and so a process group, of its own; see `started`."""
+
+    def end(self, sent: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, sent)
+
+    def reach(self, completed: int) -> None:
+        """Read what a run tells until it has told that at least so many rounds are done."""
+        assert self.stdout is not None
+        lines = []
+        for line in self.stdout:
+            lines.append(line)
+            if line.startswith("rounds ") and int(line.split()[1].partition("/")[0]) >= completed:
+                return
+        raise AssertionError("".join(lines))
+
+
+@contextmanager
+def _started(command: list[str], limit: float = 300.0, **options: Any) -> Iterator[Command]:
+    usual = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    usual["env"] = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with Command(command, **{**usual, **options}, start_new_session=True) as process:
+        late = Timer(limit, process.end, [signal.SIGKILL])
+        late.daemon = True
+        late.start()
+        try:
+            yield process
+        finally:
+            late.cancel()
+            process.end(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=15)
+            process.end(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def started() -> Callable[..., AbstractContextManager[Command]]:
+    """Start a command whose output is piped; at the end, or after `limit` seconds, its process group is ended.
+
+    So a test that fails, or a command that hangs, never keeps the tests that follow from their turn.
+    """
+    return _started
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without their figures, which take longer than the rounds of a small run, for tests that ask for none."""
+    monkeypatch.setattr("coordinator.figures.save", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store, whose migrations take seconds: made once, then copied."""
@@ -93,6 +149,17 @@ def cluster() -> Iterator[Any]:
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     yield ray
     ray.shutdown()
+
+
+def pytest_configure() -> None:
+    """Heed the signals that tests send, to this process or to commands, which inherit it where one is ignored.
+
+    As SIGHUP is under nohup, and SIGINT in the background of a shell.
+    """
+    heeded = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: lambda *_: None}
+    for number, handler in heeded.items():
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.hookimpl(trylast=True)

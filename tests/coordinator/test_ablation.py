@@ -1,13 +1,13 @@
 """Whole ablations: tables, resuming after a kill, failing cells, MLflow, and the command."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -326,14 +326,16 @@ def test_command__exit_codes_and_last_lines(cluster: None, undrawn: None, cli: C
     assert pq.read_table(tmp_path / "out" / "bad" / "results.parquet")["status"].to_pylist() == ["failed"] * 2
 
 
-def test_command__killed_and_run_again_gives_the_same_results(cluster: None, undrawn: None, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_command__killed_and_run_again_gives_the_same_results(
+    started: Callable[..., AbstractContextManager[Any]], cluster: None, undrawn: None, tmp_path: Path
+) -> None:
     """SIGKILL once the first run is there: the next call runs the others only, and Ray's processes are gone."""
     longer = {**BASE, "run": {"rounds": 40}}
     path = tmp_path / "tiny.toml"
     path.write_text(tomli_w.dumps(longer))
     command = [sys.executable, "-m", "coordinator", "ablate", str(path), "--output", str(tmp_path / "killed")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment) as process:
+    with started(command, stdout=subprocess.DEVNULL) as process:
         wait_for(lambda: any((tmp_path / "killed").glob("tiny/cells/*/seed-*")))
         assert processes_of(f"_{process.pid}/")
         process.send_signal(signal.SIGKILL)

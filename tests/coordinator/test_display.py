@@ -6,12 +6,16 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coordinator.display import Forgiving, forgiving, why_lost
 
+Started = Callable[..., AbstractContextManager[Any]]
 ROOT = Path(__file__).parents[2]
 
 
@@ -67,22 +71,17 @@ def assert_finished(runs: Path) -> None:
     assert (folder / "report.html").is_file()
 
 
-def test_run__its_reader_goes_away(tiny: Path):
-    with subprocess.Popen(
-        command("run", str(tiny)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    ) as process:
-        assert process.stdout is not None and process.stderr is not None
+def test_run__its_reader_goes_away(started: Started, tiny: Path):
+    with started(command("run", str(tiny)), stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert (process.stderr.read(), process.wait()) == ("", 0)
     assert_finished(tiny.parent / "runs")
 
 
-def test_run__its_terminal_goes_away(tiny: Path):
+def test_run__its_terminal_goes_away(started: Started, tiny: Path):
     """The other end of a pseudo-terminal is closed while the bar is drawn; nobody sends a signal."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        command("run", str(tiny)), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environment()
-    ) as process:
+    with started(command("run", str(tiny)), stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         os.read(ours, 10)
         os.close(ours)

@@ -13,6 +13,8 @@ from coordinator.rounds import Cadence, RoundLoop
 from peers.assignment import Stats
 from topologies.schedule import self_taught
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 def config_of(**hosting: Any) -> RunConfig:
     return load_config(

@@ -22,6 +22,7 @@ from coordinator.simulation import Simulation
 from peers.host import PeerHost
 from peers.peer import Peer
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 METRICS = ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "relative_weight_change", "digest")
 ROUNDS = 60
 
@@ -257,6 +258,7 @@ def chaos(tmp_path: Path, processes: list[int], seed: int, count: int, rounds: i
     return result, monitor
 
 
+@pytest.mark.slow
 def test_chaos__three_faults(cluster: Any, tmp_path: Path, processes: list[int], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("coordinator.simulation.FIRST_PAUSE", 0.05)
     result, _ = chaos(tmp_path, processes, seed=1, count=3, rounds=50)

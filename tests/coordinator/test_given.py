@@ -15,6 +15,8 @@ from coordinator.progress import Silent
 from peers.data import Dataset
 from peers.dataset_check import digest_of
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+
 
 def images(seed: int, name: str = "mine") -> Dataset:
     rng = np.random.default_rng(seed)

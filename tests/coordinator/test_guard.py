@@ -8,18 +8,23 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from coordinator import load_config, simulate
+from coordinator import load_config, simulate, watcher
 from coordinator.watcher import MARK
 
+Started = Callable[..., AbstractContextManager[Any]]
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = REPOSITORY / "configs" / "quickstart.toml"
 
 COMMAND = """
-import os, subprocess, sys, time
+import os, signal, subprocess, sys, time
+from functools import partial
 from coordinator.guard import Guard
 folder, how = sys.argv[1:]
 logs = os.path.join(folder, "r", "session_1", "logs")
@@ -28,11 +33,20 @@ os.makedirs(os.path.join(folder, "r", "session_1", "spilled"))
 guard = Guard(folder)
 sleep = "import time; time.sleep(100)"
 ours = {**os.environ, "PEER_CONSENSUS_RAY": folder}
+<<<<<<< HEAD
 daemons = [
     subprocess.Popen([name, "-c", sleep], executable=sys.executable, env=ours, start_new_session=True)
     for name in ("raylet", "agent")
 ]
 other = subprocess.Popen([sys.executable, "-c", sleep], start_new_session=True)
+=======
+as_ray_does = partial(signal.pthread_sigmask, signal.SIG_BLOCK, {signal.SIGINT})
+daemons = [
+    subprocess.Popen([name, "-c", sleep], executable=sys.executable, env=ours, preexec_fn=as_ray_does)
+    for name in ("raylet", "agent")
+]
+other = subprocess.Popen([sys.executable, "-c", sleep])
+>>>>>>> tests2
 guard.ready()
 guard.advise("run", "go on with: peer-consensus resume runs/a-1")
 print(os.getpid(), daemons[0].pid, daemons[1].pid, other.pid, flush=True)
@@ -54,29 +68,47 @@ def running(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int], seconds: float = 10.0) -> bool:
+def becomes(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
     until = time.monotonic() + seconds
-    while any(map(running, pids)) and time.monotonic() < until:
-        time.sleep(0.05)
-    return not any(map(running, pids))
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.02)
+    return condition()
 
 
+def gone(pids: list[int]) -> bool:
+    return becomes(lambda: not any(map(running, pids)))
+
+
+def watcher_of(command: int) -> tuple[int, str]:
+    """The number of a command's watcher, and the folder of its Ray, from the watcher's command line."""
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (path / "cmdline").read_bytes().decode().split("\0")
+            parent = int((path / "stat").read_text().rpartition(") ")[2].split()[1])
+        except OSError:
+            continue
+        if parent == command and any(each.endswith("watcher.py") for each in arguments):
+            return int(path.name), arguments[arguments.index(str(Path(watcher.__file__))) + 1]
+    raise AssertionError("no watcher")
+
+
+def watches(number: int) -> bool:
+    """Whether a watcher has looked around: it has a daemon's pidfd."""
+    return any("pidfd" in os.readlink(path) for path in Path(f"/proc/{number}/fd").iterdir())
+
+
+<<<<<<< HEAD
 @pytest.mark.parametrize("what", ["command killed", "daemon killed", "ends", "interrupted"])
 def test_guard__stand_ins_for_ray(what: str) -> None:
+=======
+@pytest.mark.parametrize("what", ["command killed", "daemon killed", "ends", "interrupted group"])
+def test_guard__stand_ins_for_ray(started: Started, what: str) -> None:
+>>>>>>> tests2
     """A command with a daemon, an agent beside it, and a process that is none of Ray's."""
     folder = Path(tempfile.mkdtemp())
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(
-        [sys.executable, "-c", COMMAND, str(folder), what],
-        env=environment,
-        stdin=-1,
-        stdout=-1,
-        stderr=-1,
-        text=True,
-        start_new_session=True,
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    with started([sys.executable, "-c", COMMAND, str(folder), what], stdin=-1, stderr=-1) as process:
         command, daemon, agent, other = map(int, process.stdout.readline().split())
+<<<<<<< HEAD
         try:
             if what == "daemon killed":
                 time.sleep(0.5)  # until the watcher has looked around
@@ -97,6 +129,25 @@ def test_guard__stand_ins_for_ray(what: str) -> None:
             for pid in (daemon, agent, other):
                 if running(pid):
                     os.kill(pid, signal.SIGKILL)
+=======
+        if what == "daemon killed":
+            number, _ = watcher_of(command)
+            assert becomes(lambda: watches(number))
+            os.kill(daemon, signal.SIGKILL)
+        elif what == "command killed":
+            os.kill(command, signal.SIGKILL)
+        elif what == "interrupted group":  # Ctrl-C is not for the watcher, which is there to clear up
+            os.killpg(command, signal.SIGINT)
+        else:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        code = process.wait(timeout=60)
+        assert gone([daemon, agent])
+        if what != "interrupted group":
+            assert running(other)
+            os.kill(other, signal.SIGKILL)
+        said = process.stderr.read().splitlines()[-1:]
+>>>>>>> tests2
     advice = "; go on with: peer-consensus resume runs/a-1"
     if what == "ends":
         assert (code, said, folder.exists()) == (0, [], False)
@@ -124,41 +175,21 @@ def of_ray(folder: str) -> dict[int, str]:
     return found
 
 
-def folder_of(process: subprocess.Popen[str]) -> str:
-    """That of the Ray which a command has started, from the command line of its watcher."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (path / "cmdline").read_bytes().decode().split("\0")
-            parent = int((path / "stat").read_text().rpartition(") ")[2].split()[1])
-        except OSError:
-            continue
-        if parent == process.pid and any(each.endswith("watcher.py") for each in arguments):
-            return arguments[arguments.index(next(each for each in arguments if each.endswith("watcher.py"))) + 1]
-    raise AssertionError("no watcher")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", ["gcs_server", "raylet", "the command"])
-def test_run__when_ray_or_the_command_is_killed_it_can_be_resumed(tmp_path: Path, victim: str) -> None:
+def test_run__when_ray_or_the_command_is_killed_it_can_be_resumed(
+    started: Started, tmp_path: Path, victim: str
+) -> None:
     settings = ["run.rounds=400", "peers.count=2", "checkpoint.every=50", "evaluation.every=20"]
     settings += ["evaluation.alone=false", "tracking.enabled=false"]
     command = [sys.executable, "-m", "coordinator"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with subprocess.Popen(
-        [*command, "run", str(CONFIG), *settings, "--output", str(tmp_path / "runs")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("rounds ") and int(line.split()[1].partition("/")[0]) > 120:
-                break
-        folder = folder_of(process)
-        started = of_ray(folder)
-        assert {"gcs_server", "raylet"} < set(started.values()) and len(started) >= 6
-        pid = process.pid if victim == "the command" else next(pid for pid, name in started.items() if name == victim)
+    with started([*command, "run", str(CONFIG), *settings, "--output", str(tmp_path / "runs")]) as process:
+        process.reach(121)
+        _, folder = watcher_of(process.pid)
+        found = of_ray(folder)
+        assert {"gcs_server", "raylet"} < set(found.values()) and len(found) >= 6
+        pid = process.pid if victim == "the command" else next(pid for pid, name in found.items() if name == victim)
         killed = time.monotonic()
         os.kill(pid, signal.SIGKILL)
         rest = process.stdout.read()
@@ -170,8 +201,12 @@ def test_run__when_ray_or_the_command_is_killed_it_can_be_resumed(tmp_path: Path
     assert last.startswith("error: ") and last.endswith(f"; go on with: peer-consensus resume {run}")
     said = {"the command": ("the command was",), "gcs_server": ("Ray's gcs_server was",)}
     assert any(each in last for each in said.get(victim, ("Ray's ", "the command was")))  # others go with a raylet
+<<<<<<< HEAD
     assert gone(list(started)) and of_ray(folder) == {}
     shutil.rmtree(folder, ignore_errors=True)  # Ray's logs
+=======
+    assert gone(list(found)) and of_ray(folder) == {}
+>>>>>>> tests2
     done = subprocess.run([*command, "resume", str(run)], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     straight = simulate(load_config(CONFIG, [*settings, "hosting.pool=in-process"]), tmp_path / "straight").summary

@@ -70,13 +70,13 @@ def test_provide_home__one_that_may_only_be_read_stays(tmp_path: Path) -> None:
 
 
 @needs_nobody
-def test_run__with_no_home_and_no_name(tiny: Path) -> None:
+def test_run__with_no_home_and_no_name(tiny: Path, runs: Path) -> None:
     """MLflow asks for the home, and Matplotlib; what they say is nothing to the run."""
     run = [*NOBODY, sys.executable, "-m", "coordinator", "run", "tiny.toml", "--output"]
-    done = ran([*run, "out", "tracking.enabled=true"])
+    done = ran([*run, runs.name, "tracking.enabled=true"])
     assert done.returncode == 0 and "refused" not in done.stderr, done.stderr
     (line,) = done.stderr.splitlines()
-    assert line.startswith("note: HOME: it is not set") and "browse   peer-consensus ui out" in done.stdout
+    assert line.startswith("note: HOME: it is not set") and "browse   peer-consensus ui runs" in done.stdout
     done = ran([*run, "~/out"])  # which would be gone with the folder that stands in
     told = "error: --output: '~/out' begins with ~, a home that this machine does not know: write the whole path"
     assert (done.returncode, done.stderr.splitlines()[1:]) == (2, [told])

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +17,16 @@ from coordinator import load_config, resume, simulate
 from coordinator.interrupts import Interrupts
 from coordinator.progress import Silent
 
+pytestmark = pytest.mark.usefixtures("without_figures")
+Started = Callable[..., AbstractContextManager[Any]]
 CONFIG = Path(__file__).parents[2] / "configs" / "quickstart.toml"
 
 
 @pytest.mark.slow
-def test_run__ctrl_c_under_ray_ends_cleanly_with_what_was_done(tmp_path: Path):
+def test_run__ctrl_c_under_ray_ends_cleanly_with_what_was_done(started: Started, tmp_path: Path):
     command = [sys.executable, "-m", "coordinator", "run", str(CONFIG), "run.rounds=100000", "evaluation.every=50"]
-    with subprocess.Popen(
-        [*command, "peers.count=2", "--output", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": str(CONFIG.parents[1])},
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("rounds ") and int(line.split()[1].partition("/")[0]) >= 100:
-                break
+    with started([*command, "peers.count=2", "--output", str(tmp_path)]) as process:
+        process.reach(100)
         os.killpg(process.pid, signal.SIGINT)
         rest = process.stdout.read()
         assert process.wait(timeout=60) == 130
@@ -45,22 +39,13 @@ def test_run__ctrl_c_under_ray_ends_cleanly_with_what_was_done(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
-def test_resume__of_a_command_that_was_ended_under_ray(tmp_path: Path, sent: signal.Signals):
+def test_resume__of_a_command_that_was_ended_under_ray(started: Started, tmp_path: Path, sent: signal.Signals):
     """SIGKILL leaves it no time; SIGTERM, to it alone, leaves it the time for a checkpoint. Then `resume` goes on."""
     command = [sys.executable, "-m", "coordinator"]
     settings = ["run.rounds=400", "peers.count=2", "checkpoint.every=50", "evaluation.every=20"]
     environment = {**os.environ, "PYTHONPATH": str(CONFIG.parents[1])}
-    with subprocess.Popen(
-        [*command, "run", str(CONFIG), *settings, "--output", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment,
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("rounds ") and int(line.split()[1].partition("/")[0]) > 120:
-                break
+    with started([*command, "run", str(CONFIG), *settings, "--output", str(tmp_path)]) as process:
+        process.reach(121)
         os.kill(process.pid, sent)
         rest = process.stdout.read()
         code = process.wait(timeout=60)
@@ -86,23 +71,20 @@ import sys, time
 from coordinator import interrupts
 interrupts.GRACE = float(sys.argv[1])
 with interrupts.Interrupts(handled=True):
-    print("ready", flush=True)
+    said = "ready"
     while True:
         try:
+            print(said, flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
-            print("hangs", flush=True)
+            said = "hangs"
 """
 
 
 @pytest.mark.parametrize(("grace", "signals"), [(0.2, 2), (60.0, 3)])
-def test_interrupts__what_hangs_is_ended_after_the_second_signal(grace: float, signals: int):
+def test_interrupts__what_hangs_is_ended_after_the_second_signal(started: Started, grace: float, signals: int):
     """Whatever does not heed KeyboardInterrupt: a second signal gives it some time, a third none."""
-    command = [sys.executable, "-c", HANGING, str(grace)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(CONFIG.parents[1])}
-    ) as process:
-        assert process.stdout is not None
+    with started([sys.executable, "-c", HANGING, str(grace)], stderr=None) as process:
         for expected in ["ready", "hangs", "hangs"][:signals]:
             assert process.stdout.readline().strip() == expected
             process.send_signal(signal.SIGTERM)
@@ -147,30 +129,23 @@ def test_interrupts__an_inner_block_takes_the_signals_back():
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-@pytest.mark.parametrize("sent", [signal.SIGHUP, signal.SIGTERM, signal.SIGINT])
-def test_run__any_of_the_signals_leaves_a_checkpoint(tiny: Path, sent: signal.Signals):
-    command = [sys.executable, "-m", "coordinator", "run", str(tiny), "run.rounds=100000", "evaluation.every=100000"]
-    with subprocess.Popen(
-        [*command, "checkpoint.every=100000", "checkpoint.seconds=0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(CONFIG.parents[1])},
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith("before the first round"):
-                break
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGHUP, signal.SIGINT))],
+)
+def test_run__any_of_the_signals_leaves_a_checkpoint(started: Started, tiny: Path, sent: signal.Signals):
+    command = [sys.executable, "-m", "coordinator", "run", str(tiny), "run.rounds=100000", "evaluation.every=50"]
+    with started([*command, "checkpoint.every=100000", "checkpoint.seconds=0"]) as process:
+        process.reach(1)
         process.send_signal(sent)
         rest = process.stdout.read()
         assert process.wait(timeout=60) == 130, rest
     (folder,) = (tiny.parent / "runs").iterdir()
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "interrupted" and f"go on with: peer-consensus resume {folder}" in rest
-    assert "Traceback" not in rest
-    if summary["rounds"]:
-        (only,) = (folder / "checkpoints").iterdir()
-        assert only.name == f"round-{summary['rounds']:06d}"
+    assert "Traceback" not in rest and summary["rounds"] > 0
+    (only,) = (folder / "checkpoints").iterdir()
+    assert only.name == f"round-{summary['rounds']:06d}"
 
 
 def test_simulate__asked_to_end_while_alone_has_no_verdict_on_the_exchange(tmp_path: Path):
@@ -223,19 +198,12 @@ main()
 
 
 @pytest.mark.parametrize("ends", ["refused", "refused again", "Ctrl-C", "Ctrl-C before Ray"])
-def test_run__ends_in_order_while_data_is_still_loaded(tiny: Path, ends: str):
+def test_run__ends_in_order_while_data_is_still_loaded(started: Started, tiny: Path, ends: str):
     """A thread that is in torch when the interpreter ends would take the process with it: `terminate called`."""
     settings = ["hosting.address=127.0.0.1:1"] if ends != "Ctrl-C" else []
     settings += ["hosting.pool=ray"] if ends != "Ctrl-C" else []
     seconds = 0.3 if ends == "Ctrl-C before Ray" else 0.0
-    with subprocess.Popen(
-        [sys.executable, "-c", SLOW, "60", "run", "tiny.toml", *settings],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(CONFIG.parents[1])},
-    ) as process:
-        assert process.stdout is not None
+    with started([sys.executable, "-c", SLOW, "60", "run", "tiny.toml", *settings]) as process:
         if "Ctrl-C" in ends:
             assert "loading" in process.stdout.readline()
             time.sleep(seconds)

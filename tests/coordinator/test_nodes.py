@@ -20,6 +20,7 @@ from coordinator.placement import fitting, shares_of_hosts
 from coordinator.plan import peer_settings, prepare
 from coordinator.ray_pool import RayPool
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 CPU = {"CPU": 1.0, "GPU": 0.0}
 
 

@@ -19,6 +19,7 @@ from coordinator.ray_pool import RayPool
 from coordinator.rounds import Cadence, RoundLoop
 from peers.host import PeerHost
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 TOPOLOGIES = ({"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random", "teachers": 2})
 NUM_PEERS, ROUNDS = 6, 20
 

@@ -6,12 +6,15 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from coordinator import ConfigError
-from coordinator.private import INSIDE, LONGEST, keep_token, session_folder
+from coordinator.private import INSIDE, LONGEST, ROOM, keep_token, session_folder
 
 OTHER_USER = 54321
 REPOSITORY = Path(__file__).parents[2]
@@ -23,12 +26,14 @@ def mode(path: Path) -> int:
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None that names a folder, and a /tmp that may be all but full."""
+    monkeypatch.setattr("coordinator.private.ROOM", 0)
     for name in ("RAY_TMPDIR", "TMPDIR", "XDG_RUNTIME_DIR", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> Path:
+def short() -> Iterator[Path]:
     """A folder with a short name, unlike pytest's."""
     path = Path(session_folder())
     yield path
@@ -123,14 +128,15 @@ with open_ray("") as ray:
 """
 
 
-def test_open_ray__nobody_else_gets_in(tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.disk_usage("/tmp").free < ROOM, reason="/tmp has no room for Ray's files")
+def test_open_ray__nobody_else_gets_in(started: Callable[..., AbstractContextManager[Any]], tmp_path: Path) -> None:
     """Ray opens its folder and its token to everybody; another user of this machine still cannot reach them."""
     home = Path(tempfile.mkdtemp(dir="/tmp"))
     home.chmod(0o755)
     environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(REPOSITORY), "TMPDIR": "/tmp"}
     command = [sys.executable, "-c", LOOK]
-    with subprocess.Popen(command, env=environment, stdin=-1, stdout=-1, text=True, cwd=tmp_path) as process:
-        assert process.stdin is not None and process.stdout is not None
+    with started(command, env=environment, stdin=-1, stderr=None, cwd=tmp_path) as process:
         session = Path(process.stdout.readline().strip())
         folder = session.parents[1]
         try:

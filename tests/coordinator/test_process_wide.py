@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_info
 from coordinator import ConfigError, load_config, simulate
 from coordinator.process_wide import agreed, one_blas_thread, torch_threads
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 METRICS = ("probes", "consensus", "relative_weight_change", "digest")
 
 

@@ -23,10 +23,12 @@ from coordinator.interrupts import Interrupts
 from coordinator.pool import InProcessPool
 from coordinator.progress import Silent
 from coordinator.store import KEYS
+from coordinator.tracking import Tracker
 from peers.host import PeerHost
 from peers.peer import Peer
 from peers.storage import Folder
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 METRICS = (
     "rounds",
     "bytes_exchanged",
@@ -314,13 +316,24 @@ def test_resume__one_process_at_a_time(tmp_path: Path):
 
 
 def test_resume__in_the_same_mlflow_run_without_duplicates(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch):
-    tracking = {"enabled": True}
-    with killed_before(monkeypatch, "advance", 11):
-        run(runs, tracking=tracking)
+    """The killed one has sent what it had, one round beyond its last checkpoint."""
+    trackers: list[Tracker] = []
+
+    class Noted(Tracker):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            trackers.append(self)
+
+    with killed_before(monkeypatch, "advance", 12), monkeypatch.context() as patched:
+        patched.setattr(sys.modules["coordinator.simulate"], "Tracker", Noted)
+        run(runs, tracking={"enabled": True})
+    trackers[0].flush()
+    assert trackers[0].active
     (folder,) = (path for path in runs.iterdir() if (path / "config.toml").is_file())
     identity = (folder / "mlflow_run").read_text().strip()
-    assert resume(folder).status == "finished"
     client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    assert [each.step for each in client.get_metric_history(identity, "loss")] == list(range(1, 10))
+    assert resume(folder).status == "finished"
     (only,) = client.search_runs([client.get_experiment_by_name("peer-consensus").experiment_id])
     assert only.info.run_id == identity and only.info.status == "FINISHED"
     assert only.data.tags["resumed_from_round"] == "8"

@@ -31,6 +31,7 @@ from peers.settings import initial_network
 from topologies.config import TopologyConfig
 from topologies.schedule import Schedule, each_alone, one_student, without_students
 
+pytestmark = pytest.mark.usefixtures("without_figures")
 TOPOLOGIES: list[dict[str, Any]] = [
     {"kind": "ring"},
     {"kind": "complete"},

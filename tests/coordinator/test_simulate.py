@@ -183,7 +183,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, peer: int, round_index: int) -> None
 
 def test_simulate__the_last_good_checkpoint_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     poison(monkeypatch, peer=2, round_index=7)
-    result = run(tmp_path, checkpoint={"every": 3})
+    result = run(tmp_path, checkpoint={"every": 3, "seconds": 0})
     assert result.message.startswith("round 8, peer 2: the loss is nan; the last good checkpoint is of round 6")
     assert sorted(path.name for path in (result.folder / "checkpoints").glob("round-*")) == [
         "round-000003",

@@ -4,15 +4,14 @@ import json
 import os
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
@@ -213,34 +212,6 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-@contextmanager
-def started(commands: list[list[str]], environment: dict[str, str]) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Processes in groups of their own, ended with all that they have started."""
-    processes = []
-    try:
-        for command in commands:
-            processes.append(
-                subprocess.Popen(
-                    command,
-                    env=environment,
-                    start_new_session=True,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
-            )
-        yield processes
-    finally:
-        for each in processes:
-            with suppress(ProcessLookupError):
-                os.killpg(each.pid, signal.SIGTERM)
-        for each in processes:
-            with suppress(subprocess.TimeoutExpired):
-                each.wait(timeout=15)
-            with suppress(ProcessLookupError):
-                os.killpg(each.pid, signal.SIGKILL)
-            each.wait()
-
-
 def wait_for(port: int) -> None:
     until = time.monotonic() + 120
     while time.monotonic() < until:
@@ -253,7 +224,9 @@ def wait_for(port: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
-def test_submit__across_a_head_and_two_workers_with_a_token_and_mlflow(tmp_path: Path):
+def test_submit__across_a_head_and_two_workers_with_a_token_and_mlflow(
+    started: Callable[..., AbstractContextManager[Any]], tmp_path: Path
+):
     """The steps of docker/compose.yaml by hand on loopback; the numbers are those of `run` on this machine."""
     gcs, dashboard, client, mlflow, *agents = free_ports(10)
     short = Path(tempfile.mkdtemp(dir="/tmp"))  # sockets in it have names of at most 107 characters
@@ -291,9 +264,12 @@ def test_submit__across_a_head_and_two_workers_with_a_token_and_mlflow(tmp_path:
     settings += [f"checkpoint.path={tmp_path / 'shared'}", "checkpoint.every=10", "hosting.evaluators=0"]
     command = [sys.executable, "-m", "coordinator"]
     try:
-        with started([head, server], environment):
+        with ExitStack() as stack:
+            quiet = {"env": environment, "stdout": subprocess.DEVNULL, "limit": 900.0}
+            for each in (head, server):
+                stack.enter_context(started(each, **quiet))
             wait_for(gcs)
-            with started(workers, environment):
+            with started(workers[0], **quiet), started(workers[1], **quiet):
                 wait_for(dashboard)
                 wait_for(mlflow)
                 address = ["--address", f"http://127.0.0.1:{dashboard}"]

@@ -7,7 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -300,7 +300,9 @@ def test_tracker__a_run_that_is_continued_has_nothing_twice(runs: Path) -> None:
 
 
 @pytest.mark.slow
-def test_tracker__a_server_that_is_stopped_and_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tracker__a_server_that_is_stopped_and_started_again(
+    started: Callable[..., AbstractContextManager[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A real one, on loopback, ended with its process group in the middle of a run's logging."""
     monkeypatch.setattr("coordinator.courier.PAUSE", 1.0)
     monkeypatch.setattr("coordinator.courier.PATIENCE", 120.0)
@@ -308,16 +310,11 @@ def test_tracker__a_server_that_is_stopped_and_started_again(tmp_path: Path, mon
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
-    def start() -> subprocess.Popen[bytes]:
+    def start() -> Any:
         command = ["mlflow", "server", "--backend-store-uri", store_uri(tmp_path), "--host", "127.0.0.1"]
         environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        server = subprocess.Popen(
-            [sys.executable, "-m", *command, "--port", str(port), "--workers", "1"],
-            start_new_session=True,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        command = [sys.executable, "-m", *command, "--port", str(port), "--workers", "1"]
+        server = stack.enter_context(started(command, env=environment, stdout=subprocess.DEVNULL))
         until = time.monotonic() + 120
         while time.monotonic() < until:
             with suppress(OSError):
@@ -326,8 +323,8 @@ def test_tracker__a_server_that_is_stopped_and_started_again(tmp_path: Path, mon
             time.sleep(0.5)
         raise AssertionError("the server did not start")
 
-    server = start()
-    try:
+    with ExitStack() as stack:
+        server = start()
         tracker = Tracker(TrackingConfig(uri=f"http://127.0.0.1:{port}"), tmp_path, "run")
         with pytest.warns(UserWarning) as told:
             for step in range(3000):
@@ -348,9 +345,6 @@ def test_tracker__a_server_that_is_stopped_and_started_again(tmp_path: Path, mon
         ]
         assert curve(tmp_path, tracker, "a") == [(step, step / 7) for step in range(3000)]
         assert client(tmp_path).get_run(tracker.run_id).info.status == "FINISHED"
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
 
 
 def test_run__goes_on_without_its_store(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from coordinator.tracking_store import store_uri
 
 ROOT = Path(__file__).parents[2]
 ENDINGS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL]
+Served = Callable[..., AbstractContextManager[Any]]
 Cli = Callable[..., tuple[Any, str, str]]
 FAKE = """
 import subprocess, sys
@@ -46,26 +46,20 @@ def listens(port: int) -> bool:
     return False
 
 
-@contextmanager
-def served(runs: Path, port: int, **environment: str) -> Iterator["subprocess.Popen[str]"]:
-    """`peer-consensus ui` in a process of its own, once it has told its address."""
-    paths = os.pathsep.join([environment.pop("PATHS", ""), str(ROOT)]).lstrip(os.pathsep)
-    with subprocess.Popen(
-        [sys.executable, "-m", "coordinator", "ui", str(runs), "--port", str(port)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": paths, **environment},
-    ) as ui:
-        try:
-            yield ui
-        finally:
-            ui.terminate()
+@pytest.fixture
+def served(started: Callable[..., AbstractContextManager[Any]]) -> Callable[..., AbstractContextManager[Any]]:
+    """`peer-consensus ui` in a process of its own."""
+
+    def serve(runs: Path, port: int, **environment: str) -> AbstractContextManager[Any]:
+        paths = os.pathsep.join([environment.pop("PATHS", ""), str(ROOT)]).lstrip(os.pathsep)
+        command = [sys.executable, "-m", "coordinator", "ui", str(runs), "--port", str(port)]
+        return started(command, env={**os.environ, "PYTHONPATH": paths, **environment})
+
+    return serve
 
 
-def told_address(ui: "subprocess.Popen[str]", port: int) -> list[str]:
+def told_address(ui: Any, port: int) -> list[str]:
     """What it says until it says where it listens."""
-    assert ui.stdout is not None
     lines = []
     for line in ui.stdout:
         lines.append(line)
@@ -84,7 +78,7 @@ def ends(port: int, seconds: float) -> bool:
 
 
 @pytest.mark.parametrize(("sent", "stubborn"), [(signal.SIGTERM, "yes"), (signal.SIGKILL, "")])
-def test_ui__leaves_nothing_behind(tmp_path: Path, sent: signal.Signals, stubborn: str) -> None:
+def test_ui__leaves_nothing_behind(served: Served, tmp_path: Path, sent: signal.Signals, stubborn: str) -> None:
     """In place of MLflow a module that, as MLflow does, starts the process that listens, and waits for it."""
     (tmp_path / "fake" / "mlflow").mkdir(parents=True)
     (tmp_path / "fake" / "mlflow" / "__init__.py").touch()
@@ -96,8 +90,8 @@ def test_ui__leaves_nothing_behind(tmp_path: Path, sent: signal.Signals, stubbor
         lines = told_address(ui, port)
         assert listens(port)
         ui.send_signal(sent)
-        assert ui.wait(20) == (-signal.SIGKILL if sent == signal.SIGKILL else 130)
-        assert ends(port, 5)
+        assert ui.wait(60) == (-signal.SIGKILL if sent == signal.SIGKILL else 130)
+        assert ends(port, 30)
     command = json.loads(next(line for line in lines if line.startswith("[")))
     assert command[0] == "server"
     options = dict(zip(command[1::2], command[2::2], strict=True))
@@ -107,7 +101,7 @@ def test_ui__leaves_nothing_behind(tmp_path: Path, sent: signal.Signals, stubbor
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("sent", ENDINGS)
-def test_ui__mlflows_own_server_ends_with_it(runs: Path, tmp_path: Path, sent: signal.Signals) -> None:
+def test_ui__mlflows_own_server_ends_with_it(served: Served, runs: Path, tmp_path: Path, sent: signal.Signals) -> None:
     """On a folder with an odd name that has been moved: it has the run and its file, and its port is free at once."""
     (runs / "a-run").mkdir()
     (runs / "a-run" / "summary.json").write_text('{"a": 1}')
@@ -122,8 +116,8 @@ def test_ui__mlflows_own_server_ends_with_it(runs: Path, tmp_path: Path, sent: s
         with urllib.request.urlopen(file, timeout=60) as answer:
             assert json.load(answer) == {"a": 1}
         ui.send_signal(sent)
-        assert ui.wait(30) == (-signal.SIGKILL if sent == signal.SIGKILL else 130)
-        assert ends(port, 10)
+        assert ui.wait(60) == (-signal.SIGKILL if sent == signal.SIGKILL else 130)
+        assert ends(port, 30)
         with socket.socket() as again:
             again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             again.bind(("127.0.0.1", port))
