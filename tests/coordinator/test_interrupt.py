@@ -85,9 +85,10 @@ with interrupts.Interrupts(handled=True):
 def test_interrupts__what_hangs_is_ended_after_the_second_signal(started: Started, grace: float, signals: int):
     """Whatever does not heed KeyboardInterrupt: a second signal gives it some time, a third none."""
     with started([sys.executable, "-c", HANGING, str(grace)], stderr=None) as process:
+        sent = cycle([signal.SIGTERM, signal.SIGINT])  # the same one twice in a moment is one
         for expected in ["ready", "hangs", "hangs"][:signals]:
             assert process.stdout.readline().strip() == expected
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(next(sent))
         assert process.wait(timeout=30) == 130
 
 
@@ -241,3 +242,17 @@ def test_run__a_signal_to_the_whole_group_ends_it_in_order(tmp_path: Path):
     print(rest, code)
     assert json.loads((folder / "summary.json").read_text())["status"] == "interrupted"
     assert f"go on with: peer-consensus resume {folder}" in rest and code == 130
+
+
+def test_interrupts__the_same_signal_twice_in_a_moment_is_one(monkeypatch: pytest.MonkeyPatch):
+    """Some commands that run another, such as timeout, signal it twice."""
+    now = [100.0]
+    monkeypatch.setattr("coordinator.interrupts.time.monotonic", lambda: now[0])
+    with Interrupts(handled=True) as interrupts:
+        interrupts.gentle = True
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupts.asked
+        now[0] += 1.0
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -170,7 +170,7 @@ def test_interrupts__a_second_signal_ends_at_once(tmp_path: Path):
         def round(self, row: dict[str, Any]) -> None:
             if row["round"] == 6:
                 os.kill(os.getpid(), signal.SIGINT)
-                os.kill(os.getpid(), signal.SIGINT)
+                os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
     result = simulate(load_config(table()), tmp_path, Impatient(), interrupts=Interrupts(handled=True))
