@@ -95,7 +95,7 @@ def resume(
             result = go_on(run, rounds, overrides or [], Live(console), interrupts=interrupts)
         except KeyboardInterrupt as error:
             raise _interrupted(error) from None
-        report.print_result(result, run.parent, console)
+        report.print_result(result, result.folder.parent, console)
         _end(result, json)
 
 

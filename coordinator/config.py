@@ -11,7 +11,7 @@ from coordinator import overrides as _overrides
 from coordinator.explain import explain
 from coordinator.overrides import parse_assignment as parse_assignment
 from coordinator.reading import ConfigError as ConfigError
-from coordinator.reading import absolute_path, check_depth, plain, unusable_texts
+from coordinator.reading import absolute_path, check_depth, plain, unusable_values
 from coordinator.reading import read_table as read_table
 from peers.config import DataConfig, PeersConfig
 from peers.exchange import ExchangeConfig
@@ -29,10 +29,14 @@ PATHS = (  # settings that name a file or folder
 )
 
 
+MANY = 65_536  # of anything that a run has one process, thread or device for
+LONG = 1e7  # seconds: four months
+
+
 class RunSection(Section):
     name: str = Field("run", pattern=r"^[A-Za-z0-9._-]+$", max_length=100)
     seed: int = Field(0, ge=0, lt=2**63, strict=True)
-    rounds: int = Field(100, ge=1, strict=True)
+    rounds: int = Field(100, ge=1, le=10**9, strict=True)
     on_nonfinite: Literal["stop", "drop-peer"] = "stop"
 
 
@@ -47,7 +51,7 @@ class EvaluationConfig(ProbeConfig):
 
 class HostingConfig(Section):
     pool: Literal["ray", "in-process"] = "ray"
-    peers_per_host: int = Field(1, ge=1)
+    peers_per_host: int = Field(1, ge=1, le=MANY)
     execution: Literal["loop", "vectorised", "auto"] = Field(
         "loop", description="of the peers of a host; auto: the faster, timed at the start and noted in the run's config"
     )
@@ -59,13 +63,13 @@ class HostingConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="auto: a GPU for each peer where there are so many; cuda: GPUs, shared where they are fewer"
     )
-    gpus_per_peer: Annotated[float, Field(ge=0)] | Literal["auto"] = Field(
+    gpus_per_peer: Annotated[float, Field(ge=0, le=MANY)] | Literal["auto"] = Field(
         "auto", description="auto: 1 where there is one for each, else 0"
     )
-    cpus_per_peer: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+    cpus_per_peer: Annotated[float, Field(gt=0, le=MANY)] | Literal["auto"] = Field(
         "auto", description="auto: a CPU a host at most, less where there are fewer CPUs than hosts"
     )
-    resources: dict[str, Annotated[float, Field(gt=0)]] = Field(
+    resources: dict[str, Annotated[float, Field(gt=0, le=1e12)]] = Field(
         {}, description="of each host: amounts of a Ray cluster's custom resources"
     )
     placement: Literal["spread", "pack"] = Field(
@@ -79,13 +83,15 @@ class HostingConfig(Section):
     deterministic: bool = Field(True, description="equal runs on a GPU, at some cost; the CPU always repeats itself")
     data_on_device: bool = Field(True, description="on a GPU: keep the data set there; false: copy each batch")
     threads: int = Field(1, ge=1, le=1024, description="torch threads of a host")
-    evaluators: Annotated[int, Field(ge=0, strict=True)] | Literal["auto"] = Field(
+    evaluators: Annotated[int, Field(ge=0, le=MANY, strict=True)] | Literal["auto"] = Field(
         "auto", description="Ray processes that only probe, while rounds go on; auto: on the CPUs that hosts leave idle"
     )
-    lookahead: int = Field(3, ge=1, description="rounds in flight")
+    lookahead: int = Field(3, ge=1, le=MANY, description="rounds in flight")
     recompute: bool = Field(False, description="keep no graph between rounds; pay with a second forward")
-    start_timeout: float = Field(300.0, gt=0, description="seconds to wait for the actors")
-    timeout: float = Field(1800.0, gt=0, description="seconds that a call of a host may take; one that hangs is ended")
+    start_timeout: float = Field(300.0, gt=0, le=LONG, description="seconds to wait for the actors")
+    timeout: float = Field(
+        1800.0, gt=0, le=LONG, description="seconds that a call of a host may take; one that hangs is ended"
+    )
     max_failures: int = Field(
         5, ge=0, strict=True, description="lost hosts that a run starts anew before it stops; 0: none"
     )
@@ -179,7 +185,7 @@ def config_from(table: dict[str, Any]) -> RunConfig:
     """A validated RunConfig of nested tables, whose values may be NumPy's, and paths. Raises: ConfigError."""
     check_depth(table)
     table = plain(table)
-    unusable = unusable_texts(table)
+    unusable = unusable_values(table)
     if unusable:
         raise ConfigError("\n".join(unusable))
     try:

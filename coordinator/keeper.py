@@ -139,12 +139,12 @@ def _check_reached(url: str, pool: Pool) -> None:
 def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Checkpoint | None, Totals, ProbeTable, list[str]]:
     """The coordinator's part of a run's newest whole checkpoint, or of a run that has none; and what was damaged.
 
-    A checkpoint from when the run was to have fewer rounds does not tell what was measured at their end.
+    A checkpoint from when the run was to have another number of rounds does not tell what hangs on that number.
     Raises: ConfigError, if the checkpoint is of another experiment.
     """
 
     def take(found: Checkpoint) -> tuple[Checkpoint, ProbeTable] | None:
-        if found.phase == "alone" and rounds_of(found, config) < config.run.rounds:
+        if found.phase == "alone" and rounds_of(found, config) != config.run.rounds:
             return None
         return found, from_arrays(found.arrays(), config.evaluation.probes)
 
@@ -158,7 +158,7 @@ def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Checkpoint | No
         found, probes = taken
         _check_same(config, found)
         totals = from_state(found.state["totals"])
-        if rounds_of(found, config) < config.run.rounds:
+        if rounds_of(found, config) != config.run.rounds:
             totals.digests, totals.failed_alone = [], set()
             for key in [key for key in probes.correct if key[1] not in ("raw_pixels", "untrained")]:
                 del probes.correct[key]

@@ -11,7 +11,18 @@ from coordinator.config import ConfigError
 from coordinator.reading import is_utf8, shown
 
 INTERRUPTED = 130
-OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
+OF_THE_MACHINE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EMFILE,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.ENOTDIR,
+}
 UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer releases of typer bring along and do not export
 
 
@@ -33,7 +44,7 @@ def guarded(command: Callable[[], Any]) -> int:
         if error.errno not in OF_THE_MACHINE:  # a defect, which is to be seen
             raise
         where = f"'{error.filename}': " if error.filename else ""
-        return _refused(f"{where}{error.strerror}: make room, or give this user access, and try again")
+        return _refused(f"{where}{error.strerror}: choose another place, make room, or give this user access")
     except MemoryError:
         return _refused("this machine's memory is used up: end what else runs, or lower peers.count or data.batch_size")
 

@@ -98,14 +98,20 @@ def plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, Path) else value
 
 
-def unusable_texts(value: Any, key: str = "") -> list[str]:
-    """A line for each string that no file could be named after or hold: with a NUL, or not UTF-8."""
+def unusable_values(value: Any, key: str = "") -> list[str]:
+    """A line for each value that a settings file could not hold: a key that is no text, an endless number, odd text."""
     if isinstance(value, dict):
-        return [
-            line for name, each in value.items() for line in unusable_texts(each, f"{key}.{name}" if key else str(name))
+        wrong = [
+            f"{key or 'config'}: its keys must be text, got {shown(each)}"
+            for each in value
+            if not isinstance(each, str)
         ]
+        below = ((f"{key}.{name}" if key else str(name), each) for name, each in value.items())
+        return wrong + [line for name, each in below for line in unusable_values(each, name)]
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return [f"{key}: must be a number of at most 19 digits, got one of {value.bit_length()} bits: lower it"]
     if isinstance(value, list):
-        return [line for index, each in enumerate(value) for line in unusable_texts(each, f"{key}[{index}]")]
+        return [line for index, each in enumerate(value) for line in unusable_values(each, f"{key}[{index}]")]
     if not isinstance(value, str) or ("\0" not in value and is_utf8(value)):
         return []
     return [f"{key}: must be text in UTF-8 without NUL characters, got {shown(value)}"]

@@ -51,10 +51,21 @@ class Resumed:
 def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Monitor) -> Iterator[Resumed]:
     """The run in a folder, with its rows and totals as of its newest whole checkpoint. Raises: ConfigError."""
     check_run("resume", run)
+    run = run.resolve()
     config, before = _config_of(run, rounds, overrides)
     folder = RunFolder.reopened(run)
     with folder.locked():
-        found, totals, probes, notes = recall(config, _checkpoints(config, folder.path))
+        checkpoints = _checkpoints(config, folder.path)
+        checkpoints.discard_incomplete()  # of a run that was killed
+        found, totals, probes, notes = recall(config, checkpoints)
+        if rounds is not None and rounds < totals.completed:
+            raise ConfigError(f"--rounds must be at least the {totals.completed} that are done, got {rounds}")
+        if found is None and config.checkpoint.path and config.checkpoint.every and (run / "metrics").is_dir():
+            warnings.warn(
+                f"checkpoint.path: nothing is saved there of a run named '{folder.path.name}', which starts again: if its "
+                "folder has been renamed, end this and rename it back",
+                stacklevel=2,
+            )
         if _has_finished(run, config.run.rounds):
             if not folder.unreported:
                 raise ConfigError(f"resume: '{run}' has finished its {before} rounds: give --rounds to add some")
@@ -68,7 +79,7 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Mon
         if found is None:
             folder.load_tables(-1)
         planned = rounds_of(found, config) if found else config.run.rounds
-        if planned < config.run.rounds and _follows_rounds(config):
+        if planned != config.run.rounds and _follows_rounds(config):
             warnings.warn(
                 f"the learning rate's cosine was laid out for {planned} rounds and follows {config.run.rounds} from "
                 "here: not the numbers of one run of as many",
@@ -94,8 +105,6 @@ def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple
     before = config.run.rounds
     if rounds is None:
         return config, before
-    if rounds < before:
-        raise ConfigError(f"--rounds must be at least the run's {before}, got {rounds}")
     return load_config(run / "config.toml", [*overrides, f"run.rounds={rounds}"]), before
 
 
@@ -113,7 +122,7 @@ def _checkpoints(config: RunConfig, run: Path) -> Checkpoints:
 def _has_finished(run: Path, rounds: int) -> bool:
     """Whether a summary of so many rounds is written."""
     try:
-        summary = from_json((run / "summary.json").read_bytes())
+        summary = from_json((run / "summary.json").read_bytes()) if (run / "summary.json").is_file() else None
     except (OSError, ValueError):
         return False
     return isinstance(summary, dict) and summary.get("status") == "finished" and summary.get("rounds") == rounds

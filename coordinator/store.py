@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coordinator.config import ConfigError
+from coordinator.reading import shown
 from coordinator.redact import has_secrets
 
 Row = dict[str, Any]
@@ -41,7 +42,7 @@ class RunFolder:
     def reopened(cls, path: Path) -> "RunFolder":
         """The folder of a run that was there before, still without rows."""
         folder = cls.__new__(cls)
-        folder.path = path.absolute()
+        folder.path = path.resolve()  # however it was reached, its name and its neighbours are the same
         folder._tables, folder._saved = {name: {} for name in KEYS}, -1
         return folder
 
@@ -83,7 +84,7 @@ class RunFolder:
         try:
             for name, keys in KEYS.items():
                 whole = self.path / "metrics" / f"{name}.parquet"
-                for path in [*([whole] if whole.exists() else []), *sorted(self._parts.glob(f"{name}-*.parquet"))]:
+                for path in filter(Path.is_file, [whole, *sorted(self._parts.glob(f"{name}-*.parquet"))]):
                     rows = (row for row in pq.read_table(path).to_pylist() if row["round"] <= completed)
                     found = {tuple(row[key] for key in keys): row for row in rows}
                     self._tables[name] = found if name == "pairs" else self._tables[name] | found
@@ -215,9 +216,19 @@ def check_output(output: str | Path) -> None:
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        shown = str(path).encode("utf-8", "backslashreplace").decode()
-        raise ConfigError(f"--output: '{shown}' is not UTF-8, which the MLflow store needs: choose another") from None
-    there = next(each for each in (path, *path.parents) if each.exists())
+        raise ConfigError(
+            f"--output: {shown(str(path))} is not UTF-8, which the MLflow store needs: choose another"
+        ) from None
+    try:
+        there = next(each for each in (path, *path.parents) if each.exists() or each.is_symlink())
+    except OSError as error:  # such as a name that is too long
+        raise ConfigError(
+            f"--output: {shown(str(output))} cannot be a folder ({error.strerror}): choose another"
+        ) from None
+    if there.is_symlink() and not there.exists():
+        raise ConfigError(
+            f"--output: '{output}' is or lies behind a link that leads nowhere ('{there}'): choose another"
+        )
     if not there.is_dir():
         raise ConfigError(f"--output: '{output}' is a file or lies in one: name a folder")
     if not os.access(there, os.W_OK | os.X_OK):

@@ -7,6 +7,8 @@ import numpy as np
 
 from peers.data import Dataset
 
+MAX_NAME = 200
+
 
 def check(dataset: object) -> None:
     """What every part of a run takes for granted of its images and labels.
@@ -17,6 +19,9 @@ def check(dataset: object) -> None:
     """
     if not isinstance(dataset, Dataset):
         raise ValueError(f"dataset: must be a peers.data.Dataset, got {type(dataset).__name__}; make one")
+    name = dataset.name
+    if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+        raise ValueError(f"dataset: name must be text of 1 to {MAX_NAME} printable characters, got {ascii(name)[:80]}")
     for split in ("train", "test"):
         images, labels = getattr(dataset, f"{split}_images"), getattr(dataset, f"{split}_labels")
         _check_array(f"{split}_images", images, np.uint8, 4)

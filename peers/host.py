@@ -145,7 +145,8 @@ class PeerHost:
     def _letters_of(self, round_index: int, arrived: Sequence[Bundle | Sum]) -> Letters:
         total = next((each for each in arrived if isinstance(each, Sum)), None)
         parts = (each for bundle in arrived if not isinstance(bundle, Sum) for each in bundle)
-        messages = [each for each in parts if isinstance(each, Message)]
+        # a bundle may hold an older message of somebody whose latest is in another one
+        messages = [each for each in parts if isinstance(each, Message) and each.round_index == round_index]
         self._check(round_index, messages, total)
         letters = self.letters.joined(messages, total)
         if letters.total is not None and letters.total.round_index != round_index:
@@ -157,8 +158,7 @@ class PeerHost:
         first = next(iter(self.peers.values()))
         exchange, batch, width = first.settings.exchange, first.settings.data.batch_size, len(first.centre)
         for message in messages:
-            if message.round_index == round_index:
-                check(message, exchange.wire, width, batch, exchange.what == "probabilities")
+            check(message, exchange.wire, width, batch, exchange.what == "probabilities")
         if total is not None:
             total.check(batch, width, first.settings.peers.count)
 

@@ -20,6 +20,9 @@ class Folder:
             file.write(content)
 
     def read(self, name: str) -> bytes:
+        kind = self._files.info(self._at(name))["type"]
+        if kind not in ("file", "link"):  # a pipe in its place would be waited for
+            raise OSError(f"it is no file but of type '{kind}'")
         with self._files.open(self._at(name), "rb") as file:
             return bytes(file.read())
 

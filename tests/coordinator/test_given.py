@@ -155,3 +155,11 @@ def test_simulate__given_data_that_is_not_sound_is_one_line(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"dataset: labels must be in 0..2 for num_classes = 3, got 0 to 3"):
         simulate(config(), tmp_path, dataset=wrong)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [None, 3, "", "\ud800", "a\0b", "a\nb", "x" * 1000])
+def test_simulate__a_name_that_no_file_could_hold(tmp_path: Path, name: Any):
+    mine = images(0)
+    object.__setattr__(mine, "name", name)
+    with pytest.raises(ConfigError, match=r"dataset: name must be text of 1 to 200 printable characters, got"):
+        simulate(config(), tmp_path, dataset=mine)

@@ -192,3 +192,16 @@ def test_settings__do_not_bring_the_coordinator_into_an_actor():
     loaded = set(done.stdout.decode().split())
     assert "peers" in loaded
     assert not loaded & {"coordinator", "matplotlib", "mlflow", "sklearn", "torchvision", "ray"}
+
+
+def test_pools__a_teacher_that_sits_out_a_round_is_heard_as_it_last_spoke(cluster: None):
+    """Its message is in an older bundle, beside one of a host-mate whose newer message travels in a newer bundle."""
+    config = config_of("ray", peers={"count": 4}, topology={"kind": "random-pair", "teachers": 2})
+    plan = prepare(config)
+    settings = peer_settings(config, plan.dataset)
+    digests = []
+    for pool in ({"pool": "in-process"}, {"pool": "ray", "peers_per_host": 2}):
+        with open_pool(settings, plan.dataset, HostingConfig(**pool)) as opened:
+            list(RoundLoop(opened, plan.schedule, Cadence(ROUNDS, 3)))
+            digests.append(ask(opened, "digest"))
+    assert digests[0] == digests[1]

@@ -208,3 +208,26 @@ def test_summaries__that_are_none(content: str, tmp_path: Path) -> None:
     (tmp_path / "timing.json").write_text(json.dumps({"seconds": 1}))
     assert read_summary(tmp_path) is None
     assert not _has_finished(tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    ("table", "line"),
+    [
+        (
+            {**MINIMAL, "checkpoint": {"every": 16**5000}},
+            "checkpoint.every: must be a number of at most 19 digits, got one",
+        ),
+        ({**MINIMAL, "hosting": {"timeout": 1e22}}, "hosting.timeout: must be"),
+        ({**MINIMAL, 1: 1}, "config: its keys must be text, got 1"),
+        ({**MINIMAL, "hosting": {"resources": {3: 1.0}}}, "hosting.resources: its keys must be text, got 3"),
+    ],
+)
+def test_load_config__what_no_file_could_hold(table: Any, line: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load_config(table)
+    assert str(refused.value).startswith(line) and "\n" not in str(refused.value)
+
+
+def test_load_config__hexadecimal_without_end() -> None:
+    with pytest.raises(ConfigError, match=r"checkpoint.every: must be a number of at most 19 digits, got one of 20000"):
+        load_config(MINIMAL | {"topology": {"kind": "ring"}}, ["checkpoint.every=0x" + "f" * 5000])

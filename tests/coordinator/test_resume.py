@@ -183,7 +183,7 @@ def test_resume__more_rounds_for_a_finished_run_are_those_of_a_longer_one(tmp_pa
     result = run(tmp_path / "short", evaluation={"every": 4})
     with pytest.raises(ConfigError, match=r"has finished its 12 rounds: give --rounds to add some"):
         resume(result.folder)
-    with pytest.raises(ConfigError, match=r"--rounds must be at least the run's 12, got 3"):
+    with pytest.raises(ConfigError, match=r"--rounds must be at least the 12 that are done, got 3"):
         resume(result.folder, rounds=3)
     longer = resume(result.folder, rounds=20)
     assert longer.summary["rounds"] == 20 and longer.summary["config"]["run"]["rounds"] == 20
@@ -480,3 +480,54 @@ def test_export__three_lines_load_what_the_peer_was(tiny: Path, cli: Callable[..
     shutil.rmtree(folder / "checkpoints")
     code, _, err = cli("export", str(folder), "--peer", "2")
     assert code == 2 and err.startswith(f"error: export: '{folder}' has no whole checkpoint: run it with checkpoint")
+
+
+# ---- however it is reached, whatever lies in it ----
+
+
+def test_resume__a_run_named_by_another_way_is_the_same(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch):
+    """Through a link, and from a folder in it: the same checkpoints and the same MLflow store."""
+    parts = {"evaluation": {"alone": False, "reset": False}, "tracking": {"enabled": True}}
+    result = run(runs, checkpoint={"every": 4, "seconds": 0, "path": str(tmp_path / "kept")}, **parts)
+    link = tmp_path / "link"
+    link.symlink_to(result.folder)
+    rounds = Rounds()
+    assert resume(link, 14, monitor=rounds).folder == result.folder and rounds.run == [13, 14]
+    monkeypatch.chdir(result.folder / "figures")
+    rounds = Rounds()
+    assert resume("..", 16, monitor=rounds).folder == result.folder and rounds.run == [15, 16]
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == [result.folder.name]
+    assert not list(result.folder.rglob("mlflow.db"))
+    renamed = result.folder.rename(runs / "renamed")
+    with pytest.warns(UserWarning, match=r"checkpoint.path: nothing is saved there of a run named 'renamed'"):
+        resume(renamed, 18)
+
+
+def test_resume__fewer_rounds_than_planned_but_no_fewer_than_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A number that was mistyped is taken back."""
+    light = {"evaluation": {"alone": False, "reset": False, "every": 4}}
+    with killed_before(monkeypatch, "advance", 7):
+        run(tmp_path / "cut", run={"rounds": 1000}, **light)
+    (folder,) = (tmp_path / "cut").iterdir()
+    with pytest.raises(ConfigError, match=r"--rounds must be at least the 4 that are done, got 3"):
+        resume(folder, 3)
+    assert_same(resume(folder, 8), run(tmp_path / "straight", run={"rounds": 8}, **light))
+
+
+@pytest.mark.parametrize("name", ["coordinator.safetensors", "peer-0001.safetensors", "manifest.json"])
+def test_resume__a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str):
+    light = {"evaluation": {"alone": False, "reset": False}}
+    result = run(tmp_path / "a", **light)
+    path = result.folder / "checkpoints" / "round-000012" / name
+    path.unlink()
+    os.mkfifo(path)
+    part = result.folder / "checkpoints" / ".round-000016.part"
+    part.mkdir()
+    os.mkfifo(part / "peer-0000.safetensors")
+    (result.folder / "summary.json").unlink()
+    os.mkfifo(result.folder / "summary.json")
+    rounds = Rounds()
+    assert resume(result.folder, 16, monitor=rounds).summary["rounds"] == 16
+    assert rounds.run == list(range(9, 17)) and any(
+        "the checkpoint of round 12 is damaged" in each for each in rounds.told
+    )

@@ -156,3 +156,17 @@ def test_write_whole__what_holds_a_password_is_its_owners_alone(
 def test_check_output__refuses_a_name_that_is_not_utf8() -> None:
     with pytest.raises(ConfigError, match=r"^--output: '.*runs\\udcff' is not UTF-8"):
         check_output(os.fsdecode(b"runs\xff"))
+
+
+def test_check_output__names_that_cannot_be_and_links_to_nowhere(tmp_path: Path):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "deep")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for output, line in (
+        (tmp_path / ("x" * 300), "cannot be a folder (File name too long): choose another"),
+        (tmp_path / "dangling", "lies behind a link that leads nowhere"),
+        (tmp_path / "dangling" / "runs", "lies behind a link that leads nowhere"),
+        (tmp_path / "loop", "choose another"),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            check_output(output)
+        assert line in str(refused.value) and "\n" not in str(refused.value)
