@@ -62,8 +62,8 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Mon
             raise ConfigError(f"--rounds must be at least the {totals.completed} that are done, got {rounds}")
         if found is None and config.checkpoint.path and config.checkpoint.every and (run / "metrics").is_dir():
             warnings.warn(
-                f"checkpoint.path: nothing is saved there of a run named '{folder.path.name}', which starts again: if its "
-                "folder has been renamed, end this and rename it back",
+                f"checkpoint.path: nothing is saved there of a run named '{folder.path.name}', which starts again: if "
+                "its folder has been renamed, end this and rename it back",
                 stacklevel=2,
             )
         if _has_finished(run, config.run.rounds):

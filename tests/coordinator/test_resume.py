@@ -493,7 +493,7 @@ def test_resume__a_run_named_by_another_way_is_the_same(tmp_path: Path, runs: Pa
     link.symlink_to(result.folder)
     rounds = Rounds()
     assert resume(link, 14, monitor=rounds).folder == result.folder and rounds.run == [13, 14]
-    monkeypatch.chdir(result.folder / "figures")
+    monkeypatch.chdir(result.folder / "metrics")
     rounds = Rounds()
     assert resume("..", 16, monitor=rounds).folder == result.folder and rounds.run == [15, 16]
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [result.folder.name]
