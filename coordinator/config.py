@@ -121,6 +121,15 @@ class TrackingConfig(Section):
     uri: str = Field("", description="an MLflow tracking URI; empty: SQLite in the output folder")
     experiment: str = Field("peer-consensus", min_length=1, max_length=500)
 
+    @model_validator(mode="after")
+    def _check(self) -> "TrackingConfig":
+        if self.uri.startswith("~"):
+            raise ValueError(
+                f"tracking.uri must be a URI, in which ~ is no home, got '{self.uri}': write the path out, such as "
+                "sqlite:////home/me/mlflow.db"
+            )
+        return self
+
 
 class CheckpointConfig(Section):
     every: int = Field(

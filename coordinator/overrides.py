@@ -62,7 +62,22 @@ def with_value(root: Model, table: dict[str, Any], key: str, value: Any) -> dict
             names = ", ".join(f"{'.'.join(parents)}.{name}" for name in dropped)
             warnings.warn(f"{key}={value} drops {names}, which '{value}' does not have", stacklevel=2)
     node[last] = value
+    _adapt(root, result, parents[:1], key)
     return result
+
+
+def _adapt(root: Model, table: dict[str, Any], section: list[str], key: str) -> None:
+    """Have a section drop what does not go with a value that was just set in it; told."""
+    model = root.model_fields[section[0]].annotation if section and section[0] in root.model_fields else None
+    unfitting = getattr(model, "unfitting", None)
+    for name in unfitting(table[section[0]], key.partition(".")[2]) if unfitting else ():
+        *parents, last = name.split(".")
+        node = table[section[0]]
+        for parent in parents:
+            node[parent] = dict(node[parent])
+            node = node[parent]
+        del node[last]
+        warnings.warn(f"{key} drops {section[0]}.{name}, which does not go with it", stacklevel=4)
 
 
 def _parts(text: str) -> tuple[str, Any, str]:

@@ -24,6 +24,8 @@ class ConfigError(ValueError):
 def read_table(path: Path) -> dict[str, Any]:
     """A TOML file as nested tables. Raises: ConfigError."""
     try:
+        if path.is_fifo() and not str(path).startswith(("/dev/fd/", "/proc/")):  # the shell's own have a writer
+            raise ConfigError(f"config: '{path}' is a pipe, which may never be written: name a file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:

@@ -25,6 +25,7 @@ class Totals:
     last_checkpoint: int = 0
     first: Measures | None = None
     last: Measures | None = None
+    measured: int = 0  # after which round `last` is
     studied: set[int] = field(default_factory=set)  # peers that took at least one step
     failed_alone: set[int] = field(default_factory=set)
     dropped: dict[int, tuple[int, str]] = field(default_factory=dict)  # peer -> round, reason
@@ -154,7 +155,7 @@ class Recorder:
         totals = self.totals
         totals.evaluation_seconds += sum(each.seconds for each in observations)
         totals.first = totals.first or measures
-        totals.last = measures
+        totals.last, totals.measured = measures, completed
         for peer, values in measures.peers.items():
             self.folder.record("peers", {"round": completed, "peer": peer}, values)
         for (student, teacher), values in measures.edges.items():

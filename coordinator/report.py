@@ -154,13 +154,17 @@ def in_words(summary: dict[str, Any]) -> list[str]:
     """Consensus, flags and pace of a run in a sentence each."""
     lines = []
     measures, moved, rate = summary["consensus"], summary["relative_weight_change"], summary["rounds_per_second"]
-    if "relative_distance" in measures:
+    measured = summary.get("measured_at", summary["rounds"])
+    if measured == 0 < summary["rounds"]:
+        lines.append("consensus: not measured since the first round")
+    elif "relative_distance" in measures:
         distance, agreement = measures["relative_distance"], measures["agreement"]
         lines.append(
             f"consensus: disagreement {distance['first']:.3f} -> {distance['last']:.3f}, "
             f"agreement {agreement['first']:.1%} -> {agreement['last']:.1%}; "
             f"effective rank {measures['rankme']['first']:.1f} -> {measures['rankme']['last']:.1f}"
             + (f"; weights moved {moved:.2%}" if moved is not None else "")
+            + (f" (as of round {measured})" if measured < summary["rounds"] else "")
         )
     artefacts = ", ".join(probe_name(name, marked=True) for name in summary["artefacts"])
     explained = FLAGS | {

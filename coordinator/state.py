@@ -32,6 +32,7 @@ def to_state(totals: Totals) -> dict[str, Any]:
         **{name: sorted(getattr(totals, name)) for name in SETS},
         "first": _measures(totals.first),
         "last": _measures(totals.last),
+        "measured": totals.measured,
         "dropped": [[peer, at, why] for peer, (at, why) in totals.dropped.items()],
         "digests": [digest.hex() for digest in totals.digests],
     }
@@ -44,6 +45,7 @@ def from_state(state: Mapping[str, Any]) -> Totals:
         **values,
         first=_from_measures(state["first"]),
         last=_from_measures(state["last"]),
+        measured=state.get("measured", state["completed"]),
         dropped={peer: (at, why) for peer, at, why in state["dropped"]},
         digests=[bytes.fromhex(digest) for digest in state["digests"]],
     )

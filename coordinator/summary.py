@@ -38,6 +38,7 @@ def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, messa
             for name, value in (first.scalars if first else {}).items()
             if last is not None and name in last.scalars
         },
+        "measured_at": totals.measured,
         "relative_weight_change": _weight_change(totals, students),
         "faults": totals.faults,
         "not_finite": {str(peer): {"round": at, "reason": why} for peer, (at, why) in totals.dropped.items()},

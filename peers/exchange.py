@@ -142,6 +142,15 @@ class ExchangeConfig(Section):
         default = PlainTarget() if values.get("what") == "probabilities" else StandardisedTarget()
         return {**values, "target": default}
 
+    @classmethod
+    def unfitting(cls, values: dict[str, object], key: str) -> list[str]:
+        """Settings of the section that do not go with the one at `key`, which was just changed by an override."""
+        loss, target = values.get("loss"), values.get("target")
+        if key not in ("loss", "loss.kind") or not isinstance(loss, dict) or not isinstance(target, dict):
+            return []
+        vectors = loss.get("kind") in get_args(VectorLoss.model_fields["kind"].annotation)
+        return ["target.temperature"] if vectors and "temperature" in target else []
+
     @model_validator(mode="after")
     def _check(self) -> "ExchangeConfig":
         if self.refresh_every != 1 and self.teacher_ema:

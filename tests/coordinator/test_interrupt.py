@@ -17,6 +17,7 @@ import pytest
 from coordinator import load_config, resume, simulate
 from coordinator.interrupts import Interrupts
 from coordinator.progress import Silent
+from coordinator.report import in_words
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 Started = Callable[..., AbstractContextManager[Any]]
@@ -257,3 +258,26 @@ def test_interrupts__the_same_signal_twice_in_a_moment_is_one(monkeypatch: pytes
         now[0] += 1.0
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_simulate__interrupted_says_as_of_when_it_was_measured(tmp_path: Path):
+    """What was last measured before round 0 is not told as how the peers are now."""
+    table = {
+        "run": {"rounds": 50},
+        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
+        "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
+        "topology": {"kind": "ring"},
+        "evaluation": {"every": 20, "probe_batch": 20, "probes": []},
+        "hosting": {"pool": "in-process"},
+        "tracking": {"enabled": False},
+        "checkpoint": {"every": 2, "seconds": 0},
+    }
+    for last, measured, said in ((5, 0, "consensus: not measured since the first round"), (25, 20, "(as of round 20)")):
+        interrupts = Interrupts()
+
+        class Asking(Silent):
+            def round(self, row: dict[str, Any], last: int = last, interrupts: Interrupts = interrupts) -> None:
+                interrupts.asked |= row["round"] == last
+
+        summary = simulate(load_config(table), tmp_path, Asking(), interrupts=interrupts).summary
+        assert summary["measured_at"] == measured < last <= summary["rounds"] and said in in_words(summary)[0]

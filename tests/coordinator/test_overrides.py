@@ -1,4 +1,5 @@
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,16 @@ def test_override__what_is_no_setting_is_one_line(text: str, line: str) -> None:
     with pytest.raises(ConfigError) as error:
         load_config(MINIMAL, [text])
     assert str(error.value).startswith(line) and "\n" not in str(error.value)
+
+
+def test_load_config__a_vector_loss_drops_the_targets_temperature() -> None:
+    """The quickstart's target has one, which mse does not use."""
+    quickstart = Path(__file__).parents[2] / "configs" / "quickstart.toml"
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        exchange = load_config(quickstart, ["exchange.loss.kind=mse"]).exchange
+    assert [str(each.message).partition(",")[0] for each in told] == [
+        "exchange.loss.kind=mse drops exchange.loss.temperature",
+        "exchange.loss.kind drops exchange.target.temperature",
+    ]
+    assert (exchange.loss.kind, exchange.target.kind, exchange.target.temperature) == ("mse", "standardise", 1.0)

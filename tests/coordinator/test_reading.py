@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -218,6 +219,7 @@ def test_summaries__that_are_none(content: str, tmp_path: Path) -> None:
             "checkpoint.every: must be a number of at most 19 digits, got one",
         ),
         ({**MINIMAL, "hosting": {"timeout": 1e22}}, "hosting.timeout: must be"),
+        ({**MINIMAL, "tracking": {"uri": "~me/x"}}, "tracking.uri must be a URI, in which ~ is no home, got '~me/x'"),
         ({**MINIMAL, 1: 1}, "config: its keys must be text, got 1"),
         ({**MINIMAL, "hosting": {"resources": {3: 1.0}}}, "hosting.resources: its keys must be text, got 3"),
     ],
@@ -231,3 +233,9 @@ def test_load_config__what_no_file_could_hold(table: Any, line: str) -> None:
 def test_load_config__hexadecimal_without_end() -> None:
     with pytest.raises(ConfigError, match=r"checkpoint.every: must be a number of at most 19 digits, got one of 20000"):
         load_config(MINIMAL | {"topology": {"kind": "ring"}}, ["checkpoint.every=0x" + "f" * 5000])
+
+
+def test_read_table__a_pipe_that_nobody_writes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "config.toml")
+    with pytest.raises(ConfigError, match=r"config.toml' is a pipe, which may never be written: name a file"):
+        read_table(tmp_path / "config.toml")
