@@ -12,7 +12,7 @@ import pytest
 import ray
 
 from coordinator import simulate
-from coordinator.config import ConfigError, RunConfig, load_config
+from coordinator.config import ConfigError, HostingConfig, RunConfig, load_config
 from coordinator.plan import build_schedule, peer_settings, prepare
 from coordinator.pool import InProcessPool, Pool, ask, open_pool
 from coordinator.ray_pool import RayPool

@@ -104,10 +104,9 @@ def test_run__dry_run_says_what_the_run_would_refuse(
 
 def test_run__dry_run_says_when_memory_is_not_free(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "too little" not in cli("run", "tiny.toml", "--dry-run")[1]
-    monkeypatch.setattr("peers.memory.available", lambda: 2**20)
-    assert (
-        "; too little of it is free, 1.0 MiB: end what else runs, or lower " in cli("run", "tiny.toml", "--dry-run")[1]
-    )
+    monkeypatch.setattr("peers.memory.available", lambda: 2**28)
+    told = cli("run", "tiny.toml", "--dry-run")[1]
+    assert "; too little of it is free, 256.0 MiB: end what else runs, or lower " in told
 
 
 @pytest.mark.parametrize("width", [40, 80])
