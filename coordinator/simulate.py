@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from threading import Thread
 
@@ -151,7 +150,12 @@ def _run_on(
                 resumed.check_inputs(plan)
             new = folder or RunFolder(output, config.run.name)
             with nullcontext() if resumed else new.locked():
-                simulation, checkpoints = _compose(plan, pool, new, resumed, around)
+                try:
+                    simulation, checkpoints = _compose(plan, pool, new, resumed, around)
+                except BaseException:
+                    if not resumed:
+                        shutil.rmtree(new.path, ignore_errors=True)  # nothing was run: leave nothing
+                    raise
                 folder = new
                 resumable = config.checkpoint.every > 0
                 pool.advise(f"go on with: peer-consensus resume {folder.path}" if resumable else "start it again")
@@ -170,14 +174,9 @@ def _compose(
     plan: Plan, pool: Pool, folder: RunFolder, resumed: Resumed | None, around: _Around
 ) -> tuple[Simulation, Checkpoints]:
     """What a run consists of, with what it had when it ended, if it has been there before."""
-    try:
-        config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
-        plan = replace(plan, config=config)
-        folder.write_text("config.toml", (given.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config))
-    except BaseException:
-        if not resumed:
-            shutil.rmtree(folder.path, ignore_errors=True)  # nothing was run: leave nothing
-        raise
+    config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
+    plan = replace(plan, config=config)
+    folder.write_text("config.toml", (given.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config))
     tracker = _tracker(config, folder, known=resumed is not None)
     totals = resumed.totals if resumed else Totals()
     probes = resumed.probes if resumed else ProbeTable(config.evaluation.probes)
@@ -190,7 +189,11 @@ def _compose(
 
 def _tracker(config: RunConfig, folder: RunFolder, known: bool) -> Tracker:
     """The run in MLflow; known: the one that the folder names is continued."""
-    note = partial(folder.write_text, MLFLOW_RUN)
+
+    def note(run_id: str) -> None:
+        if folder.path.is_dir():  # else the run has not begun after all
+            folder.write_text(MLFLOW_RUN, run_id)
+
     return Tracker(config.tracking, folder.path.parent, folder.path.name, folder.mlflow_run if known else "", note)
 
 
