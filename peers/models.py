@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 Norm = Literal["batch", "group", "layer", "none"]
 Shape = tuple[int, int, int]
 M = TypeVar("M")
-_GLOBAL_GENERATOR = threading.Lock()
+_GLOBAL_GENERATOR = threading.RLock()
+TAKE_A_GENERATOR = {"uniform_", "normal_", "exponential_", "bernoulli_", "rand", "randn", "randint", "randperm"}
 
 
 class Network(nn.Module):
@@ -161,32 +162,31 @@ def seeded(build: Callable[[], M], seed: int) -> M:
         return build()
 
 
-class _OwnGenerator(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Has every operation of this thread draw from one generator instead of torch's global one.
+class _OwnGenerator(TorchFunctionMode):
+    """Has what this thread draws by torch's functions come from one generator instead of torch's global one.
 
-    Operations that take no generator get its state in the global one's place, one thread at a time.
+    Functions that take no generator get its state in the global one's place, one thread at a time. A mode of torch's
+    dispatcher would see single operations, but imports torch's compiler.
     """
 
     def __init__(self, seed: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._generator = torch.Generator().manual_seed(seed)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        devices = {str(each.device.type) for each in args if isinstance(each, Tensor)}
+        devices = {each.device.type for each in (*args, *kwargs.values()) if isinstance(each, Tensor)}
         devices.add(torch.device(kwargs.get("device") or "cpu").type)
         if not devices <= {"cpu", "meta"}:
             return func(*args, **kwargs)  # a device's own generator
-        if any(argument.name == "generator" for argument in func._schema.arguments):
+        if getattr(func, "__name__", "") in TAKE_A_GENERATOR:
             given = kwargs.get("generator")
             return func(*args, **{**kwargs, "generator": self._generator if given is None else given})
-        if torch.Tag.nondeterministic_seeded not in func.tags:
-            return func(*args, **kwargs)
         with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
             torch.default_generator.set_state(self._generator.get_state())
-            drawn = func(*args, **kwargs)
+            made = func(*args, **kwargs)
             self._generator.set_state(torch.default_generator.get_state())
-            return drawn
+            return made
 
 
 @torch.no_grad()
