@@ -166,6 +166,7 @@ def test_faults__without_checkpoints_the_run_starts_again(cluster: Any, tmp_path
     assert len(result.summary["faults"]) == 1 and not (result.folder / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_faults__too_many_end_the_run_which_can_be_resumed(cluster: Any, tmp_path: Path, processes: list[int]):
     monitor = At(25, lambda: send(processes[1], signal.SIGKILL))
     result = simulate(load_config(table(hosting={"max_failures": 0})), tmp_path / "faulty", monitor)

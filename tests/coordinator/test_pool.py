@@ -115,6 +115,7 @@ def test_pools__vectorised_hosts_and_shared_sums_equal_the_loop_to_float_toleran
                 assert record.stats[peer].sent_bytes == each.sent_bytes
 
 
+@pytest.mark.slow
 def test_auto__notes_its_choice_and_a_repeated_run_takes_the_same_path(cluster: Any, tmp_path: Path):
     """The choice depends on the machine's mood; what follows from it does not."""
     digests = {}

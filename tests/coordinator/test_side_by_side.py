@@ -39,6 +39,7 @@ def side_by_side(configs: list[RunConfig], memory: int = 0, said: list[str] | No
     return SideBySide(ray, configs, [memory] * len(configs), (said if said is not None else []).append)
 
 
+@pytest.mark.slow
 def test_side_by_side__each_run_has_the_numbers_of_a_run_alone(cluster: Any, tmp_path: Path) -> None:
     configs = [config_of(run={"seed": seed}) for seed in (1, 2)] + [config_of("ray")]
     alone = [simulate(config, tmp_path).summary for config in configs[:2]]

@@ -157,6 +157,7 @@ def test_tracker__errors_of_the_database_are_one_line(runs: Path, capfd: pytest.
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_tracker__a_store_is_made_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stops in the middle of making the tables, as on a full disk, leaves nothing behind for the next run."""
     from alembic import command
