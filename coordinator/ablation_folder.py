@@ -29,7 +29,7 @@ Row = dict[str, Any]
 LOCK = ".lock"
 TIMINGS = ("rounds_per_second", "evaluation_share")
 COMPARED_VERSIONS = ("peer-consensus", "torch", "python")  # those that may change a run's numbers
-LEFT_OUT = (*TIMINGS, "config", "data", "versions", "hardware", "status", "message")  # of the results
+LEFT_OUT = (*TIMINGS, "config", "data", "measured_at", "versions", "hardware", "status", "message")  # of the results
 OUTPUTS = ("results.parquet", "timings.parquet", "differences.parquet", "summary.json", "report.html", "figures")
 NEEDED: dict[str, type] = {  # of a finished run's summary
     **dict.fromkeys(("probes", "consensus", "topology", "not_finite", "config", "versions", "hardware"), dict),
