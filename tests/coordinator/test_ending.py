@@ -10,7 +10,6 @@ import pytest
 from mlflow import MlflowClient
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
-from coordinator.interrupts import Interrupts
 from coordinator.pool import InProcessPool
 from coordinator.progress import Silent
 from coordinator.store import RunFolder
@@ -146,24 +145,3 @@ def test_simulate__a_folder_that_cannot_be_begun_is_not_left(tmp_path: Path, mon
             with pytest.raises(type(error)):
                 simulate(load_config(TABLE), tmp_path)
         assert not list(tmp_path.iterdir())
-
-
-def test_simulate__a_signal_in_the_control_alone_leaves_its_checkpoint(tmp_path: Path):
-    interrupts = Interrupts()
-
-    class Asking(Silent):
-        alone = False
-
-        def begin(self, num_rounds: int, title: str) -> None:
-            self.alone = title == "alone"
-
-        def round(self, row: dict[str, Any]) -> None:
-            interrupts.asked |= self.alone and row["round"] == 1
-
-    parts = {"evaluation": {**TABLE["evaluation"], "alone": True}, "checkpoint": {"every": 100, "seconds": 0}}
-    config = load_config({**TABLE, "run": {"rounds": 9}, **parts})
-    first = simulate(config, tmp_path / "cut", Asking(), interrupts=interrupts)
-    assert first.status == "interrupted"
-    (saved,) = (first.folder / "checkpoints").glob("alone-*")
-    assert 1 <= int(saved.name.removeprefix("alone-")) < 9
-    assert resume(first.folder).summary["probes"] == simulate(config, tmp_path / "straight").summary["probes"]

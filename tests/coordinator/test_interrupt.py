@@ -151,18 +151,21 @@ def test_run__any_of_the_signals_leaves_a_checkpoint(started: Started, tiny: Pat
     assert only.name == f"round-{summary['rounds']:06d}"
 
 
-def test_simulate__asked_to_end_while_alone_has_no_verdict_on_the_exchange(tmp_path: Path):
-    """What was only begun alone is no control."""
-    table = {
-        "run": {"rounds": 6},
-        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
-        "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
-        "topology": {"kind": "ring"},
-        "evaluation": {"every": 3, "probe_batch": 20, "probes": ["knn"], "alone": True},
-        "hosting": {"pool": "in-process"},
-        "tracking": {"enabled": False},
-        "checkpoint": {"every": 2, "seconds": 0},
-    }
+SMALL: dict[str, Any] = {
+    "run": {"rounds": 9},
+    "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
+    "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
+    "topology": {"kind": "ring"},
+    "evaluation": {"every": 3, "probe_batch": 20, "probes": ["knn"], "alone": True},
+    "hosting": {"pool": "in-process"},
+    "tracking": {"enabled": False},
+}
+
+
+@pytest.mark.parametrize("every", [2, 100], ids=["between checkpoints", "before any"])
+def test_simulate__asked_to_end_while_alone_leaves_a_checkpoint_and_no_verdict(tmp_path: Path, every: int):
+    """What was only begun alone is no control, and need not be begun again."""
+    config = load_config({**SMALL, "checkpoint": {"every": every, "seconds": 0}})
     interrupts = Interrupts()
 
     class Asking(Silent):
@@ -174,9 +177,11 @@ def test_simulate__asked_to_end_while_alone_has_no_verdict_on_the_exchange(tmp_p
         def round(self, row: dict[str, Any]) -> None:
             interrupts.asked |= self.alone and row["round"] == 3
 
-    first = simulate(load_config(table), tmp_path / "asked", Asking(), interrupts=interrupts)
+    first = simulate(config, tmp_path / "asked", Asking(), interrupts=interrupts)
     assert first.status == "interrupted" and "alone" not in first.summary["probes"]["knn"]
-    straight = simulate(load_config(table), tmp_path / "straight")
+    saved = [int(each.name.removeprefix("alone-")) for each in (first.folder / "checkpoints").glob("alone-*")]
+    assert 3 <= max(saved) < 9
+    straight = simulate(config, tmp_path / "straight")
     assert resume(first.folder).summary["probes"] == straight.summary["probes"]
 
 
@@ -262,16 +267,8 @@ def test_interrupts__the_same_signal_twice_in_a_moment_is_one(monkeypatch: pytes
 
 def test_simulate__interrupted_says_as_of_when_it_was_measured(tmp_path: Path):
     """What was last measured before round 0 is not told as how the peers are now."""
-    table = {
-        "run": {"rounds": 50},
-        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
-        "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
-        "topology": {"kind": "ring"},
-        "evaluation": {"every": 20, "probe_batch": 20, "probes": []},
-        "hosting": {"pool": "in-process"},
-        "tracking": {"enabled": False},
-        "checkpoint": {"every": 2, "seconds": 0},
-    }
+    evaluation = {"every": 20, "probe_batch": 20, "probes": []}
+    table = {**SMALL, "run": {"rounds": 50}, "evaluation": evaluation, "checkpoint": {"every": 2, "seconds": 0}}
     for last, measured, said in ((5, 0, "consensus: not measured since the first round"), (25, 20, "(as of round 20)")):
         interrupts = Interrupts()
 

@@ -19,9 +19,11 @@ def dataset(**values: Any) -> Dataset:
 
 
 def test_check__takes_what_the_sources_give() -> None:
-    dataset_check.check(dataset())
-    dataset_check.check(dataset(num_classes=7))  # some of which do not occur
-    dataset_check.check(data.load_digits(SeedSequence(0)))
+    spare = dataset(num_classes=7)  # some of which do not occur
+    for sound in (dataset(), spare, data.load_digits(SeedSequence(0))):
+        before = dataset_check.digest_of(sound)
+        dataset_check.check(sound)
+        assert dataset_check.digest_of(sound) == before
 
 
 @pytest.mark.parametrize(
