@@ -2,7 +2,8 @@
 
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 
@@ -56,8 +57,8 @@ class Plan:
     groups: tuple[GroupPlan, ...]
     width: int
     message_bytes: int
-    data_digest: str  # SHA-256 of images and labels
-    links_digest: str  # SHA-256 of the links that a file gives; empty where the config says it all
+    data_digest: str = ""  # SHA-256 of images and labels; like the next, see `identified`
+    links_digest: str = ""  # SHA-256 of the links that a file gives; empty where the config says it all
 
     @property
     def num_hosts(self) -> int:
@@ -111,17 +112,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
-    plan = Plan(
-        config,
-        dataset,
-        schedule,
-        describe(schedule),
-        groups,
-        width,
-        message_bytes,
-        digest_of(dataset).hex(),
-        schedule(0).digest() if config.topology.kind == "file" else "",
-    )
+    plan = Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
     further, left = plan.memory_bytes - plan.data_bytes, memory.available()
     if loaded and further > left and not config.hosting.address:
         warnings.warn(
@@ -130,6 +121,12 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
             stacklevel=2,
         )
     return plan
+
+
+def identified(plan: Plan) -> Plan:
+    """The plan with the SHA-256 of all that it reads, which whoever only checks a config need not wait for."""
+    links = plan.schedule(0).digest() if plan.config.topology.kind == "file" else ""
+    return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links)
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -168,7 +165,9 @@ def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
 def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
     """What each peer of a run is made from."""
     normalisation = channel_statistics(dataset.train_images)
-    layouts = [layout for kind, count in _kinds(config) for layout in [models.layout(_blank(kind, dataset))] * count]
+    layouts = [
+        layout for kind, count in _kinds(config) for layout in [models.layout(_blank(kind, dataset.shape))] * count
+    ]
     # of the peers' own class: an EvaluationConfig would make every actor import the whole coordinator
     probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
     return [
@@ -195,14 +194,15 @@ def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
     return [(group, group.count) for group in config.peers.groups] or [(config.peers, config.peers.count)]
 
 
-def _blank(kind: PeerKind, dataset: Dataset) -> Network:
+@lru_cache(maxsize=8)
+def _blank(kind: PeerKind, shape: tuple[int, int, int]) -> Network:
     """The network of such a peer without values: no memory is taken, nothing is drawn."""
     with torch.device("meta"):
-        return kind.build_network(dataset.shape)
+        return kind.build_network(shape)
 
 
 def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int) -> GroupPlan:
-    network = _blank(kind, dataset)
+    network = _blank(kind, dataset.shape)
     parameters = num_parameters(network)
     moments = {"sgd": 1, "adam": 2, "adamw": 2}[kind.optimizer.kind]
     teacher = 1 if config.exchange.separate_teacher else 0

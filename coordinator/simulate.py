@@ -18,7 +18,7 @@ from coordinator.guarded import Guarded
 from coordinator.interrupts import Interrupts
 from coordinator.keeper import Keeper, open_checkpoints
 from coordinator.learned import ProbeTable
-from coordinator.plan import Plan, peer_settings, prepare
+from coordinator.plan import Plan, identified, peer_settings, prepare
 from coordinator.pool import Pool, loading_pool
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder, Totals
@@ -114,7 +114,7 @@ class _Around:
 def _run(config: RunConfig, output: Path, resumed: Resumed | None, around: _Around) -> Result:
     monitor = around.monitor
     monitor.phase(f"loading {config.data.kind}")
-    loading = in_background(lambda: prepare(config, around.dataset))
+    loading = in_background(lambda: identified(prepare(config, around.dataset)))
     wait([loading], timeout=PATIENCE)
     monitor.phase(f"starting {config.peers.count} peers ({config.hosting.pool})")
     monitor.reraise()
