@@ -12,7 +12,7 @@ from rich.console import Console
 
 from coordinator.config import ConfigError
 from coordinator.display import forgiving, why_lost
-from coordinator.home import provide_home
+from coordinator.home import provide_home, remove_temporary
 from coordinator.one_line import INTERRUPTED, guarded, show_warning
 from coordinator.reading import path_reader
 
@@ -269,6 +269,7 @@ def main() -> NoReturn:
             print(f"{what}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
             code = code if in_folder else code or 2
     if {thread.name for thread in set(threading.enumerate()) - before} & {"loading", "mlflow"}:
+        remove_temporary()
         os._exit(code)  # the interpreter would wait for what they are at, or abort
     sys.exit(code)
 

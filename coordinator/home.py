@@ -39,9 +39,17 @@ def is_temporary() -> bool:
     return os.environ.get("HOME") in _made
 
 
+def remove_temporary() -> None:
+    """Remove what stood in for a home, where the process ends without the interpreter's own clearing up."""
+    for folder in _made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _temporary() -> str:
     """A folder for this user alone, for as long as the process lives."""
     folder = tempfile.mkdtemp(prefix="peer-consensus-home-")
     _made.add(folder)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
+
+
+atexit.register(remove_temporary)

@@ -28,7 +28,7 @@ def connect(address: str) -> Any:
     if not address.startswith(("http://", "https://")):
         raise ConfigError(f"--address: must be a Ray dashboard's, such as http://HEAD:8265, got '{address}'")
     with _without_redirection():
-        return _asked(address, lambda: JobSubmissionClient(address))
+        return _asked(address, lambda: JobSubmissionClient(address), of_a_job=False)
 
 
 def submit(address: str, config: Path, overrides: Sequence[str], output: str = OUTPUT) -> tuple[Any, str]:
@@ -133,7 +133,7 @@ def _for_shell(output: str) -> str:
     return "~/" + shlex.quote(output[2:]) if output.startswith("~/") else shlex.quote(output)
 
 
-def _asked(address: str, ask: Callable[[], Any]) -> Any:
+def _asked(address: str, ask: Callable[[], Any], of_a_job: bool = True) -> Any:
     """What the dashboard answers. Raises: ConfigError, in one line, where it does not or will not."""
     from ray.exceptions import RayError
 
@@ -146,7 +146,7 @@ def _asked(address: str, ask: Callable[[], Any]) -> Any:
                 f"--address: '{address}' wants a token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
                 f"RAY_AUTH_TOKEN_PATH to the cluster's ({why})"
             ) from None
-        if "404" in text:
+        if of_a_job and "404" in text:
             raise ConfigError(f"--address: '{address}' knows no such job ({why})") from None
         if "exceeds the maximum size" in text:
             raise ConfigError(

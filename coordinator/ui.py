@@ -7,13 +7,12 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
 
 from coordinator import ui_server
 from coordinator.config import ConfigError
+from coordinator.interrupts import Interrupts
 from coordinator.tracking_store import FILE, bring_artifacts, store_uri
 
 HOST = "127.0.0.1"
@@ -35,7 +34,7 @@ def serve(output: Path, port: int) -> int:
     options = ["--backend-store-uri", store_uri(output), "--host", HOST, "--port", str(port), "--workers", "1"]
     # no shell, and nothing in it from elsewhere; -P: names of this package are no modules of Python's there
     command = [sys.executable, "-P", ui_server.__file__, "server", *options]
-    with _signals_raise():
+    with Interrupts(handled=True):
         server = subprocess.Popen(command, env=QUIET | os.environ, stdin=subprocess.PIPE, start_new_session=True)
         try:
             _tell_when_up(server, port)
@@ -51,21 +50,6 @@ def _check_free(port: int) -> None:
             trial.bind((HOST, port))
         except OSError as error:
             raise ConfigError(f"--port: {port} cannot be used ({error.strerror}): choose another") from None
-
-
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does."""
-
-    def interrupt(number: int, frame: Any) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _tell_when_up(server: "subprocess.Popen[bytes]", port: int) -> None:
