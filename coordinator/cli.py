@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -49,7 +50,6 @@ def run(
     """Run an experiment."""
     from coordinator import report
     from coordinator.config import load_config
-    from coordinator.interrupts import Interrupts
     from coordinator.plan import prepare
     from coordinator.progress import Live
     from coordinator.simulate import simulate
@@ -59,13 +59,7 @@ def run(
     if dry_run:
         report.print_plan(prepare(loaded), console)
         return
-    with Interrupts(handled=True) as interrupts:
-        try:
-            result = simulate(loaded, output, Live(console), interrupts=interrupts)
-        except KeyboardInterrupt as error:
-            raise _interrupted(error) from None
-        report.print_result(result, output, console)
-        _end(result, json)
+    _carry_out(lambda interrupts: simulate(loaded, output, Live(console), interrupts=interrupts), console, json)
 
 
 @app.command()
@@ -84,19 +78,12 @@ def resume(
     json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
 ) -> None:
     """Go on with a run from its newest checkpoint."""
-    from coordinator import report
     from coordinator import resume as go_on
-    from coordinator.interrupts import Interrupts
     from coordinator.progress import Live
 
     console = _console(stderr=json)
-    with Interrupts(handled=True) as interrupts:
-        try:
-            result = go_on(run, rounds, overrides or [], Live(console), interrupts=interrupts)
-        except KeyboardInterrupt as error:
-            raise _interrupted(error) from None
-        report.print_result(result, result.folder.parent, console)
-        _end(result, json)
+    changes = overrides or []
+    _carry_out(lambda interrupts: go_on(run, rounds, changes, Live(console), interrupts=interrupts), console, json)
 
 
 @app.command()
@@ -237,18 +224,22 @@ def _with_address(overrides: list[str], address: str) -> list[str]:
     return [*overrides, f"hosting.address={address}"] if address else overrides
 
 
-def _interrupted(error: KeyboardInterrupt) -> typer.Exit:
-    """Say where the run is that has not said so itself, if it had begun."""
-    folder = getattr(error, "folder", None)
-    how = f"; go on with: peer-consensus resume {folder}" if folder else " before anything was run"
-    print(f"interrupted{how}", file=sys.stderr)
-    return typer.Exit(INTERRUPTED)
+def _carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> None:
+    """Execute a run, heeding signals, and show its result; exit codes of runs that have not finished."""
+    from coordinator import report
+    from coordinator.interrupts import Interrupts
+    from coordinator.store import way_on
 
-
-def _end(result: Any, json: bool) -> None:
-    """Print the summary if asked; exit codes of runs that have not finished."""
-    if json:
-        print((result.folder / "summary.json").read_text(), end="")
+    with Interrupts(handled=True) as interrupts:
+        try:
+            result = execute(interrupts)
+        except KeyboardInterrupt as error:
+            folder = getattr(error, "folder", None)  # of a run that has begun, but could not say how it stands
+            print(f"interrupted{f'; {way_on(folder)}' if folder else ' before anything was run'}", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        report.print_result(result, console)
+        if json:
+            print((result.folder / "summary.json").read_text(), end="")
     if result.status != "finished":
         raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
 

@@ -12,7 +12,7 @@ from coordinator.reading import from_json
 from coordinator.recorder import Recorder
 from coordinator.redact import without_secrets
 from coordinator.report import in_words, size
-from coordinator.store import to_json
+from coordinator.store import to_json, way_on
 from coordinator.summary import final_metrics, summarise, verdict_line
 from topologies.schedule import Schedule
 
@@ -85,8 +85,7 @@ def _report(schedule: Schedule, recorder: Recorder, result: Result) -> Result:
 
 def _no_room(folder: Path, error: OSError) -> ConfigError:
     return ConfigError(
-        f"--output: cannot write to '{folder}' ({error.strerror or error}): make room, then go on with: "
-        f"peer-consensus resume {folder}"
+        f"--output: cannot write to '{folder}' ({error.strerror or error}): make room, then {way_on(folder)}"
     )
 
 

@@ -13,6 +13,7 @@ from coordinator.pool import Pool, ask
 from coordinator.recorder import Recorder, Totals
 from coordinator.redact import without_secrets
 from coordinator.state import from_arrays, from_state, to_arrays, to_state
+from coordinator.store import way_on
 from coordinator.summary import flatten, versions
 from peers.storage import Folder
 
@@ -80,7 +81,7 @@ class Keeper:
 
     def way_on(self) -> str:
         """How the run can be gone on with; empty where it would start again, as in an ablation."""
-        return f"; go on with: peer-consensus resume {self.recorder.folder.path}" if self.every else ""
+        return f"; {way_on(self.recorder.folder.path)}" if self.every else ""
 
     def bring_back(self, phase: Phase) -> int:
         """Restore all peers from the newest checkpoint that is whole; returns the rounds it had completed.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from coordinator.ending import Result
 
 
-def print_result(result: "Result", output: Path, console: Console) -> None:
+def print_result(result: "Result", console: Console) -> None:
     """Controls against trained, gain with interval, verdict, flags, and where to look next."""
     summary = result.summary
     if result.message:
@@ -46,7 +46,7 @@ def print_result(result: "Result", output: Path, console: Console) -> None:
     for line in in_words(summary):
         console.print(line, highlight=False)
     console.print(f"results  {short(result.folder)}", highlight=False, markup=False)
-    tracking = summary["config"]["tracking"]
+    tracking, output = summary["config"]["tracking"], result.folder.parent
     if tracking["enabled"] and not tracking["uri"] and (output / "mlflow.db").is_file():
         console.print(f"browse   peer-consensus ui {shlex.quote(short(output))}", highlight=False, markup=False)
 

@@ -24,7 +24,7 @@ from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder, Totals
 from coordinator.resuming import Resumed, reopen
 from coordinator.simulation import Simulation
-from coordinator.store import MLFLOW_RUN, RunFolder, check_output
+from coordinator.store import MLFLOW_RUN, RunFolder, check_output, way_on
 from coordinator.summary import flatten, shown_config
 from coordinator.tracking import Tracker
 from peers.data import Dataset
@@ -158,7 +158,7 @@ def _run_on(
                     raise
                 folder = new
                 resumable = config.checkpoint.every > 0
-                pool.advise(f"go on with: peer-consensus resume {folder.path}" if resumable else "start it again")
+                pool.advise(way_on(folder.path) if resumable else "start it again")
                 result = simulation.run()
                 pool.advise("")
         checkpoints.discard_incomplete()  # now that no peer writes any more

@@ -146,6 +146,11 @@ def lock(handle: int, folder: Path) -> None:
         raise ConfigError(f"'{folder}' is being written by another process: wait for it, or end it") from None
 
 
+def way_on(run: Path) -> str:
+    """What to type to go on with the run in a folder."""
+    return f"go on with: peer-consensus resume {run}"
+
+
 def check_run(command: str, run: Path) -> None:
     """Raises: ConfigError, if a folder is no run's."""
     if not (run / "config.toml").is_file():

@@ -47,7 +47,8 @@ def submit(address: str, config: Path, overrides: Sequence[str], output: str = O
     command = ["python", "-m", "coordinator", "run", shipped.as_posix(), *overrides]
     entrypoint = " ".join(map(shlex.quote, command)) + f" --output {_for_shell(output)}"
     environment = {"working_dir": str(here), "excludes": list(NOT_SHIPPED)}
-    return client, _asked(address, lambda: client.submit_job(entrypoint=entrypoint, runtime_env=environment))
+    job = _asked(address, lambda: client.submit_job(entrypoint=entrypoint, runtime_env=environment), of_a_job=False)
+    return client, job
 
 
 def _checked(config: Path, overrides: Sequence[str]) -> Path:

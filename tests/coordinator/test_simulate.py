@@ -273,7 +273,7 @@ def test_simulate__one_survivor_still_gets_its_report(tmp_path: Path, monkeypatc
     result = run(tmp_path, run={"rounds": 12, "seed": 2, "on_nonfinite": "drop-peer"}, peers={"count": 2})
     assert result.status == "finished" and "relative_distance" not in result.summary["consensus"]
     console = Console(file=io.StringIO(), width=160)
-    print_result(result, tmp_path, console)
+    print_result(result, console)
     assert "flag dropped-peers: values that are not finite in peer 1" in console.file.getvalue()  # type: ignore[attr-defined]
 
 

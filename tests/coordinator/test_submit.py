@@ -136,14 +136,31 @@ def test_submit__no_dashboard_there(cli: Cli, tiny: Path):
     assert err.startswith("error: --address: no Ray dashboard answers at 'http://127.0.0.1:9': ")
 
 
+def test_submit__a_server_that_is_no_dashboard(cli: Cli, tiny: Path):
+    """It does not know the address that every dashboard does; there is no word of a job."""
+
+    class Other(Recorder):
+        known = ""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        for arguments in (["tiny.toml"], ["--status", "job-1"]):
+            code, _, err = cli("submit", *arguments, "--address", address)
+            assert code == 2 and err.count("\n") == 1
+            assert err.startswith(f"error: --address: no Ray dashboard answers at '{address}': "), err
+        server.shutdown()
+
+
 class Recorder(BaseHTTPRequestHandler):
     """A dashboard that notes what it is asked and knows no job."""
 
     asked: ClassVar[list[tuple[int, str]]] = []
+    known = "/api/version"
 
     def do_GET(self) -> None:
         Recorder.asked.append((self.server.server_address[1], self.path))  # type: ignore[index]
-        known = self.path == "/api/version"
+        known = self.path == self.known
         body = json.dumps({"version": "4", "ray_version": ray.__version__, "ray_commit": "0"} if known else {}).encode()
         self.send_response(200 if known else 404)
         self.send_header("Content-Length", str(len(body)))
