@@ -40,6 +40,20 @@ enabled = false
 
 
 @pytest.fixture
+def small() -> dict[str, Any]:
+    """Tables of an experiment of a second or two, to be changed: three small MLPs on a ring, in this process."""
+    return {
+        "run": {"rounds": 8},
+        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
+        "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
+        "topology": {"kind": "ring"},
+        "evaluation": {"every": 2, "probe_batch": 20, "probes": ["knn"], "alone": True},
+        "hosting": {"pool": "in-process"},
+        "tracking": {"enabled": False},
+    }
+
+
+@pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`tiny.toml` in a new current folder: four small MLPs on a ring, two rounds."""
     monkeypatch.chdir(tmp_path)

@@ -14,16 +14,12 @@ from coordinator.pool import InProcessPool
 from coordinator.progress import Silent
 from coordinator.store import RunFolder
 
-TABLE: dict[str, Any] = {
-    "run": {"rounds": 4},
-    "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
-    "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
-    "topology": {"kind": "ring"},
-    "evaluation": {"every": 2, "probe_batch": 20, "probes": ["knn"], "probe_every": 2},
-    "hosting": {"pool": "in-process"},
-    "tracking": {"enabled": False},
-    "checkpoint": {"every": 0},
-}
+
+@pytest.fixture
+def table(small: dict[str, Any]) -> dict[str, Any]:
+    """Without checkpoints: what is completed from one is not what is shown here."""
+    evaluation = {"every": 2, "probe_batch": 20, "probes": ["knn"], "probe_every": 2}
+    return {**small, "run": {"rounds": 4}, "evaluation": evaluation, "checkpoint": {"every": 0}}
 
 
 class Watching(Silent):
@@ -51,14 +47,14 @@ FULL = OSError(28, "No space left on device")
 
 @pytest.mark.parametrize(("module", "name"), [("coordinator.figures", "save"), ("coordinator.page", "render")])
 def test_resume__completes_what_a_full_disk_kept_from_being_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
+    table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
 ):
     """Without any checkpoint: nothing may be run again."""
-    straight = simulate(load_config(TABLE), tmp_path / "straight")
+    straight = simulate(load_config(table), tmp_path / "straight")
     with monkeypatch.context() as patched:
         failing(patched, module, name, FULL)
         with pytest.raises(ConfigError, match=r"No space left on device\): make room, then go on with: .* resume "):
-            simulate(load_config(TABLE), tmp_path / "full")
+            simulate(load_config(table), tmp_path / "full")
     (folder,) = (tmp_path / "full").iterdir()
     assert json.loads((folder / "summary.json").read_text())["digest"] == straight.summary["digest"]
     assert not (folder / "report.html").exists()
@@ -74,9 +70,11 @@ def test_resume__completes_what_a_full_disk_kept_from_being_made(
         resume(folder)
 
 
-def test_resume__completes_what_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: Path):
+def test_resume__completes_what_was_interrupted(
+    table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: Path
+):
     """Ctrl-C while figures are drawn: told as interrupted; MLflow then gets all numbers and files, once."""
-    config = load_config({**TABLE, "tracking": {"enabled": True}})
+    config = load_config({**table, "tracking": {"enabled": True}})
     with monkeypatch.context() as patched:
         failing(patched, "coordinator.figures", "save", KeyboardInterrupt())
         first = simulate(config, runs)
@@ -91,8 +89,10 @@ def test_resume__completes_what_was_interrupted(tmp_path: Path, monkeypatch: pyt
     assert "report.html" in {each.path for each in client.list_artifacts(only.info.run_id)}
 
 
-def test_resume__tables_that_are_lost_as_well_are_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    config = load_config({**TABLE, "checkpoint": {"every": 2, "seconds": 0}})
+def test_resume__tables_that_are_lost_as_well_are_made_anew(
+    table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    config = load_config({**table, "checkpoint": {"every": 2, "seconds": 0}})
     with monkeypatch.context() as patched:
         failing(patched, "coordinator.figures", "save", KeyboardInterrupt())
         first = simulate(config, tmp_path)
@@ -105,7 +105,9 @@ def test_resume__tables_that_are_lost_as_well_are_made_anew(tmp_path: Path, monk
 # ---- signals at odd moments ----
 
 
-def test_simulate__interrupted_while_its_pool_closes_has_its_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_simulate__interrupted_while_its_pool_closes_has_its_result(
+    table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     close = InProcessPool.close
 
     def interrupted(self: InProcessPool) -> None:
@@ -113,7 +115,7 @@ def test_simulate__interrupted_while_its_pool_closes_has_its_result(tmp_path: Pa
         raise KeyboardInterrupt
 
     monkeypatch.setattr(InProcessPool, "close", interrupted)
-    assert simulate(load_config(TABLE), tmp_path).status == "finished"
+    assert simulate(load_config(table), tmp_path).status == "finished"
 
 
 def test_run__interrupted_while_it_writes_names_its_folder(
@@ -133,7 +135,9 @@ def test_run__interrupted_while_it_writes_names_its_folder(
     assert cli("resume", str(folder))[0] == 0
 
 
-def test_simulate__a_folder_that_cannot_be_begun_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_simulate__a_folder_that_cannot_be_begun_is_not_left(
+    table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     """Whatever is wrong with it: the disk, or a signal."""
     for error in (FULL, KeyboardInterrupt()):
 
@@ -143,5 +147,5 @@ def test_simulate__a_folder_that_cannot_be_begun_is_not_left(tmp_path: Path, mon
         with monkeypatch.context() as patched:
             patched.setattr(RunFolder, "write_text", fail)
             with pytest.raises(type(error)):
-                simulate(load_config(TABLE), tmp_path)
+                simulate(load_config(table), tmp_path)
         assert not list(tmp_path.iterdir())

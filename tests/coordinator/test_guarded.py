@@ -10,16 +10,6 @@ from coordinator import ConfigError, load_config, resume, simulate
 from coordinator.pool import HostLost
 from coordinator.progress import Silent
 
-TABLE: dict[str, Any] = {
-    "run": {"rounds": 8},
-    "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
-    "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
-    "topology": {"kind": "ring"},
-    "evaluation": {"every": 2, "probe_batch": 20, "probes": ["knn"], "alone": True},
-    "hosting": {"pool": "in-process"},
-    "tracking": {"enabled": False},
-}
-
 
 class Odd(BaseException):
     """Not even an Exception."""
@@ -54,10 +44,10 @@ ERRORS = [ValueError("mine"), ConfigError("mine"), HostLost("mine"), OSError(28,
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_simulate__whatever_the_monitor_raises(tmp_path: Path, error: BaseException):
+def test_simulate__whatever_the_monitor_raises(small: dict[str, Any], tmp_path: Path, error: BaseException):
     monitor = Raising("round", 4, error)
     with pytest.raises(type(error)) as raised:
-        simulate(load_config(TABLE), tmp_path, monitor)
+        simulate(load_config(small), tmp_path, monitor)
     assert raised.value is error and monitor.after == 0
     (folder,) = tmp_path.iterdir()
     summary = json.loads((folder / "summary.json").read_text())
@@ -66,7 +56,7 @@ def test_simulate__whatever_the_monitor_raises(tmp_path: Path, error: BaseExcept
         summary["message"].startswith(f"the monitor raised {type(error).__name__}") and "resume" in summary["message"]
     )
     assert (folder / "metrics" / "rounds.parquet").is_file() and (folder / "report.html").is_file()
-    straight = simulate(load_config(TABLE), tmp_path / "straight")
+    straight = simulate(load_config(small), tmp_path / "straight")
     assert resume(folder).summary["digest"] == straight.summary["digest"]
 
 
@@ -80,9 +70,9 @@ def test_simulate__whatever_the_monitor_raises(tmp_path: Path, error: BaseExcept
         ("begin", "alone", 8),
     ],
 )
-def test_simulate__wherever_it_raises(tmp_path: Path, method: str, when: str, rounds: int):
+def test_simulate__wherever_it_raises(small: dict[str, Any], tmp_path: Path, method: str, when: str, rounds: int):
     with pytest.raises(ValueError, match="mine"):
-        simulate(load_config(TABLE), tmp_path, Raising(method, when, ValueError("mine")))
+        simulate(load_config(small), tmp_path, Raising(method, when, ValueError("mine")))
     (folder,) = tmp_path.iterdir()
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["status"], summary["rounds"]) == ("stopped", rounds)
@@ -90,15 +80,15 @@ def test_simulate__wherever_it_raises(tmp_path: Path, method: str, when: str, ro
     assert resume(folder).status == "finished"
 
 
-def test_simulate__raises_before_anything_is_written(tmp_path: Path):
+def test_simulate__raises_before_anything_is_written(small: dict[str, Any], tmp_path: Path):
     with pytest.raises(ValueError, match="mine"):
-        simulate(load_config(TABLE), tmp_path, Raising("phase", "loading synthetic", ValueError("mine")))
+        simulate(load_config(small), tmp_path, Raising("phase", "loading synthetic", ValueError("mine")))
     assert not list(tmp_path.iterdir())
 
 
-def test_simulate__raises_when_all_is_done_but_the_figures(tmp_path: Path):
+def test_simulate__raises_when_all_is_done_but_the_figures(small: dict[str, Any], tmp_path: Path):
     with pytest.raises(ValueError, match="mine"):
-        simulate(load_config(TABLE), tmp_path, Raising("phase", "drawing figures", ValueError("mine")))
+        simulate(load_config(small), tmp_path, Raising("phase", "drawing figures", ValueError("mine")))
     (folder,) = tmp_path.iterdir()
     assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
     assert (folder / "report.html").is_file()

@@ -151,21 +151,12 @@ def test_run__any_of_the_signals_leaves_a_checkpoint(started: Started, tiny: Pat
     assert only.name == f"round-{summary['rounds']:06d}"
 
 
-SMALL: dict[str, Any] = {
-    "run": {"rounds": 9},
-    "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
-    "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
-    "topology": {"kind": "ring"},
-    "evaluation": {"every": 3, "probe_batch": 20, "probes": ["knn"], "alone": True},
-    "hosting": {"pool": "in-process"},
-    "tracking": {"enabled": False},
-}
-
-
 @pytest.mark.parametrize("every", [2, 100], ids=["between checkpoints", "before any"])
-def test_simulate__asked_to_end_while_alone_leaves_a_checkpoint_and_no_verdict(tmp_path: Path, every: int):
+def test_simulate__asked_to_end_while_alone_leaves_a_checkpoint_and_no_verdict(
+    small: dict[str, Any], tmp_path: Path, every: int
+):
     """What was only begun alone is no control, and need not be begun again."""
-    config = load_config({**SMALL, "checkpoint": {"every": every, "seconds": 0}})
+    config = load_config({**small, "run": {"rounds": 9}, "checkpoint": {"every": every, "seconds": 0}})
     interrupts = Interrupts()
 
     class Asking(Silent):
@@ -265,10 +256,10 @@ def test_interrupts__the_same_signal_twice_in_a_moment_is_one(monkeypatch: pytes
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def test_simulate__interrupted_says_as_of_when_it_was_measured(tmp_path: Path):
+def test_simulate__interrupted_says_as_of_when_it_was_measured(small: dict[str, Any], tmp_path: Path):
     """What was last measured before round 0 is not told as how the peers are now."""
     evaluation = {"every": 20, "probe_batch": 20, "probes": []}
-    table = {**SMALL, "run": {"rounds": 50}, "evaluation": evaluation, "checkpoint": {"every": 2, "seconds": 0}}
+    table = {**small, "run": {"rounds": 50}, "evaluation": evaluation, "checkpoint": {"every": 2, "seconds": 0}}
     for last, measured, said in ((5, 0, "consensus: not measured since the first round"), (25, 20, "(as of round 20)")):
         interrupts = Interrupts()
 

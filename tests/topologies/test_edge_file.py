@@ -1,8 +1,8 @@
 """Edge files: what is read, and the one line about what is not."""
 
 import os
-import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import networkx as nx
@@ -10,14 +10,7 @@ import pytest
 
 from topologies.edge_file import from_edge_file
 
-
-def refusal(family: object, *arguments: object) -> str:
-    assert callable(family)
-    with pytest.raises(ValueError) as caught:
-        family(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message and re.match(r"(topology\.\w+|peers\.count): .*; ", message)
-    return message
+Refusal = Callable[..., str]
 
 
 def written(folder: Path, text: str) -> Path:
@@ -34,7 +27,7 @@ def test_from_edge_file__reads_edges_and_weights_in_any_column_order(tmp_path: P
     assert nx.get_edge_attributes(weighted, "weight") == {(0, 2): 0.25, (1, 2): 0.75}
 
 
-def test_from_edge_file__allow_disconnected(tmp_path: Path) -> None:
+def test_from_edge_file__allow_disconnected(tmp_path: Path, refusal: Refusal) -> None:
     path = written(tmp_path, "teacher,student\n0,1\n3,2\n")
     assert "no chain of edges joins peers 0 and 2" in refusal(from_edge_file, path, 4)
     assert sorted(from_edge_file(path, 4, allow_disconnected=True).edges) == [(0, 1), (3, 2)]
@@ -74,11 +67,11 @@ def test_from_edge_file__allow_disconnected(tmp_path: Path) -> None:
         ("teacher,student\n0,1\n", "no chain of edges joins peers 0 and 2"),
     ],
 )
-def test_from_edge_file__names_the_line(tmp_path: Path, text: str, message: str) -> None:
+def test_from_edge_file__names_the_line(tmp_path: Path, text: str, message: str, refusal: Refusal) -> None:
     assert message in refusal(from_edge_file, written(tmp_path, text), 3)
 
 
-def test_from_edge_file__unreadable(tmp_path: Path) -> None:
+def test_from_edge_file__unreadable(tmp_path: Path, refusal: Refusal) -> None:
     assert "cannot read" in refusal(from_edge_file, tmp_path / "absent.csv", 3)
     assert "No such file" in refusal(from_edge_file, tmp_path / "absent.csv", 3)
     assert "must be a file's name" in refusal(from_edge_file, Path("edges\0.csv"), 3)
@@ -87,7 +80,7 @@ def test_from_edge_file__unreadable(tmp_path: Path) -> None:
         assert "it is no CSV text in UTF-8" in refusal(from_edge_file, tmp_path / "other.csv", 3)
 
 
-def test_from_edge_file__says_what_it_is_if_no_file(tmp_path: Path) -> None:
+def test_from_edge_file__says_what_it_is_if_no_file(tmp_path: Path, refusal: Refusal) -> None:
     """A device is endless and a pipe waits for a writer: neither is opened."""
     os.mkfifo(tmp_path / "pipe.csv")
     with socket.socket(socket.AF_UNIX) as listening:
@@ -97,7 +90,7 @@ def test_from_edge_file__says_what_it_is_if_no_file(tmp_path: Path) -> None:
     assert "cannot read /dev/zero: it is a device" in refusal(from_edge_file, Path("/dev/zero"), 3)
 
 
-def test_from_edge_file__a_huge_file_is_not_read_whole(tmp_path: Path) -> None:
+def test_from_edge_file__a_huge_file_is_not_read_whole(tmp_path: Path, refusal: Refusal) -> None:
     """A terabyte of zeros, none of which takes space, is refused at its first thousand."""
     with (tmp_path / "huge.csv").open("wb") as file:
         file.truncate(2**40)

@@ -1,6 +1,6 @@
 """Graph families against networkx's own constructions and against the definitions."""
 
-import re
+from collections.abc import Callable
 
 import networkx as nx
 import numpy as np
@@ -8,6 +8,8 @@ import pytest
 from numpy.random import default_rng
 
 from topologies import graphs
+
+Refusal = Callable[..., str]
 
 
 def test_ring__two_peers_share_one_edge() -> None:
@@ -95,21 +97,12 @@ def test_watts_strogatz__rewires_a_lattice() -> None:
     assert not nx.utils.graphs_equal(rewired, lattice)
 
 
-def refusal(family: object, *arguments: object) -> str:
-    assert callable(family)
-    with pytest.raises(ValueError) as caught:
-        family(*arguments)
-    message = str(caught.value)
-    assert "\n" not in message and re.match(r"(topology\.\w+|peers\.count): .*; ", message)
-    return message
-
-
 @pytest.mark.parametrize("family", [graphs.ring, graphs.star, graphs.path, graphs.exponential])
-def test_families__refuse_a_lone_peer(family: object) -> None:
+def test_families__refuse_a_lone_peer(family: object, refusal: Refusal) -> None:
     assert refusal(family, 1).startswith("peers.count: a topology needs at least 2 peers, got 1")
 
 
-def test_families__refuse_impossible_arguments() -> None:
+def test_families__refuse_impossible_arguments(refusal: Refusal) -> None:
     rng = default_rng(0)
     assert "got 7; set peers.count to 8" in refusal(graphs.torus, 7)
     assert "got 3; set peers.count to 4" in refusal(graphs.torus, 3)
