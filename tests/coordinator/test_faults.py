@@ -330,6 +330,16 @@ def test_faults__nodes_that_are_lost_are_one_loss(nodes: Callable[[int], Nodes],
 
 
 @pytest.mark.slow
+def test_faults__evaluators_give_way_to_hosts_that_were_lost(nodes: Callable[[int], Nodes], tmp_path: Path):
+    """Two hosts and two evaluators on four CPUs, of which two go: an evaluator must not keep a host from starting."""
+    cluster = nodes(3)
+    config = on_nodes(tmp_path, peers_per_host=2, evaluators="auto", start_timeout=60.0)
+    result = simulate(config, tmp_path / "faulty", At(25, lambda: cluster.lose(2)))
+    assert_same(result, straight(tmp_path))
+    assert len(result.summary["faults"]) == 1
+
+
+@pytest.mark.slow
 def test_faults__a_node_that_comes_back_is_waited_for(nodes: Callable[[int], Nodes], tmp_path: Path):
     cluster = nodes(3)
 
