@@ -1,11 +1,14 @@
 """Data that was given to `simulate` or `resume` from Python, instead of being loaded as the config says."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from coordinator.config import ConfigError, RunConfig
+from coordinator.plan import held_out
 from peers import dataset_check
 from peers.config import DataSection, Given
-from peers.data import Dataset, hold_out, limit
+from peers.data import Dataset
 from peers.dataset_check import digest_of
-from peers.seeds import stream
 
 NOT_FROM_FILE = (
     "# This file alone does not start the run again: its images and labels were given from Python.\n"
@@ -18,12 +21,13 @@ def take(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, Dataset]:
 
     Raises: ConfigError.
     """
-    _check(dataset)
+    with _in_one_line():
+        dataset_check.check(dataset)
     if config.data.on_each_node:
         raise ConfigError("data.on_each_node: nodes cannot read data that is given from Python: set it to false")
     shared = {name: getattr(config.data, name) for name in DataSection.model_fields}
     section = Given(name=dataset.name, digest=digest_of(dataset).hex(), **shared)
-    return config.model_copy(update={"data": section}), _limited(section, dataset, config.run.seed)
+    return config.model_copy(update={"data": section}), _within(section, dataset, config.run.seed)
 
 
 def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
@@ -33,26 +37,26 @@ def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
         raise ConfigError(
             f"dataset: the run has loaded its own data ({section.kind}) and goes on with that: leave it out"
         )
-    _check(dataset)
+    with _in_one_line():
+        dataset_check.check(dataset)
     digest = digest_of(dataset).hex()
     if digest != section.digest:
         raise ConfigError(
             f"dataset: must be what the run was given ('{section.name}', SHA-256 {section.digest[:12]}), got "
             f"'{dataset.name}' with SHA-256 {digest[:12]}: give the same images and labels, or start a new run"
         )
-    return _limited(section, dataset, config.run.seed)
+    return _within(section, dataset, config.run.seed)
 
 
-def _check(dataset: Dataset) -> None:
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """What a data set's checks refuse is the user's mistake."""
     try:
-        dataset_check.check(dataset)
+        yield
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def _limited(section: Given, dataset: Dataset, seed: int) -> Dataset:
-    try:
-        dataset = limit(dataset, section.train_limit, section.test_limit, stream(seed, "data", 1))
-        return hold_out(dataset, section.validation, stream(seed, "data", 2)) if section.validation else dataset
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+def _within(section: Given, dataset: Dataset, seed: int) -> Dataset:
+    with _in_one_line():
+        return held_out(section.limited(dataset, seed), section, seed)

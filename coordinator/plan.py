@@ -136,7 +136,11 @@ def load_data(config: RunConfig) -> Dataset:
 
 def load_section(data: DataConfig, seed: int) -> Dataset:
     """The same from the data section and the run's seed alone. Raises: ValueError."""
-    dataset = data.load(seed)
+    return held_out(data.load(seed), data, seed)
+
+
+def held_out(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
+    """The data with training images in place of the test images, where the section asks for it. Raises: ValueError."""
     return hold_out(dataset, data.validation, stream(seed, "data", 2)) if data.validation else dataset
 
 

@@ -202,6 +202,10 @@ class DataSection(Section):
         description="so many training images stand in for the test images: a search never sees those",
     )
 
+    def limited(self, dataset: Dataset, seed: int) -> Dataset:
+        """The images that the limits leave. Raises: ValueError, if a limit is larger than the data."""
+        return data.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
+
 
 class Digits(DataSection):
     """scikit-learn's 1,797 digits of 8x8 pixels, which need no download."""
@@ -210,7 +214,7 @@ class Digits(DataSection):
 
     def load(self, seed: int) -> Dataset:
         dataset = data.load_digits(stream(seed, "data"))
-        return data.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
+        return self.limited(dataset, seed)
 
 
 class TorchvisionData(DataSection):
@@ -220,7 +224,7 @@ class TorchvisionData(DataSection):
 
     def load(self, seed: int) -> Dataset:
         dataset = data.load_torchvision(self.kind, self.root, self.download)
-        return data.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
+        return self.limited(dataset, seed)
 
 
 class ParquetData(DataSection):
@@ -255,7 +259,7 @@ class Synthetic(DataSection):
 
     def load(self, seed: int) -> Dataset:
         dataset = data.load_synthetic(self.num_train, self.num_test, self.num_classes, self.shape, stream(seed, "data"))
-        return data.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
+        return self.limited(dataset, seed)
 
 
 class Given(DataSection):
