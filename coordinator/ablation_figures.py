@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from coordinator.ablation_maps import MOST, WIDTH, draw_pairs, draw_topologies
 from coordinator.bands import Band, curve
-from coordinator.cluster import first_line
 from coordinator.figures import CURVES
 from coordinator.learned import FOR_COMPARISON
 from coordinator.over_seeds import Comparison
+from coordinator.redact import first_line
 from coordinator.statistics import Estimate, estimate
 from coordinator.wording import PROBES, heading, is_gain
 

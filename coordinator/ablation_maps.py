@@ -11,10 +11,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coordinator.cluster import first_line
 from coordinator.config import load_config
 from coordinator.figures import draw_links, gain_limit, gain_scale, node_colours, peer_gains
 from coordinator.plan import build_schedule
+from coordinator.redact import first_line
 from topologies.schedule import Schedule
 
 MOST = 12  # panels, or curves, that one picture holds

@@ -12,6 +12,7 @@ from coordinator.config import ConfigError
 from coordinator.guard import Guard
 from coordinator.private import keep_token, session_folder
 from coordinator.process_wide import agreed
+from coordinator.redact import first_line
 from coordinator.watcher import MARK
 
 _GUARDS: list[Guard] = []  # of the Ray that this process has started, if it has
@@ -168,7 +169,3 @@ def _reached(address: str) -> str:
     except (OSError, OverflowError, UnicodeError) as error:
         raise ConfigError(f"hosting.address: no Ray cluster at '{address}': {error}") from None
     return f"{scheme}[{number}]:{port}" if ":" in number else f"{scheme}{number}:{port}"
-
-
-def first_line(error: object) -> str:
-    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), "no reason given")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from threading import Condition, Thread
 from typing import Literal
 
+from coordinator.redact import first_line
+
 News = tuple[Literal["away", "back", "refused", "lost"], str]
 PAUSE = 5.0  # seconds until a store that is away is tried again
 PATIENCE = 20.0  # seconds that `close` waits for one that has been there
@@ -113,7 +115,7 @@ class Courier:
             self._drop()
 
     def _failed(self, error: Exception) -> None:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        why = first_line(error, type(error).__name__)
         with self._state:
             if self._closed:
                 return

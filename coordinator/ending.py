@@ -10,7 +10,7 @@ from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, build_schedule
 from coordinator.reading import from_json
 from coordinator.recorder import Recorder
-from coordinator.redact import without_secrets
+from coordinator.redact import first_line, without_secrets
 from coordinator.report import in_words, size
 from coordinator.store import to_json, way_on
 from coordinator.summary import final_metrics, summarise, verdict_line
@@ -93,7 +93,7 @@ def out_of_memory(plan: Plan, error: Exception) -> str:
     """What to say, and to lower, when a GPU's memory was not enough."""
     peers = plan.config.hosting.peers_per_host if plan.num_hosts else plan.config.peers.count
     most = max(group.peer_bytes for group in plan.groups)
-    why = (str(error).strip().splitlines() or ["out of memory"])[0][:160].rstrip(".")
+    why = first_line(error, "out of memory")[:160].rstrip(".")
     return (
         f"hosting.device: the GPU's memory does not hold {peers} peers, estimated at {size(peers * most)} ({why}): "
         "lower data.batch_size or hosting.peers_per_host, raise hosting.gpus_per_peer, or set hosting.recompute"

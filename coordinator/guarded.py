@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.progress import Monitor, Row
+from coordinator.redact import first_line
 
 
 class MonitorRaised(Exception):
@@ -35,8 +36,8 @@ class Guarded:
     def check(self) -> None:
         """Raises: MonitorRaised, if the monitor has raised."""
         if self.raised is not None:
-            what = str(self.raised).strip().splitlines()
-            raise MonitorRaised(f"the monitor raised {type(self.raised).__name__}{': ' + what[0] if what else ''}")
+            what = first_line(self.raised, "")
+            raise MonitorRaised(f"the monitor raised {type(self.raised).__name__}{': ' if what else ''}{what}")
 
     def reraise(self) -> None:
         """Raise what the monitor has raised, if it has."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from coordinator.cluster import first_line
+from coordinator.redact import first_line
 
 NOTICE = 90.0  # seconds in which Ray finds out that a node is gone; by default it takes 15 to 30
 PAUSE = 0.5  # seconds between questions

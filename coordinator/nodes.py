@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
-from coordinator.cluster import first_line
 from coordinator.config import ConfigError
 from coordinator.placement import Bundles, Node, fitting, told
 from coordinator.plan import load_section
 from coordinator.pool import HostLost
+from coordinator.redact import first_line
 from peers.config import DataConfig
 from peers.data import Dataset
 from peers.dataset_check import digest_of

@@ -7,12 +7,13 @@ from typing import Any
 
 from coordinator.altered import check_unaltered
 from coordinator.calls import Calls
-from coordinator.cluster import first_line, shared_ray
+from coordinator.cluster import shared_ray
 from coordinator.config import ConfigError, HostingConfig
 from coordinator.losses import find_lost, gone, gone_with, in_words
 from coordinator.nodes import DataOfNodes, assign, held_up, ids_of, near
 from coordinator.placement import Bundles, evaluators_of, fitting, nodes_of, shares_of_hosts
 from coordinator.pool import HostLost, Load, Tell, check_precision, choose_execution, on_device
+from coordinator.redact import first_line
 from coordinator.watcher import logs_in
 from peers.settings import Execution, OtherNetwork, PeerSettings
 

@@ -1,4 +1,4 @@
-"""Users, passwords and tokens in URIs: what of a text anybody may read."""
+"""What of a text is shown: errors by their first line, URIs without users, passwords and tokens."""
 
 import re
 
@@ -14,3 +14,8 @@ def without_secrets(text: str) -> str:
 def has_secrets(text: str) -> bool:
     """Whether a file with this text is for its owner alone."""
     return without_secrets(text) != text
+
+
+def first_line(error: object, otherwise: str = "no reason given") -> str:
+    """The first line of what an error says, at most 200 characters; `otherwise` where it says nothing."""
+    return next((line.strip()[:200] for line in str(error).splitlines() if line.strip()), otherwise)

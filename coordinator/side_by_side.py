@@ -9,11 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from coordinator.cluster import first_line
 from coordinator.config import CheckpointConfig, ConfigError, HostingConfig, RunConfig, TrackingConfig, to_toml
 from coordinator.grid import data_key
 from coordinator.placement import Bundles, bundles, fitting, nodes_of, told, with_memory
 from coordinator.plan import load_data
+from coordinator.redact import first_line
 from coordinator.simulate import simulate, simulate_loaded
 from peers.data import Dataset
 

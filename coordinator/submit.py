@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from coordinator.cluster import first_line
 from coordinator.config import ConfigError, load_config, read_table, with_override
+from coordinator.redact import first_line
 from coordinator.shipping import NOT_SHIPPED, check_shipped, needed_by
 
 OUTPUT = "~/peer-consensus-runs"  # the job's own folder is thrown away

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from coordinator.redact import first_line
+
 LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
 BAD_ROW = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # MLflow's codes of what another row would not have met
 TRIES = 20  # refusals, with nothing taken, after which it is not the rows
@@ -62,7 +64,7 @@ def deliver(rows: Sequence[Any], send: Callable[[Sequence[Any]], object]) -> Non
             if getattr(error, "error_code", "") not in BAD_ROW or (refusals > TRIES and not taken):
                 raise
             if len(batch) == 1:
-                left_out.append((batch[0].key, (str(error).strip().splitlines() or [""])[0]))
+                left_out.append((batch[0].key, first_line(error, "")))
             else:
                 batches += [batch[len(batch) // 2 :], batch[: len(batch) // 2]]
     if left_out:
