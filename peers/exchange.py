@@ -104,6 +104,7 @@ class DistributionLoss(Section):
         return loss(student_logits, target_probs, self.temperature)
 
 
+VECTOR_LOSSES = get_args(VectorLoss.model_fields["kind"].annotation)
 LossConfig = Annotated[VectorLoss | DistributionLoss, Field(discriminator="kind")]
 
 
@@ -137,7 +138,7 @@ class ExchangeConfig(Section):
             return values
         loss = values.get("loss")
         kind = loss.get("kind") if isinstance(loss, dict) else getattr(loss, "kind", None)
-        if kind not in get_args(VectorLoss.model_fields["kind"].annotation):
+        if kind not in VECTOR_LOSSES:
             return values
         default = PlainTarget() if values.get("what") == "probabilities" else StandardisedTarget()
         return {**values, "target": default}
@@ -148,8 +149,7 @@ class ExchangeConfig(Section):
         loss, target = values.get("loss"), values.get("target")
         if key not in ("loss", "loss.kind") or not isinstance(loss, dict) or not isinstance(target, dict):
             return []
-        vectors = loss.get("kind") in get_args(VectorLoss.model_fields["kind"].annotation)
-        return ["target.temperature"] if vectors and "temperature" in target else []
+        return ["target.temperature"] if loss.get("kind") in VECTOR_LOSSES and "temperature" in target else []
 
     @model_validator(mode="after")
     def _check(self) -> "ExchangeConfig":
