@@ -3,7 +3,6 @@
 import math
 import warnings
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import torch
 
@@ -198,7 +197,6 @@ def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
     return [(group, group.count) for group in config.peers.groups] or [(config.peers, config.peers.count)]
 
 
-@lru_cache(maxsize=8)
 def _blank(kind: PeerKind, shape: tuple[int, int, int]) -> Network:
     """The network of such a peer without values: no memory is taken, nothing is drawn."""
     with torch.device("meta"):

@@ -67,6 +67,18 @@ def test_simulate__a_class_changed_in_this_process_is_refused_under_ray(
     assert result.summary["peers"][0]["feature_dim"] == 11
 
 
+def test_simulate__a_class_changed_between_two_runs_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each run describes and trains the class as it is when the run starts."""
+    dims = []
+    for name in ("before", "changed", "restored"):
+        with monkeypatch.context() as patched:
+            if name == "changed":
+                patched.setattr(MLP, "build", wider)
+            (peer, *_) = simulate(config("in-process"), tmp_path / name).summary["peers"]
+            dims.append(peer["feature_dim"])
+    assert dims == [6, 11, 6]
+
+
 def test_pool__a_process_that_builds_another_network_is_refused(cluster: Any):
     """As where a node has another version of the package."""
     asked = config("ray")
