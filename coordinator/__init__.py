@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from coordinator.config import ConfigError, RunConfig, load_config
-from coordinator.ending import Result
+from coordinator.result import Result
 from coordinator.simulate import resume, simulate
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import Any, Literal
 
 import tomli_w
 
-from coordinator import ablation_folder, page
+from coordinator import ablation_folder
 from coordinator.ablation_folder import Run, folder_of, read_summary, runs_of
+from coordinator.ablation_page import render_ablation
 from coordinator.ablation_tracking import track
 from coordinator.altered import check_unaltered
 from coordinator.asked import asked, counted
@@ -156,7 +157,7 @@ def _conclude(
 
     save_ablation_figures(rows, runs, comparison, folder, monitor.phase)
     config = without_secrets(tomli_w.dumps(ablation.table))
-    html = page.render_ablation(
+    html = render_ablation(
         ablation.name, asked(ablation), comparison.words, comparison, folder / "figures", COMMAND, config, failed
     )
     write_whole(folder / "report.html", html)

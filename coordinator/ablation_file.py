@@ -19,7 +19,7 @@ from coordinator.config import (
 )
 from coordinator.explain import nearest, variant_keys
 from coordinator.reading import absolute_path, check_depth, shown
-from peers.config import TorchvisionData
+from peers.data_config import TorchvisionData
 
 SECTIONS = tuple(RunConfig.model_fields)
 OWN = ("name", "base", "seeds", "measures", "reference", "grid", "zip", "exclude", "axes")

@@ -7,7 +7,8 @@ from coordinator.ablation import AblationResult
 from coordinator.axes import as_text
 from coordinator.comparison_table import print_comparison
 from coordinator.grid import Ablation
-from coordinator.report import compact_table, short
+from coordinator.report_tables import compact_table
+from coordinator.wording import short
 
 
 def print_cells(ablation: Ablation, console: Console) -> None:

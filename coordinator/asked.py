@@ -6,7 +6,7 @@ from coordinator import page
 from coordinator.axes import label
 from coordinator.config import RunConfig, to_table
 from coordinator.grid import Ablation
-from peers.config import PeerKind
+from peers.network_config import PeerKind
 
 Parts = dict[str, list[str]]  # of sentences, by their subject
 

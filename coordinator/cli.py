@@ -48,16 +48,16 @@ def run(
     address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
 ) -> None:
     """Run an experiment."""
-    from coordinator import report
     from coordinator.config import load_config
     from coordinator.plan import prepare
     from coordinator.progress import Live
+    from coordinator.report_plan import print_plan
     from coordinator.simulate import simulate
 
     console = _console(stderr=json)
     loaded = load_config(config, _with_address(overrides or [], address))
     if dry_run:
-        report.print_plan(prepare(loaded), console)
+        print_plan(prepare(loaded), console)
         return
     _carry_out(lambda interrupts: simulate(loaded, output, Live(console), interrupts=interrupts), console, json)
 
@@ -226,8 +226,8 @@ def _with_address(overrides: list[str], address: str) -> list[str]:
 
 def _carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> None:
     """Execute a run, heeding signals, and show its result; exit codes of runs that have not finished."""
-    from coordinator import report
     from coordinator.interrupts import Interrupts
+    from coordinator.report_result import print_result
     from coordinator.store import way_on
 
     with Interrupts(handled=True) as interrupts:
@@ -237,7 +237,7 @@ def _carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> N
             folder = getattr(error, "folder", None)  # of a run that has begun, but could not say how it stands
             print(f"interrupted{f'; {way_on(folder)}' if folder else ' before anything was run'}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
-        report.print_result(result, console)
+        print_result(result, console)
         if json:
             print((result.folder / "summary.json").read_text(), end="")
     if result.status != "finished":

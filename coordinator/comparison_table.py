@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from coordinator.over_seeds import Comparison, Difference
-from coordinator.report import compact_table
+from coordinator.report_tables import compact_table
 from coordinator.statistics import Estimate
 from coordinator.wording import heading, interval, number, p_value
 

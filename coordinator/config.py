@@ -13,9 +13,10 @@ from coordinator.overrides import parse_assignment as parse_assignment
 from coordinator.reading import ConfigError as ConfigError
 from coordinator.reading import absolute_path, check_depth, plain, unusable_values
 from coordinator.reading import read_table as read_table
-from peers.config import DataConfig, PeersConfig
+from peers.data_config import DataConfig
 from peers.exchange import ExchangeConfig
 from peers.measuring import ProbeConfig
+from peers.network_config import PeersConfig
 from peers.precision import Precision
 from peers.section import Section
 from peers.settings import Execution

@@ -1,8 +1,6 @@
 """How a run ends: its numbers are written first, then what may take a while or fail."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from coordinator import page
 from coordinator.config import ConfigError, RunConfig
@@ -11,23 +9,14 @@ from coordinator.plan import Plan, build_schedule
 from coordinator.reading import from_json
 from coordinator.recorder import Recorder
 from coordinator.redact import first_line, without_secrets
-from coordinator.report import in_words, size
+from coordinator.report_sentences import in_words
+from coordinator.result import Result, Status
 from coordinator.store import to_json, way_on
 from coordinator.summary import final_metrics, summarise, verdict_line
+from coordinator.wording import size
 from topologies.schedule import Schedule
 
-Status = Literal["finished", "interrupted", "stopped"]
 MLFLOW_STATUS: dict[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "stopped": "FAILED"}
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run left: `summary` is what `summary.json` holds, `message` says why it ended early."""
-
-    status: Status
-    summary: dict[str, Any]
-    folder: Path
-    message: str = ""
 
 
 def conclude(plan: Plan, recorder: Recorder, probes: ProbeTable, status: Status, message: str) -> Result:

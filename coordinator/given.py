@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from coordinator.config import ConfigError, RunConfig
 from coordinator.plan import held_out
 from peers import dataset_check
-from peers.config import DataSection, Given
-from peers.data import Dataset
+from peers.data_config import DataSection, Given
 from peers.dataset_check import digest_of
+from peers.datasets import Dataset
 
 NOT_FROM_FILE = (
     "# This file alone does not start the run again: its images and labels were given from Python.\n"

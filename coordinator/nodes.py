@@ -9,9 +9,9 @@ from coordinator.placement import Bundles, Node, fitting, told
 from coordinator.plan import load_section
 from coordinator.pool import HostLost
 from coordinator.redact import first_line
-from peers.config import DataConfig
-from peers.data import Dataset
+from peers.data_config import DataConfig
 from peers.dataset_check import digest_of
+from peers.datasets import Dataset
 
 Placement = Literal["spread", "pack"]
 

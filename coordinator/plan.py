@@ -8,11 +8,12 @@ import torch
 
 from coordinator.config import ConfigError, RunConfig
 from peers import dataset_check, memory, models
-from peers.config import DataConfig, PeerKind
-from peers.data import Dataset, channel_statistics, hold_out
+from peers.data_config import DataConfig
 from peers.dataset_check import digest_of
+from peers.datasets import Dataset, channel_statistics, hold_out
 from peers.measuring import ProbeConfig
 from peers.models import Network, activation_bytes, num_parameters
+from peers.network_config import PeerKind
 from peers.probe_memory import probing_bytes
 from peers.probes import SELECTION_FOLDS
 from peers.seeds import stream

@@ -1,15 +1,11 @@
-"""Where peers live: in this process, or in Ray actors. Same interface, same numbers."""
+"""Where peers live: the interface of a pool, in this process or in Ray actors; the same numbers from both."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, runtime_checkable
 
-import torch
-
 from coordinator.config import ConfigError, HostingConfig
-from coordinator.process_wide import agreed, one_blas_thread, torch_threads
-from peers.data import Dataset
+from peers.datasets import Dataset
 from peers.measuring import MAX_PAIRED
 from peers.settings import Execution, PeerSettings
 
@@ -83,100 +79,12 @@ def in_order(pool: Pool, answers: Sequence[Sequence[Any]]) -> list[Any]:
     return [by_peer[peer] for peer in sorted(by_peer)]
 
 
-class InProcessPool:
-    """Every peer in this process, as one host; a call is done when `submit` returns."""
-
-    execution: Execution
-    evaluators = 0
-
-    def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
-        from peers.host import PeerHost
-
-        gpus = gpus_in_process(hosting)
-        self._host = PeerHost()
-        self.hosts = [[each.index for each in settings]]
-        self.nodes, self.execution = [[0]], "loop"
-        placed = [on_device(each, gpus > 0) for each in settings]
-        with ExitStack() as settings_of_process:
-            threads = hosting.threads
-            settings_of_process.enter_context(agreed("hosting.threads", threads, lambda: torch_threads(threads)))
-            if gpus:
-                device = (hosting.precision, hosting.deterministic)  # `open` applies them
-                named = "hosting.precision, hosting.deterministic"
-                settings_of_process.enter_context(agreed(named, device, lambda: lambda: None))
-            self.execution = choose_execution(self, hosting, placed, dataset)
-            self._host.open(placed, dataset, threads, self.execution)
-            self._settings_of_process = settings_of_process.pop_all()
-
-    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
-        return getattr(self._host, method)(*args)
-
-    def evaluate(self, evaluator: int, *args: Any) -> Any:
-        raise AssertionError("there are no evaluators in one process")
-
-    def get(self, references: Sequence[Any]) -> list[Any]:
-        return list(references)
-
-    def done(self, references: Sequence[Any]) -> bool:
-        return True
-
-    def revive(self) -> None:
-        raise AssertionError("this process is not lost")
-
-    def advise(self, text: str) -> None:
-        """There is nobody to say it."""
-
-    def concluding(self) -> None:
-        """There is nothing to lose."""
-
-    def close(self) -> None:
-        self._settings_of_process.close()
-
-
 def choose_execution(pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Any) -> Execution:
     """How hosts run their peers; "auto" times both ways on some peers of the first host, before any is made."""
     if hosting.execution != "auto":
         return hosting.execution
     loop, vectorised = pool.get([pool.submit(0, "trial", list(settings), dataset, hosting.threads)])[0]
     return "vectorised" if vectorised < loop else "loop"
-
-
-@contextmanager
-def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> Iterator[Pool]:
-    """The pool that the section asks for, for the length of a `with` block."""
-    with loading_pool(len(settings), hosting, lambda: (settings, dataset)) as pool:
-        yield pool
-
-
-@contextmanager
-def loading_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> Iterator[Pool]:
-    """The same for settings and data that may take a while: processes start meanwhile. tell: of what is waited for.
-
-    NumPy's linear algebra runs on one thread in the block, as in Ray's workers: on more, the last bit may differ.
-    """
-    pool: Pool = _ray_pool(num_peers, hosting, load, tell) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
-    try:
-        with agreed("threads of NumPy's linear algebra", 1, one_blas_thread):
-            yield pool
-    finally:
-        pool.close()
-
-
-def _ray_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell) -> Pool:
-    from coordinator.ray_pool import RayPool
-
-    return RayPool(num_peers, hosting, load, tell)
-
-
-def gpus_in_process(hosting: HostingConfig) -> float:
-    """GPUs that peers in this process ask for. Raises: ConfigError where they are not there."""
-    gpus = float(hosting.device == "cuda") if hosting.gpus_per_peer == "auto" else hosting.gpus_per_peer
-    if gpus and not torch.cuda.is_available():
-        asked = "hosting.device is 'cuda'" if hosting.device == "cuda" else f"hosting.gpus_per_peer is {gpus:g}"
-        better = "auto" if hosting.device == "cuda" else "0"
-        raise ConfigError(f"{asked} but there is no CUDA device here: set it to {better}")
-    check_precision(hosting, gpus > 0)
-    return gpus
 
 
 def check_precision(hosting: HostingConfig, gpu: bool) -> None:

@@ -15,7 +15,7 @@ from coordinator.placement import Bundles, bundles, fitting, nodes_of, told, wit
 from coordinator.plan import load_data
 from coordinator.redact import first_line
 from coordinator.simulate import simulate, simulate_loaded
-from peers.data import Dataset
+from peers.datasets import Dataset
 
 PREFIX = "peer-consensus-"  # of temporary folders
 

@@ -13,21 +13,23 @@ import torch
 from coordinator import given
 from coordinator.checkpoint import Checkpoints
 from coordinator.config import ConfigError, RunConfig, to_toml, with_execution
-from coordinator.ending import Result, complete, out_of_memory
+from coordinator.ending import complete, out_of_memory
 from coordinator.guarded import Guarded
 from coordinator.interrupts import Interrupts
 from coordinator.keeper import Keeper, open_checkpoints
 from coordinator.learned import ProbeTable
 from coordinator.plan import Plan, identified, peer_settings, prepare
-from coordinator.pool import Pool, loading_pool
+from coordinator.pool import Pool
+from coordinator.pool_opening import loading_pool
 from coordinator.progress import Monitor, Silent
 from coordinator.recorder import Recorder, Totals
+from coordinator.result import Result
 from coordinator.resuming import Resumed, reopen
 from coordinator.simulation import Simulation
 from coordinator.store import MLFLOW_RUN, RunFolder, check_output, way_on
 from coordinator.summary import flatten, shown_config
 from coordinator.tracking import Tracker
-from peers.data import Dataset
+from peers.datasets import Dataset
 from peers.settings import PeerSettings
 
 PATIENCE = 1.0  # seconds that data may take before Ray is started beside it

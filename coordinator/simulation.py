@@ -11,7 +11,7 @@ import torch
 
 from coordinator import dropouts
 from coordinator.checkpoint import Phase
-from coordinator.ending import Result, Status, conclude, out_of_memory
+from coordinator.ending import conclude, out_of_memory
 from coordinator.guarded import Guarded, MonitorRaised
 from coordinator.interrupts import Interrupts
 from coordinator.keeper import Keeper
@@ -19,6 +19,7 @@ from coordinator.learned import Condition
 from coordinator.plan import build_schedule
 from coordinator.pool import HostLost, ask, in_order, submit_observations
 from coordinator.probing import OUTSTANDING, Probing, probe
+from coordinator.result import Result, Status
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord
 from coordinator.routes import last_rounds
 from coordinator.summary import flatten, shown_config

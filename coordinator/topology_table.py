@@ -9,7 +9,7 @@ from rich.console import Console
 from coordinator.config import ConfigError, RunConfig, config_from, load_config, parse_setting
 from coordinator.explain import nearest
 from coordinator.plan import build_schedule
-from coordinator.report import compact_table
+from coordinator.report_tables import compact_table
 from topologies.agreement import EPSILON
 from topologies.config import TopologyConfig
 from topologies.facts import TopologyFacts

@@ -1,5 +1,7 @@
 """Measures, numbers, probes and cells as people read them."""
 
+from pathlib import Path
+
 from coordinator.learned import FOR_COMPARISON
 from coordinator.statistics import detectable
 
@@ -140,3 +142,18 @@ def power_note(num_tests: int, num_seeds: int, what: str = "gain") -> str:
         f"With {tests} and {num_seeds} seeds a {what} is told from 0 only if its mean is {ratio:.1f} standard "
         "deviations over the seeds; more seeds lower that."
     )
+
+
+def size(num_bytes: float | int) -> str:
+    """Bytes in binary units."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if num_bytes < 1024 or unit == "GiB":
+            break
+        num_bytes /= 1024
+    return f"{num_bytes:.0f} B" if unit == "B" else f"{num_bytes:.1f} {unit}"
+
+
+def short(path: Path) -> str:
+    """A path as it is shown: relative where it lies in the current folder."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import numpy as np
 
-from peers.data import Dataset
+from peers.datasets import Dataset
 
 MAX_NAME = 200
 
@@ -18,7 +18,7 @@ def check(dataset: object) -> None:
             0..num_classes - 1.
     """
     if not isinstance(dataset, Dataset):
-        raise ValueError(f"dataset: must be a peers.data.Dataset, got {type(dataset).__name__}; make one")
+        raise ValueError(f"dataset: must be a peers.datasets.Dataset, got {type(dataset).__name__}; make one")
     name = dataset.name
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
         raise ValueError(f"dataset: name must be text of 1 to {MAX_NAME} printable characters, got {ascii(name)[:80]}")

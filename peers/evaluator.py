@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from peers.batches import Batches
-from peers.data import Dataset
+from peers.datasets import Dataset
 from peers.measuring import ProbeOutcome, ProbeSubject
 from peers.peer import Peer
 from peers.settings import PeerSettings
@@ -24,7 +23,7 @@ class Evaluator:
         torch.set_num_threads(num_threads)
         self._settings = settings
         self._dataset = dataset
-        self._batches = Batches(settings[0], dataset)
+        self._batches = settings[0].batches(dataset)
 
     def ready(self) -> int:
         """This process's number, once it can be called."""

@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from peers.assignment import Assignment, StaleRound, Stats
-from peers.batches import Batches
-from peers.data import Dataset
+from peers.datasets import Dataset
 from peers.evaluator import State
 from peers.letters import Letters
 from peers.measuring import Observation, observe_all
@@ -37,9 +36,9 @@ class PeerHost:
         """Make the peers."""
         first = settings[0]
         configure(torch.device(first.device), num_threads, first.precision, first.deterministic)
-        batches = Batches(settings[0], dataset)
+        batches = first.batches(dataset)
         self.peers = {each.index: Peer(each, dataset, batches) for each in settings}
-        self.device = torch.device(settings[0].device)
+        self.device = torch.device(first.device)
         self.use(execution)
 
     def use(self, execution: Execution) -> None:

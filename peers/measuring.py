@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.func import functional_call
 
-from peers import data, probes, spectra
-from peers.data import Dataset
+from peers import datasets, probes, spectra
+from peers.datasets import Dataset
 from peers.exchange import ExchangeConfig
 from peers.models import Network
 from peers.section import Section
@@ -193,7 +193,7 @@ class ProbeTask:
     config: ProbeConfig
     seed: int
     index: int
-    normalisation: data.Normalisation
+    normalisation: datasets.Normalisation
     device: torch.device
 
     def correct(
@@ -244,7 +244,7 @@ class ProbeTask:
         return torch.from_numpy(source.copy()).to(self.device)
 
     def _pixels(self, train: bool) -> Float[Tensor, "examples pixels"]:
-        return data.images_to_tensor(self._raw(train), *self.normalisation).flatten(1).to(self.device)
+        return datasets.images_to_tensor(self._raw(train), *self.normalisation).flatten(1).to(self.device)
 
     @torch.no_grad()
     def _features(self, network: Network, train: bool) -> Float[Tensor, "examples features"]:
@@ -252,7 +252,7 @@ class ProbeTask:
         network.eval()
         chunks = []
         for start in range(0, len(raw), _CHUNK):
-            images = data.images_to_tensor(raw[start : start + _CHUNK], *self.normalisation).to(self.device)
+            images = datasets.images_to_tensor(raw[start : start + _CHUNK], *self.normalisation).to(self.device)
             chunks.append(network.encoder(images))
         network.train()
         return torch.cat(chunks)

@@ -16,10 +16,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.func import functional_call
 
-from peers import data, measuring, snapshot
+from peers import datasets, measuring, snapshot
 from peers.assignment import Assignment, StaleRound, Stats
 from peers.batches import Batches
-from peers.data import Dataset
+from peers.datasets import Dataset
 from peers.measuring import Observation, ProbeOutcome, ProbeSubject, ProbeTask
 from peers.messages import Message, decode, encode
 from peers.optimizers import OptimizerState
@@ -46,7 +46,7 @@ class Peer:
 
     def __init__(self, settings: PeerSettings, dataset: Dataset, batches: Batches | None = None) -> None:
         self.settings = settings
-        self.batches = batches or Batches(settings, dataset)
+        self.batches = batches or settings.batches(dataset)
         self.index = settings.index
         self.dataset = dataset
         self.device = torch.device(settings.device)
@@ -218,7 +218,7 @@ class Peer:
         """Outputs on the fixed probe batch, and what follows from them and the weights; changes nothing."""
         start = time.perf_counter()
         pixels = self.dataset.test_images[self.probe_images.batch]
-        images = data.images_to_tensor(pixels, *self.settings.normalisation).to(self.device)
+        images = datasets.images_to_tensor(pixels, *self.settings.normalisation).to(self.device)
         seen = measuring.observe(self.network, self.initial, images, self.settings.exchange, bool(self.failure))
         return replace(seen, seconds=time.perf_counter() - start)
 
@@ -255,7 +255,9 @@ class Peer:
 
     def restore(self, folder: str, sha256: str = "") -> int:
         """Take up the state of a checkpoint; returns the rounds it had completed. Raises: DamagedCheckpoint."""
-        return snapshot.restore(self, folder, sha256)
+        completed = snapshot.restore(self, folder, sha256)
+        self.due = self.pending = self.sent = None  # it has to publish anew
+        return completed
 
     def digest(self) -> bytes:
         """SHA-256 over the settled parameters and buffers, names and shapes included."""

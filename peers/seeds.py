@@ -25,3 +25,8 @@ def stream(seed: int, purpose: Purpose, *indices: int) -> np.random.SeedSequence
 def torch_seed(seed: int, purpose: Purpose, *indices: int) -> int:
     """The same stream as one integer, for `torch.Generator.manual_seed`."""
     return int(stream(seed, purpose, *indices).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def child(seed: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
+    """A stream of its own; unlike `seed.spawn`, this leaves `seed` as it is."""
+    return np.random.SeedSequence(entropy=seed.entropy, spawn_key=(*seed.spawn_key, *key))

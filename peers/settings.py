@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from peers import models
-from peers.config import DataConfig, PeersConfig
-from peers.data import Normalisation
+from peers.batches import Batches
+from peers.data_config import DataConfig
+from peers.datasets import Dataset, Normalisation
 from peers.exchange import ExchangeConfig
 from peers.measuring import ProbeConfig
+from peers.network_config import PeersConfig
 from peers.precision import Precision
 from peers.seeds import torch_seed
 
@@ -32,6 +34,19 @@ class PeerSettings:
     deterministic: bool = True
     data_on_device: bool = True
     layout: tuple[str, ...] = ()  # of its network, as the coordinator builds it; empty: not compared
+
+    def batches(self, dataset: Dataset) -> Batches:
+        """The batches of the run's rounds, for all peers of a process."""
+        return Batches(
+            dataset,
+            seed=self.seed,
+            batch_size=self.data.batch_size,
+            flip=self.data.flip,
+            normalisation=self.normalisation,
+            device=self.device,
+            on_device=self.data_on_device,
+            memory_format=self.peers.memory_format,
+        )
 
 
 class OtherNetwork(ValueError):

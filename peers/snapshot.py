@@ -2,15 +2,29 @@
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import safetensors.torch
-from torch import Tensor
+from torch import Tensor, device
 
+from peers.models import Network
+from peers.optimizers import OptimizerState
 from peers.storage import Folder
+from peers.teacher import Teacher
 
-if TYPE_CHECKING:
-    from peers.peer import Peer
+
+@runtime_checkable
+class Saved(Protocol):
+    """What a checkpoint holds of a peer. What the peer is in the middle of is not saved: it publishes anew."""
+
+    index: int
+    device: device
+    network: Network
+    centre: Tensor
+    teacher: Teacher | None
+    optimizer: OptimizerState
+    failure: str
+    failure_round: int
 
 
 class DamagedCheckpoint(ValueError):
@@ -22,7 +36,7 @@ def file_of(peer: int) -> str:
     return f"peer-{peer:04d}.safetensors"
 
 
-def save(peer: "Peer", folder: str, completed: int) -> str:
+def save(peer: Saved, folder: str, completed: int) -> str:
     """Write the settled state after `completed` rounds; returns the file's SHA-256. Raises: OSError."""
     tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
     tensors["centre"] = peer.centre
@@ -42,8 +56,8 @@ def save(peer: "Peer", folder: str, completed: int) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def restore(peer: "Peer", folder: str, sha256: str = "") -> int:
-    """Put a peer into the saved state; returns the number of rounds completed. It has to publish anew.
+def restore(peer: Saved, folder: str, sha256: str = "") -> int:
+    """Put a peer into the saved state; returns the number of rounds completed.
 
     sha256: what the file must have, unless empty. Raises: DamagedCheckpoint.
     """
@@ -55,7 +69,6 @@ def restore(peer: "Peer", folder: str, sha256: str = "") -> int:
     peer.centre = tensors["centre"].to(peer.device)
     peer.optimizer.load(part(tensors, "optimizer."))
     peer.failure, peer.failure_round = about["failure"], about["failure_round"]
-    peer.due = peer.pending = peer.sent = None
     return int(about["completed"])
 
 

@@ -13,7 +13,7 @@ from common import experiment, in_turn, local_ray, run, show
 from coordinator.checkpoint import Checkpoints
 from coordinator.config import CheckpointConfig
 from coordinator.plan import peer_settings, prepare
-from coordinator.pool import open_pool
+from coordinator.pool_opening import open_pool
 from coordinator.rounds import Cadence, RoundLoop
 
 

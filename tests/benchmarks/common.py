@@ -14,7 +14,8 @@ import torch
 
 from coordinator.config import RunConfig, load_config
 from coordinator.plan import Plan, peer_settings, prepare
-from coordinator.pool import Pool, open_pool
+from coordinator.pool import Pool
+from coordinator.pool_opening import open_pool
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord
 
 MODELS: dict[str, dict[str, Any]] = {

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from coordinator.config import RunConfig
 from coordinator.plan import peer_settings, prepare
-from peers import data
+from peers import batches
 from peers.seeds import stream
 from peers.settings import initial_network
 
@@ -51,7 +51,7 @@ class Loop:
 
     def one(self) -> list[float]:
         n = len(self.table)
-        images, _ = data.batch(
+        images, _ = batches.batch(
             self.dataset,
             self.config.data.batch_size,
             self.round,

@@ -14,9 +14,9 @@ import peers.objectives
 from coordinator import ConfigError, RunConfig, ablate, load_ablation, load_config, simulate
 from coordinator.altered import altered
 from coordinator.plan import peer_settings, prepare
-from coordinator.pool import open_pool
+from coordinator.pool_opening import open_pool
 from peers import models
-from peers.config import MLP
+from peers.network_config import MLP
 from peers.peer import Peer
 from peers.settings import OtherNetwork
 
@@ -50,7 +50,7 @@ def test_altered__functions_classes_and_methods(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(peers.host, "Peer", Other)  # a name that is imported there, not defined
     monkeypatch.setattr(peers.objectives, "mse", lambda student, target: (student - target).abs().mean())
     monkeypatch.setattr(Peer, "index", 3, raising=False)  # a value, as tests set them
-    assert altered("peers") == ["peers.config.MLP.build", "peers.objectives.mse"]
+    assert altered("peers") == ["peers.network_config.MLP.build", "peers.objectives.mse"]
     monkeypatch.setattr("peers.peer.Peer", Other)
     assert altered("peers")[-1] == "peers.peer.Peer"
 
@@ -60,7 +60,9 @@ def test_simulate__a_class_changed_in_this_process_is_refused_under_ray(
 ):
     """In this process it is what the peers are made of."""
     monkeypatch.setattr(MLP, "build", wider)
-    with pytest.raises(ConfigError, match=r"hosting.pool: 'peers.config.MLP.build' was replaced in this process, but"):
+    with pytest.raises(
+        ConfigError, match=r"hosting.pool: 'peers.network_config.MLP.build' was replaced in this process, but"
+    ):
         simulate(config("ray"), tmp_path / "ray")
     assert not (tmp_path / "ray").exists()
     result = simulate(config("in-process"), tmp_path / "here")
@@ -123,5 +125,5 @@ def test_ablate__a_class_changed_in_this_process_is_refused(tmp_path: Path, monk
     monkeypatch.setattr(MLP, "build", wider)
     table = config("in-process").model_dump(mode="json", exclude_none=True, exclude={"checkpoint"})
     ablation = load_ablation({**table, "name": "a", "seeds": [0], "grid": {"run.rounds": [1, 2]}})
-    with pytest.raises(ConfigError, match=r"'peers.config.MLP.build' was replaced in this process"):
+    with pytest.raises(ConfigError, match=r"'peers.network_config.MLP.build' was replaced in this process"):
         ablate(ablation, tmp_path)

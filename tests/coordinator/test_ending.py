@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
-from coordinator.pool import InProcessPool
+from coordinator.in_process_pool import InProcessPool
 from coordinator.progress import Silent
 from coordinator.store import RunFolder
 

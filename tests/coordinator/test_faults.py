@@ -14,7 +14,8 @@ import ray
 import torch
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
-from coordinator.pool import HostLost, InProcessPool
+from coordinator.in_process_pool import InProcessPool
+from coordinator.pool import HostLost
 from coordinator.progress import Silent
 from coordinator.ray_pool import RayPool
 from coordinator.rounds import RoundLoop

@@ -12,8 +12,8 @@ import pytest
 from coordinator import ConfigError, load_config, resume, simulate
 from coordinator.interrupts import Interrupts
 from coordinator.progress import Silent
-from peers.data import Dataset
 from peers.dataset_check import digest_of
+from peers.datasets import Dataset
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 
@@ -111,7 +111,7 @@ def test_resume__a_run_that_loaded_its_data_takes_none(tmp_path: Path):
 
 def test_resume__data_that_has_changed_on_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = interrupted(tmp_path, None)
-    monkeypatch.setattr("peers.data.load_digits", lambda seed: images(1))
+    monkeypatch.setattr("peers.loading.load_digits", lambda seed: images(1))
     with pytest.raises(ConfigError, match=r"data: the images or labels have changed since the run was started"):
         resume(folder)
     monkeypatch.undo()

@@ -17,7 +17,7 @@ import pytest
 from coordinator import load_config, resume, simulate
 from coordinator.interrupts import Interrupts
 from coordinator.progress import Silent
-from coordinator.report import in_words
+from coordinator.report_sentences import in_words
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 Started = Callable[..., AbstractContextManager[Any]]

@@ -8,8 +8,8 @@ import pytest
 from coordinator.config import ConfigError, RunConfig, load_config, parse_setting, to_table
 from coordinator.grid import load_ablation
 from coordinator.plan import prepare
-from peers.config import PeersConfig
 from peers.exchange import ExchangeConfig, VectorLoss
+from peers.network_config import PeersConfig
 
 ROOT = Path(__file__).parents[2]
 MINIMAL: dict[str, Any] = {"data": {"kind": "digits"}, "topology": {"kind": "ring"}}

@@ -18,7 +18,7 @@ from coordinator.plan import (
     prepare,
 )
 from coordinator.routes import participants
-from peers import data, memory
+from peers import loading, memory
 from peers.probe_memory import probing_bytes
 
 TABLE: dict[str, Any] = {
@@ -242,7 +242,7 @@ def test_plan__memory_knows_the_number_of_classes() -> None:
 
 
 def test_prepare__refuses_probes_that_the_memory_does_not_hold() -> None:
-    made = data.load_synthetic(64, 32, 4, (1, 8, 8), SeedSequence(0))
+    made = loading.load_synthetic(64, 32, 4, (1, 8, 8), SeedSequence(0))
     many = replace(made, num_classes=10**9)
     with pytest.raises(ConfigError) as error:
         prepare(config(), many)
@@ -255,7 +255,7 @@ def test_prepare__refuses_probes_that_the_memory_does_not_hold() -> None:
 
 
 def test_prepare__refuses_a_dataset_whose_labels_are_no_classes() -> None:
-    made = data.load_synthetic(64, 32, 4, (1, 8, 8), SeedSequence(0))
+    made = loading.load_synthetic(64, 32, 4, (1, 8, 8), SeedSequence(0))
     with pytest.raises(ConfigError, match=r"^dataset: labels must be in 0\.\.3 for num_classes = 4, got 0 to 700;"):
         prepare(config(), replace(made, train_labels=np.where(made.train_labels == 3, 700, made.train_labels)))
 

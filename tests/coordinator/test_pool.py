@@ -13,8 +13,10 @@ import ray
 
 from coordinator import simulate
 from coordinator.config import ConfigError, HostingConfig, RunConfig, load_config
+from coordinator.in_process_pool import InProcessPool
 from coordinator.plan import build_schedule, peer_settings, prepare
-from coordinator.pool import InProcessPool, Pool, ask, open_pool
+from coordinator.pool import Pool, ask
+from coordinator.pool_opening import open_pool
 from coordinator.ray_pool import RayPool
 from coordinator.rounds import Cadence, RoundLoop
 from peers.host import PeerHost

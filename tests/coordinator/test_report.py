@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from coordinator.report import compact_table, size
+from coordinator.report_tables import compact_table
+from coordinator.wording import size
 
 Cli = Callable[..., tuple[Any, str, str]]
 

@@ -19,8 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.checkpoint import Checkpoints
+from coordinator.in_process_pool import InProcessPool
 from coordinator.interrupts import Interrupts
-from coordinator.pool import InProcessPool
 from coordinator.progress import Silent
 from coordinator.store import KEYS
 from coordinator.tracking import Tracker

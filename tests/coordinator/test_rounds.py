@@ -16,14 +16,15 @@ from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
 from coordinator.config import RunConfig, load_config
+from coordinator.in_process_pool import InProcessPool
 from coordinator.plan import build_schedule, peer_settings, prepare
-from coordinator.pool import HostLost, InProcessPool, Pool, ask
+from coordinator.pool import HostLost, Pool, ask
 from coordinator.progress import Silent
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord
 from coordinator.routes import participants
 from coordinator.simulate import simulate
 from coordinator.topology_table import KINDS
-from peers import data
+from peers import batches
 from peers.assignment import Assignment, Stats
 from peers.models import Network
 from peers.seeds import stream
@@ -218,7 +219,7 @@ def reference(config: RunConfig, rounds: int) -> list[dict[int, dict[str, torch.
     slow = [copy.deepcopy(network) for network in networks]
     states = []
     for round_index in range(rounds):
-        images, _ = data.batch(
+        images, _ = batches.batch(
             plan.dataset, 16, round_index, stream(3, "batches"), None, every[0].normalisation, torch.device("cpu")
         )
         round_ = plan.schedule(round_index)

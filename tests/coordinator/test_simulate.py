@@ -14,7 +14,7 @@ from rich.console import Console
 from coordinator import Result, load_config, simulate
 from coordinator.config import to_table
 from coordinator.progress import Silent
-from coordinator.report import print_result
+from coordinator.report_result import print_result
 from peers.peer import Peer
 
 METRICS = ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "relative_weight_change", "digest")

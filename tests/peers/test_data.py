@@ -14,8 +14,8 @@ import torchvision
 from numpy.random import SeedSequence
 from sklearn.neighbors import KNeighborsClassifier
 
-from peers import data, memory, named_sets
-from peers.data import Dataset
+from peers import batches, datasets, loading, memory, named_sets
+from peers.datasets import Dataset
 
 CPU = torch.device("cpu")
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -29,7 +29,7 @@ def pixels(num: int, height: int = 4, width: int = 6, channels: int = 3, seed: i
 
 
 def synthetic(num_train: int = 60, seed: int = 0) -> Dataset:
-    return data.load_synthetic(num_train, 20, 3, (2, 4, 5), SeedSequence(seed))
+    return loading.load_synthetic(num_train, 20, 3, (2, 4, 5), SeedSequence(seed))
 
 
 def equal(first: Dataset, second: Dataset) -> bool:
@@ -41,7 +41,7 @@ def equal(first: Dataset, second: Dataset) -> bool:
 
 
 def test_load_digits__is_scikit_learns_split_by_class() -> None:
-    source, dataset = sklearn.datasets.load_digits(), data.load_digits(SeedSequence(1))
+    source, dataset = sklearn.datasets.load_digits(), loading.load_digits(SeedSequence(1))
     assert (dataset.shape, dataset.num_classes, len(dataset.test_labels)) == ((1, 8, 8), 10, 500)
     ours = np.concatenate([dataset.train_images, dataset.test_images])[:, 0] * (16 / 255)
     labels = np.concatenate([dataset.train_labels, dataset.test_labels])
@@ -54,12 +54,12 @@ def test_load_digits__is_scikit_learns_split_by_class() -> None:
 
 
 def test_load_digits__pure_in_the_seed() -> None:
-    assert equal(data.load_digits(SeedSequence(1)), data.load_digits(SeedSequence(1)))
-    assert not equal(data.load_digits(SeedSequence(1)), data.load_digits(SeedSequence(2)))
+    assert equal(loading.load_digits(SeedSequence(1)), loading.load_digits(SeedSequence(1)))
+    assert not equal(loading.load_digits(SeedSequence(1)), loading.load_digits(SeedSequence(2)))
 
 
 def test_load_synthetic__can_be_learned() -> None:
-    dataset = data.load_synthetic(200, 100, 4, (1, 6, 6), SeedSequence(0))
+    dataset = loading.load_synthetic(200, 100, 4, (1, 6, 6), SeedSequence(0))
     train, test = dataset.train_images.reshape(200, -1), dataset.test_images.reshape(100, -1)
     knn = KNeighborsClassifier(5).fit(train.astype(float), dataset.train_labels)
     assert knn.score(test.astype(float), dataset.test_labels) > 0.8
@@ -89,7 +89,7 @@ def write_idx(folder: Path, zipped: bool) -> list[np.ndarray]:
 @pytest.mark.parametrize("folder", [".", "MNIST/raw"])
 def test_load_torchvision__idx_files(tmp_path: Path, zipped: bool, folder: str) -> None:
     train, train_labels, test, test_labels = write_idx(tmp_path / "root" / folder, zipped)
-    dataset = data.load_torchvision("mnist", tmp_path / "root", False)
+    dataset = loading.load_torchvision("mnist", tmp_path / "root", False)
     assert dataset.shape == (1, 3, 2)
     assert np.array_equal(dataset.train_images[:, 0], train)
     assert np.array_equal(dataset.test_images[:, 0], test)
@@ -105,7 +105,7 @@ def test_load_torchvision__fashion_mnist_as_torchvision_reads_it(tmp_path: Path)
     for file in (named_sets.find_idx([FASHION_MNIST], name)[0] for name in IDX_NAMES):
         content = file.read_bytes()
         (raw / file.name.removesuffix(".gz")).write_bytes(gzip.decompress(content) if file.suffix == ".gz" else content)
-    dataset = data.load_torchvision("fashion-mnist", FASHION_MNIST, False)
+    dataset = loading.load_torchvision("fashion-mnist", FASHION_MNIST, False)
     for split, ours, labels in (
         (True, dataset.train_images, dataset.train_labels),
         (False, dataset.test_images, dataset.test_labels),
@@ -119,7 +119,7 @@ def test_load_torchvision__fashion_mnist_as_torchvision_reads_it(tmp_path: Path)
 @pytest.mark.parametrize("kind", ["cifar10", "cifar100", "mnist", "fashion-mnist", "stl10", "svhn"])
 def test_load_torchvision__absent(tmp_path: Path, kind: named_sets.TorchvisionKind) -> None:
     with pytest.raises(ValueError, match=r"^data\.root: no .* under '.*'; set data\.download = true, or") as caught:
-        data.load_torchvision(kind, tmp_path, False)
+        loading.load_torchvision(kind, tmp_path, False)
     assert "\n" not in str(caught.value)
     name = {"cifar10": "CIFAR10", "fashion-mnist": "FashionMNIST"}.get(kind, kind.upper())
     assert f"torchvision.datasets.{name}('{tmp_path}'" in str(caught.value)
@@ -136,7 +136,7 @@ def test_load_torchvision__failed_download(
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", offline)
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", offline)
     with pytest.raises(ValueError, match=r"^data\.download: could not fetch .* into"):
-        data.load_torchvision(kind, tmp_path, True)
+        loading.load_torchvision(kind, tmp_path, True)
 
 
 @pytest.mark.parametrize("kind", ["cifar100", "stl10", "svhn"])
@@ -151,7 +151,7 @@ def test_load_torchvision__axes_and_splits(
             self.targets = self.labels = list(range(len(array)))
 
     monkeypatch.setattr(torchvision.datasets, kind.upper(), Source)
-    dataset = data.load_torchvision(kind, tmp_path, False)
+    dataset = loading.load_torchvision(kind, tmp_path, False)
     assert dataset.shape == (3, 4, 6)
     assert np.array_equal(dataset.train_images[4, 2], pixels(5)[4, :, :, 2])
     assert np.array_equal(dataset.test_images[2, 1], pixels(3)[2, :, :, 1])
@@ -164,7 +164,7 @@ def test_load_torchvision__axes_and_splits(
 
 def test_limit__keeps_pairs_order_and_the_rest_alone() -> None:
     dataset = synthetic()
-    subset = data.limit(dataset, 10, 0, SeedSequence(3))
+    subset = datasets.limit(dataset, 10, 0, SeedSequence(3))
     where = [
         int(np.flatnonzero((dataset.train_images == image).all(axis=(1, 2, 3)))[0]) for image in subset.train_images
     ]
@@ -172,36 +172,36 @@ def test_limit__keeps_pairs_order_and_the_rest_alone() -> None:
     assert where == sorted(set(where))
     assert np.array_equal(subset.train_labels, dataset.train_labels[where])
     assert np.shares_memory(subset.test_images, dataset.test_images)
-    assert equal(subset, data.limit(dataset, 10, 0, SeedSequence(3)))
-    assert not equal(subset, data.limit(dataset, 10, 0, SeedSequence(4)))
+    assert equal(subset, datasets.limit(dataset, 10, 0, SeedSequence(3)))
+    assert not equal(subset, datasets.limit(dataset, 10, 0, SeedSequence(4)))
 
 
 def test_limit__larger_than_the_data() -> None:
     with pytest.raises(
         ValueError, match=r"^data\.test_limit: must be at most the 20 test images, got 21; use 0 for all$"
     ):
-        data.limit(synthetic(), 0, 21, SeedSequence(0))
+        datasets.limit(synthetic(), 0, 21, SeedSequence(0))
 
 
 def test_hold_out__training_images_stand_in_for_the_test_images() -> None:
-    whole = data.load_synthetic(60, 20, 3, (1, 4, 4), np.random.SeedSequence(0))
-    split = data.hold_out(whole, 15, np.random.SeedSequence(1))
+    whole = loading.load_synthetic(60, 20, 3, (1, 4, 4), np.random.SeedSequence(0))
+    split = datasets.hold_out(whole, 15, np.random.SeedSequence(1))
     kept, held = ({image.tobytes() for image in images} for images in (split.train_images, split.test_images))
     assert kept | held == {image.tobytes() for image in whole.train_images} and not kept & held
     assert np.bincount(split.test_labels).tolist() == [5, 5, 5]
     labels = {image.tobytes(): label for image, label in zip(whole.train_images, whole.train_labels, strict=True)}
     assert [labels[image.tobytes()] for image in split.test_images] == split.test_labels.tolist()
     with pytest.raises(ValueError, match=r"data.validation: must be below the 60 training images, got 60; lower it"):
-        data.hold_out(whole, 60, np.random.SeedSequence(1))
+        datasets.hold_out(whole, 60, np.random.SeedSequence(1))
     rare = replace(whole, train_labels=np.where(np.arange(60) == 7, 2, whole.train_labels % 2))
     with pytest.raises(ValueError, match=r"every class, got 58 of 60, which leaves none of class 2; lower it"):
-        data.hold_out(rare, 58, np.random.SeedSequence(3))
+        datasets.hold_out(rare, 58, np.random.SeedSequence(3))
 
 
 def test_stratified_holdout__each_class_gets_its_share() -> None:
     labels = np.repeat(np.arange(5), [3, 50, 17, 1, 29]).astype(np.int64)
     for num_test in (1, 7, 33, 99):
-        test = data.stratified_holdout(labels, num_test, np.random.default_rng(num_test))
+        test = datasets.stratified_holdout(labels, num_test, np.random.default_rng(num_test))
         assert test.sum() == num_test
         share = np.bincount(labels) * num_test / len(labels)
         assert (np.abs(np.bincount(labels[test], minlength=5) - share) < 1).all()
@@ -210,7 +210,7 @@ def test_stratified_holdout__each_class_gets_its_share() -> None:
 def test_stratified_holdout__every_example_is_as_likely() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 2], dtype=np.int64)
     rng = np.random.default_rng(0)
-    counts = np.sum([data.stratified_holdout(labels, 4, rng) for _ in range(3000)], axis=0)
+    counts = np.sum([datasets.stratified_holdout(labels, 4, rng) for _ in range(3000)], axis=0)
     for label in range(3):
         own = counts[labels == label] / counts[labels == label].mean()
         assert own == pytest.approx(np.ones(len(own)), abs=0.12)
@@ -221,7 +221,7 @@ def test_stratified_holdout__every_example_is_as_likely() -> None:
 
 def test_batch_indices__an_epoch_is_a_permutation_without_its_rest() -> None:
     for epoch in range(3):
-        rounds = [data.batch_indices(23, 5, SeedSequence(1), 4 * epoch + position) for position in range(4)]
+        rounds = [batches.batch_indices(23, 5, SeedSequence(1), 4 * epoch + position) for position in range(4)]
         seen = np.concatenate(rounds)
         assert len(set(seen.tolist())) == 20
         assert 0 <= seen.min() <= seen.max() < 23
@@ -229,52 +229,52 @@ def test_batch_indices__an_epoch_is_a_permutation_without_its_rest() -> None:
 
 def test_batch_indices__pure_in_seed_and_round() -> None:
     seed = SeedSequence(7, spawn_key=(1, 2))
-    forward = [data.batch_indices(50, 8, seed, index).tolist() for index in range(40)]
+    forward = [batches.batch_indices(50, 8, seed, index).tolist() for index in range(40)]
     backward = [
-        data.batch_indices(50, 8, SeedSequence(7, spawn_key=(1, 2)), index).tolist() for index in range(39, -1, -1)
+        batches.batch_indices(50, 8, SeedSequence(7, spawn_key=(1, 2)), index).tolist() for index in range(39, -1, -1)
     ]
     assert forward == backward[::-1]
     assert seed.n_children_spawned == 0
     assert forward[0] != forward[6]
-    assert forward[0] != data.batch_indices(50, 8, SeedSequence(7, spawn_key=(1, 3)), 0).tolist()
-    assert forward[0] != data.batch_indices(50, 8, SeedSequence(8, spawn_key=(1, 2)), 0).tolist()
+    assert forward[0] != batches.batch_indices(50, 8, SeedSequence(7, spawn_key=(1, 3)), 0).tolist()
+    assert forward[0] != batches.batch_indices(50, 8, SeedSequence(8, spawn_key=(1, 2)), 0).tolist()
 
 
 def test_batch_indices__writing_to_a_batch_changes_no_other() -> None:
-    first = data.batch_indices(10, 4, SeedSequence(0), 0)
+    first = batches.batch_indices(10, 4, SeedSequence(0), 0)
     before = first.copy()
     first[:] = -1
-    assert np.array_equal(data.batch_indices(10, 4, SeedSequence(0), 0), before)
+    assert np.array_equal(batches.batch_indices(10, 4, SeedSequence(0), 0), before)
 
 
 def test_batch_indices__batch_larger_than_the_data() -> None:
     with pytest.raises(
         ValueError, match=r"^data\.batch_size: must be at most the 10 training images, got 11; lower it$"
     ):
-        data.batch_indices(10, 11, SeedSequence(0), 0)
-    assert sorted(data.batch_indices(10, 10, SeedSequence(0), 3).tolist()) == list(range(10))
+        batches.batch_indices(10, 11, SeedSequence(0), 0)
+    assert sorted(batches.batch_indices(10, 10, SeedSequence(0), 3).tolist()) == list(range(10))
 
 
 def test_flip_mask__fair_and_pure() -> None:
-    masks = np.array([data.flip_mask(SeedSequence(2), index, 64) for index in range(200)])
+    masks = np.array([batches.flip_mask(SeedSequence(2), index, 64) for index in range(200)])
     assert masks.mean() == pytest.approx(0.5, abs=4 * 0.5 / masks.size**0.5)
-    assert np.array_equal(masks[150], data.flip_mask(SeedSequence(2), 150, 64))
+    assert np.array_equal(masks[150], batches.flip_mask(SeedSequence(2), 150, 64))
     assert not np.array_equal(masks[0], masks[1])
 
 
 def test_channel_statistics__numpy_on_scaled_pixels() -> None:
     array = pixels(2500, 3, 2).transpose(0, 3, 1, 2) // np.array([1, 2, 3], dtype=np.uint8)[:, None, None]
-    mean, std = data.channel_statistics(array)
+    mean, std = datasets.channel_statistics(array)
     assert mean == pytest.approx((array / 255).mean(axis=(0, 2, 3)), rel=1e-6)
     assert std == pytest.approx((array / 255).std(axis=(0, 2, 3)), rel=1e-6)
 
 
 def test_images_to_tensor__normalises_each_channel() -> None:
     array = pixels(50).transpose(0, 3, 1, 2)
-    tensor = data.images_to_tensor(array, *data.channel_statistics(array))
+    tensor = datasets.images_to_tensor(array, *datasets.channel_statistics(array))
     torch.testing.assert_close(tensor.mean(dim=(0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
     torch.testing.assert_close(tensor.std(dim=(0, 2, 3), correction=0), torch.ones(3))
-    by_hand = data.images_to_tensor(
+    by_hand = datasets.images_to_tensor(
         np.array([[[[0, 51, 255]]]], dtype=np.uint8), np.array([0.2], np.float32), np.array([0.4], np.float32)
     )
     torch.testing.assert_close(by_hand, torch.tensor([[[[-0.5, 0.0, 2.0]]]]))
@@ -282,7 +282,7 @@ def test_images_to_tensor__normalises_each_channel() -> None:
 
 def test_images_to_tensor__constant_channel_becomes_zero() -> None:
     array = np.full((4, 1, 2, 2), 51, dtype=np.uint8)
-    tensor = data.images_to_tensor(array, *data.channel_statistics(array))
+    tensor = datasets.images_to_tensor(array, *datasets.channel_statistics(array))
     torch.testing.assert_close(tensor, torch.zeros(4, 1, 2, 2))
 
 
@@ -291,27 +291,27 @@ def test_batch__read_only_arrays_stay_as_they_are() -> None:
     for array in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels):
         array.setflags(write=False)
     before = dataset.train_images.copy()
-    normalisation = data.channel_statistics(dataset.train_images)
+    normalisation = datasets.channel_statistics(dataset.train_images)
     for array in normalisation:
         array.setflags(write=False)
-    values, labels = data.batch(dataset, 16, 5, SeedSequence(1), SeedSequence(2), normalisation, CPU)
+    values, labels = batches.batch(dataset, 16, 5, SeedSequence(1), SeedSequence(2), normalisation, CPU)
     values.add_(1)
     labels.add_(1)
     assert np.array_equal(dataset.train_images, before)
-    assert data.limit(dataset, 5, 5, SeedSequence(0)).train_images.flags.writeable
+    assert datasets.limit(dataset, 5, 5, SeedSequence(0)).train_images.flags.writeable
 
 
 def test_batch__flips_what_the_mask_says() -> None:
     dataset = synthetic()
-    normalisation = data.channel_statistics(dataset.train_images)
+    normalisation = datasets.channel_statistics(dataset.train_images)
     batches, flips = SeedSequence(1), SeedSequence(2)
-    plain, labels = data.batch(dataset, 16, 5, batches, None, normalisation, CPU)
-    flipped, same_labels = data.batch(dataset, 16, 5, batches, flips, normalisation, CPU)
-    chosen = data.batch_indices(60, 16, batches, 5)
-    assert torch.equal(plain, data.images_to_tensor(dataset.train_images[chosen], *normalisation))
+    plain, labels = batches.batch(dataset, 16, 5, batches, None, normalisation, CPU)
+    flipped, same_labels = batches.batch(dataset, 16, 5, batches, flips, normalisation, CPU)
+    chosen = batches.batch_indices(60, 16, batches, 5)
+    assert torch.equal(plain, datasets.images_to_tensor(dataset.train_images[chosen], *normalisation))
     assert torch.equal(labels, same_labels)
     assert labels.tolist() == dataset.train_labels[chosen].tolist()
-    mask = torch.from_numpy(data.flip_mask(flips, 5, 16))
+    mask = torch.from_numpy(batches.flip_mask(flips, 5, 16))
     assert 0 < mask.sum() < 16
     assert torch.equal(flipped, torch.where(mask[:, None, None, None], plain.flip(3), plain))
 
@@ -326,7 +326,7 @@ def test_load_synthetic__in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPatch
     pixels = np.clip(np.rint(means[labels] + rng.normal(0, 32, size=(50, 2, 4, 5))), 0, 255).astype(np.uint8)
     for at_once in (1, 7 * 40, 2**22):
         monkeypatch.setattr(data, "_AT_ONCE", at_once)
-        made = data.load_synthetic(30, 20, 3, (2, 4, 5), SeedSequence(4))
+        made = loading.load_synthetic(30, 20, 3, (2, 4, 5), SeedSequence(4))
         assert np.array_equal(np.concatenate([made.train_images, made.test_images]), pixels)
         assert np.array_equal(np.concatenate([made.train_labels, made.test_labels]), labels)
 
@@ -344,7 +344,7 @@ def test_load_synthetic__refuses_what_the_memory_does_not_hold(
 ) -> None:
     monkeypatch.setattr(memory, "available", lambda: 2**30)
     with pytest.raises(ValueError) as caught:
-        data.load_synthetic(*sizes, SeedSequence(0))
+        loading.load_synthetic(*sizes, SeedSequence(0))
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
     assert str(caught.value).endswith("lower data.num_train, data.num_test, data.num_classes or data.shape")
 
@@ -352,7 +352,7 @@ def test_load_synthetic__refuses_what_the_memory_does_not_hold(
 def test_channel_statistics__counts_a_large_image_in_parts() -> None:
     array = np.random.default_rng(0).integers(0, 256, (3, 1, 3000, 1500), dtype=np.uint8)
     tracemalloc.start()
-    mean, std = data.channel_statistics(array)
+    mean, std = datasets.channel_statistics(array)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.5 * 8 * 2**22  # the int64 copy of a part; of one image it would be 36 MB, of all 108 MB
@@ -363,10 +363,10 @@ def test_load_torchvision__a_file_there_twice(tmp_path: Path) -> None:
     write_idx(tmp_path / "root", False)
     plain = tmp_path / "root" / IDX_NAMES[1]
     Path(f"{plain}.gz").write_bytes(gzip.compress(plain.read_bytes()))  # as torchvision leaves them
-    assert data.load_torchvision("mnist", tmp_path / "root", False).train_labels.tolist() == list(range(5))
+    assert loading.load_torchvision("mnist", tmp_path / "root", False).train_labels.tolist() == list(range(5))
     Path(f"{plain}.gz").write_bytes(gzip.compress(idx(np.arange(5, dtype=np.uint8)[::-1])))
     with pytest.raises(ValueError, match=r"labels-idx1-ubyte' and '.*labels-idx1-ubyte\.gz' should be the same but"):
-        data.load_torchvision("mnist", tmp_path / "root", False)
+        loading.load_torchvision("mnist", tmp_path / "root", False)
 
 
 def test_load_torchvision__another_data_set_beside_it(tmp_path: Path) -> None:
@@ -375,7 +375,7 @@ def test_load_torchvision__another_data_set_beside_it(tmp_path: Path) -> None:
         shutil.copy(path, tmp_path / "root")
     (tmp_path / "root" / IDX_NAMES[0]).write_bytes(idx(pixels(5, 3, 2, 1, seed=9)))  # say, Fashion-MNIST
     with pytest.raises(ValueError, match=r"^data\.root: '.*' and '.*MNIST/raw/train-images.*' should be the same but"):
-        data.load_torchvision("mnist", tmp_path / "root", False)
+        loading.load_torchvision("mnist", tmp_path / "root", False)
 
 
 def test_read_idx__a_header_that_promises_more_than_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,13 @@ import pytest
 import torch
 from numpy.random import SeedSequence
 
-from peers import data, dataset_check
-from peers.data import Dataset
+from peers import dataset_check, loading
+from peers.datasets import Dataset
 
 
 def dataset(**values: Any) -> Dataset:
     """Eight training and four test images of two classes, with whatever is wrong about them."""
-    made = data.load_synthetic(8, 4, 2, (1, 3, 3), SeedSequence(0))
+    made = loading.load_synthetic(8, 4, 2, (1, 3, 3), SeedSequence(0))
     for name, value in values.items():
         object.__setattr__(made, name, value)  # past the types that tests check
     return made
@@ -20,7 +20,7 @@ def dataset(**values: Any) -> Dataset:
 
 def test_check__takes_what_the_sources_give() -> None:
     spare = dataset(num_classes=7)  # some of which do not occur
-    for sound in (dataset(), spare, data.load_digits(SeedSequence(0))):
+    for sound in (dataset(), spare, loading.load_digits(SeedSequence(0))):
         before = dataset_check.digest_of(sound)
         dataset_check.check(sound)
         assert dataset_check.digest_of(sound) == before

@@ -10,8 +10,9 @@ CODE = """
 import sys
 from peers.actor import ActorHost
 from peers.assignment import Assignment
-from peers.config import MLP, LinearHead, PeersConfig, Synthetic
-from peers.data import channel_statistics
+from peers.data_config import Synthetic
+from peers.network_config import MLP, LinearHead, PeersConfig
+from peers.datasets import channel_statistics
 from peers.exchange import ExchangeConfig
 from peers.measuring import ProbeConfig
 from peers.settings import PeerSettings

@@ -12,8 +12,8 @@ import pytest
 from numpy.random import SeedSequence
 from PIL import Image
 
-from peers import data, labels, named_sets, splits
-from peers.data import Dataset
+from peers import datasets, labels, loading, named_sets, splits
+from peers.datasets import Dataset
 
 CIFAR10 = os.environ.get("PEER_CONSENSUS_CIFAR10", "")
 
@@ -46,7 +46,7 @@ def test_load_parquet__bytes_in_a_folder(tmp_path: Path) -> None:
     train, test = pixels(7), pixels(4, seed=1)
     write(tmp_path / "train.parquet", [png(image) for image in train], [3, 1, 2, 0, 4, 5, 5])
     write(tmp_path / "test.parquet", [png(image) for image in test], [0, 5, 1, 2])
-    dataset = data.load_parquet(tmp_path, seed=SeedSequence(0))
+    dataset = loading.load_parquet(tmp_path, seed=SeedSequence(0))
     assert np.array_equal(dataset.train_images, train.transpose(0, 3, 1, 2))
     assert np.array_equal(dataset.test_images, test.transpose(0, 3, 1, 2))
     assert dataset.train_labels.tolist() == [3, 1, 2, 0, 4, 5, 5]
@@ -62,7 +62,7 @@ def test_load_parquet__structs_shards_nesting_validation_and_strings(tmp_path: P
     write(tmp_path / "data" / "train-00000-of-00002.parquet", cells[:5], names[:5])
     write(tmp_path / "data" / "validation-00000-of-00001.parquet", [{"bytes": png(i)} for i in test], ["dog", "asp"])
     with pytest.warns(UserWarning, match=r"1 of 2 test images have a label in 'label' that no training image has"):
-        dataset = data.load_parquet(tmp_path, seed=SeedSequence(0))
+        dataset = loading.load_parquet(tmp_path, seed=SeedSequence(0))
     assert np.array_equal(dataset.train_images, train.transpose(0, 3, 1, 2))
     assert np.array_equal(dataset.test_images, test.transpose(0, 3, 1, 2))
     assert dataset.train_labels.tolist() == [4, 0, 2, 0, 1, 2, 4, 1]
@@ -77,7 +77,7 @@ def test_load_parquet__folders_named_after_splits_and_other_columns(tmp_path: Pa
         table = pa.table({"img": cells, "fine": pa.array(["b", "a", "b"][: len(cells)]).dictionary_encode()})
         (tmp_path / split).mkdir()
         pq.write_table(table, tmp_path / split / "0000.parquet")
-    dataset = data.load_parquet(tmp_path, image_column="img", label_column="fine", seed=SeedSequence(0))
+    dataset = loading.load_parquet(tmp_path, image_column="img", label_column="fine", seed=SeedSequence(0))
     assert np.array_equal(dataset.test_images, test.transpose(0, 3, 1, 2))
     assert dataset.train_labels.tolist() == [1, 0, 1]
 
@@ -86,10 +86,10 @@ def test_load_parquet__grey_stays_grey_only_if_all_are(tmp_path: Path) -> None:
     grey, colour = pixels(6, channels=1), pixels(1)
     write(tmp_path / "train.parquet", [png(image) for image in grey[:4]], range(4))
     write(tmp_path / "test.parquet", [png(image) for image in grey[4:]], range(2))
-    dataset = data.load_parquet(tmp_path, seed=SeedSequence(0))
+    dataset = loading.load_parquet(tmp_path, seed=SeedSequence(0))
     assert np.array_equal(dataset.train_images, grey[:4, None])
     write(tmp_path / "test.parquet", [png(grey[4]), png(colour[0])], range(2))
-    dataset = data.load_parquet(tmp_path, seed=SeedSequence(0))
+    dataset = loading.load_parquet(tmp_path, seed=SeedSequence(0))
     assert np.array_equal(dataset.train_images, np.repeat(grey[:4, None], 3, axis=1))
     assert np.array_equal(dataset.test_images[1], colour[0].transpose(2, 0, 1))
 
@@ -101,7 +101,7 @@ def test_load_parquet__jpeg(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8), (value, value // 2, 255 - value)).save(buffer, "JPEG", quality=95)
         cells.append(buffer.getvalue())
     file = write(tmp_path / "x.parquet", cells, [40, 220] * 2)
-    dataset = data.load_parquet(file, seed=SeedSequence(0))
+    dataset = loading.load_parquet(file, seed=SeedSequence(0))
     value = (40, 220)[dataset.train_labels[0]]
     means = dataset.train_images[0].mean(axis=(1, 2))
     assert means == pytest.approx([value, value // 2, 255 - value], abs=2)
@@ -110,7 +110,7 @@ def test_load_parquet__jpeg(tmp_path: Path) -> None:
 def test_load_parquet__sixteen_bits_are_scaled(tmp_path: Path) -> None:
     deep = np.array([[0, 255, 256], [32768, 65280, 65535]], dtype=np.uint16)
     file = write(tmp_path / "x.parquet", [png(deep), png(deep)], [0, 0])
-    dataset = data.load_parquet(file, seed=SeedSequence(0))
+    dataset = loading.load_parquet(file, seed=SeedSequence(0))
     assert dataset.train_images[0, 0].tolist() == [[0, 0, 1], [128, 255, 255]]
 
 
@@ -120,8 +120,8 @@ def test_load_parquet__resizes_to_one_size(tmp_path: Path) -> None:
     plain = np.full((2, 2, 3), 90, dtype=np.uint8)
     file = write(tmp_path / "x.parquet", [png(wide), png(plain)] * 3, [0, 1] * 3)
     with pytest.raises(ValueError, match=r"^data\.image_size: row . \(from 0\) of '.*' is .*; set data\.image_size"):
-        data.load_parquet(file, seed=SeedSequence(0))
-    dataset = data.load_parquet(file, image_size=4, seed=SeedSequence(0))
+        loading.load_parquet(file, seed=SeedSequence(0))
+    dataset = loading.load_parquet(file, image_size=4, seed=SeedSequence(0))
     values = {0: 200, 1: 90}
     for image, label in zip(dataset.train_images, dataset.train_labels.tolist(), strict=True):
         assert (image == values[label]).all()
@@ -131,11 +131,11 @@ def test_load_parquet__resizes_to_one_size(tmp_path: Path) -> None:
 def test_load_parquet__one_file_holds_out_each_class(tmp_path: Path) -> None:
     array, labels = pixels(40), np.repeat([0, 1, 2, 3], 10)
     file = write(tmp_path / "all.parquet", [png(image) for image in array], labels, row=range(40))
-    dataset = data.load_parquet(file, test_fraction=0.3, seed=SeedSequence(0))
+    dataset = loading.load_parquet(file, test_fraction=0.3, seed=SeedSequence(0))
     assert np.bincount(dataset.test_labels).tolist() == [3, 3, 3, 3]
     both = np.concatenate([dataset.train_images, dataset.test_images]).reshape(40, -1)
     assert sorted(map(tuple, both.tolist())) == sorted(map(tuple, array.transpose(0, 3, 1, 2).reshape(40, -1).tolist()))
-    other = data.load_parquet(file, test_fraction=0.3, seed=SeedSequence(1))
+    other = loading.load_parquet(file, test_fraction=0.3, seed=SeedSequence(1))
     assert not equal(dataset, other)
 
 
@@ -144,7 +144,7 @@ def test_load_parquet__limits_choose_what_limit_does_and_decode_nothing_else(tmp
     cells = [png(image) for image in array]
     file = write(tmp_path / "good.parquet", cells, np.arange(30) % 3)
     seed = SeedSequence(5)
-    expected = data.limit(data.load_parquet(file, seed=seed), 4, 2, seed)
+    expected = datasets.limit(loading.load_parquet(file, seed=seed), 4, 2, seed)
     kept = {image.tobytes() for image in (*expected.train_images, *expected.test_images)}
     broken = [
         cell if image.transpose(2, 0, 1).tobytes() in kept else b"no image"
@@ -152,9 +152,9 @@ def test_load_parquet__limits_choose_what_limit_does_and_decode_nothing_else(tmp
     ]
     assert broken.count(b"no image") == 24
     broken_file = write(tmp_path / "broken.parquet", broken, np.arange(30) % 3)
-    assert equal(data.load_parquet(broken_file, train_limit=4, test_limit=2, seed=seed), expected)
+    assert equal(loading.load_parquet(broken_file, train_limit=4, test_limit=2, seed=seed), expected)
     with pytest.raises(ValueError, match=r"^data\.image_column: row \d+ \(from 0\) of '.*broken\.parquet' is corrupt"):
-        data.load_parquet(broken_file, seed=seed)
+        loading.load_parquet(broken_file, seed=seed)
 
 
 def test_load_parquet__names_the_broken_row(tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_load_parquet__names_the_broken_row(tmp_path: Path) -> None:
     ):
         write(tmp_path / "train.parquet", cells, range(8))
         with pytest.raises(ValueError, match=rf"^data\.image_(column|size): {rule}.*; .*"):
-            data.load_parquet(tmp_path, seed=SeedSequence(0))
+            loading.load_parquet(tmp_path, seed=SeedSequence(0))
 
 
 def test_load_parquet__row_numbers_start_anew_in_each_shard(tmp_path: Path) -> None:
@@ -180,13 +180,13 @@ def test_load_parquet__row_numbers_start_anew_in_each_shard(tmp_path: Path) -> N
     write(tmp_path / "train-0.parquet", good, range(8))
     write(tmp_path / "train-1.parquet", [*good[:4], b"", *good[5:]], range(8))
     with pytest.raises(ValueError, match=r"row 4 \(from 0\) of '.*train-1\.parquet' is corrupt"):
-        data.load_parquet(tmp_path, seed=SeedSequence(0))
+        loading.load_parquet(tmp_path, seed=SeedSequence(0))
 
 
 def refusal(path: Path, **options: str) -> str:
     """The one line with which a file is refused."""
     with pytest.raises(ValueError) as caught:
-        data.load_parquet(
+        loading.load_parquet(
             path,
             image_column=options.get("image_column", "image"),
             label_column=options.get("label_column", "label"),
@@ -246,7 +246,7 @@ def test_load_parquet__refuses_labels_it_cannot_use(tmp_path: Path, column: list
 def test_load_parquet__classes_are_the_labels_that_occur(tmp_path: Path) -> None:
     names = np.array([65_535, 17, 40_000])[np.arange(12) % 3]
     file = write(tmp_path / "x.parquet", [png(image) for image in pixels(12)], names, row=range(12))
-    dataset = data.load_parquet(file, seed=SeedSequence(0))
+    dataset = loading.load_parquet(file, seed=SeedSequence(0))
     assert dataset.num_classes == 3
     assert set(dataset.train_labels.tolist()) == {0, 1, 2}
     shown = {image.tobytes(): name for image, name in zip(pixels(12).transpose(0, 3, 1, 2), names, strict=True)}
@@ -259,7 +259,7 @@ def test_load_parquet__limit_larger_than_the_data(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"^data\.train_limit: must be at most the 3 train images, got 9; use 0 for all"
     ):
-        data.load_parquet(file, train_limit=9, seed=SeedSequence(0))
+        loading.load_parquet(file, train_limit=9, seed=SeedSequence(0))
 
 
 def test_load_parquet__integers_beside_strings(tmp_path: Path) -> None:
@@ -267,15 +267,15 @@ def test_load_parquet__integers_beside_strings(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", good, [0, 1, 2])
     write(tmp_path / "test.parquet", good, ["0", "1", "2"])
     with pytest.raises(ValueError, match=r"^data\.label_column: 'label' holds integers in some files and strings"):
-        data.load_parquet(tmp_path, seed=SeedSequence(0))
+        loading.load_parquet(tmp_path, seed=SeedSequence(0))
 
 
 def test_load_parquet__cifar10() -> None:
     if not (CIFAR10 and Path(CIFAR10).is_dir()):
         pytest.skip("no CIFAR-10 in Parquet: set PEER_CONSENSUS_CIFAR10 to its folder")
-    dataset = data.load_parquet(CIFAR10, train_limit=2000, test_limit=1000, seed=SeedSequence(0))
+    dataset = loading.load_parquet(CIFAR10, train_limit=2000, test_limit=1000, seed=SeedSequence(0))
     assert (dataset.shape, dataset.num_classes) == ((3, 32, 32), 10)
-    mean, std = data.channel_statistics(dataset.train_images)
+    mean, std = datasets.channel_statistics(dataset.train_images)
     assert mean == pytest.approx([0.4914, 0.4822, 0.4465], abs=0.02)  # of the whole training set
     assert std == pytest.approx([0.2470, 0.2435, 0.2616], abs=0.01)
     table = pq.read_table(next(Path(CIFAR10).glob("train*.parquet")))

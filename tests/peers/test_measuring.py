@@ -5,11 +5,12 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
-from peers import data, measuring
+from peers import datasets, measuring
 from peers.assignment import Assignment
-from peers.config import LinearHead, PeersConfig, SmallCNN, Synthetic
+from peers.data_config import Synthetic
 from peers.exchange import ExchangeConfig
 from peers.measuring import KNN, ProbeConfig, feature_std
+from peers.network_config import LinearHead, PeersConfig, SmallCNN
 from peers.peer import Peer
 from peers.settings import PeerSettings
 
@@ -27,7 +28,7 @@ def peer_of(index: int = 0, **probes: object) -> Peer:
         exchange=ExchangeConfig(),
         data=DATA,
         probes=ProbeConfig.model_validate({"probe_batch": 30, **probes}),
-        normalisation=data.channel_statistics(DATASET.train_images),
+        normalisation=datasets.channel_statistics(DATASET.train_images),
     )
     return Peer(settings, DATASET)
 
@@ -40,7 +41,7 @@ def test_feature_std__spread_directions_give_1_and_one_direction_0():
 
 def test_observe__batch_statistics_whatever_the_buffers_say():
     peer = peer_of()
-    images = data.images_to_tensor(DATASET.test_images[peer.probe_images.batch], *peer.settings.normalisation)
+    images = datasets.images_to_tensor(DATASET.test_images[peer.probe_images.batch], *peer.settings.normalisation)
     with torch.no_grad():
         features, outputs = Peer(peer.settings, DATASET).network.train()(images)
     for buffer in peer.network.buffers():

@@ -12,7 +12,7 @@ import pytest
 from numpy.random import SeedSequence
 from PIL import Image, ImageOps
 
-from peers import data, images, memory
+from peers import images, loading, memory
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -30,13 +30,13 @@ def table(path: Path, cell: bytes, *others: bytes) -> Path:
 
 def read(path: Path, cell: bytes, **options: int) -> np.ndarray:
     """channel x height x width of the image."""
-    pixels: np.ndarray = data.load_parquet(table(path, cell), seed=SeedSequence(0), **options).train_images[0]
+    pixels: np.ndarray = loading.load_parquet(table(path, cell), seed=SeedSequence(0), **options).train_images[0]
     return pixels
 
 
 def refused(path: Path, *cells: bytes, **options: int) -> str:
     with pytest.raises(ValueError) as caught:
-        data.load_parquet(table(path, *cells), seed=SeedSequence(0), **options)
+        loading.load_parquet(table(path, *cells), seed=SeedSequence(0), **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -201,10 +201,10 @@ def test_load_parquet__refuses_images_that_the_memory_does_not_hold(
     )
     assert read(tmp_path, cell, image_size=20).shape == (3, 20, 20)
     monkeypatch.setattr(memory, "available", lambda: decoding + 5 * 60_000)
-    assert len(data.load_parquet(table(tmp_path, *[cell] * 5), seed=SeedSequence(0)).train_images) == 4
+    assert len(loading.load_parquet(table(tmp_path, *[cell] * 5), seed=SeedSequence(0)).train_images) == 4
     grey = encoded(Image.new("L", (200, 100)), "PNG")
     monkeypatch.setattr(memory, "available", lambda: decoding + 5 * 20_000)  # a third for greyscale images
-    assert len(data.load_parquet(table(tmp_path, *[grey] * 5), seed=SeedSequence(0)).train_images) == 4
+    assert len(loading.load_parquet(table(tmp_path, *[grey] * 5), seed=SeedSequence(0)).train_images) == 4
 
 
 def test_load_parquet__refuses_one_image_that_is_too_large_to_decode(
@@ -223,5 +223,5 @@ def test_load_parquet__other_sizes_of_the_test_are_seen_before_anything_is_decod
         cell = encoded(Image.new("L", (size, size)), "PNG")
         pq.write_table(pa.table({"image": [cell] * 3, "label": [0] * 3}), tmp_path / f"{split}.parquet")
     with pytest.raises(ValueError, match=r"row 0 \(from 0\) of '.*test\.parquet' is 9x9 pixels, the first image 8x8"):
-        data.load_parquet(tmp_path, seed=SeedSequence(0))
+        loading.load_parquet(tmp_path, seed=SeedSequence(0))
     assert decoded == [0]

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from peers import data
+from peers import datasets
 from peers.assignment import Assignment, StaleRound
-from peers.config import MLP, LinearHead, PeersConfig, SmallCNN, Synthetic
+from peers.data_config import Synthetic
 from peers.exchange import ExchangeConfig, PlainTarget, VectorLoss
 from peers.measuring import ProbeConfig
 from peers.messages import Message, decode, encode
+from peers.network_config import MLP, LinearHead, PeersConfig, SmallCNN
 from peers.optimizers import SGD, AdamW
 from peers.peer import Peer
 from peers.settings import PeerSettings
@@ -36,7 +37,7 @@ def settings_of(index: int = 0, **changes: Any) -> PeerSettings:
         exchange=MSE,
         data=DATA,
         probes=ProbeConfig(probe_batch=16),
-        normalisation=data.channel_statistics(DATASET.train_images),
+        normalisation=datasets.channel_statistics(DATASET.train_images),
     )
     return replace(base, **changes)
 

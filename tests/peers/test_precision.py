@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from coordinator.config import ConfigError, RunConfig, load_config
+from coordinator.in_process_pool import InProcessPool
 from coordinator.plan import peer_settings, prepare
-from coordinator.pool import InProcessPool, ask
+from coordinator.pool import ask
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord
-from peers.batches import Batches, resident_batch
+from peers.batches import resident_batch
 from peers.seeds import stream
 
 ROUNDS = 6
@@ -56,8 +57,10 @@ def test_resident_batch__equals_the_batch_from_host_memory_bit_for_bit(flip: boo
     pixels, labels = torch.tensor(dataset.train_images), torch.tensor(dataset.train_labels)
     flips = stream(2, "flips") if flip else None
     for round_index in (0, 5, 17):  # 6 rounds an epoch
-        images, targets = resident_batch(pixels, labels, round_index, stream(2, "batches"), flips, settings)
-        expected, expected_targets = Batches(settings, dataset)(round_index)
+        images, targets = resident_batch(
+            pixels, labels, settings.data.batch_size, round_index, stream(2, "batches"), flips, settings.normalisation
+        )
+        expected, expected_targets = settings.batches(dataset)(round_index)
         assert torch.equal(images, expected) and torch.equal(targets, expected_targets)
     assert torch.equal(pixels, torch.tensor(dataset.train_images))
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.random import SeedSequence
 from PIL import Image
 
-from peers import data
+from peers import loading
 
 
 def fill(folder: Path, files: Mapping[str, int]) -> Path:
@@ -26,7 +26,7 @@ def fill(folder: Path, files: Mapping[str, int]) -> Path:
 
 def values(folder: Path) -> tuple[list[int], list[int]]:
     """The files of which the training and the test images are, in order."""
-    dataset = data.load_parquet(folder, seed=SeedSequence(0))
+    dataset = loading.load_parquet(folder, seed=SeedSequence(0))
     train, test = dataset.train_images[:, 0, 0, 0], dataset.test_images[:, 0, 0, 0]
     return list(dict.fromkeys(train.tolist())), list(dict.fromkeys(test.tolist()))
 
@@ -96,7 +96,7 @@ def test_load_parquet__refuses_what_it_would_leave_out_or_mix(
 ) -> None:
     fill(tmp_path, dict.fromkeys(names, 1))
     with pytest.raises(ValueError) as caught:
-        data.load_parquet(tmp_path, seed=SeedSequence(0))
+        loading.load_parquet(tmp_path, seed=SeedSequence(0))
     assert str(caught.value).startswith("data.path: ")
     assert line in str(caught.value) and "\n" not in str(caught.value)
 
@@ -105,11 +105,11 @@ def test_load_parquet__a_link_to_nothing_is_no_absent_split(tmp_path: Path) -> N
     fill(tmp_path, {"train.parquet": 1})
     (tmp_path / "test.parquet").symlink_to(tmp_path / "gone")
     with pytest.raises(ValueError, match=r"not whole, or packed: 'test\.parquet'; fetch or unpack them"):
-        data.load_parquet(tmp_path, seed=SeedSequence(0))
+        loading.load_parquet(tmp_path, seed=SeedSequence(0))
 
 
 def test_load_parquet__a_split_folder_may_be_the_path_itself(tmp_path: Path) -> None:
     fill(tmp_path / "test", {"train.parquet": 1, "val.parquet": 2})
     assert values(tmp_path / "test") == ([1], [2])
     file = fill(tmp_path, {"extra.parquet": 3}) / "extra.parquet"
-    assert np.unique(data.load_parquet(file, seed=SeedSequence(0)).train_images).tolist() == [3]
+    assert np.unique(loading.load_parquet(file, seed=SeedSequence(0)).train_images).tolist() == [3]

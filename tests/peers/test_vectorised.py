@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from coordinator.config import RunConfig, load_config
+from coordinator.in_process_pool import InProcessPool
 from coordinator.plan import build_schedule, peer_settings, prepare
-from coordinator.pool import InProcessPool, ask
+from coordinator.pool import ask
 from coordinator.rounds import Cadence, RoundLoop, RoundRecord
 from peers.host import PeerHost
 
