@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from coordinator.config import ConfigError, RunConfig, load_config
-from coordinator.result import Result
-from coordinator.simulate import resume, simulate
+from coordinator.experiment.config import ConfigError, RunConfig, load_config
+from coordinator.records.result import Result
+from coordinator.run.simulate import resume, simulate
 
 if TYPE_CHECKING:
-    from coordinator.ablation import AblationResult, ablate
-    from coordinator.grid import Ablation, load_ablation
+    from coordinator.ablations.ablate import AblationResult, ablate
+    from coordinator.ablations.grid import Ablation, load_ablation
 
 __all__ = [
     "Ablation",
@@ -28,7 +28,7 @@ def __getattr__(name: str) -> Any:
     """Ablations are imported when they are asked for."""
     from importlib import import_module
 
-    places = {"Ablation": "grid", "load_ablation": "grid", "AblationResult": "ablation", "ablate": "ablation"}
+    places = {"Ablation": "grid", "load_ablation": "grid", "AblationResult": "ablate", "ablate": "ablate"}
     if name not in places:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"coordinator.{places[name]}"), name)
+    return getattr(import_module(f"coordinator.ablations.{places[name]}"), name)

@@ -11,11 +11,11 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from coordinator.config import ConfigError
-from coordinator.display import forgiving, why_lost
-from coordinator.home import provide_home, remove_temporary
-from coordinator.one_line import INTERRUPTED, guarded, show_warning
-from coordinator.reading import path_reader
+from coordinator.commands.outcome import INTERRUPTED, guarded, show_warning
+from coordinator.commands.streams import forgiving, why_lost
+from coordinator.experiment.config import ConfigError
+from coordinator.experiment.home import provide_home, remove_temporary
+from coordinator.experiment.reading import path_reader
 
 app = typer.Typer(
     add_completion=False,
@@ -48,11 +48,11 @@ def run(
     address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
 ) -> None:
     """Run an experiment."""
-    from coordinator.config import load_config
-    from coordinator.plan import prepare
-    from coordinator.progress import Live
-    from coordinator.report_plan import print_plan
-    from coordinator.simulate import simulate
+    from coordinator.experiment.config import load_config
+    from coordinator.experiment.plan import prepare
+    from coordinator.records.terminal import Live
+    from coordinator.reports.plan import print_plan
+    from coordinator.run.simulate import simulate
 
     console = _console(stderr=json)
     loaded = load_config(config, _with_address(overrides or [], address))
@@ -79,7 +79,7 @@ def resume(
 ) -> None:
     """Go on with a run from its newest checkpoint."""
     from coordinator import resume as go_on
-    from coordinator.progress import Live
+    from coordinator.records.terminal import Live
 
     console = _console(stderr=json)
     changes = overrides or []
@@ -103,8 +103,8 @@ def submit(
     status: Annotated[str, typer.Option(help="a job's id: how it stands", metavar="ID")] = "",
 ) -> None:
     """Run an experiment on a Ray cluster, which gets the current folder; or ask after a run there."""
-    from coordinator import submit as jobs
-    from coordinator.interrupts import Interrupts
+    from coordinator.commands import submit as jobs
+    from coordinator.run.signals import Interrupts
 
     if stop or status:
         print(jobs.stop(address, stop) if stop else jobs.status_of(address, status))
@@ -142,7 +142,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a peer's network as a plain state_dict, and print the lines of PyTorch that load it."""
-    from coordinator.exporting import export as write
+    from coordinator.commands.export import export as write
 
     for line in write(run, peer, to):
         print(line)
@@ -162,20 +162,21 @@ def ablate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
-    from coordinator import ablation, ablation_report
-    from coordinator.grid import check_cells, load_ablation
-    from coordinator.interrupts import Interrupts
-    from coordinator.progress import Live
+    from coordinator.ablations import ablate
+    from coordinator.ablations.console import print_ablation, print_cells
+    from coordinator.ablations.grid import check_cells, load_ablation
+    from coordinator.records.terminal import Live
+    from coordinator.run.signals import Interrupts
 
     console = _console()
     loaded = load_ablation(config, overrides or [])
     if dry_run:
         check_cells(loaded.cells, loaded.seeds)
-        ablation_report.print_cells(loaded, console)
+        print_cells(loaded, console)
         return
     with Interrupts(handled=True):
-        result = ablation.ablate(loaded, output, Live(console))
-    ablation_report.print_ablation(result, console)
+        result = ablate.ablate(loaded, output, Live(console))
+    print_ablation(result, console)
     if result.status != "finished":
         raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
 
@@ -195,9 +196,9 @@ def topology(
     ] = None,
 ) -> None:
     """Degree, links, diameter, spectral gap and rounds to agreement of a topology, or of all kinds."""
-    from coordinator import topology_table
+    from coordinator.commands import topology
 
-    topology_table.show(what, settings or [], plot, _console())
+    topology.show(what, settings or [], plot, _console())
 
 
 @app.command()
@@ -212,7 +213,7 @@ def ui(
     port: Annotated[int, typer.Option(help="port on 127.0.0.1", min=1, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI on the runs of a folder, on this machine only."""
-    from coordinator.ui import serve
+    from coordinator.commands.ui import serve
 
     raise typer.Exit(serve(output, port))
 
@@ -226,9 +227,9 @@ def _with_address(overrides: list[str], address: str) -> list[str]:
 
 def _carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> None:
     """Execute a run, heeding signals, and show its result; exit codes of runs that have not finished."""
-    from coordinator.interrupts import Interrupts
-    from coordinator.report_result import print_result
-    from coordinator.store import way_on
+    from coordinator.records.run_folder import way_on
+    from coordinator.reports.result import print_result
+    from coordinator.run.signals import Interrupts
 
     with Interrupts(handled=True) as interrupts:
         try:

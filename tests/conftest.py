@@ -128,14 +128,14 @@ def started() -> Callable[..., AbstractContextManager[Command]]:
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs without their figures, which take longer than the rounds of a small run, for tests that ask for none."""
-    monkeypatch.setattr("coordinator.figures.save", lambda *_: None)
+    monkeypatch.setattr("coordinator.reports.figures.save", lambda *_: None)
 
 
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store, whose migrations take seconds: made once, then copied."""
-    from coordinator.config import TrackingConfig
-    from coordinator.tracking import Tracker
+    from coordinator.experiment.config import TrackingConfig
+    from coordinator.records.mlflow import Tracker
 
     folder = tmp_path_factory.mktemp("mlflow")
     with warnings.catch_warnings():

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from common import experiment, in_turn, local_ray, run, show
 
-from coordinator.checkpoint import Checkpoints
-from coordinator.config import CheckpointConfig
-from coordinator.plan import peer_settings, prepare
-from coordinator.pool_opening import open_pool
-from coordinator.rounds import Cadence, RoundLoop
+from coordinator.checkpoints.snapshots import Checkpoints
+from coordinator.experiment.config import CheckpointConfig
+from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.pools.opening import open_pool
+from coordinator.scheduling.synchronous import Cadence, RoundLoop
 
 
 def main() -> None:

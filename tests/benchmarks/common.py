@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 
-from coordinator.config import RunConfig, load_config
-from coordinator.plan import Plan, peer_settings, prepare
-from coordinator.pool import Pool
-from coordinator.pool_opening import open_pool
-from coordinator.rounds import Cadence, RoundLoop, RoundRecord
+from coordinator.experiment.config import RunConfig, load_config
+from coordinator.experiment.plan import Plan, peer_settings, prepare
+from coordinator.pools.base import Pool
+from coordinator.pools.opening import open_pool
+from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"kind": "mlp", "hidden": [128, 128]},

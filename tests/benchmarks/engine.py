@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from common import experiment, in_turn, local_ray, ratio, rounds_of, show
 from torch import Tensor
 
-from coordinator.config import RunConfig
-from coordinator.plan import peer_settings, prepare
-from peers import batches
-from peers.seeds import stream
-from peers.settings import initial_network
+from coordinator.experiment.config import RunConfig
+from coordinator.experiment.plan import peer_settings, prepare
+from peers.base.seeds import stream
+from peers.data import batches
+from peers.learning.settings import initial_network
 
 
 class Loop:

@@ -13,14 +13,15 @@ from typing import Any
 
 from common import experiment, show
 
-from coordinator.config import to_toml
+from coordinator.experiment.config import to_toml
 
 RUN = """
 import json, sys, time
 start = float(sys.argv[1])
 import tempfile
-from coordinator import load_config, simulate
-from coordinator.progress import Silent
+from coordinator import load_config
+from coordinator import simulate
+from coordinator.records.terminal import Silent
 imported = time.time() - start
 class First(Silent):
     at = None
@@ -57,7 +58,7 @@ MODULES = (
     "sklearn.datasets",
     "networkx",
     "pyarrow.parquet",
-    "peers.actor",
+    "peers.hosting.actor",
     "coordinator",
     "coordinator.cli",
 )

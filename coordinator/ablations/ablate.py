@@ -1,0 +1,186 @@
+"""An ablation from its cells to its page: runs what is missing, then compares all that is there."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+
+from coordinator.ablations import results_folder
+from coordinator.ablations.comparison import Comparison, compare, few_seeds, power_note, rows_of_differences, to_table
+from coordinator.ablations.description import asked, counted
+from coordinator.ablations.grid import Ablation, check_cells
+from coordinator.ablations.mlflow_runs import track
+from coordinator.ablations.page import render_ablation
+from coordinator.ablations.parallel_runs import SideBySide
+from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
+from coordinator.experiment.config import ConfigError
+from coordinator.experiment.redaction import without_secrets
+from coordinator.pools.ray_cluster import open_ray
+from coordinator.pools.unaltered import check_unaltered
+from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
+from coordinator.records.terminal import Monitor, Silent
+from coordinator.reports.wording import is_claim, points, probe_name
+
+COMMAND = "peer-consensus ablate ablation.toml"
+Status = Literal["finished", "failed", "interrupted"]
+Errors = dict[tuple[str, int], str]  # by key and seed
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """What an ablation left: `rows` are those of `results.parquet`; no comparison if no run has finished."""
+
+    status: Status
+    folder: Path
+    rows: Rows
+    comparison: Comparison | None
+
+    @property
+    def num_finished(self) -> int:
+        return sum(row["status"] == "finished" for row in self.rows)
+
+
+def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | None = None) -> AblationResult:
+    """Run every cell with every seed, side by side, in `<output>/<name>`; what is finished there is not run again.
+
+    A run that fails is told in its row and the others go on; the next call tries it again. Ctrl-C ends all runs, and
+    the next call continues.
+
+    Raises: ConfigError, before anything is written, on input that cannot be run.
+    """
+    monitor = monitor or Silent()
+    check_output(output)
+    folder = Path(output).absolute() / ablation.name
+    errors: Errors = {}
+    comparison, interrupted = None, False
+    with results_folder.opened(folder):
+        try:
+            results_folder.sweep(folder)
+            missing = [run for run in runs_of(ablation) if read_summary(folder_of(folder, run)) is None]
+            _announce(ablation, folder, len(missing), monitor)
+            if missing:
+                _run(ablation, missing, folder, errors, monitor)
+            rows, comparison = _conclude(ablation, folder, Path(output), errors, monitor)
+        except KeyboardInterrupt:
+            interrupted = True
+            rows = results_folder.result_rows(folder, ablation, errors)
+            if results_folder.describes(folder, ablation) and not (folder / "results.parquet").exists():  # outdated
+                _write_tables(ablation, folder, rows)
+        except OSError as error:
+            if error.errno is None:  # Ray's own, of a connection
+                raise
+            raise ConfigError(
+                f"--output: cannot write to '{folder}' ({error.strerror}): make room, then run the same command again"
+            ) from None
+        finally:
+            results_folder.sweep(folder)
+    status: Status = "interrupted" if interrupted else "failed" if errors else "finished"
+    return AblationResult(status, folder, rows, comparison)
+
+
+def _announce(ablation: Ablation, folder: Path, num_missing: int, monitor: Monitor) -> None:
+    count = len(ablation.cells) * len(ablation.seeds)
+    done = f", {count - num_missing} of {count} runs done before" if num_missing < count else ""
+    cells, seeds = counted(len(ablation.cells), "cell"), counted(len(ablation.seeds), "seed")
+    monitor.phase(f"{ablation.name}: {cells} x {seeds}{done}")
+    others = results_folder.strangers(folder, ablation)
+    if others:
+        monitor.phase(f"{counted(others, 'cell')} of another version of the file in {folder / 'cells'}: not shown")
+    _tell_versions(ablation, folder, monitor)
+    num_tests = len(ablation.cells) * sum(map(is_claim, ablation.measures))
+    note = few_seeds(ablation.seeds) if len(ablation.seeds) < 2 else power_note(num_tests, len(ablation.seeds))
+    if note:
+        monitor.phase(note)
+
+
+def _tell_versions(ablation: Ablation, folder: Path, monitor: Monitor) -> None:
+    differing = results_folder.other_versions(folder, ablation)
+    if differing:
+        monitor.phase(f"finished runs are kept though they differ: {differing}; delete their folders to run them again")
+
+
+def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, monitor: Monitor) -> None:
+    """Run what is missing; a finished run's folder is there at once, why another ended goes into `errors`."""
+    cells = list({cell.key: cell for cell, _ in missing}.values())
+    monitor.phase("checking the cells")
+    memory = check_cells(cells, ablation.seeds)
+    addresses = {cell.config.hosting.address for cell in cells}
+    if len(addresses) > 1:
+        raise ConfigError(f"hosting.address: must be one for all cells, got {', '.join(sorted(addresses))}")
+    check_unaltered("peers", "topologies")
+    monitor.phase("starting Ray")
+    prefix = results_folder.temporary_prefix(folder)
+    with open_ray(addresses.pop(), "the same command goes on with it") as ray:
+        configs = [cell.at(seed) for cell, seed in missing]
+        runs = SideBySide(ray, configs, [memory[cell.key] for cell, _ in missing], monitor.phase, prefix)
+        monitor.phase(f"{counted(len(missing), 'run')} to go, {runs.at_once} at once")
+        results_folder.describe(folder, ablation)
+        try:
+            for place, outcome in runs.outcomes():
+                (cell, seed), target = missing[place], folder_of(folder, missing[place])
+                if outcome.status == "finished":
+                    results_folder.outdate(folder)
+                    results_folder.keep(outcome, target)
+                else:
+                    errors[cell.key, seed] = outcome.error
+                said = outcome.error or _gains(target)
+                what = "" if outcome.status == "finished" else f"{outcome.status}: "
+                took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""  # unknown of a run that was lost
+                monitor.phase(f"{cell.label}, seed {seed}: {what}{said}{took}")
+        finally:
+            runs.close()
+
+
+def _conclude(
+    ablation: Ablation, folder: Path, output: Path, errors: Errors, monitor: Monitor
+) -> tuple[Rows, Comparison | None]:
+    """Write the tables, then what may take a while or fail: figures, page, MLflow."""
+    results_folder.describe(folder, ablation)
+    rows = results_folder.result_rows(folder, ablation, errors)
+    _write_tables(ablation, folder, rows)
+    if not any(row["status"] == "finished" for row in rows):
+        track(ablation, folder, output)
+        return rows, None
+    comparison = compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
+    write_table(folder / "differences.parquet", rows_of_differences(comparison))
+    failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"]
+    summary = {"name": ablation.name, "command": COMMAND, **to_table(comparison), "failed": failed}
+    write_whole(folder / "summary.json", to_json(summary))
+    monitor.phase("drawing figures, writing the report and MLflow")
+    runs: dict[str, list[Path]] = {cell.label: [] for cell in ablation.cells}
+    for run, row in zip(runs_of(ablation), rows, strict=True):
+        if row["status"] == "finished":
+            runs[row["cell"]].append(folder_of(folder, run))
+    from coordinator.ablations.figures import save_ablation_figures  # here: it imports matplotlib
+
+    save_ablation_figures(rows, runs, comparison, folder, monitor.phase)
+    config = without_secrets(tomli_w.dumps(ablation.table))
+    html = render_ablation(
+        ablation.name, asked(ablation), comparison.words, comparison, folder / "figures", COMMAND, config, failed
+    )
+    write_whole(folder / "report.html", html)
+    track(ablation, folder, output)
+    return rows, comparison
+
+
+def _write_tables(ablation: Ablation, folder: Path, rows: Rows) -> None:
+    """Write the results and their timings; what an earlier call made of other runs goes."""
+    if not any(row["status"] == "finished" for row in rows):
+        results_folder.outdate(folder)
+    write_table(folder / "results.parquet", rows)
+    write_table(folder / "timings.parquet", results_folder.timing_rows(folder, ablation))
+
+
+def _gains(folder: Path) -> str:
+    """The gains of a finished run, in points."""
+    summary = read_summary(folder)
+    assert summary is not None, "it has just been kept"
+    gains = [
+        f"{probe_name(name)} {points(row['gain'])}"
+        + (f" ({points(row['over_alone']['mean'])} over alone)" if "over_alone" in row else "")
+        for name, row in summary["probes"].items()
+        if "verdict" in row
+    ]
+    return ", ".join(gains) or "finished"

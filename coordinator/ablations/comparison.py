@@ -1,0 +1,113 @@
+"""Cells of an ablation compared over seeds: from the table of its runs to what they show."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from numbers import Real
+from typing import Any, TypeVar
+
+from coordinator.ablations.estimates import Comparison, Difference
+from coordinator.ablations.sentences import few_seeds, in_words
+from coordinator.measures.statistics import Estimate, estimate, holm, paired_difference
+from coordinator.reports.wording import is_claim, is_over, power_note, probe_name
+
+__all__ = ["Comparison", "Difference", "compare", "few_seeds", "power_note", "rows_of_differences", "to_table"]
+
+Key = TypeVar("Key")
+
+
+def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, measures: Sequence[str]) -> Comparison:
+    """Compare the cells of a table with one row per (cell, seed): columns cell, seed, status, flags and the measures.
+
+    A row that has not finished, and a value that is missing or not finite, is left out; a pair needs both values.
+    """
+    assert reference in cells
+    seeds = tuple(dict.fromkeys(int(row["seed"]) for row in rows))
+    finished = {(row["cell"], int(row["seed"])): row for row in rows if row.get("status", "finished") == "finished"}
+    values = {
+        (cell, measure): [_value(finished.get((cell, seed), {}).get(measure)) for seed in seeds]
+        for cell in cells
+        for measure in measures
+    }
+    estimates = {key: estimate(each) for key, each in values.items()}
+    apart = {
+        (cell, measure): paired_difference(each, values[reference, measure])
+        for (cell, measure), each in values.items()
+        if cell != reference and not is_over(measure)
+    }
+    p_apart = _family(apart)
+    comparison = Comparison(
+        tuple(cells),
+        seeds,
+        reference,
+        tuple(measures),
+        estimates,
+        _family({key: each for key, each in estimates.items() if is_claim(key[1])}),
+        tuple(Difference(key[0], reference, key[1], each, p_apart.get(key)) for key, each in apart.items()),
+        (),
+        {cell: sum(key[0] == cell for key in finished) for cell in cells},
+        {cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
+    )
+    return replace(comparison, words=tuple(in_words(comparison)))
+
+
+def to_table(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as JSON can hold it: gains as fractions, None for what could not be computed."""
+    return {
+        "cells": list(comparison.cells),
+        "seeds": list(comparison.seeds),
+        "reference": comparison.reference,
+        "measures": list(comparison.measures),
+        "finished": comparison.finished,
+        "flags": comparison.flags,
+        "estimates": [
+            {"cell": cell, "measure": measure}
+            | _numbers(each)
+            | {"p_holm": comparison.p_holm.get((cell, measure)), "verdict": comparison.verdict(cell, measure)}
+            for (cell, measure), each in comparison.estimates.items()
+        ],
+        "differences": rows_of_differences(comparison),
+        "words": list(comparison.words),
+    }
+
+
+def rows_of_differences(comparison: Comparison) -> list[dict[str, Any]]:
+    """One row per measure that is compared and cell other than the reference, for `differences.parquet`."""
+    return [
+        {"cell": each.cell, "reference": each.reference, "measure": each.measure}
+        | _numbers(each.estimate)
+        | {"p_holm": each.p_holm}
+        for each in comparison.differences
+    ]
+
+
+def _value(value: object) -> float:
+    return float(value) if isinstance(value, Real) else math.nan
+
+
+def _flags(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """How many of a cell's rows have each flag; artefacts by probe, where the rows say which."""
+    found = []
+    for row in rows:
+        flags, probes = _split(row.get("flags")), _split(row.get("artefacts"))
+        for flag in sorted(flags):
+            by_probe = [f"artefact ({probe_name(probe)})" for probe in sorted(probes)]
+            found += (by_probe or [flag]) if flag == "artefact" else [flag]
+    return dict(Counter(found))
+
+
+def _split(text: object) -> set[str]:
+    return {*re.split(r"[,\s]+", text)} - {""} if isinstance(text, str) else set()
+
+
+def _family(estimates: Mapping[Key, Estimate]) -> dict[Key, float]:
+    """Adjusted as one family, for those that could be tested; what is always 0 keeps its p of 1 and is not of it."""
+    known = {key: each.p for key, each in estimates.items() if each.p is not None}
+    tested = [key for key in known if estimates[key].varies]
+    return known | dict(zip(tested, holm([known[key] for key in tested]), strict=True))
+
+
+def _numbers(each: Estimate) -> dict[str, Any]:
+    return {name: value if value is None or math.isfinite(value) else None for name, value in asdict(each).items()}

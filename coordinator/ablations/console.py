@@ -1,0 +1,45 @@
+"""What an ablation prints: its cells before it, the comparison after it."""
+
+from rich.console import Console
+from rich.markup import escape
+
+from coordinator.ablations.ablate import AblationResult
+from coordinator.ablations.factors import as_text
+from coordinator.ablations.grid import Ablation
+from coordinator.ablations.tables import print_comparison
+from coordinator.reports.tables import compact_table
+from coordinator.reports.wording import short
+
+
+def print_cells(ablation: Ablation, console: Console) -> None:
+    """Each cell with the settings that make it, and how many runs there would be."""
+    axes = list(ablation.cells[0].settings)
+    table = compact_table("cell", *axes, "key", wrapped="cell")
+    for cell in ablation.cells:
+        name = f"{cell.label} *" if cell is ablation.reference and len(ablation.cells) > 1 else cell.label
+        table.add_row(*map(escape, (name, *(as_text(cell.settings[axis]) for axis in axes), cell.key)))
+    console.print(table)
+    count = len(ablation.cells) * len(ablation.seeds)
+    seeds = ", ".join(map(str, ablation.seeds))
+    console.print(f"{count} runs: {len(ablation.cells)} cells, seeds {seeds}; * is the reference", highlight=False)
+    console.print(f"compared by {', '.join(ablation.measures)}", highlight=False)
+    console.print("nothing was started (--dry-run)", highlight=False)
+
+
+def print_ablation(result: AblationResult, console: Console) -> None:
+    """The comparison, the runs that failed, and where to look next."""
+    if result.status == "interrupted":
+        count = len(result.rows)
+        line = f"interrupted: {result.num_finished} of {count} runs done; the same command continues"
+        console.print(line, highlight=False)
+        return
+    if result.comparison is not None:
+        print_comparison(result.comparison, console)
+    failed = [row for row in result.rows if row["status"] == "failed"]
+    for row in failed:
+        console.print(f"failed: {row['cell']}, seed {row['seed']}: {row['error']}", highlight=False, markup=False)
+    if failed:
+        console.print(f"{len(failed)} of {len(result.rows)} runs failed; the same command tries them again")
+    console.print(f"results  {short(result.folder)}", highlight=False)
+    if result.comparison is not None:
+        console.print(f"report   {short(result.folder / 'report.html')}", highlight=False)

@@ -1,0 +1,145 @@
+"""The axes of an ablation: read from nested tables, crossed, and told in a few words."""
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel
+
+from coordinator.experiment import reading
+from coordinator.experiment.config import PATHS, ConfigError, RunConfig
+from coordinator.experiment.errors import unknown_key
+
+Settings = dict[str, Any]  # dotted key -> value
+MAX_CELLS = 10_000
+
+
+def plain(value: Any) -> Any:
+    """A value as TOML can hold it: scalars, lists and tables."""
+    if isinstance(value, BaseModel):
+        return plain(value.model_dump(mode="json", exclude_none=True))
+    if isinstance(value, dict):
+        return {str(key): plain(each) for key, each in value.items() if each is not None}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [plain(each) for each in value]
+    return reading.plain(value)
+
+
+def absolute(key: str, value: Any) -> Any:
+    """The value at a dotted key with file names that mean the same from any folder."""
+    if isinstance(value, dict):
+        return {name: absolute(f"{key}.{name}" if key else name, each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [absolute(key, each) for each in value]
+    if isinstance(value, str) and key in {".".join(path) for path in PATHS}:
+        return reading.absolute_path(key, value)
+    return value
+
+
+def leaves(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key and value of all that is not a table; quoted dotted keys and nested tables give the same."""
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def read_axes(grid: dict[str, Any], zipped: dict[str, Any]) -> tuple[Settings, Settings]:
+    """The axes of `[grid]` and of `[zip]`, each with its list of values. Raises: ConfigError."""
+    found = {"grid": list(leaves(grid)), "zip": list(leaves(zipped))}
+    mistakes = [line for where, axes in found.items() for key, values in axes if (line := _wrong(where, key, values))]
+    keys = [key for axes in found.values() for key, _ in axes]
+    mistakes += [
+        f"{key}: an axis twice, in [grid] or [zip]: keep one" for key in sorted({*keys}) if keys.count(key) > 1
+    ]
+    lengths = {key: len(values) for key, values in found["zip"] if isinstance(values, list)}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{key}: {length}" for key, length in lengths.items())
+        mistakes.append(f"zip: axes must be equally long, got {told}")
+    if not keys:
+        mistakes.append("grid: no axis; add one, such as topology = [{ kind = 'ring' }, { kind = 'complete' }]")
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return dict(found["grid"]), dict(found["zip"])
+
+
+def cross(grid: Settings, zipped: Settings) -> list[Settings]:
+    """All combinations, the last axis fastest; the axes of `zipped` together are one. Raises: ConfigError."""
+    together = [dict(zip(zipped, row, strict=True)) for row in zip(*zipped.values(), strict=True)] or [{}]
+    count = math.prod(len(values) for values in grid.values()) * len(together)
+    if count > MAX_CELLS:
+        raise ConfigError(f"grid: must span at most {MAX_CELLS:,} cells, got {count:,}: shorten an axis")
+    return [dict(zip(grid, row[:-1], strict=True)) | row[-1] for row in itertools.product(*grid.values(), together)]
+
+
+def label(cells: Sequence[Settings]) -> list[str]:
+    """A short name for each cell: its `run.name` where that tells all apart, else what varies between them."""
+    given = [each.get("run.name") for each in cells]
+    if all(isinstance(name, str) for name in given) and len(set(given)) == len(cells):
+        return [str(name) for name in given]
+    names = list(dict.fromkeys(key for settings in cells for key in settings))
+    values = {key: list({as_text(each[key]): each[key] for each in cells}.values()) for key in names}
+    varying = [key for key in names if len(values[key]) > 1] or names
+    shown = {key: _short_values(values[key]) for key in varying}
+    short = _short_keys(varying)
+
+    def part(key: str, value: Any) -> str:
+        text = shown[key][as_text(value)]
+        return text if len(varying) == 1 or short[key] == "topology" else f"{short[key]}={text}"
+
+    return [", ".join(part(key, settings[key]) for key in varying) for settings in cells]
+
+
+def as_text(value: Any) -> str:
+    """A string as it is, anything else as compact JSON."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), sort_keys=True, default=str)
+
+
+def _wrong(where: str, key: str, values: Any) -> str:
+    """What is wrong with one axis; empty if nothing is."""
+    inside = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
+    if key == "run.seed" or (key == "run" and any("seed" in value for value in inside)):
+        return f"{where}.{key}: seeds repeat every cell and are no axis: write seeds = [0, 1, 2]"
+    if key.split(".")[0] == "tracking":
+        return f"{where}.{key}: an ablation has one MLflow run for all cells: set it in [tracking]"
+    unknown = unknown_key(RunConfig, key)
+    if unknown:
+        return f"{where}.{unknown}"
+    if not isinstance(values, list):
+        return f"{where}.{key}: must be a list of values, got {values!r}"
+    return "" if values else f"{where}.{key}: must have at least one value, got an empty list"
+
+
+def _short_keys(keys: Sequence[str]) -> dict[str, str]:
+    """The last part of each dotted key, or all of it where two would be the same; the kind of a thing is the thing."""
+    ends = {key: key.removesuffix(".kind").rsplit(".", 1)[-1] for key in keys}
+    taken = list(ends.values())
+    return {key: end if taken.count(end) == 1 else key for key, end in ends.items()}
+
+
+def _short_values(values: Sequence[Any]) -> dict[str, str]:
+    """Text of each value: tables by their kind, with the other keys where two would be the same."""
+    brief = [_brief(value) for value in values]
+    return {
+        as_text(value): text if brief.count(text) == 1 else _full(value)
+        for value, text in zip(values, brief, strict=True)
+    }
+
+
+def _brief(value: Any) -> str:
+    return str(value["kind"]) if isinstance(value, dict) and "kind" in value else _full(value)
+
+
+def _full(value: Any) -> str:
+    if isinstance(value, dict):
+        rest = " ".join(f"{key}={_full(each)}" for key, each in value.items() if key != "kind")
+        return f"{value['kind']}({rest})" if "kind" in value and rest else str(value.get("kind", f"({rest})"))
+    if isinstance(value, list):
+        return "-".join(map(_full, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return as_text(value)

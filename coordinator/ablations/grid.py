@@ -1,0 +1,234 @@
+"""The cells that an ablation's axes span: each an experiment, with a name for people and one for its folder."""
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from coordinator.ablations.factors import Settings, as_text, cross, label, leaves
+from coordinator.ablations.file import apply, read_description
+from coordinator.ablations.measure_names import read_measures
+from coordinator.experiment.config import ConfigError, RunConfig, config_from, to_table
+from coordinator.experiment.plan import build_schedule, load_data, prepare
+from topologies.config import File
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One experiment of the grid: `settings` are its axes' values, `config` is that of the first seed."""
+
+    key: str
+    label: str
+    settings: Settings
+    config: RunConfig
+
+    def at(self, seed: int) -> RunConfig:
+        """The experiment of one seed, named after the cell."""
+        run = self.config.run
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.name}-{self.label}")[:80].strip("-")
+        named = run.model_copy(update={"seed": seed, "name": f"{name}-seed-{seed}"[:100]})
+        return self.config.model_copy(update={"run": named})
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """`table` is what `ablation.toml` gets: it starts the same ablation again."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    seeds: tuple[int, ...]
+    reference: Cell
+    measures: tuple[str, ...]
+    table: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A combination of axis values before it is known to be an experiment."""
+
+    settings: Settings
+    table: dict[str, Any]
+    config: RunConfig | None
+    mistake: str = ""
+
+    def matches(self, entry: Settings) -> bool:
+        """Whether all of the entry's settings are the candidate's, as written or as resolved."""
+        resolved = to_table(self.config) if self.config else {}
+        return all(value in (_at(self.table, key), _at(resolved, key)) for key, value in entry.items())
+
+
+def load_ablation(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> Ablation:
+    """Read a TOML file (or a table) that describes an ablation, and resolve all of its cells.
+
+    Overrides are those of an experiment, for all cells, or set `name`, `seeds` or `measures`. Data is not looked at.
+
+    Raises: ConfigError, one line per mistake.
+    """
+    asked = read_description(source, overrides)
+    base = asked.base | {"run": {**asked.base["run"], "name": asked.name, "seed": asked.seeds[0]}}
+    candidates = [_candidate(base, settings) for settings in cross(asked.grid, asked.zipped)]
+    kept = _without(candidates, asked.own.get("exclude", []))
+    cells = _cells(kept)
+    reference = _reference(kept, cells, asked.own.get("reference"))
+    measures = read_measures(asked.own.get("measures"), [cell.config for cell in cells])
+    axes = [*asked.grid, *asked.zipped]
+    table = {"name": asked.name, "seeds": list(asked.seeds), "measures": list(measures), "axes": axes}
+    return Ablation(asked.name, cells, asked.seeds, reference, measures, asked.own | table | asked.base)
+
+
+def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, int]:
+    """Find what a cell's run would refuse at its start: impossible topologies, widths that differ, missing data.
+
+    The topology is drawn with every seed, the rest is checked with the first. Gives the bytes of memory that a run of
+    each cell needs beside its data, by key.
+
+    Raises: ConfigError, one line per mistake, with the cells that make it.
+    """
+    mistakes: dict[str, str] = {}
+    memory: dict[str, int] = {}
+    kinds = dict.fromkeys(data_key(cell.config) for cell in cells)
+    for kind in kinds:
+        dataset = None  # frees the last one before the next is read
+        for cell in (each for each in cells if data_key(each.config) == kind):
+            try:
+                _check_without_data(cell, seeds)
+                dataset = load_data(cell.config) if dataset is None else dataset
+                plan = prepare(cell.config, dataset)
+                memory[cell.key] = plan.memory_bytes - plan.data_bytes
+            except ValueError as error:
+                mistakes[cell.label] = str(error)
+    _refuse({cell.label: mistakes[cell.label] for cell in cells if cell.label in mistakes}, len(cells))
+    return memory
+
+
+def data_key(config: RunConfig) -> tuple[Any, int]:
+    """What decides a run's images: the data section but for what is done with them in a round, and the seed."""
+    return config.data.model_copy(update={"batch_size": 2, "flip": False, "on_each_node": False}), config.run.seed
+
+
+def _check_without_data(cell: Cell, seeds: Sequence[int]) -> None:
+    """Raises: ValueError, if the cell has checkpoints, or its topology cannot be drawn with some seed."""
+    if cell.config.checkpoint.every and "every" in cell.config.checkpoint.model_fields_set:
+        raise ConfigError(
+            f"checkpoint.every must be 0 in an ablation, got {cell.config.checkpoint.every}: a cell that was "
+            "interrupted is run again"
+        )
+    for seed in dict.fromkeys([cell.config.run.seed, *seeds]):
+        try:
+            build_schedule(cell.at(seed))
+        except ValueError as error:
+            if seed == cell.config.run.seed:
+                raise
+            raise ConfigError(f"with seed {seed}, {error}") from None
+
+
+def _candidate(base: dict[str, Any], settings: Settings) -> _Candidate:
+    table = base
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # an axis of kinds is meant to drop the others' keys
+            table = apply(base, settings)
+        return _Candidate(settings, table, config_from(table))
+    except ConfigError as error:
+        return _Candidate(settings, table, None, str(error))
+
+
+def _without(candidates: list[_Candidate], exclude: Any) -> list[_Candidate]:
+    """The candidates that no entry of `exclude` matches."""
+    if not isinstance(exclude, list) or not all(isinstance(entry, dict) for entry in exclude):
+        raise ConfigError(f"exclude: must be a list of tables, written as [[exclude]], got {exclude!r}")
+    gone: set[int] = set()
+    for number, entry in enumerate(exclude):
+        matched = [place for place, each in enumerate(candidates) if each.matches(dict(leaves(entry)))]
+        if not matched:
+            raise ConfigError(f"exclude[{number}]: matches no cell, got {as_text(entry)}: correct or remove it")
+        gone.update(matched)
+    if len(gone) == len(candidates):
+        raise ConfigError("exclude: leaves no cell: remove an entry")
+    return [each for place, each in enumerate(candidates) if place not in gone]
+
+
+def _cells(candidates: list[_Candidate]) -> tuple[Cell, ...]:
+    labels = label([each.settings for each in candidates])
+    _refuse(
+        {f"{text}": each.mistake for text, each in zip(labels, candidates, strict=True) if each.mistake}, len(labels)
+    )
+    cells: dict[str, Cell] = {}
+    twins = []
+    for text, each in zip(labels, candidates, strict=True):
+        assert each.config is not None
+        key = _key(each.config)
+        if key in cells:
+            twins.append(
+                f"grid: cells '{cells[key].label}' and '{text}' are the same experiment (names, tracking and hosting "
+                "make no difference): remove one"
+            )
+        cells[key] = Cell(key, text, each.settings, each.config)
+    if twins:
+        raise ConfigError("\n".join(twins))
+    assert len({cell.label for cell in cells.values()}) == len(cells), "labels tell cells apart"
+    return tuple(cells.values())
+
+
+def _key(config: RunConfig) -> str:
+    """What names a cell's folder: 12 hex digits that all of its experiment's settings go into, and its graph's file."""
+    table = to_table(config)
+    kept = {section: values for section, values in table.items() if section not in ("tracking", "hosting")}
+    kept["run"] = {key: value for key, value in table["run"].items() if key not in ("name", "seed")}
+    if isinstance(config.topology, File) and config.topology.path.is_file():
+        with config.topology.path.open("rb") as file:
+            kept["links"] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _reference(candidates: list[_Candidate], cells: tuple[Cell, ...], asked: Any) -> Cell:
+    """The cell that the settings pick; by default the one in which peers are alone, if it is one, else the first."""
+    if asked is None:
+        alone = [cell for cell in cells if cell.config.topology.kind == "self"]
+        return alone[0] if len(alone) == 1 else cells[0]
+    if not isinstance(asked, dict) or not asked:
+        raise ConfigError(f"reference: must be a table of axis settings, got {asked!r}")
+    entry = dict(leaves(asked))
+    found = [cell for cell, each in zip(cells, candidates, strict=True) if each.matches(entry)]
+    if not found:
+        axes = ", ".join(cells[0].settings)
+        raise ConfigError(f"reference: matches no cell, got {as_text(asked)}: give settings of {axes}")
+    if len(found) > 1:
+        raise ConfigError(f"reference: must pick one cell, got {told(found)}: add settings")
+    return found[0]
+
+
+def told(cells: Sequence[Cell], most: int = 3) -> str:
+    """The cells' labels in a sentence."""
+    names = [f"'{cell.label}'" for cell in cells]
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def _at(table: Any, key: str) -> Any:
+    """What is at a dotted key, or something that nothing equals."""
+    for name in key.split("."):
+        if not isinstance(table, dict) or name not in table:
+            return object()
+        table = table[name]
+    return table
+
+
+def _refuse(mistakes: dict[str, str], num_cells: int) -> None:
+    """Raise the mistakes of the cells with these labels; one that all cells make is told once, without them."""
+    lines: dict[str, list[str]] = {}
+    for text, mistake in mistakes.items():
+        for line in mistake.splitlines():
+            lines.setdefault(line, []).append(f"'{text}'")
+    if lines:
+        raise ConfigError("\n".join(_blame(names, num_cells) + line for line, names in lines.items()))
+
+
+def _blame(names: list[str], num_cells: int) -> str:
+    if len(names) == num_cells > 1:
+        return ""
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"cell{'s' if len(names) > 1 else ''} {', '.join(names[:3])}{rest}: "

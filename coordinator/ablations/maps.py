@@ -1,0 +1,142 @@
+"""Small multiples, a panel per cell: how every two peers compare at the end, and who taught whom with what gain."""
+
+import json
+import textwrap
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from coordinator.experiment.config import load_config
+from coordinator.experiment.plan import build_schedule
+from coordinator.experiment.redaction import first_line
+from coordinator.reports.figures import draw_links, gain_limit, gain_scale, node_colours, peer_gains
+from topologies.schedule import Schedule
+
+MOST = 12  # panels, or curves, that one picture holds
+COLUMNS = 3
+WIDTH = 4.2  # inches: text of 8 points is still legible where a phone shows this in 330 pixels
+LABEL = 23  # characters that fit above a panel
+ROUNDS = 4  # of a schedule that changes, so many are drawn together
+PAIR_TITLES = {
+    "total_variation": "disagreement of every two peers at the end (total variation)",
+    "cka": "similarity of every two peers' features at the end (CKA)",
+}
+Matrix = Float[np.ndarray, "peers peers"]
+
+
+def draw_pairs(runs: Mapping[str, Sequence[Path]], measure: str) -> Figure | None:
+    """A heat map per cell of a measure of all pairs at the last measured round, mean over seeds; one scale for all."""
+    found = {cell: pair_matrix(paths, measure) for cell, paths in runs.items()}
+    maps = {cell: each for cell, each in found.items() if each is not None and np.isfinite(each).any()}
+    if not maps:
+        return None
+    shown = dict(list(maps.items())[:MOST])
+    figure, panels = _panels(shown, PAIR_TITLES[measure] + _first_of(len(maps)))
+    low = 0.0 if measure == "total_variation" else min(float(np.nanmin(each)) for each in shown.values())
+    high = max(float(np.nanmax(each)) for each in shown.values())
+    image = None
+    for axis, (cell, values) in zip(panels, shown.items(), strict=False):
+        image = axis.imshow(values, cmap="cividis", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest")
+        axis.set_title(textwrap.fill(cell, LABEL), fontsize=7.5)
+        axis.set_xticks([0, len(values) - 1])
+        axis.set_yticks([0, len(values) - 1])
+        axis.tick_params(labelsize=7)
+    assert image is not None
+    bar = figure.colorbar(image, ax=figure.axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)
+    bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def pair_matrix(folders: Sequence[Path], measure: str) -> Matrix | None:
+    """The measure of every two peers, mean over the runs that know it, nan on the diagonal; None if no run does."""
+    rows = [
+        row
+        for folder in folders
+        for path in [folder / "metrics" / "pairs.parquet"]
+        if path.is_file()
+        for row in pq.read_table(path).to_pylist()
+    ]
+    if not rows:
+        return None
+    num_peers = 1 + max(row["other"] for row in rows)
+    total, count = np.zeros((num_peers, num_peers)), np.zeros((num_peers, num_peers))
+    for row in rows:
+        if row[measure] is not None and np.isfinite(row[measure]):
+            total[row["peer"], row["other"]] += row[measure]
+            count[row["peer"], row["other"]] += 1
+    total, count = total + total.T, count + count.T
+    means: Matrix = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return means
+
+
+def draw_topologies(
+    runs: Mapping[str, Sequence[Path]], tell: Callable[[str], None] = lambda line: None
+) -> Figure | None:
+    """Each cell's links, of its first seed, and its peers coloured by their gain, mean over seeds.
+
+    A cell whose links are no longer known, as its file has gone or changed, is left out, and `tell` gets a line.
+    """
+    schedules = {cell: _schedule(cell, paths[0], tell) for cell, paths in list(runs.items())[:MOST]}
+    shown = {cell: schedule for cell, schedule in schedules.items() if schedule is not None}
+    if not shown:
+        return None
+    gains = {cell: mean_gains(runs[cell]) for cell in shown}
+    figure, panels = _panels(shown, "who teaches whom" + _first_of(len(runs)))
+    limit = gain_limit(gain for _, peers in gains.values() for gain in peers.values())
+    for axis, (cell, schedule) in zip(panels, shown.items(), strict=False):
+        edges, rounds = _links(schedule)
+        colours = node_colours(schedule.num_peers, gains[cell][1], limit)
+        draw_links(axis, schedule.num_peers, edges, colours, size=200)
+        note = f"\n{rounds} rounds together" if rounds > 1 else ""
+        axis.set_title(textwrap.fill(cell, LABEL) + note, fontsize=7.5)
+    probe = next((name for name, _ in gains.values() if name), "")
+    if probe:
+        gain_scale(figure, limit, probe)
+    return figure
+
+
+def _schedule(cell: str, folder: Path, tell: Callable[[str], None]) -> Schedule | None:
+    try:
+        return build_schedule(load_config(folder / "config.toml"))
+    except (OSError, ValueError) as error:
+        tell(f"figures/topologies.png is without '{cell}': {first_line(error)}")
+        return None
+
+
+def mean_gains(folders: Sequence[Path]) -> tuple[str, dict[int, float]]:
+    """The probe that is shown, and each peer's gain over calibrated, mean over the runs in which it studied."""
+    found = [
+        peer_gains(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["probes"]) for folder in folders
+    ]
+    peers = sorted({peer for _, gains in found for peer in gains})
+    means = {peer: float(np.mean([gains[peer] for _, gains in found if peer in gains])) for peer in peers}
+    return next((name for name, _ in found if name), ""), means
+
+
+def _links(schedule: Schedule) -> tuple[set[tuple[int, int]], int]:
+    """The links of one period, or of the first ROUNDS, and how many rounds that is."""
+    rounds = min(schedule.period or ROUNDS, ROUNDS)
+    return {edge for round_index in range(rounds) for edge in schedule(round_index).edges}, rounds
+
+
+def _first_of(count: int) -> str:
+    return f"\nthe first {MOST} of {count} cells" if count > MOST else ""
+
+
+def _panels(cells: Collection[str], title: str) -> tuple[Figure, list[Axes]]:
+    """Panels in rows of COLUMNS, with room for the cells' labels above them."""
+    count, lines = len(cells), max(len(textwrap.wrap(cell, LABEL)) for cell in cells)
+    columns = min(count, COLUMNS)
+    rows = -(-count // columns)
+    height = 0.9 + rows * (0.25 + 0.13 * lines + 0.85 * WIDTH / columns)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in panels[count:]:
+        figure.delaxes(axis)
+    return figure, panels[:count]

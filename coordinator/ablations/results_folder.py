@@ -1,0 +1,232 @@
+"""An ablation's folder: the finished runs in it, and the tables made of them."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import tomli_w
+
+from coordinator.ablations.factors import as_text
+from coordinator.ablations.grid import Ablation, Cell
+from coordinator.ablations.parallel_runs import Outcome
+from coordinator.experiment.config import ConfigError
+from coordinator.experiment.reading import from_json
+from coordinator.records.run_folder import KEYS, lock, write_whole
+from coordinator.records.summary import flatten, intervals, versions
+
+Run = tuple[Cell, int]  # a cell and a seed
+Row = dict[str, Any]
+LOCK = ".lock"
+TIMINGS = ("rounds_per_second", "evaluation_share")
+COMPARED_VERSIONS = ("peer-consensus", "torch", "python")  # those that may change a run's numbers
+LEFT_OUT = (*TIMINGS, "config", "data", "measured_at", "versions", "hardware", "status", "message")  # of the results
+OUTPUTS = ("results.parquet", "timings.parquet", "differences.parquet", "summary.json", "report.html", "figures")
+NEEDED: dict[str, type] = {  # of a finished run's summary
+    **dict.fromkeys(("probes", "consensus", "topology", "not_finite", "config", "versions", "hardware"), dict),
+    **dict.fromkeys(("flags", "artefacts"), list),
+    **dict.fromkeys(("rounds", "bytes_exchanged", "relative_weight_change", "digest", *TIMINGS), object),
+}
+
+
+def folder_of(folder: Path, run: Run) -> Path:
+    cell, seed = run
+    return folder / "cells" / cell.key / f"seed-{seed}"
+
+
+def runs_of(ablation: Ablation) -> list[Run]:
+    """All runs, in the order of the results."""
+    return [(cell, seed) for cell in ablation.cells for seed in ablation.seeds]
+
+
+def read_summary(folder: Path) -> dict[str, Any] | None:
+    """The summary of a run that is there, finished and whole; a damaged one counts as missing, and is run again."""
+    try:
+        summary = from_json((folder / "summary.json").read_bytes())
+        float(from_json((folder / "timing.json").read_bytes())["seconds"])
+        for name in KEYS:
+            pq.read_metadata(folder / "metrics" / f"{name}.parquet")
+    except (OSError, ValueError, TypeError, KeyError, pa.ArrowException):
+        return None
+    if not isinstance(summary, dict) or summary.get("status") != "finished":
+        return None
+    known = all(name in summary and isinstance(summary[name], kind) for name, kind in NEEDED.items())
+    return summary if known and (folder / "config.toml").is_file() else None
+
+
+def strangers(folder: Path, ablation: Ablation) -> int:
+    """How many cells are there that this ablation does not have: those of another version of its file."""
+    known = {cell.key for cell in ablation.cells}
+    there = folder / "cells"
+    if not there.is_dir():
+        return 0
+    cells = {path.name for path in there.iterdir() if path.is_dir() and re.fullmatch("[0-9a-f]{12}", path.name)}
+    return len(cells - known)
+
+
+def other_versions(folder: Path, ablation: Ablation) -> str:
+    """What differs between the finished runs, or between them and this process, that may show in their numbers."""
+    summaries = [each for run in runs_of(ablation) if (each := read_summary(folder_of(folder, run)))]
+    here, found = versions(), []
+    for name in COMPARED_VERSIONS:
+        counts = Counter(each["versions"][name] for each in summaries if name in each.get("versions", {}))
+        if set(counts) - {here[name]}:
+            found.append(f"{name} {_told(counts)}, here {here[name]}")
+    counts = Counter("with" if each["hardware"]["gpus"] else "without" for each in summaries if "hardware" in each)
+    if len(counts) > 1:
+        found.append(f"GPUs: {_told(counts)}")
+    return "; ".join(found)
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(counts.items()))
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[None]:
+    """The folder, for one process at a time; what is made for it is gone afterwards if nothing was written.
+
+    Raises: ConfigError, if another process writes there, or if something else than an ablation is there.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise ConfigError(f"name: '{folder}' is a file: choose another name or --output")
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK} and not described(folder):
+        raise ConfigError(f"name: '{folder}' is there and is no ablation: choose another name or --output")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("w") as file:
+        lock(file.fileno(), folder)
+        try:
+            yield
+        finally:
+            if not described(folder):
+                (folder / LOCK).unlink(missing_ok=True)
+                for path in made:
+                    with suppress(OSError):  # not empty
+                        path.rmdir()
+
+
+def described(folder: Path) -> bool:
+    """Whether the folder is an ablation's."""
+    return (folder / "ablation.toml").is_file()
+
+
+def describes(folder: Path, ablation: Ablation) -> bool:
+    """Whether the folder is this very ablation's: not that of another version of its file."""
+    try:
+        return (folder / "ablation.toml").read_text(encoding="utf-8") == tomli_w.dumps(ablation.table)
+    except (OSError, ValueError):
+        return False
+
+
+def describe(folder: Path, ablation: Ablation) -> None:
+    """Say what the folder holds; what another version of the file has left is outdated."""
+    if not describes(folder, ablation):
+        outdate(folder)
+        write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table))
+
+
+def outdate(folder: Path) -> None:
+    """Remove what was made of the runs, so that it never contradicts them."""
+    for path in (folder / name for name in OUTPUTS):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def temporary_prefix(folder: Path) -> str:
+    """What the temporary folders of this ablation's runs start with, and of no other's."""
+    return f"peer-consensus-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}-"
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary folders that runs of this ablation, ended by force, have left on this machine."""
+    there, prefix = Path(tempfile.gettempdir()), temporary_prefix(folder)
+    with suppress(OSError):  # a folder that may be written to but not listed
+        for path in [path for path in there.iterdir() if path.name.startswith(prefix)]:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def keep(outcome: Outcome, target: Path) -> None:
+    """Put a finished run's files where they belong, in one step: the folder is there whole or not at all.
+
+    A finished run that is there already stays.
+    """
+    if read_summary(target) is not None:
+        return
+    aside = target.with_name(f".{target.name}.part")
+    for stale in (aside, target):
+        shutil.rmtree(stale, ignore_errors=True)
+    for name, content in outcome.files.items():
+        path = aside / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".toml":  # which may hold a password
+            write_whole(path, content.decode())
+        else:
+            path.write_bytes(content)
+    (aside / "timing.json").write_text(json.dumps({"seconds": outcome.seconds}) + "\n")
+    os.replace(aside, target)
+
+
+def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int], str]) -> list[Row]:
+    """A row per run: what it is, how it ended, and every scalar of its summary that a repetition would repeat.
+
+    `errors` are by key and seed; a run that neither finished nor failed is `not run`. The columns of axes have the
+    prefix `axis.`: `axis.topology.max_degree` is what was asked, `topology.max_degree` what the topology has.
+    """
+    axes = _axis_columns(ablation)
+    rows = []
+    for cell, seed in runs_of(ablation):
+        summary = read_summary(folder_of(folder, (cell, seed)))
+        error = "" if summary else errors.get((cell.key, seed), "")
+        status = "finished" if summary else "failed" if error else "not run"
+        row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status, "error": error}
+        found = scalars(summary) if summary else {}
+        assert not (row.keys() & found.keys() or axes[cell.key].keys() & {*row, *found}), "no column hides another"
+        rows.append({**row, **found, **axes[cell.key]})
+    return rows
+
+
+def timing_rows(folder: Path, ablation: Ablation) -> list[Row]:
+    """What a repetition changes: pace, share of measuring, and seconds from start to end."""
+    rows = []
+    for cell, seed in runs_of(ablation):
+        there = folder_of(folder, (cell, seed))
+        summary = read_summary(there)
+        if summary:
+            seconds = json.loads((there / "timing.json").read_text())["seconds"]
+            pace = {name: summary.get(name) for name in TIMINGS}
+            rows.append({"cell": cell.label, "seed": seed, **pace, "seconds": seconds})
+    return rows
+
+
+def scalars(summary: Mapping[str, Any]) -> Row:
+    """The summary's numbers and words under dotted names; its flags, artefacts and what diverged as a text each."""
+    flat = flatten({name: value for name, value in summary.items() if name not in (*LEFT_OUT, "not_finite")})
+    flat |= intervals(summary["probes"]) | {name: ", ".join(summary[name]) for name in ("flags", "artefacts")}
+    diverged = [f"peer {peer}: round {each['round']}" for peer, each in summary["not_finite"].items()]
+    flat["not_finite"] = "; ".join(diverged)
+    return {name: value for name, value in flat.items() if not isinstance(value, list)}
+
+
+def _axis_columns(ablation: Ablation) -> dict[str, Row]:
+    """By cell the value of each axis: numbers and truth values where all cells have such, text otherwise."""
+    columns: dict[str, Row] = {cell.key: {} for cell in ablation.cells}
+    for axis in ablation.cells[0].settings:
+        values = [cell.settings[axis] for cell in ablation.cells]
+        kinds = {type(value) for value in values}
+        for cell, value in zip(ablation.cells, values, strict=True):
+            if kinds == {int, float}:
+                value = float(value)
+            columns[cell.key][f"axis.{axis}"] = value if kinds <= {int, float} or kinds == {bool} else as_text(value)
+    return columns

@@ -1,0 +1,181 @@
+"""From pydantic's errors to one line each: field, rule, value, what to do."""
+
+import datetime
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from coordinator.experiment.reading import shown
+
+Model = type[BaseModel]
+
+RULES = {  # pydantic's type of error -> rule, where its own words are longer
+    "int": "must be a whole number",
+    "float": "must be a number",
+    "bool": "must be true or false",
+    "string": "must be a string",
+    "tuple": "must be a list",
+    "model": "must be a table",
+    "dict": "must be a table",
+}
+
+
+class Place(NamedTuple):
+    """Where a mistake is: its dotted name, the models it may be, those it is a key of, whether the user wrote it."""
+
+    name: str
+    models: list[Model]
+    parents: list[Model]
+    written: bool
+
+
+def explain(error: ValidationError, table: dict[str, Any], root: Model) -> list[str]:
+    """One line per mistake in `table`, which `root` refused.
+
+    What a validator copied to a place where nothing is written, such as a group of peers, is told only where it stands.
+    """
+    places = [(each, _locate(each["loc"], table, root)) for each in error.errors()]
+    told = [(each, place) for each, place in places if place.written or "missing" in each["type"]] or places
+    lines: dict[str, tuple[Place, list[Any]]] = {}
+    for each, place in told:
+        lines.setdefault(place.name, (place, []))[1].append(each)
+    return [_line(place, mistakes, root) for place, mistakes in lines.values()]
+
+
+def variant_keys(root: Model, path: Sequence[str], kind: object) -> set[str]:
+    """The keys that the variant `kind` of the union at `path` knows; empty if there is no such variant."""
+    models = [root]
+    for name in path:
+        models = [each for model in models if name in model.model_fields for each in _members(model, name)]
+    return {key for model in models if kind in _kinds(model) for key in model.model_fields}
+
+
+def takes_text(root: Model, key: str) -> bool:
+    """Whether the setting at a dotted key is a string, and nothing but a string."""
+    *parents, last = key.split(".")
+    models = [root]
+    for name in parents:
+        models = [each for model in models if name in model.model_fields for each in _members(model, name)]
+    fields = [model.model_fields[last].annotation for model in models if last in model.model_fields]
+    return bool(fields) and all(map(_is_text, fields))
+
+
+def unknown_key(root: Model, key: str) -> str:
+    """What is wrong with a dotted key that no variant below `root` has; empty if there is one."""
+    models, names = [root], list[str]()
+    for name in key.split("."):
+        if not models:
+            return f"{key}: no such key; {'.'.join(names)} is a value"
+        names.append(name)
+        if not any(name in model.model_fields for model in models):
+            return f"{key}: no such key{_nearest_key(tuple(names), models, root)}"
+        models = [each for model in models if name in model.model_fields for each in _members(model, name)]
+    return ""
+
+
+def nearest(word: str, valid: list[str], listed: bool = True) -> str:
+    """The end of an error's line: the valid word that is meant, or all of them."""
+    near = difflib.get_close_matches(word, valid, n=1)
+    if near:
+        return f"; did you mean '{near[0]}'?"
+    return f"; one of {', '.join(valid)}" if listed else ""
+
+
+def _line(where: Place, mistakes: list[Any], root: Model) -> str:
+    """One line about one place; several mistakes there are those of the members of a union, none of which fits."""
+    place, details = where.name, mistakes[0]
+    kind, context = details["type"], details.get("ctx", {})
+    kinds = [tag for model in where.models for tag in _kinds(model)]
+    if kind == "extra_forbidden":
+        return f"{place}: no such key{_nearest_key(details['loc'], where.parents, root)}"
+    if kind == "union_tag_invalid":
+        valid = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
+        return f"{place}.kind: {shown(context['tag'])} is not a kind{nearest(context['tag'], valid)}"
+    if kind == "union_tag_not_found" or (kind == "missing" and kinds):
+        return f"{place}.kind: missing; one of {', '.join(kinds)}"
+    if kind == "missing":
+        return f"{place}: missing, and it has no default"
+    if kind == "value_error":
+        return str(details["msg"]).removeprefix("Value error, ")
+    rule = " or ".join(_rule(each) for each in mistakes).replace("or must be", "or")
+    hint = ""
+    if kind == "string_type" and isinstance(details["input"], bool | int | float | datetime.date | datetime.time):
+        hint = ": put it in quotes"
+    elif kind == "literal_error":
+        hint = nearest(str(details["input"]), re.findall("'([^']*)'", context["expected"]), listed=False)
+    elif kind.startswith("model") and kinds:
+        hint = f"; did you mean {place}.kind = {details['input']!r}?" if details["input"] in kinds else ""
+    return f"{place}: {rule}, got {shown(details['input'])}{hint}"
+
+
+def _rule(details: Any) -> str:
+    kind = details["type"]
+    if kind.endswith(("_type", "_parsing", "_from_float")):
+        rule = RULES.get(kind.split("_")[0])
+        if rule:
+            return rule
+    return re.sub(r"^\w+ should", "must", details["msg"])
+
+
+def _nearest_key(loc: tuple[int | str, ...], models: list[Model], root: Model) -> str:
+    """The key that is meant; for a bare key, the section that has it."""
+    key = str(loc[-1])
+    if len(loc) == 1 and key != "kind":
+        for section in root.model_fields:
+            if any(key in model.model_fields for model in _members(root, section)):
+                return f"; did you mean '{section}.{key}'?"
+    return nearest(key, sorted({name for model in models for name in model.model_fields}))
+
+
+def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
+    """Follow pydantic's location through what the user wrote, skipping its names for the members of unions."""
+    names: list[str] = []
+    models, parents = [root], [root]
+    for step in loc:
+        if isinstance(step, int):
+            names[-1] += f"[{step}]"
+            table = table[step] if isinstance(table, list) and step < len(table) else None
+        elif len(models) > 1 and isinstance(table, dict) and step == table.get("kind", step) and _of(models, step):
+            models = _of(models, step)
+        elif isinstance(table, dict) or table is None:
+            names.append(step)
+            parents = models
+            models = [each for model in models if step in model.model_fields for each in _members(model, step)]
+            table = table.get(step) if isinstance(table, dict) else None
+    return Place(".".join(names) or "config", models, parents, table is not None)
+
+
+def _members(model: Model, field: str) -> list[Model]:
+    """The models that a field may hold, through unions, tuples and annotations."""
+    found: list[Model] = []
+    waiting: list[Any] = [model.model_fields[field].annotation]
+    while waiting:
+        each = waiting.pop(0)
+        if isinstance(each, type) and issubclass(each, BaseModel):
+            found.append(each)
+        elif get_origin(each) is Annotated:
+            waiting.append(get_args(each)[0])
+        else:
+            waiting.extend(get_args(each))
+    return found
+
+
+def _is_text(annotation: Any) -> bool:
+    """Whether a field of this type holds strings only, be it a few that are named."""
+    if get_origin(annotation) is Literal:
+        return all(isinstance(each, str) for each in get_args(annotation))
+    return annotation in (str, Path)
+
+
+def _of(models: list[Model], kind: object) -> list[Model]:
+    """Those of the models that are of a kind."""
+    return [model for model in models if kind in _kinds(model)]
+
+
+def _kinds(model: Model) -> tuple[str, ...]:
+    field = model.model_fields.get("kind")
+    return get_args(field.annotation) if field else ()

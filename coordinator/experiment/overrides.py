@@ -1,0 +1,97 @@
+"""Overrides: `section.key=value` of the command line, set in nested tables."""
+
+import tomllib
+import warnings
+from typing import Any
+
+from coordinator.experiment.errors import Model, takes_text, variant_keys
+from coordinator.experiment.reading import ConfigError, from_toml, shown
+
+
+def parse_assignment(text: str) -> tuple[str, Any]:
+    """Split `key=value`; a value that is not TOML is a string, so that kind=ring needs no quotes.
+
+    Raises: ConfigError.
+    """
+    key, value, _ = _parts(text)
+    return key, value
+
+
+def parse_setting(root: Model, text: str, section: str = "") -> tuple[str, Any]:
+    """The same for a key of `section`, below `root`: where it takes text, `1e3`, `true` or a date is text, too.
+
+    Raises: ConfigError.
+    """
+    key, value, written = _parts(text)
+    if not isinstance(value, str | list | dict) and takes_text(root, f"{section}{key}"):
+        return key, written
+    return key, value
+
+
+def with_override(root: Model, table: dict[str, Any], text: str) -> dict[str, Any]:
+    """A copy of `table` with one value replaced, as the command line says it. Raises: ConfigError."""
+    key, value = parse_setting(root, text)
+    try:
+        return with_value(root, table, key, value)
+    except ConfigError as error:
+        raise ConfigError(f"override '{text}': {error}") from None
+
+
+def with_value(root: Model, table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of `table` with the value at a dotted key replaced.
+
+    A new `kind` keeps the keys that the new variant has too; the others are dropped, with a warning.
+    Raises: ConfigError.
+    """
+    *parents, last = key.split(".")
+    result = dict(table)
+    node, path = result, []
+    for parent in parents:
+        path.append(parent)
+        child = node.get(parent, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"'{'.'.join(path)}' is not a table but {shown(child)}")
+        node[parent] = dict(child)
+        node = node[parent]
+    if last == "kind" and node.get("kind") != value:
+        known = variant_keys(root, parents, value)
+        dropped = [name for name in node if known and name not in known]
+        for name in dropped:
+            del node[name]
+        if dropped:
+            names = ", ".join(f"{'.'.join(parents)}.{name}" for name in dropped)
+            warnings.warn(f"{key}={value} drops {names}, which '{value}' does not have", stacklevel=2)
+    node[last] = value
+    _adapt(root, result, parents[:1], key)
+    return result
+
+
+def _adapt(root: Model, table: dict[str, Any], section: list[str], key: str) -> None:
+    """Have a section drop what does not go with a value that was just set in it; told."""
+    model = root.model_fields[section[0]].annotation if section and section[0] in root.model_fields else None
+    unfitting = getattr(model, "unfitting", None)
+    for name in unfitting(table[section[0]], key.partition(".")[2]) if unfitting else ():
+        *parents, last = name.split(".")
+        node = table[section[0]]
+        for parent in parents:
+            node[parent] = dict(node[parent])
+            node = node[parent]
+        del node[last]
+        warnings.warn(f"{key} drops {section[0]}.{name}, which does not go with it", stacklevel=4)
+
+
+def _parts(text: str) -> tuple[str, Any, str]:
+    """Key, value, and the value as it is written. Raises: ConfigError."""
+    key, equals, value = text.partition("=")
+    key, written = key.strip(), value.strip()
+    if not equals or not all(key.split(".")):
+        raise ConfigError(f"{shown(text)} is not section.key=value, such as run.rounds=10")
+    try:
+        parsed = from_toml(f"value = {value}")
+    except tomllib.TOMLDecodeError:
+        return key, written, written
+    except ValueError as error:
+        raise ConfigError(f"override {shown(text, 40)}: {error}") from None
+    if parsed.keys() != {"value"}:  # further lines, which would be further keys
+        return key, written, written
+    return key, parsed["value"], written

@@ -1,0 +1,38 @@
+"""Opens the pool that an experiment asks for."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from coordinator.experiment.config import HostingConfig
+from coordinator.pools.base import Load, Pool, Tell
+from coordinator.pools.in_process import InProcessPool
+from coordinator.pools.process_settings import agreed, one_blas_thread
+from peers.data.datasets import Dataset
+from peers.learning.settings import PeerSettings
+
+
+@contextmanager
+def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> Iterator[Pool]:
+    """The pool that the section asks for, for the length of a `with` block."""
+    with loading_pool(len(settings), hosting, lambda: (settings, dataset)) as pool:
+        yield pool
+
+
+@contextmanager
+def loading_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> Iterator[Pool]:
+    """The same for settings and data that may take a while: processes start meanwhile. tell: of what is waited for.
+
+    NumPy's linear algebra runs on one thread in the block, as in Ray's workers: on more, the last bit may differ.
+    """
+    pool: Pool = _ray_pool(num_peers, hosting, load, tell) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
+    try:
+        with agreed("threads of NumPy's linear algebra", 1, one_blas_thread):
+            yield pool
+    finally:
+        pool.close()
+
+
+def _ray_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell) -> Pool:
+    from coordinator.pools.ray_pool import RayPool
+
+    return RayPool(num_peers, hosting, load, tell)

@@ -1,0 +1,171 @@
+"""Ray: joined, or started on this machine and ended again."""
+
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from typing import Any
+
+from coordinator.experiment.config import ConfigError
+from coordinator.experiment.redaction import first_line
+from coordinator.pools.guard import Guard
+from coordinator.pools.process_settings import agreed
+from coordinator.pools.session_files import keep_token, session_folder
+from coordinator.pools.watcher import MARK
+
+_GUARDS: list[Guard] = []  # of the Ray that this process has started, if it has
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the command of a job
+
+
+@contextmanager
+def open_ray(address: str, advice: str = "") -> Iterator[Any]:
+    """Ray, for the length of a `with` block; one that runs in this process already is used, and left as it is.
+
+    advice: what is said should this process end abruptly.
+    """
+    import ray
+
+    with shared_ray(address) as guard:
+        if guard:
+            guard.advise("ablation", advice)
+        yield ray
+
+
+@contextmanager
+def shared_ray(address: str) -> Iterator[Guard | None]:
+    """This process's Ray for the length of a `with` block: started by the first run in it, ended with the last.
+
+    One that runs already is used, and left as it is: then there is no guard.
+    """
+    with agreed("hosting.address", address, lambda: _started(address)):
+        yield _GUARDS[-1] if _GUARDS else None
+
+
+def _started(address: str) -> Callable[[], object]:
+    """Start Ray, unless it runs; returns what ends it again."""
+    import ray
+
+    if ray.is_initialized():
+        return lambda: None
+    _GUARDS.append(start_ray(address))
+    return lambda: end_ray(_GUARDS.pop())
+
+
+def start_ray(address: str) -> Guard:
+    """Join the cluster at `address`; without one start it on this machine, to end with this process.
+
+    Inside a Ray job no address means the job's own cluster. The result is for `end_ray`.
+    """
+    import ray
+
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # calls in flight when a run stops are no news
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment as it is
+    address = address or ("auto" if JOB in os.environ else "")
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or address  # as Ray does
+    address = "" if address == "local" else address
+    found = _reached(address)
+    keep_token(local=not address)
+    guard = _guard("" if address else session_folder())
+    options = {"address": found or "local", "include_dashboard": False, "log_to_driver": False}
+    if not address:
+        options["_temp_dir"] = f"{guard.folder}/r"  # Ray opens it to everybody, but not the folder that it is in
+    try:
+        with _signals(), _environment(MARK, guard.folder):
+            ray.init(**options, logging_level="ERROR")
+    except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
+        end_ray(guard)
+        where = f"no Ray cluster at '{address}'" if address else "Ray did not start on this machine"
+        raise ConfigError(f"hosting.address: {where}: {first_line(error)}") from None
+    except BaseException:
+        end_ray(guard)
+        raise
+    keep_token(local=not address)  # Ray may just have made it
+    guard.ready()
+    return guard
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """A signal is not lost where it comes while Ray forks, in whose callbacks exceptions end; handlers stay as before.
+
+    Ray makes SystemExit of SIGTERM as soon as it can.
+    """
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    came = False
+
+    def noted(number: int, frame: Any) -> None:
+        nonlocal came
+        came = True
+        handler = before[signal.Signals(number)]
+        assert callable(handler), "others are left alone"
+        handler(number, frame)
+
+    for number, handler in before.items():
+        if callable(handler):
+            signal.signal(number, noted)
+    try:
+        yield
+    except SystemExit:
+        handler = before[signal.SIGTERM]
+        if callable(handler):
+            handler(signal.SIGTERM, None)
+        raise KeyboardInterrupt from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable for what is started in the block."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _guard(folder: str) -> Guard:
+    try:
+        return Guard(folder)
+    except OSError as error:
+        raise ConfigError(f"hosting.pool: no process can be started here ({error.strerror}): end others") from None
+
+
+def end_ray(guard: Guard) -> None:
+    """Leave the cluster, or end it where it was started here, with all that it has left on this machine."""
+    import ray
+
+    guard.leaving()
+    ray.shutdown()
+    guard.done()
+
+
+def _reached(address: str) -> str:
+    """The address of HOST:PORT with a number for the host, whose name this machine may know and Ray's resolver not.
+
+    Ray itself tries for minutes. Raises: ConfigError when nothing listens there.
+    """
+    scheme = "ray://" if address.startswith("ray://") else ""
+    host, colon, port = address.removeprefix(scheme).rpartition(":")
+    if not colon or not port.isdigit():
+        return address
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as connection:
+            number = connection.getpeername()[0]
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise ConfigError(f"hosting.address: no Ray cluster at '{address}': {error}") from None
+    return f"{scheme}[{number}]:{port}" if ":" in number else f"{scheme}{number}:{port}"

@@ -1,0 +1,70 @@
+"""What Ray leaves on this machine, kept from its other users: the folder of its session, and the token."""
+
+import os
+import secrets
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+
+from coordinator.experiment.config import ConfigError
+
+INSIDE = "/pc-12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+LONGEST = 107 - len(INSIDE)  # a socket's path has room for so many bytes
+ROOM = 64 * 2**20  # bytes
+ELSEWHERE = ("/tmp", "/var/tmp")  # nosec B108
+
+
+def session_folder() -> str:
+    """A new folder that only this user can enter, for the files of a Ray.
+
+    In RAY_TMPDIR, TMPDIR or /tmp, the first that will do; where that is not the one asked for, a warning says why.
+    Raises: ConfigError.
+    """
+    asked = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or ""
+    refused = []
+    for base in dict.fromkeys(filter(None, (asked, *ELSEWHERE, os.environ.get("XDG_RUNTIME_DIR")))):
+        try:
+            folder = _made_in(os.path.abspath(base))
+        except OSError as error:
+            refused.append(f"'{base}' cannot be used ({error.strerror or error})")
+            continue
+        if refused:
+            warnings.warn(f"TMPDIR: {refused[0]}: Ray's files are in '{base}'", stacklevel=2)
+        return folder
+    raise ConfigError(
+        f"TMPDIR: no folder for Ray's files: {', '.join(refused)}: set it to one of at most {LONGEST} characters that "
+        f"you can write to, with {ROOM >> 20} MiB free"
+    )
+
+
+def _made_in(base: str) -> str:
+    """Raises: OSError."""
+    if len(os.fsencode(base)) > LONGEST:
+        raise OSError(f"longer than {LONGEST} characters, too long for Ray's sockets")
+    if shutil.disk_usage(base).free < ROOM:
+        raise OSError(f"less than {ROOM >> 20} MiB free")
+    return tempfile.mkdtemp(prefix="pc-", dir=base)  # 0700
+
+
+def keep_token(local: bool) -> None:
+    """Have Ray's token readable by this user alone.
+
+    Ray reads it from ~/.ray/auth_token, and makes it there, readable by all, for a cluster on this machine (`local`)
+    that has none; so the folder is closed before. Where there is no home to write to, the token stays in this process
+    and those that it starts.
+    """
+    if any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
+        return
+    try:
+        folder = Path.home() / ".ray"
+        if local:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        for path, mode in ((folder, 0o700), (folder / "auth_token", 0o600)):
+            if path.exists() and path.stat().st_uid == os.getuid():
+                path.chmod(mode)
+        usable = os.access(folder / "auth_token", os.R_OK) or os.access(folder, os.W_OK | os.X_OK)
+    except (OSError, RuntimeError):  # not to be made, or no home at all
+        usable = False
+    if local and not usable:
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

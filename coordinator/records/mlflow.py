@@ -1,0 +1,297 @@
+"""MLflow, and the only module that imports it. A server that is away costs one warning, never the run.
+
+Everything that speaks to it, its import included, happens in one thread beside the run: no round waits for a store.
+"""
+
+import logging
+import math
+import os
+import sqlite3
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from coordinator.experiment.config import TrackingConfig
+from coordinator.experiment.redaction import without_secrets
+from coordinator.records.mlflow_rules import LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG, Names, deliver
+from coordinator.records.mlflow_store import (
+    artifacts_beside,
+    bring_artifacts,
+    check_usable,
+    sqlite_file,
+    store_uri,
+    uri_of,
+)
+from coordinator.records.retry_queue import Courier
+
+BUFFERED = 500  # one request for so many metrics costs little more than one for ten
+SECONDS = 5.0
+_own = threading.local()  # in which threads what MLflow logs is told by us
+
+
+class Tracker:
+    """One MLflow run, written in batches by the coordinator alone; `run_id` continues one, if it is still there.
+
+    Its methods return at once but for `wait`, `close`, `child`, `active` and `run_id`, which wait until what was asked
+    before has been tried, and never for longer than the courier's limits. on_start: gets the run's id in the thread, as
+    soon as there is one.
+    """
+
+    def __init__(
+        self,
+        config: TrackingConfig,
+        output: Path,
+        run_name: str,
+        run_id: str = "",
+        on_start: Callable[[str], object] = lambda run_id: None,
+    ) -> None:
+        self.uri = config.uri or store_uri(output)
+        self._run_id = ""
+        self._buffer: list[Any] = []
+        self._flushed = time.monotonic()
+        self._client: Any = None
+        self._names = Names()
+        self._known_params: set[str] = set()
+        self._last_steps: dict[str, int] = {}  # of a run that is continued
+        self._courier: Courier | None = None
+        self._is_child = False
+        if config.enabled:
+            self._courier = Courier("mlflow", _is_away)
+            self._courier.send(_import)
+            self._courier.send(lambda: self._start(config, output, run_name, run_id))
+            self._courier.send(lambda: on_start(self._run_id) if self._run_id else None)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a store to write to at all."""
+        return self._courier is not None
+
+    @property
+    def active(self) -> bool:
+        """Whether the store has answered so far."""
+        self.wait()
+        return self._client is not None and self._courier is not None and self._courier.idle
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's name of the run; empty where there is none."""
+        self.wait()
+        return self._run_id
+
+    def wait(self) -> None:
+        """Until everything that was asked for was tried, or one request has hung for long."""
+        if self._courier is not None:
+            self._courier.settle()
+        self._tell()
+
+    def child(self, run_name: str, tags: Mapping[str, str]) -> "Tracker":
+        """A run below this one. Its actions wait behind this one's."""
+        child = Tracker(TrackingConfig(enabled=False), Path(), run_name)
+        child.uri, child._courier, child._is_child = self.uri, self._courier, True
+        self.wait()
+        child._client = self._client
+        tagged = {"mlflow.parentRunId": self._run_id, **{key: value[:LONGEST_TAG] for key, value in tags.items()}}
+
+        def create() -> None:
+            experiment = self._client.get_run(self._run_id).info.experiment_id
+            created = self._client.create_run(experiment, tags=tagged, run_name=run_name[:LONGEST_NAME])
+            child._run_id = created.info.run_id
+
+        child._send(create)
+        return child
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Those that the run does not have: MLflow never changes one."""
+        self._batch("params", "Param", [(key, str(value)[:LONGEST_PARAM]) for key, value in params.items()])
+
+    def log_tags(self, tags: Mapping[str, str]) -> None:
+        self._batch("tags", "RunTag", [(key, value[:LONGEST_TAG]) for key, value in tags.items()])
+
+    def log_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
+        """Buffer the finite numbers; they are sent together, every few seconds and at the end."""
+        now = int(time.time() * 1000)
+        self._buffer += [
+            (key, float(value), now, step)
+            for key, value in metrics.items()
+            if isinstance(value, int | float) and math.isfinite(value)
+        ]
+        if len(self._buffer) >= BUFFERED or time.monotonic() - self._flushed > SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        buffered, self._buffer = self._buffer, []
+        self._flushed = time.monotonic()
+        self._batch("metrics", "Metric", buffered)
+
+    def log_folder(self, folder: Path, leave_out: Sequence[str] = ("checkpoints",)) -> None:
+        """The files of a folder as artifacts, but for hidden ones and those of these names; TOML without secrets."""
+        for path in sorted(folder.iterdir()):
+            if path.name not in leave_out and not path.name.startswith("."):
+                self._send(partial(self._log_path, path))
+
+    def close(self, status: str) -> None:
+        """`status`: FINISHED, KILLED or FAILED. Tells what could not be delivered, also where this is interrupted."""
+        self.flush()
+        self._send(lambda: self._client.set_terminated(self._run_id, status))
+        try:
+            if self._courier is not None and not self._is_child:
+                self._courier.close()
+            else:
+                self.wait()
+        finally:
+            self._tell()
+
+    def _log_path(self, path: Path) -> None:
+        if path.is_dir():
+            self._client.log_artifacts(self._run_id, str(path), path.name)
+        elif path.suffix == ".toml":  # on the disk it must still start the run
+            self._client.log_text(self._run_id, without_secrets(path.read_text(encoding="utf-8")), path.name)
+        else:
+            self._client.log_artifact(self._run_id, str(path))
+
+    def _batch(self, what: str, entity: str, rows: list[tuple[Any, ...]]) -> None:
+        if not rows or self._courier is None:
+            return
+        renamed = self._names.add(row[0] for row in rows)
+        if renamed:
+            called = ", ".join(f"'{key}' is '{name}'" for key, name in list(renamed.items())[:3])
+            more = f" and {len(renamed) - 3} more" if len(renamed) > 3 else ""
+            warnings.warn(f"MLflow does not take every name: there {called}{more}", stacklevel=3)
+        named = [(self._names[key], *values) for key, *values in rows]
+
+        def send() -> None:
+            from mlflow import entities
+
+            values = [getattr(entities, entity)(*row) for row in named if not self._is_known(what, row)]
+            if values:
+                deliver(values, lambda batch: self._client.log_batch(self._run_id, **{what: batch}))
+
+        self._send(send)
+
+    def _is_known(self, what: str, row: tuple[Any, ...]) -> bool:
+        """Whether a run that is continued has this already."""
+        if what == "params":
+            return row[0] in self._known_params
+        return what == "metrics" and row[3] <= self._last_steps.get(row[0], -1)
+
+    def _start(self, config: TrackingConfig, output: Path, run_name: str, run_id: str) -> None:
+        from mlflow import MlflowClient
+
+        file = sqlite_file(self.uri)
+        if file is not None:
+            check_usable(file)
+            if not file.exists():
+                _make_store(file)
+        client = MlflowClient(self.uri)
+        if file is not None and not config.uri:
+            client.search_experiments(max_results=1)  # MLflow's first look makes what is missing
+            bring_artifacts(file)
+        identity = _experiment(client, config.experiment, artifacts_beside(file) if file is not None else None)
+        self._run_id = run_id if run_id and _continued(client, run_id) else ""
+        if self._run_id:
+            data = client.get_run(run_id).data
+            self._known_params = set(data.params)
+            for key in data.metrics:
+                self._last_steps[key] = max(each.step for each in client.get_metric_history(run_id, key))
+        self._run_id = self._run_id or client.create_run(identity, run_name=run_name[:LONGEST_NAME]).info.run_id
+        self._client = client
+
+    def _send(self, action: Callable[[], object]) -> None:
+        """Have the thread act on the store, if there is one."""
+
+        def act() -> None:
+            if self._client is not None:  # else it would not start the run, and has said why
+                action()
+
+        if self._courier is not None:
+            self._courier.send(act)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Say what has happened to the store since this was last asked."""
+        where = f"tracking.uri: MLflow at '{without_secrets(self.uri)}'"
+        while self._courier is not None and self._courier.news:
+            what, why = self._courier.news.popleft()
+            kept = "the run goes on and keeps its numbers in its folder"
+            told = {
+                "away": f"{where} does not answer ({without_secrets(why)}); {kept}, and sends them when it is back",
+                "back": f"{where} answers again and has got what waited",
+                "refused": f"{where} refused a request ({without_secrets(why)}); {kept}",
+                "lost": f"{where} did not come back: {why} requests were not delivered; the numbers are in the folder",
+            }
+            warnings.warn(told[what], stacklevel=3)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether a store may take the same request later: no answer, or one that says so."""
+    codes = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")
+    cause = getattr(error, "orig", error)  # SQLAlchemy's errors tell the database's
+    return isinstance(cause, OSError | sqlite3.OperationalError) or getattr(error, "error_code", "") in codes
+
+
+def _import() -> None:
+    """Import MLflow in the courier's thread, with limits of time, and quietly: what fails is told in a line of ours."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    _own.quiet = True
+    import mlflow  # noqa: F401
+
+    for name in ("mlflow", "alembic", "sqlalchemy.engine"):  # MLflow gives these its handler
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_not_ours)
+    for name in ("sqlalchemy.pool", "urllib3.connectionpool"):
+        logging.getLogger(name).addFilter(_not_ours)
+
+
+def _not_ours(record: logging.LogRecord) -> bool:
+    """Whether a line of a library's log comes from elsewhere than our thread."""
+    return not getattr(_own, "quiet", False)
+
+
+def _make_store(path: Path) -> None:
+    """Make MLflow's tables aside: a store is there whole or not at all, also where several runs start at once."""
+    from mlflow import MlflowClient
+
+    with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True) as aside:
+        made = Path(aside) / path.name
+        MlflowClient(uri_of(made)).search_experiments(max_results=1)
+        try:
+            os.link(made, path)
+        except FileExistsError:
+            pass  # another run was first
+        except OSError:  # a file system without links
+            os.rename(made, path)
+
+
+def _continued(client: Any, run_id: str) -> bool:
+    """Reopen a run, unless it has been deleted."""
+    from mlflow import MlflowException
+
+    try:
+        if client.get_run(run_id).info.lifecycle_stage != "active":
+            return False
+        client.update_run(run_id, status="RUNNING")
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return False
+        raise
+    return True
+
+
+def _experiment(client: Any, name: str, artifacts: str | None) -> str:
+    """The experiment's number; it is made where there is none, unless another run has just done so."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts))
+        except Exception:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    return str(experiment.experiment_id)

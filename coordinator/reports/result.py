@@ -1,0 +1,60 @@
+"""What a run prints after it: controls against trained peers, verdicts, and where to look next."""
+
+import shlex
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from coordinator.measures.probe_table import CONDITIONS
+from coordinator.records.result import Result
+from coordinator.reports.sentences import in_words
+from coordinator.reports.tables import compact_table
+from coordinator.reports.wording import points, points_between, probe_name, short
+
+
+def print_result(result: Result, console: Console) -> None:
+    """Controls against trained, gain with interval, verdict, flags, and where to look next."""
+    summary = result.summary
+    if result.message:
+        console.print(f"{result.status}: {result.message}", highlight=False)
+    if any("gain" in row for row in summary["probes"].values()):
+        console.print(_probe_table(summary["probes"]))
+        console.print(
+            "gain: trained - calibrated (untrained weights, forward passes only), in points; the interval is over this "
+            "run's peers and test images, not over seeds",
+            highlight=False,
+        )
+        if any("over_alone" in row for row in summary["probes"].values()):
+            console.print(_alone_table(summary["probes"]))
+            console.print("gain: trained - alone (the same rounds, every peer its own teacher)", highlight=False)
+        if "sgd" in summary["probes"]:
+            console.print("* the paper's probe, on features as they are: for comparison, no verdict", highlight=False)
+    for line in in_words(summary):
+        console.print(line, highlight=False)
+    console.print(f"results  {short(result.folder)}", highlight=False, markup=False)
+    tracking, output = summary["config"]["tracking"], result.folder.parent
+    if tracking["enabled"] and not tracking["uri"] and (output / "mlflow.db").is_file():
+        console.print(f"browse   peer-consensus ui {shlex.quote(short(output))}", highlight=False, markup=False)
+
+
+def _probe_table(probes: dict[str, Any]) -> Table:
+    shown = [name for name in CONDITIONS if name != "alone" and all(name in row for row in probes.values())]
+    names = [CONDITIONS[name] for name in shown]
+    table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
+    for name, row in probes.items():
+        cells = [*(f"{row[each]:.1%}" for each in shown), points(row["gain"]), points_between(*row["interval"])]
+        table.add_row(probe_name(name, marked=True), *cells, row.get("verdict", ""))
+    return table
+
+
+def _alone_table(probes: dict[str, Any]) -> Table:
+    """The fourth control: the same run with every peer its own teacher."""
+    names = [CONDITIONS["alone"], CONDITIONS["trained"]]
+    table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
+    for name, row in probes.items():
+        over = row["over_alone"]
+        cells = [f"{row['alone']:.1%}", f"{row['trained']:.1%}", points(over["mean"])]
+        cells += [points_between(over["low"], over["high"]), row.get("exchange", "")]
+        table.add_row(probe_name(name, marked=True), *cells)
+    return table

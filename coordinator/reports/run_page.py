@@ -1,0 +1,154 @@
+"""`report.html`: one self-contained page of a run, readable without a network and on a phone."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from coordinator.measures.probe_table import CONDITIONS
+from coordinator.reports import html
+from coordinator.reports.html import Texts
+from coordinator.reports.wording import points, points_between, probe_name
+
+RUN_FIGURES: Texts = {
+    "consensus": (
+        "Disagreement falling or rising over the rounds, agreement over the rounds, and bars of the probes' accuracy",
+        "Disagreement and agreement of the peers over the rounds; accuracy of the probes on the controls and the "
+        "trained peers.",
+    ),
+    "topology": (
+        "The peers on a circle with arrows from teachers to students",
+        "Who teaches whom: an arrow from teacher to student. Peers are coloured by their gain where it is known.",
+    ),
+}
+
+
+def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path) -> str:
+    """A run's page as text: what was asked, what came out, the pictures, and how to run it again.
+
+    `lines` are the report's sentences, `config` its config.toml; pictures are taken from the `figures` of `folder`.
+    """
+    said = [f"{summary['status']}: {summary['message']}"] if summary["message"] else []
+    body = _asked_of(summary) + html.section("What came out", html.words([*said, *verdicts(summary["probes"]), *lines]))
+    probes = _probes(summary["probes"])
+    body += html.section("Did they learn?", probes) if probes else ""
+    body += html.section("Figures", html.figures(folder / "figures", RUN_FIGURES))
+    body += html.again("peer-consensus run config.toml", "config.toml", config)
+    return html.page(folder.name, body)
+
+
+def verdicts(probes: Mapping[str, Any]) -> list[str]:
+    """What a run's probes say about learning and about the exchange, in a sentence each."""
+    lines = []
+    for name, row in probes.items():
+        if "verdict" not in row:
+            continue
+        gain = _gain(row["gain"], *row["interval"])
+        lines.append(f"{probe_name(name)}: {row['verdict']}; gain over calibrated networks {gain} points")
+        if "exchange" in row:
+            over = row["over_alone"]
+            gain = _gain(over["mean"], over["low"], over["high"])
+            lines.append(f"{probe_name(name)}: {row['exchange']}; gain over peers alone {gain} points")
+    return lines
+
+
+# ---- what was asked ----
+
+
+def _asked_of(summary: Mapping[str, Any]) -> str:
+    """A run's data, peers, topology and exchange, from its resolved config; a run that knows none has no section."""
+    if "config" not in summary:
+        return ""
+    config, facts = summary["config"], summary["topology"]
+    data, run, topology = config["data"], config["run"], config["topology"]
+    asked = {
+        "Data": f"{_data(summary)}, batches of {data['batch_size']}"
+        + (f"; {data['validation']:,} training images stand in for the test images" if data["validation"] else ""),
+        "Peers": "; ".join(_group(group) for group in summary["peers"]) + _frozen(config["peers"]),
+        "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round, spectral gap "
+        f"{facts['spectral_gap']:.3g}"
+        + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
+        "Exchange": "; ".join(exchange(config["exchange"])),
+        "Rounds": f"{run['rounds']:,}, of which {summary['rounds']:,} were completed; seed {run['seed']}",
+        "Controls": ", ".join(["raw pixels", "untrained", "calibrated", *asked_for(config["evaluation"])]),
+    }
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in asked.items())
+    return html.section("What was asked", f"<dl>{rows}</dl>")
+
+
+def _data(summary: Mapping[str, Any]) -> str:
+    section, data = summary["config"]["data"], summary.get("data")
+    name = f"{section['name']}, given from Python" if section["kind"] == "given" else section["kind"]
+    if data is None:  # of a run before they were noted
+        return str(name)
+    return f"{name} ({data['train']:,} training and {data['test']:,} test images, SHA-256 {data['sha256'][:12]})"
+
+
+def exchange(exchange: Mapping[str, Any]) -> list[str]:
+    """What peers send, what it becomes, and who teaches with what: parts of a sentence."""
+    parts = [
+        f"{exchange['what']} as {exchange['dtype']}",
+        f"target {variant(exchange['target'])}",
+        f"loss {variant(exchange['loss'])}",
+        f"{exchange['roles'].replace('-', ' ')} studies",
+    ]
+    if exchange["refresh_every"] != 1:
+        often = f"renewed every {exchange['refresh_every']} rounds" if exchange["refresh_every"] else "never renewed"
+        parts.append(f"peers teach with a snapshot of themselves, {often}")
+    if exchange["teacher_ema"]:
+        parts.append(f"peers teach with a moving average of momentum {exchange['teacher_ema']:g}")
+    if exchange["supervised"]:
+        parts.append(f"labels with weight {exchange['supervised']:g}")
+    return parts
+
+
+def asked_for(evaluation: Mapping[str, Any]) -> list[str]:
+    """The controls that cost more."""
+    return [CONDITIONS[name] for name in CONDITIONS if evaluation.get(name) is True]
+
+
+def _group(group: Mapping[str, Any]) -> str:
+    return (
+        f"{group['count']} with {group['model']}, {group['norm']} norm, {group['head']} head, {group['optimizer']}, "
+        f"{group['num_parameters']:,} parameters"
+    )
+
+
+def _frozen(peers: Mapping[str, Any]) -> str:
+    return f"; frozen: {', '.join(map(str, peers['frozen']))}" if peers["frozen"] else ""
+
+
+def variant(table: Mapping[str, Any]) -> str:
+    """`standardise (temperature 0.5)`."""
+    options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in table.items() if key != "kind")
+    return f"{table['kind']} ({options})" if options else str(table["kind"])
+
+
+# ---- tables ----
+
+
+def _probes(probes: Mapping[str, Any]) -> str:
+    """Controls beside the trained peers, the gain over the calibrated ones, and the one over peers alone."""
+    shown = [name for name in CONDITIONS if any(name in row for row in probes.values())]
+    if not shown:
+        return ""
+    rows = []
+    for name, row in probes.items():
+        over = row.get("over_alone", {})
+        cells = [probe_name(name, marked=True), *(f"{row[each]:.1%}" if each in row else "" for each in shown)]
+        cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
+        cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("exchange", "")]
+        rows.append(cells)
+    names = ["probe", *(CONDITIONS[name] for name in shown), "gain", "verdict", "over alone", "the exchange"]
+    if not any(row[-1] or row[-2] for row in rows):
+        names, rows = names[:-2], [row[:-2] for row in rows]
+    note = "" if "sgd" not in probes else " * on features as they are: for comparison, no verdict."
+    caption = (
+        "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "
+        f"forward passes only) and over alone, with 95% intervals over this run's peers and test images.{note}"
+    )
+    return html.table(caption, names, rows)
+
+
+def _gain(mean: float | None, low: float, high: float) -> str:
+    return "" if mean is None else f"{points(mean)} ({points_between(low, high)})"

@@ -1,0 +1,99 @@
+"""A peer's state as a flat table of tensors: what a checkpoint holds, without pickle."""
+
+import hashlib
+import json
+from typing import Any, Protocol, runtime_checkable
+
+import safetensors.torch
+from torch import Tensor, device
+
+from peers.base.storage import Folder
+from peers.learning.teacher import Teacher
+from peers.networks.models import Network
+from peers.networks.optimizers import OptimizerState
+
+
+@runtime_checkable
+class Saved(Protocol):
+    """What a checkpoint holds of a peer. What the peer is in the middle of is not saved: it publishes anew."""
+
+    index: int
+    device: device
+    network: Network
+    centre: Tensor
+    teacher: Teacher | None
+    optimizer: OptimizerState
+    failure: str
+    failure_round: int
+
+
+class DamagedCheckpoint(ValueError):
+    """A file of a checkpoint is missing, or is not what was written."""
+
+
+def file_of(peer: int) -> str:
+    """The name of a peer's file in a checkpoint's folder."""
+    return f"peer-{peer:04d}.safetensors"
+
+
+def save(peer: Saved, folder: str, completed: int) -> str:
+    """Write the settled state after `completed` rounds; returns the file's SHA-256. Raises: OSError."""
+    tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
+    tensors["centre"] = peer.centre
+    if peer.teacher is not None:
+        tensors |= {f"teacher.{name}": tensor for name, tensor in peer.teacher.network.state_dict().items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in peer.optimizer.tensors().items()}
+    about = {
+        "peer": peer.index,
+        "completed": completed,
+        "epoch": peer.teacher.epoch if peer.teacher is not None else 0,
+        "failure": peer.failure,
+        "failure_round": peer.failure_round,
+    }
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = safetensors.torch.save(contiguous, {"about": json.dumps(about)})
+    Folder(folder).write(file_of(peer.index), content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def restore(peer: Saved, folder: str, sha256: str = "") -> int:
+    """Put a peer into the saved state; returns the number of rounds completed.
+
+    sha256: what the file must have, unless empty. Raises: DamagedCheckpoint.
+    """
+    about, tensors = read(folder, peer.index, sha256)
+    peer.network.load_state_dict(part(tensors, "network."))
+    if peer.teacher is not None:
+        peer.teacher.network.load_state_dict(part(tensors, "teacher."))
+        peer.teacher.epoch = about["epoch"]
+    peer.centre = tensors["centre"].to(peer.device)
+    peer.optimizer.load(part(tensors, "optimizer."))
+    peer.failure, peer.failure_round = about["failure"], about["failure_round"]
+    return int(about["completed"])
+
+
+def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """What a peer's file says about it, and its tensors. Raises: DamagedCheckpoint."""
+    name = file_of(peer)
+    content = content_of(folder, name, sha256)
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return json.loads(header["__metadata__"]["about"]), safetensors.torch.load(content)
+    except (ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
+        raise DamagedCheckpoint(f"{name} is no checkpoint of a peer: {error}") from None
+
+
+def content_of(folder: str, name: str, sha256: str = "") -> bytes:
+    """A file of a checkpoint; sha256: what it must have, unless empty. Raises: DamagedCheckpoint."""
+    try:
+        content = Folder(folder).read(name)
+    except OSError as error:
+        raise DamagedCheckpoint(f"{name} cannot be read: {error.strerror or error}") from None
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedCheckpoint(f"{name} is not what was written: its checksum differs")
+    return content
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors under a prefix, without it."""
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}

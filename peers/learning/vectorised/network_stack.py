@@ -1,0 +1,77 @@
+"""Networks of one architecture side by side: their parameters along a first axis, one forward pass for all."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from peers.networks.models import Network
+
+Rows = Int64[Tensor, " rows"] | None  # None: all of them, without a copy
+
+
+@dataclass
+class Forward:
+    """One forward pass of some networks; `parameters` are the leaves that gradients refer to."""
+
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    features: Float[Tensor, "rows batch features"]
+    outputs: Float[Tensor, "rows batch outputs"]
+
+
+class Stack:
+    """Keeps the state of `networks` in tensors with a first axis; the networks' own tensors become views of them.
+
+    So whatever reads or writes one network in place (a measure, a checkpoint) needs to know nothing of the stack.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._template = networks[0]
+        self.parameters = _join([dict(each.named_parameters()) for each in networks])
+        self.buffers = _join([dict(each.named_buffers()) for each in networks])
+        for parameter in self.parameters.values():
+            parameter.requires_grad_()
+
+    def forward(self, rows: Rows, images: Float[Tensor, "batch channel height width"]) -> Forward:
+        """Features and outputs of those networks on one batch, in train mode, on copies of their buffers.
+
+        A graph is kept where gradients are enabled.
+        """
+        parameters, buffers = self.parameters, {name: each.clone() for name, each in self.buffers.items()}
+        if rows is not None:
+            parameters = {name: each.detach()[rows].requires_grad_() for name, each in parameters.items()}
+            buffers = {name: each[rows] for name, each in buffers.items()}
+
+        def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            features, outputs = functional_call(self._template, (parameters, buffers), (images,))
+            return features, outputs
+
+        features, outputs = vmap(call)(parameters, buffers)
+        return Forward(parameters, buffers, features, outputs)
+
+    @torch.no_grad()
+    def settle(self, rows: Rows, buffers: dict[str, Tensor]) -> None:
+        """Make the buffers of a forward pass the networks' own."""
+        for name, buffer in self.buffers.items():
+            put(buffer, rows, buffers[name])
+
+
+def put(stacked: Tensor, rows: Rows, values: Tensor) -> None:
+    """Write `values` to some rows, in place."""
+    if rows is None:
+        stacked.copy_(values)
+    else:
+        stacked.index_copy_(0, rows, values)
+
+
+@torch.no_grad()
+def _join(named: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    stacked = {name: torch.stack([each[name].detach() for each in named]) for name in named[0]}
+    for row, tensors in enumerate(named):
+        for name, tensor in tensors.items():
+            tensor.data = stacked[name][row]
+    return stacked

@@ -1,0 +1,181 @@
+"""The `[peers]` section: networks, heads and optimisers; every variant of a tagged union builds what it names."""
+
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from peers.base.section import Section, leaves_out_kind
+from peers.networks import heads, models
+from peers.networks.models import Norm
+from peers.networks.optimizers import AdamW, OptimizerConfig
+
+Shape = tuple[int, int, int]
+Size = Annotated[int, Field(ge=1, le=65536)]
+
+
+# ---- networks ----
+
+
+class PaperCNN(Section):
+    kind: Literal["paper-cnn"] = "paper-cnn"
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.paper_cnn(shape, norm)
+
+
+class SmallCNN(Section):
+    kind: Literal["small-cnn"] = "small-cnn"
+    channels: tuple[Size, ...] = Field((16, 32, 64), min_length=1)
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.small_cnn(shape, self.channels, norm)
+
+
+class MLP(Section):
+    kind: Literal["mlp"] = "mlp"
+    hidden: tuple[Size, ...] = Field((128, 128), min_length=1)
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.mlp(shape, self.hidden, norm)
+
+
+class TorchvisionModel(Section):
+    kind: Literal["resnet18", "vgg11", "densenet121"]
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        build = {"resnet18": models.resnet18, "vgg11": models.vgg11, "densenet121": models.densenet121}[self.kind]
+        return build(shape, norm)
+
+
+ModelConfig = Annotated[PaperCNN | SmallCNN | MLP | TorchvisionModel, Field(discriminator="kind")]
+
+
+# ---- heads ----
+
+
+class NoHead(Section):
+    """Features go out as they are, as in the paper."""
+
+    kind: Literal["none"] = "none"
+
+    def build(self, in_features: int) -> nn.Module:
+        return heads.identity()
+
+
+class LinearHead(Section):
+    kind: Literal["linear"] = "linear"
+    dim: int = Field(64, ge=2, le=2**24)
+
+    def build(self, in_features: int) -> nn.Module:
+        return heads.linear(in_features, self.dim)
+
+
+class Prototypes(Section):
+    kind: Literal["prototypes"] = "prototypes"
+    dim: int = Field(128, ge=2, le=2**24)
+
+    def build(self, in_features: int) -> nn.Module:
+        return heads.PrototypeHead(in_features, self.dim)
+
+
+class Bottleneck(Section):
+    """Sarnthein et al. 2023: three layers, an L2 bottleneck, unit-norm output weights."""
+
+    kind: Literal["bottleneck"] = "bottleneck"
+    dim: int = Field(65536, ge=2, le=2**24)
+    hidden: Size = 2048
+    bottleneck: Size = 256
+
+    def build(self, in_features: int) -> nn.Module:
+        return heads.BottleneckHead(in_features, self.dim, self.hidden, self.bottleneck)
+
+
+HeadConfig = Annotated[NoHead | LinearHead | Prototypes | Bottleneck, Field(discriminator="kind")]
+
+
+# ---- the section ----
+
+
+class PeerKind(Section):
+    """What one peer is made of."""
+
+    model: ModelConfig = SmallCNN()
+    norm: Norm = "batch"
+    head: HeadConfig = LinearHead()
+    optimizer: OptimizerConfig = AdamW()
+
+    def build_network(self, shape: Shape) -> models.Network:
+        """A network with weights drawn from torch's current generator; see `models.seeded`."""
+        encoder = self.model.build(shape, self.norm)
+        feature_dim = models.feature_dim(encoder, shape)
+        return models.Network(encoder, self.head.build(feature_dim), shape)
+
+
+class Group(PeerKind):
+    count: int = Field(ge=1, strict=True)
+
+
+class PeersConfig(PeerKind):
+    """`count` equal peers, or `groups` of peers with their own model, norm, head and optimiser."""
+
+    count: int = Field(4, strict=True, le=8192, description="at least 2")
+    groups: tuple[Group, ...] = ()
+    frozen: tuple[int, ...] = Field((), description="peers that teach, in train mode, and never study")
+    locality: float = Field(1.0, ge=0, le=1, description="1: independent weights; 0: all start as peer 0")
+    channels_last: bool = Field(False, description="convolutions on NHWC memory: faster, equal to rounding only")
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_the_groups(cls, values: object) -> object:
+        """`count` may be left out where groups say it; keys that a group leaves out are those of the section."""
+        if not isinstance(values, dict) or not isinstance(values.get("groups"), list | tuple):
+            return values
+        shared = {key: values[key] for key in ("model", "norm", "head", "optimizer") if key in values}
+        groups = [_shared_with(group, shared) if isinstance(group, dict) else group for group in values["groups"]]
+        counts = [group.get("count") if isinstance(group, dict) else getattr(group, "count", None) for group in groups]
+        if groups and all(isinstance(count, int) for count in counts):
+            values = {"count": sum(counts), **values}
+        return {**values, "groups": groups}
+
+    @model_validator(mode="after")
+    def _check(self) -> "PeersConfig":
+        if self.count < 2:
+            raise ValueError(f"peers.count must be at least 2, got {self.count}: one peer has nobody to learn from")
+        if self.groups and sum(group.count for group in self.groups) != self.count:
+            total = sum(group.count for group in self.groups)
+            raise ValueError(
+                f"peers.count is {self.count} but peers.groups add up to {total}: leave peers.count out, or set it to "
+                f"{total}"
+            )
+        for peer in self.frozen:
+            if not 0 <= peer < self.count:
+                raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}")
+        if len(set(self.frozen)) == self.count:
+            raise ValueError(f"peers.frozen must leave somebody to study, got all {self.count} peers")
+        if self.groups and self.locality < 1:
+            raise ValueError("peers.locality below 1 needs equal networks: leave peers.groups out")
+        return self
+
+    def kind_of(self, peer: int) -> PeerKind:
+        for group in self.groups:
+            if peer < group.count:
+                return group
+            peer -= group.count
+        return self
+
+
+def _shared_with(group: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """A group's table with what it leaves out, also within tables that do not say another kind."""
+    tables = {key: value.model_dump() if isinstance(value, Section) else value for key, value in shared.items()}
+    within = {
+        key: tables[key] | value
+        for key, value in group.items()
+        if leaves_out_kind(value) and isinstance(tables.get(key), dict)
+    }
+    return {**shared, **group, **within}

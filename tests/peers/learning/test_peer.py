@@ -1,0 +1,269 @@
+"""One peer: what it refuses, how it drops out, what it leaves untouched, and what a checkpoint brings back."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from peers.data import datasets
+from peers.data.config import Synthetic
+from peers.exchange.assignment import Assignment, StaleRound
+from peers.exchange.config import ExchangeConfig, PlainTarget, VectorLoss
+from peers.exchange.messages import Message, decode, encode
+from peers.exchange.wire import Wire
+from peers.learning.peer import Peer
+from peers.learning.settings import PeerSettings
+from peers.networks.config import MLP, LinearHead, PeersConfig, SmallCNN
+from peers.networks.optimizers import SGD, AdamW
+from peers.probing.measuring import ProbeConfig
+
+DATA = Synthetic(num_train=64, num_test=40, batch_size=16)
+DATASET = DATA.load(0)
+MSE = ExchangeConfig(target=PlainTarget(), loss=VectorLoss(kind="mse"))
+
+
+def settings_of(index: int = 0, **changes: Any) -> PeerSettings:
+    peers = PeersConfig(
+        count=3, model=MLP(hidden=(12,)), head=LinearHead(dim=5), optimizer=AdamW(lr=1e-2), **changes.pop("peers", {})
+    )
+    base = PeerSettings(
+        index=index,
+        seed=7,
+        num_rounds=10,
+        peers=peers,
+        exchange=MSE,
+        data=DATA,
+        probes=ProbeConfig(probe_batch=16),
+        normalisation=datasets.channel_statistics(DATASET.train_images),
+    )
+    return replace(base, **changes)
+
+
+def both(round_index: int, teacher: int) -> Assignment:
+    return Assignment(round_index, (teacher,), (1.0,), True)
+
+
+def exchange_rounds(peers: list[Peer], start: int, stop: int) -> list[tuple[float | None, float | None]]:
+    """Two peers that teach each other; returns their losses."""
+    messages = [peer.publish(both(start, 1 - i))[0] for i, peer in enumerate(peers)]
+    losses = []
+    for t in range(start, stop):
+        answers = [peer.advance(both(t, 1 - i), both(t + 1, 1 - i), messages[1 - i]) for i, peer in enumerate(peers)]
+        messages = [message for message, _ in answers]
+        losses.append((answers[0][1].loss, answers[1][1].loss))
+    return losses
+
+
+def outputs_message(sender: int, round_index: int, value: float = 0.5) -> Message:
+    return encode(sender, round_index, torch.full((16, 5), value), Wire())
+
+
+def weights_are_initial(peer: Peer) -> bool:
+    return all(torch.equal(p, q) for p, q in zip(peer.network.parameters(), peer.initial, strict=True))
+
+
+def test_advance__refuses_a_round_that_it_did_not_publish_for():
+    peer = Peer(settings_of(), DATASET)
+    with pytest.raises(StaleRound, match="peer 0 has not published for round 0"):
+        peer.advance(both(0, 1), None, outputs_message(1, 0))
+    peer.publish(both(3, 1))
+    with pytest.raises(StaleRound, match="round 4"):
+        peer.advance(both(4, 1), None, outputs_message(1, 4))
+
+
+@pytest.mark.parametrize(("sender", "round_index"), [(2, 0), (1, 1), (0, 0)])
+def test_advance__refuses_a_message_that_is_not_on_its_list(sender: int, round_index: int):
+    peer = Peer(settings_of(), DATASET)
+    peer.publish(both(0, 1))
+    before = peer.digest()
+    with pytest.raises(ValueError, match=r"peer 0 learns from \(peer, round\) \[\(1, 0\)\]"):
+        peer.advance(both(0, 1), None, outputs_message(sender, round_index))
+    assert peer.digest() == before
+
+
+def test_advance__a_teacher_without_teachers_keeps_its_weights():
+    peer = Peer(settings_of(), DATASET)
+    teach = [Assignment(t, (), (), True) for t in range(3)]
+    peer.publish(teach[0])
+    _, stats = peer.advance(teach[0], teach[1])
+    assert stats.loss is None
+    assert weights_are_initial(peer)
+
+
+def test_advance__one_forward_a_round(monkeypatch: pytest.MonkeyPatch):
+    peers = [Peer(settings_of(i), DATASET) for i in range(2)]
+    count = 0
+    forward = type(peers[0].network).forward
+
+    def counted(self: Any, images: Any) -> Any:
+        nonlocal count
+        count += 1
+        return forward(self, images)
+
+    monkeypatch.setattr(type(peers[0].network), "forward", counted)
+    exchange_rounds(peers, 0, 4)
+    assert count == 2 * 5  # four rounds that were learned, and the published forward of the fifth
+
+
+def test_messages__keep_their_values_when_the_sender_steps():
+    peers = [Peer(settings_of(i), DATASET) for i in range(2)]
+    messages = [peer.publish(both(0, 1 - i))[0] for i, peer in enumerate(peers)]
+    assert messages[0] is not None and messages[0].payload is not None
+    before = messages[0].payload[0].copy()
+    peers[0].advance(both(0, 1), both(1, 1), messages[1])
+    np.testing.assert_array_equal(messages[0].payload[0], before)
+
+
+def test_advance__a_loss_that_is_not_finite_drops_the_peer_and_keeps_its_weights():
+    peer = Peer(settings_of(), DATASET)
+    peer.publish(both(0, 1))
+    message, stats = peer.advance(both(0, 1), both(1, 1), outputs_message(1, 0, float("inf")))
+    assert (stats.failure, stats.failure_round, stats.loss) == ("the loss is inf", 0, None)
+    assert message is not None and message.payload is None and message.num_bytes == 0
+    assert weights_are_initial(peer)
+    before = peer.digest()
+    _, stats = peer.advance(both(1, 1), None, outputs_message(1, 1))
+    assert stats.loss is None and peer.digest() == before
+
+
+def test_publish__outputs_that_overflow_the_wire_drop_the_peer():
+    settings = settings_of(exchange=MSE.model_copy(update={"dtype": "float16"}))
+    peer = Peer(settings, DATASET)
+    with torch.no_grad():
+        peer.network.head.bias.fill_(1e6)
+    message, stats = peer.publish(both(4, 1))
+    assert message is not None and message.payload is None
+    assert (stats.failure, stats.failure_round) == ("outputs are not finite in float16", 4)
+
+
+def test_publish__a_peer_nobody_hears_is_checked_as_well():
+    peer = Peer(settings_of(), DATASET)
+    with torch.no_grad():
+        peer.network.head.bias.fill_(float("inf"))
+    _, stats = peer.publish(Assignment(4, (1,), (1.0,), False))
+    assert (stats.failure, stats.failure_round) == ("outputs are not finite in float32", 4)
+
+
+def test_advance__does_without_teachers_that_dropped_out():
+    """The remaining weights are scaled to sum to 1: the same step as with the other teacher alone."""
+    pair = Assignment(0, (1, 2), (0.25, 0.75), False)
+    alone = Assignment(0, (2,), (1.0,), False)
+    first, second = Peer(settings_of(), DATASET), Peer(settings_of(), DATASET)
+    first.publish(pair)
+    second.publish(alone)
+    gone = Message(1, 0, Wire(), 5, None)
+    first.advance(pair, None, gone, outputs_message(2, 0))
+    second.advance(alone, None, outputs_message(2, 0))
+    assert first.digest() == second.digest()
+    third = Peer(settings_of(), DATASET)
+    third.publish(pair)
+    third.advance(pair, None, gone, Message(2, 0, Wire(), 5, None))
+    assert weights_are_initial(third)
+
+
+@pytest.mark.parametrize("teacher", [{}, {"refresh_every": 3}, {"refresh_every": 0}, {"teacher_ema": 0.5}])
+def test_restore__goes_on_bit_for_bit(tmp_path: Path, teacher: dict[str, Any]):
+    exchange = MSE.model_copy(update=teacher)
+    whole, first, resumed = ([Peer(settings_of(i, exchange=exchange), DATASET) for i in range(2)] for _ in range(3))
+    expected = exchange_rounds(whole, 0, 8)
+    exchange_rounds(first, 0, 5)
+    for peer in first:
+        peer.save(str(tmp_path), 5)
+    assert [peer.restore(str(tmp_path)) for peer in resumed] == [5, 5]
+    assert exchange_rounds(resumed, 5, 8) == expected[5:]
+    assert [peer.digest() for peer in resumed] == [peer.digest() for peer in whole]
+
+
+def test_teacher__a_moving_average_without_memory_is_the_peer_itself():
+    itself = [Peer(settings_of(i), DATASET) for i in range(2)]
+    slow = [Peer(settings_of(i, exchange=MSE.model_copy(update={"teacher_ema": 1e-12})), DATASET) for i in range(2)]
+    losses, again = exchange_rounds(itself, 0, 6), exchange_rounds(slow, 0, 6)
+    assert np.allclose(losses, again, rtol=1e-5)
+
+
+def test_teacher__never_renewed_keeps_saying_what_the_untrained_peer_said():
+    peers = [Peer(settings_of(i, exchange=MSE.model_copy(update={"refresh_every": 0})), DATASET) for i in range(2)]
+    untrained = Peer(settings_of(0), DATASET)
+    exchange_rounds(peers, 0, 6)
+    said, expected = (decode(peer.publish(both(9, 1))[0], torch.device("cpu")) for peer in (peers[0], untrained))
+    assert not weights_are_initial(peers[0])
+    assert torch.equal(said, expected)
+
+
+def test_restart__is_a_new_peer():
+    peer = Peer(settings_of(exchange=MSE.model_copy(update={"teacher_ema": 0.5})), DATASET)
+    start = peer.digest()
+    peer.publish(both(0, 1))
+    peer.advance(both(0, 1), both(1, 1), outputs_message(1, 0))
+    assert peer.digest() != start
+    peer.restart()
+    assert peer.digest() == start and peer.due is None
+    assert peer.teacher is not None
+    assert all(torch.equal(p, q) for p, q in zip(peer.teacher.network.parameters(), peer.initial, strict=True))
+
+
+def test_channels_last__is_the_same_arithmetic_up_to_rounding():
+    losses = []
+    for channels_last in (False, True):
+        peers = PeersConfig(count=2, model=SmallCNN(channels=(4, 8)), channels_last=channels_last)
+        pair = [replace(settings_of(i), peers=peers) for i in range(2)]
+        built = [Peer(each, DATASET) for each in pair]
+        second = [p for p in built[0].network.parameters() if p.dim() == 4][1]
+        assert second.is_contiguous(memory_format=torch.channels_last) == channels_last
+        losses.append(exchange_rounds(built, 0, 4))
+    assert np.allclose(losses[0], losses[1], rtol=1e-4)
+
+
+def test_initial_weights__differ_between_peers_and_locality_0_makes_them_equal():
+    independent = {Peer(settings_of(i), DATASET).digest() for i in range(3)}
+    local = {Peer(settings_of(i, peers={"locality": 0.0}), DATASET).digest() for i in range(3)}
+    assert len(independent) == 3
+    assert local == {Peer(settings_of(0), DATASET).digest()}
+
+
+def test_construction__leaves_the_global_generator_alone():
+    before = torch.random.get_rng_state()
+    peers = [Peer(settings_of(i), DATASET) for i in range(2)]
+    exchange_rounds(peers, 0, 2)
+    peers[0].probe("calibrated")
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_learning_rate__follows_the_round_not_the_number_of_steps():
+    optimizer = AdamW(lr=0.1, schedule="cosine")
+    rates = [optimizer.lr_at(t, 10) for t in range(11)]
+    expected = [0.05 * (1 + np.cos(np.pi * t / 10)) for t in range(11)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-12, atol=1e-15)
+    peer = Peer(settings_of(peers={}), DATASET)
+    peer.kind = peer.kind.model_copy(update={"optimizer": optimizer})
+    peer.publish(both(7, 1))
+    peer.advance(both(7, 1), None, outputs_message(1, 7))
+    moved = max((p - q).abs().max().item() for p, q in zip(peer.network.parameters(), peer.initial, strict=True))
+    assert moved == pytest.approx(rates[7], rel=1e-3)  # Adam's first step moves by the learning rate
+
+
+def test_clipping__a_step_of_sgd_is_as_long_as_the_clipped_gradient():
+    changes = {"optimizer": SGD(lr=1.0, clip_norm=0.01)}
+    settings = settings_of()
+    settings = replace(settings, peers=settings.peers.model_copy(update=changes))
+    peer = Peer(settings, DATASET)
+    peer.publish(both(0, 1))
+    _, stats = peer.advance(both(0, 1), None, outputs_message(1, 0, 3.0))
+    moves = [(p.detach() - q).flatten() for p, q in zip(peer.network.parameters(), peer.initial, strict=True)]
+    assert stats.gradient_norm is not None and stats.gradient_norm > 0.01
+    assert torch.cat(moves).norm().item() == pytest.approx(0.01, rel=1e-4)
+
+
+def test_supervised__adds_lambda_times_the_cross_entropy_on_labels():
+    labelled = MSE.model_copy(update={"supervised": 0.5})
+    losses = []
+    for exchange in (MSE, labelled):
+        peer = Peer(settings_of(exchange=exchange), DATASET)
+        peer.publish(both(0, 1))
+        assert peer.pending is not None
+        cross_entropy = torch.nn.functional.cross_entropy(peer.pending.outputs, peer.pending.labels).item()
+        losses.append(peer.advance(both(0, 1), None, outputs_message(1, 0))[1].loss)
+    assert losses[1] == pytest.approx(losses[0] + 0.5 * cross_entropy, rel=1e-6)

@@ -1,0 +1,256 @@
+"""The vectorised execution against the loop: every network, norm, optimiser, loss and target, to float tolerance."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from coordinator.experiment.config import RunConfig, load_config
+from coordinator.experiment.plan import build_schedule, peer_settings, prepare
+from coordinator.pools.base import ask
+from coordinator.pools.in_process import InProcessPool
+from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
+from peers.hosting.host import PeerHost
+
+ROUNDS = 20
+
+
+def config_of(execution: str = "loop", **sections: Any) -> RunConfig:
+    table: dict[str, Any] = {
+        "run": {"rounds": ROUNDS, "seed": 2},
+        "data": {"kind": "synthetic", "num_train": 96, "num_test": 40, "batch_size": 16},
+        "peers": {
+            "count": 5,
+            "model": {"kind": "mlp", "hidden": [12, 8]},
+            "head": {"kind": "linear", "dim": 6},
+            "optimizer": {"kind": "adamw", "lr": 1e-3},
+        },
+        "topology": {"kind": "ring"},
+        "evaluation": {"probe_batch": 24, "probes": ["knn"]},
+        "tracking": {"enabled": False},
+    }
+    for name, values in sections.items():
+        table[name] = {**table.get(name, {}), **values} if name != "topology" else values
+    table["hosting"] = {"pool": "in-process", "execution": execution, **table.get("hosting", {})}
+    return load_config(table)
+
+
+def run(config: RunConfig) -> tuple[list[RoundRecord], dict[int, dict[str, torch.Tensor]], list[Any]]:
+    """The records, the peers' final tensors, and what they see of the probe batch."""
+    plan = prepare(config)
+    pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
+    cadence = Cadence(config.run.rounds, 3)
+    records = list(RoundLoop(pool, build_schedule(config), cadence, config.exchange.pooling == "shared-sum"))
+    host: PeerHost = pool._host
+    states = {index: dict(peer.network.state_dict()) for index, peer in host.peers.items()}
+    seen = ask(pool, "observe")
+    pool.close()
+    return records, states, seen
+
+
+def relative(value: torch.Tensor, reference: torch.Tensor) -> float:
+    difference = (value.double() - reference.double()).norm()
+    return float(difference / reference.double().norm().clamp_min(1e-12))
+
+
+def without_effect(state: dict[str, torch.Tensor]) -> set[str]:
+    """Biases in front of a BatchNorm, and its running means, which only take them up.
+
+    Their gradient is zero but for rounding, which Adam blows up to steps of the learning rate; outputs ignore them.
+    """
+    norms = {name.removesuffix(".running_mean") for name in state if name.endswith(".running_mean")}
+    found = {f"{norm}.running_mean" for norm in norms}
+    for norm in norms:
+        parent, _, place = norm.rpartition(".")
+        found |= {f"{parent}.{int(place) - 1}.bias"} if place.isdigit() else set()
+    return found
+
+
+def deviation(**sections: Any) -> dict[str, float]:
+    """The largest relative deviation of losses, gradient norms, outputs and weights after all rounds."""
+    loop_records, loop_states, loop_seen = run(config_of("loop", **sections))
+    records, states, seen = run(config_of("vectorised", **sections))
+    found = {"loss": 0.0, "gradient": 0.0, "outputs": 0.0, "weights": 0.0}
+    for one, other in zip(loop_records, records, strict=True):
+        assert one.stats.keys() == other.stats.keys() and one.num_bytes == other.num_bytes
+        for peer, stats in one.stats.items():
+            new = other.stats[peer]
+            assert (stats.loss is None) == (new.loss is None) and stats.failure == new.failure
+            assert stats.sent_bytes == new.sent_bytes
+            if stats.loss is not None:
+                found["loss"] = max(found["loss"], abs(new.loss - stats.loss) / abs(stats.loss))
+                off = abs(new.gradient_norm - stats.gradient_norm) / stats.gradient_norm
+                found["gradient"] = max(found["gradient"], off)
+    for one, other in zip(loop_seen, seen, strict=True):
+        found["outputs"] = max(found["outputs"], relative(torch.tensor(other.outputs), torch.tensor(one.outputs)))
+    for peer, state in loop_states.items():
+        kept = [name for name in state if name not in without_effect(state)]
+        one, other = (torch.cat([s[name].double().flatten() for name in kept]) for s in (state, states[peer]))
+        found["weights"] = max(found["weights"], relative(other, one))
+    assert any(record.stats[peer].loss for record in records for peer in record.stats), "nobody studied"
+    return found
+
+
+CNN = {"kind": "small-cnn", "channels": [4, 8]}
+ADAMW = {"kind": "adamw", "lr": 1e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 0.5}
+MOMENTUM = {"kind": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}
+HEADS = [
+    {"kind": "none"},
+    {"kind": "linear", "dim": 6},
+    {"kind": "prototypes", "dim": 6},
+    {"kind": "bottleneck", "dim": 6, "hidden": 256, "bottleneck": 64},
+]
+PEERS: list[dict[str, Any]] = [
+    *({"norm": norm, "optimizer": each} for norm in ("batch", "group", "layer", "none") for each in (ADAMW, MOMENTUM)),
+    {"optimizer": {"kind": "sgd", "lr": 0.05}},
+    {"optimizer": {"kind": "adam", "lr": 1e-3}},
+    *({"model": CNN, "head": head, "optimizer": {"kind": "sgd", "lr": 1e-4}} for head in HEADS),
+    *({"model": CNN, "norm": norm} for norm in ("group", "layer", "none")),
+    {"model": CNN, "frozen": [0, 3]},
+    {"model": CNN, "locality": 0.5},
+    {"groups": [{"count": 3, "model": CNN}, {"count": 1, "norm": "none"}, {"count": 3}]},
+]
+EXCHANGES: list[dict[str, Any]] = [
+    *(
+        {"target": target, "loss": {"kind": loss}, "pool": pool}
+        for target, loss, pool in (
+            ({"kind": "none"}, "mse", "outputs"),
+            ({"kind": "none"}, "salient", "losses"),
+            ({"kind": "none"}, "cosine", "outputs"),
+            ({"kind": "none"}, "kl", "losses"),
+            ({"kind": "centre"}, "js", "outputs"),
+            ({"kind": "centre"}, "cross-entropy", "losses"),
+            ({"kind": "sinkhorn"}, "kl", "outputs"),
+            ({"kind": "standardise"}, "js", "losses"),
+        )
+    ),
+    {"what": "probabilities"},
+    {"what": "features"},
+    {"supervised": 0.5},
+    {"refresh_every": 3},
+    {"refresh_every": 0},
+    {"teacher_ema": 0.75},
+    {"roles": "one-student"},
+]
+TOPOLOGIES: list[dict[str, Any]] = [
+    {"kind": "random-pair", "teachers": 2},
+    {"kind": "random-matching", "self_weight": 0.25},
+    {"kind": "star"},
+    {"kind": "complete"},
+    {"kind": "one-peer-exponential"},
+    {"kind": "self"},
+]
+
+
+def named(table: dict[str, Any]) -> str:
+    return " ".join(str(value.get("kind", value) if isinstance(value, dict) else value) for value in table.values())
+
+
+@pytest.mark.parametrize("peers", PEERS, ids=named)
+def test_vectorised__equals_the_loop_for_every_network_norm_and_optimiser(peers: dict[str, Any]):
+    if "groups" in peers:
+        peers = {**peers, "count": 7}
+    assert max(deviation(peers=peers).values()) < 1e-5
+
+
+@pytest.mark.parametrize("exchange", EXCHANGES, ids=named)
+def test_vectorised__equals_the_loop_for_every_exchange(exchange: dict[str, Any]):
+    found = deviation(exchange=exchange, topology={"kind": "random", "teachers": 2})
+    assert max(found.values()) < 1e-5
+
+
+def test_vectorised__peers_drop_out_as_in_the_loop():
+    """Two of five diverge: the same rounds and reasons, and the others go on without them, with the same losses."""
+    peers = {
+        "count": 5,
+        "groups": [{"count": 3}, {"count": 2, "norm": "none", "optimizer": {"kind": "sgd", "lr": 1e15}}],
+    }
+    (loop, states, _), (vectorised, others, _) = (
+        run(config_of(execution, peers=peers)) for execution in ("loop", "vectorised")
+    )
+    assert [each.failure for each in loop[-1].stats.values()][:3] == ["", "", ""]
+    assert all(loop[-1].stats[peer].failure for peer in (3, 4))
+    for one, other in zip(loop, vectorised, strict=True):
+        for peer, stats in one.stats.items():
+            new = other.stats[peer]
+            assert (stats.failure, stats.failure_round) == (new.failure, new.failure_round)
+            assert new.loss == (None if stats.loss is None else pytest.approx(stats.loss, rel=1e-5))
+    for peer in (3, 4):  # their last state, too, but for rounding at this size
+        assert all(torch.allclose(each, others[peer][name], rtol=1e-3) for name, each in states[peer].items())
+
+
+@pytest.mark.parametrize("exchange", [{}, {"teacher_ema": 0.5}, {"target": {"kind": "centre"}}], ids=named)
+def test_vectorised__goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path, exchange: dict[str, Any]):
+    """Parameters, buffers, moments, steps, centres and averages of stacked peers are saved, and taken up by others."""
+    config = config_of("vectorised", exchange=exchange, run={"rounds": 4, "seed": 2})
+    plan = prepare(config)
+    settings = peer_settings(config, plan.dataset)
+    pools = [InProcessPool(settings, plan.dataset, config.hosting) for _ in range(2)]
+    list(RoundLoop(pools[0], plan.schedule, Cadence(4, 3)))
+    ask(pools[0], "save", dict.fromkeys(range(5), (str(tmp_path), 4)))
+    assert ask(pools[1], "restore", dict.fromkeys(range(5), (str(tmp_path),))) == [4] * 5
+    ask(pools[0], "restore", dict.fromkeys(range(5), (str(tmp_path),)))  # forgets what it has published
+    assert ask(pools[0], "digest") == ask(pools[1], "digest")
+    for pool in pools:
+        list(RoundLoop(pool, plan.schedule, Cadence(4, 3)))
+    assert ask(pools[0], "digest") == ask(pools[1], "digest")
+    fresh = run(config)[1]
+    assert any((fresh[0][name] != each).any() for name, each in pools[1]._host.peers[0].network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        {"dtype": "float16"},
+        {"dtype": "bfloat16"},
+        {"dtype": "int8"},
+        {"what": "probabilities", "dtype": "int8", "top_k": 2},
+    ],
+    ids=named,
+)
+def test_vectorised__every_wire_format(wire: dict[str, Any]):
+    """Two rounds: in the long run a value that is rounded the other way is a step of the format away."""
+    assert deviation(run={"rounds": 2}, exchange=wire)["loss"] < 1e-5
+
+
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=named)
+@pytest.mark.parametrize("recompute", [False, True])
+def test_vectorised__equals_the_loop_on_every_kind_of_round(topology: dict[str, Any], recompute: bool):
+    assert max(deviation(topology=topology, hosting={"recompute": recompute}).values()) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["resnet18", "vgg11", pytest.param("densenet121", marks=pytest.mark.slow)])
+def test_vectorised__torchvisions_networks_too(kind: str):
+    small = {"kind": "synthetic", "shape": [3, 32, 32], "num_train": 32, "num_test": 16, "batch_size": 8}
+    found = deviation(
+        run={"rounds": 2},
+        data=small,
+        peers={"count": 2, "model": {"kind": kind}, "optimizer": {"kind": "sgd", "lr": 1e-3}},
+        evaluation={"probe_batch": 8},
+    )
+    assert found["outputs"] < 1e-4 and found["loss"] < 1e-4 and found["weights"] < 1e-5
+
+
+@pytest.mark.parametrize("execution", ["loop", "vectorised"])
+@pytest.mark.parametrize(
+    "setting",
+    [{}, {"roles": "one-student"}, {"what": "probabilities"}, {"teacher_ema": 0.5}],
+    ids=named,
+)
+@pytest.mark.parametrize("frozen", [[], [1]])
+def test_shared_sum__equals_pooling_edge_by_edge(execution: str, setting: dict[str, Any], frozen: list[int]):
+    """The loop adds each student's teachers up; the sum is made once and each student's own taken away."""
+    sections: dict[str, Any] = {"peers": {"frozen": frozen}, "topology": {"kind": "complete", "self_weight": 0.3}}
+    edge, _, edge_seen = run(config_of(execution, exchange=setting, **sections))
+    total, _, seen = run(config_of(execution, exchange={**setting, "pooling": "shared-sum"}, **sections))
+    for one, other in zip(edge, total, strict=True):
+        assert one.num_bytes == other.num_bytes
+        for peer, stats in one.stats.items():
+            assert (
+                stats.loss == pytest.approx(other.stats[peer].loss, rel=1e-5)
+                if stats.loss
+                else not other.stats[peer].loss
+            )
+    for one, other in zip(edge_seen, seen, strict=True):
+        assert relative(torch.tensor(other.outputs), torch.tensor(one.outputs)) < 1e-5

@@ -1,0 +1,250 @@
+"""How fast plain averaging agrees: what is exact in rounds that repeat, and power iteration for the rest."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from topologies.analysis.spectrum import group_moduli, second_modulus, whole_modulus
+from topologies.analysis.structure import agrees
+from topologies.mixing import contraction, spectral_gap
+from topologies.schedule import Round
+
+EPSILON = 1e-3  # the disagreement that counts as agreed, relative to the worst possible start
+MAX_ROUNDS = 10_000  # that are looked at one by one
+EXACT = 1e-12  # what rounding leaves of an exact average
+SLOWEST = int(-math.log(EPSILON) / EXACT)  # rounds that a gap of EXACT needs: beyond, rounding hides the gap
+DENSE_PEERS = 512  # up to here products of rounds are dense matrices
+FOLLOWED = 1_000  # rounds that are followed where rounds repeat and neither an eigenvalue nor dense products tell
+STARTS = 8  # random opinions that are followed at a time
+KEPT = 512  # rounds of a path that are kept; later ones are made again when they are needed
+
+Columns = Float[np.ndarray, "peers columns"]
+
+
+class Agreement(NamedTuple):
+    """1 - contraction a round, and the rounds to EPSILON; as in `TopologyFacts`."""
+
+    spectral_gap: float
+    rounds_to: int | None
+    rounds_over: int | None = None
+
+
+def repeated(rounds: Sequence[Round], digits: tuple[int, ...] | None) -> Agreement:
+    """The agreement of rounds that come over and over; digits: those of `structure.translations`.
+
+    Exact if a translation changes nothing, or W is one symmetric matrix: then its norm is its second eigenvalue's.
+    Otherwise the gap is the second eigenvalue's where that is known (`second_modulus`), or else measured: the mean
+    contraction over the rounds followed, which up to DENSE_PEERS are those until agreement. `rounds_to` is exact up to
+    DENSE_PEERS, if disagreement never grows, by products of rounds; above, it is found by power iteration, or bounded
+    from below by an eigenvalue that is known (no norm is less) or by the rounds followed.
+    """
+    if not agrees(rounds):
+        return Agreement(0.0, None)
+    if digits is not None:
+        return _of_modes(np.array([group_moduli(round_.mixing, digits) for round_ in rounds]))
+    first = rounds[0].mixing
+    if len(rounds) == 1 and abs(first - first.T).max() < EXACT:
+        dense = len(rounds[0].teachers) <= DENSE_PEERS
+        modulus = 1 - spectral_gap(first.toarray()) if dense else second_modulus(rounds, symmetric=True)
+        if modulus is not None:
+            return _of_modes(np.array([[modulus]]))
+    return _dense(rounds) if len(rounds[0].teachers) <= DENSE_PEERS else _sparse(rounds)
+
+
+def _of_modes(moduli: Float[np.ndarray, "rounds modes"]) -> Agreement:
+    """From each mode's shrinking in each round of a period, the slowest mode deciding: bisection over the rounds."""
+    period = len(moduli)
+    logs = np.log(np.maximum(moduli, np.finfo(float).tiny))
+    so_far = np.concatenate([np.zeros_like(logs[:1]), np.cumsum(logs, axis=0)])
+    slowest = float(so_far[-1].max())
+    gap = 1.0 if slowest < math.log(EXACT) else -math.expm1(slowest / period)
+
+    def agreed(count: int) -> bool:
+        periods, rest = divmod(count, period)
+        # what is an exact 0.001 must not fail by its last bit
+        return float((periods * so_far[-1] + so_far[rest]).max()) <= math.log(EPSILON) + 1e-9
+
+    if slowest > -EXACT * period:
+        return Agreement(max(gap, 0.0), None, SLOWEST)
+    return Agreement(gap, first_true(agreed, 0, period * math.ceil(math.log(EPSILON) / slowest)))
+
+
+def _dense(rounds: Sequence[Round]) -> Agreement:
+    """Whole periods by bisection over powers of their product, then round by round through the last one."""
+    powers = [product_of(rounds)]  # its powers 1, 2, 4, ...
+    gap = _dense_gap(powers[0], len(rounds))
+    while not is_small(powers[-1]):
+        if len(rounds) * 2 ** len(powers) > SLOWEST:
+            return Agreement(0.0 if gap is None else gap, None, SLOWEST)
+        powers.append(powers[-1] @ powers[-1])
+    periods, product = 0, np.eye(len(rounds[0].teachers))
+    for exponent in reversed(range(len(powers) - 1)):
+        longer = powers[exponent] @ product
+        if not is_small(longer):
+            periods, product = periods + 2**exponent, longer
+    for place, round_ in enumerate(rounds, start=1):
+        product = mixed(round_, product)
+        if is_small(product):
+            count = periods * len(rounds) + place
+            return Agreement(1 - math.pow(EPSILON, 1 / count) if gap is None else gap, count)
+    raise AssertionError("the product of all periods agrees")
+
+
+def _dense_gap(product: Float[np.ndarray, "peers peers"], period: int) -> float | None:
+    """The gap by the eigenvalues of a period's product; None where rounding decides."""
+    modulus = 0.0 if contraction(product) < EXACT else whole_modulus(product)
+    return None if modulus is None else 1 - math.pow(modulus, 1 / period)
+
+
+def _sparse(rounds: Sequence[Round]) -> Agreement:
+    """The gap by an eigenvalue, or measured over FOLLOWED rounds where it is not known; then the rounds one by one."""
+    path = Path(lambda index: rounds[index % len(rounds)], len(rounds[0].teachers))
+    path.follow(len(rounds), least=len(rounds))
+    if path.gap == 1:  # an exact average
+        return Agreement(1.0, path.rounds_to())
+    modulus = second_modulus(rounds, symmetric=False)
+    if modulus is not None:
+        gap = -math.expm1(math.log(max(modulus, EXACT)) / len(rounds))
+        at_least = math.ceil(math.log(EPSILON) / math.log1p(-gap)) - 1 if gap > EXACT else SLOWEST
+        if at_least >= FOLLOWED:
+            return Agreement(gap, None, at_least)
+    path.follow(FOLLOWED, least=FOLLOWED if modulus is None else 0)
+    count = path.rounds_to()
+    return Agreement(path.gap if modulus is None else gap, count, path.num_rounds if count is None else None)
+
+
+class Path:
+    """A few random opinions on their way through many rounds, which are made one at a time."""
+
+    def __init__(self, round_at: Callable[[int], Round], num_peers: int) -> None:
+        self.num_rounds = 0  # that were followed
+        self._round_at = round_at
+        self._kept: list[Round] = []
+        self._opinions = deviation(np.random.default_rng(0).standard_normal((num_peers, STARTS)))
+        self._start = np.linalg.norm(self._opinions, axis=0)
+        self._scale = 0.0  # logarithm of what the opinions have been divided by
+        self._below: int | None = None  # the rounds after which all of these starts have agreed
+        self._above: int | None = None  # so many that every start has, most likely
+        self._worst = np.random.default_rng(1).standard_normal((num_peers, 1))
+
+    @property
+    def gap(self) -> float:
+        """1 - the geometric mean of the rounds' contraction of these starts."""
+        return 1.0 if self._scale == -math.inf else -math.expm1(self._scale / self.num_rounds)
+
+    def follow(self, limit: int, least: int = 0) -> None:
+        """Go on until everything has agreed and `least` rounds are seen, but at most to the limit."""
+        while self.num_rounds < limit and (self.num_rounds < least or self._above is None):
+            round_ = self._round(self.num_rounds)
+            if self.num_rounds < KEPT:
+                self._kept.append(round_)
+            self.num_rounds += 1
+            if self._scale > -math.inf:
+                self._step(round_)
+
+    def rounds_to(self) -> int | None:
+        """The rounds that bring every start to EPSILON; None: more than were followed.
+
+        Bisection over the norm of the rounds' product, which assumes that disagreement never grows.
+        """
+        if self._below is None:
+            return None
+        # the estimate behind _above errs on the safe side, so the rounds followed may do without it
+        if self._above is None and not self._agreed(self.num_rounds):
+            return None
+        return first_true(self._agreed, self._below - 1, self._above or self.num_rounds)
+
+    def _round(self, index: int) -> Round:
+        return self._kept[index] if index < len(self._kept) else self._round_at(index)
+
+    def _step(self, round_: Round) -> None:
+        before = float(np.linalg.norm(self._opinions))
+        self._opinions = deviation(mixed(round_, self._opinions))
+        ratio = float(np.linalg.norm(self._opinions)) / before
+        self._scale += math.log(ratio) if ratio > EXACT else -math.inf
+        self._opinions /= ratio or 1.0
+        left = math.exp(self._scale) * np.linalg.norm(self._opinions, axis=0)
+        if self._below is None and (left / self._start).max() <= EPSILON:
+            self._below = self.num_rounds
+        # for random starts this estimates the Frobenius norm, which is above the largest singular value
+        if self._above is None and 2 * math.sqrt(float(np.mean(left**2))) <= EPSILON:
+            self._above = self.num_rounds
+
+    def _agreed(self, count: int, tolerance: float = 1e-3, most: int = 200) -> bool:
+        """Whether ||(I - J) W||_2 of the product of so many rounds is down to EPSILON.
+
+        By power iteration through the rounds and back, which goes on from the worst start found before.
+        """
+        found = 0.0
+        for _ in range(most):
+            image = self._worst / np.linalg.norm(self._worst)
+            for index in range(count):
+                image = mixed(self._round(index), image)
+            image = deviation(image)
+            last, found = found, float(np.linalg.norm(image))
+            if found > EPSILON or found - last <= tolerance * found:
+                break
+            for index in reversed(range(count)):
+                image = mixed_back(self._round(index), image)
+            self._worst = image
+        return found <= EPSILON
+
+
+def first_true(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The first count above `low` for which it holds, given that it does at `high`, and from the first one on."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def product_of(rounds: Sequence[Round]) -> Float[np.ndarray, "peers peers"]:
+    """The matrix of all these rounds, the first one rightmost."""
+    product = np.eye(len(rounds[0].teachers))
+    for round_ in rounds:
+        product = mixed(round_, product)
+    return product
+
+
+def is_small(product: Float[np.ndarray, "peers peers"]) -> bool:
+    """Whether the product leaves at most EPSILON of any disagreement; the cheap norm decides most cases."""
+    left = deviation(product)
+    total = float(np.linalg.norm(left))
+    if total <= EPSILON or total > EPSILON * math.sqrt(len(left)):
+        return total <= EPSILON
+    return float(np.linalg.norm(left, 2)) <= EPSILON
+
+
+def deviation(values: Columns) -> Columns:
+    """(I - J) @ values."""
+    away: Columns = values - values.mean(axis=0)
+    return away
+
+
+def mixed(round_: Round, values: Columns) -> Columns:
+    """W @ values; row by row where few peers study, as then most rows stay as they are."""
+    if len(round_.students) * 16 > len(round_.teachers):
+        every: Columns = round_.mixing @ values
+        return every
+    some = values.copy()
+    for student in round_.students:
+        kept, weights = round_.kept[student], np.array(round_.weights[student])
+        some[student] = kept * values[student] + (1 - kept) * (weights @ values[list(round_.teachers[student])])
+    return some
+
+
+def mixed_back(round_: Round, values: Columns) -> Columns:
+    """W.T @ values, in the same way."""
+    if len(round_.students) * 16 > len(round_.teachers):
+        every: Columns = round_.mixing.T @ values
+        return every
+    some = values.copy()
+    for student in round_.students:
+        some[student] -= (1 - round_.kept[student]) * values[student]
+    for student in round_.students:
+        weights = (1 - round_.kept[student]) * np.array(round_.weights[student])
+        some[list(round_.teachers[student])] += weights[:, None] * values[student]
+    return some
