@@ -59,7 +59,7 @@ def run(
     if dry_run:
         print_plan(prepare(loaded), console)
         return
-    _carry_out(lambda interrupts: simulate(loaded, output, Live(console), interrupts=interrupts), console, json)
+    _carry_out(lambda interrupts: simulate(loaded, output, [Live(console)], interrupts=interrupts), console, json)
 
 
 @app.command()
@@ -83,7 +83,7 @@ def resume(
 
     console = _console(stderr=json)
     changes = overrides or []
-    _carry_out(lambda interrupts: go_on(run, rounds, changes, Live(console), interrupts=interrupts), console, json)
+    _carry_out(lambda interrupts: go_on(run, rounds, changes, [Live(console)], interrupts=interrupts), console, json)
 
 
 @app.command()
@@ -175,7 +175,7 @@ def ablate(
         print_cells(loaded, console)
         return
     with Interrupts(handled=True):
-        result = ablate.ablate(loaded, output, Live(console))
+        result = ablate.ablate(loaded, output, [Live(console)])
     print_ablation(result, console)
     if result.status != "finished":
         raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)

@@ -1,5 +1,6 @@
 """An ablation from its cells to its page: runs what is missing, then compares all that is there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,10 +17,12 @@ from coordinator.ablations.parallel_runs import SideBySide
 from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import without_secrets
+from coordinator.pools.base import Tell
 from coordinator.pools.ray_cluster import open_ray
 from coordinator.pools.unaltered import check_unaltered
+from coordinator.records.events import Note
+from coordinator.records.observer import RunObserver
 from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
-from coordinator.records.terminal import Monitor, Silent
 from coordinator.reports.wording import is_claim, points, probe_name
 
 COMMAND = "peer-consensus ablate ablation.toml"
@@ -42,15 +45,19 @@ class AblationResult:
         return sum(row["status"] == "finished" for row in self.rows)
 
 
-def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | None = None) -> AblationResult:
+def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[RunObserver] = ()) -> AblationResult:
     """Run every cell with every seed, side by side, in `<output>/<name>`; what is finished there is not run again.
 
     A run that fails is told in its row and the others go on; the next call tries it again. Ctrl-C ends all runs, and
-    the next call continues.
+    the next call continues. observers: get a `Note` of what happens.
 
     Raises: ConfigError, before anything is written, on input that cannot be run.
     """
-    monitor = monitor or Silent()
+
+    def tell(text: str) -> None:
+        for observer in observers:
+            observer.observe(Note(text))
+
     check_output(output)
     folder = Path(output).absolute() / ablation.name
     errors: Errors = {}
@@ -59,10 +66,10 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
         try:
             results_folder.sweep(folder)
             missing = [run for run in runs_of(ablation) if read_summary(folder_of(folder, run)) is None]
-            _announce(ablation, folder, len(missing), monitor)
+            _announce(ablation, folder, len(missing), tell)
             if missing:
-                _run(ablation, missing, folder, errors, monitor)
-            rows, comparison = _conclude(ablation, folder, Path(output), errors, monitor)
+                _run(ablation, missing, folder, errors, tell)
+            rows, comparison = _conclude(ablation, folder, Path(output), errors, tell)
         except KeyboardInterrupt:
             interrupted = True
             rows = results_folder.result_rows(folder, ablation, errors)
@@ -80,42 +87,42 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
     return AblationResult(status, folder, rows, comparison)
 
 
-def _announce(ablation: Ablation, folder: Path, num_missing: int, monitor: Monitor) -> None:
+def _announce(ablation: Ablation, folder: Path, num_missing: int, tell: Tell) -> None:
     count = len(ablation.cells) * len(ablation.seeds)
     done = f", {count - num_missing} of {count} runs done before" if num_missing < count else ""
     cells, seeds = counted(len(ablation.cells), "cell"), counted(len(ablation.seeds), "seed")
-    monitor.phase(f"{ablation.name}: {cells} x {seeds}{done}")
+    tell(f"{ablation.name}: {cells} x {seeds}{done}")
     others = results_folder.strangers(folder, ablation)
     if others:
-        monitor.phase(f"{counted(others, 'cell')} of another version of the file in {folder / 'cells'}: not shown")
-    _tell_versions(ablation, folder, monitor)
+        tell(f"{counted(others, 'cell')} of another version of the file in {folder / 'cells'}: not shown")
+    _tell_versions(ablation, folder, tell)
     num_tests = len(ablation.cells) * sum(map(is_claim, ablation.measures))
     note = few_seeds(ablation.seeds) if len(ablation.seeds) < 2 else power_note(num_tests, len(ablation.seeds))
     if note:
-        monitor.phase(note)
+        tell(note)
 
 
-def _tell_versions(ablation: Ablation, folder: Path, monitor: Monitor) -> None:
+def _tell_versions(ablation: Ablation, folder: Path, tell: Tell) -> None:
     differing = results_folder.other_versions(folder, ablation)
     if differing:
-        monitor.phase(f"finished runs are kept though they differ: {differing}; delete their folders to run them again")
+        tell(f"finished runs are kept though they differ: {differing}; delete their folders to run them again")
 
 
-def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, monitor: Monitor) -> None:
+def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, tell: Tell) -> None:
     """Run what is missing; a finished run's folder is there at once, why another ended goes into `errors`."""
     cells = list({cell.key: cell for cell, _ in missing}.values())
-    monitor.phase("checking the cells")
+    tell("checking the cells")
     memory = check_cells(cells, ablation.seeds)
     addresses = {cell.config.hosting.address for cell in cells}
     if len(addresses) > 1:
         raise ConfigError(f"hosting.address: must be one for all cells, got {', '.join(sorted(addresses))}")
     check_unaltered("peers", "topologies")
-    monitor.phase("starting Ray")
+    tell("starting Ray")
     prefix = results_folder.temporary_prefix(folder)
     with open_ray(addresses.pop(), "the same command goes on with it") as ray:
         configs = [cell.at(seed) for cell, seed in missing]
-        runs = SideBySide(ray, configs, [memory[cell.key] for cell, _ in missing], monitor.phase, prefix)
-        monitor.phase(f"{counted(len(missing), 'run')} to go, {runs.at_once} at once")
+        runs = SideBySide(ray, configs, [memory[cell.key] for cell, _ in missing], tell, prefix)
+        tell(f"{counted(len(missing), 'run')} to go, {runs.at_once} at once")
         results_folder.describe(folder, ablation)
         try:
             for place, outcome in runs.outcomes():
@@ -128,13 +135,13 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, m
                 said = outcome.error or _gains(target)
                 what = "" if outcome.status == "finished" else f"{outcome.status}: "
                 took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""  # unknown of a run that was lost
-                monitor.phase(f"{cell.label}, seed {seed}: {what}{said}{took}")
+                tell(f"{cell.label}, seed {seed}: {what}{said}{took}")
         finally:
             runs.close()
 
 
 def _conclude(
-    ablation: Ablation, folder: Path, output: Path, errors: Errors, monitor: Monitor
+    ablation: Ablation, folder: Path, output: Path, errors: Errors, tell: Tell
 ) -> tuple[Rows, Comparison | None]:
     """Write the tables, then what may take a while or fail: figures, page, MLflow."""
     results_folder.describe(folder, ablation)
@@ -148,14 +155,14 @@ def _conclude(
     failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"]
     summary = {"name": ablation.name, "command": COMMAND, **to_table(comparison), "failed": failed}
     write_whole(folder / "summary.json", to_json(summary))
-    monitor.phase("drawing figures, writing the report and MLflow")
+    tell("drawing figures, writing the report and MLflow")
     runs: dict[str, list[Path]] = {cell.label: [] for cell in ablation.cells}
     for run, row in zip(runs_of(ablation), rows, strict=True):
         if row["status"] == "finished":
             runs[row["cell"]].append(folder_of(folder, run))
     from coordinator.ablations.figures import save_ablation_figures  # here: it imports matplotlib
 
-    save_ablation_figures(rows, runs, comparison, folder, monitor.phase)
+    save_ablation_figures(rows, runs, comparison, folder, tell)
     config = without_secrets(tomli_w.dumps(ablation.table))
     html = render_ablation(
         ablation.name, asked(ablation), comparison.words, comparison, folder / "figures", COMMAND, config, failed

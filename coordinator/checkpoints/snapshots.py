@@ -10,18 +10,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+from coordinator.experiment.config import ConfigError
 from coordinator.experiment.reading import from_json
+from coordinator.scheduling.scheduler import Phase
 from peers.base.storage import Folder
 from peers.learning.snapshot import DamagedCheckpoint, content_of, file_of
 
-Phase = Literal["round", "alone"]
-"""The run's own rounds, or those of the control alone."""
-FORMAT = 1
+FORMAT = 2
 MANIFEST, ARRAYS = "manifest.json", "coordinator.safetensors"
 T = TypeVar("T")
-NAME = re.compile(r"(round|alone)-(\d+)")
+NAME = re.compile(rf"({'|'.join(Phase)})-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,11 @@ class Checkpoint:
     completed: int
     files: dict[str, str]
     state: dict[str, Any]
+
+    @property
+    def planned_rounds(self) -> int:
+        """How many rounds the run was to have when this was written."""
+        return int(self.state["rounds"])
 
     def arguments(self, num_peers: int) -> dict[int, tuple[str, str]]:
         """What each peer's `restore` takes. Raises: DamagedCheckpoint, if a peer is not in it."""
@@ -84,13 +89,14 @@ class Checkpoints:
         """What `take` makes of the newest checkpoint that is whole, None where none is; and what was found damaged.
 
         take: raises DamagedCheckpoint where what it reads is not what was written.
+        Raises: ConfigError, if one was written by a version of this program whose checkpoints cannot be read.
         """
         damaged: list[str] = []
         for completed in self.completed(phase):
             try:
                 return take(self._read(phase, completed)), damaged
             except DamagedCheckpoint as error:
-                name = f"the checkpoint of {told(phase, completed)}"
+                name = f"the checkpoint of {round_name(phase, completed)}"
                 damaged.append(f"{name} is damaged: {error}; the one before it is used, if there is one")
         return None, damaged
 
@@ -113,14 +119,17 @@ class Checkpoints:
             if written != _sha256(_canonical(manifest)):
                 raise DamagedCheckpoint(f"{MANIFEST} is not what was written: its checksum differs")
             if manifest["format"] != FORMAT:
-                raise DamagedCheckpoint(f"{MANIFEST} has format {manifest['format']}, not {FORMAT}")
+                raise ConfigError(
+                    f"'{self._folder.url}/{name}' has format {manifest['format']}, but this version of peer-consensus "
+                    f"reads format {FORMAT}: go on with the version that wrote it, or start a new run"
+                )
             return Checkpoint(
                 f"{self._folder.url}/{name}", phase, manifest["completed"], manifest["files"], manifest["state"]
             )
         except OSError as error:
             raise DamagedCheckpoint(f"{MANIFEST} cannot be read: {error.strerror or error}") from None
         except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-            if isinstance(error, DamagedCheckpoint):
+            if isinstance(error, DamagedCheckpoint | ConfigError):
                 raise
             raise DamagedCheckpoint(f"{MANIFEST} is no manifest: {error}") from None
 
@@ -130,9 +139,9 @@ def url_of(path: str, run: Path) -> str:
     return f"{path.rstrip('/')}/{run.name}" if path else str(run / "checkpoints")
 
 
-def told(phase: Phase, completed: int) -> str:
-    """A checkpoint's round in words."""
-    return f"round {completed}" + (" alone" if phase == "alone" else "")
+def round_name(phase: Phase, completed: int) -> str:
+    """What people call the round that a checkpoint was written after."""
+    return f"round {completed}" + (" alone" if phase is Phase.ALONE else "")
 
 
 def _name(phase: Phase, completed: int) -> str:

@@ -9,6 +9,7 @@ import safetensors.torch
 from coordinator.checkpoints.snapshots import Checkpoint, Checkpoints, url_of
 from coordinator.experiment.config import ConfigError, RunConfig, load_config
 from coordinator.records.run_folder import check_run
+from coordinator.scheduling.scheduler import Phase
 from peers.learning import snapshot
 
 
@@ -45,7 +46,7 @@ def _newest(config: RunConfig, run: Path, peer: int) -> tuple[Checkpoint, dict[s
         return found, snapshot.part(snapshot.read(folder, peer, sha256)[1], "network.")
 
     checkpoints = Checkpoints(url_of(config.checkpoint.path, run.absolute()), config.checkpoint.keep)
-    taken, notes = checkpoints.newest_whole("round", take)
+    taken, notes = checkpoints.newest_whole(Phase.ROUNDS, take)
     if taken is not None:
         return *taken, notes
     raise ConfigError(

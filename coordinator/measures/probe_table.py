@@ -1,9 +1,12 @@
 """Did they learn? The probes of the trained peers beside those of their controls, with intervals and verdicts."""
 
+from collections.abc import Collection
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
+import safetensors
+import safetensors.numpy
 from jaxtyping import Bool
 
 from coordinator.measures.verdict import Interval, artefact, exchange_verdict, gain_interval, verdict
@@ -36,6 +39,28 @@ class ProbeTable:
     def has(self, condition: Condition) -> bool:
         """Whether all probes of a condition are there."""
         return all((name, condition) in self.correct for name in self.probes)
+
+    def keep(self, conditions: Collection[Condition]) -> None:
+        """Drop all other conditions."""
+        self.correct = {key: each for key, each in self.correct.items() if key[1] in conditions}
+
+    def to_bytes(self) -> bytes:
+        """The table as safetensors, for `from_bytes`."""
+        arrays = {f"{name}.{condition}": each for (name, condition), each in self.correct.items()}
+        return bytes(safetensors.numpy.save(arrays))
+
+    @classmethod
+    def from_bytes(cls, content: bytes, probes: tuple[ProbeName, ...]) -> "ProbeTable":
+        """The table that `to_bytes` was called on. Raises: ValueError."""
+        table = cls(probes)
+        try:
+            arrays = safetensors.numpy.load(content)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"the probes cannot be read: {error}") from None
+        for key, correct in arrays.items():
+            name, condition = key.split(".")
+            table.correct[cast(ProbeName, name), cast(Condition, condition)] = correct.astype(np.bool_)
+        return table
 
     def summary(self, students: list[int]) -> dict[str, Any]:
         """Accuracies as means over `students`, and the gain of the trained over every control that was run.

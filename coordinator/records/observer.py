@@ -1,54 +1,58 @@
-"""A monitor whose exceptions end a run in order."""
+"""Who is told of a run's events: its own records, and the observers that its user brings."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 from coordinator.experiment.redaction import first_line
-from coordinator.records.terminal import Monitor, Row
+from coordinator.records.events import RunEvent
 
 
-class MonitorRaised(Exception):
-    """The run's monitor has raised, and the run is to end."""
+@runtime_checkable
+class RunObserver(Protocol):
+    """Told of everything that happens in a run, in order, between two rounds; see `events`."""
+
+    def observe(self, event: RunEvent) -> None: ...
 
 
-class Guarded:
-    """Hands everything on to a monitor until that raises; then it is told nothing more, and the run ends when it can.
+class ObserverRaised(Exception):
+    """An observer has raised, and the run is to end."""
 
-    raised: what the monitor has raised. Ctrl-C is none of its own, and passes.
+
+class Observers:
+    """Hands every event to the run's own records, and then to each of the user's observers until that one raises.
+
+    An observer that has raised is told nothing more, and the run ends when it can. raised: what the first of them has
+    raised. Ctrl-C is none of their own, and passes.
     """
 
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
+    def __init__(self, observers: Sequence[RunObserver] = ()) -> None:
+        self._own: list[RunObserver] = []
+        self._users = list(observers)
         self.raised: BaseException | None = None
 
-    def phase(self, text: str) -> None:
-        self._tell(self._monitor.phase, text)
+    def attach(self, *records: RunObserver) -> None:
+        """Tell the run's own records from now on, before the user's observers: an error of theirs is a defect."""
+        self._own += records
 
-    def begin(self, num_rounds: int, title: str) -> None:
-        self._tell(self._monitor.begin, num_rounds, title)
-
-    def round(self, row: Row) -> None:
-        self._tell(self._monitor.round, row)
-
-    def end(self) -> None:
-        self._tell(self._monitor.end)
-
-    def check(self) -> None:
-        """Raises: MonitorRaised, if the monitor has raised."""
-        if self.raised is not None:
-            what = first_line(self.raised, "")
-            raise MonitorRaised(f"the monitor raised {type(self.raised).__name__}{': ' if what else ''}{what}")
-
-    def reraise(self) -> None:
-        """Raise what the monitor has raised, if it has."""
-        if self.raised is not None:
-            raise self.raised
-
-    def _tell(self, method: Callable[..., Any], *args: Any) -> None:
-        if self.raised is None:
+    def observe(self, event: RunEvent) -> None:
+        for record in self._own:
+            record.observe(event)
+        for observer in list(self._users):
             try:
-                method(*args)
+                observer.observe(event)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
-                self.raised = error
+                self._users.remove(observer)
+                self.raised = self.raised or error
+
+    def check(self) -> None:
+        """Raises: ObserverRaised, if an observer has raised."""
+        if self.raised is not None:
+            what = first_line(self.raised, "")
+            raise ObserverRaised(f"an observer raised {type(self.raised).__name__}{': ' if what else ''}{what}")
+
+    def reraise(self) -> None:
+        """Raise what an observer has raised, if one has."""
+        if self.raised is not None:
+            raise self.raised

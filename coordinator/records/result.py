@@ -1,10 +1,25 @@
 """What a run left."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-Status = Literal["finished", "interrupted", "stopped"]
+
+class Status(StrEnum):
+    """How a run ended: all done; by the user; because it could not go on."""
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended, and why it ended early, for people to read."""
+
+    status: Status
+    message: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,36 +13,38 @@ from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import without_secrets
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.measures.verdict import collapsed
-from coordinator.records.recorder import Totals
+from coordinator.records.result import Ending
+from coordinator.records.run_state import RunState
+from coordinator.scheduling.dropouts import Dropout
 
 PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
 
 
-def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, message: str) -> dict[str, Any]:
+def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -> dict[str, Any]:
     """All of a run's scalars; timings and hardware are the only ones that a repetition changes."""
-    students = students_of(totals)
-    busy = totals.peer_seconds + totals.evaluation_seconds
-    first, last = totals.first, totals.last
+    students = state.students
+    busy = state.peer_seconds + state.evaluation_seconds
+    first, last = state.first, state.last
     return {
-        "status": status,
-        "message": message,
-        "rounds": totals.completed,
-        "rounds_per_second": totals.completed / totals.seconds if totals.seconds else None,
-        "bytes_exchanged": totals.bytes_exchanged,
-        "evaluation_share": totals.evaluation_seconds / busy if busy else None,
+        "status": ending.status.value,
+        "message": ending.message,
+        "rounds": state.completed,
+        "rounds_per_second": state.completed / state.seconds if state.seconds else None,
+        "bytes_exchanged": state.bytes_exchanged,
+        "evaluation_share": state.evaluation_seconds / busy if busy else None,
         "probes": probes.summary(students),
-        "flags": flags(plan, totals, probes),
+        "flags": flags(plan, state, probes),
         "artefacts": probes.artefacts(students),
         "consensus": {
             name: {"first": value, "last": last.scalars[name]}
             for name, value in (first.scalars if first else {}).items()
             if last is not None and name in last.scalars
         },
-        "measured_at": totals.measured,
-        "relative_weight_change": _weight_change(totals, students),
-        "faults": totals.faults,
-        "not_finite": {str(peer): {"round": at, "reason": why} for peer, (at, why) in totals.dropped.items()},
-        "digest": hashlib.sha256(b"".join(totals.digests)).hexdigest() if totals.digests else None,
+        "measured_at": state.measured_at,
+        "relative_weight_change": _weight_change(state, students),
+        "faults": [{"round": each.completed, "what": each.what, "seconds": each.seconds} for each in state.faults],
+        "not_finite": {str(each.peer): _failure(each) for each in state.dropped.values()},
+        "digest": hashlib.sha256(b"".join(state.digests)).hexdigest() if state.digests else None,
         "data": {
             "name": plan.dataset.name,
             "train": len(plan.dataset.train_labels),
@@ -59,6 +61,10 @@ def summarise(plan: Plan, totals: Totals, probes: ProbeTable, status: str, messa
     }
 
 
+def _failure(dropout: Dropout) -> dict[str, Any]:
+    return {"round": dropout.completed, "reason": dropout.reason}
+
+
 def shown_config(config: RunConfig) -> dict[str, Any]:
     """The config as anybody may read it: without users, passwords and tokens in URIs."""
     table: dict[str, Any] = _without_secrets(to_table(config))
@@ -73,23 +79,18 @@ def _without_secrets(value: Any) -> Any:
     return without_secrets(value) if isinstance(value, str) else value
 
 
-def students_of(totals: Totals) -> list[int]:
-    """The peers whose gain counts: those that took a step and have not dropped out."""
-    return sorted(totals.studied - totals.dropped.keys())
-
-
-def flags(plan: Plan, totals: Totals, probes: ProbeTable) -> list[str]:
+def flags(plan: Plan, state: RunState, probes: ProbeTable) -> list[str]:
     """Warnings that stand beside the verdicts."""
     found = []
-    first, last = totals.first, totals.last
-    students = [peer for peer in students_of(totals) if first and last and peer in last.peers]
+    first, last = state.first, state.last
+    students = [peer for peer in state.students if first and last and peer in last.peers]
     if students and first and last and collapsed(first.collapse(students), last.collapse(students)):
         found.append("collapsed")
-    if probes.artefacts(students_of(totals)):
+    if probes.artefacts(state.students):
         found.append("artefact")
-    if totals.dropped and plan.config.run.on_nonfinite == "drop-peer":
+    if state.dropped and plan.config.run.on_nonfinite == "drop-peer":
         found.append("dropped-peers")
-    if totals.failed_alone:
+    if state.failed_alone:
         found.append("alone-not-finite")
     return found
 
@@ -150,9 +151,9 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def _weight_change(totals: Totals, students: list[int]) -> float | None:
+def _weight_change(state: RunState, students: list[int]) -> float | None:
     """Mean over the students of |theta - theta_0| / |theta_0|, as last measured."""
-    if totals.last is None:
+    if state.last is None:
         return None
-    changes = [totals.last.peers[peer]["weight_change"] for peer in students if peer in totals.last.peers]
+    changes = [state.last.peers[peer]["weight_change"] for peer in students if peer in state.last.peers]
     return sum(changes) / len(changes) if changes else None

@@ -1,32 +1,31 @@
 """What a run shows while it goes on: a live bar on a terminal, plain lines elsewhere."""
 
 import time
-from typing import Any, Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-Row = dict[str, Any]
+from coordinator.experiment.config import RunConfig
+from coordinator.records.events import (
+    ControlVoid,
+    Fault,
+    Measured,
+    Note,
+    PeerDropped,
+    PeersRestored,
+    Remaining,
+    RoundCompleted,
+    RunEvent,
+    RunReopened,
+    Stage,
+    StageEntered,
+    StageLeft,
+)
+from coordinator.scheduling.scheduler import Phase
 
-
-@runtime_checkable
-class Monitor(Protocol):
-    """Told of a run's phases and of every round, in order."""
-
-    def phase(self, text: str) -> None: ...
-    def begin(self, num_rounds: int, title: str) -> None: ...
-    def round(self, row: Row) -> None: ...
-    def end(self) -> None: ...
-
-
-class Silent:
-    """Shows nothing: for use as a library."""
-
-    def phase(self, text: str) -> None: ...
-    def begin(self, num_rounds: int, title: str) -> None: ...
-    def round(self, row: Row) -> None: ...
-    def end(self) -> None: ...
+MEASURED, UNMEASURED = 1.0, 10.0  # seconds between lines of rounds, where there is no terminal
+BARS = {Stage.ROUNDS: "rounds", Stage.ALONE: "alone"}  # the stages that have rounds to count
 
 
 class Live:
@@ -37,15 +36,40 @@ class Live:
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._measured = self._title = ""
+        self._is_new = False  # whether what was measured has not been shown with its round
         self._total, self._start, self._shown = 0, 0.0, 0.0
         self._before: int | None = None  # rounds that were done already, known with the first one that is told
 
-    def phase(self, text: str) -> None:
+    def observe(self, event: RunEvent) -> None:
+        match event:
+            case StageEntered(stage=stage, config=config) if stage in BARS:
+                self._begin(config.run.rounds, BARS[stage])
+            case StageLeft():
+                self._end()
+            case Measured():
+                self._measure(event)
+            case RoundCompleted():
+                self._round(event)
+            case _:
+                line = in_words(event)
+                if line:
+                    self._print(line)
+
+    def _print(self, text: str) -> None:
         self.console.print(f"[dim]{text}[/dim]" if self.console.is_terminal else text, highlight=False)
 
-    def begin(self, num_rounds: int, title: str) -> None:
+    def _measure(self, event: Measured) -> None:
+        scalars = event.measures.scalars
+        if "relative_distance" in scalars:
+            self._measured = f"disagreement {scalars['relative_distance']:.3f}, agreement {scalars['agreement']:.1%}"
+            self._is_new = True
+        if event.completed == 0:
+            self._print(f"before the first round: {self._measured}")
+
+    def _begin(self, num_rounds: int, title: str) -> None:
         self._total, self._start = num_rounds, time.monotonic()
         self._title, self._measured, self._shown, self._before = title, "", self._start, None
+        self._is_new = False
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}", table_column=Column(no_wrap=True)),
@@ -58,27 +82,62 @@ class Live:
             self._task = self._bar.add_task(title, total=num_rounds, shown="")
             self._bar.start()
 
-    def round(self, row: Row) -> None:
-        if "relative_distance" in row:
-            self._measured = f"disagreement {row['relative_distance']:.3f}, agreement {row['agreement']:.1%}"
-        completed = row["round"]
-        if completed == 0:
-            self.phase(f"before the first round: {self._measured}")
-            return
+    def _round(self, event: RoundCompleted) -> None:
+        completed, is_new, self._is_new = event.completed, self._is_new, False
         if self._before is None:
             self._before = completed - 1
         rate = (completed - self._before) / max(time.monotonic() - self._start, 1e-9)
-        loss = f"loss {row['loss']:.3g}" if row.get("loss") is not None else ""
+        has_loss = event.phase is Phase.ROUNDS and not event.replayed and event.loss is not None
+        loss = f"loss {event.loss:.3g}" if has_loss else ""
         shown = ", ".join(filter(None, (loss, self._measured)))
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, shown=f"{rate:.1f}/s {shown}")
-        elif completed == self._total or time.monotonic() - self._shown > (1 if "relative_distance" in row else 10):
+        elif completed == self._total or time.monotonic() - self._shown > (MEASURED if is_new else UNMEASURED):
             self._shown = time.monotonic()
             pace = f"{rate:.1f} rounds/s, {(self._total - completed) / rate:.0f} s left"
             line = ", ".join(filter(None, (pace, shown)))
             self.console.print(f"{self._title} {completed}/{self._total}: {line}", highlight=False)
 
-    def end(self) -> None:
+    def _end(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def in_words(event: RunEvent) -> str:
+    """What people are told of an event in a line of its own; empty for those that say it otherwise, or nothing."""
+    match event:
+        case StageEntered(stage=stage, config=config):
+            return _stage(stage, config)
+        case RunReopened():
+            return f"{event.folder}: {_remaining(event)}"
+        case PeersRestored(completed=completed):
+            return f"from the checkpoint of round {completed}"
+        case PeerDropped(dropout=dropout, run_goes_on=True):
+            return f"{dropout}; the others go on without it"
+        case ControlVoid(peers=peers):
+            named = ", ".join(map(str, peers))
+            return f"values that are not finite in peer {named} alone: no verdict on the exchange"
+        case Fault(what=text) | Note(text=text):
+            return text
+        case _:
+            return ""
+
+
+def _stage(stage: Stage, config: RunConfig) -> str:
+    lines = {
+        Stage.LOADING: f"loading {config.data.kind}",
+        Stage.START: f"starting {config.peers.count} peers ({config.hosting.pool})",
+        Stage.CONTROLS: "probing the controls: raw pixels, untrained, calibrated",
+        Stage.FINAL_PROBES: "probing the trained peers",
+        Stage.REPORT: "drawing figures, closing MLflow" if config.tracking.enabled else "drawing figures",
+    }
+    return lines.get(stage, "")
+
+
+def _remaining(event: RunReopened) -> str:
+    if event.remaining is Remaining.REPORT:
+        return "all rounds are done; what is made of their numbers is not"
+    if event.remaining is Remaining.EVERYTHING:
+        return "there is no whole checkpoint: again from round 0"
+    return f"{event.completed} of {event.num_rounds} rounds are done"

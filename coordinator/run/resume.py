@@ -1,93 +1,102 @@
 """A run's folder opened again: what it was, how far it came, and what is left to do."""
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from coordinator.checkpoints.manager import inputs, recall, rounds_of
-from coordinator.checkpoints.snapshots import Checkpoints, url_of
+from coordinator.checkpoints.identity import check_inputs
+from coordinator.checkpoints.opening import Recalled, recall, reopen_checkpoints
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, parse_assignment
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
-from coordinator.experiment.redaction import without_secrets
-from coordinator.measures.probe_table import ProbeTable
-from coordinator.records.recorder import Totals
+from coordinator.records.events import Remaining, RunReopened
+from coordinator.records.observer import Observers
+from coordinator.records.result import Status
 from coordinator.records.run_folder import RunFolder, check_run
-from coordinator.records.terminal import Monitor
 
 CHANGEABLE = ("hosting", "tracking", "checkpoint")
 
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run to go on with; notes: what was found damaged; inputs: SHA-256 of what its rounds until now have read.
+    """A run to go on with. damaged_checkpoints: why each cannot be used, newest first.
 
-    lacks_report_only: all its numbers are written, but not its figures, its page or all of its MLflow run.
+    remaining: `Remaining.REPORT` where all its numbers are written, but not its figures, its page or all of its MLflow
+    run.
     """
 
     config: RunConfig
     folder: RunFolder
-    totals: Totals
-    probes: ProbeTable
-    notes: list[str]
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    lacks_report_only: bool = False
+    recalled: Recalled
+    remaining: Remaining
+    damaged_checkpoints: Sequence[str] = ()
+    tables_damaged: bool = False
 
     def check_inputs(self, plan: Plan) -> None:
         """Raises: ConfigError, if data or links are not those that the rounds until now were run with."""
-        names = {"data": "data: the images or labels", "links": "topology.path: the links"}
-        for name, digest in inputs(plan).items():
-            before = self.inputs.get(name, digest)  # older checkpoints do not tell
-            if digest != before:
-                raise ConfigError(
-                    f"{names[name]} have changed since the run was started (SHA-256 {before[:12]}, now {digest[:12]}): "
-                    "put them back, or start a new run"
-                )
+        if self.recalled.found is not None:
+            check_inputs(plan, self.recalled.found.state)
 
 
 @contextmanager
-def reopen(run: Path, rounds: int | None, overrides: Sequence[str], monitor: Monitor) -> Iterator[Resumed]:
-    """The run in a folder, with its rows and totals as of its newest whole checkpoint. Raises: ConfigError."""
+def reopen(run: Path, rounds: int | None, overrides: Sequence[str], observers: Observers) -> Iterator[Resumed]:
+    """The run in a folder, with its rows and state as of its newest whole checkpoint. Raises: ConfigError."""
     check_run("resume", run)
     run = run.resolve()
     config, before = _config_of(run, rounds, overrides)
     folder = RunFolder.reopened(run)
     with folder.locked():
-        checkpoints = _checkpoints(config, folder.path)
-        checkpoints.discard_incomplete()  # of a run that was killed
-        found, totals, probes, notes = recall(config, checkpoints)
-        if rounds is not None and rounds < totals.completed:
-            raise ConfigError(f"--rounds must be at least the {totals.completed} that are done, got {rounds}")
-        if found is None and config.checkpoint.path and config.checkpoint.every and (run / "metrics").is_dir():
-            warnings.warn(
-                f"checkpoint.path: nothing is saved there of a run named '{folder.path.name}', which starts again: if "
-                "its folder has been renamed, end this and rename it back",
-                stacklevel=2,
-            )
+        resumed = _recalled(config, folder, rounds)
         if _has_finished(run, config.run.rounds):
             if not folder.unreported:
                 raise ConfigError(f"resume: '{run}' has finished its {before} rounds: give --rounds to add some")
             if folder.load_tables(config.run.rounds):
-                monitor.phase(f"{run}: all rounds are done; what is made of their numbers is not")
-                yield Resumed(config, folder, totals, probes, [], lacks_report_only=True)
-                return
-        if found is not None and not folder.load_tables(totals.completed):
-            notes.append("the tables in metrics/ are damaged or incomplete")
-            found, totals, probes = None, Totals(), ProbeTable(config.evaluation.probes)
-        if found is None:
-            folder.load_tables(-1)
-        planned = rounds_of(found, config) if found else config.run.rounds
-        if planned != config.run.rounds and _follows_rounds(config):
-            warnings.warn(
-                f"the learning rate's cosine was laid out for {planned} rounds and follows {config.run.rounds} from "
-                "here: not the numbers of one run of as many",
-                stacklevel=2,
-            )
-        done = f"{totals.completed} of {config.run.rounds} rounds are done"
-        monitor.phase(f"{run}: {done if found else 'there is no whole checkpoint: again from round 0'}")
-        yield Resumed(config, folder, totals, probes, notes, found.state.get("inputs", {}) if found else {})
+                resumed = Resumed(config, folder, resumed.recalled, Remaining.REPORT)
+        if resumed.remaining is not Remaining.REPORT:
+            resumed = _with_tables(resumed)
+            _warn_of_cosine(resumed)
+        completed = resumed.recalled.state.completed
+        observers.observe(RunReopened(run, completed, config.run.rounds, resumed.remaining))
+        yield resumed
+
+
+def _recalled(config: RunConfig, folder: RunFolder, rounds: int | None) -> Resumed:
+    """What the newest whole checkpoint says of a run that is to have so many rounds. Raises: ConfigError."""
+    recalled, damaged = recall(config, reopen_checkpoints(config, folder.path))
+    if rounds is not None and rounds < recalled.state.completed:
+        raise ConfigError(f"--rounds must be at least the {recalled.state.completed} that are done, got {rounds}")
+    remaining = Remaining.ROUNDS if recalled.found else Remaining.EVERYTHING
+    has_tables = (folder.path / "metrics").is_dir()
+    if recalled.found is None and config.checkpoint.path and config.checkpoint.every and has_tables:
+        warnings.warn(
+            f"checkpoint.path: nothing is saved there of a run named '{folder.path.name}', which starts again: if "
+            "its folder has been renamed, end this and rename it back",
+            stacklevel=3,
+        )
+    return Resumed(config, folder, recalled, remaining, damaged)
+
+
+def _with_tables(resumed: Resumed) -> Resumed:
+    """The same with the rows of its rounds; without these it starts from nothing."""
+    config, folder, recalled = resumed.config, resumed.folder, resumed.recalled
+    if recalled.found is not None and folder.load_tables(recalled.state.completed):
+        return resumed
+    folder.load_tables(-1)
+    nothing, lost = Recalled.nothing(config), recalled.found is not None
+    return replace(resumed, recalled=nothing, remaining=Remaining.EVERYTHING, tables_damaged=lost)
+
+
+def _warn_of_cosine(resumed: Resumed) -> None:
+    """A learning rate that follows the number of rounds does not become that of one longer run."""
+    found, config = resumed.recalled.found, resumed.config
+    if found is not None and found.planned_rounds != config.run.rounds and _follows_rounds(config):
+        warnings.warn(
+            f"the learning rate's cosine was laid out for {found.planned_rounds} rounds and follows "
+            f"{config.run.rounds} from here: not the numbers of one run of as many",
+            stacklevel=3,
+        )
 
 
 def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple[RunConfig, int]:
@@ -108,24 +117,13 @@ def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple
     return load_config(run / "config.toml", [*overrides, f"run.rounds={rounds}"]), before
 
 
-def _checkpoints(config: RunConfig, run: Path) -> Checkpoints:
-    url = url_of(config.checkpoint.path, run)
-    try:
-        return Checkpoints(url, config.checkpoint.keep)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"checkpoint.path: '{without_secrets(url)}' cannot be read ({without_secrets(str(error))}): bring it "
-            "back, or install what its file system needs"
-        ) from None
-
-
 def _has_finished(run: Path, rounds: int) -> bool:
     """Whether a summary of so many rounds is written."""
     try:
         summary = from_json((run / "summary.json").read_bytes()) if (run / "summary.json").is_file() else None
     except (OSError, ValueError):
         return False
-    return isinstance(summary, dict) and summary.get("status") == "finished" and summary.get("rounds") == rounds
+    return isinstance(summary, dict) and summary.get("status") == Status.FINISHED and summary.get("rounds") == rounds
 
 
 def _follows_rounds(config: RunConfig) -> bool:

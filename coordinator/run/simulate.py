@@ -10,25 +10,30 @@ from threading import Thread
 
 import torch
 
-from coordinator.checkpoints.manager import Keeper, open_checkpoints
+from coordinator.checkpoints.identity import identity_of
+from coordinator.checkpoints.manager import CheckpointManager
+from coordinator.checkpoints.opening import Recalled, open_checkpoints
 from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment import given_data
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
 from coordinator.experiment.plan import Plan, identified, peer_settings, prepare
-from coordinator.measures.probe_table import ProbeTable
 from coordinator.pools.base import Pool
 from coordinator.pools.opening import loading_pool
+from coordinator.records.events import FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
 from coordinator.records.mlflow import Tracker
-from coordinator.records.observer import Guarded
-from coordinator.records.recorder import Recorder, Totals
+from coordinator.records.mlflow_observer import MlflowObserver
+from coordinator.records.observer import Observers, RunObserver
+from coordinator.records.recorder import Recorder
 from coordinator.records.result import Result
 from coordinator.records.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
-from coordinator.records.summary import flatten, shown_config
-from coordinator.records.terminal import Monitor, Silent
-from coordinator.run.finish import complete, out_of_memory
+from coordinator.records.tables import Tables
+from coordinator.reports.endings import out_of_memory
+from coordinator.run.finish import Finish
 from coordinator.run.resume import Resumed, reopen
 from coordinator.run.signals import Interrupts
 from coordinator.run.stages import Simulation
+from coordinator.scheduling.scheduler import Phase
+from coordinator.scheduling.synchronous import SynchronousScheduler
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
 
@@ -39,39 +44,40 @@ LOADING = "loading"  # name of the thread
 def simulate(
     config: RunConfig,
     output: str | Path = "runs",
-    monitor: Monitor | None = None,
+    observers: Sequence[RunObserver] = (),
     dataset: Dataset | None = None,
     interrupts: Interrupts | None = None,
 ) -> Result:
     """Run an experiment; its folder is made in `output`.
 
+    observers: told of every event of the run, in order.
     dataset: images and labels instead of those that the config names. The run's config then says so, with their digest:
     it cannot be started again from its file alone, and `resume` wants the same.
     A run that is interrupted (Ctrl-C) or stopped (values that are not finite, hosts lost too often) still writes what
     it has, and says so in the result's status.
 
-    Raises: ConfigError, before anything is written, on input that cannot be run; and whatever the monitor raises, once
+    Raises: ConfigError, before anything is written, on input that cannot be run; and whatever an observer raises, once
     the rounds in flight have ended and all numbers and a checkpoint are written.
     """
     check_output(output)
     if dataset is not None:
         config, dataset = given_data.take(config, dataset)
-    guarded = Guarded(monitor or Silent())
-    result = _run(config, Path(output), None, _Around(guarded, dataset, interrupts or Interrupts()))
-    guarded.reraise()
+    told = Observers(observers)
+    result = _run(config, Path(output), None, _Around(told, dataset, interrupts or Interrupts()))
+    told.reraise()
     return result
 
 
 def simulate_loaded(config: RunConfig, output: str | Path, dataset: Dataset) -> Result:
     """Run an experiment on the data that its config names, already loaded: several runs share it."""
-    return _run(config, Path(output), None, _Around(Guarded(Silent()), dataset, Interrupts()))
+    return _run(config, Path(output), None, _Around(Observers(), dataset, Interrupts()))
 
 
 def resume(
     run: str | Path,
     rounds: int | None = None,
     overrides: Sequence[str] = (),
-    monitor: Monitor | None = None,
+    observers: Sequence[RunObserver] = (),
     dataset: Dataset | None = None,
     interrupts: Interrupts | None = None,
 ) -> Result:
@@ -81,18 +87,18 @@ def resume(
     would have had. overrides: of hosting, tracking and checkpoint. dataset: what the run was given, if it was.
 
     Raises: ConfigError, on a folder that is no run's, that another process writes to, or that has nothing left to do;
-    and whatever the monitor raises, as `simulate` does.
+    and whatever an observer raises, as `simulate` does.
     """
-    guarded = Guarded(monitor or Silent())
-    with reopen(Path(run), rounds, overrides, guarded) as resumed:
+    told = Observers(observers)
+    with reopen(Path(run), rounds, overrides, told) as resumed:
         if dataset is not None:
             dataset = given_data.take_again(resumed.config, dataset)
-        around = _Around(guarded, dataset, interrupts or Interrupts())
-        if resumed.lacks_report_only:
+        around = _Around(told, dataset, interrupts or Interrupts())
+        if resumed.remaining is Remaining.REPORT:
             result = _complete(resumed, around)
         else:
             result = _run(resumed.config, resumed.folder.path.parent, resumed, around)
-    guarded.reraise()
+    told.reraise()
     return result
 
 
@@ -108,18 +114,18 @@ class RunInterrupted(KeyboardInterrupt):
 class _Around:
     """What a run is given beside its config; dataset: what the config's section loads, where that is done already."""
 
-    monitor: Guarded
+    observers: Observers
     dataset: Dataset | None
     interrupts: Interrupts
 
 
 def _run(config: RunConfig, output: Path, resumed: Resumed | None, around: _Around) -> Result:
-    monitor = around.monitor
-    monitor.phase(f"loading {config.data.kind}")
+    observers = around.observers
+    observers.observe(StageEntered(Stage.LOADING, config))
     loading = in_background(lambda: identified(prepare(config, around.dataset)))
     wait([loading], timeout=PATIENCE)
-    monitor.phase(f"starting {config.peers.count} peers ({config.hosting.pool})")
-    monitor.reraise()
+    observers.observe(StageEntered(Stage.START, config))
+    observers.reraise()
     if loading.done():
         loading.result()  # a mistake in the config is told before anything starts
 
@@ -127,10 +133,12 @@ def _run(config: RunConfig, output: Path, resumed: Resumed | None, around: _Arou
         data = loading.result().dataset
         return peer_settings(config, data), data
 
+    def tell(text: str) -> None:
+        observers.observe(Note(text))
+
     try:
-        return _run_on(
-            loading, loading_pool(config.peers.count, config.hosting, loaded, monitor.phase), output, resumed, around
-        )
+        opening = loading_pool(config.peers.count, config.hosting, loaded, tell)
+        return _run_on(loading, opening, output, resumed, around)
     except torch.OutOfMemoryError as error:  # before the first stage, which would write what there is
         raise ConfigError(out_of_memory(loading.result(), error)) from None
 
@@ -181,14 +189,46 @@ def _compose(
     folder.write_text(
         "config.toml", (given_data.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config)
     )
+    finish = _records(config, folder, resumed, around.observers)
+    recorder, tables = finish.recorder, finish.tables
+    schedulers = {
+        Phase.ROUNDS: SynchronousScheduler(pool, config.exchange.pooling == "shared-sum"),
+        Phase.ALONE: SynchronousScheduler(pool),
+    }
+    manager = CheckpointManager(checkpoints, identity_of(plan), pool, recorder, tables)
+    observers, interrupts = around.observers, around.interrupts
+    simulation = Simulation(
+        plan,
+        pool,
+        schedulers,
+        recorder,
+        manager,
+        observers,
+        interrupts,
+        finish.conclude,
+        folder.path,
+        resumed is not None,
+    )
+    return simulation, checkpoints
+
+
+def _records(config: RunConfig, folder: RunFolder, resumed: Resumed | None, observers: Observers) -> Finish:
+    """Where the run's numbers go, with those that it has already."""
+    tables = Tables(folder)
     tracker = _tracker(config, folder, known=resumed is not None)
-    totals = resumed.totals if resumed else Totals()
-    probes = resumed.probes if resumed else ProbeTable(config.evaluation.probes)
-    recorder = Recorder(folder, tracker, around.monitor, config.exchange.student_temperature, totals)
-    keeper = Keeper(plan, pool, recorder, probes, checkpoints)
+    mlflow = MlflowObserver(tracker)
+    observers.attach(tables, mlflow)
+    recalled = resumed.recalled if resumed else Recalled.nothing(config)
+    recorder = Recorder(recalled.state, recalled.probes, observers, config.exchange.student_temperature)
     if resumed:
-        recorder.resumed(resumed.notes)
-    return Simulation(keeper, around.monitor, around.interrupts, resumed is not None), checkpoints
+        if resumed.remaining is not Remaining.REPORT:
+            tracker.log_tags({"resumed_from_round": str(recalled.state.completed)})
+        mlflow.send_again(folder)
+        for damaged in resumed.damaged_checkpoints:
+            recorder.fault(FaultKind.CHECKPOINT_DAMAGED, damaged)
+        if resumed.tables_damaged:
+            recorder.fault(FaultKind.TABLES_DAMAGED, "the tables in metrics/ are damaged or incomplete")
+    return Finish(recorder, tables, tracker)
 
 
 def _tracker(config: RunConfig, folder: RunFolder, known: bool) -> Tracker:
@@ -203,14 +243,10 @@ def _tracker(config: RunConfig, folder: RunFolder, known: bool) -> Tracker:
 
 def _complete(resumed: Resumed, around: _Around) -> Result:
     """Figures, page and MLflow run of a run whose numbers are all there."""
-    config, folder = resumed.config, resumed.folder
-    recorder = Recorder(
-        folder, _tracker(config, folder, known=True), around.monitor, config.exchange.student_temperature
-    )
     with around.interrupts:
-        recorder.tracker.log_params(flatten(shown_config(config)))
-        recorder.log_again()
-        return complete(config, recorder)
+        finish = _records(resumed.config, resumed.folder, resumed, around.observers)
+        finish.recorder.publish(RunStarted(resumed.config, resumed.folder.path))
+        return finish.complete(resumed.config)
 
 
 def in_background(compute: Callable[[], Plan]) -> "Future[Plan]":

@@ -5,291 +5,295 @@ So a run that is resumed, and one that has lost hosts, both go through the stage
 
 import time
 from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from coordinator.checkpoints.manager import Keeper
-from coordinator.checkpoints.snapshots import Phase
-from coordinator.experiment.plan import build_schedule
-from coordinator.measures.probe_table import Condition
-from coordinator.pools.base import HostLost, ask, in_order, submit_observations
-from coordinator.records.observer import Guarded, MonitorRaised
-from coordinator.records.result import Result, Status
-from coordinator.records.summary import flatten, shown_config
-from coordinator.run.finish import conclude, out_of_memory
+from coordinator.checkpoints.manager import CheckpointManager
+from coordinator.experiment.plan import Plan, build_schedule
+from coordinator.pools.base import HostLost, Pool, ask, in_order, submit_observations
+from coordinator.records.events import (
+    ControlVoid,
+    Digested,
+    PeerDropped,
+    RunStarted,
+    Stage,
+    StageEntered,
+    StageLeft,
+)
+from coordinator.records.observer import ObserverRaised, Observers
+from coordinator.records.recorder import Recorder
+from coordinator.records.result import Ending, Result, Status
+from coordinator.reports import endings
+from coordinator.run.controls import Controls
+from coordinator.run.lost_hosts import LostHosts
 from coordinator.run.signals import Interrupts
-from coordinator.scheduling import dropouts
-from coordinator.scheduling.assignments import last_rounds
+from coordinator.scheduling.dropouts import Stop, StopReason, dropouts_of
 from coordinator.scheduling.probing import OUTSTANDING, Probing, probe
-from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
-from peers.probing.measuring import ProbeOutcome
-from topologies.schedule import Schedule
+from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord, Scheduler
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before lost hosts are started anew, doubled each time
+
+@dataclass(frozen=True)
+class Position:
+    """Where all peers stand: after so many rounds of a phase."""
+
+    phase: Phase
+    completed: int
+
+
+START = Position(Phase.ROUNDS, 0)
 
 
 class Simulation:
     """Calls the peers in order and hands what they say to the recorder; holds no parameters and no messages.
 
-    resumed: the peers are to be brought back to a checkpoint first.
+    schedulers: of each phase. conclude: writes what the run leaves. resumed: the peers are to be brought back to a
+    checkpoint first.
     """
 
-    def __init__(self, keeper: Keeper, monitor: Guarded, interrupts: Interrupts, resumed: bool = False) -> None:
-        self.keeper, self.monitor, self.interrupts = keeper, monitor, interrupts
-        self.plan, self.config, self.pool = keeper.plan, keeper.config, keeper.pool
-        self.recorder, self.probes = keeper.recorder, keeper.probes
-        self._peers = range(self.config.peers.count)
-        self._stage = "the start"
-        self._asked: dict[Condition, Probing] = {}  # controls on their way
-        self._at: tuple[Phase, int] | None = None if resumed else ("round", 0)  # where the peers are, if that is known
+    def __init__(
+        self,
+        plan: Plan,
+        pool: Pool,
+        schedulers: Mapping[Phase, Scheduler],
+        recorder: Recorder,
+        checkpoints: CheckpointManager,
+        observers: Observers,
+        interrupts: Interrupts,
+        conclude: Callable[[Plan, Ending], Result],
+        folder: Path,
+        resumed: bool = False,
+    ) -> None:
+        self.plan, self.config, self.pool, self.schedulers = plan, plan.config, pool, schedulers
+        self.recorder, self.state, self.checkpoints = recorder, recorder.state, checkpoints
+        self.observers, self.interrupts = observers, interrupts
+        self.conclude, self.folder = conclude, folder
+        self.controls = Controls(plan, pool, recorder)
+        self._stage = Stage.START
+        self._position = None if resumed else START  # None: unknown, so they are brought to a checkpoint
 
     def run(self) -> Result:
         with self.interrupts:
             try:
-                status, message = self._run_until_stopped()
+                ending = self._run_until_stopped()
             except Exception as error:  # a defect: keep the numbers, then let it be seen
-                self._end("stopped", f"in {self._stage}: {type(error).__name__}: {error}")
+                said = f"in {endings.STAGES[self._stage]}: {type(error).__name__}: {error}"
+                self._end(Ending(Status.STOPPED, said))
                 raise
-            return self._end(status, message)
+            return self._end(ending)
 
-    def _end(self, status: Status, message: str) -> Result:
+    def _end(self, ending: Ending) -> Result:
         self.pool.concluding()
-        return conclude(self.plan, self.recorder, self.probes, status, message)
+        return self.conclude(self.plan, ending)
 
-    def _run_until_stopped(self) -> tuple[Status, str]:
+    def _run_until_stopped(self) -> Ending:
         try:
-            self.recorder.tracker.log_params(flatten(shown_config(self.config)))
+            self.recorder.publish(RunStarted(self.config, self.folder))
             return self._survive()
         except KeyboardInterrupt:
             with suppress(HostLost):
-                self._read_controls(patient=False)
-            return "interrupted", f"{self._where()}{self.keeper.way_on()}"
-        except MonitorRaised as error:
-            return "stopped", f"{error}; {self._where()}{self.keeper.way_on()}"
+                self.controls.read(patient=False)
+            return self._ending(Status.INTERRUPTED, self._where(), self._resumed_by())
+        except ObserverRaised as error:
+            return self._ending(Status.STOPPED, str(error), self._where(), self._resumed_by())
         except HostLost as error:
-            return "stopped", f"{error}; {self._where()}; {self.keeper.last()}{self.keeper.way_on()}"
+            return self._ending(Status.STOPPED, str(error), self._where(), self._last_good(), self._resumed_by())
         except torch.OutOfMemoryError as error:
-            return "stopped", f"{out_of_memory(self.plan, error)}; {self._where()}; {self.keeper.last()}"
+            said = endings.out_of_memory(self.plan, error)
+            return self._ending(Status.STOPPED, said, self._where(), self._last_good())
 
-    def _survive(self) -> tuple[Status, str]:
+    def _survive(self) -> Ending:
         """All stages; where hosts are lost they are started anew. Raises: HostLost, when that has been enough."""
-        failures, lost = 0, False
+        losses = LostHosts(self.pool, self.recorder, self.config.hosting.max_failures)
         while True:
             try:
-                if lost:
-                    time.sleep(min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
-                    self.pool.revive()
-                    lost = False
+                losses.revive()
                 return self._stages()
             except HostLost as error:
                 if self.interrupts.asked:
                     raise KeyboardInterrupt from None
-                most = self.config.hosting.max_failures
-                failures, lost = failures + (not error.again), True
-                if error.final:
-                    raise
-                if failures > most:
-                    raise HostLost(f"{error}; hosting.max_failures is {most}") from None
-                self._at, self._asked = None, {}
-                if error.again:
-                    self.recorder.monitor.phase(f"{error}; part of the same loss")
-                else:
-                    self.recorder.fault(f"{error}; started anew, {failures} of at most {most} times")
+                losses.note(error)
+                self._position = None
+                self.controls.forget()
 
-    def _stages(self) -> tuple[Status, str]:
-        self._controls()
-        self.monitor.check()
-        message = self._rounds()
-        self._read_controls()
-        if message:
-            return "stopped", message
-        self.monitor.check()
+    def _stages(self) -> Ending:
+        self._probe_controls()
+        self.observers.check()
+        stop = self._rounds()
+        self.controls.read()
+        if stop is not None:
+            return Ending(Status.STOPPED, endings.stopped(stop, self.state, self.config.checkpoint.every))
+        self.observers.check()
         self._final_probes()
-        self.monitor.check()
+        self.observers.check()
         if self.config.evaluation.alone:
             self._alone()
-        self.recorder.made_good()
-        return "finished", ""
+        self.recorder.recovered()
+        return Ending(Status.FINISHED)
 
-    # ---- what to say ----
+    # ---- what to say at an early end ----
+
+    def _ending(self, status: Status, *parts: str) -> Ending:
+        return Ending(status, "; ".join(filter(None, parts)))
 
     def _where(self) -> str:
-        return f"in {self._stage}, with round {self.recorder.totals.completed} of {self.config.run.rounds} completed"
+        return endings.where(self._stage, self.state, self.config.run.rounds)
 
-    def _enter(self, stage: str, shown: str = "") -> None:
-        self._stage = stage
-        self.recorder.monitor.phase(shown or stage)
+    def _last_good(self) -> str:
+        return endings.last_checkpoint(self.state, self.config.checkpoint.every)
+
+    def _resumed_by(self) -> str:
+        return endings.resumed_by(self.folder, self.config.checkpoint.every)
 
     # ---- stages ----
 
-    def _timed(self, outcomes: list[ProbeOutcome]) -> list[ProbeOutcome]:
-        self.recorder.totals.evaluation_seconds += sum(each.seconds for each in outcomes)
-        return outcomes
+    def _enter(self, stage: Stage) -> None:
+        self._stage = stage
+        self.recorder.publish(StageEntered(stage, self.config))
 
     def _bring(self, phase: Phase) -> int:
         """Have the peers where they can go on with a phase; returns the rounds of it that they have completed."""
-        if self._at is None or self._at[0] != phase:
-            completed = self.keeper.bring_back(phase)
-            if completed:
-                self.recorder.monitor.phase(f"from the checkpoint of round {completed}")
-            self._at = (phase, completed)
-        return self._at[1]
+        if self._position is None or self._position.phase is not phase:
+            self._position = Position(phase, self.checkpoints.restore(phase))
+        return self._position.completed
 
     def _untrained(self) -> None:
-        if self._at != ("round", 0):
+        if self._position != START:
             ask(self.pool, "restart")
-            self._at = ("round", 0)
+            self._position = START
 
-    def _controls(self) -> None:
-        """Raw pixels, untrained, untrained and calibrated; evaluators do it while the rounds run, else before them."""
-        conditions: tuple[Condition, ...] = ("raw_pixels", "untrained", "calibrated")
-        missing = [each for each in conditions if not self.probes.has(each)]
-        if missing:
-            self._enter("the controls", "probing the controls: raw pixels, untrained, calibrated")
+    def _probe_controls(self) -> None:
+        """Evaluators probe the controls while the rounds run; without any it is done before them."""
+        if self.controls.missing():
+            self._enter(Stage.CONTROLS)
             if not self.pool.evaluators:
                 self._untrained()
-            self._asked = {condition: self._control(condition) for condition in missing}
+            self.controls.ask()
             if not self.pool.evaluators:
-                self._read_controls()
-        if self.recorder.totals.first is None:
+                self.controls.read()
+        if self.state.first is None:
             self._untrained()
             seen = in_order(self.pool, self.pool.get(submit_observations(self.pool)))
             self.recorder.start(seen, self.plan.schedule(0))
-        if self.recorder.totals.completed:
+        if self.state.completed:
             # a control may have taken the peers to their start, but there is a checkpoint to go on from
-            self._at = None
+            self._position = None
 
-    def _control(self, condition: Condition) -> Probing:
-        if condition == "raw_pixels":
-            return probe(self.pool, "pixels", untrained=True, peers=(0,))
-        if condition == "untrained":
-            return probe(self.pool, "as-is", untrained=True)
-        rounds = last_rounds(self.plan.schedule, self.config.run.rounds, self.config.evaluation.calibration_passes)
-        return probe(self.pool, "calibrated", dict(enumerate(rounds)), untrained=True)
-
-    def _read_controls(self, patient: bool = True) -> None:
-        """Take the controls that were asked for; without patience only those that are there."""
-        for name, asked in list(self._asked.items()):
-            if patient or asked.done():
-                outcomes = self._timed(asked.get())
-                self.probes.add(name, outcomes * len(self._peers) if name == "raw_pixels" else outcomes)
-                del self._asked[name]
-
-    def _rounds(self) -> str:
-        """Run all rounds that are left; returns why it stopped early, if it did. Raises: KeyboardInterrupt."""
-        if self.recorder.totals.digests:
-            return ""  # what comes after them is done, too
-        self._stage = "the rounds"
-        loop, message = self._loop("round", self.plan.schedule), ""
-        totals, late = self.recorder.totals, deque[tuple[int, Probing]]()  # evaluators lag behind
-        self.recorder.monitor.begin(self.config.run.rounds, "rounds")
-        start, before, busy = time.perf_counter(), totals.seconds, totals.peer_seconds
-        self.interrupts.gentle = self.keeper.every > 0
-        completed = loop.start
+    def _rounds(self) -> Stop | None:
+        """Run all rounds that are left; returns why they stopped early, if they did. Raises: KeyboardInterrupt."""
+        if self.state.digests:
+            return None  # what comes after them is done, too
+        self._stage, stop = Stage.ROUNDS, None
+        start = completed = self._bring(Phase.ROUNDS)
+        self._enter(Stage.ROUNDS)
+        late = deque[tuple[int, Probing]]()  # evaluators lag behind
+        self._position = None  # until the rounds have ended
+        since = time.perf_counter()
+        self.interrupts.gentle = self.config.checkpoint.every > 0
         try:
-            for record in loop:
-                completed = record.completed
-                self.recorder.round(record)
+            for record in self._records(Phase.ROUNDS, start):
+                completed, before, since = record.completed, since, time.perf_counter()
+                self.recorder.round(record, since - before)
                 if record.probes is not None:
                     late.append((completed, record.probes))
                 # a checkpoint vouches for all that came before it
                 self._read_late(late, OUTSTANDING if self.pool.evaluators and not record.saved else 0)
-                totals.seconds, totals.peer_seconds = before + time.perf_counter() - start, busy + loop.peer_seconds
-                message = self._note_failures(record)
-                if message:
+                stop = self._note_failures(record)
+                if stop is not None:
                     break
                 if record.saved:
-                    self.keeper.keep("round", completed, record.saved)
+                    self.checkpoints.complete(Phase.ROUNDS, completed, record.saved)
             self._read_late(late, 0)
-            self._at = ("round", completed)
-            if self._is_to_end() and not message:
-                if self.keeper.every and completed not in (0, totals.last_checkpoint):
-                    self.keeper.keep("round", completed, loop.save(completed))
-                self.monitor.check()
+            self._position = Position(Phase.ROUNDS, completed)
+            if self._is_to_end() and stop is None:
+                self._save_last(Phase.ROUNDS, completed, saved=self.state.last_checkpoint)
+                self.observers.check()
                 raise KeyboardInterrupt
         finally:
             self.interrupts.gentle = False
-            self.recorder.monitor.end()
-        return message
+            self.recorder.publish(StageLeft(Stage.ROUNDS))
+        return stop
 
-    def _loop(self, phase: Phase, schedule: Schedule) -> RoundLoop:
-        """The rounds of a phase from where the peers can go on."""
-        config, totals, start = self.config, self.recorder.totals, self._bring(phase)
-        self._at = None  # until the rounds have ended
-        own = phase == "round"
+    def _alone(self) -> None:
+        """The fourth control: the same peers in the same rounds, but every student is its own teacher."""
+        self._stage = Stage.ALONE
+        start = completed = saved = self._bring(Phase.ALONE)
+        self._position = None
+        self._enter(Stage.ALONE)
+        self.interrupts.gentle = self.config.checkpoint.every > 0
+        try:
+            for record in self._records(Phase.ALONE, start):
+                completed = record.completed
+                self.recorder.round_alone(record)
+                if record.saved:
+                    self.checkpoints.complete(Phase.ALONE, completed, record.saved)
+                    saved = completed
+            if self._is_to_end():
+                self._save_last(Phase.ALONE, completed, saved)
+        finally:
+            self.interrupts.gentle = False
+            self.recorder.publish(StageLeft(Stage.ALONE))
+        self.observers.check()
+        if self.interrupts.asked:
+            raise KeyboardInterrupt
+        if self.state.failed_alone:  # a control of fewer or half-trained peers would be no control
+            self.recorder.publish(ControlVoid(tuple(sorted(self.state.failed_alone))))
+        else:
+            self.recorder.probed(probe(self.pool, "as-is").get(), condition="alone")
+
+    def _records(self, phase: Phase, start: int) -> Iterator[RoundRecord]:
+        """The rounds of a phase that are left."""
+        config, own = self.config, phase is Phase.ROUNDS
         cadence = Cadence(
             config.run.rounds,
             config.hosting.lookahead,
             config.evaluation.every if own else 0,
             config.evaluation.probe_every if own else 0,
-            self.keeper.every,
-            self.keeper.seconds,
-            lambda completed: self.keeper.checkpoints.aside(phase, completed),
-            known=totals.completed,
-            probed=frozenset(totals.probed),
+            config.checkpoint.every,
+            config.checkpoint.seconds,
+            lambda completed: self.checkpoints.aside(phase, completed),
+            recorded_until=self.state.completed,
+            probed=frozenset(self.state.probed),
         )
-        shared_sum = own and config.exchange.pooling == "shared-sum"
-        return RoundLoop(self.pool, schedule, cadence, shared_sum, start, self._is_to_end)
+        schedule = self.plan.schedule if own else build_schedule(config, alone=True)
+        return self.schedulers[phase].records(schedule, cadence, start, self._is_to_end)
 
     def _is_to_end(self) -> bool:
-        """Whether the rounds in flight are to be the last: after a signal, or when the monitor has raised."""
-        return self.interrupts.asked or self.monitor.raised is not None
+        """Whether the rounds in flight are to be the last: after a signal, or when an observer has raised."""
+        return self.interrupts.asked or self.observers.raised is not None
+
+    def _save_last(self, phase: Phase, completed: int, saved: int) -> None:
+        """A checkpoint of where the peers stand, unless one was `saved` there, or none are wanted."""
+        if self.config.checkpoint.every and completed not in (0, saved):
+            outcome = self.schedulers[phase].save(self.checkpoints.aside(phase, completed), completed)
+            self.checkpoints.complete(phase, completed, outcome)
 
     def _read_late(self, late: deque[tuple[int, Probing]], most: int) -> None:
         """Read probes until at most so many are on their way."""
         while len(late) > most:
             completed, asked = late.popleft()
-            self.recorder.probes(completed, asked.get())
+            self.recorder.probed(asked.get(), completed)
 
-    def _note_failures(self, record: RoundRecord) -> str:
-        """Remember the peers that dropped out; returns the line to stop with, if the run is to stop."""
-        totals = self.recorder.totals
-        for each in dropouts.note(record, totals.dropped):
-            if self.config.run.on_nonfinite == "stop":  # also when hosts were lost on the way to it
-                advice = "lower peers.optimizer.lr, check the temperatures, or set run.on_nonfinite = 'drop-peer'"
-                return f"{each}; {self.keeper.last()}; {advice}"
-            if not each.known:
-                self.recorder.monitor.phase(f"{each}; the others go on without it")
-        return "every peer has dropped out" if len(totals.dropped) == len(self._peers) else ""
+    def _note_failures(self, record: RoundRecord) -> Stop | None:
+        """Remember the peers that dropped out; returns why the run is to stop, if it is."""
+        goes_on = self.config.run.on_nonfinite == "drop-peer"
+        found = dropouts_of(record)
+        for each in found:
+            if each.peer not in self.state.dropped:
+                self.recorder.publish(PeerDropped(each, goes_on))
+        if found and not goes_on:  # also when hosts were lost on the way to it
+            return Stop(StopReason.NOT_FINITE, found[0])
+        everybody = len(self.state.dropped) == self.config.peers.count
+        return Stop(StopReason.NO_PEER_LEFT) if everybody else None
 
     def _final_probes(self) -> None:
-        totals = self.recorder.totals
-        if totals.digests:
+        if self.state.digests:
             return
-        self._enter("the final probes", "probing the trained peers")
-        outcomes = probe(self.pool, "as-is").get()
-        self.probes.add("trained", outcomes)
-        self.recorder.probes(totals.completed, outcomes)
+        self._enter(Stage.FINAL_PROBES)
+        self.recorder.probed(probe(self.pool, "as-is").get(), self.state.completed, "trained")
         if self.config.evaluation.reset:
-            self.probes.add("reset", self._timed(probe(self.pool, "reset").get()))
-        totals.digests = ask(self.pool, "digest")
-
-    def _alone(self) -> None:
-        """The fourth control: the same peers in the same rounds, but every student is its own teacher."""
-        self._stage = "the control alone"
-        monitor, totals = self.recorder.monitor, self.recorder.totals
-        loop = self._loop("alone", build_schedule(self.config, alone=True))
-        monitor.begin(self.config.run.rounds, "alone")
-        self.interrupts.gentle, completed, saved = self.keeper.every > 0, loop.start, loop.start
-        try:
-            for record in loop:
-                completed = record.completed
-                monitor.round({"round": record.completed})
-                totals.failed_alone |= {peer for peer, each in record.stats.items() if each.failure}
-                if record.saved:
-                    self.keeper.keep("alone", completed, record.saved)
-                    saved = completed
-            if self._is_to_end() and self.keeper.every and completed != saved:
-                self.keeper.keep("alone", completed, loop.save(completed))
-        finally:
-            self.interrupts.gentle = False
-            monitor.end()
-        self.monitor.check()
-        if self.interrupts.asked:
-            raise KeyboardInterrupt
-        if totals.failed_alone:  # a control of fewer or half-trained peers would be no control
-            peers = ", ".join(map(str, sorted(totals.failed_alone)))
-            monitor.phase(f"values that are not finite in peer {peers} alone: no verdict on the exchange")
-        else:
-            self.probes.add("alone", self._timed(probe(self.pool, "as-is").get()))
+            self.recorder.probed(probe(self.pool, "reset").get(), condition="reset")
+        self.recorder.publish(Digested(ask(self.pool, "digest")))

@@ -1,30 +1,42 @@
-"""Peers whose numbers are not finite any more."""
+"""Peers whose numbers are not finite any more, and what ends the rounds because of them."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
-from coordinator.scheduling.synchronous import RoundRecord
+from coordinator.scheduling.scheduler import RoundRecord
 
 
 @dataclass(frozen=True)
 class Dropout:
-    """A peer that failed in a round; known: whether it had dropped out before."""
+    """A peer that failed, after how many completed rounds, and why."""
 
     peer: int
     completed: int
     reason: str
-    known: bool
 
     def __str__(self) -> str:
         return f"round {self.completed}, peer {self.peer}: {self.reason}"
 
 
-def note(record: RoundRecord, dropped: dict[int, tuple[int, str]]) -> list[Dropout]:
-    """The peers that failed in a round, or whose outputs on the probe batch did; `dropped` remembers each once."""
+class StopReason(Enum):
+    """Why the rounds end before the last one."""
+
+    NOT_FINITE = auto()
+    NO_PEER_LEFT = auto()
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The rounds end here; dropout: the peer that failed, where one does not drop out but ends the run."""
+
+    reason: StopReason
+    dropout: Dropout | None = None
+
+
+def dropouts_of(record: RoundRecord) -> list[Dropout]:
+    """The peers that failed in a round, or whose outputs on the probe batch did, in peer order."""
     failures = {peer: (each.failure_round + 1, each.failure) for peer, each in record.stats.items() if each.failure}
     for peer, seen in enumerate(record.observations or ()):
         if seen.failed:
             failures.setdefault(peer, (record.completed, "outputs on the probe batch are not finite"))
-    found = [Dropout(peer, at, reason, peer in dropped) for peer, (at, reason) in sorted(failures.items())]
-    for each in found:
-        dropped.setdefault(each.peer, (each.completed, each.reason))
-    return found
+    return [Dropout(peer, completed, reason) for peer, (completed, reason) in sorted(failures.items())]

@@ -1,4 +1,4 @@
-"""The round loop: which host is called when, and what comes back, in order.
+"""The synchronous scheduler: which host is called when, and what comes back, in order.
 
 The coordinator passes references from hosts to hosts and never opens a message. It submits up to `lookahead` rounds
 ahead of the oldest whose stats it has not read. One submitter and in-order hosts cannot deadlock: a reference exists
@@ -14,66 +14,11 @@ from typing import Any
 from coordinator.pools.base import Pool, in_order, submit_each, submit_observations
 from coordinator.scheduling.assignments import Routes
 from coordinator.scheduling.probing import Probing, probe
+from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, SaveFailed
 from peers.exchange.assignment import Assignment, Stats
-from peers.probing.measuring import Observation
 from topologies.schedule import Round, Schedule
 
 FIRST_CHECKPOINT = 5.0  # seconds of work that may be lost before there is any
-
-
-@dataclass(frozen=True)
-class Cadence:
-    """How many rounds to run, how many to keep in flight, and after which to look. 0: never.
-
-    checkpoint_seconds: a checkpoint is due after so many, whatever the rounds; 0: only after `checkpoint_every` rounds.
-    aside: the folder in which the peers write a checkpoint. known, probed: up to which round everything but probes, and
-    after which rounds these, have been seen before: rounds that are run again.
-    """
-
-    num_rounds: int
-    lookahead: int
-    observe_every: int = 0
-    probe_every: int = 0
-    checkpoint_every: int = 0
-    checkpoint_seconds: float = 0.0
-    aside: Callable[[int], str] = "{:06d}".format
-    known: int = -1
-    probed: frozenset[int] = frozenset()
-
-    def observes(self, completed: int) -> bool:
-        """Whether consensus is measured after so many rounds, and was not before."""
-        return completed > self.known and self._due(self.observe_every, completed, at_end=True)
-
-    def probes(self, completed: int) -> bool:
-        """Whether peers are probed; at the end that is somebody else's to do."""
-        last = completed == self.num_rounds
-        return not last and completed not in self.probed and self._due(self.probe_every, completed)
-
-    def saves(self, completed: int, seconds: float, first: bool) -> bool:
-        """Whether a checkpoint is due, so many seconds after the last one, or after the start if it is the first."""
-        patience = min(self.checkpoint_seconds, FIRST_CHECKPOINT) if first else self.checkpoint_seconds
-        late = self.checkpoint_every > 0 and 0 < patience <= seconds
-        return late or self._due(self.checkpoint_every, completed, at_end=True)
-
-    def _due(self, every: int, completed: int, at_end: bool = False) -> bool:
-        return every > 0 and (completed % every == 0 or (at_end and completed == self.num_rounds))
-
-
-@dataclass(frozen=True)
-class RoundRecord:
-    """What is known of the state after `completed` rounds; `plan` and `stats` are those of the last one.
-
-    Probes may still be on their way. saved: the checksums of a checkpoint's files, in peer order, or the error that
-    kept a peer from writing its own.
-    """
-
-    completed: int
-    plan: Round
-    stats: dict[int, Stats]
-    num_bytes: int
-    observations: list[Observation] | None = None
-    probes: Probing | None = None
-    saved: list[str] | OSError | None = None
 
 
 @dataclass
@@ -86,7 +31,28 @@ class InFlight:
     stats: list[Any]
     observations: list[Any] = field(default_factory=list)
     probes: Probing | None = None
-    saving: list[Any] | OSError = field(default_factory=list)
+    saving: list[Any] | SaveFailed | None = None
+
+
+@dataclass(frozen=True)
+class SynchronousScheduler:
+    """Every peer waits for its own teachers' messages of the round, and for nobody else.
+
+    shared_sum: students of a complete graph learn from one sum of the round's messages, made once a node.
+    """
+
+    pool: Pool
+    shared_sum: bool = False
+
+    def records(
+        self, schedule: Schedule, cadence: Cadence, start: int, stop: Callable[[], bool]
+    ) -> Iterator[RoundRecord]:
+        """As in `Scheduler`."""
+        return iter(RoundLoop(self.pool, schedule, cadence, self.shared_sum, start, stop))
+
+    def save(self, folder: str, completed: int) -> PeersSaved | SaveFailed:
+        """As in `Scheduler`."""
+        return _saved(self.pool, _submit_save(self.pool, folder, completed))
 
 
 class RoundLoop:
@@ -104,7 +70,7 @@ class RoundLoop:
         cadence: Cadence,
         shared_sum: bool = False,
         start: int = 0,
-        stop: Callable[[], object] = lambda: False,
+        stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pool = pool
@@ -116,7 +82,7 @@ class RoundLoop:
         self._current: dict[int, Assignment] = {}
         self._bundles: dict[int, Any] = {}  # peer -> the bundle that its latest message travels in
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message
-        self.peer_seconds = 0.0
+        self._peer_seconds = 0.0  # since the last record
         self._clock = clock
         self._saved_at, self._any_saved = clock(), start > 0
 
@@ -195,27 +161,16 @@ class RoundLoop:
             flight.observations = submit_observations(self.pool)
         if cadence.probes(completed):
             flight.probes = probe(self.pool, "as-is")
-        if cadence.saves(completed, self._clock() - self._saved_at, not self._any_saved):
+        patience = cadence.checkpoint_seconds
+        if cadence.saves(
+            completed, self._clock() - self._saved_at, patience if self._any_saved else min(patience, FIRST_CHECKPOINT)
+        ):
             flight.saving = self._submit_save(completed)
             self._saved_at, self._any_saved = self._clock(), True
         return flight
 
-    def save(self, completed: int) -> list[str] | OSError:
-        """Have the peers write a checkpoint as they stand, when no round is in flight; as in a record."""
-        return self._saved(self._submit_save(completed)) or []
-
-    def _submit_save(self, completed: int) -> list[Any] | OSError:
-        try:
-            arguments = (self.cadence.aside(completed), completed)
-            return submit_each(self.pool, "save", dict.fromkeys(range(self.schedule.num_peers), arguments))
-        except OSError as error:  # in this process a call fails at once
-            return error
-
-    def _saved(self, saving: list[Any] | OSError) -> list[str] | OSError | None:
-        try:
-            return saving if isinstance(saving, OSError) else self._answers(saving) or None
-        except OSError as error:
-            return error
+    def _submit_save(self, completed: int) -> list[Any] | SaveFailed:
+        return _submit_save(self.pool, self.cadence.aside(completed), completed)
 
     def _read(self, flight: InFlight) -> RoundRecord:
         stats = _merged(self.pool.get(flight.stats))
@@ -226,15 +181,18 @@ class RoundLoop:
         self._note(flight.published, stats)
         for key in [key for key in self._sizes if key[0] < flight.completed]:
             del self._sizes[key]
-        return RoundRecord(
+        record = RoundRecord(
             flight.completed,
             flight.plan,
             stats,
             num_bytes,
             self._answers(flight.observations) or None,
             flight.probes,
-            self._saved(flight.saving),
+            None if flight.saving is None else _saved(self.pool, flight.saving),
+            self._peer_seconds,
         )
+        self._peer_seconds = 0.0
+        return record
 
     def _answers(self, references: list[Any]) -> list[Any]:
         """What all peers answered, in peer order; [] where nothing was asked."""
@@ -243,7 +201,26 @@ class RoundLoop:
     def _note(self, published: Mapping[int, Assignment], stats: Mapping[int, Stats]) -> None:
         for peer, assignment in published.items():
             self._sizes[assignment.round_index, peer] = stats[peer].sent_bytes
-        self.peer_seconds += sum(each.seconds for each in stats.values())
+        self._peer_seconds += sum(each.seconds for each in stats.values())
+
+
+def _submit_save(pool: Pool, folder: str, completed: int) -> list[Any] | SaveFailed:
+    """Have every peer write its file of a checkpoint, without waiting."""
+    peers = [peer for members in pool.hosts for peer in members]
+    try:
+        return submit_each(pool, "save", dict.fromkeys(peers, (folder, completed)))
+    except OSError as error:  # in this process a call fails at once
+        return SaveFailed(error)
+
+
+def _saved(pool: Pool, saving: list[Any] | SaveFailed) -> PeersSaved | SaveFailed:
+    """Wait for what `_submit_save` has asked for."""
+    if isinstance(saving, SaveFailed):
+        return saving
+    try:
+        return PeersSaved(in_order(pool, pool.get(saving)))
+    except OSError as error:
+        return SaveFailed(error)
 
 
 def _merged(stats: list[dict[int, Stats]]) -> dict[int, Stats]:

@@ -1,0 +1,59 @@
+"""A run's tables: rows come with events, and are written to its folder at checkpoints and at the end."""
+
+from coordinator.measures.measure import Pairing
+from coordinator.records.events import Measured, Probed, RoundCompleted, RunEvent
+from coordinator.records.run_folder import RunFolder
+from coordinator.scheduling.scheduler import Phase
+
+
+class Tables:
+    """Fills the tables of a folder: what a round, a peer, a link and a pair of peers came to."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._last_measured: tuple[int, Pairing] | None = None  # after which round, and by what peers compare
+
+    def observe(self, event: RunEvent) -> None:
+        match event:
+            case Measured():
+                self._add_measures(event)
+            case RoundCompleted(phase=Phase.ROUNDS, replayed=False):
+                self._add_round(event)
+            case Probed(completed=int(completed)):
+                for name, accuracies in event.accuracies.items():
+                    for peer, accuracy in enumerate(accuracies):
+                        self.folder.record("peers", {"round": completed, "peer": peer}, {name: accuracy})
+            case _:
+                pass
+
+    def save(self, completed: int) -> None:
+        """Write the rows that have come since the last time, up to a round. Raises: OSError."""
+        self._compare_pairs()
+        self.folder.save_rows(completed)
+
+    def write(self) -> None:
+        """Write all tables. Raises: OSError."""
+        self._compare_pairs()
+        self.folder.write_tables()
+
+    def _add_round(self, event: RoundCompleted) -> None:
+        for peer, stats in event.stats.items():
+            values = {"loss": stats.loss, "gradient_norm": stats.gradient_norm}
+            self.folder.record("peers", {"round": event.completed, "peer": peer}, values)
+        self.folder.record("rounds", {"round": event.completed}, event.row)
+
+    def _add_measures(self, event: Measured) -> None:
+        self._last_measured = (event.completed, event.pairing)
+        self.folder.record("rounds", {"round": event.completed}, event.measures.scalars)
+        for peer, values in event.measures.peers.items():
+            self.folder.record("peers", {"round": event.completed, "peer": peer}, values)
+        for (student, teacher), values in event.measures.edges.items():
+            self.folder.record("edges", {"round": event.completed, "student": student, "teacher": teacher}, values)
+
+    def _compare_pairs(self) -> None:
+        """Every two peers are compared only when tables are written, and only as they were last measured."""
+        if self._last_measured:
+            completed, pairing = self._last_measured
+            pairs = pairing.pairs().items()
+            rows = [{"round": completed, "peer": i, "other": j, **values} for (i, j), values in pairs]
+            self.folder.replace("pairs", rows)

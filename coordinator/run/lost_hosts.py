@@ -1,0 +1,37 @@
+"""Hosts that were lost are started anew, after a pause that grows, and not for ever."""
+
+import time
+
+from coordinator.pools.base import HostLost, Pool
+from coordinator.records.events import FaultKind, Note
+from coordinator.records.recorder import Recorder
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before lost hosts are started anew, doubled each time
+
+
+class LostHosts:
+    """Counts the losses of a run, of which `most` are survived."""
+
+    def __init__(self, pool: Pool, recorder: Recorder, most: int) -> None:
+        self._pool, self._recorder, self._most = pool, recorder, most
+        self._failures, self._lost = 0, False
+
+    def revive(self) -> None:
+        """Start anew what was lost, if anything was. Raises: HostLost, where that fails."""
+        if self._lost:
+            time.sleep(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE))
+            self._pool.revive()
+            self._lost = False
+
+    def note(self, error: HostLost) -> None:
+        """Record a loss. Raises: HostLost, when there have been enough."""
+        self._failures, self._lost = self._failures + (not error.again), True
+        if error.final:
+            raise error
+        if self._failures > self._most:
+            raise HostLost(f"{error}; hosting.max_failures is {self._most}") from None
+        if error.again:
+            self._recorder.publish(Note(f"{error}; part of the same loss"))
+        else:
+            said = f"{error}; started anew, {self._failures} of at most {self._most} times"
+            self._recorder.fault(FaultKind.HOST_LOST, said)
