@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from coordinator.scheduling.probing import Probing
 from peers.exchange.assignment import Stats
@@ -87,6 +87,7 @@ class RoundRecord:
     peer_seconds: float = 0.0
 
 
+@runtime_checkable
 class Scheduler(Protocol):
     """Decides which peers compute when. Its records come in the order of rounds, each once."""
 

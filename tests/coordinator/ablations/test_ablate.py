@@ -23,8 +23,8 @@ from coordinator.ablations.results_folder import (
     opened,
     temporary_prefix,
 )
+from coordinator.records.events import Note, RunEvent
 from coordinator.records.mlflow import store_uri
-from coordinator.records.terminal import Silent
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 Cli = Callable[..., tuple[Any, str, str]]
@@ -54,19 +54,23 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coordinator.ablations.figures.save_ablation_figures", lambda *_: [])
 
 
-class Said(Silent):
+class Said:
     """Remembers what was told."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def phase(self, text: str) -> None:
+    def observe(self, event: RunEvent) -> None:
+        assert isinstance(event, Note)
+        self.tell(event.text)
+
+    def tell(self, text: str) -> None:
         self.lines.append(text)
 
 
 def run(output: Path, **parts: Any) -> tuple[AblationResult, list[str]]:
     said = Said()
-    return ablate(load_ablation({**BASE, **parts}), output, said), said.lines
+    return ablate(load_ablation({**BASE, **parts}), output, [said]), said.lines
 
 
 def finished_lines(lines: list[str]) -> list[str]:
@@ -136,7 +140,7 @@ def test_ablate__interrupted_says_what_is_done_and_continues(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Said, "phase", interrupt)
+        patched.setattr(Said, "tell", interrupt)
         result, _ = run(tmp_path)
     assert result.status == "interrupted" and 1 <= result.num_finished < 4
     assert {row["status"] for row in result.rows} == {"finished", "not run"}
@@ -166,14 +170,14 @@ def test_ablate__one_at_a_time_in_a_folder(cluster: None, undrawn: None, tmp_pat
     refused = []
 
     class Second(Said):
-        def phase(self, text: str) -> None:
-            super().phase(text)
+        def tell(self, text: str) -> None:
+            super().tell(text)
             with pytest.raises(ConfigError, match=r"\A'.*tiny' is being written by another process: wait for it, or "):
                 run(tmp_path)
             refused.append(text)
 
     said = Second()
-    result = ablate(load_ablation({**BASE, "seeds": [0]}), tmp_path, said)
+    result = ablate(load_ablation({**BASE, "seeds": [0]}), tmp_path, [said])
     assert result.status == "finished" and result.num_finished == 2 and refused == said.lines
     assert any(line.startswith("starting Ray") for line in refused) and len(finished_lines(said.lines)) == 2
     again, lines = run(tmp_path, seeds=[0])

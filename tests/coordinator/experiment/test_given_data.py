@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from coordinator import ConfigError, load_config, resume, simulate
-from coordinator.records.terminal import Silent
+from coordinator.records.events import RoundCompleted, RunEvent
 from coordinator.run.signals import Interrupts
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset
@@ -39,19 +39,19 @@ def config(*overrides: str) -> Any:
     return load_config(table, overrides)
 
 
-class Stopping(Silent):
+class Stopping:
     """Interrupts the run after its third round."""
 
     def __init__(self) -> None:
         self.interrupts = Interrupts()
 
-    def round(self, row: dict[str, Any]) -> None:
-        self.interrupts.asked |= row["round"] == 3
+    def observe(self, event: RunEvent) -> None:
+        self.interrupts.asked |= isinstance(event, RoundCompleted) and event.completed == 3
 
 
 def interrupted(tmp_path: Path, dataset: Dataset | None, *overrides: str) -> Path:
-    monitor = Stopping()
-    result = simulate(config(*overrides), tmp_path, monitor, dataset, monitor.interrupts)
+    stopping = Stopping()
+    result = simulate(config(*overrides), tmp_path, [stopping], dataset, stopping.interrupts)
     assert result.status == "interrupted"
     return result.folder
 

@@ -8,13 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.experiment.config import TrackingConfig
 from coordinator.measures import measure
 from coordinator.measures.measure import GroupMeasures, PeerMeasures
-from coordinator.records.mlflow import Tracker
+from coordinator.measures.probe_table import ProbeTable
+from coordinator.records.observer import Observers
 from coordinator.records.recorder import Recorder
 from coordinator.records.run_folder import RunFolder
-from coordinator.records.terminal import Silent
+from coordinator.records.run_state import RunState
+from coordinator.records.tables import Tables
 from coordinator.scheduling.synchronous import RoundRecord
 from peers.probing import spectra
 from peers.probing.measuring import Observation, observe_all
@@ -105,13 +106,15 @@ def test_recorder__pairs_are_compared_when_tables_are_written(tmp_path: Path, mo
     pairs = measure.Pairing.pairs
     monkeypatch.setattr(measure.Pairing, "pairs", lambda self: compared.append(self) or pairs(self))  # type: ignore[func-returns-value]
     folder = RunFolder(tmp_path, "run")
-    recorder = Recorder(folder, Tracker(TrackingConfig(enabled=False), tmp_path, "run"), Silent(), 1.0)
+    observers, tables = Observers(), Tables(folder)
+    observers.attach(tables)
+    recorder = Recorder(RunState(), ProbeTable(("knn",)), observers, 1.0)
     plan, first, last = ALONE(2)(0), [seen(SURE, LINE), seen(EVEN, LINE)], [seen(SURE, LINE), seen(TURNED, LINE)]
     recorder.start(first, plan)
     for completed, observations in ((1, first), (2, last), (3, None)):
-        recorder.round(RoundRecord(completed, plan, {}, 0, observations))
+        recorder.round(RoundRecord(completed, plan, {}, 0, observations), 0.0)
     assert compared == []
-    recorder.write_tables()
+    tables.write()
     (row,) = pq.read_table(folder.path / "metrics" / "pairs.parquet").to_pylist()
     assert (len(compared), row["round"], row["peer"], row["other"]) == (1, 2, 0, 1)
     assert row["total_variation"] == pytest.approx(0.8, abs=1e-6)

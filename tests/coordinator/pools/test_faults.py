@@ -17,7 +17,7 @@ from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.pools.base import HostLost
 from coordinator.pools.in_process import InProcessPool
 from coordinator.pools.ray_pool import RayPool
-from coordinator.records.terminal import Silent
+from coordinator.records.events import Note, PeersRestored, Phase, RoundCompleted, RunEvent
 from coordinator.run.stages import Simulation
 from coordinator.scheduling.synchronous import RoundLoop
 from peers.hosting.host import PeerHost
@@ -74,17 +74,15 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return numbers
 
 
-class At(Silent):
+class At:
     """Does something once, when a round is first reported; keeps what it is told."""
 
     def __init__(self, completed: int, act: Callable[[], None]) -> None:
-        self.completed, self.act, self.told = completed, act, list[str]()
+        self.completed, self.act, self.told = completed, act, list[RunEvent]()
 
-    def phase(self, text: str) -> None:
-        self.told.append(text)
-
-    def round(self, row: dict[str, Any]) -> None:
-        if row["round"] == self.completed:
+    def observe(self, event: RunEvent) -> None:
+        self.told.append(event)
+        if isinstance(event, RoundCompleted) and event.completed == self.completed:
             self.completed = -1
             self.act()
 
@@ -103,8 +101,8 @@ def send(number: int, sent: signal.Signals, after: float = 0.0) -> None:
 def test_faults__a_killed_host_costs_no_number(
     cluster: Any, tmp_path: Path, processes: list[int], after: float, runs: Path
 ):
-    monitor = At(25, lambda: send(processes[1], signal.SIGKILL, after))
-    result = simulate(load_config(table()), tmp_path / "faulty", monitor)
+    observer = At(25, lambda: send(processes[1], signal.SIGKILL, after))
+    result = simulate(load_config(table()), tmp_path / "faulty", [observer])
     assert_same(result, straight(tmp_path))
     (fault,) = result.summary["faults"]
     assert (
@@ -115,7 +113,7 @@ def test_faults__a_killed_host_costs_no_number(
         and fault["what"].endswith("; started anew, 1 of at most 5 times")
         and fault["seconds"] > 0
     )
-    assert "from the checkpoint of round 20" in monitor.told
+    assert PeersRestored(Phase.ROUNDS, 20) in observer.told
 
 
 def test_faults__killed_while_a_checkpoint_is_written(
@@ -140,8 +138,8 @@ def test_faults__killed_while_a_checkpoint_is_written(
 
 def test_faults__a_host_that_hangs_is_named_and_started_anew(cluster: Any, tmp_path: Path, processes: list[int]):
     """SIGSTOP: the process is there and never answers."""
-    monitor = At(25, lambda: send(processes[1], signal.SIGSTOP))
-    result = simulate(load_config(table(hosting={"timeout": 4.0})), tmp_path / "faulty", monitor)
+    observer = At(25, lambda: send(processes[1], signal.SIGSTOP))
+    result = simulate(load_config(table(hosting={"timeout": 4.0})), tmp_path / "faulty", [observer])
     assert_same(result, straight(tmp_path))
     (fault,) = result.summary["faults"]
     assert fault["what"].startswith(
@@ -152,8 +150,8 @@ def test_faults__a_host_that_hangs_is_named_and_started_anew(cluster: Any, tmp_p
 @pytest.mark.slow
 def test_faults__a_killed_evaluator_costs_no_number(cluster: Any, tmp_path: Path, processes: list[int]):
     hosting = {"peers_per_host": 4, "evaluators": 1}
-    monitor = At(41, lambda: send(processes[1], signal.SIGKILL))  # while it probes round 40
-    result = simulate(load_config(table(hosting=hosting)), tmp_path / "faulty", monitor)
+    observer = At(41, lambda: send(processes[1], signal.SIGKILL))  # while it probes round 40
+    result = simulate(load_config(table(hosting=hosting)), tmp_path / "faulty", [observer])
     assert_same(result, straight(tmp_path))
     assert len(result.summary["faults"]) == 1
 
@@ -161,16 +159,16 @@ def test_faults__a_killed_evaluator_costs_no_number(cluster: Any, tmp_path: Path
 @pytest.mark.slow
 def test_faults__without_checkpoints_the_run_starts_again(cluster: Any, tmp_path: Path, processes: list[int]):
     light = {"evaluation": {"every": 20, "reset": False, "alone": True}, "checkpoint": {"every": 0}}
-    monitor = At(12, lambda: send(processes[0], signal.SIGKILL))
-    result = simulate(load_config(table(**light)), tmp_path / "faulty", monitor)
+    observer = At(12, lambda: send(processes[0], signal.SIGKILL))
+    result = simulate(load_config(table(**light)), tmp_path / "faulty", [observer])
     assert_same(result, straight(tmp_path, **light))
     assert len(result.summary["faults"]) == 1 and not (result.folder / "checkpoints").exists()
 
 
 @pytest.mark.slow
 def test_faults__too_many_end_the_run_which_can_be_resumed(cluster: Any, tmp_path: Path, processes: list[int]):
-    monitor = At(25, lambda: send(processes[1], signal.SIGKILL))
-    result = simulate(load_config(table(hosting={"max_failures": 0})), tmp_path / "faulty", monitor)
+    observer = At(25, lambda: send(processes[1], signal.SIGKILL))
+    result = simulate(load_config(table(hosting={"max_failures": 0})), tmp_path / "faulty", [observer])
     assert result.status == "stopped" and "\n" not in result.message
     assert "hosting.max_failures is 0; in the rounds, with round 25 of 60 completed" in result.message
     assert "the last good checkpoint is of round 20; go on with: peer-consensus resume " in result.message
@@ -188,7 +186,7 @@ def test_faults__a_loss_on_the_way_to_a_stop_does_not_undo_it(tmp_path: Path, mo
 
     def losing(self: Simulation, late: Any, most: int) -> None:
         read(self, late, most)
-        if self.recorder.totals.dropped and not self.recorder.totals.faults:
+        if self.state.dropped and not self.state.faults:
             raise HostLost("a host of peers was lost (stand-in)")
 
     monkeypatch.setattr(Peer, "_loss", poisoned)
@@ -219,7 +217,7 @@ def test_faults__a_gpu_out_of_memory_is_one_line(tmp_path: Path, monkeypatch: py
 # ---- chaos ----
 
 
-class Chaos(Silent):
+class Chaos:
     """Draws faults from a seed: what, which process, and after how many reported rounds."""
 
     def __init__(self, seed: int, count: int, processes: list[int], output: Path) -> None:
@@ -228,8 +226,8 @@ class Chaos(Silent):
         self.done: dict[str, int] = {}
         self._wait = self.draw.randint(1, 30)
 
-    def round(self, row: dict[str, Any]) -> None:
-        self._wait -= 1
+    def observe(self, event: RunEvent) -> None:
+        self._wait -= isinstance(event, RoundCompleted)
         if self.left and self._wait <= 0:
             self.left -= 1
             self._wait = self.draw.randint(1, 30)
@@ -252,28 +250,28 @@ class Chaos(Silent):
 def chaos(tmp_path: Path, processes: list[int], seed: int, count: int, rounds: int) -> tuple[Result, Chaos]:
     """A run with so many faults, and one without: equal. Phases beside the rounds are hit, too."""
     sections = {"run": {"rounds": rounds, "seed": seed}, "evaluation": {"alone": True}}
-    monitor = Chaos(seed, count, processes, tmp_path / "faulty")
+    observer = Chaos(seed, count, processes, tmp_path / "faulty")
     hosting = {"timeout": 5.0, "max_failures": 3 * count, "peers_per_host": 2}
-    result = simulate(load_config(table(**sections, hosting=hosting)), tmp_path / "faulty", monitor)
+    result = simulate(load_config(table(**sections, hosting=hosting)), tmp_path / "faulty", [observer])
     assert_same(result, straight(tmp_path, **sections))
-    assert monitor.left == 0
-    return result, monitor
+    assert observer.left == 0
+    return result, observer
 
 
 @pytest.mark.slow
 def test_chaos__three_faults(cluster: Any, tmp_path: Path, processes: list[int], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("coordinator.run.stages.FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("coordinator.run.lost_hosts.FIRST_PAUSE", 0.05)
     result, _ = chaos(tmp_path, processes, seed=1, count=3, rounds=50)
     assert result.summary["faults"]
 
 
 @pytest.mark.slow
 def test_chaos__fifty_faults(cluster: Any, tmp_path: Path, processes: list[int], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("coordinator.run.stages.LONGEST_PAUSE", 0.5)
-    result, monitor = chaos(tmp_path, processes, seed=2, count=50, rounds=700)
+    monkeypatch.setattr("coordinator.run.lost_hosts.LONGEST_PAUSE", 0.5)
+    result, observer = chaos(tmp_path, processes, seed=2, count=50, rounds=700)
     seconds = [fault["seconds"] for fault in result.summary["faults"]]
-    print(monitor.done, f"faults told {len(seconds)}, seconds lost {sum(seconds):.0f}")
-    assert sum(monitor.done.values()) == 50
+    print(observer.done, f"faults told {len(seconds)}, seconds lost {sum(seconds):.0f}")
+    assert sum(observer.done.values()) == 50
 
 
 class Nodes:
@@ -320,8 +318,8 @@ def on_nodes(tmp_path: Path, **hosting: Any) -> Any:
 def test_faults__nodes_that_are_lost_are_one_loss(nodes: Callable[[int], Nodes], tmp_path: Path, count: int):
     """They go with their hosts and objects, and do not come back; nobody is told to free memory."""
     cluster = nodes(3)
-    monitor = At(25, lambda: cluster.lose(count))
-    result = simulate(on_nodes(tmp_path), tmp_path / "faulty", monitor)
+    observer = At(25, lambda: cluster.lose(count))
+    result = simulate(on_nodes(tmp_path), tmp_path / "faulty", [observer])
     assert_same(result, straight(tmp_path))
     (fault,) = result.summary["faults"]
     assert fault["what"].count(" is gone)") == count and "memory" not in fault["what"]
@@ -335,7 +333,7 @@ def test_faults__evaluators_give_way_to_hosts_that_were_lost(nodes: Callable[[in
     """Two hosts and two evaluators on four CPUs, of which two go: an evaluator must not keep a host from starting."""
     cluster = nodes(3)
     config = on_nodes(tmp_path, peers_per_host=2, evaluators="auto", start_timeout=60.0)
-    result = simulate(config, tmp_path / "faulty", At(25, lambda: cluster.lose(2)))
+    result = simulate(config, tmp_path / "faulty", [At(25, lambda: cluster.lose(2))])
     assert_same(result, straight(tmp_path))
     assert len(result.summary["faults"]) == 1
 
@@ -345,25 +343,28 @@ def test_faults__a_node_that_comes_back_is_waited_for(nodes: Callable[[int], Nod
     cluster = nodes(3)
 
     class Replacing(At):
-        def phase(self, text: str) -> None:
-            super().phase(text)
-            if text.endswith("; waiting up to 300 s for a node"):
+        def observe(self, event: RunEvent) -> None:
+            super().observe(event)
+            if isinstance(event, Note) and event.text.endswith("; waiting up to 300 s for a node"):
                 cluster.cluster.add_node(num_cpus=1)
 
-    monitor = Replacing(25, lambda: cluster.lose(1))
-    result = simulate(on_nodes(tmp_path, cpus_per_peer=1.0), tmp_path / "faulty", monitor)
+    observer = Replacing(25, lambda: cluster.lose(1))
+    result = simulate(on_nodes(tmp_path, cpus_per_peer=1.0), tmp_path / "faulty", [observer])
     assert_same(result, straight(tmp_path))
     assert len(result.summary["faults"]) == 1
     assert any(
-        "cannot be placed on nodes" in line and "waiting up to 300 s for a node" in line for line in monitor.told
+        isinstance(each, Note)
+        and "cannot be placed on nodes" in each.text
+        and "waiting up to 300 s for a node" in each.text
+        for each in observer.told
     )
 
 
 @pytest.mark.slow
 def test_faults__a_cluster_that_stays_too_small_ends_the_run(nodes: Callable[[int], Nodes], tmp_path: Path):
     cluster = nodes(3)
-    monitor = At(25, lambda: cluster.lose(1))
-    result = simulate(on_nodes(tmp_path, cpus_per_peer=1.0, start_timeout=40.0), tmp_path / "faulty", monitor)
+    observer = At(25, lambda: cluster.lose(1))
+    result = simulate(on_nodes(tmp_path, cpus_per_peer=1.0, start_timeout=40.0), tmp_path / "faulty", [observer])
     assert result.status == "stopped" and "(waited for 40 s); in the rounds" in result.message
     assert len(result.summary["faults"]) == 1
 

@@ -1,6 +1,7 @@
-"""A monitor that raises, wherever and whatever: the run ends in order and keeps its numbers, then it is raised."""
+"""An observer that raises, wherever and whatever: the run ends in order and keeps its numbers, then it is raised."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,52 +9,72 @@ import pytest
 
 from coordinator import ConfigError, load_config, resume, simulate
 from coordinator.pools.base import HostLost
-from coordinator.records.terminal import Silent
+from coordinator.records.events import (
+    CheckpointWritten,
+    Measured,
+    Phase,
+    Probed,
+    RoundCompleted,
+    RunEnded,
+    RunEvent,
+    RunStarted,
+    Stage,
+    StageEntered,
+    StageLeft,
+)
+from coordinator.records.observer import RunObserver
+from coordinator.records.result import Status
 
 
 class Odd(BaseException):
     """Not even an Exception."""
 
 
-class Raising(Silent):
-    """Raises at a call of a method, when its argument says so, and is told nothing after that."""
+class Raising:
+    """Raises at the first event of which `when` is true, and counts what it is told after that."""
 
-    def __init__(self, method: str, when: Any, error: BaseException) -> None:
-        self.method, self.when, self.error, self.after = method, when, error, 0
+    def __init__(self, when: Callable[[RunEvent], bool], error: BaseException) -> None:
+        self.when, self.error, self.raised, self.after = when, error, False, 0
 
-    def _seen(self, method: str, what: Any) -> None:
-        self.after += self.when is None
-        if self.method == method and self.when is not None and self.when == what:
-            self.when = None
+    def observe(self, event: RunEvent) -> None:
+        self.after += self.raised
+        if not self.raised and self.when(event):
+            self.raised = True
             raise self.error
 
-    def phase(self, text: str) -> None:
-        self._seen("phase", text)
 
-    def begin(self, num_rounds: int, title: str) -> None:
-        self._seen("begin", title)
+class Keeping:
+    """Keeps what it is told."""
 
-    def round(self, row: dict[str, Any]) -> None:
-        self._seen("round", row["round"])
+    def __init__(self) -> None:
+        self.events = list[RunEvent]()
 
-    def end(self) -> None:
-        self._seen("end", "")
+    def observe(self, event: RunEvent) -> None:
+        self.events.append(event)
+
+
+def entered(stage: Stage) -> Callable[[RunEvent], bool]:
+    return lambda event: isinstance(event, StageEntered) and event.stage is stage
+
+
+def round_four(event: RunEvent) -> bool:
+    return isinstance(event, RoundCompleted) and event.completed == 4
 
 
 ERRORS = [ValueError("mine"), ConfigError("mine"), HostLost("mine"), OSError(28, "mine"), SystemExit(3), Odd("mine")]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_simulate__whatever_the_monitor_raises(small: dict[str, Any], tmp_path: Path, error: BaseException):
-    monitor = Raising("round", 4, error)
+def test_simulate__whatever_an_observer_raises(small: dict[str, Any], tmp_path: Path, error: BaseException):
+    observer = Raising(round_four, error)
     with pytest.raises(type(error)) as raised:
-        simulate(load_config(small), tmp_path, monitor)
-    assert raised.value is error and monitor.after == 0
+        simulate(load_config(small), tmp_path, [observer])
+    assert raised.value is error and observer.after == 0
     (folder,) = tmp_path.iterdir()
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["status"] == "stopped" and 4 <= summary["rounds"] < 8
     assert (
-        summary["message"].startswith(f"the monitor raised {type(error).__name__}") and "resume" in summary["message"]
+        summary["message"].startswith(f"an observer raised {type(error).__name__}") and "resume" in summary["message"]
     )
     assert (folder / "metrics" / "rounds.parquet").is_file() and (folder / "report.html").is_file()
     straight = simulate(load_config(small), tmp_path / "straight")
@@ -61,18 +82,21 @@ def test_simulate__whatever_the_monitor_raises(small: dict[str, Any], tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("method", "when", "rounds"),
+    ("when", "rounds"),
     [
-        ("phase", "probing the controls: raw pixels, untrained, calibrated", 0),
-        ("begin", "rounds", 0),
-        ("end", "", 8),
-        ("phase", "probing the trained peers", 8),
-        ("begin", "alone", 8),
+        (entered(Stage.CONTROLS), 0),
+        (entered(Stage.ROUNDS), 0),
+        (lambda event: event == StageLeft(Stage.ROUNDS), 8),
+        (entered(Stage.FINAL_PROBES), 8),
+        (entered(Stage.ALONE), 8),
     ],
+    ids=["controls", "rounds", "after the rounds", "final probes", "alone"],
 )
-def test_simulate__wherever_it_raises(small: dict[str, Any], tmp_path: Path, method: str, when: str, rounds: int):
+def test_simulate__wherever_it_raises(
+    small: dict[str, Any], tmp_path: Path, when: Callable[[RunEvent], bool], rounds: int
+):
     with pytest.raises(ValueError, match="mine"):
-        simulate(load_config(small), tmp_path, Raising(method, when, ValueError("mine")))
+        simulate(load_config(small), tmp_path, [Raising(when, ValueError("mine"))])
     (folder,) = tmp_path.iterdir()
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["status"], summary["rounds"]) == ("stopped", rounds)
@@ -82,13 +106,65 @@ def test_simulate__wherever_it_raises(small: dict[str, Any], tmp_path: Path, met
 
 def test_simulate__raises_before_anything_is_written(small: dict[str, Any], tmp_path: Path):
     with pytest.raises(ValueError, match="mine"):
-        simulate(load_config(small), tmp_path, Raising("phase", "loading synthetic", ValueError("mine")))
+        simulate(load_config(small), tmp_path, [Raising(entered(Stage.LOADING), ValueError("mine"))])
     assert not list(tmp_path.iterdir())
 
 
-def test_simulate__raises_when_all_is_done_but_the_figures(small: dict[str, Any], tmp_path: Path):
+@pytest.mark.parametrize("when", [entered(Stage.REPORT), lambda event: isinstance(event, RunEnded)])
+def test_simulate__raises_when_all_numbers_are_there(
+    small: dict[str, Any], tmp_path: Path, when: Callable[[RunEvent], bool]
+):
     with pytest.raises(ValueError, match="mine"):
-        simulate(load_config(small), tmp_path, Raising("phase", "drawing figures", ValueError("mine")))
+        simulate(load_config(small), tmp_path, [Raising(when, ValueError("mine"))])
     (folder,) = tmp_path.iterdir()
     assert json.loads((folder / "summary.json").read_text())["status"] == "finished"
     assert (folder / "report.html").is_file()
+
+
+def test_simulate__other_observers_are_told_on(small: dict[str, Any], tmp_path: Path):
+    """The first error counts; whoever has not raised sees the run to its end."""
+    first, second, keeping = Raising(round_four, ValueError("first")), Raising(round_four, Odd("second")), Keeping()
+    with pytest.raises(ValueError, match="first"):
+        simulate(load_config(small), tmp_path, [first, second, keeping])
+    assert (first.after, second.after) == (0, 0)
+    last = keeping.events[-1]
+    assert isinstance(last, RunEnded) and last.status is Status.STOPPED and "ValueError: first" in last.message
+
+
+def test_simulate__events_tell_the_whole_run(small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Every round once, measured before it is told, and the numbers of the summary."""
+    keeping = Keeping()
+    table = {**small, "checkpoint": {"every": 4, "seconds": 0}}
+    result = simulate(load_config(table), tmp_path, [keeping])
+    events = keeping.events
+    stages = [each.stage for each in events if isinstance(each, StageEntered)]
+    assert stages == list(Stage) and [each.stage for each in events if isinstance(each, StageLeft)] == [
+        Stage.ROUNDS,
+        Stage.ALONE,
+    ]
+    (started,) = [each for each in events if isinstance(each, RunStarted)]
+    assert started.folder == result.folder and started.config.run.rounds == 8
+    rounds = [each for each in events if isinstance(each, RoundCompleted)]
+    for phase in Phase:
+        assert [each.completed for each in rounds if each.phase is phase] == list(range(1, 9))
+    assert sum(each.num_bytes for each in rounds) == result.summary["bytes_exchanged"] == rounds[7].bytes_so_far > 0
+    measured = [each for each in events if isinstance(each, Measured)]
+    assert [each.completed for each in measured] == [0, 2, 4, 6, 8]
+    for each in measured[1:]:
+        after = events[events.index(each) + 1]
+        assert isinstance(after, RoundCompleted) and after.completed == each.completed
+    last = result.summary["consensus"]["relative_distance"]["last"]
+    assert measured[-1].measures.scalars["relative_distance"] == last
+    written = [each for each in events if isinstance(each, CheckpointWritten)]
+    assert written == [CheckpointWritten(phase, completed) for phase in Phase for completed in (4, 8)]
+    probed = {each.condition: each.accuracies["knn_accuracy"] for each in events if isinstance(each, Probed)}
+    assert list(probed) == ["raw_pixels", "untrained", "calibrated", "trained", "alone"]
+    for condition, accuracies in probed.items():
+        expected = result.summary["probes"]["knn"][condition]
+        assert sum(accuracies) / len(accuracies) == pytest.approx(expected)
+    assert events[-1] == RunEnded(Status.FINISHED, "", result.folder)
+    assert capsys.readouterr().out == ""
+
+
+def test_observers__fit_the_protocol():
+    assert isinstance(Keeping(), RunObserver)

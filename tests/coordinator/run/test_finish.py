@@ -11,8 +11,8 @@ from mlflow import MlflowClient
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.pools.in_process import InProcessPool
+from coordinator.records.events import Remaining, RoundCompleted, RunEvent, RunReopened
 from coordinator.records.run_folder import RunFolder
-from coordinator.records.terminal import Silent
 
 
 @pytest.fixture
@@ -22,15 +22,12 @@ def table(small: dict[str, Any]) -> dict[str, Any]:
     return {**small, "run": {"rounds": 4}, "evaluation": evaluation, "checkpoint": {"every": 0}}
 
 
-class Watching(Silent):
+class Watching:
     def __init__(self) -> None:
-        self.told, self.rounds = list[str](), 0
+        self.events = list[RunEvent]()
 
-    def phase(self, text: str) -> None:
-        self.told.append(text)
-
-    def round(self, row: dict[str, Any]) -> None:
-        self.rounds += 1
+    def observe(self, event: RunEvent) -> None:
+        self.events.append(event)
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, module: str, name: str, error: BaseException) -> None:
@@ -61,9 +58,9 @@ def test_resume__completes_what_a_full_disk_kept_from_being_made(
     assert json.loads((folder / "summary.json").read_text())["digest"] == straight.summary["digest"]
     assert not (folder / "report.html").exists()
     watching = Watching()
-    result = resume(folder, monitor=watching)
-    assert result.status == "finished" and watching.rounds == 0
-    assert f"{folder}: all rounds are done; what is made of their numbers is not" in watching.told
+    result = resume(folder, observers=[watching])
+    assert result.status == "finished" and not any(isinstance(each, RoundCompleted) for each in watching.events)
+    assert watching.events[0] == RunReopened(folder, 0, 4, Remaining.REPORT)  # no checkpoint, but all numbers
     assert {path.name for path in (folder / "figures").iterdir()} == {
         path.name for path in (straight.folder / "figures").iterdir()
     }

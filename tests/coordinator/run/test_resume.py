@@ -20,9 +20,19 @@ from safetensors.torch import load_file, save_file
 from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.pools.in_process import InProcessPool
+from coordinator.records.events import (
+    Fault,
+    FaultKind,
+    PeersRestored,
+    Phase,
+    Remaining,
+    RoundCompleted,
+    RunEvent,
+    RunReopened,
+)
 from coordinator.records.mlflow import Tracker
 from coordinator.records.run_folder import KEYS
-from coordinator.records.terminal import Silent
+from coordinator.run.finish import Finish
 from coordinator.run.signals import Interrupts
 from peers.base.storage import Folder
 from peers.hosting.host import PeerHost
@@ -72,8 +82,8 @@ def table(**sections: Any) -> dict[str, Any]:
     return base
 
 
-def run(output: Path, monitor: Any = None, **sections: Any) -> Result:
-    return simulate(load_config(table(**sections)), output, monitor)
+def run(output: Path, *observers: Any, **sections: Any) -> Result:
+    return simulate(load_config(table(**sections)), output, observers)
 
 
 def assert_same(result: Result, straight: Result) -> None:
@@ -89,6 +99,27 @@ def assert_same(result: Result, straight: Result) -> None:
 
 class KilledError(Exception):
     """Stands for the end of the process: nothing of the run is closed or written."""
+
+
+class Events:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events = list[RunEvent]()
+
+    def observe(self, event: RunEvent) -> None:
+        self.events.append(event)
+
+    @property
+    def run(self) -> list[int]:
+        """Which rounds were run."""
+        return [each.completed for each in self.events if isinstance(each, RoundCompleted)]
+
+    @property
+    def damaged(self) -> list[str]:
+        """Why checkpoints could not be used."""
+        faults = [each for each in self.events if isinstance(each, Fault)]
+        return [each.what for each in faults if each.kind is FaultKind.CHECKPOINT_DAMAGED]
 
 
 @contextmanager
@@ -108,7 +139,7 @@ def killed_before(monkeypatch: pytest.MonkeyPatch, method: str, nth: int) -> Ite
 
     with monkeypatch.context() as patched, pytest.raises(KilledError):
         patched.setattr(InProcessPool, "submit", dying)
-        patched.setattr(sys.modules["coordinator.run.stages"], "conclude", nothing)
+        patched.setattr(Finish, "conclude", nothing)
         yield
 
 
@@ -131,17 +162,12 @@ def test_resume__after_the_coordinator_was_killed_nothing_differs(
         run(tmp_path / "killed")
     (folder,) = (tmp_path / "killed").iterdir()
     assert not (folder / "summary.json").exists()
-    told: list[str] = []
-
-    class Listener(Silent):
-        def phase(self, text: str) -> None:
-            told.append(text)
-
-    resumed = resume(folder, monitor=Listener())
+    listener = Events()
+    resumed = resume(folder, observers=[listener])
     assert resumed.status == "finished" and resumed.folder == folder
     assert_same(resumed, straight)
-    expected = f"{back_to} of 12 rounds are done" if back_to else "there is no whole checkpoint: again from round 0"
-    assert any(line.endswith(expected) for line in told), told
+    remaining = Remaining.ROUNDS if back_to else Remaining.EVERYTHING
+    assert listener.events[0] == RunReopened(folder, back_to, 12, remaining)
     assert not list((folder / "checkpoints").glob(".*")) and not (folder / "metrics" / ".parts").exists()
 
 
@@ -149,14 +175,14 @@ def test_resume__after_the_coordinator_was_killed_nothing_differs(
 def test_resume__interrupted_saves_where_it_stands(tmp_path: Path, execution: str):
     """The first signal lets the rounds in flight end; the run goes on from there, not from the last multiple."""
 
-    class Interrupting(Silent):
-        def round(self, row: dict[str, Any]) -> None:
-            if row["round"] == 6:
+    class Interrupting:
+        def observe(self, event: RunEvent) -> None:
+            if isinstance(event, RoundCompleted) and event.completed == 6:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     hosting = {"execution": execution}
     config = load_config(table(hosting=hosting, topology={"kind": "ring"}))
-    first = simulate(config, tmp_path / "a", Interrupting(), interrupts=Interrupts(handled=True))
+    first = simulate(config, tmp_path / "a", [Interrupting()], interrupts=Interrupts(handled=True))
     assert first.status == first.summary["status"] == "interrupted"
     assert first.message.endswith(f"go on with: peer-consensus resume {first.folder}")
     completed = first.summary["rounds"]
@@ -166,14 +192,14 @@ def test_resume__interrupted_saves_where_it_stands(tmp_path: Path, execution: st
 
 
 def test_interrupts__a_second_signal_ends_at_once(tmp_path: Path):
-    class Impatient(Silent):
-        def round(self, row: dict[str, Any]) -> None:
-            if row["round"] == 6:
+    class Impatient:
+        def observe(self, event: RunEvent) -> None:
+            if isinstance(event, RoundCompleted) and event.completed == 6:
                 os.kill(os.getpid(), signal.SIGINT)
                 os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.getsignal(signal.SIGTERM)
-    result = simulate(load_config(table()), tmp_path, Impatient(), interrupts=Interrupts(handled=True))
+    result = simulate(load_config(table()), tmp_path, [Impatient()], interrupts=Interrupts(handled=True))
     assert (result.status, result.summary["rounds"]) == ("interrupted", 6)
     assert signal.getsignal(signal.SIGTERM) == before and signal.getsignal(signal.SIGINT) == signal.default_int_handler
     assert_same(resume(result.folder), run(tmp_path / "straight"))
@@ -190,26 +216,13 @@ def test_resume__more_rounds_for_a_finished_run_are_those_of_a_longer_one(tmp_pa
     assert_same(longer, run(tmp_path / "long", run={"rounds": 20}, evaluation={"every": 4}))
 
 
-class Rounds(Silent):
-    """Which rounds were run, and what was said."""
-
-    def __init__(self) -> None:
-        self.run, self.told = list[int](), list[str]()
-
-    def phase(self, text: str) -> None:
-        self.told.append(text)
-
-    def round(self, row: dict[str, Any]) -> None:
-        self.run.append(row["round"])
-
-
 def test_resume__more_rounds_go_on_from_the_last_checkpoint(tmp_path: Path):
     """The control that is probed anew takes the peers to their start; their rounds must not begin there again."""
     light = {"evaluation": {"alone": False, "reset": False}}
     result = run(tmp_path / "short", **light)
-    rounds = Rounds()
-    longer = resume(result.folder, 20, monitor=rounds)
-    assert rounds.run == list(range(13, 21)) and "from the checkpoint of round 12" in rounds.told
+    rounds = Events()
+    longer = resume(result.folder, 20, observers=[rounds])
+    assert rounds.run == list(range(13, 21)) and PeersRestored(Phase.ROUNDS, 12) in rounds.events
     assert_same(longer, run(tmp_path / "long", run={"rounds": 20}, **light))
 
 
@@ -217,9 +230,9 @@ def test_resume__more_rounds_look_at_the_checkpoint(tmp_path: Path):
     light = {"evaluation": {"alone": False, "reset": False}}
     result = run(tmp_path / "short", **light)
     damage_flip(result.folder / "checkpoints" / "round-000012" / "peer-0001.safetensors")
-    rounds = Rounds()
-    longer = resume(result.folder, 20, monitor=rounds)
-    assert any(line.startswith("the checkpoint of round 12 is damaged: peer-0001") for line in rounds.told)
+    rounds = Events()
+    longer = resume(result.folder, 20, observers=[rounds])
+    assert rounds.damaged[0].startswith("the checkpoint of round 12 is damaged: peer-0001")
     assert rounds.run == list(range(9, 21))
     assert_same(longer, run(tmp_path / "long", run={"rounds": 20}, **light))
 
@@ -304,9 +317,9 @@ def test_resume__refuses_another_experiment_and_what_is_no_run(tmp_path: Path):
 def test_resume__one_process_at_a_time(tmp_path: Path):
     told: list[str] = []
 
-    class Second(Silent):
-        def round(self, row: dict[str, Any]) -> None:
-            if row["round"] == 5:
+    class Second:
+        def observe(self, event: RunEvent) -> None:
+            if isinstance(event, RoundCompleted) and event.completed == 5:
                 (folder,) = tmp_path.iterdir()
                 with pytest.raises(ConfigError, match="is being written by another process") as caught:
                     resume(folder)
@@ -438,19 +451,19 @@ def test_checkpoints__a_disk_that_is_really_full(tiny: Path):
 def test_checkpoints__newest_whole_tells_what_is_damaged(tmp_path: Path):
     checkpoints = Checkpoints(str(tmp_path), keep=5)
     for completed in (5, 10):
-        Folder(checkpoints.aside("round", completed)).write("peer-0000.safetensors", b"x")
-        checkpoints.complete("round", completed, ["sum"], {"n": float("nan")}, b"arrays")
-    newest, damaged = checkpoints.newest_whole("round", lambda found: found)
+        Folder(checkpoints.aside(Phase.ROUNDS, completed)).write("peer-0000.safetensors", b"x")
+        checkpoints.complete(Phase.ROUNDS, completed, ["sum"], {"n": float("nan")}, b"arrays")
+    newest, damaged = checkpoints.newest_whole(Phase.ROUNDS, lambda found: found)
     assert newest is not None and newest.completed == 10 and newest.arrays() == b"arrays" and damaged == []
     manifest = tmp_path / "round-000010" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"completed": 10', '"completed": 11'))
-    older, damaged = checkpoints.newest_whole("round", lambda found: found)
+    older, damaged = checkpoints.newest_whole(Phase.ROUNDS, lambda found: found)
     assert older is not None and older.completed == 5 and older.arrays() == b"arrays"
     (line,) = damaged
     assert line.startswith("the checkpoint of round 10 is damaged: manifest.json is not what was written")
-    assert checkpoints.newest_whole("alone", lambda found: found) == (None, [])
+    assert checkpoints.newest_whole(Phase.ALONE, lambda found: found) == (None, [])
     with pytest.raises(FileNotFoundError, match=r"peer-0000.safetensors is not in .*: name a folder that all nodes"):
-        checkpoints.complete("round", 15, ["sum"], {}, b"")
+        checkpoints.complete(Phase.ROUNDS, 15, ["sum"], {}, b"")
     (tmp_path / ".round-000015.part").mkdir()
     checkpoints.discard_incomplete()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["round-000005", "round-000010"]
@@ -491,11 +504,11 @@ def test_resume__a_run_named_by_another_way_is_the_same(tmp_path: Path, runs: Pa
     result = run(runs, checkpoint={"every": 4, "seconds": 0, "path": str(tmp_path / "kept")}, **parts)
     link = tmp_path / "link"
     link.symlink_to(result.folder)
-    rounds = Rounds()
-    assert resume(link, 14, monitor=rounds).folder == result.folder and rounds.run == [13, 14]
+    rounds = Events()
+    assert resume(link, 14, observers=[rounds]).folder == result.folder and rounds.run == [13, 14]
     monkeypatch.chdir(result.folder / "metrics")
-    rounds = Rounds()
-    assert resume("..", 16, monitor=rounds).folder == result.folder and rounds.run == [15, 16]
+    rounds = Events()
+    assert resume("..", 16, observers=[rounds]).folder == result.folder and rounds.run == [15, 16]
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [result.folder.name]
     assert not list(result.folder.rglob("mlflow.db"))
     renamed = result.folder.rename(runs / "renamed")
@@ -526,8 +539,7 @@ def test_resume__a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, nam
     os.mkfifo(part / "peer-0000.safetensors")
     (result.folder / "summary.json").unlink()
     os.mkfifo(result.folder / "summary.json")
-    rounds = Rounds()
-    assert resume(result.folder, 16, monitor=rounds).summary["rounds"] == 16
-    assert rounds.run == list(range(9, 17)) and any(
-        "the checkpoint of round 12 is damaged" in each for each in rounds.told
-    )
+    rounds = Events()
+    assert resume(result.folder, 16, observers=[rounds]).summary["rounds"] == 16
+    assert rounds.run == list(range(9, 17))
+    assert any("the checkpoint of round 12 is damaged" in each for each in rounds.damaged)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from coordinator import load_config, resume, simulate
-from coordinator.records.terminal import Silent
+from coordinator.records.events import Phase, RoundCompleted, RunEvent
 from coordinator.reports.sentences import in_words
 from coordinator.run.signals import Interrupts
 
@@ -159,16 +159,12 @@ def test_simulate__asked_to_end_while_alone_leaves_a_checkpoint_and_no_verdict(
     config = load_config({**small, "run": {"rounds": 9}, "checkpoint": {"every": every, "seconds": 0}})
     interrupts = Interrupts()
 
-    class Asking(Silent):
-        alone = False
+    class Asking:
+        def observe(self, event: RunEvent) -> None:
+            if isinstance(event, RoundCompleted):
+                interrupts.asked |= event.phase is Phase.ALONE and event.completed == 3
 
-        def begin(self, num_rounds: int, title: str) -> None:
-            self.alone = title == "alone"
-
-        def round(self, row: dict[str, Any]) -> None:
-            interrupts.asked |= self.alone and row["round"] == 3
-
-    first = simulate(config, tmp_path / "asked", Asking(), interrupts=interrupts)
+    first = simulate(config, tmp_path / "asked", [Asking()], interrupts=interrupts)
     assert first.status == "interrupted" and "alone" not in first.summary["probes"]["knn"]
     saved = [int(each.name.removeprefix("alone-")) for each in (first.folder / "checkpoints").glob("alone-*")]
     assert 3 <= max(saved) < 9
@@ -263,9 +259,9 @@ def test_simulate__interrupted_says_as_of_when_it_was_measured(small: dict[str, 
     for last, measured, said in ((5, 0, "consensus: not measured since the first round"), (25, 20, "(as of round 20)")):
         interrupts = Interrupts()
 
-        class Asking(Silent):
-            def round(self, row: dict[str, Any], last: int = last, interrupts: Interrupts = interrupts) -> None:
-                interrupts.asked |= row["round"] == last
+        class Asking:
+            def observe(self, event: RunEvent, last: int = last, interrupts: Interrupts = interrupts) -> None:
+                interrupts.asked |= isinstance(event, RoundCompleted) and event.completed == last
 
-        summary = simulate(load_config(table), tmp_path, Asking(), interrupts=interrupts).summary
+        summary = simulate(load_config(table), tmp_path, [Asking()], interrupts=interrupts).summary
         assert summary["measured_at"] == measured < last <= summary["rounds"] and said in in_words(summary)[0]

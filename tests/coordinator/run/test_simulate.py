@@ -13,14 +13,14 @@ from rich.console import Console
 
 from coordinator import Result, load_config, simulate
 from coordinator.experiment.config import to_table
-from coordinator.records.terminal import Silent
+from coordinator.records.events import RoundCompleted, RunEvent
 from coordinator.reports.result import print_result
 from peers.learning.peer import Peer
 
 METRICS = ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "relative_weight_change", "digest")
 
 
-def run(tmp_path: Path, monitor: Any = None, **sections: Any) -> Result:
+def run(tmp_path: Path, *observers: Any, **sections: Any) -> Result:
     table: dict[str, Any] = {
         "run": {"rounds": 12, "seed": 2},
         "data": {"kind": "synthetic", "num_train": 160, "num_test": 80, "batch_size": 32},
@@ -38,7 +38,7 @@ def run(tmp_path: Path, monitor: Any = None, **sections: Any) -> Result:
     merged = {name: {**table.get(name, {}), **values} for name, values in sections.items()}
     if "kind" in sections.get("data", {}):  # another kind has other keys
         merged["data"] = sections["data"]
-    return simulate(load_config({**table, **merged}), tmp_path, monitor)
+    return simulate(load_config({**table, **merged}), tmp_path, observers)
 
 
 def test_simulate__the_folder_holds_the_run_and_starts_it_again(tmp_path: Path):
@@ -209,9 +209,9 @@ def test_simulate__drop_peer_goes_on_without_it(tmp_path: Path, monkeypatch: pyt
 
 
 def test_simulate__interrupted_says_what_was_done(tmp_path: Path):
-    class Impatient(Silent):
-        def round(self, row: dict[str, Any]) -> None:
-            if row["round"] == 7:
+    class Impatient:
+        def observe(self, event: RunEvent) -> None:
+            if isinstance(event, RoundCompleted) and event.completed == 7:
                 raise KeyboardInterrupt
 
     result = run(tmp_path, Impatient())

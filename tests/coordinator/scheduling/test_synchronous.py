@@ -20,10 +20,11 @@ from coordinator.experiment.config import RunConfig, load_config
 from coordinator.experiment.plan import build_schedule, peer_settings, prepare
 from coordinator.pools.base import HostLost, Pool, ask
 from coordinator.pools.in_process import InProcessPool
-from coordinator.records.terminal import Silent
+from coordinator.records.events import PeersRestored, RunEvent
 from coordinator.run.simulate import simulate
 from coordinator.scheduling.assignments import participants
-from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
+from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord
+from coordinator.scheduling.synchronous import RoundLoop
 from peers.base.seeds import stream
 from peers.data import batches
 from peers.exchange.assignment import Assignment, Stats
@@ -450,7 +451,7 @@ def test_simulate__a_host_lost_early_costs_seconds_not_the_run(tmp_path: Path, m
     monkeypatch.setattr("coordinator.scheduling.synchronous.FIRST_CHECKPOINT", 1e-9)
     config = tiny(run={"rounds": 8}, checkpoint={"every": 100})
     lost, submit = [False], InProcessPool.submit
-    told: list[str] = []
+    told: list[RunEvent] = []
 
     def dying(self: InProcessPool, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
         if method == "advance" and args[0] == 6 and not lost[0]:
@@ -458,11 +459,11 @@ def test_simulate__a_host_lost_early_costs_seconds_not_the_run(tmp_path: Path, m
             raise HostLost("a host was lost")
         return submit(self, host, method, *args, num_returns=num_returns)
 
-    class Listening(Silent):
-        def phase(self, text: str) -> None:
-            told.append(text)
+    class Listening:
+        def observe(self, event: RunEvent) -> None:
+            told.append(event)
 
     monkeypatch.setattr(InProcessPool, "submit", dying)
     monkeypatch.setattr(InProcessPool, "revive", lambda self: None)
-    assert simulate(config, tmp_path, Listening()).status == "finished"
-    assert lost[0] and "from the checkpoint of round 1" in told
+    assert simulate(config, tmp_path, [Listening()]).status == "finished"
+    assert lost[0] and PeersRestored(Phase.ROUNDS, 1) in told
