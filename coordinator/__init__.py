@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from coordinator.experiment.config import ConfigError, RunConfig, load_config
+from coordinator.records.observer import RunObserver
 from coordinator.records.result import Result
 from coordinator.run.simulate import resume, simulate
 
@@ -16,6 +17,7 @@ __all__ = [
     "ConfigError",
     "Result",
     "RunConfig",
+    "RunObserver",
     "ablate",
     "load_ablation",
     "load_config",

@@ -227,6 +227,7 @@ def _with_address(overrides: list[str], address: str) -> list[str]:
 
 def _carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> None:
     """Execute a run, heeding signals, and show its result; exit codes of runs that have not finished."""
+    from coordinator.records.result import Status
     from coordinator.records.run_folder import way_on
     from coordinator.reports.result import print_result
     from coordinator.run.signals import Interrupts
@@ -241,8 +242,8 @@ def _carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> N
         print_result(result, console)
         if json:
             print((result.folder / "summary.json").read_text(), end="")
-    if result.status != "finished":
-        raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
+    if result.status is not Status.FINISHED:
+        raise typer.Exit(INTERRUPTED if result.status is Status.INTERRUPTED else 2)
 
 
 def main() -> NoReturn:

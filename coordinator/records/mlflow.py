@@ -27,7 +27,7 @@ from coordinator.records.mlflow_store import (
     store_uri,
     uri_of,
 )
-from coordinator.records.retry_queue import Courier
+from coordinator.records.retry_queue import RetryQueue
 
 BUFFERED = 500  # one request for so many metrics costs little more than one for ten
 SECONDS = 5.0
@@ -38,7 +38,7 @@ class Tracker:
     """One MLflow run, written in batches by the coordinator alone; `run_id` continues one, if it is still there.
 
     Its methods return at once but for `wait`, `close`, `child`, `active` and `run_id`, which wait until what was asked
-    before has been tried, and never for longer than the courier's limits. on_start: gets the run's id in the thread, as
+    before has been tried, and never for longer than the queue's limits. on_start: gets the run's id in the thread, as
     soon as there is one.
     """
 
@@ -58,24 +58,24 @@ class Tracker:
         self._names = Names()
         self._known_params: set[str] = set()
         self._last_steps: dict[str, int] = {}  # of a run that is continued
-        self._courier: Courier | None = None
+        self._queue: RetryQueue | None = None
         self._is_child = False
         if config.enabled:
-            self._courier = Courier("mlflow", _is_away)
-            self._courier.send(_import)
-            self._courier.send(lambda: self._start(config, output, run_name, run_id))
-            self._courier.send(lambda: on_start(self._run_id) if self._run_id else None)
+            self._queue = RetryQueue("mlflow", _is_away)
+            self._queue.send(_import)
+            self._queue.send(lambda: self._start(config, output, run_name, run_id))
+            self._queue.send(lambda: on_start(self._run_id) if self._run_id else None)
 
     @property
     def enabled(self) -> bool:
         """Whether there is a store to write to at all."""
-        return self._courier is not None
+        return self._queue is not None
 
     @property
     def active(self) -> bool:
         """Whether the store has answered so far."""
         self.wait()
-        return self._client is not None and self._courier is not None and self._courier.idle
+        return self._client is not None and self._queue is not None and self._queue.idle
 
     @property
     def run_id(self) -> str:
@@ -85,14 +85,14 @@ class Tracker:
 
     def wait(self) -> None:
         """Until everything that was asked for was tried, or one request has hung for long."""
-        if self._courier is not None:
-            self._courier.settle()
+        if self._queue is not None:
+            self._queue.settle()
         self._tell()
 
     def child(self, run_name: str, tags: Mapping[str, str]) -> "Tracker":
         """A run below this one. Its actions wait behind this one's."""
         child = Tracker(TrackingConfig(enabled=False), Path(), run_name)
-        child.uri, child._courier, child._is_child = self.uri, self._courier, True
+        child.uri, child._queue, child._is_child = self.uri, self._queue, True
         self.wait()
         child._client = self._client
         tagged = {"mlflow.parentRunId": self._run_id, **{key: value[:LONGEST_TAG] for key, value in tags.items()}}
@@ -139,8 +139,8 @@ class Tracker:
         self.flush()
         self._send(lambda: self._client.set_terminated(self._run_id, status))
         try:
-            if self._courier is not None and not self._is_child:
-                self._courier.close()
+            if self._queue is not None and not self._is_child:
+                self._queue.close()
             else:
                 self.wait()
         finally:
@@ -155,7 +155,7 @@ class Tracker:
             self._client.log_artifact(self._run_id, str(path))
 
     def _batch(self, what: str, entity: str, rows: list[tuple[Any, ...]]) -> None:
-        if not rows or self._courier is None:
+        if not rows or self._queue is None:
             return
         renamed = self._names.add(row[0] for row in rows)
         if renamed:
@@ -208,15 +208,15 @@ class Tracker:
             if self._client is not None:  # else it would not start the run, and has said why
                 action()
 
-        if self._courier is not None:
-            self._courier.send(act)
+        if self._queue is not None:
+            self._queue.send(act)
         self._tell()
 
     def _tell(self) -> None:
         """Say what has happened to the store since this was last asked."""
         where = f"tracking.uri: MLflow at '{without_secrets(self.uri)}'"
-        while self._courier is not None and self._courier.news:
-            what, why = self._courier.news.popleft()
+        while self._queue is not None and self._queue.news:
+            what, why = self._queue.news.popleft()
             kept = "the run goes on and keeps its numbers in its folder"
             told = {
                 "away": f"{where} does not answer ({without_secrets(why)}); {kept}, and sends them when it is back",
@@ -235,7 +235,7 @@ def _is_away(error: Exception) -> bool:
 
 
 def _import() -> None:
-    """Import MLflow in the courier's thread, with limits of time, and quietly: what fails is told in a line of ours."""
+    """Import MLflow in the queue's thread, with limits of time, and quietly: what fails is told in a line of ours."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")

@@ -16,7 +16,7 @@ GRACE = 5.0  # seconds that `close` waits at least for one that is on its way
 REFUSALS = 3  # different ones that are told
 
 
-class Courier:
+class RetryQueue:
     """One thread that does one thing at a time; nobody waits for it but in `settle` and `close`, and not for ever.
 
     It may hang in an action, which nothing can end from outside: so it is a daemon, which no exit waits for.

@@ -21,7 +21,7 @@ from coordinator.experiment.config import TrackingConfig
 from coordinator.experiment.redaction import without_secrets
 from coordinator.records.mlflow import SECONDS, Tracker, _is_away
 from coordinator.records.mlflow_store import store_uri
-from coordinator.records.retry_queue import Courier
+from coordinator.records.retry_queue import RetryQueue
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 Cli = Callable[..., tuple[Any, str, str]]
@@ -52,7 +52,7 @@ class Recording:
 
 def recording(tmp_path: Path) -> tuple[Tracker, Recording]:
     tracker, client = Tracker(TrackingConfig(enabled=False), tmp_path, "run"), Recording()
-    tracker._courier, tracker._client = Courier("mlflow", _is_away), client
+    tracker._queue, tracker._client = RetryQueue("mlflow", _is_away), client
     return tracker, client
 
 
