@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
 from coordinator.records.events import RunEvent
 
@@ -12,6 +13,13 @@ class RunObserver(Protocol):
     """Told of everything that happens in a run, in order, between two rounds; see `events`."""
 
     def observe(self, event: RunEvent) -> None: ...
+
+
+def checked(observers: Sequence[RunObserver]) -> list[RunObserver]:
+    """The observers that a user brings. Raises: ConfigError, if they are none."""
+    if not isinstance(observers, list | tuple) or not all(isinstance(each, RunObserver) for each in observers):
+        raise ConfigError(f"observers: must be a list of objects with a method observe(event), got {observers!r}")
+    return list(observers)
 
 
 class ObserverRaised(Exception):
@@ -27,7 +35,7 @@ class Observers:
 
     def __init__(self, observers: Sequence[RunObserver] = ()) -> None:
         self._own: list[RunObserver] = []
-        self._users = list(observers)
+        self._users = checked(observers)
         self.raised: BaseException | None = None
 
     def attach(self, *records: RunObserver) -> None:

@@ -57,7 +57,8 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], observers: O
         if resumed.remaining is not Remaining.REPORT:
             resumed = _with_tables(resumed)
             _warn_of_cosine(resumed)
-        completed = resumed.recalled.state.completed
+        has_all = resumed.remaining is Remaining.REPORT
+        completed = config.run.rounds if has_all else resumed.recalled.state.completed
         observers.observe(RunReopened(run, completed, config.run.rounds, resumed.remaining))
         yield resumed
 

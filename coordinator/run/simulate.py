@@ -62,9 +62,9 @@ def simulate(
     check_output(output)
     if dataset is not None:
         config, dataset = given_data.take(config, dataset)
-    told = Observers(observers)
-    result = _run(config, Path(output), None, _Around(told, dataset, interrupts or Interrupts()))
-    told.reraise()
+    fan_out = Observers(observers)
+    result = _run(config, Path(output), None, _Around(fan_out, dataset, interrupts or Interrupts()))
+    fan_out.reraise()
     return result
 
 
@@ -89,16 +89,16 @@ def resume(
     Raises: ConfigError, on a folder that is no run's, that another process writes to, or that has nothing left to do;
     and whatever an observer raises, as `simulate` does.
     """
-    told = Observers(observers)
-    with reopen(Path(run), rounds, overrides, told) as resumed:
+    fan_out = Observers(observers)
+    with reopen(Path(run), rounds, overrides, fan_out) as resumed:
         if dataset is not None:
             dataset = given_data.take_again(resumed.config, dataset)
-        around = _Around(told, dataset, interrupts or Interrupts())
+        around = _Around(fan_out, dataset, interrupts or Interrupts())
         if resumed.remaining is Remaining.REPORT:
             result = _complete(resumed, around)
         else:
             result = _run(resumed.config, resumed.folder.path.parent, resumed, around)
-    told.reraise()
+    fan_out.reraise()
     return result
 
 

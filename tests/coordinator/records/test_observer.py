@@ -1,6 +1,8 @@
 """An observer that raises, wherever and whatever: the run ends in order and keeps its numbers, then it is raised."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +166,24 @@ def test_simulate__events_tell_the_whole_run(small: dict[str, Any], tmp_path: Pa
         assert sum(accuracies) / len(accuracies) == pytest.approx(expected)
     assert events[-1] == RunEnded(Status.FINISHED, "", result.folder)
     assert capsys.readouterr().out == ""
+
+
+NONE = """
+from coordinator import ConfigError
+from coordinator.records.observer import Observers
+for wrong in (print, [print]):
+    try:
+        Observers(wrong)
+    except ConfigError as error:
+        print(error)
+"""
+
+
+def test_observers__what_cannot_observe_is_refused():
+    """In a process without the tests' type checks, which would come first."""
+    done = subprocess.run([sys.executable, "-c", NONE], capture_output=True, text=True, check=True)
+    line = "observers: must be a list of objects with a method observe(event), got "
+    assert done.stdout.splitlines() == [line + "<built-in function print>", line + "[<built-in function print>]"]
 
 
 def test_observers__fit_the_protocol():

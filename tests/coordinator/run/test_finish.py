@@ -60,7 +60,7 @@ def test_resume__completes_what_a_full_disk_kept_from_being_made(
     watching = Watching()
     result = resume(folder, observers=[watching])
     assert result.status == "finished" and not any(isinstance(each, RoundCompleted) for each in watching.events)
-    assert watching.events[0] == RunReopened(folder, 0, 4, Remaining.REPORT)  # no checkpoint, but all numbers
+    assert watching.events[0] == RunReopened(folder, 4, 4, Remaining.REPORT)
     assert {path.name for path in (folder / "figures").iterdir()} == {
         path.name for path in (straight.folder / "figures").iterdir()
     }
