@@ -92,12 +92,13 @@ class Keeper:
         for each in damaged:
             self.recorder.fault(each, lost=False)
         if completed is None:
-            ask(self.pool, "restart")
+            self.pool.get([host.restart() for host in self.pool.hosts])
         return completed or 0
 
     def _restore(self, found: Checkpoint) -> int:
         found.arrays()  # whole means all of it: the totals that were taken up are of the same one
-        ask(self.pool, "restore", found.arguments(self.config.peers.count))
+        checksums = found.checksums(self.config.peers.count)
+        ask(self.pool, lambda host: host.restore(found.folder, {peer: checksums[peer] for peer in host.peers}))
         return found.completed
 
 
@@ -129,11 +130,11 @@ def _check_reached(url: str, pool: Pool) -> None:
     folder = Folder(url)
     for hosts in pool.nodes:
         name = f".reached-{hosts[0]}"
-        pool.get([pool.submit(hosts[0], "touch", url, name)])
+        pool.get([pool.hosts[hosts[0]].touch(url, name)])
         try:
             folder.read(name)
         except FileNotFoundError:
-            raise FileNotFoundError(f"what peer {pool.hosts[hosts[0]][0]} writes is not seen here") from None
+            raise FileNotFoundError(f"what peer {pool.hosts[hosts[0]].peers[0]} writes is not seen here") from None
         folder.remove(name)
 
 

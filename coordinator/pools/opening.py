@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from coordinator.experiment.config import HostingConfig
 from coordinator.pools.base import Load, Pool, Tell
 from coordinator.pools.in_process import InProcessPool
-from coordinator.pools.process_settings import agreed, one_blas_thread
+from coordinator.pools.process_settings import hold_setting, one_blas_thread
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
 
@@ -26,7 +26,7 @@ def loading_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell 
     """
     pool: Pool = _ray_pool(num_peers, hosting, load, tell) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
     try:
-        with agreed("threads of NumPy's linear algebra", 1, one_blas_thread):
+        with hold_setting("threads of NumPy's linear algebra", 1, one_blas_thread):
             yield pool
     finally:
         pool.close()

@@ -23,7 +23,7 @@ _HELD: dict[str, _Held] = {}
 
 
 @contextmanager
-def agreed(name: str, value: Any, apply: Callable[[], Callable[[], object]]) -> Iterator[None]:
+def hold_setting(name: str, value: Any, apply: Callable[[], Callable[[], object]]) -> Iterator[None]:
     """Hold a setting for the length of a `with` block: the first to come applies it, the last to go restores it.
 
     apply: sets it, and returns what restores it. Raises: ConfigError, when a run in another thread holds another value.

@@ -11,7 +11,7 @@ from typing import Any
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
 from coordinator.pools.guard import Guard
-from coordinator.pools.process_settings import agreed
+from coordinator.pools.process_settings import hold_setting
 from coordinator.pools.session_files import keep_token, session_folder
 from coordinator.pools.watcher import MARK
 
@@ -39,7 +39,7 @@ def shared_ray(address: str) -> Iterator[Guard | None]:
 
     One that runs already is used, and left as it is: then there is no guard.
     """
-    with agreed("hosting.address", address, lambda: _started(address)):
+    with hold_setting("hosting.address", address, lambda: _started(address)):
         yield _GUARDS[-1] if _GUARDS else None
 
 

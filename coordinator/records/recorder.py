@@ -9,7 +9,7 @@ from coordinator.records.mlflow import Tracker
 from coordinator.records.run_folder import RunFolder
 from coordinator.records.terminal import Monitor
 from coordinator.scheduling.synchronous import RoundRecord
-from peers.probing.measuring import Observation, ProbeOutcome
+from peers.probing.measuring import Observations, ProbeOutcome
 from topologies.schedule import Round
 
 
@@ -72,7 +72,7 @@ class Recorder:
         for completed, probes in accuracies.items():
             self.tracker.log_metrics({name: sum(each) / len(each) for name, each in probes.items()}, completed)
 
-    def start(self, observations: list[Observation], plan: Round) -> None:
+    def start(self, observations: Observations, plan: Round) -> None:
         """The state before the first round, measured along that round's edges."""
         self._close_round(0, self._measures(0, observations, plan))
 
@@ -149,11 +149,11 @@ class Recorder:
         means = [sum(column) / len(column) for column in zip(*accuracies, strict=True)]
         self.tracker.log_metrics(dict(zip(names, means, strict=True)), completed)
 
-    def _measures(self, completed: int, observations: list[Observation], plan: Round) -> dict[str, float]:
+    def _measures(self, completed: int, observations: Observations, plan: Round) -> dict[str, float]:
         measures, pairing = measure(observations, plan, self.temperature)
         self._last_seen = (completed, pairing)
         totals = self.totals
-        totals.evaluation_seconds += sum(each.seconds for each in observations)
+        totals.evaluation_seconds += sum(seen.seconds for seen in observations.peers.values())
         totals.first = totals.first or measures
         totals.last, totals.measured = measures, completed
         for peer, values in measures.peers.items():

@@ -13,7 +13,7 @@ from coordinator.checkpoints.manager import Keeper
 from coordinator.checkpoints.snapshots import Phase
 from coordinator.experiment.plan import build_schedule
 from coordinator.measures.probe_table import Condition
-from coordinator.pools.base import HostLost, ask, in_order, submit_observations
+from coordinator.pools.base import HostLost, RecoveryFailed, SameLoss, ask
 from coordinator.records.observer import Guarded, MonitorRaised
 from coordinator.records.result import Result, Status
 from coordinator.records.summary import flatten, shown_config
@@ -21,7 +21,7 @@ from coordinator.run.finish import conclude, out_of_memory
 from coordinator.run.signals import Interrupts
 from coordinator.scheduling import dropouts
 from coordinator.scheduling.assignments import last_rounds
-from coordinator.scheduling.probing import OUTSTANDING, Probing, probe
+from coordinator.scheduling.probing import OUTSTANDING, Probing, observe, probe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 from peers.probing.measuring import ProbeOutcome
 from topologies.schedule import Schedule
@@ -86,13 +86,13 @@ class Simulation:
                 if self.interrupts.asked:
                     raise KeyboardInterrupt from None
                 most = self.config.hosting.max_failures
-                failures, lost = failures + (not error.again), True
-                if error.final:
+                if isinstance(error, RecoveryFailed):
                     raise
+                failures, lost = failures + (not isinstance(error, SameLoss)), True
                 if failures > most:
                     raise HostLost(f"{error}; hosting.max_failures is {most}") from None
                 self._at, self._asked = None, {}
-                if error.again:
+                if isinstance(error, SameLoss):
                     self.recorder.monitor.phase(f"{error}; part of the same loss")
                 else:
                     self.recorder.fault(f"{error}; started anew, {failures} of at most {most} times")
@@ -138,7 +138,7 @@ class Simulation:
 
     def _untrained(self) -> None:
         if self._at != ("round", 0):
-            ask(self.pool, "restart")
+            self.pool.get([host.restart() for host in self.pool.hosts])
             self._at = ("round", 0)
 
     def _controls(self) -> None:
@@ -154,8 +154,7 @@ class Simulation:
                 self._read_controls()
         if self.recorder.totals.first is None:
             self._untrained()
-            seen = in_order(self.pool, self.pool.get(submit_observations(self.pool)))
-            self.recorder.start(seen, self.plan.schedule(0))
+            self.recorder.start(observe(self.pool).get(), self.plan.schedule(0))
         if self.recorder.totals.completed:
             # a control may have taken the peers to their start, but there is a checkpoint to go on from
             self._at = None
@@ -263,7 +262,7 @@ class Simulation:
         self.recorder.probes(totals.completed, outcomes)
         if self.config.evaluation.reset:
             self.probes.add("reset", self._timed(probe(self.pool, "reset").get()))
-        totals.digests = ask(self.pool, "digest")
+        totals.digests = ask(self.pool, lambda host: host.digest())
 
     def _alone(self) -> None:
         """The fourth control: the same peers in the same rounds, but every student is its own teacher."""

@@ -21,7 +21,7 @@ class Dropout:
 def note(record: RoundRecord, dropped: dict[int, tuple[int, str]]) -> list[Dropout]:
     """The peers that failed in a round, or whose outputs on the probe batch did; `dropped` remembers each once."""
     failures = {peer: (each.failure_round + 1, each.failure) for peer, each in record.stats.items() if each.failure}
-    for peer, seen in enumerate(record.observations or ()):
+    for peer, seen in (record.observations.peers if record.observations else {}).items():
         if seen.failed:
             failures.setdefault(peer, (record.completed, "outputs on the probe batch are not finite"))
     found = [Dropout(peer, at, reason, peer in dropped) for peer, (at, reason) in sorted(failures.items())]

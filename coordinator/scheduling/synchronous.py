@@ -9,13 +9,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from coordinator.pools.base import Pool, in_order, submit_each, submit_observations
+from coordinator.pools.base import Pool, Ref, in_order
 from coordinator.scheduling.assignments import Routes
-from coordinator.scheduling.probing import Probing, probe
+from coordinator.scheduling.probing import Observing, Probing, observe, probe
 from peers.exchange.assignment import Assignment, Stats
-from peers.probing.measuring import Observation
+from peers.exchange.sums import Sum
+from peers.hosting.host import Bundle
+from peers.probing.measuring import Observations
 from topologies.schedule import Round, Schedule
 
 FIRST_CHECKPOINT = 5.0  # seconds of work that may be lost before there is any
@@ -71,7 +72,7 @@ class RoundRecord:
     plan: Round
     stats: dict[int, Stats]
     num_bytes: int
-    observations: list[Observation] | None = None
+    observations: Observations | None = None
     probes: Probing | None = None
     saved: list[str] | OSError | None = None
 
@@ -83,10 +84,10 @@ class InFlight:
     completed: int
     plan: Round
     published: dict[int, Assignment]
-    stats: list[Any]
-    observations: list[Any] = field(default_factory=list)
+    stats: list[Ref[dict[int, Stats]]]
+    observations: Observing | None = None
     probes: Probing | None = None
-    saving: list[Any] | OSError = field(default_factory=list)
+    saving: list[Ref[dict[int, str]]] | OSError = field(default_factory=list)
 
 
 class RoundLoop:
@@ -112,9 +113,9 @@ class RoundLoop:
         self.cadence = cadence
         self.start = start
         self.stop = stop
-        self._routes = Routes(schedule, cadence.num_rounds, pool.hosts, shared_sum, start)
+        self._routes = Routes(schedule, cadence.num_rounds, [host.peers for host in pool.hosts], shared_sum, start)
         self._current: dict[int, Assignment] = {}
-        self._bundles: dict[int, Any] = {}  # peer -> the bundle that its latest message travels in
+        self._bundles: dict[int, Ref[Bundle]] = {}  # peer -> the bundle that its latest message travels in
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message
         self.peer_seconds = 0.0
         self._clock = clock
@@ -134,10 +135,10 @@ class RoundLoop:
 
     def _publish_first(self) -> None:
         stats = []
-        for host, peers in enumerate(self.pool.hosts):
-            first = {peer: each for peer in peers if (each := self._routes.following(peer)) is not None}
+        for host in self.pool.hosts:
+            first = {peer: each for peer in host.peers if (each := self._routes.following(peer)) is not None}
             if first:
-                bundle, answer = self.pool.submit(host, "publish", first, num_returns=2)
+                bundle, answer = host.publish(first)
                 stats.append(answer)
                 self._current |= first
                 self._bundles |= dict.fromkeys(first, bundle)
@@ -147,13 +148,13 @@ class RoundLoop:
         plan = self.schedule(round_index)
         active = self._active(round_index)
         totals = self._totals(active) if self._routes.summed(plan) else {}
-        bundles: dict[int, Any] = {}
-        stats: list[Any] = []
+        bundles: dict[int, Ref[Bundle]] = {}
+        stats: list[Ref[dict[int, Stats]]] = []
         published: dict[int, Assignment] = {}
         for host, peers in active.items():
             following = {peer: self._routes.following(peer) for peer in peers}
-            arrived = [totals[host]] if totals else self._arrivals(plan, host)
-            bundle, answer = self.pool.submit(host, "advance", round_index, following, *arrived, num_returns=2)
+            arrived: list[Ref[Bundle | Sum]] = [totals[host]] if totals else [*self._arrivals(plan, host)]
+            bundle, answer = self.pool.hosts[host].advance(round_index, following, *arrived)
             stats.append(answer)
             for peer, after in following.items():
                 if after is None:
@@ -167,24 +168,24 @@ class RoundLoop:
     def _active(self, round_index: int) -> dict[int, list[int]]:
         """The peers of each host that have a part in a round; hosts without any get no call."""
         parts = self._current
-        mine = [[p for p in peers if p in parts and parts[p].round_index == round_index] for peers in self.pool.hosts]
+        hosts = [host.peers for host in self.pool.hosts]
+        mine = [[p for p in peers if p in parts and parts[p].round_index == round_index] for peers in hosts]
         return {host: peers for host, peers in enumerate(mine) if peers}
 
-    def _arrivals(self, plan: Round, host: int) -> list[Any]:
+    def _arrivals(self, plan: Round, host: int) -> list[Ref[Bundle]]:
         """The bundles from elsewhere that a host's students hear in a round, each once."""
-        bundles = [self._bundles[teacher] for teacher in self._routes.foreign(plan)[host]]
-        return list({id(each): each for each in bundles}.values())
+        return list(dict.fromkeys(self._bundles[teacher] for teacher in self._routes.foreign(plan)[host]))
 
-    def _totals(self, active: Mapping[int, list[int]]) -> dict[int, Any]:
+    def _totals(self, active: Mapping[int, list[int]]) -> dict[int, Ref[Sum]]:
         """For each host the sum of the round's messages, added up once on each node; {} where one host has all."""
         if len(self.pool.hosts) == 1:
             return {}
         bundles = [self._bundles[peers[0]] for peers in active.values()]
-        totals: dict[int, Any] = {}
+        totals: dict[int, Ref[Sum]] = {}
         for node in self.pool.nodes:
             here = [host for host in node if host in active]
             if here:
-                total = self.pool.submit(here[0], "total", *bundles)
+                total = self.pool.hosts[here[0]].total(*bundles)
                 totals |= dict.fromkeys(here, total)
         return totals
 
@@ -192,7 +193,7 @@ class RoundLoop:
         """Submit what is due after a round; a host answers before it takes up anything later."""
         cadence, completed = self.cadence, flight.completed
         if cadence.observes(completed):
-            flight.observations = submit_observations(self.pool)
+            flight.observations = observe(self.pool)
         if cadence.probes(completed):
             flight.probes = probe(self.pool, "as-is")
         if cadence.saves(completed, self._clock() - self._saved_at, not self._any_saved):
@@ -204,16 +205,16 @@ class RoundLoop:
         """Have the peers write a checkpoint as they stand, when no round is in flight; as in a record."""
         return self._saved(self._submit_save(completed)) or []
 
-    def _submit_save(self, completed: int) -> list[Any] | OSError:
+    def _submit_save(self, completed: int) -> list[Ref[dict[int, str]]] | OSError:
         try:
-            arguments = (self.cadence.aside(completed), completed)
-            return submit_each(self.pool, "save", dict.fromkeys(range(self.schedule.num_peers), arguments))
+            folder = self.cadence.aside(completed)
+            return [host.save(folder, completed) for host in self.pool.hosts]
         except OSError as error:  # in this process a call fails at once
             return error
 
-    def _saved(self, saving: list[Any] | OSError) -> list[str] | OSError | None:
+    def _saved(self, saving: list[Ref[dict[int, str]]] | OSError) -> list[str] | OSError | None:
         try:
-            return saving if isinstance(saving, OSError) else self._answers(saving) or None
+            return saving if isinstance(saving, OSError) else in_order(self.pool.get(saving)) or None
         except OSError as error:
             return error
 
@@ -231,14 +232,10 @@ class RoundLoop:
             flight.plan,
             stats,
             num_bytes,
-            self._answers(flight.observations) or None,
+            flight.observations.get() if flight.observations else None,
             flight.probes,
             self._saved(flight.saving),
         )
-
-    def _answers(self, references: list[Any]) -> list[Any]:
-        """What all peers answered, in peer order; [] where nothing was asked."""
-        return in_order(self.pool, self.pool.get(references)) if references else []
 
     def _note(self, published: Mapping[int, Assignment], stats: Mapping[int, Stats]) -> None:
         for peer, assignment in published.items():
