@@ -38,7 +38,8 @@ Published = tuple[Ref[Bundle], Ref[dict[int, Stats]]]
 class Host(Protocol):
     """The methods of a `PeerHost` as a pool offers them: each returns references to its answer without waiting.
 
-    Calls of one host are executed in the order in which they were made.
+    Calls of one host are executed in the order in which they were made. To offer another method of `PeerHost`, add it
+    here, in `InProcessHost` and in `RayHost`.
     """
 
     peers: list[int]

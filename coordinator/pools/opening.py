@@ -20,9 +20,10 @@ def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: Hosti
 
 @contextmanager
 def loading_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> Iterator[Pool]:
-    """The same for settings and data that may take a while: processes start meanwhile. tell: of what is waited for.
+    """`open_pool` for settings and data that take a while to load: processes start meanwhile.
 
-    NumPy's linear algebra runs on one thread in the block, as in Ray's workers: on more, the last bit may differ.
+    tell: receives a line about what the pool waits for. NumPy's linear algebra runs on one thread in the block, as in
+    Ray's workers: on more, the last bit may differ.
     """
     pool: Pool = _ray_pool(num_peers, hosting, load, tell) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
     try:

@@ -1,4 +1,4 @@
-"""Where on a Ray cluster a run's hosts go, and what data each node has."""
+"""Where on a Ray cluster a run's hosts go, whether there is room for them, and what data each node has."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -65,7 +65,7 @@ class DataOfNodes:
 
     @property
     def per_node(self) -> bool:
-        """Whether it matters which node is asked for."""
+        """Whether each node reads its own copy."""
         return self._section.on_each_node
 
     def on(self, node: str) -> Ref[Dataset]:

@@ -1,4 +1,4 @@
-"""Peers in Ray actors: started, called, watched, and started anew where they are lost."""
+"""Peers in Ray actors, which are started, watched, and replaced when they are lost."""
 
 import time
 from collections.abc import Sequence
@@ -48,8 +48,8 @@ T = TypeVar("T")
 class RayPool:
     """`peers_per_host` peers in each of as many Ray actors as it takes; the data set once per node.
 
-    load: gives the peers' settings and the data; it is called once the actors have been asked for, which meanwhile
-    start and import. tell: of what is waited for.
+    load: gives the peers' settings and the data; called once the actors have been requested, so that it overlaps their
+    start. tell: receives a line about what the pool waits for.
     """
 
     def __init__(self, num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> None:
@@ -92,7 +92,7 @@ class RayPool:
         self._start(range(len(self.hosts)), range(count))
 
     def _start(self, hosts: Sequence[int], evaluators: Sequence[int]) -> None:
-        """Start actors for these, in place of those that they had."""
+        """Start new actors for these hosts and evaluators, by place."""
         from peers.hosting.actor import RemoteEvaluator, RemotePeerHost
 
         targets = assign(self._reservations, resources_by_node(self._ray), self._hosting.placement)
@@ -109,7 +109,7 @@ class RayPool:
         return [on_device(self._settings[peer], self._reservations[host]["GPU"] > 0) for peer in self.hosts[host].peers]
 
     def _open(self, hosts: Sequence[int], evaluators: Sequence[int]) -> None:
-        """Have these processes make their peers, and wait for them."""
+        """Have these hosts and evaluators, by place, make their peers, and wait until they have."""
         threads, settings = self._hosting.threads, list(self._settings)
         opened, probing = [self.hosts[host] for host in hosts], [self.evaluators[each] for each in evaluators]
         data, probed = self._data_of(opened), self._data_of(probing)
