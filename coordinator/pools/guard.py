@@ -68,7 +68,7 @@ class Guard:
             self._process.stdin.write(os.fsencode(f"{line}\n"))
 
     def _exit_when_asked(self) -> None:
-        """Exit when the watcher asks: Ray itself would take up to a minute, and may block the main thread until then."""
+        """Exit when the watcher asks: Ray itself would take up to a minute, and may block the main thread meanwhile."""
         assert self._process.stdout is not None
         if self._process.stdout.read(1):
             time.sleep(PAUSE)
