@@ -20,7 +20,14 @@ from coordinator.experiment.config import (
 )
 from coordinator.experiment.plan import load_data
 from coordinator.experiment.redaction import first_line
-from coordinator.pools.resources import Bundles, bundles, fitting, nodes_of, told, with_memory
+from coordinator.pools.resources import (
+    Reservations,
+    count_fitting,
+    format_resources,
+    node_resources,
+    reservations_of_run,
+    with_memory,
+)
 from coordinator.run.simulate import simulate, simulate_loaded
 from peers.data.datasets import Dataset
 
@@ -87,11 +94,12 @@ class SideBySide:
         self._configs = configs
         self._tell = tell
         self._prefix = prefix
-        nodes = nodes_of(ray)
+        nodes = node_resources(ray)
 
         @cache  # cells often ask for the same
-        def needs(hosting: str, num_peers: int, num_bytes: int) -> Bundles:
-            return with_memory(bundles(ray, HostingConfig.model_validate_json(hosting), num_peers), num_bytes, nodes)
+        def needs(hosting: str, num_peers: int, num_bytes: int) -> Reservations:
+            reservations = reservations_of_run(ray, HostingConfig.model_validate_json(hosting), num_peers)
+            return with_memory(reservations, num_bytes, nodes)
 
         self._needs = [
             needs(config.hosting.model_dump_json(), config.peers.count, num_bytes)
@@ -102,7 +110,7 @@ class SideBySide:
         self._keys = [data_key(config) for config in configs]
         self._data: dict[Any, Any] = {}
         smallest_first = sorted(self._needs, key=lambda run: sum(bundle["CPU"] for bundle in run))
-        self.at_once = fitting(smallest_first, nodes)
+        self.at_once = count_fitting(smallest_first, nodes)
         assert self.at_once or not configs, "a run alone fits, or is refused with its bundles"
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
@@ -155,11 +163,11 @@ class SideBySide:
         patience = hosting.start_timeout if len(self._running) == 1 and not queued.mentioned else None
         found, _ = self._ray.wait([queued.ready, *self._running], num_returns=1, timeout=patience)
         if not found:
-            needs = self._needs[queued.place]
+            needs, free = self._needs[queued.place], format_resources(self._ray.available_resources())
             self._tell(
                 f"nothing runs for {hosting.start_timeout:g} s: the next run waits for {len(needs)} x "
-                f"({told(needs[0])}), and of the cluster {told(self._ray.available_resources())} are free: end what "
-                "else runs there, or interrupt"
+                f"({format_resources(needs[0])}), and of the cluster {free} are free: end what else runs there, or "
+                "interrupt"
             )
             queued.mentioned = True
             return None

@@ -59,7 +59,7 @@ class CheckpointManager:
         for each in damaged:
             self._recorder.fault(FaultKind.CHECKPOINT_DAMAGED, each)
         if completed is None:
-            ask(self._pool, "restart")
+            self._pool.get([host.restart() for host in self._pool.hosts])
             return 0
         if completed:
             self._recorder.publish(PeersRestored(phase, completed))
@@ -67,6 +67,6 @@ class CheckpointManager:
 
     def _take(self, found: Checkpoint) -> int:
         found.arrays()  # whole means all of it: the state that was taken up is of the same one
-        num_peers = sum(map(len, self._pool.hosts))
-        ask(self._pool, "restore", found.arguments(num_peers))
+        checksums = found.checksums(sum(len(host.peers) for host in self._pool.hosts))
+        ask(self._pool, lambda host: host.restore(found.folder, {peer: checksums[peer] for peer in host.peers}))
         return found.completed

@@ -102,9 +102,9 @@ def _check_reached(url: str, pool: Pool) -> None:
     folder = Folder(url)
     for hosts in pool.nodes:
         name = f".reached-{hosts[0]}"
-        pool.get([pool.submit(hosts[0], "touch", url, name)])
+        pool.get([pool.hosts[hosts[0]].touch(url, name)])
         try:
             folder.read(name)
         except FileNotFoundError:
-            raise FileNotFoundError(f"what peer {pool.hosts[hosts[0]][0]} writes is not seen here") from None
+            raise FileNotFoundError(f"what peer {pool.hosts[hosts[0]].peers[0]} writes is not seen here") from None
         folder.remove(name)

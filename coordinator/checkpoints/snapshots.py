@@ -39,12 +39,12 @@ class Checkpoint:
         """How many rounds the run was to have when this was written."""
         return int(self.state["rounds"])
 
-    def arguments(self, num_peers: int) -> dict[int, tuple[str, str]]:
-        """What each peer's `restore` takes. Raises: DamagedCheckpoint, if a peer is not in it."""
+    def checksums(self, num_peers: int) -> dict[int, str]:
+        """The SHA-256 of each peer's file. Raises: DamagedCheckpoint, if a peer is not in it."""
         absent = [peer for peer in range(num_peers) if file_of(peer) not in self.files]
         if absent:
             raise DamagedCheckpoint(f"it has no peer {absent[0]}")
-        return {peer: (self.folder, self.files[file_of(peer)]) for peer in range(num_peers)}
+        return {peer: self.files[file_of(peer)] for peer in range(num_peers)}
 
     def arrays(self) -> bytes:
         """The coordinator's arrays. Raises: DamagedCheckpoint."""

@@ -42,8 +42,8 @@ def _newest(config: RunConfig, run: Path, peer: int) -> tuple[Checkpoint, dict[s
     """The newest checkpoint that has the peer whole, its network, and what was damaged."""
 
     def take(found: Checkpoint) -> tuple[Checkpoint, dict[str, Any]]:
-        folder, sha256 = found.arguments(config.peers.count)[peer]
-        return found, snapshot.part(snapshot.read(folder, peer, sha256)[1], "network.")
+        checksum = found.checksums(config.peers.count)[peer]
+        return found, snapshot.part(snapshot.read(found.folder, peer, checksum)[1], "network.")
 
     checkpoints = Checkpoints(url_of(config.checkpoint.path, run.absolute()), config.checkpoint.keep)
     taken, notes = checkpoints.newest_whole(Phase.ROUNDS, take)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from coordinator.measures import consensus
 from coordinator.measures.verdict import CollapseMeasures
-from peers.probing.measuring import KERNEL_UNIT, Observation
+from peers.probing.measuring import KERNEL_UNIT, KernelSum, Observation, Observations
 from topologies.schedule import Round
 
 PerPeer = Float[np.ndarray, " peers"]
@@ -81,21 +81,19 @@ class Measures:
         return CollapseMeasures(*columns)
 
 
-def measure(observations: list[Observation], plan: Round, temperature: float) -> tuple[Measures, Pairing]:
+def measure(observations: Observations, plan: Round, temperature: float) -> tuple[Measures, Pairing]:
     """Consensus, collapse and similarity, and the disagreement along the links of `plan`; and what pairs need.
 
     Distributions are softmax(outputs / temperature), the students' own temperature in training.
     """
-    alive = [peer for peer, each in enumerate(observations) if not each.failed]
-    seen = [observations[peer] for peer in alive]
-    if not seen:
-        seen, alive = observations, list(range(len(observations)))
+    alive = [peer for peer, of_peer in observations.peers.items() if not of_peer.failed] or list(observations.peers)
+    seen = [observations.peers[peer] for peer in alive]
     outputs = np.stack([each.outputs for each in seen])
     probs = consensus.probabilities(outputs, temperature)
     per_peer = vars(_each(outputs, probs, seen))
     paired = all(each.gram is not None for each in seen)
     cka = consensus.linear_cka(np.stack([each.gram for each in seen if each.gram is not None])) if paired else None
-    group = vars(_group(outputs, probs, _mean_cka(cka, observations))) if len(seen) > 1 else {}
+    group = vars(_group(outputs, probs, _mean_cka(cka, observations.kernels))) if len(seen) > 1 else {}
     measures = Measures(
         scalars=group | {name: float(values.mean()) for name, values in per_peer.items()},
         peers={
@@ -107,15 +105,13 @@ def measure(observations: list[Observation], plan: Round, temperature: float) ->
     return measures, pairing
 
 
-def _mean_cka(cka: Float[np.ndarray, "peers peers"] | None, observations: list[Observation]) -> float:
-    """Over all pairs: of the matrix, or of the sums that the hosts have made."""
+def _mean_cka(cka: Float[np.ndarray, "peers peers"] | None, kernels: KernelSum | None) -> float:
+    """Over all pairs: from the matrix, or from the sum of the kernels; nan where these are not defined."""
     if cka is not None:
         return float(cka[~np.eye(len(cka), dtype=bool)].mean())
-    sums = [each.kernels for each in observations if each.kernels is not None]
-    if not all(each.defined for each in sums):
+    if kernels is None or not kernels.defined:
         return float("nan")
-    total = np.sum([each.values for each in sums], axis=0) * KERNEL_UNIT
-    return consensus.mean_cka(total, sum(each.count for each in sums))
+    return consensus.mean_cka(kernels.values * KERNEL_UNIT, kernels.count)
 
 
 def _each(outputs: np.ndarray, probs: np.ndarray, seen: list[Observation]) -> PeerMeasures:

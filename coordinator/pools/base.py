@@ -1,94 +1,151 @@
-"""Where peers live: the interface of a pool, in this process or in Ray actors; the same numbers from both."""
+"""The interface of a pool: typed calls of the hosts that hold the peers, in this process or in Ray actors."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from coordinator.experiment.config import ConfigError, HostingConfig
 from peers.data.datasets import Dataset
+from peers.exchange.assignment import Assignment, Stats
+from peers.exchange.sums import Sum
+from peers.hosting.evaluator import State
+from peers.hosting.host import Bundle
 from peers.learning.settings import Execution, PeerSettings
-from peers.probing.measuring import MAX_PAIRED
+from peers.probing.measuring import Observations, ProbeOutcome, ProbeSubject
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 Load = Callable[[], tuple[Sequence[PeerSettings], Dataset]]
 Tell = Callable[[str], None]
 
 
-class HostLost(RuntimeError):
-    """The process of some peers died, or the node it was on: killed, out of memory, unreachable, or hanging.
+@dataclass(frozen=True, eq=False)
+class Ref(Generic[T_co]):
+    """A reference to an answer of type `T_co`, which may not exist yet; only a pool looks inside.
 
-    again: part of a loss that was told before, and is still being made good. final: starting anew has been tried for
-    long enough.
+    It may be given to other calls, which receive the answer itself, and is compared by identity.
+    value: the answer in this process, an `ObjectRef` under Ray.
     """
 
-    def __init__(self, what: str, again: bool = False, final: bool = False) -> None:
-        super().__init__(what)
-        self.again, self.final = again, final
+    value: Any
+
+
+Published = tuple[Ref[Bundle], Ref[dict[int, Stats]]]
+"""What peers have sent to other hosts, and their stats by peer."""
+
+
+@runtime_checkable
+class Host(Protocol):
+    """The methods of a `PeerHost` as a pool offers them: each returns references to its answer without waiting.
+
+    Calls of one host are executed in the order in which they were made. To offer another method of `PeerHost`, add it
+    here, in `InProcessHost` and in `RayHost`.
+    """
+
+    peers: list[int]
+
+    def trial(
+        self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int
+    ) -> Ref[tuple[float, float]]: ...
+    def touch(self, folder: str, name: str) -> Ref[None]: ...
+    def publish(self, assignments: Mapping[int, Assignment]) -> Published: ...
+    def advance(
+        self, round_index: int, following: Mapping[int, Assignment | None], *arrived: Ref[Bundle | Sum]
+    ) -> Published: ...
+    def total(self, *bundles: Ref[Bundle]) -> Ref[Sum]: ...
+    def observe(self, grams: bool) -> Ref[Observations]: ...
+    def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> Ref[dict[int, ProbeOutcome]]: ...
+    def states(self) -> Ref[dict[int, State]]: ...
+    def digest(self) -> Ref[dict[int, bytes]]: ...
+    def save(self, folder: str, completed: int) -> Ref[dict[int, str]]: ...
+    def restore(self, folder: str, checksums: Mapping[int, str]) -> Ref[dict[int, int]]: ...
+    def restart(self) -> Ref[None]: ...
+
+
+@runtime_checkable
+class ProbeWorker(Protocol):
+    """The methods of an `Evaluator` as a pool offers them."""
+
+    def probe(
+        self, peer: int, subject: ProbeSubject, rounds: Sequence[int], states: Ref[dict[int, State]] | None
+    ) -> Ref[dict[int, ProbeOutcome]]: ...
 
 
 @runtime_checkable
 class Pool(Protocol):
-    """Calls go to a host in the order of submission; what a call returns may be passed on without being opened.
+    """The hosts of a run and how to read what they answer.
 
-    hosts: the peers of each host. nodes: the hosts of each machine. execution: how the hosts run their peers.
-    evaluators: processes that only probe, by `evaluate`. advise: what is said should this process end abruptly.
-    concluding: nothing is asked of the pool any more, so its loss does not matter.
+    nodes: the hosts of each machine. execution: how the hosts run their peers. evaluators: processes that only probe.
     """
 
-    hosts: list[list[int]]
     nodes: list[list[int]]
     execution: Execution
-    evaluators: int
 
-    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any: ...
-    def evaluate(self, evaluator: int, *args: Any) -> Any: ...
-    def get(self, references: Sequence[Any]) -> list[Any]: ...
-    def done(self, references: Sequence[Any]) -> bool: ...
-    def revive(self) -> None: ...
-    def advise(self, text: str) -> None: ...
-    def concluding(self) -> None: ...
-    def close(self) -> None: ...
+    @property
+    def hosts(self) -> Sequence[Host]: ...
+    @property
+    def evaluators(self) -> Sequence[ProbeWorker]: ...
+
+    def get(self, references: Sequence[Ref[T]]) -> list[T]:
+        """Wait for answers. Raises: HostLost, or whatever a call has raised."""
+        ...
+
+    def done(self, references: Sequence[Ref[object]]) -> bool:
+        """Whether all of these answers exist."""
+        ...
+
+    def revive(self) -> None:
+        """Replace the processes that were lost; their peers are untrained. Raises: HostLost."""
+        ...
+
+    def advise(self, text: str) -> None:
+        """Set what the user is told if this process ends abruptly."""
+        ...
+
+    def concluding(self) -> None:
+        """Declare that no more calls follow: losing the pool's processes does not matter from here on."""
+        ...
+
+    def close(self) -> None:
+        """End what the pool has started."""
+        ...
 
 
-def ask(pool: Pool, method: str, arguments: Mapping[int, Sequence[Any]] | None = None) -> list[Any]:
-    """What that method of every peer returns, in peer order; `arguments` by peer where it takes any."""
-    return in_order(pool, pool.get(submit_each(pool, method, arguments)))
+class HostLost(RuntimeError):
+    """The process of some peers died, or the node it was on: killed, out of memory, unreachable, or hanging."""
 
 
-def submit_each(pool: Pool, method: str, arguments: Mapping[int, Sequence[Any]] | None = None) -> list[Any]:
-    """A call of that method for every peer, without waiting: one reference a host, for `in_order`."""
-    references = []
-    for host, peers in enumerate(pool.hosts):
-        own = {peer: arguments[peer] for peer in peers} if arguments is not None else None
-        references.append(pool.submit(host, "each", method, own))
-    return references
+class SameLoss(HostLost):
+    """More of a loss that was reported before and has not been recovered from yet."""
 
 
-def submit_observations(pool: Pool) -> list[Any]:
-    """A call of `observe` of every host, without waiting; one reference a host, for `in_order`."""
-    grams = sum(map(len, pool.hosts)) <= MAX_PAIRED
-    return [pool.submit(host, "observe", grams) for host in range(len(pool.hosts))]
+class RecoveryFailed(HostLost):
+    """The lost processes could not be replaced: the cluster has stayed too small for them."""
 
 
-def in_order(pool: Pool, answers: Sequence[Sequence[Any]]) -> list[Any]:
-    """The hosts' lists of answers as one list in peer order."""
-    by_peer = {
-        peer: each
-        for peers, given in zip(pool.hosts, answers, strict=True)
-        for peer, each in zip(peers, given, strict=True)
-    }
+def in_order(answers: Iterable[Mapping[int, T]]) -> list[T]:
+    """The answers of several hosts, each by peer, as one list in peer order."""
+    by_peer = {peer: answer for of_host in answers for peer, answer in of_host.items()}
     return [by_peer[peer] for peer in sorted(by_peer)]
 
 
-def choose_execution(pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Any) -> Execution:
-    """How hosts run their peers; "auto" times both ways on some peers of the first host, before any is made."""
+def ask(pool: Pool, call: Callable[[Host], Ref[Mapping[int, T]]]) -> list[T]:
+    """Make a call of every host and wait for the answers of all peers, in peer order."""
+    return in_order(pool.get([call(host) for host in pool.hosts]))
+
+
+def choose_execution(
+    pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Ref[Dataset]
+) -> Execution:
+    """How hosts run their peers; "auto" times both ways on some peers of the first host, before any are made."""
     if hosting.execution != "auto":
         return hosting.execution
-    loop, vectorised = pool.get([pool.submit(0, "trial", list(settings), dataset, hosting.threads)])[0]
+    loop, vectorised = pool.get([pool.hosts[0].trial(list(settings), dataset, hosting.threads)])[0]
     return "vectorised" if vectorised < loop else "loop"
 
 
 def check_precision(hosting: HostingConfig, gpu: bool) -> None:
-    """Raises: ConfigError where the peers' device does not have what is asked."""
+    """Raises: ConfigError where the peers' device does not have the precision of the config."""
     if hosting.precision == "tf32" and not gpu:
         raise ConfigError(
             "hosting.precision 'tf32' is a GPU's, but the peers run on the CPU: set it to float32, or "

@@ -10,12 +10,12 @@ from threading import Lock, Thread
 
 STOPPED = 2  # exit code
 PAUSE = 1.5  # seconds: a signal to the whole process group ends Ray's processes at once, and the run in order
-PATIENCE = 15.0  # seconds that the watcher may take to clear up
+PATIENCE = 15.0  # seconds that the watcher may take to clean up
 WATCHER = Path(__file__).with_name("watcher.py")
 
 
 class Guard:
-    """Starts the watcher and tells it how the command stands; `folder`: of this Ray's files, "" for another's Ray."""
+    """Starts the watcher and keeps it informed; `folder`: of the files of our own Ray, "" for somebody else's Ray."""
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
@@ -26,7 +26,7 @@ class Guard:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True
         )
-        self._listening = Thread(target=self._obey, name="guard", daemon=True)
+        self._listening = Thread(target=self._exit_when_asked, name="guard", daemon=True)
         self._listening.start()
 
     def ready(self) -> None:
@@ -34,7 +34,7 @@ class Guard:
         self._write("ready")
 
     def advise(self, who: object, text: str) -> None:
-        """What is said should the command end abruptly, such as how to go on; who: each run in it has its own."""
+        """Set what the user is told if the command ends abruptly, such as how to resume; one text for each `who`."""
         with self._lock:
             self._advice.pop(who, None)
             if text:
@@ -42,18 +42,18 @@ class Guard:
             self._write(f"advice {'; '.join(self._advice.values())}")
 
     def concluding(self, who: object) -> None:
-        """A run asks nothing more of Ray; where it is the last, Ray may end."""
+        """A run makes no more calls; once all runs have said so, Ray may end."""
         self.advise(who, "")
         if not self._advice:
             self.leaving()
 
     def leaving(self) -> None:
-        """Ray is not needed any more: its end is not the command's."""
+        """Ray is not needed any more: its end does not end the command."""
         self._left = True
         self._write("leaving")
 
     def done(self) -> None:
-        """Ray has ended: what is left of it is removed."""
+        """Ray has ended: have the watcher remove what is left of it."""
         self._write("done")
         try:
             self._process.wait(timeout=PATIENCE)
@@ -67,8 +67,8 @@ class Guard:
         with suppress(OSError):  # somebody has ended it: the run does not need it
             self._process.stdin.write(os.fsencode(f"{line}\n"))
 
-    def _obey(self) -> None:
-        """Ray itself would end this process after up to a minute, in which the main thread may wait for it."""
+    def _exit_when_asked(self) -> None:
+        """Exit when the watcher asks: Ray itself would take up to a minute, and may block the main thread meanwhile."""
         assert self._process.stdout is not None
         if self._process.stdout.read(1):
             time.sleep(PAUSE)

@@ -7,41 +7,41 @@ from typing import Any
 
 from coordinator.experiment.redaction import first_line
 
-NOTICE = 90.0  # seconds in which Ray finds out that a node is gone; by default it takes 15 to 30
-PAUSE = 0.5  # seconds between questions
+NODE_TIMEOUT = 90.0  # seconds in which Ray finds out that a node is gone; by default it takes 15 to 30
+POLL = 0.5  # seconds between looks
 Reasons = dict[str, Exception | None]
 
 
-def find_lost(ray: Any, processes: Mapping[str, Any], patience: float, tell: Callable[[str], None]) -> Reasons:
-    """Ray's reason for each process, by name, that has ended; None for one that is silent for `patience` seconds.
+def find_lost(ray: Any, actors: Mapping[str, Any], patience: float, tell: Callable[[str], None]) -> Reasons:
+    """Ray's reason for each actor, by name, that has ended; None for one that is silent for `patience` seconds.
 
-    One that is out of reach is asked until Ray knows whether its node is gone, or it answers again: what is started
-    anew before may be put on that node. `tell` is told of such a wait.
+    An actor that is unreachable is asked until Ray knows whether its node is gone, or until it answers again: what is
+    started before that may be put on that node. `tell` is told of such a wait.
     """
-    asked = {name: process.ready.remote() for name, process in processes.items()}
+    answers = {name: actor.ready.remote() for name, actor in actors.items()}
     lost: Reasons = {}
-    away: set[str] = set()
+    unreachable: set[str] = set()
     start = time.monotonic()
-    while asked:
-        ready, _ = ray.wait(list(asked.values()), num_returns=len(asked), timeout=min(PAUSE, patience))
+    while answers:
+        ready, _ = ray.wait(list(answers.values()), num_returns=len(answers), timeout=min(POLL, patience))
         waited = time.monotonic() - start
-        for name, answer in [(name, answer) for name, answer in asked.items() if answer in ready]:
+        for name, answer in [(name, answer) for name, answer in answers.items() if answer in ready]:
             reason = _reason(ray, answer)
-            if isinstance(reason, ray.exceptions.ActorUnavailableError) and waited < NOTICE:
-                if not away:
+            if isinstance(reason, ray.exceptions.ActorUnavailableError) and waited < NODE_TIMEOUT:
+                if not unreachable:
                     tell(f"{name} is out of reach: waiting until Ray knows whether its node is gone")
-                away.add(name)
-                asked[name] = processes[name].ready.remote()
+                unreachable.add(name)
+                answers[name] = actors[name].ready.remote()
                 continue
-            del asked[name]
-            away.discard(name)
+            del answers[name]
+            unreachable.discard(name)
             if reason:
                 lost[name] = reason
-        if not away and waited > patience:
+        if not unreachable and waited > patience:
             break
-        if away:
-            time.sleep(PAUSE)
-    return lost | dict.fromkeys(asked)
+        if unreachable:
+            time.sleep(POLL)
+    return lost | dict.fromkeys(answers)
 
 
 def _reason(ray: Any, answer: Any) -> Exception | None:
@@ -53,42 +53,43 @@ def _reason(ray: Any, answer: Any) -> Exception | None:
     return None
 
 
-def in_words(ray: Any, lost: Mapping[str, Exception], where: Mapping[str, str], logs: str) -> str:
-    """What was lost, by what became of it: nodes with all that was on them, processes that ended.
+def describe_losses(ray: Any, lost: Mapping[str, Exception], node_of: Mapping[str, str], logs: str) -> str:
+    """What was lost and why, in words: nodes with all that ran there, and processes that ended by themselves.
 
-    where: the id of each process's node. logs: where Ray's are, if that is on this machine.
+    node_of: the id of each process's node. logs: the folder of Ray's logs, if it is on this machine.
     """
-    with_node = gone_with(ray, lost, where)
+    with_node = lost_with_node(ray, lost, node_of)
     groups: dict[str, list[str]] = {}
     for name, reason in lost.items():
-        groups.setdefault(with_node.get(name) or _ended(ray, reason, logs), []).append(name)
+        groups.setdefault(with_node.get(name) or _describe_end(ray, reason, logs), []).append(name)
     return "; ".join(
         f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'} lost ({why})" for why, names in groups.items()
     )
 
 
-def gone_with(ray: Any, lost: Mapping[str, Exception], where: Mapping[str, str]) -> dict[str, str]:
-    """Those of the lost whose node is gone, and its loss in words."""
+def lost_with_node(ray: Any, lost: Mapping[str, Exception], node_of: Mapping[str, str]) -> dict[str, str]:
+    """The lost processes whose node is gone, each with the loss of that node in words."""
     nodes = {node["NodeID"]: node for node in ray.nodes()}
     found = {}
     for name, reason in lost.items():
-        named = re.search(r"node has died. Node Id: (\w+)", str(reason))  # also of what never came to say where it is
-        node = nodes.get(named[1] if named else where.get(name, ""), {})
+        named = re.search(r"node has died. Node Id: (\w+)", str(reason))  # also where the actor never told its node
+        node = nodes.get(named[1] if named else node_of.get(name, ""), {})
         if not node.get("Alive", True):
-            found[name] = gone(node)
+            found[name] = describe_lost_node(node)
     return found
 
 
-def gone(node: Mapping[str, Any]) -> str:
+def describe_lost_node(node: Mapping[str, Any]) -> str:
+    """The loss of a node in words."""
     return f"node {node.get('NodeManagerAddress', '')} ({node['NodeID'][:8]}) is gone"
 
 
-def _ended(ray: Any, reason: Exception, logs: str) -> str:
+def _describe_end(ray: Any, reason: Exception, logs: str) -> str:
     text = str(reason)
     if isinstance(reason, ray.exceptions.OutOfMemoryError) or "running low on memory" in text:
         return "the node ran out of memory: free some, or lower peers.count"
     if isinstance(reason, ray.exceptions.ActorUnavailableError):
-        return f"out of reach for {NOTICE:g} s"
+        return f"out of reach for {NODE_TIMEOUT:g} s"
     if "worker process has died" in text:
         return "killed or crashed" + (f"; Ray's logs are in {logs}" if logs else "")
     return f"{type(reason).__name__}: {first_line(reason)}"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from coordinator.experiment.config import HostingConfig
 from coordinator.pools.base import Load, Pool, Tell
 from coordinator.pools.in_process import InProcessPool
-from coordinator.pools.process_settings import agreed, one_blas_thread
+from coordinator.pools.process_settings import hold_setting, one_blas_thread
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
 
@@ -20,13 +20,14 @@ def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: Hosti
 
 @contextmanager
 def loading_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> Iterator[Pool]:
-    """The same for settings and data that may take a while: processes start meanwhile. tell: of what is waited for.
+    """`open_pool` for settings and data that take a while to load: processes start meanwhile.
 
-    NumPy's linear algebra runs on one thread in the block, as in Ray's workers: on more, the last bit may differ.
+    tell: receives a line about what the pool waits for. NumPy's linear algebra runs on one thread in the block, as in
+    Ray's workers: on more, the last bit may differ.
     """
     pool: Pool = _ray_pool(num_peers, hosting, load, tell) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
     try:
-        with agreed("threads of NumPy's linear algebra", 1, one_blas_thread):
+        with hold_setting("threads of NumPy's linear algebra", 1, one_blas_thread):
             yield pool
     finally:
         pool.close()

@@ -1,4 +1,4 @@
-"""Calls whose answers have not been read, so that a process that hangs can be told from one that waits for it."""
+"""Calls whose answers have not been read, so that a process that hangs can be told from one that waits for input."""
 
 import time
 from collections import deque
@@ -8,58 +8,58 @@ from typing import Any
 
 
 @dataclass
-class Call:
-    """A call that is on its way; `since`: when it was first seen to lack nothing but time."""
+class PendingCall:
+    """A call that has not been answered; `ready_since`: when its inputs were first seen to be ready."""
 
     number: int
     method: str
     answer: Any
-    arguments: list[Any]
-    since: float | None = None
+    inputs: list[Any]
+    ready_since: float | None = None
 
 
-class Calls:
-    """The calls of each process in the order of submission; a process answers in that order.
+class PendingCalls:
+    """The calls of each process in the order of submission, in which the process answers them.
 
-    It holds references to what calls were given until an answer to them, or to a later one, has been read.
+    References to a call's inputs are held until an answer to it, or to a later call, has been read.
     """
 
     def __init__(self, ray: Any) -> None:
         self._ray = ray
-        self._queues: dict[str, deque[Call]] = {}
-        self._places: dict[Any, tuple[str, int]] = {}  # answer -> process, number
+        self._queues: dict[str, deque[PendingCall]] = {}
+        self._submitted: dict[Any, tuple[str, int]] = {}  # answer -> process, number of its call
         self._count = 0
 
     def add(self, process: str, method: str, answer: Any, arguments: Iterable[Any]) -> None:
-        """Note a call that was submitted; `arguments`: all that it was given, references or not."""
-        references = [each for each in arguments if isinstance(each, self._ray.ObjectRef)]
+        """Note a submitted call; `arguments`: all of them, references or not."""
+        inputs = [argument for argument in arguments if isinstance(argument, self._ray.ObjectRef)]
         self._count += 1
-        self._queues.setdefault(process, deque()).append(Call(self._count, method, answer, references))
-        self._places[answer] = (process, self._count)
+        self._queues.setdefault(process, deque()).append(PendingCall(self._count, method, answer, inputs))
+        self._submitted[answer] = (process, self._count)
 
     def read(self, answers: Iterable[Any]) -> None:
-        """These have come, and so has all that their processes were asked before."""
+        """Drop the calls that these answers belong to, and all earlier ones of the same processes."""
         for answer in answers:
-            process, number = self._places.get(answer, ("", 0))
+            process, number = self._submitted.get(answer, ("", 0))
             while process and self._queues[process] and self._queues[process][0].number <= number:
-                self._places.pop(self._queues[process].popleft().answer, None)
+                self._submitted.pop(self._queues[process].popleft().answer, None)
 
-    def forget(self) -> None:
-        """Nothing that was asked matters any more."""
+    def clear(self) -> None:
+        """Drop all calls."""
         self._queues.clear()
-        self._places.clear()
+        self._submitted.clear()
 
     def stuck(self, seconds: float) -> dict[str, str]:
-        """The methods of processes that have been at one call for longer, though it lacked nothing, by process."""
+        """The processes that have been at one call for longer than this since its inputs were ready; and its method."""
         now = time.monotonic()
         found = {}
         for process, queue in self._queues.items():
             while queue and self._ready([queue[0].answer]):
-                self._places.pop(queue.popleft().answer, None)
-            if queue and self._ready(queue[0].arguments):
+                self._submitted.pop(queue.popleft().answer, None)
+            if queue and self._ready(queue[0].inputs):
                 call = queue[0]
-                call.since = call.since if call.since is not None else now
-                if now - call.since > seconds:
+                call.ready_since = call.ready_since if call.ready_since is not None else now
+                if now - call.ready_since > seconds:
                     found[process] = call.method
         return found
 

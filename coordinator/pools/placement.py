@@ -1,14 +1,22 @@
-"""Where on a Ray cluster a run's hosts go, and what data each node has."""
+"""Where on a Ray cluster a run's hosts go, whether there is room for them, and what data each node has."""
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal
 
-from coordinator.experiment.config import ConfigError
+from coordinator.experiment.config import ConfigError, HostingConfig
 from coordinator.experiment.plan import load_section
 from coordinator.experiment.redaction import first_line
-from coordinator.pools.base import HostLost
-from coordinator.pools.resources import Bundles, Node, fitting, told
+from coordinator.pools.base import HostLost, RecoveryFailed, Ref, Tell
+from coordinator.pools.resources import (
+    Reservations,
+    Resources,
+    count_fitting,
+    format_resources,
+    node_resources,
+    reservations_of_hosts,
+)
 from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset
@@ -16,27 +24,27 @@ from peers.data.datasets import Dataset
 Placement = Literal["spread", "pack"]
 
 
-def assign(shares: Bundles, nodes: Mapping[str, Node], placement: Placement) -> list[str]:
+def assign(reservations: Reservations, nodes: Mapping[str, Resources], placement: Placement) -> list[str]:
     """The node of each host, by id; "" where empty nodes do not hold it.
 
     spread: each on the node with the fewest of them, of those with room. pack: on as few nodes as hold them, the
     largest first.
     """
-    held: dict[str, Bundles] = {name: [] for name in nodes}
+    held: dict[str, Reservations] = {name: [] for name in nodes}
     order = sorted(nodes, key=lambda name: (-nodes[name].get("GPU", 0.0), -nodes[name].get("CPU", 0.0)))
-    found = []
-    for share in shares:
-        able = [name for name in order if fitting([[*held[name], share]], [nodes[name]])]
+    assigned = []
+    for reservation in reservations:
+        able = [name for name in order if count_fitting([[*held[name], reservation]], [nodes[name]])]
         if placement == "spread":
             able.sort(key=lambda name: len(held[name]))
-        found.append(able[0] if able else "")
+        assigned.append(able[0] if able else "")
         if able:
-            held[able[0]].append(share)
-    return found
+            held[able[0]].append(reservation)
+    return assigned
 
 
-def near(node: str) -> dict[str, Any]:
-    """Options of an actor that is to be on a node, if that has room; none where another placement group decides."""
+def affinity_options(node: str) -> dict[str, Any]:
+    """Options of an actor that prefers a node, if that has room; none where a placement group decides."""
     from ray.util import get_current_placement_group
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -52,47 +60,47 @@ class DataOfNodes:
         self._ray = ray
         self._section, self._seed = section, seed
         self._digest = digest_of(dataset) if section.on_each_node else b""  # reads all images
-        self._shared = ray.put(dataset)
-        self._own: dict[str, Any] = {ray.get_runtime_context().get_node_id(): self._shared}
+        self._shared: Ref[Dataset] = Ref(ray.put(dataset))
+        self._own: dict[str, Ref[Dataset]] = {ray.get_runtime_context().get_node_id(): self._shared}
 
     @property
     def per_node(self) -> bool:
-        """Whether it matters which node is asked for."""
+        """Whether each node reads its own copy."""
         return self._section.on_each_node
 
-    def on(self, node: str) -> Any:
-        """What the processes of a node are given. Raises: ConfigError, if its own data cannot be read or differ."""
+    def on(self, node: str) -> Ref[Dataset]:
+        """The data for a node's processes. Raises: ConfigError, if its own data cannot be read or differ."""
         if not self.per_node:
             return self._shared
         if node not in self._own:
             self._own[node] = self._load_on(node)
         return self._own[node]
 
-    def _load_on(self, node: str) -> Any:
+    def _load_on(self, node: str) -> Ref[Dataset]:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        there = NodeAffinitySchedulingStrategy(node, soft=False)
-        load = _remote_load().options(scheduling_strategy=there, num_cpus=0, num_returns=2)
+        on_node = NodeAffinitySchedulingStrategy(node, soft=False)
+        load = _remote_load().options(scheduling_strategy=on_node, num_cpus=0, num_returns=2)
         dataset, digest = load.remote(self._section, self._seed)
         try:
             found = self._ray.get(digest)
         except self._ray.exceptions.RayError as error:
             if not isinstance(error, self._ray.exceptions.RayTaskError):
-                raise HostLost(f"node {self._told(node)} was lost ({first_line(error)})") from None
+                raise HostLost(f"node {self._address(node)} was lost ({first_line(error)})") from None
             why = first_line(getattr(error, "cause", None) or error)
             raise ConfigError(
-                f"data.on_each_node: node {self._told(node)} cannot read its copy ({why}): put it there, or set it to "
-                "false"
+                f"data.on_each_node: node {self._address(node)} cannot read its copy ({why}): put it there, or set it "
+                "to false"
             ) from None
         if found != self._digest:
             raise ConfigError(
-                f"data.on_each_node: node {self._told(node)} has other {self._section.kind} than this one: copy it "
+                f"data.on_each_node: node {self._address(node)} has other {self._section.kind} than this one: copy it "
                 "anew, or set it to false"
             )
-        return dataset
+        return Ref(dataset)
 
-    def _told(self, node: str) -> str:
-        addresses = {each["NodeID"]: each.get("NodeManagerAddress", "") for each in self._ray.nodes()}
+    def _address(self, node: str) -> str:
+        addresses = {known["NodeID"]: known.get("NodeManagerAddress", "") for known in self._ray.nodes()}
         return f"{addresses.get(node, '')} ({node[:8]})"
 
 
@@ -109,14 +117,43 @@ def _remote_load() -> Any:
     return ray.remote(load_with_digest)
 
 
-def ids_of(ray: Any) -> dict[str, Node]:
+def resources_by_node(ray: Any) -> dict[str, Resources]:
     """The resources of each node that is up, by its id."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node.get("Alive", True)}
 
 
-def held_up(ray: Any, shares: Sequence[Node]) -> str:
+def describe_shortage(ray: Any, reservations: Reservations) -> str:
     """What hosts ask for and what of the cluster is free, in words."""
-    asked = f"{len(shares)} x ({told(shares[0])})"
-    return (
-        f"they ask for {asked}, and of {told(ray.cluster_resources())} there are {told(ray.available_resources())} free"
-    )
+    each = format_resources(reservations[0])
+    total, free = format_resources(ray.cluster_resources()), format_resources(ray.available_resources())
+    return f"they ask for {len(reservations)} x ({each}), and of {total} there are {free} free"
+
+
+def all_fit(ray: Any, reservations: Reservations, num_evaluators: int) -> bool:
+    """Whether the cluster holds hosts and evaluators together; else evaluators would keep hosts from starting."""
+    evaluators: Reservations = [{"CPU": 1.0}] * num_evaluators
+    return count_fitting([[*reservations, *evaluators]], node_resources(ray)) == 1
+
+
+def wait_for_room(ray: Any, hosting: HostingConfig, num_peers: int, tell: Tell) -> Reservations:
+    """What each host can reserve of the cluster now. Raises: RecoveryFailed, if it stays too small for them."""
+    seconds = hosting.start_timeout
+    until, waiting = time.monotonic() + seconds, False
+    while True:
+        try:
+            return reservations_of_hosts(ray, hosting, num_peers)
+        except ConfigError as error:
+            if time.monotonic() > until:
+                raise RecoveryFailed(f"{error} (waited for {seconds:g} s)") from None
+            if not waiting:
+                tell(f"{error}; waiting up to {seconds:g} s for a node")
+            waiting = True
+            time.sleep(1.0)
+
+
+def group_by_node(nodes: Sequence[str]) -> list[list[int]]:
+    """The hosts of each node, given the node of each host; in order of first appearance."""
+    hosts: dict[str, list[int]] = {}
+    for host, node in enumerate(nodes):
+        hosts.setdefault(node, []).append(host)
+    return list(hosts.values())

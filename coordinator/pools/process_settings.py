@@ -18,15 +18,16 @@ class _Held:
     restore: Callable[[], object]
 
 
-_LOCKS: dict[str, Lock] = {}  # one a setting: what applies one, such as a start of Ray, may take a while
+_LOCKS: dict[str, Lock] = {}  # one a setting: applying one, such as starting Ray, may take a while
 _HELD: dict[str, _Held] = {}
 
 
 @contextmanager
-def agreed(name: str, value: Any, apply: Callable[[], Callable[[], object]]) -> Iterator[None]:
-    """Hold a setting for the length of a `with` block: the first to come applies it, the last to go restores it.
+def hold_setting(name: str, value: Any, apply: Callable[[], Callable[[], object]]) -> Iterator[None]:
+    """Hold a setting for the length of a `with` block: the first holder applies it, the last one restores it.
 
-    apply: sets it, and returns what restores it. Raises: ConfigError, when a run in another thread holds another value.
+    apply: sets it, and returns a function that restores it. Raises: ConfigError, when a run in another thread holds
+    another value.
     """
     lock = _LOCKS.setdefault(name, Lock())
     with lock:
@@ -50,14 +51,14 @@ def agreed(name: str, value: Any, apply: Callable[[], Callable[[], object]]) -> 
 
 
 def torch_threads(count: int) -> Callable[[], object]:
-    """Have torch use so many threads; returns what restores the number before."""
+    """Have torch use this many threads; returns a function that restores the previous number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     return lambda: torch.set_num_threads(before)
 
 
 def one_blas_thread() -> Callable[[], object]:
-    """Have NumPy's linear algebra use one thread; returns what restores the number before."""
+    """Have NumPy's linear algebra use one thread; returns a function that restores the previous number."""
     from threadpoolctl import threadpool_limits
 
     restore: Callable[[], object] = threadpool_limits(1, user_api="blas").restore_original_limits

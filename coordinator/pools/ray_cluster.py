@@ -11,7 +11,7 @@ from typing import Any
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
 from coordinator.pools.guard import Guard
-from coordinator.pools.process_settings import agreed
+from coordinator.pools.process_settings import hold_setting
 from coordinator.pools.session_files import keep_token, session_folder
 from coordinator.pools.watcher import MARK
 
@@ -21,9 +21,9 @@ JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the command of a job
 
 @contextmanager
 def open_ray(address: str, advice: str = "") -> Iterator[Any]:
-    """Ray, for the length of a `with` block; one that runs in this process already is used, and left as it is.
+    """Ray, for the length of a `with` block; one that already runs in this process is used, and left as it is.
 
-    advice: what is said should this process end abruptly.
+    advice: what the user is told if this process ends abruptly.
     """
     import ray
 
@@ -37,14 +37,14 @@ def open_ray(address: str, advice: str = "") -> Iterator[Any]:
 def shared_ray(address: str) -> Iterator[Guard | None]:
     """This process's Ray for the length of a `with` block: started by the first run in it, ended with the last.
 
-    One that runs already is used, and left as it is: then there is no guard.
+    One that already runs is used, and left as it is: then there is no guard.
     """
-    with agreed("hosting.address", address, lambda: _started(address)):
+    with hold_setting("hosting.address", address, lambda: _started(address)):
         yield _GUARDS[-1] if _GUARDS else None
 
 
 def _started(address: str) -> Callable[[], object]:
-    """Start Ray, unless it runs; returns what ends it again."""
+    """Start Ray, unless it runs; returns a function that ends it."""
     import ray
 
     if ray.is_initialized():
@@ -90,9 +90,9 @@ def start_ray(address: str) -> Guard:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """A signal is not lost where it comes while Ray forks, in whose callbacks exceptions end; handlers stay as before.
+    """Raise KeyboardInterrupt for signals that arrive while Ray starts; handlers are restored at the end.
 
-    Ray makes SystemExit of SIGTERM as soon as it can.
+    Ray forks, and exceptions of handlers that run in a fork's callbacks are lost. It turns SIGTERM into SystemExit.
     """
     if current_thread() is not main_thread():
         yield
@@ -126,7 +126,7 @@ def _signals() -> Iterator[None]:
 
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    """A variable for what is started in the block."""
+    """Set an environment variable for the processes that are started in the block."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -146,7 +146,7 @@ def _guard(folder: str) -> Guard:
 
 
 def end_ray(guard: Guard) -> None:
-    """Leave the cluster, or end it where it was started here, with all that it has left on this machine."""
+    """Leave the cluster; if it was started here, end it and remove all that it has left on this machine."""
     import ray
 
     guard.leaving()
@@ -155,9 +155,9 @@ def end_ray(guard: Guard) -> None:
 
 
 def _reached(address: str) -> str:
-    """The address of HOST:PORT with a number for the host, whose name this machine may know and Ray's resolver not.
+    """HOST:PORT with the host's IP address, since Ray's resolver may not know the name.
 
-    Ray itself tries for minutes. Raises: ConfigError when nothing listens there.
+    Raises: ConfigError when nothing listens there, which Ray itself would find out only after minutes.
     """
     scheme = "ray://" if address.startswith("ray://") else ""
     host, colon, port = address.removeprefix(scheme).rpartition(":")

@@ -1,7 +1,6 @@
 """Turns what the peers answer into events, which change the run's state and are told to its observers."""
 
 import time
-from collections.abc import Sequence
 
 from coordinator.measures.measure import measure
 from coordinator.measures.probe_table import Condition, ProbeTable
@@ -17,7 +16,7 @@ from coordinator.records.events import (
 from coordinator.records.observer import Observers
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.scheduler import Phase, RoundRecord
-from peers.probing.measuring import Observation, ProbeOutcome
+from peers.probing.measuring import Observations, ProbeOutcome
 from topologies.schedule import Round
 
 
@@ -39,7 +38,7 @@ class Recorder:
         self.state.apply(event)
         self._observers.observe(event)
 
-    def start(self, observations: Sequence[Observation], plan: Round) -> None:
+    def start(self, observations: Observations, plan: Round) -> None:
         """The state before the first round, measured along that round's links."""
         self._measured(0, observations, plan)
 
@@ -90,6 +89,6 @@ class Recorder:
             seconds, self._lost_since = time.perf_counter() - self._lost_since, None
             self.publish(FaultsRecovered(seconds))
 
-    def _measured(self, completed: int, observations: Sequence[Observation], plan: Round) -> None:
-        measures, pairing = measure(list(observations), plan, self._temperature)
-        self.publish(Measured(completed, measures, pairing, sum(each.seconds for each in observations)))
+    def _measured(self, completed: int, observations: Observations, plan: Round) -> None:
+        measures, pairing = measure(observations, plan, self._temperature)
+        self.publish(Measured(completed, measures, pairing, sum(each.seconds for each in observations.peers.values())))

@@ -8,7 +8,7 @@ from coordinator.experiment.config import ConfigError
 from coordinator.experiment.plan import Plan
 from coordinator.pools.base import check_precision
 from coordinator.pools.in_process import gpus_in_process
-from coordinator.pools.resources import check_here
+from coordinator.pools.resources import reservations_on_machine
 from coordinator.records.summary import hardware
 from coordinator.reports.tables import compact_table
 from coordinator.reports.wording import size
@@ -88,7 +88,7 @@ def _refusal(plan: Plan, gpus: int) -> str:
     hosting = plan.config.hosting
     try:
         if hosting.pool == "ray":
-            shares = check_here(hosting, plan.config.peers.count, os.cpu_count() or 1, gpus)
+            shares = reservations_on_machine(hosting, plan.config.peers.count, os.cpu_count() or 1, gpus)
             check_precision(hosting, any(share["GPU"] for share in shares))
         else:
             gpus_in_process(hosting)

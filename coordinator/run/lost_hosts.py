@@ -2,7 +2,7 @@
 
 import time
 
-from coordinator.pools.base import HostLost, Pool
+from coordinator.pools.base import HostLost, Pool, RecoveryFailed, SameLoss
 from coordinator.records.events import FaultKind, Note
 from coordinator.records.recorder import Recorder
 
@@ -25,12 +25,12 @@ class LostHosts:
 
     def note(self, error: HostLost) -> None:
         """Record a loss. Raises: HostLost, when there have been enough."""
-        self._failures, self._lost = self._failures + (not error.again), True
-        if error.final:
+        if isinstance(error, RecoveryFailed):
             raise error
+        self._failures, self._lost = self._failures + (not isinstance(error, SameLoss)), True
         if self._failures > self._most:
             raise HostLost(f"{error}; hosting.max_failures is {self._most}") from None
-        if error.again:
+        if isinstance(error, SameLoss):
             self._recorder.publish(Note(f"{error}; part of the same loss"))
         else:
             said = f"{error}; started anew, {self._failures} of at most {self._most} times"

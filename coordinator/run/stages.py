@@ -14,7 +14,7 @@ import torch
 
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.experiment.plan import Plan, build_schedule
-from coordinator.pools.base import HostLost, Pool, ask, in_order, submit_observations
+from coordinator.pools.base import HostLost, Pool, ask
 from coordinator.records.events import (
     ControlVoid,
     Digested,
@@ -32,7 +32,7 @@ from coordinator.run.controls import Controls
 from coordinator.run.lost_hosts import LostHosts
 from coordinator.run.signals import Interrupts
 from coordinator.scheduling.dropouts import Stop, StopReason, dropouts_of
-from coordinator.scheduling.probing import OUTSTANDING, Probing, probe
+from coordinator.scheduling.probing import OUTSTANDING, Probing, observe, probe
 from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord, Scheduler
 
 
@@ -162,7 +162,7 @@ class Simulation:
 
     def _untrained(self) -> None:
         if self._position != START:
-            ask(self.pool, "restart")
+            self.pool.get([host.restart() for host in self.pool.hosts])
             self._position = START
 
     def _probe_controls(self) -> None:
@@ -176,8 +176,7 @@ class Simulation:
                 self.controls.read()
         if self.state.first is None:
             self._untrained()
-            seen = in_order(self.pool, self.pool.get(submit_observations(self.pool)))
-            self.recorder.start(seen, self.plan.schedule(0))
+            self.recorder.start(observe(self.pool).get(), self.plan.schedule(0))
         if self.state.completed:
             # a control may have taken the peers to their start, but there is a checkpoint to go on from
             self._position = None
@@ -296,4 +295,4 @@ class Simulation:
         self.recorder.probed(probe(self.pool, "as-is").get(), self.state.completed, "trained")
         if self.config.evaluation.reset:
             self.recorder.probed(probe(self.pool, "reset").get(), condition="reset")
-        self.recorder.publish(Digested(ask(self.pool, "digest")))
+        self.recorder.publish(Digested(ask(self.pool, lambda host: host.digest())))

@@ -36,7 +36,7 @@ class Stop:
 def dropouts_of(record: RoundRecord) -> list[Dropout]:
     """The peers that failed in a round, or whose outputs on the probe batch did, in peer order."""
     failures = {peer: (each.failure_round + 1, each.failure) for peer, each in record.stats.items() if each.failure}
-    for peer, seen in enumerate(record.observations or ()):
+    for peer, seen in (record.observations.peers if record.observations else {}).items():
         if seen.failed:
             failures.setdefault(peer, (record.completed, "outputs on the probe batch are not finite"))
     return [Dropout(peer, completed, reason) for peer, (completed, reason) in sorted(failures.items())]

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from coordinator.scheduling.probing import Probing
 from peers.exchange.assignment import Stats
-from peers.probing.measuring import Observation
+from peers.probing.measuring import Observations
 from topologies.schedule import Round, Schedule
 
 
@@ -81,7 +81,7 @@ class RoundRecord:
     plan: Round
     stats: dict[int, Stats]
     num_bytes: int
-    observations: list[Observation] | None = None
+    observations: Observations | None = None
     probes: Probing | None = None
     saved: PeersSaved | SaveFailed | None = None
     peer_seconds: float = 0.0

@@ -8,17 +8,19 @@ before it is passed on.
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
-from coordinator.pools.base import Pool, in_order, submit_each, submit_observations
+from coordinator.pools.base import Pool, Ref, in_order
 from coordinator.scheduling.assignments import Routes
-from coordinator.scheduling.probing import Probing, probe
+from coordinator.scheduling.probing import Observing, Probing, observe, probe
 from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, SaveFailed
 from peers.exchange.assignment import Assignment, Stats
+from peers.exchange.sums import Sum
+from peers.hosting.host import Bundle
 from topologies.schedule import Round, Schedule
 
 FIRST_CHECKPOINT = 5.0  # seconds of work that may be lost before there is any
+Saving = list[Ref[dict[int, str]]]  # by host: the SHA-256 of each peer's file, once it is written
 
 
 @dataclass
@@ -28,10 +30,10 @@ class InFlight:
     completed: int
     plan: Round
     published: dict[int, Assignment]
-    stats: list[Any]
-    observations: list[Any] = field(default_factory=list)
+    stats: list[Ref[dict[int, Stats]]]
+    observations: Observing | None = None
     probes: Probing | None = None
-    saving: list[Any] | SaveFailed | None = None
+    saving: Saving | SaveFailed | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,9 @@ class RoundLoop:
         self.cadence = cadence
         self.start = start
         self.stop = stop
-        self._routes = Routes(schedule, cadence.num_rounds, pool.hosts, shared_sum, start)
+        self._routes = Routes(schedule, cadence.num_rounds, [host.peers for host in pool.hosts], shared_sum, start)
         self._current: dict[int, Assignment] = {}
-        self._bundles: dict[int, Any] = {}  # peer -> the bundle that its latest message travels in
+        self._bundles: dict[int, Ref[Bundle]] = {}  # peer -> the bundle that its latest message travels in
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message
         self._peer_seconds = 0.0  # since the last record
         self._clock = clock
@@ -100,10 +102,10 @@ class RoundLoop:
 
     def _publish_first(self) -> None:
         stats = []
-        for host, peers in enumerate(self.pool.hosts):
-            first = {peer: each for peer in peers if (each := self._routes.following(peer)) is not None}
+        for host in self.pool.hosts:
+            first = {peer: each for peer in host.peers if (each := self._routes.following(peer)) is not None}
             if first:
-                bundle, answer = self.pool.submit(host, "publish", first, num_returns=2)
+                bundle, answer = host.publish(first)
                 stats.append(answer)
                 self._current |= first
                 self._bundles |= dict.fromkeys(first, bundle)
@@ -113,13 +115,13 @@ class RoundLoop:
         plan = self.schedule(round_index)
         active = self._active(round_index)
         totals = self._totals(active) if self._routes.summed(plan) else {}
-        bundles: dict[int, Any] = {}
-        stats: list[Any] = []
+        bundles: dict[int, Ref[Bundle]] = {}
+        stats: list[Ref[dict[int, Stats]]] = []
         published: dict[int, Assignment] = {}
         for host, peers in active.items():
             following = {peer: self._routes.following(peer) for peer in peers}
-            arrived = [totals[host]] if totals else self._arrivals(plan, host)
-            bundle, answer = self.pool.submit(host, "advance", round_index, following, *arrived, num_returns=2)
+            arrived: list[Ref[Bundle | Sum]] = [totals[host]] if totals else [*self._arrivals(plan, host)]
+            bundle, answer = self.pool.hosts[host].advance(round_index, following, *arrived)
             stats.append(answer)
             for peer, after in following.items():
                 if after is None:
@@ -133,24 +135,24 @@ class RoundLoop:
     def _active(self, round_index: int) -> dict[int, list[int]]:
         """The peers of each host that have a part in a round; hosts without any get no call."""
         parts = self._current
-        mine = [[p for p in peers if p in parts and parts[p].round_index == round_index] for peers in self.pool.hosts]
+        hosts = [host.peers for host in self.pool.hosts]
+        mine = [[p for p in peers if p in parts and parts[p].round_index == round_index] for peers in hosts]
         return {host: peers for host, peers in enumerate(mine) if peers}
 
-    def _arrivals(self, plan: Round, host: int) -> list[Any]:
+    def _arrivals(self, plan: Round, host: int) -> list[Ref[Bundle]]:
         """The bundles from elsewhere that a host's students hear in a round, each once."""
-        bundles = [self._bundles[teacher] for teacher in self._routes.foreign(plan)[host]]
-        return list({id(each): each for each in bundles}.values())
+        return list(dict.fromkeys(self._bundles[teacher] for teacher in self._routes.foreign(plan)[host]))
 
-    def _totals(self, active: Mapping[int, list[int]]) -> dict[int, Any]:
+    def _totals(self, active: Mapping[int, list[int]]) -> dict[int, Ref[Sum]]:
         """For each host the sum of the round's messages, added up once on each node; {} where one host has all."""
         if len(self.pool.hosts) == 1:
             return {}
         bundles = [self._bundles[peers[0]] for peers in active.values()]
-        totals: dict[int, Any] = {}
+        totals: dict[int, Ref[Sum]] = {}
         for node in self.pool.nodes:
             here = [host for host in node if host in active]
             if here:
-                total = self.pool.submit(here[0], "total", *bundles)
+                total = self.pool.hosts[here[0]].total(*bundles)
                 totals |= dict.fromkeys(here, total)
         return totals
 
@@ -158,7 +160,7 @@ class RoundLoop:
         """Submit what is due after a round; a host answers before it takes up anything later."""
         cadence, completed = self.cadence, flight.completed
         if cadence.observes(completed):
-            flight.observations = submit_observations(self.pool)
+            flight.observations = observe(self.pool)
         if cadence.probes(completed):
             flight.probes = probe(self.pool, "as-is")
         patience = cadence.checkpoint_seconds
@@ -169,7 +171,7 @@ class RoundLoop:
             self._saved_at, self._any_saved = self._clock(), True
         return flight
 
-    def _submit_save(self, completed: int) -> list[Any] | SaveFailed:
+    def _submit_save(self, completed: int) -> Saving | SaveFailed:
         return _submit_save(self.pool, self.cadence.aside(completed), completed)
 
     def _read(self, flight: InFlight) -> RoundRecord:
@@ -186,7 +188,7 @@ class RoundLoop:
             flight.plan,
             stats,
             num_bytes,
-            self._answers(flight.observations) or None,
+            flight.observations.get() if flight.observations else None,
             flight.probes,
             None if flight.saving is None else _saved(self.pool, flight.saving),
             self._peer_seconds,
@@ -194,31 +196,26 @@ class RoundLoop:
         self._peer_seconds = 0.0
         return record
 
-    def _answers(self, references: list[Any]) -> list[Any]:
-        """What all peers answered, in peer order; [] where nothing was asked."""
-        return in_order(self.pool, self.pool.get(references)) if references else []
-
     def _note(self, published: Mapping[int, Assignment], stats: Mapping[int, Stats]) -> None:
         for peer, assignment in published.items():
             self._sizes[assignment.round_index, peer] = stats[peer].sent_bytes
         self._peer_seconds += sum(each.seconds for each in stats.values())
 
 
-def _submit_save(pool: Pool, folder: str, completed: int) -> list[Any] | SaveFailed:
+def _submit_save(pool: Pool, folder: str, completed: int) -> Saving | SaveFailed:
     """Have every peer write its file of a checkpoint, without waiting."""
-    peers = [peer for members in pool.hosts for peer in members]
     try:
-        return submit_each(pool, "save", dict.fromkeys(peers, (folder, completed)))
+        return [host.save(folder, completed) for host in pool.hosts]
     except OSError as error:  # in this process a call fails at once
         return SaveFailed(error)
 
 
-def _saved(pool: Pool, saving: list[Any] | SaveFailed) -> PeersSaved | SaveFailed:
+def _saved(pool: Pool, saving: Saving | SaveFailed) -> PeersSaved | SaveFailed:
     """Wait for what `_submit_save` has asked for."""
     if isinstance(saving, SaveFailed):
         return saving
     try:
-        return PeersSaved(in_order(pool, pool.get(saving)))
+        return PeersSaved(in_order(pool.get(saving)))
     except OSError as error:
         return SaveFailed(error)
 

@@ -7,7 +7,7 @@ from peers.hosting.host import PeerHost
 
 
 class Located:
-    """What can tell where it runs."""
+    """An actor that knows the node it runs on."""
 
     def node(self) -> str:
         """The id of the Ray node that this actor is on."""
@@ -15,11 +15,11 @@ class Located:
 
 
 class ActorHost(Located, PeerHost):
-    """A host that can tell where it runs."""
+    """A host of peers as a Ray actor."""
 
 
 class ActorEvaluator(Located, Evaluator):
-    """An evaluator that can tell where it runs."""
+    """An evaluator as a Ray actor."""
 
 
 RemotePeerHost = ray.remote(ActorHost)

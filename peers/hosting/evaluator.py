@@ -16,24 +16,24 @@ State = dict[str, np.ndarray]
 
 
 class Evaluator:
-    """Rebuilds a peer from its settings and its state, and asks it what the peer itself would answer."""
+    """Rebuilds peers from their settings and states, and probes them as they would be probed in their hosts."""
 
     def open(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int) -> None:
-        """Get to know the peers; none is made yet."""
+        """Take the settings of all peers; each is made when it is probed."""
         torch.set_num_threads(num_threads)
         self._settings = settings
         self._dataset = dataset
         self._batches = settings[0].batches(dataset)
 
     def ready(self) -> int:
-        """This process's number, once it can be called."""
+        """The process id, once the process can be called."""
         return os.getpid()
 
     def probe(
-        self, index: int, subject: ProbeSubject, rounds: Sequence[int], states: dict[int, State] | None
-    ) -> ProbeOutcome:
-        """`Peer.probe` of the untrained peer, or of the one in `states`, which its host has given."""
-        peer = Peer(self._settings[index], self._dataset, self._batches)
+        self, peer: int, subject: ProbeSubject, rounds: Sequence[int], states: dict[int, State] | None
+    ) -> dict[int, ProbeOutcome]:
+        """`Peer.probe` of one peer, as its host would answer: untrained, or in its state among those of its host."""
+        rebuilt = Peer(self._settings[peer], self._dataset, self._batches)
         if states is not None:
-            peer.network.load_state_dict({name: torch.tensor(each) for name, each in states[index].items()})
-        return peer.probe(subject, rounds)
+            rebuilt.network.load_state_dict({name: torch.tensor(array) for name, array in states[peer].items()})
+        return {peer: rebuilt.probe(subject, rounds)}

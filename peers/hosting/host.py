@@ -18,7 +18,7 @@ from peers.hosting.evaluator import State
 from peers.learning.peer import Peer
 from peers.learning.settings import Execution, PeerSettings
 from peers.learning.vectorised.peer_stack import WIDTH, Answer, PeerStack
-from peers.probing.measuring import Observation, observe_all
+from peers.probing.measuring import Observations, ProbeOutcome, ProbeSubject, observe_all
 
 TRIED, TRIAL_ROUNDS = 16, 3  # peers and rounds that "auto" times; the first round warms up
 
@@ -69,7 +69,7 @@ class PeerHost:
         return best_of("loop"), best_of("vectorised")
 
     def ready(self) -> int:
-        """This process's number, once it can be called."""
+        """The process id, once the process can be called."""
         return os.getpid()
 
     def touch(self, folder: str, name: str) -> None:
@@ -113,9 +113,13 @@ class PeerHost:
 
     # ---- anything else ----
 
-    def observe(self, grams: bool) -> list[Observation]:
+    def observe(self, grams: bool) -> Observations:
         """What every peer sees of the probe batch; see `measuring.observe_all`."""
-        return observe_all((peer.observe for peer in self.peers.values()), grams)
+        return observe_all({index: peer.observe for index, peer in self.peers.items()}, grams)
+
+    def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> dict[int, ProbeOutcome]:
+        """`Peer.probe` of some peers; rounds: by peer, those of the calibrated control."""
+        return {index: self.peers[index].probe(subject, of_peer) for index, of_peer in rounds.items()}
 
     def states(self) -> dict[int, State]:
         """Copies of every peer's parameters and buffers, for an evaluator."""
@@ -124,16 +128,28 @@ class PeerHost:
             for index, peer in self.peers.items()
         }
 
-    def one(self, peer: int, method: str, *args: Any) -> Any:
-        """What that method of one peer returns."""
-        return getattr(self.peers[peer], method)(*args)
+    def digest(self) -> dict[int, bytes]:
+        """SHA-256 of every peer's parameters and buffers."""
+        return {index: peer.digest() for index, peer in self.peers.items()}
 
-    def each(self, method: str, arguments: Mapping[int, Sequence[Any]] | None = None) -> list[Any]:
-        """What that method of every peer returns, in their order; `arguments` by peer where it takes any."""
-        answers = [getattr(peer, method)(*(arguments or {}).get(index, ())) for index, peer in self.peers.items()]
-        if method in ("restart", "restore"):
-            self.use(self.execution)  # new networks; what was published is void
-        return answers
+    def save(self, folder: str, completed: int) -> dict[int, str]:
+        """Write every peer's state after `completed` rounds; gives the SHA-256 of their files. Raises: OSError."""
+        return {index: peer.save(folder, completed) for index, peer in self.peers.items()}
+
+    def restore(self, folder: str, checksums: Mapping[int, str]) -> dict[int, int]:
+        """Load every peer from a checkpoint; gives the rounds they had completed. Raises: DamagedCheckpoint.
+
+        checksums: by peer, the SHA-256 that its file must have; empty: not checked.
+        """
+        completed = {index: peer.restore(folder, checksums[index]) for index, peer in self.peers.items()}
+        self.use(self.execution)  # what was published is void
+        return completed
+
+    def restart(self) -> None:
+        """Make every peer untrained again."""
+        for peer in self.peers.values():
+            peer.restart()
+        self.use(self.execution)  # what was published is void
 
     def _due(self, round_index: int, peer: int) -> Assignment:
         due = self.peers[peer].due

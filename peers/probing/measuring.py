@@ -1,9 +1,9 @@
 """How a peer is measured: its view of the fixed probe batch, and the probes on its features and controls."""
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Literal
 
 import numpy as np
@@ -68,13 +68,23 @@ class KernelSum:
     count: int
     defined: bool
 
+    @classmethod
+    def of(cls, gram: Float[np.ndarray, "examples examples"]) -> "KernelSum":
+        """The kernel of one peer's features."""
+        kernel = spectra.unit_kernels(gram[None])[0]
+        whole = np.rint(np.nan_to_num(kernel) / KERNEL_UNIT).astype(np.int64)
+        return cls(whole, 1, bool(np.isfinite(kernel).all()))
+
+    @classmethod
+    def total(cls, parts: Sequence["KernelSum"]) -> "KernelSum":
+        """The sum of sums, of which there is at least one."""
+        values: Int64[np.ndarray, "examples examples"] = reduce(np.add, (part.values for part in parts))
+        return cls(values, sum(part.count for part in parts), all(part.defined for part in parts))
+
 
 @dataclass(frozen=True)
 class Observation:
-    """A peer's outputs on the probe batch, what its features' Gram matrix tells, and three scalars.
-
-    With many peers Gram matrices stay at their hosts, and one peer of a host carries the sum of its kernels.
-    """
+    """A peer's outputs on the probe batch, its features' Gram matrix, if that leaves its host, and scalars."""
 
     outputs: Float32[np.ndarray, "examples outputs"]
     gram: Float[np.ndarray, "examples examples"] | None
@@ -84,7 +94,26 @@ class Observation:
     weight_change: float
     failed: bool
     seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What several peers see of the probe batch: those of one host, or all of a run, in peer order.
+
+    kernels: the sum of the peers' kernels where there are too many peers to compare them pair by pair; their own Gram
+    matrices are None then. None also where every peer has failed.
+    """
+
+    peers: dict[int, Observation]
     kernels: KernelSum | None = None
+
+    @classmethod
+    def of_hosts(cls, hosts: Iterable["Observations"]) -> "Observations":
+        """The observations of all hosts together."""
+        hosts = list(hosts)
+        peers = {index: seen for host in hosts for index, seen in host.peers.items()}
+        kernels = [host.kernels for host in hosts if host.kernels is not None]
+        return cls(dict(sorted(peers.items())), KernelSum.total(kernels) if kernels else None)
 
 
 @dataclass(frozen=True)
@@ -162,26 +191,22 @@ def observe(
     )
 
 
-def observe_all(peers: Iterable[Callable[[], Observation]], grams: bool) -> list[Observation]:
-    """The observations of a host's peers; without `grams` the first one carries the sum of all their kernels.
+def observe_all(peers: Mapping[int, Callable[[], Observation]], grams: bool) -> Observations:
+    """The observations of a host's peers, with their Gram matrices or with the sum of their kernels.
 
-    The matrices are summed as they come: a thousand of them would be half a GiB. Peers that failed are left out.
+    The kernels are added up one by one: a thousand of them would be half a GiB. Peers that failed are left out.
     """
-    seen: list[Observation] = []
-    values, count, defined = None, 0, True
-    for observe_one in peers:
-        each = observe_one()
-        if not grams and each.gram is not None:
-            if not each.failed:
-                kernel = spectra.unit_kernels(each.gram[None])[0]
-                whole = np.rint(np.nan_to_num(kernel) / KERNEL_UNIT).astype(np.int64)
-                values = whole if values is None else values + whole
-                count, defined = count + 1, defined and bool(np.isfinite(kernel).all())
-            each = replace(each, gram=None)
-        seen.append(each)
-    if values is not None:
-        seen[0] = replace(seen[0], kernels=KernelSum(values, count, defined))
-    return seen
+    seen: dict[int, Observation] = {}
+    kernels: KernelSum | None = None
+    for index, observe_peer in peers.items():
+        observation = observe_peer()
+        if not grams and observation.gram is not None:
+            if not observation.failed:
+                own = KernelSum.of(observation.gram)
+                kernels = own if kernels is None else KernelSum.total([kernels, own])
+            observation = replace(observation, gram=None)
+        seen[index] = observation
+    return Observations(seen, kernels)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.measures import measure
-from coordinator.measures.measure import GroupMeasures, PeerMeasures
+from coordinator.measures.measure import GroupMeasures, Pairing, PeerMeasures, measure
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.records.observer import Observers
 from coordinator.records.recorder import Recorder
@@ -18,7 +17,7 @@ from coordinator.records.run_state import RunState
 from coordinator.records.tables import Tables
 from coordinator.scheduling.synchronous import RoundRecord
 from peers.probing import spectra
-from peers.probing.measuring import Observation, observe_all
+from peers.probing.measuring import Observation, Observations, observe_all
 from topologies import schedule
 
 ALONE = schedule.self_taught
@@ -32,8 +31,17 @@ def seen(probs: list[list[float]], features: list[list[float]], failed: bool = F
     return Observation(outputs, gram, float(rank[0]), float(rank[1]), 1.0, 0.0, failed)
 
 
-def pairs_of(observations: list[Observation]) -> dict[tuple[int, int], dict[str, float]]:
-    return measure(observations, ALONE(len(observations))(0), 1.0)[1].pairs()
+def together(peers: list[Observation]) -> Observations:
+    return Observations(dict(enumerate(peers)))
+
+
+def summed(peers: dict[int, Observation]) -> Observations:
+    """A host's answer where Gram matrices stay with it."""
+    return observe_all({index: lambda each=each: each for index, each in peers.items()}, grams=False)
+
+
+def pairs_of(observations: Observations) -> dict[tuple[int, int], dict[str, float]]:
+    return measure(observations, ALONE(len(observations.peers))(0), 1.0)[1].pairs()
 
 
 SURE, EVEN, TURNED = [[0.9, 0.1], [0.1, 0.9]], [[0.5, 0.5], [0.5, 0.5]], [[0.1, 0.9], [0.9, 0.1]]
@@ -42,7 +50,7 @@ LINE, TWICE, SQUARE = [[1.0], [-1.0]], [[2.0], [-2.0]], [[1.0, 0.0], [0.0, 1.0]]
 
 def test_measure__pairs_by_hand() -> None:
     peers = [seen(SURE, LINE), seen(EVEN, TWICE), seen(TURNED, SQUARE)]
-    pairs = pairs_of(peers)
+    pairs = pairs_of(together(peers))
     assert list(pairs) == [(0, 1), (0, 2), (1, 2)]
     assert [each["total_variation"] for each in pairs.values()] == pytest.approx([0.4, 0.8, 0.4], abs=1e-6)
     # two examples, centred, span one direction: all Gram matrices are multiples of each other
@@ -54,7 +62,7 @@ def test_measure__cka_of_pairs_of_orthogonal_features() -> None:
     probs = [[0.5, 0.5]] * 4
     first, other = [[1.0], [1.0], [-1.0], [-1.0]], [[1.0], [-1.0], [1.0], [-1.0]]
     both = [[a[0], b[0]] for a, b in zip(first, other, strict=True)]
-    pairs = pairs_of([seen(probs, each) for each in (first, other, both)])
+    pairs = pairs_of(together([seen(probs, each) for each in (first, other, both)]))
     # K_both = K_first + K_other, each of norm 4: <K_first, K_both> / (4 * 4 sqrt 2) = 1 / sqrt 2
     assert [each["cka"] for each in pairs.values()] == pytest.approx([0.0, 0.5**0.5, 0.5**0.5])
     assert [each["total_variation"] for each in pairs.values()] == [0.0, 0.0, 0.0]
@@ -62,10 +70,10 @@ def test_measure__cka_of_pairs_of_orthogonal_features() -> None:
 
 def test_measure__pairs_leave_out_peers_that_failed_and_large_groups() -> None:
     peers = [seen(SURE, LINE), seen(EVEN, LINE, failed=True), seen(TURNED, LINE)]
-    pairs = pairs_of(peers)
+    pairs = pairs_of(together(peers))
     assert list(pairs) == [(0, 2)] and pairs[0, 2]["total_variation"] == pytest.approx(0.8, abs=1e-6)
-    assert pairs_of(peers[:2]) == {}  # one is left
-    assert pairs_of(observe_all([lambda each=each: each for each in peers], grams=False)) == {}
+    assert pairs_of(together(peers[:2])) == {}  # one is left
+    assert pairs_of(summed(dict(enumerate(peers)))) == {}
 
 
 @pytest.mark.parametrize("failed", [(), (0, 4)])
@@ -76,12 +84,13 @@ def test_measure__many_peers_whose_kernels_their_hosts_have_summed(failed: tuple
         seen(rng.dirichlet(np.ones(3), 6).tolist(), rng.normal(size=(6, 4)).tolist(), peer in failed)
         for peer in range(7)
     ]
-    expected, _ = measure(peers, ALONE(7)(0), 1.0)
+    expected, _ = measure(together(peers), ALONE(7)(0), 1.0)
     found = []
-    for hosts in ([peers], [peers[:3], peers[3:4], peers[4:]], [[each] for each in peers]):
-        summed = [each for host in hosts for each in observe_all([lambda each=each: each for each in host], False)]
-        assert all(each.gram is None for each in summed)
-        found.append(measure(summed, ALONE(7)(0), 1.0)[0])
+    for hosts in ([range(7)], [(4, 5, 6), (0, 1, 2), (3,)], [(index,) for index in range(7)]):
+        observations = Observations.of_hosts(summed({index: peers[index] for index in host}) for host in hosts)
+        assert list(observations.peers) == list(range(7)) and observations.kernels is not None
+        assert all(each.gram is None for each in observations.peers.values())
+        found.append(measure(observations, ALONE(7)(0), 1.0)[0])
         assert found[-1].peers == expected.peers
     assert found[0].scalars == found[1].scalars == found[2].scalars, "the split over hosts shows"
     assert found[0].scalars.pop("cka") == pytest.approx(expected.scalars.pop("cka"), rel=1e-12)
@@ -90,26 +99,32 @@ def test_measure__many_peers_whose_kernels_their_hosts_have_summed(failed: tuple
 
 def test_measure__constant_features_among_many_have_no_mean_cka() -> None:
     peers = [seen(SURE, LINE), seen(SURE, [[1.0], [1.0]]), seen(EVEN, TWICE)]
-    summed = observe_all([lambda each=each: each for each in peers], grams=False)
-    assert np.isnan(measure(summed, ALONE(3)(0), 1.0)[0].scalars["cka"])
-    assert np.isnan(measure(peers, ALONE(3)(0), 1.0)[0].scalars["cka"])
+    for observations in (summed(dict(enumerate(peers))), together(peers)):
+        assert np.isnan(measure(observations, ALONE(3)(0), 1.0)[0].scalars["cka"])
+
+
+def test_measure__many_peers_that_have_all_failed_have_no_mean_cka() -> None:
+    observations = summed({0: seen(SURE, LINE, failed=True), 1: seen(EVEN, TWICE, failed=True)})
+    assert observations.kernels is None
+    assert np.isnan(measure(observations, ALONE(2)(0), 1.0)[0].scalars["cka"])
 
 
 def test_measure__scalars_are_the_declared_ones() -> None:
-    scalars = measure([seen(SURE, LINE), seen(EVEN, TWICE)], ALONE(2)(0), 1.0)[0].scalars
+    scalars = measure(together([seen(SURE, LINE), seen(EVEN, TWICE)]), ALONE(2)(0), 1.0)[0].scalars
     assert list(scalars) == [*GroupMeasures.__dataclass_fields__, *PeerMeasures.__dataclass_fields__]
     assert scalars["agreement"] == 0.5 and scalars["mean_entropy"] == pytest.approx((0.325083 + np.log(2)) / 2)
 
 
 def test_recorder__pairs_are_compared_when_tables_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
-    pairs = measure.Pairing.pairs
-    monkeypatch.setattr(measure.Pairing, "pairs", lambda self: compared.append(self) or pairs(self))  # type: ignore[func-returns-value]
+    pairs = Pairing.pairs
+    monkeypatch.setattr(Pairing, "pairs", lambda self: compared.append(self) or pairs(self))  # type: ignore[func-returns-value]
     folder = RunFolder(tmp_path, "run")
     observers, tables = Observers(), Tables(folder)
     observers.attach(tables)
     recorder = Recorder(RunState(), ProbeTable(("knn",)), observers, 1.0)
-    plan, first, last = ALONE(2)(0), [seen(SURE, LINE), seen(EVEN, LINE)], [seen(SURE, LINE), seen(TURNED, LINE)]
+    plan, first = ALONE(2)(0), together([seen(SURE, LINE), seen(EVEN, LINE)])
+    last = together([seen(SURE, LINE), seen(TURNED, LINE)])
     recorder.start(first, plan)
     for completed, observations in ((1, first), (2, last), (3, None)):
         recorder.round(RoundRecord(completed, plan, {}, 0, observations), 0.0)

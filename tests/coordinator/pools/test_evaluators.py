@@ -8,7 +8,8 @@ import pytest
 
 from coordinator import load_config, simulate
 from coordinator.experiment.config import ConfigError, RunConfig
-from coordinator.pools.resources import evaluators_of
+from coordinator.pools.base import Ref
+from coordinator.pools.resources import count_evaluators
 from coordinator.scheduling.synchronous import Cadence, RoundLoop
 from peers.exchange.assignment import Stats
 from topologies.schedule import self_taught
@@ -63,8 +64,8 @@ class TwoCPUs:
 
 
 def test_evaluators__auto_takes_idle_cpus_only():
-    def count(shares: list[dict[str, float]], free: float = 2.0, **hosting: Any) -> int:
-        return evaluators_of(TwoCPUs(free), config_of(**hosting).hosting, shares)
+    def count(reservations: list[dict[str, float]], free: float = 2.0, **hosting: Any) -> int:
+        return count_evaluators(TwoCPUs(free), config_of(**hosting).hosting, reservations)
 
     assert count([{"CPU": 1.0, "GPU": 0.0}]) == 1  # of two CPUs
     assert count([{"CPU": 0.5, "GPU": 0.0}]) == 1  # one a host at most
@@ -73,8 +74,8 @@ def test_evaluators__auto_takes_idle_cpus_only():
     assert count([{"CPU": 1.0, "GPU": 0.0}], evaluators=0) == 0
     assert count([{"CPU": 1.0, "GPU": 0.0}], free=0.0) == 0
     halves = [{"CPU": 0.5, "GPU": 0.0}] * 2
-    assert evaluators_of(TwoCPUs(2.0), config_of().hosting, halves) == 1
-    assert evaluators_of(TwoCPUs(2.0, on=2), config_of().hosting, halves) == 0  # the halves may lie on both nodes
+    assert count_evaluators(TwoCPUs(2.0), config_of().hosting, halves) == 1
+    assert count_evaluators(TwoCPUs(2.0, on=2), config_of().hosting, halves) == 0  # the halves may lie on both nodes
     assert count([{"CPU": 1.0, "GPU": 0.0}], free=0.0, evaluators=1) == 1  # of an earlier run, about to be given back
     with pytest.raises(ConfigError, match=r"hosting.evaluators: 2 ask for a CPU each, but the hosts leave 1: lower it"):
         count([{"CPU": 1.0, "GPU": 0.0}], evaluators=2)
@@ -84,31 +85,47 @@ def test_evaluators__auto_takes_idle_cpus_only():
         config_of(pool="in-process", evaluators=1)
 
 
+class Logged:
+    """The host of two peers, and the evaluator, that only note how they are called."""
+
+    peers = [0, 1]  # noqa: RUF012
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    def publish(self, assignments: Any) -> Any:
+        self.log.append("publish")
+        return Ref(()), Ref({peer: Stats(sent_bytes=4) for peer in assignments})
+
+    def advance(self, round_index: int, following: Any, *arrived: Any) -> Any:
+        self.log.append("advance")
+        return Ref(()), Ref({peer: Stats(sent_bytes=4) for peer in following})
+
+    def states(self) -> Any:
+        self.log.append("states")
+        return Ref({0: {}, 1: {}})
+
+    def probe(self, peer: int, *_: Any) -> Any:
+        self.log.append(f"probe {peer}")
+        return Ref("outcome")
+
+
 class Slow:
     """A pool of one host whose evaluator answers only after the last round was submitted."""
 
-    hosts, nodes, execution, evaluators = [[0, 1]], [[0]], "loop", 1
+    nodes, execution = [[0]], "loop"
 
     def __init__(self) -> None:
         self.log: list[str] = []
-
-    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
-        self.log.append(method)
-        if method == "states":
-            return {0: {}, 1: {}}
-        following = args[0] if method == "publish" else args[1]
-        return (), {peer: Stats(sent_bytes=4) for peer in following}
-
-    def evaluate(self, evaluator: int, *args: Any) -> Any:
-        self.log.append(f"probe {args[0]}")
-        return "outcome"
+        self.hosts = self.evaluators = [Logged(self.log)]
 
     def done(self, references: Any) -> bool:
         return False
 
     def get(self, references: Any) -> list[Any]:
-        assert "outcome" not in references, "the loop waits for an evaluator"
-        return list(references)
+        values = [reference.value for reference in references]
+        assert "outcome" not in values, "the loop waits for an evaluator"
+        return values
 
     def revive(self) -> None: ...
 

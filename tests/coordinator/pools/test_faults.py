@@ -68,7 +68,7 @@ def processes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def noting(self: RayPool, hosts: Any, evaluators: Any) -> None:
         opened(self, hosts, evaluators)
-        numbers[:] = ray.get([each.ready.remote() for each in [*self._hosts, *self._evaluators]])
+        numbers[:] = ray.get([process.actor.ready.remote() for process in [*self.hosts, *self.evaluators]])
 
     monkeypatch.setattr(RayPool, "_open", noting)
     return numbers

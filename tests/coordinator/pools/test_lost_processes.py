@@ -1,6 +1,7 @@
 """What is lost, and why: a stand-in for Ray says what Ray 2.60 was seen to say."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ import ray
 
 from coordinator.experiment.config import HostingConfig
 from coordinator.pools import lost_processes
-from coordinator.pools.base import HostLost
-from coordinator.pools.lost_processes import find_lost, in_words
+from coordinator.pools.base import HostLost, SameLoss
+from coordinator.pools.lost_processes import describe_losses, find_lost
+from coordinator.pools.pending_calls import PendingCalls
+from coordinator.pools.ray_handles import RayHost
 from coordinator.pools.ray_pool import RayPool
 
 UP, DOWN = "a" * 56, "b" * 56
@@ -45,8 +48,15 @@ class Process:
         return id(self) + self.asked, self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
 
+class Caller:
+    """An actor that takes any call and never answers."""
+
+    def __getattr__(self, method: str) -> Any:
+        return SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda *_: object()))
+
+
 class Ray:
-    exceptions = ray.exceptions
+    exceptions, ObjectRef = ray.exceptions, ray.ObjectRef
 
     def wait(self, references: list[Any], num_returns: int, timeout: float) -> tuple[list[Any], list[Any]]:
         ready = [each for each in references if each[1] != "silent"]
@@ -63,8 +73,8 @@ class Ray:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "PAUSE", 0.001)
-    monkeypatch.setattr(losses, "NOTICE", 0.2)
+    monkeypatch.setattr(lost_processes, "POLL", 0.001)
+    monkeypatch.setattr(lost_processes, "NODE_TIMEOUT", 0.2)
 
 
 def found(*processes: Process, patience: float = 0.05) -> tuple[lost_processes.Reasons, list[str]]:
@@ -106,15 +116,15 @@ def test_find_lost__does_not_wait_for_ever() -> None:
         (Died("no idea"), UP, "Died: The actor died unexpectedly before finishing this task."),
     ],
 )
-def test_in_words__what_became_of_it(reason: Exception, where: str, words: str) -> None:
-    assert in_words(Ray(), {"the host of peer 0": reason}, {"the host of peer 0": where}, "/logs") == (
+def test_describe_losses__what_became_of_it(reason: Exception, where: str, words: str) -> None:
+    assert describe_losses(Ray(), {"the host of peer 0": reason}, {"the host of peer 0": where}, "/logs") == (
         f"the host of peer 0 was lost ({words})"
     )
 
 
-def test_in_words__together_what_went_together() -> None:
+def test_describe_losses__together_what_went_together() -> None:
     lost = {"host 0": Died(NODE_DIED), "host 1": Died(KILLED), "evaluator 0": Died(NODE_DIED)}
-    assert in_words(Ray(), lost, {}, "") == (
+    assert describe_losses(Ray(), lost, {}, "") == (
         "host 0 and evaluator 0 were lost (node 10.0.0.2 (bbbbbbbb) is gone); host 1 was lost (killed or crashed)"
     )
 
@@ -126,8 +136,11 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RayPool]:
     def make(*hosts: Process) -> RayPool:
         made = object.__new__(RayPool)
         made._ray, made._hosting, made._guard, made._tell = Ray(), HostingConfig(), None, lambda text: None
-        made._hosts, made._evaluators, made.hosts = list(hosts), [], [[place] for place in range(len(hosts))]
-        made._where, made._new, made._unopened, made._reviving = {}, set(), set(), False
+        made.hosts, made.evaluators = [RayHost([place], made._note) for place in range(len(hosts))], []
+        for host, process in zip(made.hosts, hosts, strict=True):
+            host.actor = process
+        made._node_of, made._replaced, made._unopened, made._recovering = {}, set(), set(), False
+        made._calls = PendingCalls(made._ray)
         monkeypatch.setattr("coordinator.pools.ray_pool.PATIENCE", 0.05)
         return made
 
@@ -136,17 +149,28 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., RayPool]:
 
 def test_loss__is_told_with_what_is_lost(pool: Callable[..., RayPool]) -> None:
     loss = pool(Process(None), Process(away(), Died(NODE_DIED)))._loss(away())
-    assert isinstance(loss, HostLost) and not loss.again
+    assert type(loss) is HostLost
     assert str(loss) == "the host of peer 1 was lost (node 10.0.0.2 (bbbbbbbb) is gone)"
     unknown = pool(Process(None))._loss(ray.exceptions.ObjectLostError("0" * 56, None, ""))
     assert str(unknown).startswith("what a host had sent was lost (ObjectLostError: ")
 
 
-def test_loss__again_where_it_had_not_been_started_anew(pool: Callable[..., RayPool]) -> None:
+def test_loss__is_the_same_until_it_has_been_replaced(pool: Callable[..., RayPool]) -> None:
     """Another process, or what was put on a node that goes as well; a replacement that dies is a failure of its own."""
     killed, with_node = Process(Died(KILLED)), Process(Died(NODE_DIED))
-    for process, new, again in ((killed, False, True), (killed, True, False), (with_node, True, True)):
-        reviving = pool(process)
-        reviving._reviving, reviving._new = True, {"the host of peer 0"} if new else set()
-        assert reviving._loss(away()).again is again
-    assert not pool(killed)._loss(away()).again  # nothing is being made good
+    for process, replaced, same in ((killed, False, True), (killed, True, False), (with_node, True, True)):
+        recovering = pool(process)
+        recovering._recovering, recovering._replaced = True, {"the host of peer 0"} if replaced else set()
+        assert isinstance(recovering._loss(away()), SameLoss) is same
+    assert type(pool(killed)._loss(away())) is HostLost  # no recovery is under way
+
+
+def test_recovery__ends_with_the_first_call_that_restores_nothing(pool: Callable[..., RayPool]) -> None:
+    recovering = pool(Caller())
+    recovering._recovering = True
+    (host,) = recovering.hosts
+    host.restart()
+    host.restore("folder", {0: ""})
+    assert recovering._recovering
+    host.digest()
+    assert not recovering._recovering

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from coordinator import ConfigError, load_config, simulate
 from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.pools import placement
 from coordinator.pools.placement import assign, digest_of, load_with_digest
 from coordinator.pools.ray_pool import RayPool
-from coordinator.pools.resources import fitting, shares_of_hosts
+from coordinator.pools.resources import count_fitting, reservations_of_hosts
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 CPU = {"CPU": 1.0, "GPU": 0.0}
@@ -41,17 +42,17 @@ def test_assign__spreads_or_packs() -> None:
 )
 def test_assign__no_node_gets_more_than_it_has(cpus: list[int], asked: list[float], placement: Any) -> None:
     nodes = {str(number): {"CPU": float(amount)} for number, amount in enumerate(cpus)}
-    shares = [{"CPU": amount, "GPU": 0.0} for amount in asked]
-    placed = assign(shares, nodes, placement)
-    for name, node in placement.items():
-        here = [share for share, place in zip(shares, placed, strict=True) if place == name]
-        assert not here or fitting([here], [node]) == 1
-    for share, place in zip(shares, placed, strict=True):
+    reservations = [{"CPU": amount, "GPU": 0.0} for amount in asked]
+    placed = assign(reservations, nodes, placement)
+    for name, node in nodes.items():
+        here = [reserved for reserved, place in zip(reservations, placed, strict=True) if place == name]
+        assert not here or count_fitting([here], [node]) == 1
+    for refused, place in zip(reservations, placed, strict=True):
         if not place:  # then nobody has room for it now
             assert all(
-                sum(each["CPU"] for each, at in zip(shares, placed, strict=True) if at == name) + share["CPU"]
+                sum(each["CPU"] for each, at in zip(reservations, placed, strict=True) if at == name) + refused["CPU"]
                 > node["CPU"]
-                for name, node in placement.items()
+                for name, node in nodes.items()
             )
 
 
@@ -70,18 +71,18 @@ def hosting(**values: Any) -> Any:
     return load_config(table).hosting
 
 
-def test_shares_of_hosts__cpus_and_resources_that_were_asked_for() -> None:
+def test_reservations_of_hosts__cpus_and_resources_that_were_asked_for() -> None:
     cluster = Nodes({"CPU": 4.0, "fast": 2.0})
     asked = hosting(peers_per_host=2, cpus_per_peer=0.75, resources={"fast": 1})
-    assert shares_of_hosts(cluster, asked, 3) == [
+    assert reservations_of_hosts(cluster, asked, 3) == [
         {"CPU": 1.5, "GPU": 0.0, "fast": 1.0},
         {"CPU": 0.75, "GPU": 0.0, "fast": 1.0},
     ]
     line = r"hosting.resources: 3 x \(1.5 CPU, 1 fast\) cannot be placed on nodes with 1 x \(4 CPU, 2 fast\)"
     with pytest.raises(ConfigError, match=line):
-        shares_of_hosts(cluster, asked, 6)
+        reservations_of_hosts(cluster, asked, 6)
     with pytest.raises(ConfigError, match=r"hosting.cpus_per_peer: 5 x \(1 CPU\) cannot be placed on nodes with"):
-        shares_of_hosts(cluster, hosting(cpus_per_peer=1.0), 5)
+        reservations_of_hosts(cluster, hosting(cpus_per_peer=1.0), 5)
 
 
 def test_digest_of__sees_every_bit() -> None:
@@ -103,11 +104,11 @@ def three_nodes() -> Iterator[Any]:
 
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     for number in (1, 2):
-        placement.add_node(num_cpus=1, resources={"odd": 1.0} if number == 1 else {})
-    ray.init(address=placement.address, log_to_driver=False, logging_level="ERROR")
+        nodes.add_node(num_cpus=1, resources={"odd": 1.0} if number == 1 else {})
+    ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
     yield nodes
     ray.shutdown()
-    placement.shutdown()
+    nodes.shutdown()
 
 
 def experiment(data: dict[str, Any], **hosting: Any) -> Any:
@@ -130,12 +131,12 @@ SYNTHETIC = {"kind": "synthetic", "num_train": 64, "num_test": 32}
 
 @pytest.mark.slow
 def test_placement__really_places(three_nodes: Any) -> None:
-    for placement, cpus, expected in (("spread", 0.3, [1, 1, 1]), ("pack", 0.3, [3]), ("pack", 0.5, [1, 2])):
-        config = experiment(SYNTHETIC, placement=placement, cpus_per_peer=cpus)
+    for kind, cpus, expected in (("spread", 0.3, [1, 1, 1]), ("pack", 0.3, [3]), ("pack", 0.5, [1, 2])):
+        config = experiment(SYNTHETIC, placement=kind, cpus_per_peer=cpus)
         dataset = prepare(config).dataset
         settings = peer_settings(config, dataset)
         pool = RayPool(3, config.hosting, lambda settings=settings, dataset=dataset: (settings, dataset))
-        assert sorted(map(len, pool.nodes)) == expected, placement
+        assert sorted(map(len, pool.nodes)) == expected, kind
         pool.close()
 
 
@@ -176,7 +177,7 @@ def test_data__of_the_coordinator_or_of_each_node(three_nodes: Any, tmp_path: Pa
             section = section.model_copy(update={"path": section.path.replace("images", wrong.read_text())})
         return load_with_digest(section, seed)
 
-    monkeypatch.setattr(nodes, "_remote_load", lambda: ray.remote(counted))
+    monkeypatch.setattr(placement, "_remote_load", lambda: ray.remote(counted))
     each = simulate(experiment({**data, "on_each_node": True}, **placed), tmp_path / "each").summary
     readers = log.read_text().split()
     assert len(readers) == len(set(readers)) == 2 and ray.get_runtime_context().get_node_id() not in readers

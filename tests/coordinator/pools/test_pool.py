@@ -18,7 +18,9 @@ from coordinator.pools.base import Pool, ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.pools.opening import open_pool
 from coordinator.pools.ray_pool import RayPool
+from coordinator.scheduling.probing import probe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop
+from peers.exchange.assignment import StaleRound
 from peers.hosting.host import PeerHost
 
 pytestmark = pytest.mark.usefixtures("without_figures")
@@ -46,17 +48,17 @@ def config_of(pool: str, **sections: Any) -> RunConfig:
 
 def everything(pool: Pool, config: RunConfig) -> dict[str, Any]:
     """Every number of a run but the timings."""
-    ask(pool, "restart")
+    pool.get([host.restart() for host in pool.hosts])
     records = list(RoundLoop(pool, build_schedule(config), Cadence(ROUNDS, 3, observe_every=5)))
     seen = [record.observations for record in records if record.observations]
-    probes = ask(pool, "probe", dict.fromkeys(range(NUM_PEERS), ("as-is",)))
+    probes = probe(pool, "as-is").get()
     return {
-        "digests": ask(pool, "digest"),
+        "digests": ask(pool, lambda host: host.digest()),
         "losses": [{i: (s.loss, s.gradient_norm, s.sent_bytes) for i, s in r.stats.items()} for r in records],
         "bytes": [record.num_bytes for record in records],
-        "outputs": np.array([[each.outputs for each in row] for row in seen]),
-        "grams": np.array([[each.gram for each in row] for row in seen]),
-        "weights": np.array([[(each.feature_std, each.weight_change) for each in row] for row in seen]),
+        "outputs": np.array([[each.outputs for each in row.peers.values()] for row in seen]),
+        "grams": np.array([[each.gram for each in row.peers.values()] for row in seen]),
+        "weights": np.array([[(each.feature_std, each.weight_change) for each in row.peers.values()] for row in seen]),
         "probes": np.array([list(each.correct.values()) for each in probes]),
     }
 
@@ -162,8 +164,8 @@ def test_ray_pool__an_error_in_a_peer_is_the_same_error(cluster: None):
     config = config_of("ray", peers={"count": 2}, hosting={"pool": "ray", "peers_per_host": 2})
     plan = prepare(config)
     settings = peer_settings(config, plan.dataset)
-    with open_pool(settings, plan.dataset, config.hosting) as pool, pytest.raises(AttributeError, match="'nothing'"):
-        ask(pool, "nothing")
+    with open_pool(settings, plan.dataset, config.hosting) as pool, pytest.raises(StaleRound, match="peer 1 has not"):
+        pool.get(pool.hosts[0].advance(3, {1: None})[1:])
 
 
 def test_ray_pool__more_gpus_than_the_cluster_has(cluster: None, tmp_path: Path):
@@ -206,5 +208,5 @@ def test_pools__a_teacher_that_sits_out_a_round_is_heard_as_it_last_spoke(cluste
     for pool in ({"pool": "in-process"}, {"pool": "ray", "peers_per_host": 2}):
         with open_pool(settings, plan.dataset, HostingConfig(**pool)) as opened:
             list(RoundLoop(opened, plan.schedule, Cadence(ROUNDS, 3)))
-            digests.append(ask(opened, "digest"))
+            digests.append(ask(opened, lambda host: host.digest()))
     assert digests[0] == digests[1]

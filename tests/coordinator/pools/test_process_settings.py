@@ -11,7 +11,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from coordinator import ConfigError, load_config, simulate
-from coordinator.pools.process_settings import agreed, one_blas_thread, torch_threads
+from coordinator.pools.process_settings import hold_setting, one_blas_thread, torch_threads
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 METRICS = ("probes", "consensus", "relative_weight_change", "digest")
@@ -49,11 +49,11 @@ def test_simulate__threads_share_the_ray_that_the_first_has_started(tmp_path: Pa
     assert together == expected and not ray.is_initialized()
 
 
-def test_agreed__holds_until_the_last_has_gone():
+def test_hold_setting__holds_until_the_last_has_gone():
     """The first to end must not take the setting away from the other."""
     before = torch.get_num_threads()
-    first = agreed("threads", 1, lambda: torch_threads(1))
-    second = agreed("threads", 1, lambda: torch_threads(1))
+    first = hold_setting("threads", 1, lambda: torch_threads(1))
+    second = hold_setting("threads", 1, lambda: torch_threads(1))
     first.__enter__()
     second.__enter__()
     first.__exit__(None, None, None)
@@ -62,26 +62,26 @@ def test_agreed__holds_until_the_last_has_gone():
     assert torch.get_num_threads() == before
 
 
-def test_agreed__the_threads_of_blas_stay_while_anybody_needs_them():
+def test_hold_setting__the_threads_of_blas_stay_while_anybody_needs_them():
     def blas() -> list[int]:
         return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
 
     before, both = blas(), Barrier(2)
 
     def one() -> list[int]:
-        with agreed("blas", 1, one_blas_thread):
+        with hold_setting("blas", 1, one_blas_thread):
             both.wait()
         return blas()
 
-    with agreed("blas", 1, one_blas_thread), ThreadPoolExecutor(2) as threads:
+    with hold_setting("blas", 1, one_blas_thread), ThreadPoolExecutor(2) as threads:
         assert all(set(seen) == {1} for seen in threads.map(lambda _: one(), range(2)))
     assert blas() == before
 
 
-def test_agreed__refuses_another_value():
+def test_hold_setting__refuses_another_value():
     with (
-        agreed("hosting.threads", 1, lambda: lambda: None),
+        hold_setting("hosting.threads", 1, lambda: lambda: None),
         pytest.raises(ConfigError, match=r"hosting.threads: must be 1 while another run of this process has it, got 2"),
-        agreed("hosting.threads", 2, lambda: lambda: None),
+        hold_setting("hosting.threads", 2, lambda: lambda: None),
     ):
         pass

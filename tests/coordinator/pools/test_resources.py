@@ -8,7 +8,13 @@ import pytest
 
 from coordinator import ConfigError
 from coordinator.experiment.config import HostingConfig
-from coordinator.pools.resources import bundles, cpus_of_a_host, fitting, shares_of_hosts, with_memory
+from coordinator.pools.resources import (
+    count_fitting,
+    cpus_per_host,
+    reservations_of_hosts,
+    reservations_of_run,
+    with_memory,
+)
 
 Resources = list[tuple[int, int]]
 
@@ -38,10 +44,10 @@ def hosting(**settings: Any) -> HostingConfig:
         ({"pool": "ray", "gpus_per_peer": 0.5}, [(8, 0), (1, 2)], [{"CPU": 0.25, "GPU": 0.5}] * 4),
     ],
 )
-def test_bundles__are_what_the_hosts_take(
+def test_reservations_of_run__are_what_the_hosts_take(
     settings: dict[str, Any], there: Resources, expected: list[dict[str, float]]
 ) -> None:
-    assert bundles(cluster(*there), hosting(**settings), 4) == expected
+    assert reservations_of_run(cluster(*there), hosting(**settings), 4) == expected
 
 
 @pytest.mark.parametrize(
@@ -86,37 +92,37 @@ def test_bundles__are_what_the_hosts_take(
         ({"pool": "in-process"}, [(0, 0)], "hosting: the Ray cluster has no CPU to offer"),
     ],
 )
-def test_bundles__what_no_node_holds_is_refused_in_one_line(
+def test_reservations_of_run__what_no_node_holds_is_refused_in_one_line(
     settings: dict[str, Any], there: Resources, line: str
 ) -> None:
     with pytest.raises(ConfigError) as caught:
-        bundles(cluster(*there), hosting(**settings), 5)
+        reservations_of_run(cluster(*there), hosting(**settings), 5)
     assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(("peers", "per_host", "gpus"), [(5, 1, 2), (6, 2, 2), (8, 3, 3), (7, 4, 1), (3, 1, 2)])
-def test_bundles__the_share_that_an_error_names_can_be_placed(peers: int, per_host: int, gpus: int) -> None:
+def test_reservations_of_run__the_share_that_an_error_names_can_be_placed(peers: int, per_host: int, gpus: int) -> None:
     there, asked = cluster((2, gpus)), {"pool": "ray", "peers_per_host": per_host}
     with pytest.raises(ConfigError, match="set it to") as caught:
-        bundles(there, hosting(**asked, gpus_per_peer=1.0), peers)
+        reservations_of_run(there, hosting(**asked, gpus_per_peer=1.0), peers)
     named = float(str(caught.value).split("set it to ")[1].split()[0])
-    assert named > 0 and bundles(there, hosting(**asked, gpus_per_peer=named), peers)
+    assert named > 0 and reservations_of_run(there, hosting(**asked, gpus_per_peer=named), peers)
 
 
 @pytest.mark.parametrize(("gpus", "each"), [(0, 0.0), (4, 1.0), (6, 1.0)])
-def test_shares_of_hosts__auto_gives_each_peer_a_gpu_or_none(gpus: int, each: float) -> None:
-    assert shares_of_hosts(cluster((2, gpus)), hosting(), 4) == [{"CPU": 0.5, "GPU": each}] * 4
+def test_reservations_of_hosts__auto_gives_each_peer_a_gpu_or_none(gpus: int, each: float) -> None:
+    assert reservations_of_hosts(cluster((2, gpus)), hosting(), 4) == [{"CPU": 0.5, "GPU": each}] * 4
 
 
-def test_shares_of_hosts__gpus_that_are_too_few_are_not_left_idle_in_silence() -> None:
+def test_reservations_of_hosts__gpus_that_are_too_few_are_not_left_idle_in_silence() -> None:
     with pytest.warns(UserWarning, match=r"1 GPUs for 4 peers: the run stays on the CPU; hosting.gpus_per_peer=0.25 "):
-        assert shares_of_hosts(cluster((2, 1)), hosting(), 4) == [{"CPU": 0.5, "GPU": 0.0}] * 4
+        assert reservations_of_hosts(cluster((2, 1)), hosting(), 4) == [{"CPU": 0.5, "GPU": 0.0}] * 4
 
 
-def test_shares_of_hosts__uneven_hosts_on_one_device() -> None:
+def test_reservations_of_hosts__uneven_hosts_on_one_device() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = shares_of_hosts(cluster((1, 2)), hosting(peers_per_host=2, gpus_per_peer=0.3), 5)
+        found = reservations_of_hosts(cluster((1, 2)), hosting(peers_per_host=2, gpus_per_peer=0.3), 5)
     assert found == [{"CPU": 0.333, "GPU": 0.6}] * 2 + [{"CPU": 0.333, "GPU": 0.3}]
 
 
@@ -124,8 +130,8 @@ def test_shares_of_hosts__uneven_hosts_on_one_device() -> None:
     ("nodes", "num_hosts", "share"),
     [([2.0], 4, 0.5), ([2.0], 1, 1.0), ([2.0], 3, 0.666), ([3.0, 1.0], 5, 0.75), ([8.0, 0.0], 4, 1.0)],
 )
-def test_cpus_of_a_host__share_the_cpus_of_each_node(nodes: list[float], num_hosts: int, share: float) -> None:
-    assert cpus_of_a_host([{"CPU": cpus} for cpus in nodes], [0.0] * num_hosts) == share
+def test_cpus_per_host__share_the_cpus_of_each_node(nodes: list[float], num_hosts: int, share: float) -> None:
+    assert cpus_per_host([{"CPU": cpus} for cpus in nodes], [0.0] * num_hosts) == share
     assert sum(int(cpus / share) for cpus in nodes) >= num_hosts
 
 
@@ -148,11 +154,11 @@ def test_cpus_of_a_host__share_the_cpus_of_each_node(nodes: list[float], num_hos
         ([[{"GPU": 0.5}], [{"GPU": 0.5}], [{"GPU": 1}]], [(1, 2)], 3),  # both halves on one device
     ],
 )
-def test_fitting__counts_runs_that_empty_nodes_hold(
+def test_count_fitting__counts_runs_that_empty_nodes_hold(
     needs: list[list[dict[str, float]]], nodes: Resources, count: int
 ) -> None:
     runs = [[{name: float(amount) for name, amount in bundle.items()} for bundle in run] for run in needs]
-    assert fitting(runs, [{"CPU": float(cpus), "GPU": float(gpus)} for cpus, gpus in nodes]) == count
+    assert count_fitting(runs, [{"CPU": float(cpus), "GPU": float(gpus)} for cpus, gpus in nodes]) == count
 
 
 @pytest.mark.parametrize(

@@ -47,12 +47,12 @@ def test_altered__functions_classes_and_methods(monkeypatch: pytest.MonkeyPatch)
         pass
 
     monkeypatch.setattr(MLP, "build", wider)
-    monkeypatch.setattr(peers.host, "Peer", Other)  # a name that is imported there, not defined
-    monkeypatch.setattr(peers.objectives, "mse", lambda student, target: (student - target).abs().mean())
+    monkeypatch.setattr(peers.hosting.host, "Peer", Other)  # a name that is imported there, not defined
+    monkeypatch.setattr(peers.exchange.objectives, "mse", lambda student, target: (student - target).abs().mean())
     monkeypatch.setattr(Peer, "index", 3, raising=False)  # a value, as tests set them
-    assert altered("peers") == ["peers.networks.config.MLP.build", "peers.exchange.objectives.mse"]
+    assert altered("peers") == ["peers.exchange.objectives.mse", "peers.networks.config.MLP.build"]
     monkeypatch.setattr("peers.learning.peer.Peer", Other)
-    assert altered("peers")[-1] == "peers.learning.peer.Peer"
+    assert altered("peers")[1] == "peers.learning.peer.Peer"
 
 
 def test_simulate__a_class_changed_in_this_process_is_refused_under_ray(
@@ -116,7 +116,7 @@ def test_peer__compares_what_it_builds(change: Any, told: str):
 
 
 def test_altered__one_of_the_module_in_place_of_another(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(peers.objectives, "mse", peers.objectives.cosine)
+    monkeypatch.setattr(peers.exchange.objectives, "mse", peers.exchange.objectives.cosine)
     assert altered("peers") == ["peers.exchange.objectives.mse"]
 
 

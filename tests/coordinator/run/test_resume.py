@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.checkpoints.snapshots import Checkpoints
-from coordinator.pools.in_process import InProcessPool
+from coordinator.pools.in_process import InProcessHost
 from coordinator.records.events import (
     Fault,
     FaultKind,
@@ -125,20 +125,19 @@ class Events:
 @contextmanager
 def killed_before(monkeypatch: pytest.MonkeyPatch, method: str, nth: int) -> Iterator[None]:
     """The coordinator ends before its nth call of that method of a host, and writes nothing any more."""
-    submit, seen = InProcessPool.submit, [0]
+    call, seen = getattr(InProcessHost, method), [0]
 
-    def dying(self: InProcessPool, host: int, name: str, *args: Any, num_returns: int = 1) -> Any:
-        called = args[0] if name == "each" else name
-        seen[0] += called == method
-        if seen[0] == nth and called == method:
+    def dying(self: InProcessHost, *arguments: Any) -> Any:
+        seen[0] += 1
+        if seen[0] == nth:
             raise KilledError
-        return submit(self, host, name, *args, num_returns=num_returns)
+        return call(self, *arguments)
 
     def nothing(*_: Any) -> None:
         raise KilledError
 
     with monkeypatch.context() as patched, pytest.raises(KilledError):
-        patched.setattr(InProcessPool, "submit", dying)
+        patched.setattr(InProcessHost, method, dying)
         patched.setattr(Finish, "conclude", nothing)
         yield
 

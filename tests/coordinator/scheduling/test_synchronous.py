@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -18,8 +19,8 @@ from safetensors.torch import load_file
 from coordinator.commands.topology import KINDS
 from coordinator.experiment.config import RunConfig, load_config
 from coordinator.experiment.plan import build_schedule, peer_settings, prepare
-from coordinator.pools.base import HostLost, Pool, ask
-from coordinator.pools.in_process import InProcessPool
+from coordinator.pools.base import HostLost, Pool, Ref, ask
+from coordinator.pools.in_process import InProcessHost, InProcessPool
 from coordinator.records.events import PeersRestored, RunEvent
 from coordinator.run.simulate import simulate
 from coordinator.scheduling.assignments import participants
@@ -76,51 +77,57 @@ def tiny(**sections: Any) -> RunConfig:
     return load_config(table)
 
 
-class Opaque:
-    """A reference to a bundle: labels (sender, round) of the messages in it."""
+class RecordingHost:
+    """A host whose peers only note what reaches them: message (sender, round) in call (peer, round).
 
-    def __init__(self, labels: frozenset[tuple[int, int]]) -> None:
-        self.labels = labels
+    A bundle is the set of labels (sender, round) of its messages, which nobody but a host may open.
+    """
+
+    def __init__(self, pool: "RecordingPool", place: int, peers: list[int]) -> None:
+        self.pool, self.place, self.peers = pool, place, peers
+        self._due: dict[int, Assignment] = {}
+
+    def advance(self, round_index: int, following: dict[int, Assignment | None], *bundles: Ref[Any]) -> Any:
+        arrived = {label for bundle in bundles for label in bundle.value}
+        assert arrived.isdisjoint((peer, t) for peer in self.peers for t in range(100)), "it never left its host"
+        self.pool.travelled += [(*label, self.place) for label in arrived if label[1] == round_index]
+        for peer in following:
+            due = self._due.pop(peer)
+            assert due.round_index == round_index
+            heard = self.pool.heard[peer, round_index] = [(teacher, round_index) for teacher in due.teachers]
+            for label in heard:
+                assert label in (self.pool.published if label[0] in self.peers else arrived), label
+        return self.publish({peer: each for peer, each in following.items() if each is not None})
+
+    def publish(self, assignments: dict[int, Assignment]) -> Any:
+        assert set(assignments) <= set(self.peers)
+        self._due |= assignments
+        teaching = {(peer, each.round_index) for peer, each in assignments.items() if each.teaches}
+        self.pool.published |= teaching
+        bundle = frozenset((peer, each.round_index) for peer, each in assignments.items() if each.abroad)
+        assert bundle <= teaching
+        stats = {peer: Stats(sent_bytes=0) for peer in self.peers}
+        return Ref(bundle), Ref(stats | {peer: Stats(sent_bytes=10) for peer, _ in teaching})
 
 
 class RecordingPool:
-    """Hosts whose peers only note what reaches them: message (sender, round) in call (peer, round).
+    """Such hosts, and what has reached all of their peers."""
 
-    As in Ray, a bundle is a reference; nobody but a host may open it.
-    """
-
-    execution, evaluators = "loop", 0
+    execution, evaluators = "loop", ()
 
     def __init__(self, num_peers: int, peers_per_host: int) -> None:
         peers = list(range(num_peers))
-        self.hosts = [peers[first : first + peers_per_host] for first in range(0, num_peers, peers_per_host)]
+        parts = [peers[first : first + peers_per_host] for first in range(0, num_peers, peers_per_host)]
+        self.hosts = [RecordingHost(self, place, part) for place, part in enumerate(parts)]
         self.nodes = [list(range(len(self.hosts)))]
         self.heard: dict[tuple[int, int], list[tuple[int, int]]] = {}
         self.published: set[tuple[int, int]] = set()
         self.travelled: list[tuple[int, int, int]] = []  # (sender, round, to which host)
-        self._due: dict[int, Assignment] = {}
-
-    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
-        if method == "publish":
-            return self._publish(host, args[0])
-        assert method == "advance", method
-        round_index, following, *bundles = args
-        arrived = {label for bundle in bundles for label in bundle.labels}
-        assert arrived.isdisjoint((peer, t) for peer in self.hosts[host] for t in range(100)), "it never left its host"
-        self.travelled += [(*label, host) for label in arrived if label[1] == round_index]
-        for peer in following:
-            due = self._due.pop(peer)
-            assert due.round_index == round_index
-            self.heard[peer, round_index] = [(teacher, round_index) for teacher in due.teachers]
-            for label in self.heard[peer, round_index]:
-                assert label in (self.published if label[0] in self.hosts[host] else arrived), label
-        return self._publish(host, {peer: each for peer, each in following.items() if each is not None})
 
     def get(self, references: Any) -> list[Any]:
-        assert not any(isinstance(each, Opaque) for each in references), "the coordinator opened a bundle"
-        return list(references)
-
-    def evaluate(self, evaluator: int, *args: Any) -> Any: ...
+        values = [reference.value for reference in references]
+        assert not any(isinstance(each, frozenset) for each in values), "the coordinator opened a bundle"
+        return values
 
     def done(self, references: Any) -> bool:
         return True
@@ -132,16 +139,6 @@ class RecordingPool:
     def concluding(self) -> None: ...
 
     def close(self) -> None: ...
-
-    def _publish(self, host: int, assignments: dict[int, Assignment]) -> tuple[Opaque, dict[int, Stats]]:
-        assert set(assignments) <= set(self.hosts[host])
-        self._due |= assignments
-        teaching = {(peer, each.round_index) for peer, each in assignments.items() if each.teaches}
-        self.published |= teaching
-        bundle = Opaque(frozenset((peer, each.round_index) for peer, each in assignments.items() if each.abroad))
-        assert bundle.labels <= teaching
-        stats = {peer: Stats(sent_bytes=0) for peer in self.hosts[host]}
-        return bundle, stats | {peer: Stats(sent_bytes=10) for peer, _ in teaching}
 
 
 def run_all(pool: Pool, schedule: Schedule, rounds: int, lookahead: int = 3, **every: Any) -> list[RoundRecord]:
@@ -262,40 +259,56 @@ def weighted_mean(targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return total
 
 
-class ThreadedPool:
-    """One peer a host, each a thread that takes its calls in order and waits for the bundles it is given, as in Ray.
+class ThreadedHost:
+    """A thread that takes the calls of one peer in order and waits for the bundles it is given, as in Ray.
 
-    The first host does not come back from its first round until it is released.
+    That of peer 0 does not come back from its first round until it is released.
     """
 
-    execution, evaluators = "loop", 0
+    def __init__(self, peer: int, released: Event) -> None:
+        self.peers, self.released, self.advanced = [peer], released, 0
+        self.thread = ThreadPoolExecutor(1)
 
-    def __init__(self, num_peers: int) -> None:
-        self.hosts = [[peer] for peer in range(num_peers)]
-        self.nodes = [list(range(num_peers))]
-        self.released = Event()
-        self.advanced = [0] * num_peers
-        self._threads = [ThreadPoolExecutor(1) for _ in range(num_peers)]
+    def publish(self, assignments: Any) -> Any:
+        return self._submit(lambda: None)
 
-    def submit(self, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
+    def advance(self, round_index: int, following: Any, *arrived: Ref[Any]) -> Any:
+        def work() -> None:
+            for bundle in arrived:
+                bundle.value.result(60)
+            assert self.peers[0] or self.released.wait(60)
+            self.advanced += 1
+
+        return self._submit(work)
+
+    def _submit(self, work: Callable[[], None]) -> Any:
         bundle, stats = Future(), Future()
 
-        def work() -> None:
-            for arrived in args[2:]:
-                arrived.result(60)
-            if method == "advance":
-                assert host or self.released.wait(60)
-                self.advanced[host] += 1
+        def answer() -> None:
+            work()
             bundle.set_result(())
-            stats.set_result({host: Stats(sent_bytes=1)})
+            stats.set_result({self.peers[0]: Stats(sent_bytes=1)})
 
-        self._threads[host].submit(work)
-        return bundle, stats
+        self.thread.submit(answer)
+        return Ref(bundle), Ref(stats)
+
+
+class ThreadedPool:
+    """Such hosts."""
+
+    execution, evaluators = "loop", ()
+
+    def __init__(self, num_peers: int) -> None:
+        self.released = Event()
+        self.hosts = [ThreadedHost(peer, self.released) for peer in range(num_peers)]
+        self.nodes = [list(range(num_peers))]
+
+    @property
+    def advanced(self) -> list[int]:
+        return [host.advanced for host in self.hosts]
 
     def get(self, references: Any) -> list[Any]:
-        return [each.result(60) for each in references]
-
-    def evaluate(self, evaluator: int, *args: Any) -> Any: ...
+        return [reference.value.result(60) for reference in references]
 
     def done(self, references: Any) -> bool:
         return True
@@ -307,8 +320,8 @@ class ThreadedPool:
     def concluding(self) -> None: ...
 
     def close(self) -> None:
-        for thread in self._threads:
-            thread.shutdown()
+        for host in self.hosts:
+            host.thread.shutdown()
 
 
 @pytest.mark.parametrize("lookahead", [2, 3, 6])
@@ -322,7 +335,7 @@ def test_round_loop__a_slow_peer_delays_its_neighbours_not_the_world(lookahead: 
         until = time.monotonic() + 30
         while pool.advanced != expected and time.monotonic() < until:
             time.sleep(0.01)
-        stuck = list(pool.advanced)
+        stuck = pool.advanced
         pool.released.set()
         assert len(records.result(60)) == rounds
     pool.close()
@@ -385,7 +398,7 @@ def test_round_loop__lookahead_changes_nothing():
         pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
         records = run_all(pool, plan.schedule, 7, lookahead, observe_every=2)
         losses.append([[stats.loss for stats in record.stats.values()] for record in records])
-        digests.append(ask(pool, "digest"))
+        digests.append(ask(pool, lambda host: host.digest()))
         pool.close()
     assert digests[0] == digests[1] == digests[2] == digests[3]
     assert losses[0] == losses[1] == losses[2] == losses[3]
@@ -398,7 +411,7 @@ def test_round_loop__an_observation_changes_nothing():
     for every in ({}, {"observe_every": 1, "probe_every": 2}):
         pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
         run_all(pool, plan.schedule, 8, **every)
-        digests.append(ask(pool, "digest"))
+        digests.append(ask(pool, lambda host: host.digest()))
         pool.close()
     assert digests[0] == digests[1]
 
@@ -417,14 +430,14 @@ def saved_after(tmp_path: Path, start: int = 0, **cadence: Any) -> list[int]:
     config = tiny(run={"rounds": 10})
     plan = prepare(config)
     pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
-    submitted = [start]
-    submit = pool.submit
+    submitted, (host,) = [start], pool.hosts
+    advance = host.advance
 
-    def counting(host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
-        submitted[0] += method == "advance"
-        return submit(host, method, *args, num_returns=num_returns)
+    def counting(*arguments: Any) -> Any:
+        submitted[0] += 1
+        return advance(*arguments)
 
-    pool.submit = counting  # type: ignore[method-assign]
+    host.advance = counting  # type: ignore[method-assign]
     aside = (str(tmp_path) + "/{:06d}").format
     loop = RoundLoop(
         pool, plan.schedule, Cadence(10, 3, aside=aside, **cadence), start=start, clock=lambda: 2.0 * submitted[0]
@@ -450,20 +463,20 @@ def test_simulate__a_host_lost_early_costs_seconds_not_the_run(tmp_path: Path, m
     """Long before checkpoint.every rounds: the first few seconds of work are followed by a checkpoint."""
     monkeypatch.setattr("coordinator.scheduling.synchronous.FIRST_CHECKPOINT", 1e-9)
     config = tiny(run={"rounds": 8}, checkpoint={"every": 100})
-    lost, submit = [False], InProcessPool.submit
+    lost, advance = [False], InProcessHost.advance
     told: list[RunEvent] = []
 
-    def dying(self: InProcessPool, host: int, method: str, *args: Any, num_returns: int = 1) -> Any:
-        if method == "advance" and args[0] == 6 and not lost[0]:
+    def dying(self: InProcessHost, round_index: int, *arguments: Any) -> Any:
+        if round_index == 6 and not lost[0]:
             lost[0] = True
             raise HostLost("a host was lost")
-        return submit(self, host, method, *args, num_returns=num_returns)
+        return advance(self, round_index, *arguments)
 
     class Listening:
         def observe(self, event: RunEvent) -> None:
             told.append(event)
 
-    monkeypatch.setattr(InProcessPool, "submit", dying)
+    monkeypatch.setattr(InProcessHost, "advance", dying)
     monkeypatch.setattr(InProcessPool, "revive", lambda self: None)
     assert simulate(config, tmp_path, [Listening()]).status == "finished"
     assert lost[0] and PeersRestored(Phase.ROUNDS, 1) in told

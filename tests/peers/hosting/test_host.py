@@ -27,7 +27,7 @@ part = lambda t: {i: Assignment(t, (1 - i,), (1.0,), True) for i in (0, 1)}
 host.publish(part(0))
 stats = host.advance(0, part(1))[1]
 host.observe(True)
-host.one(0, "probe", "as-is")
+host.probe("as-is", {0: []})
 assert stats[0].loss is not None
 print(*sorted(sys.modules))
 """

@@ -10,6 +10,7 @@ from coordinator.experiment.config import ConfigError, RunConfig, load_config
 from coordinator.experiment.plan import peer_settings, prepare
 from coordinator.pools.base import ask
 from coordinator.pools.in_process import InProcessPool
+from coordinator.scheduling.probing import probe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 from peers.base.seeds import stream
 from peers.data.batches import resident_batch
@@ -42,7 +43,7 @@ def run(**hosting: Any) -> tuple[list[RoundRecord], list[Any], InProcessPool]:
     config = config_of(hosting=hosting)
     plan = prepare(config)
     pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
-    return list(RoundLoop(pool, plan.schedule, Cadence(ROUNDS, 3))), ask(pool, "digest"), pool
+    return list(RoundLoop(pool, plan.schedule, Cadence(ROUNDS, 3))), ask(pool, lambda host: host.digest()), pool
 
 
 def losses(records: list[RoundRecord]) -> list[float]:
@@ -129,7 +130,7 @@ def test_gpu__close_to_the_cpu_and_the_vectorised_to_the_loop():
 def test_gpu__probes_and_measures_repeat_themselves():
     def everything() -> list[Any]:
         pool = run(device="cuda")[2]
-        outcomes = ask(pool, "probe", dict.fromkeys(range(4), ("as-is",)))
+        outcomes = probe(pool, "as-is").get()
         return [{name: each.tolist() for name, each in outcome.correct.items()} for outcome in outcomes]
 
     assert everything() == everything()

@@ -10,6 +10,7 @@ from coordinator.experiment.config import RunConfig, load_config
 from coordinator.experiment.plan import build_schedule, peer_settings, prepare
 from coordinator.pools.base import ask
 from coordinator.pools.in_process import InProcessPool
+from coordinator.scheduling.probing import observe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 from peers.hosting.host import PeerHost
 
@@ -44,9 +45,13 @@ def run(config: RunConfig) -> tuple[list[RoundRecord], dict[int, dict[str, torch
     records = list(RoundLoop(pool, build_schedule(config), cadence, config.exchange.pooling == "shared-sum"))
     host: PeerHost = pool._host
     states = {index: dict(peer.network.state_dict()) for index, peer in host.peers.items()}
-    seen = ask(pool, "observe")
+    seen = list(observe(pool).get().peers.values())
     pool.close()
     return records, states, seen
+
+
+def digests(pool: InProcessPool) -> list[bytes]:
+    return ask(pool, lambda host: host.digest())
 
 
 def relative(value: torch.Tensor, reference: torch.Tensor) -> float:
@@ -188,13 +193,15 @@ def test_vectorised__goes_on_from_a_checkpoint_bit_for_bit(tmp_path: Path, excha
     settings = peer_settings(config, plan.dataset)
     pools = [InProcessPool(settings, plan.dataset, config.hosting) for _ in range(2)]
     list(RoundLoop(pools[0], plan.schedule, Cadence(4, 3)))
-    ask(pools[0], "save", dict.fromkeys(range(5), (str(tmp_path), 4)))
-    assert ask(pools[1], "restore", dict.fromkeys(range(5), (str(tmp_path),))) == [4] * 5
-    ask(pools[0], "restore", dict.fromkeys(range(5), (str(tmp_path),)))  # forgets what it has published
-    assert ask(pools[0], "digest") == ask(pools[1], "digest")
+    saved, other = (pool.hosts[0] for pool in pools)
+    saved.save(str(tmp_path), 4)
+    unchecked = dict.fromkeys(range(5), "")
+    assert pools[1].get([other.restore(str(tmp_path), unchecked)]) == [dict.fromkeys(range(5), 4)]
+    saved.restore(str(tmp_path), unchecked)  # forgets what it has published
+    assert digests(pools[0]) == digests(pools[1])
     for pool in pools:
         list(RoundLoop(pool, plan.schedule, Cadence(4, 3)))
-    assert ask(pools[0], "digest") == ask(pools[1], "digest")
+    assert digests(pools[0]) == digests(pools[1])
     fresh = run(config)[1]
     assert any((fresh[0][name] != each).any() for name, each in pools[1]._host.peers[0].network.state_dict().items())
 
