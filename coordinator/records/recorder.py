@@ -158,7 +158,7 @@ class Recorder:
         totals.last, totals.measured = measures, completed
         for peer, values in measures.peers.items():
             self.folder.record("peers", {"round": completed, "peer": peer}, values)
-        for (student, teacher), values in measures.edges.items():
+        for (teacher, student), values in measures.edges.items():
             self.folder.record("edges", {"round": completed, "student": student, "teacher": teacher}, values)
         return measures.scalars
 
