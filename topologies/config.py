@@ -6,7 +6,7 @@ union at the end. Tests over all kinds and `peer-consensus topology list` find i
 
 import math
 import pathlib
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from pydantic import Field
@@ -120,7 +120,7 @@ class RandomRegular(_Undirected):
         return self._static(graphs.random_regular(num_peers, self.degree, rng, self.allow_disconnected))
 
     @classmethod
-    def example(cls, num_peers: int = 8) -> Self:
+    def example(cls, num_peers: int = 8) -> "RandomRegular":
         """Degree 4, or everyone linked with everyone else."""
         return cls(degree=max(1, min(4, num_peers - 1)))
 
@@ -141,7 +141,7 @@ class ErdosRenyi(_Undirected):
         return self._static(graphs.erdos_renyi(num_peers, self.p, rng, self.allow_disconnected))
 
     @classmethod
-    def example(cls, num_peers: int = 8) -> Self:
+    def example(cls, num_peers: int = 8) -> "ErdosRenyi":
         """Links that are likely to connect all peers, but not many more."""
         return cls(p=min(0.35, round(4 * math.log(max(num_peers, 2)) / max(num_peers, 2), 3)))
 
@@ -159,7 +159,7 @@ class WattsStrogatz(_Undirected):
         return self._static(graphs.watts_strogatz(num_peers, self.degree, self.rewire, rng, self.allow_disconnected))
 
     @classmethod
-    def example(cls, num_peers: int = 8) -> Self:
+    def example(cls, num_peers: int = 8) -> "WattsStrogatz":
         """The default degree, or 2 among four peers or fewer."""
         return cls() if num_peers > 4 else cls(degree=2)
 
@@ -180,7 +180,7 @@ class File(Topology):
         return schedule.static(schedule.Round.from_mixing(mixing.weighted(graph)))
 
     @classmethod
-    def example(cls, num_peers: int = 8) -> Self:
+    def example(cls, num_peers: int = 8) -> "File":
         """`edges.csv` in the current folder, which is for its user to write."""
         return cls(path=pathlib.Path("edges.csv"))
 

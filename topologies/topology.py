@@ -1,7 +1,7 @@
 """What every kind of topology offers: its settings, an example of them, the peer counts that it takes, its schedule."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Self
+from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,7 +29,7 @@ class Topology(BaseModel, ABC):
         """
 
     @classmethod
-    def example(cls, num_peers: int = 8) -> Self:
+    def example(cls, num_peers: int = 8) -> "Topology":
         """Settings that suit so many peers; for kinds that need more than the defaults."""
         return cls()
 
