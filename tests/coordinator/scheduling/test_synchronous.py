@@ -29,7 +29,7 @@ from peers.exchange.assignment import Assignment, Stats
 from peers.learning.settings import initial_network
 from peers.networks.models import Network
 from topologies.combinators import each_alone, one_student, without_students
-from topologies.config import KINDS, Base, Random, RandomPair
+from topologies.config import KINDS, Base, Random, RandomPair, Ring
 from topologies.schedule import Schedule
 from topologies.topology import Topology
 
@@ -287,7 +287,7 @@ class ThreadedPool:
 def test_round_loop__a_slow_peer_delays_its_neighbours_not_the_world(lookahead: int):
     """On a ring a peer at distance d of one that is stuck gets d rounds further, as far as rounds are submitted."""
     pool, rounds = ThreadedPool(8), 10
-    schedule = TypeAdapter(TopologyConfig).validate_python({"kind": "ring"}).build(8, np.random.SeedSequence(0))
+    schedule = Ring().build(8, np.random.SeedSequence(0))
     with ThreadPoolExecutor(1) as driver:
         records = driver.submit(run_all, pool, schedule, rounds, lookahead)
         expected = [min(distance, lookahead) for distance in (0, 1, 2, 3, 4, 3, 2, 1)]
