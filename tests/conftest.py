@@ -53,6 +53,22 @@ def small() -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="session")
+def topology_example(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any, int], Any]:
+    """A kind's example for so many peers; for one that reads a file, of a line in which each learns from the next."""
+    folder = tmp_path_factory.mktemp("edges")
+
+    def example(kind: Any, num_peers: int) -> Any:
+        found = kind.example(num_peers)
+        if "path" not in kind.model_fields:
+            return found
+        path = folder / f"{num_peers}.csv"
+        path.write_text("teacher,student\n" + "".join(f"{peer + 1},{peer}\n" for peer in range(num_peers - 1)))
+        return found.model_copy(update={"path": path})
+
+    return example
+
+
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`tiny.toml` in a new current folder: four small MLPs on a ring, two rounds."""

@@ -104,7 +104,7 @@ def _finish(part: Int[np.ndarray, "subsets size"], max_degree: int) -> list[Int[
 
 def _matrix(num_peers: int, cells: list[Cells]) -> csr_array:
     """The matrix with these cells; peers without any keep what they have."""
-    rows, columns, values = (np.concatenate(each) for each in zip(*cells, strict=True))
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*cells, strict=True))
     rest = np.setdiff1d(np.arange(num_peers), rows)
     places = (np.concatenate([rows, rest]), np.concatenate([columns, rest]))
     return coo_array((np.concatenate([values, np.ones(len(rest))]), places), shape=(num_peers, num_peers)).tocsr()

@@ -1,29 +1,24 @@
-"""The `[topology]` section: a union tagged by `kind`; each variant builds the schedule it names."""
+"""The `[topology]` section: a union tagged by `kind`; each variant builds the schedule it names.
 
+A new kind is a function in `graphs` or `schedule`, with a test against an oracle, and a variant here, added to the
+union at the end. Tests over all kinds and `peer-consensus topology list` find it in `KINDS`.
+"""
+
+import math
 import pathlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from topologies import edge_file, graphs, mixing, schedule
 from topologies.schedule import Schedule
+from topologies.topology import Topology
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Variant(BaseModel):
-    """Frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    self_weight: Annotated[float, Field(ge=0, lt=1)] | None = Field(
-        None,
-        description="share of what a student teaches itself in its target; left out: none, and theory's own in W",
-    )
-
-
-class _Undirected(_Variant):
+class _Undirected(Topology):
     """A static undirected graph; weights names its mixing matrix."""
 
     weights: Literal["metropolis-hastings", "uniform"] = "metropolis-hastings"
@@ -39,7 +34,6 @@ class Ring(_Undirected):
     kind: Literal["ring"] = "ring"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return self._static(graphs.ring(num_peers))
 
 
@@ -49,17 +43,15 @@ class Complete(_Undirected):
     kind: Literal["complete"] = "complete"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return schedule.complete(num_peers)  # equal degrees: both rules of weights give the same
 
 
-class Self(_Variant):
+class SelfTaught(Topology):
     """Every peer is its own teacher."""
 
     kind: Literal["self"] = "self"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return schedule.self_taught(num_peers)
 
 
@@ -69,7 +61,6 @@ class Star(_Undirected):
     kind: Literal["star"] = "star"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return self._static(graphs.star(num_peers))
 
 
@@ -79,7 +70,6 @@ class Path(_Undirected):
     kind: Literal["path"] = "path"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return self._static(graphs.path(num_peers))
 
 
@@ -89,8 +79,11 @@ class Torus(_Undirected):
     kind: Literal["torus"] = "torus"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return self._static(graphs.torus(num_peers))
+
+    def check_count(self, num_peers: int) -> None:
+        """The count must be a product of two sides of at least 2. Raises: ValueError."""
+        graphs.torus_rows(num_peers)
 
 
 class Hypercube(_Undirected):
@@ -99,17 +92,19 @@ class Hypercube(_Undirected):
     kind: Literal["hypercube"] = "hypercube"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return self._static(graphs.hypercube(num_peers))
 
+    def check_count(self, num_peers: int) -> None:
+        """The count must be a power of two. Raises: ValueError."""
+        graphs.hypercube_dimension(num_peers)
 
-class Exponential(_Variant):
+
+class Exponential(Topology):
     """The static exponential graph, directed, with uniform weights."""
 
     kind: Literal["exponential"] = "exponential"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return schedule.static(schedule.Round.from_mixing(mixing.uniform(graphs.exponential(num_peers))))
 
 
@@ -121,9 +116,17 @@ class RandomRegular(_Undirected):
     allow_disconnected: bool = False
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule, its graph drawn from seed."""
         rng = np.random.default_rng(seed)
         return self._static(graphs.random_regular(num_peers, self.degree, rng, self.allow_disconnected))
+
+    @classmethod
+    def example(cls, num_peers: int = 8) -> "RandomRegular":
+        """Degree 4, or everyone linked with everyone else."""
+        return cls(degree=max(1, min(4, num_peers - 1)))
+
+    def check_count(self, num_peers: int) -> None:
+        """There must be more peers than `degree`, and their product be even. Raises: ValueError."""
+        graphs.check_regular(num_peers, self.degree)
 
 
 class ErdosRenyi(_Undirected):
@@ -134,9 +137,13 @@ class ErdosRenyi(_Undirected):
     allow_disconnected: bool = False
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule, its graph drawn from seed."""
         rng = np.random.default_rng(seed)
         return self._static(graphs.erdos_renyi(num_peers, self.p, rng, self.allow_disconnected))
+
+    @classmethod
+    def example(cls, num_peers: int = 8) -> "ErdosRenyi":
+        """Links that are likely to connect all peers, but not many more."""
+        return cls(p=min(0.35, round(4 * math.log(max(num_peers, 2)) / max(num_peers, 2), 3)))
 
 
 class WattsStrogatz(_Undirected):
@@ -148,12 +155,20 @@ class WattsStrogatz(_Undirected):
     allow_disconnected: bool = False
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule, its graph drawn from seed."""
         rng = np.random.default_rng(seed)
         return self._static(graphs.watts_strogatz(num_peers, self.degree, self.rewire, rng, self.allow_disconnected))
 
+    @classmethod
+    def example(cls, num_peers: int = 8) -> "WattsStrogatz":
+        """The default degree, or 2 among four peers or fewer."""
+        return cls() if num_peers > 4 else cls(degree=2)
 
-class File(_Variant):
+    def check_count(self, num_peers: int) -> None:
+        """There must be more peers than `degree`. Raises: ValueError."""
+        graphs.check_degree(num_peers, self.degree)
+
+
+class File(Topology):
     """Directed edges, with or without weights, from a CSV file; peers without teachers only teach."""
 
     kind: Literal["file"] = "file"
@@ -161,68 +176,75 @@ class File(_Variant):
     allow_disconnected: bool = False
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         graph = edge_file.from_edge_file(self.path, num_peers, self.allow_disconnected)
         return schedule.static(schedule.Round.from_mixing(mixing.weighted(graph)))
 
+    @classmethod
+    def example(cls, num_peers: int = 8) -> "File":
+        """`edges.csv` in the current folder, which is for its user to write."""
+        return cls(path=pathlib.Path("edges.csv"))
 
-class Random(_Variant):
+
+class Random(Topology):
     """Every peer draws its teachers anew each round."""
 
     kind: Literal["random"] = "random"
     teachers: int = Field(default=1, ge=1)
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule, each round drawn from seed and its index."""
         return schedule.random_teachers(num_peers, self.teachers, seed)
 
+    def check_count(self, num_peers: int) -> None:
+        """There must be more peers than `teachers`. Raises: ValueError."""
+        schedule.check_teachers(num_peers, self.teachers)
 
-class RandomMatching(_Variant):
+
+class RandomMatching(Topology):
     """Random partners each round."""
 
     kind: Literal["random-matching"] = "random-matching"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule, each round drawn from seed and its index."""
         return schedule.random_matching(num_peers, seed)
 
 
-class RandomPair(_Variant):
+class RandomPair(Topology):
     """One random student and its random teachers each round."""
 
     kind: Literal["random-pair"] = "random-pair"
     teachers: int = Field(default=1, ge=1)
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule, each round drawn from seed and its index."""
         return schedule.random_pair(num_peers, self.teachers, seed)
 
+    def check_count(self, num_peers: int) -> None:
+        """There must be more peers than `teachers`. Raises: ValueError."""
+        schedule.check_teachers(num_peers, self.teachers)
 
-class OnePeerExponential(_Variant):
+
+class OnePeerExponential(Topology):
     """One teacher a round, at distances 1, 2, 4, ... in turn."""
 
     kind: Literal["one-peer-exponential"] = "one-peer-exponential"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return schedule.one_peer_exponential(num_peers)
 
 
-class Base(_Variant):
+class Base(Topology):
     """The Base-(k+1) graph: the exact average after every period."""
 
     kind: Literal["base"] = "base"
     max_degree: int = Field(default=1, ge=1)
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule; nothing is drawn."""
         return schedule.base(num_peers, self.max_degree)
 
 
 TopologyConfig = Annotated[
     Ring
     | Complete
-    | Self
+    | SelfTaught
     | Star
     | Path
     | Torus
@@ -239,3 +261,7 @@ TopologyConfig = Annotated[
     | Base,
     Field(discriminator="kind"),
 ]
+
+KINDS: dict[str, type[Topology]] = {
+    variant.model_fields["kind"].default: variant for variant in get_args(get_args(TopologyConfig)[0])
+}

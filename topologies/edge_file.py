@@ -13,11 +13,11 @@ from topologies.graphs import DiGraph, check_num_peers
 
 WEIGHT_TOLERANCE = 1e-6
 LONGEST = 1_000  # characters of a line
-COLUMNS = (["student", "teacher"], ["student", "teacher", "weight"])
+COLUMNS = (["student", "teacher"], ["student", "teacher", "weight"])  # as sorted
 
 
 def from_edge_file(path: Path, num_peers: int, allow_disconnected: bool = False) -> DiGraph:
-    """The edges of a CSV file with columns `student,teacher[,weight]`, in any order.
+    """The edges of a CSV file with columns `teacher,student[,weight]`, in any order.
 
     The weights of a student's teachers sum to 1. Empty lines and those that begin with # say nothing.
 
@@ -112,7 +112,7 @@ def _check_columns(columns: list[str], where: str) -> None:
         if len(columns) == 1 and sorted(columns[0].split(separator)) in COLUMNS:
             raise ValueError(f"{where}: columns must be separated by commas, got {name}; replace them in every line")
     raise ValueError(
-        f"{where}: columns must be student,teacher or student,teacher,weight, got {','.join(columns)!r}; "
+        f"{where}: columns must be teacher,student or teacher,student,weight, got {','.join(columns)!r}; "
         "name them in the first line"
     )
 

@@ -19,9 +19,7 @@ class TopologyFacts:
     max_degree: int
     edges: float  # teacher -> student links a round, mean
     messages_per_round: float  # the same without a peer's link to itself
-    diameter: (
-        int | None
-    )  # longest shortest path teacher -> student over all rounds' links; None: some peer is unreached
+    diameter: int | None  # longest shortest path along the links of all rounds; None: some peer is unreached
     spectral_gap: float  # 1 - contraction a round: asymptotic if periodic, measured on the rounds looked at if random
     rounds_to: int | None  # rounds until any disagreement is down to EPSILON; None: see rounds_over
     rounds_over: int | None = None  # where rounds_to is None: it takes more rounds than this; None: it never happens

@@ -89,9 +89,9 @@ def draw_topologies(
     figure, panels = _panels(shown, "who teaches whom" + _first_of(len(runs)))
     limit = gain_limit(gain for _, peers in gains.values() for gain in peers.values())
     for axis, (cell, schedule) in zip(panels, shown.items(), strict=False):
-        edges, rounds = _links(schedule)
+        links, rounds = _links(schedule)
         colours = node_colours(schedule.num_peers, gains[cell][1], limit)
-        draw_links(axis, schedule.num_peers, edges, colours, size=200)
+        draw_links(axis, schedule.num_peers, links, colours, size=200)
         note = f"\n{rounds} rounds together" if rounds > 1 else ""
         axis.set_title(textwrap.fill(cell, LABEL) + note, fontsize=7.5)
     probe = next((name for name, _ in gains.values() if name), "")
@@ -121,7 +121,7 @@ def mean_gains(folders: Sequence[Path]) -> tuple[str, dict[int, float]]:
 def _links(schedule: Schedule) -> tuple[set[tuple[int, int]], int]:
     """The links of one period, or of the first ROUNDS, and how many rounds that is."""
     rounds = min(schedule.period or ROUNDS, ROUNDS)
-    return {edge for round_index in range(rounds) for edge in schedule(round_index).edges}, rounds
+    return {link for round_index in range(rounds) for link in schedule(round_index).links}, rounds
 
 
 def _first_of(count: int) -> str:

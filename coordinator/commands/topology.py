@@ -1,8 +1,7 @@
 """What `peer-consensus topology` shows: the facts of one topology, or of all kinds side by side."""
 
-import math
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from rich.console import Console
 
@@ -12,15 +11,10 @@ from coordinator.experiment.plan import build_schedule
 from coordinator.reports.tables import compact_table
 from topologies.analysis.agreement import EPSILON
 from topologies.analysis.measures import describe
-from topologies.config import TopologyConfig
+from topologies.config import KINDS
 from topologies.facts import TopologyFacts
 from topologies.schedule import Schedule
 
-KINDS: tuple[str, ...] = tuple(
-    kind
-    for variant in get_args(get_args(TopologyConfig)[0])
-    for kind in get_args(variant.model_fields["kind"].annotation)
-)
 PICTURES = (".png", ".pdf", ".svg")
 COLUMNS = ("kind", "degree", "links", "messages", "diameter", "gap", f"rounds to {EPSILON:g}")
 
@@ -85,10 +79,10 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
     shown = [name for name in COLUMNS if name != "links"]
     table = compact_table(*shown, "every round", wrapped=COLUMNS[-1])
     impossible = []
-    for kind in KINDS:
+    for kind, variant in KINDS.items():
         if kind == "file":
             continue
-        example = _example(kind, count)
+        example = variant.example(count).model_dump(exclude_unset=True)
         label = " ".join([kind, *(f"{key}={value}" for key, value in example.items())])
         try:
             schedule = _schedule(_of_kind(kind, values | example))
@@ -102,13 +96,6 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
     console.print(table)
     for line in impossible:
         console.print(line, highlight=False)
-
-
-def _example(kind: str, count: int) -> dict[str, Any]:
-    """What a kind must be told; links that are likely to connect all peers, but not many more."""
-    if kind == "erdos-renyi":
-        return {"p": min(0.35, round(4 * math.log(max(count, 2)) / max(count, 2), 3))}
-    return {"degree": 4} if kind == "random-regular" else {}
 
 
 def _of_kind(kind: str, values: dict[str, Any]) -> RunConfig:

@@ -21,8 +21,9 @@ from peers.probing.measuring import ProbeConfig
 from peers.probing.memory import probing_bytes
 from peers.probing.probes import SELECTION_FOLDS
 from topologies.analysis.measures import describe
+from topologies.combinators import each_alone, one_student, with_self_weight, without_students
 from topologies.facts import TopologyFacts
-from topologies.schedule import Schedule, each_alone, one_student, with_self_weight, without_students
+from topologies.schedule import Schedule
 
 # Measured (proportional set size, CUDA build of torch): a Ray actor before its peers, the coordinator, Ray's services.
 ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 400 * 2**20, 720 * 2**20, 450 * 2**20

@@ -67,7 +67,7 @@ class Pairing:
 class Measures:
     """All measures after a round, of the peers that have not dropped out.
 
-    scalars: the group's, with the collapse measures as means over peers; peers, edges: by peer and (student, teacher).
+    scalars: the group's, with the collapse measures as means over peers; peers, edges: by peer and (teacher, student).
     """
 
     scalars: dict[str, float]
@@ -142,13 +142,13 @@ def _edges(
     outputs: np.ndarray, probs: np.ndarray, alive: list[int], plan: Round
 ) -> dict[tuple[int, int], dict[str, float]]:
     place = {peer: index for index, peer in enumerate(alive)}
-    links = [(s, t) for s, t in plan.edges if s != t and s in place and t in place]
+    weights = {(edge.teacher, s): edge.weight for s in plan.students for edge in plan.incoming[s]}
+    links = [(t, s) for t, s in weights if s != t and s in place and t in place]
     if not links:
         return {}
-    pairs = np.array([[place[s], place[t]] for s, t in links], dtype=np.int64)
+    pairs = np.array([[place[t], place[s]] for t, s in links], dtype=np.int64)
     disagreement = consensus.edge_disagreement(probs, pairs)
     distance = consensus.edge_squared_distance(outputs, pairs)
-    weights = {(s, t): w for s, row in enumerate(plan.teachers) for t, w in zip(row, plan.weights[s], strict=True)}
     return {
         link: {"weight": weights[link], "total_variation": float(d), "squared_distance": float(q)}
         for link, d, q in zip(links, disagreement, distance, strict=True)

@@ -47,7 +47,7 @@ class Tables:
         self.folder.record("rounds", {"round": event.completed}, event.measures.scalars)
         for peer, values in event.measures.peers.items():
             self.folder.record("peers", {"round": event.completed, "peer": peer}, values)
-        for (student, teacher), values in event.measures.edges.items():
+        for (teacher, student), values in event.measures.edges.items():
             self.folder.record("edges", {"round": event.completed, "student": student, "teacher": teacher}, values)
 
     def _compare_pairs(self) -> None:

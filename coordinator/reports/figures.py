@@ -65,7 +65,7 @@ def save_topology(schedule: Schedule, path: Path, probe: str = "", gains: Mappin
         axis.axis("off")  # as for a place that is left over
         if round_index < count:
             draw_links(
-                axis, schedule.num_peers, schedule(round_index).edges, node_colours(schedule.num_peers, gains, limit)
+                axis, schedule.num_peers, schedule(round_index).links, node_colours(schedule.num_peers, gains, limit)
             )
             axis.set_title("every round" if schedule.period == 1 else f"round {round_index}", fontsize=9)
     if gains:
@@ -74,12 +74,12 @@ def save_topology(schedule: Schedule, path: Path, probe: str = "", gains: Mappin
 
 
 def draw_links(
-    axis: Axes, num_peers: int, edges: Iterable[tuple[int, int]], colours: list[Any], size: int = 300
+    axis: Axes, num_peers: int, links: Iterable[tuple[int, int]], colours: list[Any], size: int = 300
 ) -> None:
-    """The peers on a circle and an arrow from teacher to student for every (student, teacher) of `edges`."""
+    """The peers on a circle and an arrow for every (teacher, student) of `links`."""
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(num_peers))
-    graph.add_edges_from((teacher, student) for student, teacher in edges if student != teacher)
+    graph.add_edges_from((teacher, student) for teacher, student in links if student != teacher)
     nx.draw_networkx(
         graph,
         nx.circular_layout(graph),

@@ -62,29 +62,31 @@ class Routes:
         abroad = {teacher for row in self.foreign(plan) for teacher in row}
         teaching = plan.teaching
 
-        def maker(peer: int, teachers: tuple[int, ...]) -> Callable[[int], Assignment]:
-            weights, teaches, leaves = plan.weights[peer], peer in teaching, peer in abroad
+        def maker(peer: int) -> Callable[[int], Assignment]:
+            teaches, leaves = peer in teaching, peer in abroad
             if shares is None:
+                teachers = tuple(edge.teacher for edge in plan.incoming[peer])
+                weights = tuple(edge.weight for edge in plan.incoming[peer])
                 return lambda round_index: Assignment(round_index, teachers, weights, teaches, abroad=leaves)
             own = shares.get(peer)
             return lambda round_index: Assignment(round_index, (), (), teaches, own, summed=teaches)
 
-        return {peer: maker(peer, plan.teachers[peer]) for peer in participants(plan)}
+        return {peer: maker(peer) for peer in participants(plan)}
 
     def _foreign(self, plan: Round) -> list[list[int]]:
         """For each host the teachers of its students that live on another one, ascending."""
         found: list[set[int]] = [set() for _ in range(max(self.host_of.values()) + 1)]
         if len(found) > 1:
-            for student, teachers in enumerate(plan.teachers):
-                host = self.host_of[student]
-                found[host].update(teacher for teacher in teachers if self.host_of[teacher] != host)
+            for teacher, student in plan.links:
+                if self.host_of[teacher] != self.host_of[student]:
+                    found[self.host_of[student]].add(teacher)
         return [sorted(each) for each in found]
 
 
 def participants(plan: Round) -> list[int]:
     """The peers that look at a round's batch, mostly to teach or study; the others get no call."""
     teaching = plan.teaching
-    return [peer for peer, teachers in enumerate(plan.teachers) if teachers or peer in teaching or peer in plan.unheard]
+    return [peer for peer, edges in enumerate(plan.incoming) if edges or peer in teaching or peer in plan.unheard]
 
 
 def shares_of(plan: Round) -> dict[int, Shares] | None:
@@ -94,10 +96,8 @@ def shares_of(plan: Round) -> dict[int, Shares] | None:
     """
     teaching = plan.teaching
     shares: dict[int, Shares] = {}
-    for student, (teachers, weights) in enumerate(zip(plan.teachers, plan.weights, strict=True)):
-        if not teachers:
-            continue
-        by_teacher = dict(zip(teachers, weights, strict=True))
+    for student in plan.students:
+        by_teacher = {edge.teacher: edge.weight for edge in plan.incoming[student]}
         own = by_teacher.pop(student, 0.0)
         if len(by_teacher) != len(teaching - {student}) or max(by_teacher.values(), default=0.0) > min(
             by_teacher.values(), default=0.0
@@ -109,7 +109,7 @@ def shares_of(plan: Round) -> dict[int, Shares] | None:
 
 def _listeners(plan: Round) -> dict[int, int]:
     """How many others listen to each teacher."""
-    return dict(Counter(teacher for student, row in enumerate(plan.teachers) for teacher in row if teacher != student))
+    return dict(Counter(teacher for teacher, student in plan.links if teacher != student))
 
 
 def last_rounds(schedule: Schedule, num_rounds: int, most: int) -> list[list[int]]:

@@ -47,11 +47,11 @@ def repeated(rounds: Sequence[Round], digits: tuple[int, ...] | None) -> Agreeme
         return _of_modes(np.array([group_moduli(round_.mixing, digits) for round_ in rounds]))
     first = rounds[0].mixing
     if len(rounds) == 1 and abs(first - first.T).max() < EXACT:
-        dense = len(rounds[0].teachers) <= DENSE_PEERS
+        dense = rounds[0].num_peers <= DENSE_PEERS
         modulus = 1 - spectral_gap(first.toarray()) if dense else second_modulus(rounds, symmetric=True)
         if modulus is not None:
             return _of_modes(np.array([[modulus]]))
-    return _dense(rounds) if len(rounds[0].teachers) <= DENSE_PEERS else _sparse(rounds)
+    return _dense(rounds) if rounds[0].num_peers <= DENSE_PEERS else _sparse(rounds)
 
 
 def _of_modes(moduli: Float[np.ndarray, "rounds modes"]) -> Agreement:
@@ -80,7 +80,7 @@ def _dense(rounds: Sequence[Round]) -> Agreement:
         if len(rounds) * 2 ** len(powers) > SLOWEST:
             return Agreement(0.0 if gap is None else gap, None, SLOWEST)
         powers.append(powers[-1] @ powers[-1])
-    periods, product = 0, np.eye(len(rounds[0].teachers))
+    periods, product = 0, np.eye(rounds[0].num_peers)
     for exponent in reversed(range(len(powers) - 1)):
         longer = powers[exponent] @ product
         if not is_small(longer):
@@ -101,7 +101,7 @@ def _dense_gap(product: Float[np.ndarray, "peers peers"], period: int) -> float 
 
 def _sparse(rounds: Sequence[Round]) -> Agreement:
     """The gap by an eigenvalue, or measured over FOLLOWED rounds where it is not known; then the rounds one by one."""
-    path = Path(lambda index: rounds[index % len(rounds)], len(rounds[0].teachers))
+    path = Path(lambda index: rounds[index % len(rounds)], rounds[0].num_peers)
     path.follow(len(rounds), least=len(rounds))
     if path.gap == 1:  # an exact average
         return Agreement(1.0, path.rounds_to())
@@ -203,7 +203,7 @@ def first_true(holds: Callable[[int], bool], low: int, high: int) -> int:
 
 def product_of(rounds: Sequence[Round]) -> Float[np.ndarray, "peers peers"]:
     """The matrix of all these rounds, the first one rightmost."""
-    product = np.eye(len(rounds[0].teachers))
+    product = np.eye(rounds[0].num_peers)
     for round_ in rounds:
         product = mixed(round_, product)
     return product
@@ -226,25 +226,25 @@ def deviation(values: Columns) -> Columns:
 
 def mixed(round_: Round, values: Columns) -> Columns:
     """W @ values; row by row where few peers study, as then most rows stay as they are."""
-    if len(round_.students) * 16 > len(round_.teachers):
+    if len(round_.students) * 16 > round_.num_peers:
         every: Columns = round_.mixing @ values
         return every
     some = values.copy()
     for student in round_.students:
-        kept, weights = round_.kept[student], np.array(round_.weights[student])
-        some[student] = kept * values[student] + (1 - kept) * (weights @ values[list(round_.teachers[student])])
+        kept, (teachers, weights, _) = round_.kept[student], zip(*round_.incoming[student], strict=True)
+        some[student] = kept * values[student] + (1 - kept) * (np.array(weights) @ values[list(teachers)])
     return some
 
 
 def mixed_back(round_: Round, values: Columns) -> Columns:
     """W.T @ values, in the same way."""
-    if len(round_.students) * 16 > len(round_.teachers):
+    if len(round_.students) * 16 > round_.num_peers:
         every: Columns = round_.mixing.T @ values
         return every
     some = values.copy()
     for student in round_.students:
         some[student] -= (1 - round_.kept[student]) * values[student]
     for student in round_.students:
-        weights = (1 - round_.kept[student]) * np.array(round_.weights[student])
-        some[list(round_.teachers[student])] += weights[:, None] * values[student]
+        teachers, weights, _ = zip(*round_.incoming[student], strict=True)
+        some[list(teachers)] += ((1 - round_.kept[student]) * np.array(weights))[:, None] * values[student]
     return some

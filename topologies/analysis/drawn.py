@@ -59,7 +59,7 @@ def _most_rounds(num_peers: int) -> int:
 
 def _worst_gap(seen: Sequence[Round]) -> float:
     """1 - geometric mean of the rounds' worst-case contraction, rescaled each round so that it never underflows."""
-    num_peers = len(seen[0].teachers)
+    num_peers = seen[0].num_peers
     left, log_contraction = np.eye(num_peers) - 1 / num_peers, 0.0
     for round_ in seen:
         left = deviation(mixed(round_, left))

@@ -42,7 +42,7 @@ def second_modulus(rounds: Sequence[Round], symmetric: bool) -> float | None:
     is found twice, of the matrix and of its transpose, which rounding and luck treat differently: among all eigenvalues
     up to WHOLE_PEERS, else by Arnoldi iteration, else along the unit circle.
     """
-    size = len(rounds[0].teachers)
+    size = rounds[0].num_peers
     start = np.random.default_rng(0).standard_normal(size)
     if symmetric:
         operator = LinearOperator((size, size), matvec=lambda values: _apart(rounds, values), dtype=np.float64)

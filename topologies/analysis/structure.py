@@ -18,10 +18,10 @@ def agrees(rounds: Sequence[Round]) -> bool:
     It does if one group of peers, closed under "learns from", is heard by all, and is not split into turns. Links, not
     numbers, decide: a node for each peer and place in the period, linked to those that it averages at the place before.
     """
-    num_peers, period = len(rounds[0].teachers), len(rounds)
+    num_peers, period = rounds[0].num_peers, len(rounds)
     links = [round_.mixing.tocoo() for round_ in rounds]
-    rows = np.concatenate([(place + 1) % period * num_peers + each.row for place, each in enumerate(links)])
-    columns = np.concatenate([place * num_peers + each.col for place, each in enumerate(links)])
+    rows = np.concatenate([(place + 1) % period * num_peers + link.row for place, link in enumerate(links)])
+    columns = np.concatenate([place * num_peers + link.col for place, link in enumerate(links)])
     size = num_peers * period
     graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(size, size)).tocsr()
     closed, label = _closed_classes(graph, rows, columns)
@@ -58,11 +58,11 @@ def translations(rounds: Sequence[Round]) -> tuple[int, ...] | None:
 
     A ring has one digit, a torus two, a hypercube one for each of its dimensions. None: there are no such digits.
     """
-    num_peers, stride, sizes = len(rounds[0].teachers), 1, list[int]()
+    num_peers, stride, sizes = rounds[0].num_peers, 1, list[int]()
     index = np.arange(num_peers)
     while stride < num_peers:
         rest = num_peers // stride
-        for size in (each for each in range(rest, 1, -1) if rest % each == 0):
+        for size in (divisor for divisor in range(rest, 1, -1) if rest % divisor == 0):
             digit = index // stride % size
             moved = index + ((digit + 1) % size - digit) * stride
             if all(_unchanged(round_.mixing, moved) for round_ in rounds):

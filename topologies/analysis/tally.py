@@ -20,10 +20,10 @@ class Tally:
     def add(self, round_: Round) -> None:
         """Count one more round."""
         self.num_rounds += 1
-        rows = [(student, round_.teachers[student]) for student in round_.students]
-        self.degrees += [len(row) for _, row in rows]
-        self.to_itself += sum(student in row for student, row in rows)
-        self._pairs += [student * self.num_peers + np.array(row, np.int64) for student, row in rows]
+        teachers, students, _ = round_.arrays()
+        self.degrees += [len(round_.incoming[student]) for student in round_.students]
+        self.to_itself += int(np.count_nonzero(teachers == students))
+        self._pairs.append(students * self.num_peers + teachers)
 
     def links(self) -> csr_array:
         """1 where the row's peer learns from the column's in some round, and on the diagonal."""

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.commands.topology import KINDS
+from topologies.config import KINDS
 
 Cli = Callable[..., tuple[Any, str, str]]
 

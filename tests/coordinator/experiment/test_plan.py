@@ -21,6 +21,7 @@ from coordinator.scheduling.assignments import participants
 from peers.base import memory
 from peers.data import loading
 from peers.probing.memory import probing_bytes
+from topologies.round import Edge
 
 TABLE: dict[str, Any] = {
     "data": {"kind": "synthetic", "batch_size": 16, "num_train": 64, "num_test": 32},
@@ -120,19 +121,16 @@ def test_prepare__a_group_for_each_kind_of_peer() -> None:
 
 def test_build_schedule__frozen_peers_teach_and_never_study() -> None:
     schedule = build_schedule(config(peers={"frozen": [1]}))
-    teachers = schedule(0).teachers
-    assert teachers[1] == () and teachers[0] == (1, 3) and teachers[2] == (1, 3)
+    assert schedule(0).links == ((1, 0), (3, 0), (1, 2), (3, 2), (0, 3), (2, 3))
 
 
 def test_build_schedule__one_student_and_its_control_share_the_roles() -> None:
     made = config(exchange={"roles": "one-student"})
     schedule, alone = build_schedule(made), build_schedule(made, alone=True)
     for round_index in range(20):
-        students = [peer for peer, row in enumerate(schedule(round_index).teachers) if row]
-        assert len(students) == 1
-        own = [(peer, row) for peer, row in enumerate(alone(round_index).teachers) if row]
-        assert own == [(students[0], (students[0],))]
-        assert alone(round_index).weights[students[0]] == (1.0,)
+        (student,) = schedule(round_index).students
+        assert alone(round_index).students == (student,)
+        assert alone(round_index).incoming[student] == (Edge(student, 1.0),)
 
 
 @pytest.mark.parametrize("kind", [{"kind": "star"}, {"kind": "random"}, {"kind": "ring", "self_weight": 0.5}])
@@ -149,11 +147,11 @@ def test_build_schedule__the_same_peers_look_at_a_batch_alone(
 
 
 def test_build_schedule__is_a_function_of_the_seed() -> None:
-    def teachers(seed: int) -> list[tuple[tuple[int, ...], ...]]:
+    def links(seed: int) -> list[tuple[tuple[int, int], ...]]:
         schedule = build_schedule(config_from({**TABLE, "run": {"seed": seed}, "topology": {"kind": "random"}}))
-        return [schedule(index).teachers for index in range(10)]
+        return [schedule(index).links for index in range(10)]
 
-    assert teachers(3) == teachers(3) != teachers(4)
+    assert links(3) == links(3) != links(4)
 
 
 def test_prepare__same_seed_same_data() -> None:

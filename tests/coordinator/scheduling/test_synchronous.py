@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 from safetensors.torch import load_file
 
-from coordinator.commands.topology import KINDS
 from coordinator.experiment.config import RunConfig, load_config
 from coordinator.experiment.plan import build_schedule, peer_settings, prepare
 from coordinator.pools.base import HostLost, Pool, Ref, ask
@@ -31,29 +29,12 @@ from peers.data import batches
 from peers.exchange.assignment import Assignment, Stats
 from peers.learning.settings import initial_network
 from peers.networks.models import Network
-from topologies.config import TopologyConfig
-from topologies.schedule import Schedule, each_alone, one_student, without_students
+from topologies.combinators import each_alone, one_student, without_students
+from topologies.config import KINDS, Base, Random, RandomPair, Ring
+from topologies.schedule import Schedule
+from topologies.topology import Topology
 
 pytestmark = pytest.mark.usefixtures("without_figures")
-TOPOLOGIES: list[dict[str, Any]] = [
-    {"kind": "ring"},
-    {"kind": "complete"},
-    {"kind": "self"},
-    {"kind": "star"},
-    {"kind": "path"},
-    {"kind": "torus"},
-    {"kind": "hypercube"},
-    {"kind": "exponential"},
-    {"kind": "random-regular", "degree": 3},
-    {"kind": "erdos-renyi", "p": 0.6},
-    {"kind": "watts-strogatz", "degree": 4, "rewire": 0.2},
-    {"kind": "file"},
-    {"kind": "random", "teachers": 2},
-    {"kind": "random-matching"},
-    {"kind": "random-pair", "teachers": 2},
-    {"kind": "one-peer-exponential"},
-    {"kind": "base", "max_degree": 2},
-]
 
 
 def tiny(**sections: Any) -> RunConfig:
@@ -145,11 +126,9 @@ def run_all(pool: Pool, schedule: Schedule, rounds: int, lookahead: int = 3, **e
     return list(RoundLoop(pool, schedule, Cadence(rounds, lookahead, **every)))
 
 
-def test_topologies__are_all_kinds_there_are():
-    assert {topology["kind"] for topology in TOPOLOGIES} == set(KINDS)
-
-
-@pytest.mark.parametrize("topology", TOPOLOGIES, ids=lambda table: table["kind"])
+@pytest.mark.parametrize(
+    "topology", [*KINDS.values(), Random(teachers=2), RandomPair(teachers=2), Base(max_degree=2)], ids=str
+)
 @given(
     num_peers=st.sampled_from([4, 8, 16]),
     seed=st.integers(0, 2**32),
@@ -159,23 +138,17 @@ def test_topologies__are_all_kinds_there_are():
 )
 @settings(max_examples=25, deadline=None)
 def test_round_loop__no_student_ever_hears_a_peer_outside_its_rounds_edges(
-    tmp_path_factory: pytest.TempPathFactory,
-    topology: dict[str, Any],
+    topology_example: Callable[[type[Topology], int], Topology],
+    topology: type[Topology] | Topology,
     num_peers: int,
     seed: int,
     lookahead: int,
     wrapper: str,
     peers_per_host: int,
 ):
-    if topology["kind"] == "random-regular" and num_peers == 4:
-        topology = {"kind": "random-regular", "degree": 2}
-    if topology["kind"] == "watts-strogatz" and num_peers == 4:
-        topology = topology | {"degree": 2}
-    if topology["kind"] == "file":
-        path = tmp_path_factory.mktemp("edges") / "edges.csv"
-        path.write_text("student,teacher\n" + "".join(f"{i + 1},{i}\n" for i in range(num_peers - 1)))
-        topology = topology | {"path": str(path)}
-    schedule = TypeAdapter(TopologyConfig).validate_python(topology).build(num_peers, np.random.SeedSequence(seed))
+    made = topology if isinstance(topology, Topology) else topology_example(topology, num_peers)
+    assume(made.takes(num_peers))
+    schedule = made.build(num_peers, np.random.SeedSequence(seed))
     if wrapper == "one student":
         schedule = one_student(schedule, np.random.SeedSequence(seed + 1))
     elif wrapper == "frozen":
@@ -189,17 +162,17 @@ def test_round_loop__no_student_ever_hears_a_peer_outside_its_rounds_edges(
     for round_index in range(rounds):
         plan = schedule(round_index)
         for peer in participants(plan):
-            expected_heard[peer, round_index] = [(teacher, round_index) for teacher in plan.teachers[peer]]
+            expected_heard[peer, round_index] = [(edge.teacher, round_index) for edge in plan.incoming[peer]]
             if peer in plan.teaching:
                 expected_published.add((peer, round_index))
-        needed |= {(teacher, round_index, student // peers_per_host) for student, teacher in plan.edges}
+        needed |= {(teacher, round_index, student // peers_per_host) for teacher, student in plan.links}
     assert pool.heard == expected_heard
     assert pool.published == expected_published
     abroad = {(sender, t, host) for sender, t, host in needed if sender // peers_per_host != host}
     assert abroad <= set(pool.travelled)  # beside them only what travels in the same bundles
     assert len(pool.travelled) == len(set(pool.travelled)), "a message reached a host twice"
     assert [record.completed for record in records] == list(range(1, rounds + 1))
-    crossing = [sum(s != t for s, t in schedule(t).edges) for t in range(rounds)]
+    crossing = [sum(teacher != student for teacher, student in schedule(t).links) for t in range(rounds)]
     assert [record.num_bytes for record in records] == [10 * count for count in crossing]
 
 
@@ -221,8 +194,8 @@ def reference(config: RunConfig, rounds: int) -> list[dict[int, dict[str, torch.
             plan.dataset, 16, round_index, stream(3, "batches"), None, every[0].normalisation, torch.device("cpu")
         )
         round_ = plan.schedule(round_index)
-        students = [i for i, row in enumerate(round_.teachers) if row]
-        teaching = sorted({t for row in round_.teachers for t in row})
+        students = [peer for peer, edges in enumerate(round_.incoming) if edges]
+        teaching = sorted({edge.teacher for edges in round_.incoming for edge in edges})
         outputs = {}
         if every_k and round_index % every_k == 0 and not momentum:
             slow = [copy.deepcopy(network) for network in networks]
@@ -235,8 +208,8 @@ def reference(config: RunConfig, rounds: int) -> list[dict[int, dict[str, torch.
                 for name, buffer in networks[peer].named_buffers():
                     buffer.copy_(before[name])
         for peer in students:
-            targets = torch.stack([outputs[t] for t in round_.teachers[peer]])
-            weights = torch.tensor(round_.weights[peer])
+            targets = torch.stack([outputs[edge.teacher] for edge in round_.incoming[peer]])
+            weights = torch.tensor([edge.weight for edge in round_.incoming[peer]])
             loss = (networks[peer](images)[1] - weighted_mean(targets, weights)).square().mean()
             optimizers[peer].zero_grad()
             loss.backward()
@@ -328,7 +301,7 @@ class ThreadedPool:
 def test_round_loop__a_slow_peer_delays_its_neighbours_not_the_world(lookahead: int):
     """On a ring a peer at distance d of one that is stuck gets d rounds further, as far as rounds are submitted."""
     pool, rounds = ThreadedPool(8), 10
-    schedule = TypeAdapter(TopologyConfig).validate_python({"kind": "ring"}).build(8, np.random.SeedSequence(0))
+    schedule = Ring().build(8, np.random.SeedSequence(0))
     with ThreadPoolExecutor(1) as driver:
         records = driver.submit(run_all, pool, schedule, rounds, lookahead)
         expected = [min(distance, lookahead) for distance in (0, 1, 2, 3, 4, 3, 2, 1)]
@@ -421,8 +394,8 @@ def test_build_schedule__alone_lets_the_same_peers_study_in_the_same_rounds():
     with_others, alone = build_schedule(config), build_schedule(config, alone=True)
     for round_index in range(30):
         others, own = with_others(round_index), alone(round_index)
-        assert [bool(row) for row in own.teachers] == [bool(row) for row in others.teachers]
-        assert all(row in ((), (peer,)) for peer, row in enumerate(own.teachers))
+        assert own.students == others.students
+        assert own.links == tuple((student, student) for student in others.students)
 
 
 def saved_after(tmp_path: Path, start: int = 0, **cadence: Any) -> list[int]:

@@ -3,22 +3,21 @@
 import math
 import tracemalloc
 from dataclasses import replace
-from typing import Any
 
 import networkx as nx
 import numpy as np
 import pytest
 from numpy.random import SeedSequence
-from pydantic import TypeAdapter
 from pytest import approx
 from scipy.sparse import csgraph
 
-from topologies import graphs, mixing, schedule
+from topologies import combinators, graphs, mixing, schedule
 from topologies.analysis import agreement, drawn, spectrum, structure
 from topologies.analysis.measures import describe
-from topologies.config import TopologyConfig
+from topologies.config import KINDS, Base, ErdosRenyi, File, Path, Ring, Star
 from topologies.facts import TopologyFacts
 from topologies.schedule import Round, Schedule
+from topologies.topology import Topology
 
 
 def fixed(graph: graphs.Graph) -> Schedule:
@@ -35,18 +34,17 @@ def brute_force_rounds(rounds: Schedule, limit: int) -> int | None:
     return None
 
 
-KIND: TypeAdapter[TopologyConfig] = TypeAdapter(TopologyConfig)
-KINDS: list[dict[str, Any]] = [
-    *({"kind": kind} for kind in ("ring", "complete", "star", "path", "torus", "hypercube", "exponential")),
-    *({"kind": kind, "weights": "uniform"} for kind in ("ring", "star", "path")),
-    {"kind": "random-regular", "degree": 4},
-    {"kind": "erdos-renyi", "p": 0.5},
-    {"kind": "erdos-renyi", "p": 0.5, "weights": "uniform"},
-    {"kind": "watts-strogatz"},
-    {"kind": "one-peer-exponential"},
-    {"kind": "base"},
-    {"kind": "base", "max_degree": 3},
-    {"kind": "self"},
+# every kind whose rounds repeat, and variations
+TOPOLOGIES: list[Topology] = [
+    *(
+        kind.example(16)
+        for kind in KINDS.values()
+        if kind is not File and kind.example(16).build(16, SeedSequence(0)).period is not None
+    ),
+    *(kind(weights="uniform") for kind in (Ring, Star, Path)),
+    ErdosRenyi(p=0.5),
+    ErdosRenyi(p=0.5, weights="uniform"),
+    Base(max_degree=3),
 ]
 
 
@@ -70,11 +68,11 @@ def dense_reference(rounds: Schedule, most: int = 6_000) -> tuple[int | None, fl
     return int(longest) if math.isfinite(longest) else None, gap, found
 
 
-def built(kind: dict[str, Any], num_peers: int, change: str) -> Schedule:
-    made = KIND.validate_python(kind).build(num_peers, SeedSequence(1))
+def built(topology: Topology, num_peers: int, change: str) -> Schedule:
+    made = topology.build(num_peers, SeedSequence(1))
     if change == "frozen":
-        return schedule.without_students(made, frozenset({1}))
-    return schedule.with_self_weight(made, 0.3) if change == "self-weight" else made
+        return combinators.without_students(made, frozenset({1}))
+    return combinators.with_self_weight(made, 0.3) if change == "self-weight" else made
 
 
 def check(rounds: Schedule) -> None:
@@ -85,29 +83,24 @@ def check(rounds: Schedule) -> None:
 
 
 @pytest.mark.parametrize("change", ["", "frozen", "self-weight"])
-@pytest.mark.parametrize("kind", KINDS, ids=str)
-def test_describe__is_the_dense_computation(kind: dict[str, Any], change: str) -> None:
-    checked = []
-    for num_peers in (3, 5, 8, 12, 24):
-        try:
-            rounds = built(kind, num_peers, change)
-        except ValueError:
-            continue
-        check(rounds)
-        checked.append(num_peers)
-    assert 8 in checked  # a count that every kind takes
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=repr)
+def test_describe__is_the_dense_computation(topology: Topology, change: str) -> None:
+    counts = [num_peers for num_peers in (3, 5, 8, 12, 24) if topology.takes(num_peers)]
+    for num_peers in counts:
+        check(built(topology, num_peers, change))
+    assert 8 in counts  # which every kind takes
 
 
 @pytest.mark.parametrize("change", ["", "frozen", "self-weight"])
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("topology", TOPOLOGIES, ids=repr)
 def test_describe__many_peers_are_computed_alike(
-    kind: dict[str, Any], change: str, monkeypatch: pytest.MonkeyPatch
+    topology: Topology, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The ways that are taken above some hundred peers, on few: bounds hold, and numbers are those of the dense way."""
     monkeypatch.setattr(agreement, "DENSE_PEERS", 0)
     monkeypatch.setattr(spectrum, "WHOLE_PEERS", 0)
     monkeypatch.setattr(structure, "FEW_STEPS", 3)
-    rounds = built(kind, 24 if kind["kind"] not in ("hypercube",) else 16, change)
+    rounds = built(topology, 24 if topology.takes(24) else 16, change)
     facts, (diameter, gap, count) = describe(rounds), dense_reference(rounds)
     assert facts.diameter == diameter and facts.spectral_gap == approx(gap, abs=1e-9)
     if facts.rounds_to is None and count is not None:
@@ -132,21 +125,21 @@ def test_describe__ring_of_1024_agrees_after_half_a_million_rounds() -> None:
 
 def test_describe__never_is_told_only_where_it_never_agrees() -> None:
     """By its links, whatever the numbers: groups that do not hear each other, and groups that take turns."""
-    two_frozen = schedule.without_students(fixed(graphs.ring(6)), frozenset({0, 3}))
+    two_frozen = combinators.without_students(fixed(graphs.ring(6)), frozenset({0, 3}))
     apart = fixed(graphs.random_regular(6, 1, np.random.default_rng(0), allow_disconnected=True))
-    turns = schedule.with_self_weight(fixed(graphs.ring(6)), 0.0)
-    moved = schedule.with_self_weight(schedule.one_peer_exponential(8), 0.0)
+    turns = combinators.with_self_weight(fixed(graphs.ring(6)), 0.0)
+    moved = combinators.with_self_weight(schedule.one_peer_exponential(8), 0.0)
     for never in (two_frozen, apart, turns, moved, schedule.self_taught(600)):
         facts = describe(never)
         assert (facts.spectral_gap, facts.rounds_to, facts.rounds_over) == (0.0, None, None)
-    assert describe(schedule.with_self_weight(fixed(graphs.ring(7)), 0.0)).rounds_to == 67  # cos(pi / 7) a round
+    assert describe(combinators.with_self_weight(fixed(graphs.ring(7)), 0.0)).rounds_to == 67  # cos(pi / 7) a round
     tiny = np.array([[1 - 1e-15, 1e-15], [1e-15, 1 - 1e-15]])  # it does, but rounding hides when
     facts = describe(schedule.static(Round.from_mixing(tiny)))
     assert facts.rounds_to is None and facts.rounds_over == agreement.SLOWEST
 
 
 def test_describe__drawn_rounds_are_followed_so_far_and_no_further() -> None:
-    two_frozen = schedule.without_students(schedule.random_matching(16, SeedSequence(0)), frozenset({0, 3}))
+    two_frozen = combinators.without_students(schedule.random_matching(16, SeedSequence(0)), frozenset({0, 3}))
     facts = describe(two_frozen)
     assert facts.rounds_to is None and facts.rounds_over == 200
 
@@ -229,7 +222,7 @@ def test_describe__self_sends_nothing() -> None:
 
 
 def test_describe__nobody_studies() -> None:
-    facts = describe(schedule.without_students(schedule.self_taught(3), frozenset(range(3))))
+    facts = describe(combinators.without_students(schedule.self_taught(3), frozenset(range(3))))
     assert (facts.min_degree, facts.mean_degree, facts.max_degree, facts.edges) == (0, 0.0, 0, 0)
 
 
@@ -274,11 +267,11 @@ def test_describe__rounds_to_is_theory_if_symmetric(num_peers: int) -> None:
 
 
 def test_describe__rounds_to_is_brute_force() -> None:
-    frozen_hub = schedule.without_students(fixed(graphs.star(6)), frozenset({0}))
+    frozen_hub = combinators.without_students(fixed(graphs.star(6)), frozenset({0}))
     directed = schedule.static(Round.from_mixing(mixing.uniform(nx.DiGraph([(0, 1), (1, 2), (2, 0), (0, 3), (3, 0)]))))
     matching = schedule.random_matching(9, SeedSequence(0))
     pair = schedule.random_pair(6, 1, SeedSequence(1))
-    student = schedule.one_student(fixed(graphs.ring(6)), SeedSequence(2))
+    student = combinators.one_student(fixed(graphs.ring(6)), SeedSequence(2))
     for rounds in (frozen_hub, directed, matching, pair, student):
         expected = brute_force_rounds(rounds, 2000)
         assert expected is not None and describe(rounds, rounds=20).rounds_to == expected
