@@ -7,20 +7,23 @@ from typing import Any, Literal
 import tomli_w
 
 from coordinator.ablations import results_folder
-from coordinator.ablations.comparison import Comparison, compare, few_seeds, power_note, rows_of_differences, to_table
-from coordinator.ablations.description import asked, counted
+from coordinator.ablations.comparison import compare, difference_rows, is_claim, to_table
+from coordinator.ablations.description import describe_ablation
+from coordinator.ablations.estimates import Comparison
 from coordinator.ablations.grid import Ablation, check_cells
 from coordinator.ablations.mlflow_runs import track
 from coordinator.ablations.page import render_ablation
-from coordinator.ablations.parallel_runs import SideBySide
+from coordinator.ablations.parallel_runs import ParallelRuns
 from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
+from coordinator.ablations.sentences import few_seeds
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import without_secrets
 from coordinator.pools.ray_cluster import open_ray
 from coordinator.pools.unaltered import check_unaltered
 from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
 from coordinator.records.terminal import Monitor, Silent
-from coordinator.reports.wording import is_claim, points, probe_name
+from coordinator.reports.formatting import count_of, points
+from coordinator.reports.wording import power_note, probe_name
 
 COMMAND = "peer-consensus ablate ablation.toml"
 Status = Literal["finished", "failed", "interrupted"]
@@ -55,9 +58,9 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
     folder = Path(output).absolute() / ablation.name
     errors: Errors = {}
     comparison, interrupted = None, False
-    with results_folder.opened(folder):
+    with results_folder.locked_folder(folder):
         try:
-            results_folder.sweep(folder)
+            results_folder.remove_temporary_folders(folder)
             missing = [run for run in runs_of(ablation) if read_summary(folder_of(folder, run)) is None]
             _announce(ablation, folder, len(missing), monitor)
             if missing:
@@ -66,7 +69,7 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
         except KeyboardInterrupt:
             interrupted = True
             rows = results_folder.result_rows(folder, ablation, errors)
-            if results_folder.describes(folder, ablation) and not (folder / "results.parquet").exists():  # outdated
+            if results_folder.is_folder_of(folder, ablation) and not (folder / "results.parquet").exists():  # outdated
                 _write_tables(ablation, folder, rows)
         except OSError as error:
             if error.errno is None:  # Ray's own, of a connection
@@ -75,7 +78,7 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
                 f"--output: cannot write to '{folder}' ({error.strerror}): make room, then run the same command again"
             ) from None
         finally:
-            results_folder.sweep(folder)
+            results_folder.remove_temporary_folders(folder)
     status: Status = "interrupted" if interrupted else "failed" if errors else "finished"
     return AblationResult(status, folder, rows, comparison)
 
@@ -83,11 +86,11 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
 def _announce(ablation: Ablation, folder: Path, num_missing: int, monitor: Monitor) -> None:
     count = len(ablation.cells) * len(ablation.seeds)
     done = f", {count - num_missing} of {count} runs done before" if num_missing < count else ""
-    cells, seeds = counted(len(ablation.cells), "cell"), counted(len(ablation.seeds), "seed")
+    cells, seeds = count_of(len(ablation.cells), "cell"), count_of(len(ablation.seeds), "seed")
     monitor.phase(f"{ablation.name}: {cells} x {seeds}{done}")
-    others = results_folder.strangers(folder, ablation)
+    others = results_folder.count_unlisted_cells(folder, ablation)
     if others:
-        monitor.phase(f"{counted(others, 'cell')} of another version of the file in {folder / 'cells'}: not shown")
+        monitor.phase(f"{count_of(others, 'cell')} of another version of the file in {folder / 'cells'}: not shown")
     _tell_versions(ablation, folder, monitor)
     num_tests = len(ablation.cells) * sum(map(is_claim, ablation.measures))
     note = few_seeds(ablation.seeds) if len(ablation.seeds) < 2 else power_note(num_tests, len(ablation.seeds))
@@ -111,18 +114,18 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, m
         raise ConfigError(f"hosting.address: must be one for all cells, got {', '.join(sorted(addresses))}")
     check_unaltered("peers", "topologies")
     monitor.phase("starting Ray")
-    prefix = results_folder.temporary_prefix(folder)
+    prefix = results_folder.temporary_folder_prefix(folder)
     with open_ray(addresses.pop(), "the same command goes on with it") as ray:
         configs = [cell.at(seed) for cell, seed in missing]
-        runs = SideBySide(ray, configs, [memory[cell.key] for cell, _ in missing], monitor.phase, prefix)
-        monitor.phase(f"{counted(len(missing), 'run')} to go, {runs.at_once} at once")
-        results_folder.describe(folder, ablation)
+        runs = ParallelRuns(ray, configs, [memory[cell.key] for cell, _ in missing], monitor.phase, prefix)
+        monitor.phase(f"{count_of(len(missing), 'run')} to go, {runs.at_once} at once")
+        results_folder.write_description(folder, ablation)
         try:
             for place, outcome in runs.outcomes():
                 (cell, seed), target = missing[place], folder_of(folder, missing[place])
                 if outcome.status == "finished":
-                    results_folder.outdate(folder)
-                    results_folder.keep(outcome, target)
+                    results_folder.remove_outputs(folder)
+                    results_folder.store_run(outcome, target)
                 else:
                     errors[cell.key, seed] = outcome.error
                 said = outcome.error or _gains(target)
@@ -137,14 +140,14 @@ def _conclude(
     ablation: Ablation, folder: Path, output: Path, errors: Errors, monitor: Monitor
 ) -> tuple[Rows, Comparison | None]:
     """Write the tables, then what may take a while or fail: figures, page, MLflow."""
-    results_folder.describe(folder, ablation)
+    results_folder.write_description(folder, ablation)
     rows = results_folder.result_rows(folder, ablation, errors)
     _write_tables(ablation, folder, rows)
     if not any(row["status"] == "finished" for row in rows):
         track(ablation, folder, output)
         return rows, None
     comparison = compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
-    write_table(folder / "differences.parquet", rows_of_differences(comparison))
+    write_table(folder / "differences.parquet", difference_rows(comparison))
     failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"]
     summary = {"name": ablation.name, "command": COMMAND, **to_table(comparison), "failed": failed}
     write_whole(folder / "summary.json", to_json(summary))
@@ -158,7 +161,14 @@ def _conclude(
     save_ablation_figures(rows, runs, comparison, folder, monitor.phase)
     config = without_secrets(tomli_w.dumps(ablation.table))
     html = render_ablation(
-        ablation.name, asked(ablation), comparison.words, comparison, folder / "figures", COMMAND, config, failed
+        ablation.name,
+        describe_ablation(ablation),
+        comparison.words,
+        comparison,
+        folder / "figures",
+        COMMAND,
+        config,
+        failed,
     )
     write_whole(folder / "report.html", html)
     track(ablation, folder, output)
@@ -168,7 +178,7 @@ def _conclude(
 def _write_tables(ablation: Ablation, folder: Path, rows: Rows) -> None:
     """Write the results and their timings; what an earlier call made of other runs goes."""
     if not any(row["status"] == "finished" for row in rows):
-        results_folder.outdate(folder)
+        results_folder.remove_outputs(folder)
     write_table(folder / "results.parquet", rows)
     write_table(folder / "timings.parquet", results_folder.timing_rows(folder, ablation))
 

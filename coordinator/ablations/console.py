@@ -7,8 +7,8 @@ from coordinator.ablations.ablate import AblationResult
 from coordinator.ablations.factors import as_text
 from coordinator.ablations.grid import Ablation
 from coordinator.ablations.tables import print_comparison
+from coordinator.reports.formatting import short
 from coordinator.reports.tables import compact_table
-from coordinator.reports.wording import short
 
 
 def print_cells(ablation: Ablation, console: Console) -> None:

@@ -6,12 +6,13 @@ from coordinator.ablations.factors import label
 from coordinator.ablations.grid import Ablation
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.reports import run_page
+from coordinator.reports.formatting import count_of
 from peers.networks.config import PeerKind
 
 Parts = dict[str, list[str]]  # of sentences, by their subject
 
 
-def asked(ablation: Ablation) -> list[str]:
+def describe_ablation(ablation: Ablation) -> list[str]:
     """A sentence for each axis, for each thing that cells share, and on what is compared."""
     cells = ablation.cells
     configs = [cell.config for cell in cells]
@@ -28,16 +29,12 @@ def asked(ablation: Ablation) -> list[str]:
         )
     )
     seeds = ", ".join(map(str, ablation.seeds))
-    lines.append(f"{counted(len(cells), 'cell')}, each with seeds {seeds}: {peers} peers, {rounds} rounds, {data}.")
+    lines.append(f"{count_of(len(cells), 'cell')}, each with seeds {seeds}: {peers} peers, {rounds} rounds, {data}.")
     lines += [f"{subject}: {'; '.join(parts)}." for subject, parts in _shared(configs).items() if parts]
     lines += _alone(configs)
     if len(cells) > 1:
         lines.append(f"Differences are from '{ablation.reference.label}', paired by seed.")
     return lines
-
-
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _shared(configs: list[RunConfig]) -> Parts:

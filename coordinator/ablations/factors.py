@@ -48,7 +48,7 @@ def leaves(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield f"{prefix}{name}", value
 
 
-def read_axes(grid: dict[str, Any], zipped: dict[str, Any]) -> tuple[Settings, Settings]:
+def read_factors(grid: dict[str, Any], zipped: dict[str, Any]) -> tuple[Settings, Settings]:
     """The axes of `[grid]` and of `[zip]`, each with its list of values. Raises: ConfigError."""
     found = {"grid": list(leaves(grid)), "zip": list(leaves(zipped))}
     mistakes = [line for where, axes in found.items() for key, values in axes if (line := _wrong(where, key, values))]

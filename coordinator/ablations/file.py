@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.ablations.factors import Settings, absolute, leaves, plain, read_axes
+from coordinator.ablations.factors import Settings, absolute, leaves, plain, read_factors
 from coordinator.experiment.config import (
     ConfigError,
     RunConfig,
@@ -49,7 +49,7 @@ def read_description(source: str | Path | dict[str, Any], overrides: Sequence[st
     check_depth(table)
     table = plain(table)
     _check_keys(table, named)
-    axes = read_axes(_table_at(table, "grid"), _table_at(table, "zip"))
+    axes = read_factors(_table_at(table, "grid"), _table_at(table, "zip"))
     table = _with_overrides(_with_base(table, folder), overrides, [*axes[0], *axes[1]])
     table = _with_absolute_paths(table)
     run = _table_at(table, "run")

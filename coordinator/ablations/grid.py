@@ -62,7 +62,7 @@ class _Candidate:
 
 
 def load_ablation(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> Ablation:
-    """Read a TOML file (or a table) that describes an ablation, and resolve all of its cells.
+    """Read a TOML file (or a table) that is_folder_of an ablation, and resolve all of its cells.
 
     Overrides are those of an experiment, for all cells, or set `name`, `seeds` or `measures`. Data is not looked at.
 

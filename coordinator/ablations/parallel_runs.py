@@ -37,7 +37,7 @@ class Outcome:
     seconds: float
 
 
-def run_aside(config: RunConfig, dataset: Dataset | None = None, prefix: str = PREFIX) -> Outcome:
+def run_isolated(config: RunConfig, dataset: Dataset | None = None, prefix: str = PREFIX) -> Outcome:
     """Run an experiment in a folder of its own that is gone afterwards, without MLflow and checkpoints.
 
     `prefix`: of the folder's name, by which whoever ends this process by force can find what it leaves.
@@ -68,7 +68,7 @@ class _Queued:
     mentioned: bool = False
 
 
-class SideBySide:
+class ParallelRuns:
     """Runs in Ray tasks, each in a placement group that holds all that it needs, so that none starts by halves.
 
     `memory`: bytes that each run needs. `tell` gets a line when nothing has started for long. `prefix`: of the names of
@@ -141,7 +141,7 @@ class SideBySide:
             "max_retries": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True),
         }
-        reference = self._ray.remote(run_aside).options(**options).remote(self._configs[place], data, self._prefix)
+        reference = self._ray.remote(run_isolated).options(**options).remote(self._configs[place], data, self._prefix)
         self._running[reference] = (place, group)
         self._queued = _Queued(place, group.ready())
 

@@ -63,7 +63,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return summary if known and (folder / "config.toml").is_file() else None
 
 
-def strangers(folder: Path, ablation: Ablation) -> int:
+def count_unlisted_cells(folder: Path, ablation: Ablation) -> int:
     """How many cells are there that this ablation does not have: those of another version of its file."""
     known = {cell.key for cell in ablation.cells}
     there = folder / "cells"
@@ -92,14 +92,14 @@ def _told(counts: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path) -> Iterator[None]:
     """The folder, for one process at a time; what is made for it is gone afterwards if nothing was written.
 
     Raises: ConfigError, if another process writes there, or if something else than an ablation is there.
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"name: '{folder}' is a file: choose another name or --output")
-    if folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK} and not described(folder):
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK} and not is_ablation_folder(folder):
         raise ConfigError(f"name: '{folder}' is there and is no ablation: choose another name or --output")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,19 +108,19 @@ def opened(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if not described(folder):
+            if not is_ablation_folder(folder):
                 (folder / LOCK).unlink(missing_ok=True)
                 for path in made:
                     with suppress(OSError):  # not empty
                         path.rmdir()
 
 
-def described(folder: Path) -> bool:
+def is_ablation_folder(folder: Path) -> bool:
     """Whether the folder is an ablation's."""
     return (folder / "ablation.toml").is_file()
 
 
-def describes(folder: Path, ablation: Ablation) -> bool:
+def is_folder_of(folder: Path, ablation: Ablation) -> bool:
     """Whether the folder is this very ablation's: not that of another version of its file."""
     try:
         return (folder / "ablation.toml").read_text(encoding="utf-8") == tomli_w.dumps(ablation.table)
@@ -128,14 +128,14 @@ def describes(folder: Path, ablation: Ablation) -> bool:
         return False
 
 
-def describe(folder: Path, ablation: Ablation) -> None:
+def write_description(folder: Path, ablation: Ablation) -> None:
     """Say what the folder holds; what another version of the file has left is outdated."""
-    if not describes(folder, ablation):
-        outdate(folder)
+    if not is_folder_of(folder, ablation):
+        remove_outputs(folder)
         write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table))
 
 
-def outdate(folder: Path) -> None:
+def remove_outputs(folder: Path) -> None:
     """Remove what was made of the runs, so that it never contradicts them."""
     for path in (folder / name for name in OUTPUTS):
         if path.is_dir():
@@ -144,20 +144,20 @@ def outdate(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def temporary_prefix(folder: Path) -> str:
+def temporary_folder_prefix(folder: Path) -> str:
     """What the temporary folders of this ablation's runs start with, and of no other's."""
     return f"peer-consensus-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}-"
 
 
-def sweep(folder: Path) -> None:
+def remove_temporary_folders(folder: Path) -> None:
     """Remove the temporary folders that runs of this ablation, ended by force, have left on this machine."""
-    there, prefix = Path(tempfile.gettempdir()), temporary_prefix(folder)
+    there, prefix = Path(tempfile.gettempdir()), temporary_folder_prefix(folder)
     with suppress(OSError):  # a folder that may be written to but not listed
         for path in [path for path in there.iterdir() if path.name.startswith(prefix)]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def keep(outcome: Outcome, target: Path) -> None:
+def store_run(outcome: Outcome, target: Path) -> None:
     """Put a finished run's files where they belong, in one step: the folder is there whole or not at all.
 
     A finished run that is there already stays.

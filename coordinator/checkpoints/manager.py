@@ -10,6 +10,7 @@ from coordinator.checkpoints.state import from_arrays, from_state, to_arrays, to
 from coordinator.experiment.config import ConfigError, RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import without_secrets
+from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.pools.base import Pool, ask
 from coordinator.records.recorder import Recorder, Totals
@@ -161,7 +162,7 @@ def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Checkpoint | No
         totals = from_state(found.state["totals"])
         if rounds_of(found, config) != config.run.rounds:
             totals.digests, totals.failed_alone = [], set()
-            for key in [key for key in probes.correct if key[1] not in ("raw_pixels", "untrained")]:
+            for key in [key for key in probes.correct if key[1] not in (Condition.RAW_PIXELS, Condition.UNTRAINED)]:
                 del probes.correct[key]
         return found, totals, probes, damaged
     return None, Totals(), ProbeTable(config.evaluation.probes), damaged

@@ -7,8 +7,9 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from coordinator.measures.gains import Condition
 from coordinator.measures.measure import Measures
-from coordinator.measures.probe_table import Condition, ProbeTable
+from coordinator.measures.probe_table import ProbeTable
 from coordinator.records.recorder import Totals
 from peers.learning.snapshot import DamagedCheckpoint
 from peers.probing.measuring import ProbeName
@@ -66,7 +67,7 @@ def from_arrays(content: bytes, probes: tuple[ProbeName, ...]) -> ProbeTable:
         raise DamagedCheckpoint(f"the probes cannot be read: {error}") from None
     for key, correct in arrays.items():
         name, condition = key.split(".")
-        table.correct[cast(ProbeName, name), cast(Condition, condition)] = correct.astype(np.bool_)
+        table.correct[cast(ProbeName, name), Condition(condition)] = correct.astype(np.bool_)
     return table
 
 

@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from coordinator.measures.declared import Shown, shown_in
+
+IN_PROGRESS = shown_in(Shown.PROGRESS)
 Row = dict[str, Any]
 
 
@@ -30,7 +33,7 @@ class Silent:
 
 
 class Live:
-    """Rounds/s, time left, loss, disagreement and agreement; the last two as last measured."""
+    """Rounds/s, time left, loss, and the measures that are declared to be shown in progress, as last measured."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -59,8 +62,9 @@ class Live:
             self._bar.start()
 
     def round(self, row: Row) -> None:
-        if "relative_distance" in row:
-            self._measured = f"disagreement {row['relative_distance']:.3f}, agreement {row['agreement']:.1%}"
+        measured = [measure.written(row[measure.name]) for measure in IN_PROGRESS if measure.name in row]
+        if measured:
+            self._measured = ", ".join(measured)
         completed = row["round"]
         if completed == 0:
             self.phase(f"before the first round: {self._measured}")
@@ -72,7 +76,7 @@ class Live:
         shown = ", ".join(filter(None, (loss, self._measured)))
         if self._bar is not None:
             self._bar.update(self._task, completed=completed, shown=f"{rate:.1f}/s {shown}")
-        elif completed == self._total or time.monotonic() - self._shown > (1 if "relative_distance" in row else 10):
+        elif completed == self._total or time.monotonic() - self._shown > (1 if measured else 10):
             self._shown = time.monotonic()
             pace = f"{rate:.1f} rounds/s, {(self._total - completed) / rate:.0f} s left"
             line = ", ".join(filter(None, (pace, shown)))

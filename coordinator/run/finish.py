@@ -12,8 +12,8 @@ from coordinator.records.result import Result, Status
 from coordinator.records.run_folder import to_json, way_on
 from coordinator.records.summary import final_metrics, summarise, verdict_line
 from coordinator.reports import run_page
+from coordinator.reports.formatting import size
 from coordinator.reports.sentences import in_words
-from coordinator.reports.wording import size
 from topologies.schedule import Schedule
 
 MLFLOW_STATUS: dict[Status, str] = {"finished": "FINISHED", "interrupted": "KILLED", "stopped": "FAILED"}

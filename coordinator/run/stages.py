@@ -12,7 +12,7 @@ import torch
 from coordinator.checkpoints.manager import Keeper
 from coordinator.checkpoints.snapshots import Phase
 from coordinator.experiment.plan import build_schedule
-from coordinator.measures.probe_table import Condition
+from coordinator.measures.gains import Condition
 from coordinator.pools.base import HostLost, ask, in_order, submit_observations
 from coordinator.records.observer import Guarded, MonitorRaised
 from coordinator.records.result import Result, Status
@@ -23,7 +23,7 @@ from coordinator.scheduling import dropouts
 from coordinator.scheduling.assignments import last_rounds
 from coordinator.scheduling.probing import OUTSTANDING, Probing, probe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
-from peers.probing.measuring import ProbeOutcome
+from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from topologies.schedule import Schedule
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before lost hosts are started anew, doubled each time
@@ -143,7 +143,7 @@ class Simulation:
 
     def _controls(self) -> None:
         """Raw pixels, untrained, untrained and calibrated; evaluators do it while the rounds run, else before them."""
-        conditions: tuple[Condition, ...] = ("raw_pixels", "untrained", "calibrated")
+        conditions = (Condition.RAW_PIXELS, Condition.UNTRAINED, Condition.CALIBRATED)
         missing = [each for each in conditions if not self.probes.has(each)]
         if missing:
             self._enter("the controls", "probing the controls: raw pixels, untrained, calibrated")
@@ -161,19 +161,19 @@ class Simulation:
             self._at = None
 
     def _control(self, condition: Condition) -> Probing:
-        if condition == "raw_pixels":
-            return probe(self.pool, "pixels", untrained=True, peers=(0,))
-        if condition == "untrained":
-            return probe(self.pool, "as-is", untrained=True)
+        if condition is Condition.RAW_PIXELS:
+            return probe(self.pool, condition.subject, untrained=True, peers=(0,))
+        if condition is Condition.UNTRAINED:
+            return probe(self.pool, condition.subject, untrained=True)
         rounds = last_rounds(self.plan.schedule, self.config.run.rounds, self.config.evaluation.calibration_passes)
-        return probe(self.pool, "calibrated", dict(enumerate(rounds)), untrained=True)
+        return probe(self.pool, condition.subject, dict(enumerate(rounds)), untrained=True)
 
     def _read_controls(self, patient: bool = True) -> None:
         """Take the controls that were asked for; without patience only those that are there."""
         for name, asked in list(self._asked.items()):
             if patient or asked.done():
                 outcomes = self._timed(asked.get())
-                self.probes.add(name, outcomes * len(self._peers) if name == "raw_pixels" else outcomes)
+                self.probes.add(name, outcomes * len(self._peers) if name is Condition.RAW_PIXELS else outcomes)
                 del self._asked[name]
 
     def _rounds(self) -> str:
@@ -258,11 +258,11 @@ class Simulation:
         if totals.digests:
             return
         self._enter("the final probes", "probing the trained peers")
-        outcomes = probe(self.pool, "as-is").get()
-        self.probes.add("trained", outcomes)
+        outcomes = probe(self.pool, ProbeSubject.AS_IS).get()
+        self.probes.add(Condition.TRAINED, outcomes)
         self.recorder.probes(totals.completed, outcomes)
         if self.config.evaluation.reset:
-            self.probes.add("reset", self._timed(probe(self.pool, "reset").get()))
+            self.probes.add(Condition.RESET, self._timed(probe(self.pool, ProbeSubject.RESET).get()))
         totals.digests = ask(self.pool, "digest")
 
     def _alone(self) -> None:
@@ -292,4 +292,4 @@ class Simulation:
             peers = ", ".join(map(str, sorted(totals.failed_alone)))
             monitor.phase(f"values that are not finite in peer {peers} alone: no verdict on the exchange")
         else:
-            self.probes.add("alone", self._timed(probe(self.pool, "as-is").get()))
+            self.probes.add(Condition.ALONE, self._timed(probe(self.pool, ProbeSubject.AS_IS).get()))

@@ -15,7 +15,7 @@ from coordinator.pools.base import Pool, in_order, submit_each, submit_observati
 from coordinator.scheduling.assignments import Routes
 from coordinator.scheduling.probing import Probing, probe
 from peers.exchange.assignment import Assignment, Stats
-from peers.probing.measuring import Observation
+from peers.probing.measuring import Observation, ProbeSubject
 from topologies.schedule import Round, Schedule
 
 FIRST_CHECKPOINT = 5.0  # seconds of work that may be lost before there is any
@@ -194,7 +194,7 @@ class RoundLoop:
         if cadence.observes(completed):
             flight.observations = submit_observations(self.pool)
         if cadence.probes(completed):
-            flight.probes = probe(self.pool, "as-is")
+            flight.probes = probe(self.pool, ProbeSubject.AS_IS)
         if cadence.saves(completed, self._clock() - self._saved_at, not self._any_saved):
             flight.saving = self._submit_save(completed)
             self._saved_at, self._any_saved = self._clock(), True

@@ -9,8 +9,8 @@ import pytest
 
 from coordinator import load_config, simulate
 from coordinator.experiment.config import TrackingConfig
-from coordinator.measures import measure
-from coordinator.measures.measure import GroupMeasures, PeerMeasures
+from coordinator.measures import declared
+from coordinator.measures.measure import Pairing, measure
 from coordinator.records.mlflow import Tracker
 from coordinator.records.recorder import Recorder
 from coordinator.records.run_folder import RunFolder
@@ -96,14 +96,14 @@ def test_measure__constant_features_among_many_have_no_mean_cka() -> None:
 
 def test_measure__scalars_are_the_declared_ones() -> None:
     scalars = measure([seen(SURE, LINE), seen(EVEN, TWICE)], ALONE(2)(0), 1.0)[0].scalars
-    assert list(scalars) == [*GroupMeasures.__dataclass_fields__, *PeerMeasures.__dataclass_fields__]
+    assert list(scalars) == declared.scalar_names(2)
     assert scalars["agreement"] == 0.5 and scalars["mean_entropy"] == pytest.approx((0.325083 + np.log(2)) / 2)
 
 
 def test_recorder__pairs_are_compared_when_tables_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
-    pairs = measure.Pairing.pairs
-    monkeypatch.setattr(measure.Pairing, "pairs", lambda self: compared.append(self) or pairs(self))  # type: ignore[func-returns-value]
+    pairs = Pairing.pairs
+    monkeypatch.setattr(Pairing, "pairs", lambda self: compared.append(self) or pairs(self))  # type: ignore[func-returns-value]
     folder = RunFolder(tmp_path, "run")
     recorder = Recorder(folder, Tracker(TrackingConfig(enabled=False), tmp_path, "run"), Silent(), 1.0)
     plan, first, last = ALONE(2)(0), [seen(SURE, LINE), seen(EVEN, LINE)], [seen(SURE, LINE), seen(TURNED, LINE)]

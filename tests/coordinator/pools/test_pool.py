@@ -20,6 +20,7 @@ from coordinator.pools.opening import open_pool
 from coordinator.pools.ray_pool import RayPool
 from coordinator.scheduling.synchronous import Cadence, RoundLoop
 from peers.hosting.host import PeerHost
+from peers.probing.measuring import ProbeSubject
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 TOPOLOGIES = ({"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random", "teachers": 2})
@@ -49,7 +50,7 @@ def everything(pool: Pool, config: RunConfig) -> dict[str, Any]:
     ask(pool, "restart")
     records = list(RoundLoop(pool, build_schedule(config), Cadence(ROUNDS, 3, observe_every=5)))
     seen = [record.observations for record in records if record.observations]
-    probes = ask(pool, "probe", dict.fromkeys(range(NUM_PEERS), ("as-is",)))
+    probes = ask(pool, "probe", dict.fromkeys(range(NUM_PEERS), (ProbeSubject.AS_IS,)))
     return {
         "digests": ask(pool, "digest"),
         "losses": [{i: (s.loss, s.gradient_norm, s.sent_bytes) for i, s in r.stats.items()} for r in records],
