@@ -1,8 +1,9 @@
 """An ablation from its cells to its page: runs what is missing, then compares all that is there."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tomli_w
 
@@ -13,7 +14,7 @@ from coordinator.ablations.estimates import Comparison
 from coordinator.ablations.grid import Ablation, check_cells
 from coordinator.ablations.mlflow_runs import track
 from coordinator.ablations.page import render_ablation
-from coordinator.ablations.parallel_runs import ParallelRuns
+from coordinator.ablations.parallel_runs import ParallelRuns, RunStatus
 from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
 from coordinator.ablations.sentences import few_seeds
 from coordinator.experiment.config import ConfigError
@@ -26,9 +27,16 @@ from coordinator.reports.formatting import count_of, points
 from coordinator.reports.wording import power_note, probe_name
 
 COMMAND = "peer-consensus ablate ablation.toml"
-Status = Literal["finished", "failed", "interrupted"]
 Errors = dict[tuple[str, int], str]  # by key and seed
 Rows = list[dict[str, Any]]
+
+
+class Status(StrEnum):
+    """How an ablation ended."""
+
+    FINISHED = "finished"
+    FAILED = "failed"  # some runs have
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class AblationResult:
 
     @property
     def num_finished(self) -> int:
-        return sum(row["status"] == "finished" for row in self.rows)
+        return sum(row["status"] == RunStatus.FINISHED for row in self.rows)
 
 
 def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | None = None) -> AblationResult:
@@ -79,7 +87,7 @@ def ablate(ablation: Ablation, output: str | Path = "runs", monitor: Monitor | N
             ) from None
         finally:
             results_folder.remove_temporary_folders(folder)
-    status: Status = "interrupted" if interrupted else "failed" if errors else "finished"
+    status = Status.INTERRUPTED if interrupted else Status.FAILED if errors else Status.FINISHED
     return AblationResult(status, folder, rows, comparison)
 
 
@@ -123,13 +131,13 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, m
         try:
             for place, outcome in runs.outcomes():
                 (cell, seed), target = missing[place], folder_of(folder, missing[place])
-                if outcome.status == "finished":
+                if outcome.status is RunStatus.FINISHED:
                     results_folder.remove_outputs(folder)
                     results_folder.store_run(outcome, target)
                 else:
                     errors[cell.key, seed] = outcome.error
                 said = outcome.error or _gains(target)
-                what = "" if outcome.status == "finished" else f"{outcome.status}: "
+                what = "" if outcome.status is RunStatus.FINISHED else f"{outcome.status}: "
                 took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""  # unknown of a run that was lost
                 monitor.phase(f"{cell.label}, seed {seed}: {what}{said}{took}")
         finally:
@@ -143,18 +151,18 @@ def _conclude(
     results_folder.write_description(folder, ablation)
     rows = results_folder.result_rows(folder, ablation, errors)
     _write_tables(ablation, folder, rows)
-    if not any(row["status"] == "finished" for row in rows):
+    if not any(row["status"] == RunStatus.FINISHED for row in rows):
         track(ablation, folder, output)
         return rows, None
     comparison = compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
     write_table(folder / "differences.parquet", difference_rows(comparison))
-    failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"]
+    failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == RunStatus.FAILED]
     summary = {"name": ablation.name, "command": COMMAND, **to_table(comparison), "failed": failed}
     write_whole(folder / "summary.json", to_json(summary))
     monitor.phase("drawing figures, writing the report and MLflow")
     runs: dict[str, list[Path]] = {cell.label: [] for cell in ablation.cells}
     for run, row in zip(runs_of(ablation), rows, strict=True):
-        if row["status"] == "finished":
+        if row["status"] == RunStatus.FINISHED:
             runs[row["cell"]].append(folder_of(folder, run))
     from coordinator.ablations.figures import save_ablation_figures  # here: it imports matplotlib
 
@@ -177,7 +185,7 @@ def _conclude(
 
 def _write_tables(ablation: Ablation, folder: Path, rows: Rows) -> None:
     """Write the results and their timings; what an earlier call made of other runs goes."""
-    if not any(row["status"] == "finished" for row in rows):
+    if not any(row["status"] == RunStatus.FINISHED for row in rows):
         results_folder.remove_outputs(folder)
     write_table(folder / "results.parquet", rows)
     write_table(folder / "timings.parquet", results_folder.timing_rows(folder, ablation))

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from coordinator.ablations.estimates import Comparison, Difference
+from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.sentences import in_words
 from coordinator.measures.gains import Condition, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate, holm, paired_difference
@@ -25,7 +26,11 @@ def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, me
     """
     assert reference in cells
     seeds = tuple(dict.fromkeys(int(row["seed"]) for row in rows))
-    finished = {(row["cell"], int(row["seed"])): row for row in rows if row.get("status", "finished") == "finished"}
+    finished = {
+        (row["cell"], int(row["seed"])): row
+        for row in rows
+        if row.get("status", RunStatus.FINISHED) == RunStatus.FINISHED
+    }
     values = {
         (cell, measure): [_value(finished.get((cell, seed), {}).get(measure)) for seed in seeds]
         for cell in cells

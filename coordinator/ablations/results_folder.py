@@ -18,7 +18,7 @@ import tomli_w
 
 from coordinator.ablations.factors import as_text
 from coordinator.ablations.grid import Ablation, Cell
-from coordinator.ablations.parallel_runs import Outcome
+from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.reading import from_json
 from coordinator.records.run_folder import KEYS, lock, write_whole
@@ -57,7 +57,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
             pq.read_metadata(folder / "metrics" / f"{name}.parquet")
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException):
         return None
-    if not isinstance(summary, dict) or summary.get("status") != "finished":
+    if not isinstance(summary, dict) or summary.get("status") != RunStatus.FINISHED:
         return None
     known = all(name in summary and isinstance(summary[name], kind) for name, kind in NEEDED.items())
     return summary if known and (folder / "config.toml").is_file() else None
@@ -75,19 +75,21 @@ def count_unlisted_cells(folder: Path, ablation: Ablation) -> int:
 
 def other_versions(folder: Path, ablation: Ablation) -> str:
     """What differs between the finished runs, or between them and this process, that may show in their numbers."""
-    summaries = [each for run in runs_of(ablation) if (each := read_summary(folder_of(folder, run)))]
+    summaries = [summary for run in runs_of(ablation) if (summary := read_summary(folder_of(folder, run)))]
     here, found = versions(), []
     for name in COMPARED_VERSIONS:
-        counts = Counter(each["versions"][name] for each in summaries if name in each.get("versions", {}))
+        counts = Counter(summary["versions"][name] for summary in summaries if name in summary.get("versions", {}))
         if set(counts) - {here[name]}:
-            found.append(f"{name} {_told(counts)}, here {here[name]}")
-    counts = Counter("with" if each["hardware"]["gpus"] else "without" for each in summaries if "hardware" in each)
+            found.append(f"{name} {_runs_with_each(counts)}, here {here[name]}")
+    counts = Counter(
+        "with" if summary["hardware"]["gpus"] else "without" for summary in summaries if "hardware" in summary
+    )
     if len(counts) > 1:
-        found.append(f"GPUs: {_told(counts)}")
+        found.append(f"GPUs: {_runs_with_each(counts)}")
     return "; ".join(found)
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _runs_with_each(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(counts.items()))
 
 
@@ -181,19 +183,19 @@ def store_run(outcome: Outcome, target: Path) -> None:
 def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int], str]) -> list[Row]:
     """A row per run: what it is, how it ended, and every scalar of its summary that a repetition would repeat.
 
-    `errors` are by key and seed; a run that neither finished nor failed is `not run`. The columns of axes have the
+    `errors` are by key and seed; a run that neither finished nor failed is `not run`. The columns of factors have the
     prefix `axis.`: `axis.topology.max_degree` is what was asked, `topology.max_degree` what the topology has.
     """
-    axes = _axis_columns(ablation)
+    levels = _factor_columns(ablation)
     rows = []
     for cell, seed in runs_of(ablation):
         summary = read_summary(folder_of(folder, (cell, seed)))
         error = "" if summary else errors.get((cell.key, seed), "")
-        status = "finished" if summary else "failed" if error else "not run"
-        row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status, "error": error}
+        status = RunStatus.FINISHED if summary else RunStatus.FAILED if error else RunStatus.NOT_RUN
+        row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status.value, "error": error}
         found = scalars(summary) if summary else {}
-        assert not (row.keys() & found.keys() or axes[cell.key].keys() & {*row, *found}), "no column hides another"
-        rows.append({**row, **found, **axes[cell.key]})
+        assert not (row.keys() & found.keys() or levels[cell.key].keys() & {*row, *found}), "no column hides another"
+        rows.append({**row, **found, **levels[cell.key]})
     return rows
 
 
@@ -214,19 +216,19 @@ def scalars(summary: Mapping[str, Any]) -> Row:
     """The summary's numbers and words under dotted names; its flags, artefacts and what diverged as a text each."""
     flat = flatten({name: value for name, value in summary.items() if name not in (*LEFT_OUT, "not_finite")})
     flat |= intervals(summary["probes"]) | {name: ", ".join(summary[name]) for name in ("flags", "artefacts")}
-    diverged = [f"peer {peer}: round {each['round']}" for peer, each in summary["not_finite"].items()]
+    diverged = [f"peer {peer}: round {fault['round']}" for peer, fault in summary["not_finite"].items()]
     flat["not_finite"] = "; ".join(diverged)
     return {name: value for name, value in flat.items() if not isinstance(value, list)}
 
 
-def _axis_columns(ablation: Ablation) -> dict[str, Row]:
-    """By cell the value of each axis: numbers and truth values where all cells have such, text otherwise."""
+def _factor_columns(ablation: Ablation) -> dict[str, Row]:
+    """By cell the level of each factor: numbers and truth values where all cells have such, text otherwise."""
     columns: dict[str, Row] = {cell.key: {} for cell in ablation.cells}
-    for axis in ablation.cells[0].settings:
-        values = [cell.settings[axis] for cell in ablation.cells]
+    for factor in ablation.cells[0].settings:
+        values = [cell.settings[factor] for cell in ablation.cells]
         kinds = {type(value) for value in values}
         for cell, value in zip(ablation.cells, values, strict=True):
             if kinds == {int, float}:
                 value = float(value)
-            columns[cell.key][f"axis.{axis}"] = value if kinds <= {int, float} or kinds == {bool} else as_text(value)
+            columns[cell.key][f"axis.{factor}"] = value if kinds <= {int, float} or kinds == {bool} else as_text(value)
     return columns

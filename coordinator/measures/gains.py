@@ -138,7 +138,7 @@ class GainMeasure:
         probe = rest.partition(".")[0]
         if section != "probes":
             return None
-        return next((each for gain in Gain for each in cls.of(probe, gain) if each.name == name), None)
+        return next((number for gain in Gain for number in cls.of(probe, gain) if number.name == name), None)
 
     @property
     def claims(self) -> bool:

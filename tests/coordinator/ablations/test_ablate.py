@@ -17,7 +17,7 @@ import tomli_w
 
 from coordinator import ConfigError, ablate, load_ablation, load_config, simulate
 from coordinator.ablations.ablate import AblationResult
-from coordinator.ablations.parallel_runs import Outcome
+from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.ablations.results_folder import (
     LOCK,
     locked_folder,
@@ -232,7 +232,7 @@ def test_ablate__when_all_runs_fail_an_earlier_report_goes(cluster: None, undraw
 def test_ablate__a_lost_run_has_no_time(
     cluster: None, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = Outcome("failed", "its process was lost (x)", {}, 0.0)
+    lost = Outcome(RunStatus.FAILED, "its process was lost (x)", {}, 0.0)
     monkeypatch.setattr("coordinator.ablations.parallel_runs.run_isolated", lambda config, dataset, prefix: lost)
     _, said = run(tmp_path, seeds=[0])
     assert finished_lines(said)[0].endswith("its process was lost (x)")

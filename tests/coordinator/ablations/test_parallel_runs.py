@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from coordinator import RunConfig, load_config, simulate
-from coordinator.ablations.parallel_runs import Outcome, ParallelRuns, run_isolated
+from coordinator.ablations.parallel_runs import Outcome, ParallelRuns, RunStatus, run_isolated
 from coordinator.experiment.plan import load_data
 
 METRICS = ("rounds", "bytes_exchanged", "consensus", "probes", "flags", "relative_weight_change", "digest", "topology")
@@ -115,7 +115,7 @@ def test_side_by_side__small_runs_after_a_large_one_fill_the_cluster(
                 time.sleep(0.05)
 
     monkeypatch.setattr("coordinator.ablations.parallel_runs.run_isolated", meet)
-    monkeypatch.setattr(ParallelRuns, "_outcome", lambda self, reference: Outcome("stopped", "", {}, 0.0))
+    monkeypatch.setattr(ParallelRuns, "_outcome", lambda self, reference: Outcome(RunStatus.STOPPED, "", {}, 0.0))
     start = time.monotonic()
     runs = side_by_side([config_of(run={"seed": seed}) for seed in range(4)])
     runs._needs = [[{"CPU": 2.0}]] + [[{"CPU": 0.5}]] * 3
@@ -126,7 +126,7 @@ def test_side_by_side__a_wait_for_room_is_told(cluster: Any, monkeypatch: pytest
     from ray.util.placement_group import placement_group, remove_placement_group
 
     monkeypatch.setattr("coordinator.ablations.parallel_runs.run_isolated", lambda config, dataset, prefix: None)
-    monkeypatch.setattr(ParallelRuns, "_outcome", lambda self, reference: Outcome("stopped", "", {}, 0.0))
+    monkeypatch.setattr(ParallelRuns, "_outcome", lambda self, reference: Outcome(RunStatus.STOPPED, "", {}, 0.0))
     other = placement_group([{"CPU": 2}])
     assert other.wait(30)
     said: list[str] = []

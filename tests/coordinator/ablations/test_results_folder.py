@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import load_ablation
-from coordinator.ablations.parallel_runs import Outcome
+from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.ablations.results_folder import (
     NEEDED,
     count_unlisted_cells,
@@ -55,7 +55,9 @@ def outcome_of(**parts: Any) -> Outcome:
     sink = pa.BufferOutputStream()
     pq.write_table(to_arrow([{"round": 1}]), sink)
     tables = {f"metrics/{name}.parquet": sink.getvalue().to_pybytes() for name in KEYS}
-    return Outcome("finished", "", {"summary.json": json.dumps(summary).encode(), "config.toml": b"", **tables}, 1.0)
+    return Outcome(
+        RunStatus.FINISHED, "", {"summary.json": json.dumps(summary).encode(), "config.toml": b"", **tables}, 1.0
+    )
 
 
 DAMAGES: dict[str, Callable[[Path], Any]] = {
