@@ -102,8 +102,9 @@ class Measure(Generic[Value]):
 
     @property
     def heading(self) -> str:
-        """The title with its detail."""
-        return f"{self.title} ({self.detail})" if self.detail else self.title
+        """The title with its detail, or else with its unit."""
+        addition = self.detail or self.unit.name
+        return f"{self.title} ({addition})" if addition else self.title
 
     def written(self, value: float | None) -> str:
         return f"{self.title} {self.unit.written(value)}"
@@ -113,7 +114,8 @@ class Measure(Generic[Value]):
 class PairMeasure:
     """A number of two peers; `compute` takes the places of (first, second) in the arrays of what was observed.
 
-    formula, question, scale: what a map of it shows, asks, and how its ends read.
+    formula, question, scale: what a map of all pairs shows, what it answers, and how one end of its scale reads.
+    cost: that of all pairs; along links it is taken whatever the number of peers.
     """
 
     name: str

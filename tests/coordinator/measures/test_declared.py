@@ -42,7 +42,8 @@ def pairwise(monkeypatch: pytest.MonkeyPatch) -> Measure[float]:
         agreement=Agreement.LOW,
         shown=Shown.EVERYWHERE,
     )
-    monkeypatch.setattr(declared, "GROUP", (*declared.GROUP, spread))
+    others = (each for each in declared.GROUP if each.cost is Cost.PEERS)
+    monkeypatch.setattr(declared, "GROUP", (*others, spread))
     monkeypatch.setattr(declared, "SCALARS", (*declared.GROUP, *declared.PEER))
     return spread
 
@@ -125,7 +126,7 @@ def test_figure__has_a_panel_for_each_declared_curve(
         figures.save_consensus(rows, {}, tmp_path / "c.png")
     titles = [[axis.get_title() for axis in figure.axes] for figure in saved]
     own = ["disagreement (relative distance)", "agreement (same largest output)"]
-    assert titles == [[*own, "largest gap"], own]
+    assert titles == [[*own, "largest gap (nats)"], own]
 
 
 def test_declared__names_are_unique_and_pairs_are_capped() -> None:
