@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tomli_w
 
 from coordinator.ablations import results_folder
-from coordinator.ablations.comparison import Comparison, compare, few_seeds, power_note, rows_of_differences, to_table
-from coordinator.ablations.description import asked, counted
+from coordinator.ablations.comparison import compare, difference_rows, is_claim, to_table
+from coordinator.ablations.description import describe_ablation
+from coordinator.ablations.estimates import Comparison
 from coordinator.ablations.grid import Ablation, check_cells
 from coordinator.ablations.mlflow_runs import track
 from coordinator.ablations.page import render_ablation
-from coordinator.ablations.parallel_runs import SideBySide
+from coordinator.ablations.parallel_runs import ParallelRuns, RunStatus
 from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
+from coordinator.ablations.sentences import few_seeds
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import without_secrets
 from coordinator.pools.base import Tell
@@ -23,12 +26,20 @@ from coordinator.pools.unaltered import check_unaltered
 from coordinator.records.events import Note
 from coordinator.records.observer import RunObserver, checked
 from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
-from coordinator.reports.wording import is_claim, points, probe_name
+from coordinator.reports.formatting import count_of, points
+from coordinator.reports.wording import power_note, probe_name
 
 COMMAND = "peer-consensus ablate ablation.toml"
-Status = Literal["finished", "failed", "interrupted"]
 Errors = dict[tuple[str, int], str]  # by key and seed
 Rows = list[dict[str, Any]]
+
+
+class Status(StrEnum):
+    """How an ablation ended."""
+
+    FINISHED = "finished"
+    FAILED = "failed"  # some runs have
+    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,7 @@ class AblationResult:
 
     @property
     def num_finished(self) -> int:
-        return sum(row["status"] == "finished" for row in self.rows)
+        return sum(row["status"] == RunStatus.FINISHED for row in self.rows)
 
 
 def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[RunObserver] = ()) -> AblationResult:
@@ -63,9 +74,9 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
     folder = Path(output).absolute() / ablation.name
     errors: Errors = {}
     comparison, interrupted = None, False
-    with results_folder.opened(folder):
+    with results_folder.locked_folder(folder):
         try:
-            results_folder.sweep(folder)
+            results_folder.remove_temporary_folders(folder)
             missing = [run for run in runs_of(ablation) if read_summary(folder_of(folder, run)) is None]
             _announce(ablation, folder, len(missing), tell)
             if missing:
@@ -74,7 +85,7 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
         except KeyboardInterrupt:
             interrupted = True
             rows = results_folder.result_rows(folder, ablation, errors)
-            if results_folder.describes(folder, ablation) and not (folder / "results.parquet").exists():  # outdated
+            if results_folder.is_folder_of(folder, ablation) and not (folder / "results.parquet").exists():  # outdated
                 _write_tables(ablation, folder, rows)
         except OSError as error:
             if error.errno is None:  # Ray's own, of a connection
@@ -83,19 +94,19 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
                 f"--output: cannot write to '{folder}' ({error.strerror}): make room, then run the same command again"
             ) from None
         finally:
-            results_folder.sweep(folder)
-    status: Status = "interrupted" if interrupted else "failed" if errors else "finished"
+            results_folder.remove_temporary_folders(folder)
+    status = Status.INTERRUPTED if interrupted else Status.FAILED if errors else Status.FINISHED
     return AblationResult(status, folder, rows, comparison)
 
 
 def _announce(ablation: Ablation, folder: Path, num_missing: int, tell: Tell) -> None:
     count = len(ablation.cells) * len(ablation.seeds)
     done = f", {count - num_missing} of {count} runs done before" if num_missing < count else ""
-    cells, seeds = counted(len(ablation.cells), "cell"), counted(len(ablation.seeds), "seed")
+    cells, seeds = count_of(len(ablation.cells), "cell"), count_of(len(ablation.seeds), "seed")
     tell(f"{ablation.name}: {cells} x {seeds}{done}")
-    others = results_folder.strangers(folder, ablation)
+    others = results_folder.count_unlisted_cells(folder, ablation)
     if others:
-        tell(f"{counted(others, 'cell')} of another version of the file in {folder / 'cells'}: not shown")
+        tell(f"{count_of(others, 'cell')} of another version of the file in {folder / 'cells'}: not shown")
     _tell_versions(ablation, folder, tell)
     num_tests = len(ablation.cells) * sum(map(is_claim, ablation.measures))
     note = few_seeds(ablation.seeds) if len(ablation.seeds) < 2 else power_note(num_tests, len(ablation.seeds))
@@ -119,22 +130,22 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, t
         raise ConfigError(f"hosting.address: must be one for all cells, got {', '.join(sorted(addresses))}")
     check_unaltered("peers", "topologies")
     tell("starting Ray")
-    prefix = results_folder.temporary_prefix(folder)
+    prefix = results_folder.temporary_folder_prefix(folder)
     with open_ray(addresses.pop(), "the same command goes on with it") as ray:
         configs = [cell.at(seed) for cell, seed in missing]
-        runs = SideBySide(ray, configs, [memory[cell.key] for cell, _ in missing], tell, prefix)
-        tell(f"{counted(len(missing), 'run')} to go, {runs.at_once} at once")
-        results_folder.describe(folder, ablation)
+        runs = ParallelRuns(ray, configs, [memory[cell.key] for cell, _ in missing], tell, prefix)
+        tell(f"{count_of(len(missing), 'run')} to go, {runs.at_once} at once")
+        results_folder.write_description(folder, ablation)
         try:
             for place, outcome in runs.outcomes():
                 (cell, seed), target = missing[place], folder_of(folder, missing[place])
-                if outcome.status == "finished":
-                    results_folder.outdate(folder)
-                    results_folder.keep(outcome, target)
+                if outcome.status is RunStatus.FINISHED:
+                    results_folder.remove_outputs(folder)
+                    results_folder.store_run(outcome, target)
                 else:
                     errors[cell.key, seed] = outcome.error
                 said = outcome.error or _gains(target)
-                what = "" if outcome.status == "finished" else f"{outcome.status}: "
+                what = "" if outcome.status is RunStatus.FINISHED else f"{outcome.status}: "
                 took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""  # unknown of a run that was lost
                 tell(f"{cell.label}, seed {seed}: {what}{said}{took}")
         finally:
@@ -145,28 +156,35 @@ def _conclude(
     ablation: Ablation, folder: Path, output: Path, errors: Errors, tell: Tell
 ) -> tuple[Rows, Comparison | None]:
     """Write the tables, then what may take a while or fail: figures, page, MLflow."""
-    results_folder.describe(folder, ablation)
+    results_folder.write_description(folder, ablation)
     rows = results_folder.result_rows(folder, ablation, errors)
     _write_tables(ablation, folder, rows)
-    if not any(row["status"] == "finished" for row in rows):
+    if not any(row["status"] == RunStatus.FINISHED for row in rows):
         track(ablation, folder, output)
         return rows, None
     comparison = compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
-    write_table(folder / "differences.parquet", rows_of_differences(comparison))
-    failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == "failed"]
+    write_table(folder / "differences.parquet", difference_rows(comparison))
+    failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == RunStatus.FAILED]
     summary = {"name": ablation.name, "command": COMMAND, **to_table(comparison), "failed": failed}
     write_whole(folder / "summary.json", to_json(summary))
     tell("drawing figures, writing the report and MLflow")
     runs: dict[str, list[Path]] = {cell.label: [] for cell in ablation.cells}
     for run, row in zip(runs_of(ablation), rows, strict=True):
-        if row["status"] == "finished":
+        if row["status"] == RunStatus.FINISHED:
             runs[row["cell"]].append(folder_of(folder, run))
     from coordinator.ablations.figures import save_ablation_figures  # here: it imports matplotlib
 
     save_ablation_figures(rows, runs, comparison, folder, tell)
     config = without_secrets(tomli_w.dumps(ablation.table))
     html = render_ablation(
-        ablation.name, asked(ablation), comparison.words, comparison, folder / "figures", COMMAND, config, failed
+        ablation.name,
+        describe_ablation(ablation),
+        comparison.words,
+        comparison,
+        folder / "figures",
+        COMMAND,
+        config,
+        failed,
     )
     write_whole(folder / "report.html", html)
     track(ablation, folder, output)
@@ -175,8 +193,8 @@ def _conclude(
 
 def _write_tables(ablation: Ablation, folder: Path, rows: Rows) -> None:
     """Write the results and their timings; what an earlier call made of other runs goes."""
-    if not any(row["status"] == "finished" for row in rows):
-        results_folder.outdate(folder)
+    if not any(row["status"] == RunStatus.FINISHED for row in rows):
+        results_folder.remove_outputs(folder)
     write_table(folder / "results.parquet", rows)
     write_table(folder / "timings.parquet", results_folder.timing_rows(folder, ablation))
 

@@ -9,11 +9,12 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from coordinator.ablations.estimates import Comparison, Difference
-from coordinator.ablations.sentences import few_seeds, in_words
+from coordinator.ablations.parallel_runs import RunStatus
+from coordinator.ablations.sentences import in_words
+from coordinator.measures.gains import Condition, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate, holm, paired_difference
-from coordinator.reports.wording import is_claim, is_over, power_note, probe_name
-
-__all__ = ["Comparison", "Difference", "compare", "few_seeds", "power_note", "rows_of_differences", "to_table"]
+from coordinator.measures.verdict import Flag
+from coordinator.reports.wording import probe_name
 
 Key = TypeVar("Key")
 
@@ -25,27 +26,34 @@ def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, me
     """
     assert reference in cells
     seeds = tuple(dict.fromkeys(int(row["seed"]) for row in rows))
-    finished = {(row["cell"], int(row["seed"])): row for row in rows if row.get("status", "finished") == "finished"}
+    finished = {
+        (row["cell"], int(row["seed"])): row
+        for row in rows
+        if row.get("status", RunStatus.FINISHED) == RunStatus.FINISHED
+    }
     values = {
         (cell, measure): [_value(finished.get((cell, seed), {}).get(measure)) for seed in seeds]
         for cell in cells
         for measure in measures
     }
-    estimates = {key: estimate(each) for key, each in values.items()}
-    apart = {
-        (cell, measure): paired_difference(each, values[reference, measure])
-        for (cell, measure), each in values.items()
-        if cell != reference and not is_over(measure)
+    estimates = {key: estimate(of_seeds) for key, of_seeds in values.items()}
+    differences = {
+        (cell, measure): paired_difference(of_seeds, values[reference, measure])
+        for (cell, measure), of_seeds in values.items()
+        if cell != reference and not _over_another_control(measure)
     }
-    p_apart = _family(apart)
+    p_differences = _holm_adjusted(differences)
     comparison = Comparison(
         tuple(cells),
         seeds,
         reference,
         tuple(measures),
         estimates,
-        _family({key: each for key, each in estimates.items() if is_claim(key[1])}),
-        tuple(Difference(key[0], reference, key[1], each, p_apart.get(key)) for key, each in apart.items()),
+        _holm_adjusted({key: found for key, found in estimates.items() if is_claim(key[1])}),
+        tuple(
+            Difference(cell, reference, measure, found, p_differences.get((cell, measure)))
+            for (cell, measure), found in differences.items()
+        ),
         (),
         {cell: sum(key[0] == cell for key in finished) for cell in cells},
         {cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
@@ -64,23 +72,39 @@ def to_table(comparison: Comparison) -> dict[str, Any]:
         "flags": comparison.flags,
         "estimates": [
             {"cell": cell, "measure": measure}
-            | _numbers(each)
-            | {"p_holm": comparison.p_holm.get((cell, measure)), "verdict": comparison.verdict(cell, measure)}
-            for (cell, measure), each in comparison.estimates.items()
+            | _numbers(found)
+            | {"p_holm": comparison.p_holm.get((cell, measure)), "verdict": comparison.verdict(cell, measure) or ""}
+            for (cell, measure), found in comparison.estimates.items()
         ],
-        "differences": rows_of_differences(comparison),
+        "differences": difference_rows(comparison),
         "words": list(comparison.words),
     }
 
 
-def rows_of_differences(comparison: Comparison) -> list[dict[str, Any]]:
+def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """One row per measure that is compared and cell other than the reference, for `differences.parquet`."""
     return [
-        {"cell": each.cell, "reference": each.reference, "measure": each.measure}
-        | _numbers(each.estimate)
-        | {"p_holm": each.p_holm}
-        for each in comparison.differences
+        {"cell": difference.cell, "reference": difference.reference, "measure": difference.measure}
+        | _numbers(difference.estimate)
+        | {"p_holm": difference.p_holm}
+        for difference in comparison.differences
     ]
+
+
+def is_claim(measure: str) -> bool:
+    """Whether the measure is a gain that a verdict may rest on."""
+    number = GainMeasure.parse(measure)
+    return number is not None and number.claims
+
+
+def _over_another_control(measure: str) -> bool:
+    """Whether the measure sets the trained peers against another control than the calibrated ones."""
+    number = GainMeasure.parse(measure)
+    return (
+        number is not None
+        and number.gain.treated is Condition.TRAINED
+        and number.gain.control is not Condition.CALIBRATED
+    )
 
 
 def _value(value: object) -> float:
@@ -93,8 +117,8 @@ def _flags(rows: list[dict[str, Any]]) -> dict[str, int]:
     for row in rows:
         flags, probes = _split(row.get("flags")), _split(row.get("artefacts"))
         for flag in sorted(flags):
-            by_probe = [f"artefact ({probe_name(probe)})" for probe in sorted(probes)]
-            found += (by_probe or [flag]) if flag == "artefact" else [flag]
+            by_probe = [f"{Flag.ARTEFACT} ({probe_name(probe)})" for probe in sorted(probes)]
+            found += (by_probe or [flag]) if flag == Flag.ARTEFACT else [flag]
     return dict(Counter(found))
 
 
@@ -102,12 +126,12 @@ def _split(text: object) -> set[str]:
     return {*re.split(r"[,\s]+", text)} - {""} if isinstance(text, str) else set()
 
 
-def _family(estimates: Mapping[Key, Estimate]) -> dict[Key, float]:
+def _holm_adjusted(estimates: Mapping[Key, Estimate]) -> dict[Key, float]:
     """Adjusted as one family, for those that could be tested; what is always 0 keeps its p of 1 and is not of it."""
-    known = {key: each.p for key, each in estimates.items() if each.p is not None}
+    known = {key: found.p for key, found in estimates.items() if found.p is not None}
     tested = [key for key in known if estimates[key].varies]
     return known | dict(zip(tested, holm([known[key] for key in tested]), strict=True))
 
 
-def _numbers(each: Estimate) -> dict[str, Any]:
-    return {name: value if value is None or math.isfinite(value) else None for name, value in asdict(each).items()}
+def _numbers(found: Estimate) -> dict[str, Any]:
+    return {name: value if value is None or math.isfinite(value) else None for name, value in asdict(found).items()}

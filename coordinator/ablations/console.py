@@ -3,21 +3,22 @@
 from rich.console import Console
 from rich.markup import escape
 
-from coordinator.ablations.ablate import AblationResult
+from coordinator.ablations.ablate import AblationResult, Status
 from coordinator.ablations.factors import as_text
 from coordinator.ablations.grid import Ablation
+from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.tables import print_comparison
+from coordinator.reports.formatting import short
 from coordinator.reports.tables import compact_table
-from coordinator.reports.wording import short
 
 
 def print_cells(ablation: Ablation, console: Console) -> None:
     """Each cell with the settings that make it, and how many runs there would be."""
-    axes = list(ablation.cells[0].settings)
-    table = compact_table("cell", *axes, "key", wrapped="cell")
+    factors = list(ablation.cells[0].settings)
+    table = compact_table("cell", *factors, "key", wrapped="cell")
     for cell in ablation.cells:
         name = f"{cell.label} *" if cell is ablation.reference and len(ablation.cells) > 1 else cell.label
-        table.add_row(*map(escape, (name, *(as_text(cell.settings[axis]) for axis in axes), cell.key)))
+        table.add_row(*map(escape, (name, *(as_text(cell.settings[factor]) for factor in factors), cell.key)))
     console.print(table)
     count = len(ablation.cells) * len(ablation.seeds)
     seeds = ", ".join(map(str, ablation.seeds))
@@ -28,14 +29,14 @@ def print_cells(ablation: Ablation, console: Console) -> None:
 
 def print_ablation(result: AblationResult, console: Console) -> None:
     """The comparison, the runs that failed, and where to look next."""
-    if result.status == "interrupted":
+    if result.status is Status.INTERRUPTED:
         count = len(result.rows)
         line = f"interrupted: {result.num_finished} of {count} runs done; the same command continues"
         console.print(line, highlight=False)
         return
     if result.comparison is not None:
         print_comparison(result.comparison, console)
-    failed = [row for row in result.rows if row["status"] == "failed"]
+    failed = [row for row in result.rows if row["status"] == RunStatus.FAILED]
     for row in failed:
         console.print(f"failed: {row['cell']}, seed {row['seed']}: {row['error']}", highlight=False, markup=False)
     if failed:

@@ -2,23 +2,24 @@
 
 from typing import Any
 
-from coordinator.ablations.factors import label
+from coordinator.ablations.factors import cell_labels
 from coordinator.ablations.grid import Ablation
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.reports import run_page
+from coordinator.reports.formatting import count_of
 from peers.networks.config import PeerKind
 
 Parts = dict[str, list[str]]  # of sentences, by their subject
 
 
-def asked(ablation: Ablation) -> list[str]:
-    """A sentence for each axis, for each thing that cells share, and on what is compared."""
+def describe_ablation(ablation: Ablation) -> list[str]:
+    """A sentence for each factor, for each thing that cells share, and on what is compared."""
     cells = ablation.cells
     configs = [cell.config for cell in cells]
     lines = []
-    for axis in cells[0].settings:
-        values = list(dict.fromkeys(label([{axis: cell.settings[axis]} for cell in cells])))
-        lines.append(f"{'Varied' if len(values) > 1 else 'Held'}: {axis} = {', '.join(values)}.")
+    for factor in cells[0].settings:
+        values = list(dict.fromkeys(cell_labels([{factor: cell.settings[factor]} for cell in cells])))
+        lines.append(f"{'Varied' if len(values) > 1 else 'Held'}: {factor} = {', '.join(values)}.")
     rounds, peers, data = (
         ", ".join(dict.fromkeys(map(str, values)))
         for values in (
@@ -28,7 +29,7 @@ def asked(ablation: Ablation) -> list[str]:
         )
     )
     seeds = ", ".join(map(str, ablation.seeds))
-    lines.append(f"{counted(len(cells), 'cell')}, each with seeds {seeds}: {peers} peers, {rounds} rounds, {data}.")
+    lines.append(f"{count_of(len(cells), 'cell')}, each with seeds {seeds}: {peers} peers, {rounds} rounds, {data}.")
     lines += [f"{subject}: {'; '.join(parts)}." for subject, parts in _shared(configs).items() if parts]
     lines += _alone(configs)
     if len(cells) > 1:
@@ -36,15 +37,11 @@ def asked(ablation: Ablation) -> list[str]:
     return lines
 
 
-def counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
 def _shared(configs: list[RunConfig]) -> Parts:
     """What is said of every cell."""
     first, *rest = (_parts(config) for config in configs)
     return {
-        subject: [part for part in parts if all(part in each[subject] for each in rest)]
+        subject: [part for part in parts if all(part in other[subject] for other in rest)]
         for subject, parts in first.items()
     }
 
@@ -69,7 +66,7 @@ def _parts(config: RunConfig) -> Parts:
 
 def _kind(kind: PeerKind) -> list[str]:
     """The network and the optimiser of peers that are made alike."""
-    model, head = (_table(each) for each in (kind.model, kind.head))
+    model, head = (_table(section) for section in (kind.model, kind.head))
     optimizer = {"kind": kind.optimizer.kind, "lr": kind.optimizer.lr, **_table(kind.optimizer, changed=True)}
     norm = "no" if kind.norm == "none" else kind.norm
     return [run_page.variant(model), f"{norm} norm", f"{run_page.variant(head)} head", run_page.variant(optimizer)]
@@ -87,6 +84,6 @@ def _alone(configs: list[RunConfig]) -> list[str]:
     slow = [exchange for exchange in alone if exchange.separate_teacher]
     if not slow:
         return []
-    kinds = list(dict.fromkeys("moving average" if each.teacher_ema else "snapshot" for each in slow))
+    kinds = list(dict.fromkeys("moving average" if exchange.teacher_ema else "snapshot" for exchange in slow))
     where = "" if len(slow) == len(alone) else ", where cells ask for one"
     return [f"Peers alone are taught by their own {' or '.join(kinds)}{where}, not by what they are now."]

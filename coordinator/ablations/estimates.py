@@ -1,11 +1,23 @@
 """What the cells of an ablation show over seeds: estimates, claims against 0, differences from a reference, flags."""
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
+from coordinator.measures.gains import Gain, GainMeasure
 from coordinator.measures.statistics import Estimate
-from coordinator.reports.wording import CLAIMS, HURTS_LESS, control_of
+from coordinator.measures.verdict import Side, Verdict
 
 LEVEL = 0.05
+
+
+class Outcome(Enum):
+    """What the test of a difference found."""
+
+    UNTESTED = auto()  # too few seeds, or the same difference other than 0 with every seed
+    EQUAL = auto()  # 0 with every seed
+    NOT_FOUND = auto()
+    ABOVE = auto()
+    BELOW = auto()
 
 
 @dataclass(frozen=True)
@@ -19,8 +31,14 @@ class Difference:
     p_holm: float | None
 
     @property
-    def found(self) -> bool:
-        return self.p_holm is not None and self.p_holm < LEVEL
+    def outcome(self) -> Outcome:
+        if self.p_holm is None:
+            return Outcome.UNTESTED
+        if not self.estimate.varies:
+            return Outcome.EQUAL
+        if self.p_holm >= LEVEL:
+            return Outcome.NOT_FOUND
+        return Outcome.ABOVE if self.estimate.mean > 0 else Outcome.BELOW
 
 
 @dataclass(frozen=True)
@@ -56,34 +74,40 @@ class Comparison:
     @property
     def num_differences(self) -> int:
         """The tests of a difference."""
-        return sum(each.estimate.varies for each in self.differences)
+        return sum(difference.estimate.varies for difference in self.differences)
 
     @property
-    def compared(self) -> tuple[str, ...]:
-        """The measures that have differences."""
-        return tuple(measure for measure in self.measures if any(each.measure == measure for each in self.differences))
+    def measures_with_differences(self) -> tuple[str, ...]:
+        return tuple(measure for measure in self.measures if self.differences_in(measure))
 
-    def verdict(self, cell: str, measure: str) -> str:
-        """What a gain shows over seeds, corrected; "" for other measures and fewer than 2 seeds.
+    def differences_in(self, measure: str) -> list[Difference]:
+        """One per cell other than the reference."""
+        return [difference for difference in self.differences if difference.measure == measure]
+
+    def verdict(self, cell: str, measure: str) -> Verdict | None:
+        """What a gain shows over seeds, corrected; None for other measures and fewer than 2 seeds.
 
         An exchange does not help where the same probe shows that the networks are worse for it.
         """
-        p = self.p_holm.get((cell, measure))
-        if p is None:
-            return ""
-        above, neither, below = CLAIMS[control_of(measure)]
-        if p >= LEVEL:
-            return neither
-        if self.estimates[cell, measure].mean < 0:
-            return below
-        probe, control = measure.split(".", 2)[1:]
-        if control == "over_alone.mean" and self.verdict(cell, f"probes.{probe}.gain") == CLAIMS["gain"][2]:
-            return HURTS_LESS
-        return above
+        p, number = self.p_holm.get((cell, measure)), GainMeasure.parse(measure)
+        if p is None or number is None:
+            return None
+        found = number.gain.on(self._side(cell, measure, p))
+        if found is Verdict.EXCHANGE_HELPS:
+            over_calibrated = GainMeasure(number.probe, Gain.OVER_CALIBRATED).name
+            if self.verdict(cell, over_calibrated) is Verdict.DEGRADED:
+                return Verdict.EXCHANGE_HURTS_LESS
+        return found
 
     def beats_both(self, cell: str, probe: str) -> bool | None:
         """Whether a probe gains over calibrated networks and over peers alone; None where one was not measured."""
-        controls = ("gain", "over_alone.mean")
-        if not {f"probes.{probe}.{control}" for control in controls} <= set(self.measures):
+        names = [GainMeasure(probe, gain).name for gain in (Gain.OVER_CALIBRATED, Gain.OVER_ALONE)]
+        if not {*names} <= {*self.measures}:
             return None
-        return all(self.verdict(cell, f"probes.{probe}.{control}") == CLAIMS[control][0] for control in controls)
+        verdicts = [self.verdict(cell, name) for name in names]
+        return verdicts == [Verdict.LEARNED, Verdict.EXCHANGE_HELPS]
+
+    def _side(self, cell: str, measure: str, p: float) -> Side:
+        if p >= LEVEL:
+            return Side.NEITHER
+        return Side.BELOW if self.estimates[cell, measure].mean < 0 else Side.ABOVE

@@ -1,4 +1,4 @@
-"""The axes of an ablation: read from nested tables, crossed, and told in a few words."""
+"""The factors of an ablation, which its file calls axes: read from nested tables, crossed, named in a few words."""
 
 import itertools
 import json
@@ -13,53 +13,55 @@ from coordinator.experiment import reading
 from coordinator.experiment.config import PATHS, ConfigError, RunConfig
 from coordinator.experiment.errors import unknown_key
 
-Settings = dict[str, Any]  # dotted key -> value
+Settings = dict[str, Any]  # dotted key -> value; of factors: their levels
 MAX_CELLS = 10_000
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """A value as TOML can hold it: scalars, lists and tables."""
     if isinstance(value, BaseModel):
-        return plain(value.model_dump(mode="json", exclude_none=True))
+        return to_plain(value.model_dump(mode="json", exclude_none=True))
     if isinstance(value, dict):
-        return {str(key): plain(each) for key, each in value.items() if each is not None}
+        return {str(key): to_plain(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list | tuple | np.ndarray):
-        return [plain(each) for each in value]
+        return [to_plain(inner) for inner in value]
     return reading.plain(value)
 
 
-def absolute(key: str, value: Any) -> Any:
+def with_absolute_paths(key: str, value: Any) -> Any:
     """The value at a dotted key with file names that mean the same from any folder."""
     if isinstance(value, dict):
-        return {name: absolute(f"{key}.{name}" if key else name, each) for name, each in value.items()}
+        return {name: with_absolute_paths(f"{key}.{name}" if key else name, inner) for name, inner in value.items()}
     if isinstance(value, list):
-        return [absolute(key, each) for each in value]
+        return [with_absolute_paths(key, inner) for inner in value]
     if isinstance(value, str) and key in {".".join(path) for path in PATHS}:
         return reading.absolute_path(key, value)
     return value
 
 
-def leaves(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def dotted_items(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted key and value of all that is not a table; quoted dotted keys and nested tables give the same."""
     for name, value in table.items():
         if isinstance(value, dict) and value:
-            yield from leaves(value, f"{prefix}{name}.")
+            yield from dotted_items(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
 
-def read_axes(grid: dict[str, Any], zipped: dict[str, Any]) -> tuple[Settings, Settings]:
-    """The axes of `[grid]` and of `[zip]`, each with its list of values. Raises: ConfigError."""
-    found = {"grid": list(leaves(grid)), "zip": list(leaves(zipped))}
-    mistakes = [line for where, axes in found.items() for key, values in axes if (line := _wrong(where, key, values))]
-    keys = [key for axes in found.values() for key, _ in axes]
+def read_factors(grid: dict[str, Any], zipped: dict[str, Any]) -> tuple[Settings, Settings]:
+    """The factors of `[grid]` and of `[zip]`, each with the list of its levels. Raises: ConfigError."""
+    found = {"grid": list(dotted_items(grid)), "zip": list(dotted_items(zipped))}
+    mistakes = [
+        line for where, factors in found.items() for key, values in factors if (line := _mistake_in(where, key, values))
+    ]
+    keys = [key for factors in found.values() for key, _ in factors]
     mistakes += [
         f"{key}: an axis twice, in [grid] or [zip]: keep one" for key in sorted({*keys}) if keys.count(key) > 1
     ]
     lengths = {key: len(values) for key, values in found["zip"] if isinstance(values, list)}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key}: {length}" for key, length in lengths.items())
-        mistakes.append(f"zip: axes must be equally long, got {told}")
+        listed = ", ".join(f"{key}: {length}" for key, length in lengths.items())
+        mistakes.append(f"zip: axes must be equally long, got {listed}")
     if not keys:
         mistakes.append("grid: no axis; add one, such as topology = [{ kind = 'ring' }, { kind = 'complete' }]")
     if mistakes:
@@ -67,8 +69,8 @@ def read_axes(grid: dict[str, Any], zipped: dict[str, Any]) -> tuple[Settings, S
     return dict(found["grid"]), dict(found["zip"])
 
 
-def cross(grid: Settings, zipped: Settings) -> list[Settings]:
-    """All combinations, the last axis fastest; the axes of `zipped` together are one. Raises: ConfigError."""
+def combinations(grid: Settings, zipped: Settings) -> list[Settings]:
+    """All combinations, the last factor fastest; those of `zipped` together are one factor. Raises: ConfigError."""
     together = [dict(zip(zipped, row, strict=True)) for row in zip(*zipped.values(), strict=True)] or [{}]
     count = math.prod(len(values) for values in grid.values()) * len(together)
     if count > MAX_CELLS:
@@ -76,13 +78,13 @@ def cross(grid: Settings, zipped: Settings) -> list[Settings]:
     return [dict(zip(grid, row[:-1], strict=True)) | row[-1] for row in itertools.product(*grid.values(), together)]
 
 
-def label(cells: Sequence[Settings]) -> list[str]:
+def cell_labels(cells: Sequence[Settings]) -> list[str]:
     """A short name for each cell: its `run.name` where that tells all apart, else what varies between them."""
-    given = [each.get("run.name") for each in cells]
+    given = [settings.get("run.name") for settings in cells]
     if all(isinstance(name, str) for name in given) and len(set(given)) == len(cells):
         return [str(name) for name in given]
     names = list(dict.fromkeys(key for settings in cells for key in settings))
-    values = {key: list({as_text(each[key]): each[key] for each in cells}.values()) for key in names}
+    values = {key: list({as_text(settings[key]): settings[key] for settings in cells}.values()) for key in names}
     varying = [key for key in names if len(values[key]) > 1] or names
     shown = {key: _short_values(values[key]) for key in varying}
     short = _short_keys(varying)
@@ -99,8 +101,8 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), sort_keys=True, default=str)
 
 
-def _wrong(where: str, key: str, values: Any) -> str:
-    """What is wrong with one axis; empty if nothing is."""
+def _mistake_in(where: str, key: str, values: Any) -> str:
+    """What is wrong with one factor; empty if nothing is."""
     inside = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
     if key == "run.seed" or (key == "run" and any("seed" in value for value in inside)):
         return f"{where}.{key}: seeds repeat every cell and are no axis: write seeds = [0, 1, 2]"
@@ -136,7 +138,7 @@ def _brief(value: Any) -> str:
 
 def _full(value: Any) -> str:
     if isinstance(value, dict):
-        rest = " ".join(f"{key}={_full(each)}" for key, each in value.items() if key != "kind")
+        rest = " ".join(f"{key}={_full(inner)}" for key, inner in value.items() if key != "kind")
         return f"{value['kind']}({rest})" if "kind" in value and rest else str(value.get("kind", f"({rest})"))
     if isinstance(value, list):
         return "-".join(map(_full, value)) or "none"

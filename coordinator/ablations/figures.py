@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 
 from coordinator.ablations.curves import Band, curve
 from coordinator.ablations.estimates import Comparison
-from coordinator.ablations.maps import MOST, WIDTH, draw_pairs, draw_topologies
+from coordinator.ablations.maps import MAX_PANELS, WIDTH, draw_pairs, draw_topologies
 from coordinator.experiment.redaction import first_line
-from coordinator.measures.probe_table import FOR_COMPARISON
+from coordinator.measures import declared
+from coordinator.measures.declared import Agreement, Measure
+from coordinator.measures.gains import FOR_COMPARISON, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate
 from coordinator.reports.figures import CURVES
 from coordinator.reports.wording import PROBES, heading, is_gain
@@ -22,7 +24,7 @@ from coordinator.reports.wording import PROBES, heading, is_gain
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito's, less yellow
 MARKERS, DASHES = "osD^vPX*", ("-", "--", ":")
 LEGEND_LABEL = 46  # characters that fit beside a line of the legend; two columns hold half of it each
-MOST_LINES, MOST_MEASURES = 40, 8  # that the picture of the estimates holds
+MAX_LINES, MAX_MEASURES = 40, 8  # that the picture of the estimates holds
 LOG_RANGE = 8.0  # from this ratio of largest to smallest on, a logarithmic scale shows more
 GAP = "topology.spectral_gap"
 
@@ -48,8 +50,7 @@ def save_ablation_figures(
         "consensus.png": partial(draw_consensus, seen, comparison.cells),
         "spectral_gap.png": partial(draw_spectral_gap, rows, comparison.cells),
         "bytes.png": partial(draw_bytes, seen, comparison.cells),
-        "total_variation.png": partial(draw_pairs, seen, "total_variation"),
-        "cka.png": partial(draw_pairs, seen, "cka"),
+        **{f"{measure.name}.png": partial(draw_pairs, seen, measure) for measure in declared.PAIRS},
         "topologies.png": partial(draw_topologies, seen, tell),
     }
     drawn = []
@@ -72,7 +73,7 @@ def draw_estimates(comparison: Comparison) -> Figure | None:
 
     So many of each as a picture holds; the table on the page has all.
     """
-    cells, measures = comparison.cells[:MOST_LINES], comparison.measures[:MOST_MEASURES]
+    cells, measures = comparison.cells[:MAX_LINES], comparison.measures[:MAX_MEASURES]
     if not cells or not measures:
         return None
     names = [f"{cell} (reference)" if cell == comparison.reference else cell for cell in cells]
@@ -92,32 +93,35 @@ def draw_estimates(comparison: Comparison) -> Figure | None:
         axis.set_title(heading(measure), fontsize=9, loc="left")
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", alpha=0.3)
-    note = _first_of(comparison)
+    note = _left_out_note(comparison)
     if note:
         figure.suptitle(note, fontsize=9)
     return figure
 
 
 def draw_consensus(runs: Mapping[str, Sequence[Path]], cells: Sequence[str]) -> Figure | None:
-    """Disagreement and agreement over the rounds: per cell the mean over seeds and its 95% band."""
-    drawn = {name: _curves(runs, "round", name) for name, _ in CURVES}
-    if not any(drawn.values()):
+    """The declared curves over the rounds, a panel each: per cell the mean over seeds and its 95% band."""
+    found = [(measure, _curves(runs, "round", measure)) for measure in CURVES]
+    drawn = [(measure, curves) for measure, curves in found if curves]
+    if not drawn:
         return None
-    figure = Figure(figsize=(WIDTH, 2.9 * len(CURVES) + _legend_height(list(runs)[:MOST])), layout="constrained")
-    for axis, (name, title) in zip(figure.subplots(len(CURVES), 1), CURVES, strict=True):
-        _draw_bands(axis, drawn[name], cells)
-        axis.set_title(title + _band_note(drawn[name]), fontsize=9)
+    height = 2.9 * len(drawn) + _legend_height(list(runs)[:MAX_PANELS])
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    for axis, (measure, curves) in zip(figure.subplots(len(drawn), 1, squeeze=False)[:, 0], drawn, strict=True):
+        _draw_bands(axis, curves, cells)
+        axis.set_title(measure.heading + _band_note(curves), fontsize=9)
         axis.set_xlabel("round", fontsize=8)
-        if name == "relative_distance":
-            _log_where_it_helps(axis, drawn[name])
-    _legend(figure, len(runs) - MOST)
+        if measure.agreement is Agreement.LOW:
+            _log_where_it_helps(axis, curves)
+    _legend(figure, len(runs) - MAX_PANELS)
     return figure
 
 
 def draw_bytes(runs: Mapping[str, Sequence[Path]], cells: Sequence[str]) -> Figure | None:
     """Disagreement against the bytes exchanged so far; cells that exchange nothing are not in it."""
-    curves = _curves(runs, "bytes_so_far", "relative_distance")
-    curves = {cell: each for cell, each in curves.items() if each.x[-1] > 0}
+    measure = declared.RELATIVE_DISTANCE
+    curves = _curves(runs, "bytes_so_far", measure)
+    curves = {cell: band for cell, band in curves.items() if band.x[-1] > 0}
     if not curves:
         return None
     figure = Figure(figsize=(WIDTH, 3.2 + _legend_height(list(curves))), layout="constrained")
@@ -126,9 +130,9 @@ def draw_bytes(runs: Mapping[str, Sequence[Path]], cells: Sequence[str]) -> Figu
     axis.set_xscale("log")
     _log_where_it_helps(axis, curves)
     axis.set_xlabel("bytes exchanged so far", fontsize=8)
-    axis.set_ylabel("relative distance", fontsize=8)
-    axis.set_title("disagreement for bytes" + _band_note(curves), fontsize=9)
-    _legend(figure, len(runs) - MOST)
+    axis.set_ylabel(measure.detail, fontsize=8)
+    axis.set_title(f"{measure.title} for bytes" + _band_note(curves), fontsize=9)
+    _legend(figure, len(runs) - MAX_PANELS)
     return figure
 
 
@@ -136,19 +140,17 @@ def draw_spectral_gap(rows: list[dict[str, Any]], cells: Sequence[str]) -> Figur
     """Gain against the topology's spectral gap, a panel per probe and a point per cell; None if all gaps are equal."""
     gaps = {cell: _values(rows, cell, GAP) for cell in cells}
     places = {cell: float(np.mean(values)) for cell, values in gaps.items() if values}
-    probes = [
-        name for name in PROBES if name not in FOR_COMPARISON and any(f"probes.{name}.gain" in row for row in rows)
-    ]
+    probes = [name for name in PROBES if name not in FOR_COMPARISON and any(_gain(name) in row for row in rows)]
     if not probes or np.ptp(list(places.values()) or [0.0]) < 1e-12:
         return None
     figure = Figure(figsize=(WIDTH, 2.6 * len(probes) + _legend_height(list(places))), layout="constrained")
     for axis, probe in zip(figure.subplots(len(probes), 1, squeeze=False)[:, 0], probes, strict=True):
         axis.axhline(0, color="#636363", linewidth=1, linestyle="--")
-        for cell, gap in _apart(places).items():
-            values = _values(rows, cell, f"probes.{probe}.gain")
+        for cell, gap in _moved_apart(places).items():
+            values = _values(rows, cell, _gain(probe))
             if values:
                 _draw_point(axis, gap, estimate(values), cells.index(cell), cell)
-        axis.set_title(heading(f"probes.{probe}.gain") + ", 95% intervals over seeds", fontsize=9)
+        axis.set_title(heading(_gain(probe)) + ", 95% intervals over seeds", fontsize=9)
         axis.set_xlabel("spectral gap (0 never mixes, 1 agrees in a round)", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
@@ -156,10 +158,14 @@ def draw_spectral_gap(rows: list[dict[str, Any]], cells: Sequence[str]) -> Figur
     return figure
 
 
-def _first_of(comparison: Comparison) -> str:
+def _gain(probe: str) -> str:
+    return GainMeasure(probe, Gain.OVER_CALIBRATED).name
+
+
+def _left_out_note(comparison: Comparison) -> str:
     """What of the estimates is drawn, where that is not all."""
-    limits = ((comparison.cells, MOST_LINES, "cells"), (comparison.measures, MOST_MEASURES, "measures"))
-    return "\n".join(f"the first {most} of {len(each)} {what}" for each, most, what in limits if len(each) > most)
+    limits = ((comparison.cells, MAX_LINES, "cells"), (comparison.measures, MAX_MEASURES, "measures"))
+    return "\n".join(f"the first {most} of {len(found)} {what}" for found, most, what in limits if len(found) > most)
 
 
 def _values(rows: list[dict[str, Any]], cell: str, name: str) -> list[float]:
@@ -168,7 +174,7 @@ def _values(rows: list[dict[str, Any]], cell: str, name: str) -> list[float]:
     return [float(value) for value in values if value is not None and np.isfinite(value)]
 
 
-def _apart(places: dict[str, float]) -> dict[str, float]:
+def _moved_apart(places: dict[str, float]) -> dict[str, float]:
     """The same places, those that coincide drawn slightly apart so that no interval hides another."""
     step, taken, moved = 0.015 * float(np.ptp(list(places.values()))), dict[float, int](), dict[str, float]()
     for cell, place in places.items():
@@ -178,29 +184,29 @@ def _apart(places: dict[str, float]) -> dict[str, float]:
     return moved
 
 
-def _curves(runs: Mapping[str, Sequence[Path]], x: str, y: str) -> dict[str, Band]:
-    """By cell, of the first MOST cells."""
-    found = {cell: curve(paths, x, y) for cell, paths in list(runs.items())[:MOST]}
-    return {cell: each for cell, each in found.items() if each is not None}
+def _curves(runs: Mapping[str, Sequence[Path]], x: str, measure: Measure[Any]) -> dict[str, Band]:
+    """By cell, of the first MAX_PANELS cells."""
+    found = {cell: curve(paths, x, measure.name) for cell, paths in list(runs.items())[:MAX_PANELS]}
+    return {cell: band for cell, band in found.items() if band is not None}
 
 
 def _draw_bands(axis: Axes, curves: Mapping[str, Band], cells: Sequence[str]) -> None:
-    for cell, each in curves.items():
+    for cell, band in curves.items():
         index = cells.index(cell)
-        axis.plot(each.x, each.mean, color=_colour(index), linestyle=_dash(index), linewidth=1.6, label=cell)
-        if each.low is not None and each.high is not None:
-            axis.fill_between(each.x, each.low, each.high, color=_colour(index), alpha=0.18, linewidth=0)
+        axis.plot(band.x, band.mean, color=_colour(index), linestyle=_dash(index), linewidth=1.6, label=cell)
+        if band.low is not None and band.high is not None:
+            axis.fill_between(band.x, band.low, band.high, color=_colour(index), alpha=0.18, linewidth=0)
     axis.tick_params(labelsize=8)
     axis.grid(alpha=0.3)
 
 
 def _band_note(curves: Mapping[str, Band]) -> str:
-    return ", 95% bands over seeds" if any(each.low is not None for each in curves.values()) else ""
+    return ", 95% bands over seeds" if any(band.low is not None for band in curves.values()) else ""
 
 
 def _log_where_it_helps(axis: Axes, curves: Mapping[str, Band]) -> None:
     """A logarithmic y axis for means that span much; its limits are the means', as a band may reach below 0."""
-    means = np.concatenate([each.mean for each in curves.values()])
+    means = np.concatenate([band.mean for band in curves.values()])
     low, high = float(means.min()), float(means.max())
     if low > 0 and high > LOG_RANGE * low:
         axis.set_yscale("log")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.ablations.factors import Settings, absolute, leaves, plain, read_axes
+from coordinator.ablations.factors import Settings, dotted_items, read_factors, to_plain, with_absolute_paths
 from coordinator.experiment.config import (
     ConfigError,
     RunConfig,
@@ -47,10 +47,10 @@ def read_description(source: str | Path | dict[str, Any], overrides: Sequence[st
         path = Path(source)
         table, folder, stem, named = read_table(path), path.parent, path.stem, f"'{source}'"
     check_depth(table)
-    table = plain(table)
+    table = to_plain(table)
     _check_keys(table, named)
-    axes = read_axes(_table_at(table, "grid"), _table_at(table, "zip"))
-    table = _with_overrides(_with_base(table, folder), overrides, [*axes[0], *axes[1]])
+    grid_factors, zip_factors = read_factors(_table_at(table, "grid"), _table_at(table, "zip"))
+    table = _with_overrides(_with_base(table, folder), overrides, [*grid_factors, *zip_factors])
     table = _with_absolute_paths(table)
     run = _table_at(table, "run")
     name, seeds = _name(table.get("name", stem)), _seeds(table.get("seeds", [run.get("seed", 0)]))
@@ -61,20 +61,20 @@ def read_description(source: str | Path | dict[str, Any], overrides: Sequence[st
     return Description(name, seeds, grid, zipped, base, own)
 
 
-def apply(table: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def apply_settings(table: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The table with all settings, whole tables before what is in them and kinds before their other keys."""
     for key in sorted(settings, key=lambda key: (key.count("."), not key.endswith(".kind"))):
         table = with_value(table, key, settings[key])
     return table
 
 
-def _in_order(axes: Settings, order: Any) -> Settings:
-    """The axes, those that `order` names first: a resolved file has it, since TOML's writer moves tables to the end."""
+def _in_order(factors: Settings, order: Any) -> Settings:
+    """The factors, those in `order` first: a resolved file has it, since TOML's writer moves tables to the end."""
     if order is None:
-        return axes
+        return factors
     if not isinstance(order, list) or not all(isinstance(key, str) for key in order):
         raise ConfigError(f"axes: must be a list of the axes' keys in their order, got {order!r}")
-    return {key: axes[key] for key in order if key in axes} | axes
+    return {key: factors[key] for key in order if key in factors} | factors
 
 
 def _check_keys(table: dict[str, Any], named: str) -> None:
@@ -104,17 +104,17 @@ def _with_base(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     own = {section: value for section, value in table.items() if section in SECTIONS}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a kind in the file is meant to drop the base's other keys
-        merged = apply(base, dict(leaves(own)))
+        merged = apply_settings(base, dict(dotted_items(own)))
     return {**{key: value for key, value in table.items() if key in OWN and key != "base"}, **merged}
 
 
-def _with_overrides(table: dict[str, Any], overrides: Sequence[str], axes: Sequence[str]) -> dict[str, Any]:
+def _with_overrides(table: dict[str, Any], overrides: Sequence[str], factors: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         key, _ = parse_assignment(override)
-        axis = next((each for each in axes if f"{key}.".startswith(f"{each}.")), "")
+        factor = next((name for name in factors if f"{key}.".startswith(f"{name}.")), "")
         first = key.split(".")[0]
-        if axis:
-            raise ConfigError(f"override '{override}': {axis} is an axis and has no other values: change the file")
+        if factor:
+            raise ConfigError(f"override '{override}': {factor} is an axis and has no other values: change the file")
         if key in ("run.seed", "run.name"):
             own = "seeds=[0,1,2], which repeat every cell" if key == "run.seed" else "name=..., which names the folder"
             raise ConfigError(f"override '{override}': write {own}")
@@ -131,19 +131,21 @@ def _with_overrides(table: dict[str, Any], overrides: Sequence[str], axes: Seque
 
 
 def _with_absolute_paths(table: dict[str, Any]) -> dict[str, Any]:
-    """The same table from any folder: its sections, the axes' values, and the settings that pick cells."""
+    """The same table from any folder: its sections, the factors' levels, and the settings that pick cells."""
     sections = {key: value for key, value in table.items() if key in SECTIONS}
     data = sections.get("data")
     if isinstance(data, dict) and "root" in variant_keys(RunConfig, ["data"], data.get("kind")):
         sections["data"] = {"root": TorchvisionData.model_fields["root"].default, **data}
-    own = {key: _absolute_leaves(value) for key, value in table.items() if key in OWN}
-    return own | {key: absolute(key, value) for key, value in sections.items()}
+    own = {key: _with_absolute_leaves(value) for key, value in table.items() if key in OWN}
+    return own | {key: with_absolute_paths(key, value) for key, value in sections.items()}
 
 
-def _absolute_leaves(value: Any) -> Any:
+def _with_absolute_leaves(value: Any) -> Any:
     if isinstance(value, list):
-        return [_absolute_leaves(each) for each in value]
-    return {key: absolute(key, each) for key, each in leaves(value)} if isinstance(value, dict) else value
+        return [_with_absolute_leaves(inner) for inner in value]
+    if isinstance(value, dict):
+        return {key: with_absolute_paths(key, inner) for key, inner in dotted_items(value)}
+    return value
 
 
 def _table_at(table: dict[str, Any], key: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The cells that an ablation's axes span: each an experiment, with a name for people and one for its folder."""
+"""The cells that an ablation's factors span: each an experiment, with a name for people and one for its folder."""
 
 import hashlib
 import json
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.ablations.factors import Settings, as_text, cross, label, leaves
-from coordinator.ablations.file import apply, read_description
+from coordinator.ablations.factors import Settings, as_text, cell_labels, combinations, dotted_items
+from coordinator.ablations.file import apply_settings, read_description
 from coordinator.ablations.measure_names import read_measures
 from coordinator.experiment.config import ConfigError, RunConfig, config_from, to_table
 from coordinator.experiment.plan import build_schedule, load_data, prepare
@@ -19,7 +19,7 @@ from topologies.config import File
 
 @dataclass(frozen=True)
 class Cell:
-    """One experiment of the grid: `settings` are its axes' values, `config` is that of the first seed."""
+    """One experiment of the grid: `settings` are its factors' levels, `config` is that of the first seed."""
 
     key: str
     label: str
@@ -48,7 +48,7 @@ class Ablation:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A combination of axis values before it is known to be an experiment."""
+    """A combination of levels before it is known to be an experiment."""
 
     settings: Settings
     table: dict[str, Any]
@@ -58,26 +58,26 @@ class _Candidate:
     def matches(self, entry: Settings) -> bool:
         """Whether all of the entry's settings are the candidate's, as written or as resolved."""
         resolved = to_table(self.config) if self.config else {}
-        return all(value in (_at(self.table, key), _at(resolved, key)) for key, value in entry.items())
+        return all(value in (_value_at(self.table, key), _value_at(resolved, key)) for key, value in entry.items())
 
 
 def load_ablation(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> Ablation:
-    """Read a TOML file (or a table) that describes an ablation, and resolve all of its cells.
+    """Read a TOML file (or a table) that is_folder_of an ablation, and resolve all of its cells.
 
     Overrides are those of an experiment, for all cells, or set `name`, `seeds` or `measures`. Data is not looked at.
 
     Raises: ConfigError, one line per mistake.
     """
-    asked = read_description(source, overrides)
-    base = asked.base | {"run": {**asked.base["run"], "name": asked.name, "seed": asked.seeds[0]}}
-    candidates = [_candidate(base, settings) for settings in cross(asked.grid, asked.zipped)]
-    kept = _without(candidates, asked.own.get("exclude", []))
+    described = read_description(source, overrides)
+    base = described.base | {"run": {**described.base["run"], "name": described.name, "seed": described.seeds[0]}}
+    candidates = [_candidate(base, settings) for settings in combinations(described.grid, described.zipped)]
+    kept = _without_excluded(candidates, described.own.get("exclude", []))
     cells = _cells(kept)
-    reference = _reference(kept, cells, asked.own.get("reference"))
-    measures = read_measures(asked.own.get("measures"), [cell.config for cell in cells])
-    axes = [*asked.grid, *asked.zipped]
-    table = {"name": asked.name, "seeds": list(asked.seeds), "measures": list(measures), "axes": axes}
-    return Ablation(asked.name, cells, asked.seeds, reference, measures, asked.own | table | asked.base)
+    reference = _reference(kept, cells, described.own.get("reference"))
+    measures = read_measures(described.own.get("measures"), [cell.config for cell in cells])
+    table = {"name": described.name, "seeds": list(described.seeds), "measures": list(measures)}
+    table["axes"] = [*described.grid, *described.zipped]
+    return Ablation(described.name, cells, described.seeds, reference, measures, described.own | table | described.base)
 
 
 def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, int]:
@@ -93,7 +93,7 @@ def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, i
     kinds = dict.fromkeys(data_key(cell.config) for cell in cells)
     for kind in kinds:
         dataset = None  # frees the last one before the next is read
-        for cell in (each for each in cells if data_key(each.config) == kind):
+        for cell in (cell for cell in cells if data_key(cell.config) == kind):
             try:
                 _check_without_data(cell, seeds)
                 dataset = load_data(cell.config) if dataset is None else dataset
@@ -101,7 +101,7 @@ def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, i
                 memory[cell.key] = plan.memory_bytes - plan.data_bytes
             except ValueError as error:
                 mistakes[cell.label] = str(error)
-    _refuse({cell.label: mistakes[cell.label] for cell in cells if cell.label in mistakes}, len(cells))
+    _raise_mistakes({cell.label: mistakes[cell.label] for cell in cells if cell.label in mistakes}, len(cells))
     return memory
 
 
@@ -131,43 +131,44 @@ def _candidate(base: dict[str, Any], settings: Settings) -> _Candidate:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # an axis of kinds is meant to drop the others' keys
-            table = apply(base, settings)
+            table = apply_settings(base, settings)
         return _Candidate(settings, table, config_from(table))
     except ConfigError as error:
         return _Candidate(settings, table, None, str(error))
 
 
-def _without(candidates: list[_Candidate], exclude: Any) -> list[_Candidate]:
+def _without_excluded(candidates: list[_Candidate], exclude: Any) -> list[_Candidate]:
     """The candidates that no entry of `exclude` matches."""
     if not isinstance(exclude, list) or not all(isinstance(entry, dict) for entry in exclude):
         raise ConfigError(f"exclude: must be a list of tables, written as [[exclude]], got {exclude!r}")
     gone: set[int] = set()
     for number, entry in enumerate(exclude):
-        matched = [place for place, each in enumerate(candidates) if each.matches(dict(leaves(entry)))]
+        matched = [place for place, candidate in enumerate(candidates) if candidate.matches(dict(dotted_items(entry)))]
         if not matched:
             raise ConfigError(f"exclude[{number}]: matches no cell, got {as_text(entry)}: correct or remove it")
         gone.update(matched)
     if len(gone) == len(candidates):
         raise ConfigError("exclude: leaves no cell: remove an entry")
-    return [each for place, each in enumerate(candidates) if place not in gone]
+    return [candidate for place, candidate in enumerate(candidates) if place not in gone]
 
 
 def _cells(candidates: list[_Candidate]) -> tuple[Cell, ...]:
-    labels = label([each.settings for each in candidates])
-    _refuse(
-        {f"{text}": each.mistake for text, each in zip(labels, candidates, strict=True) if each.mistake}, len(labels)
+    labels = cell_labels([candidate.settings for candidate in candidates])
+    _raise_mistakes(
+        {text: candidate.mistake for text, candidate in zip(labels, candidates, strict=True) if candidate.mistake},
+        len(labels),
     )
     cells: dict[str, Cell] = {}
     twins = []
-    for text, each in zip(labels, candidates, strict=True):
-        assert each.config is not None
-        key = _key(each.config)
+    for text, candidate in zip(labels, candidates, strict=True):
+        assert candidate.config is not None
+        key = _key(candidate.config)
         if key in cells:
             twins.append(
                 f"grid: cells '{cells[key].label}' and '{text}' are the same experiment (names, tracking and hosting "
                 "make no difference): remove one"
             )
-        cells[key] = Cell(key, text, each.settings, each.config)
+        cells[key] = Cell(key, text, candidate.settings, candidate.config)
     if twins:
         raise ConfigError("\n".join(twins))
     assert len({cell.label for cell in cells.values()}) == len(cells), "labels tell cells apart"
@@ -192,23 +193,23 @@ def _reference(candidates: list[_Candidate], cells: tuple[Cell, ...], asked: Any
         return alone[0] if len(alone) == 1 else cells[0]
     if not isinstance(asked, dict) or not asked:
         raise ConfigError(f"reference: must be a table of axis settings, got {asked!r}")
-    entry = dict(leaves(asked))
-    found = [cell for cell, each in zip(cells, candidates, strict=True) if each.matches(entry)]
+    entry = dict(dotted_items(asked))
+    found = [cell for cell, candidate in zip(cells, candidates, strict=True) if candidate.matches(entry)]
     if not found:
-        axes = ", ".join(cells[0].settings)
-        raise ConfigError(f"reference: matches no cell, got {as_text(asked)}: give settings of {axes}")
+        factors = ", ".join(cells[0].settings)
+        raise ConfigError(f"reference: matches no cell, got {as_text(asked)}: give settings of {factors}")
     if len(found) > 1:
-        raise ConfigError(f"reference: must pick one cell, got {told(found)}: add settings")
+        raise ConfigError(f"reference: must pick one cell, got {quoted_labels(found)}: add settings")
     return found[0]
 
 
-def told(cells: Sequence[Cell], most: int = 3) -> str:
+def quoted_labels(cells: Sequence[Cell], most: int = 3) -> str:
     """The cells' labels in a sentence."""
     names = [f"'{cell.label}'" for cell in cells]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _at(table: Any, key: str) -> Any:
+def _value_at(table: Any, key: str) -> Any:
     """What is at a dotted key, or something that nothing equals."""
     for name in key.split("."):
         if not isinstance(table, dict) or name not in table:
@@ -217,17 +218,17 @@ def _at(table: Any, key: str) -> Any:
     return table
 
 
-def _refuse(mistakes: dict[str, str], num_cells: int) -> None:
+def _raise_mistakes(mistakes: dict[str, str], num_cells: int) -> None:
     """Raise the mistakes of the cells with these labels; one that all cells make is told once, without them."""
     lines: dict[str, list[str]] = {}
     for text, mistake in mistakes.items():
         for line in mistake.splitlines():
             lines.setdefault(line, []).append(f"'{text}'")
     if lines:
-        raise ConfigError("\n".join(_blame(names, num_cells) + line for line, names in lines.items()))
+        raise ConfigError("\n".join(_naming_cells(names, num_cells) + line for line, names in lines.items()))
 
 
-def _blame(names: list[str], num_cells: int) -> str:
+def _naming_cells(names: list[str], num_cells: int) -> str:
     if len(names) == num_cells > 1:
         return ""
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -14,35 +14,34 @@ from matplotlib.figure import Figure
 from coordinator.experiment.config import load_config
 from coordinator.experiment.plan import build_schedule
 from coordinator.experiment.redaction import first_line
+from coordinator.measures.declared import Agreement, PairMeasure
 from coordinator.reports.figures import draw_links, gain_limit, gain_scale, node_colours, peer_gains
 from topologies.schedule import Schedule
 
-MOST = 12  # panels, or curves, that one picture holds
+MAX_PANELS = 12  # panels, or curves, that one picture holds
 COLUMNS = 3
 WIDTH = 4.2  # inches: text of 8 points is still legible where a phone shows this in 330 pixels
-LABEL = 23  # characters that fit above a panel
-ROUNDS = 4  # of a schedule that changes, so many are drawn together
-PAIR_TITLES = {
-    "total_variation": "disagreement of every two peers at the end (total variation)",
-    "cka": "similarity of every two peers' features at the end (CKA)",
-}
+LABEL_WIDTH = 23  # characters that fit above a panel
+MAX_ROUNDS = 4  # of a schedule that changes, so many are drawn together
 Matrix = Float[np.ndarray, "peers peers"]
 
 
-def draw_pairs(runs: Mapping[str, Sequence[Path]], measure: str) -> Figure | None:
+def draw_pairs(runs: Mapping[str, Sequence[Path]], measure: PairMeasure) -> Figure | None:
     """A heat map per cell of a measure of all pairs at the last measured round, mean over seeds; one scale for all."""
-    found = {cell: pair_matrix(paths, measure) for cell, paths in runs.items()}
-    maps = {cell: each for cell, each in found.items() if each is not None and np.isfinite(each).any()}
+    found = {cell: pair_matrix(paths, measure.name) for cell, paths in runs.items()}
+    maps = {cell: matrix for cell, matrix in found.items() if matrix is not None and np.isfinite(matrix).any()}
     if not maps:
         return None
-    shown = dict(list(maps.items())[:MOST])
-    figure, panels = _panels(shown, PAIR_TITLES[measure] + _first_of(len(maps)))
-    low = 0.0 if measure == "total_variation" else min(float(np.nanmin(each)) for each in shown.values())
-    high = max(float(np.nanmax(each)) for each in shown.values())
+    shown = dict(list(maps.items())[:MAX_PANELS])
+    title = f"{measure.title} at the end ({measure.detail})"
+    figure, panels = _panels(shown, title + _left_out_note(len(maps)))
+    least = min(float(np.nanmin(matrix)) for matrix in shown.values())
+    low = 0.0 if measure.agreement is Agreement.LOW else least
+    high = max(float(np.nanmax(matrix)) for matrix in shown.values())
     image = None
     for axis, (cell, values) in zip(panels, shown.items(), strict=False):
         image = axis.imshow(values, cmap="cividis", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest")
-        axis.set_title(textwrap.fill(cell, LABEL), fontsize=7.5)
+        axis.set_title(textwrap.fill(cell, LABEL_WIDTH), fontsize=7.5)
         axis.set_xticks([0, len(values) - 1])
         axis.set_yticks([0, len(values) - 1])
         axis.tick_params(labelsize=7)
@@ -81,19 +80,19 @@ def draw_topologies(
 
     A cell whose links are no longer known, as its file has gone or changed, is left out, and `tell` gets a line.
     """
-    schedules = {cell: _schedule(cell, paths[0], tell) for cell, paths in list(runs.items())[:MOST]}
+    schedules = {cell: _schedule(cell, paths[0], tell) for cell, paths in list(runs.items())[:MAX_PANELS]}
     shown = {cell: schedule for cell, schedule in schedules.items() if schedule is not None}
     if not shown:
         return None
     gains = {cell: mean_gains(runs[cell]) for cell in shown}
-    figure, panels = _panels(shown, "who teaches whom" + _first_of(len(runs)))
+    figure, panels = _panels(shown, "who teaches whom" + _left_out_note(len(runs)))
     limit = gain_limit(gain for _, peers in gains.values() for gain in peers.values())
     for axis, (cell, schedule) in zip(panels, shown.items(), strict=False):
         links, rounds = _links(schedule)
         colours = node_colours(schedule.num_peers, gains[cell][1], limit)
         draw_links(axis, schedule.num_peers, links, colours, size=200)
         note = f"\n{rounds} rounds together" if rounds > 1 else ""
-        axis.set_title(textwrap.fill(cell, LABEL) + note, fontsize=7.5)
+        axis.set_title(textwrap.fill(cell, LABEL_WIDTH) + note, fontsize=7.5)
     probe = next((name for name, _ in gains.values() if name), "")
     if probe:
         gain_scale(figure, limit, probe)
@@ -119,18 +118,18 @@ def mean_gains(folders: Sequence[Path]) -> tuple[str, dict[int, float]]:
 
 
 def _links(schedule: Schedule) -> tuple[set[tuple[int, int]], int]:
-    """The links of one period, or of the first ROUNDS, and how many rounds that is."""
-    rounds = min(schedule.period or ROUNDS, ROUNDS)
+    """The links of one period, or of the first MAX_ROUNDS, and how many rounds that is."""
+    rounds = min(schedule.period or MAX_ROUNDS, MAX_ROUNDS)
     return {link for round_index in range(rounds) for link in schedule(round_index).links}, rounds
 
 
-def _first_of(count: int) -> str:
-    return f"\nthe first {MOST} of {count} cells" if count > MOST else ""
+def _left_out_note(count: int) -> str:
+    return f"\nthe first {MAX_PANELS} of {count} cells" if count > MAX_PANELS else ""
 
 
 def _panels(cells: Collection[str], title: str) -> tuple[Figure, list[Axes]]:
     """Panels in rows of COLUMNS, with room for the cells' labels above them."""
-    count, lines = len(cells), max(len(textwrap.wrap(cell, LABEL)) for cell in cells)
+    count, lines = len(cells), max(len(textwrap.wrap(cell, LABEL_WIDTH)) for cell in cells)
     columns = min(count, COLUMNS)
     rows = -(-count // columns)
     height = 0.9 + rows * (0.25 + 0.13 * lines + 0.85 * WIDTH / columns)

@@ -6,36 +6,43 @@ from typing import Any
 
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.errors import nearest
-from coordinator.measures.measure import GroupMeasures, PeerMeasures
-from coordinator.measures.probe_table import CONDITIONS, FOR_COMPARISON
+from coordinator.measures import declared
+from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from topologies.facts import TopologyFacts
 
-CONSENSUS = tuple(each.name for kind in (GroupMeasures, PeerMeasures) for each in fields(kind))
-OPTIONAL = {  # gains that come with the controls that cost more, by the control's name in `evaluation`
-    "reset": ("over_reset", "reset_over_untrained"),
-    "alone": ("over_alone",),
-}
+OPTIONAL = (Condition.RESET, Condition.ALONE)  # controls that cost more, by their names in `evaluation`
 
 
 def known_measures(config: RunConfig) -> list[str]:
     """By their dotted names in the summary."""
-    left_out = [control for control in OPTIONAL if not getattr(config.evaluation, control)]
-    over = ["over_untrained", *(name for control in OPTIONAL if control not in left_out for name in OPTIONAL[control])]
-    names = [condition for condition in CONDITIONS if condition not in left_out] + ["gain"]
-    names += [f"{each}.{part}" for each in over for part in ("mean", "low", "high")]
-    probes = [f"probes.{probe}.{name}" for probe in config.evaluation.probes for name in names]
-    measured = [f"consensus.{name}.{when}" for name in CONSENSUS for when in ("first", "last")]
-    facts = [f"topology.{each.name}" for each in fields(TopologyFacts)]
+    there = [condition for condition in Condition if condition not in OPTIONAL or getattr(config.evaluation, condition)]
+    gains = [gain for gain in Gain if gain.needs <= set(there)]
+    probes = [
+        name
+        for probe in config.evaluation.probes
+        for name in (
+            *(_accuracy(probe, condition) for condition in there),
+            *(number.name for gain in gains for number in GainMeasure.of(probe, gain)),
+        )
+    ]
+    measured = [
+        f"consensus.{name}.{when}" for name in declared.scalar_names(config.peers.count) for when in ("first", "last")
+    ]
+    facts = [f"topology.{fact.name}" for fact in fields(TopologyFacts)]
     return [*probes, *measured, *facts, "rounds", "bytes_exchanged", "relative_weight_change"]
 
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:
     """Each probe's gain, its gain over peers alone where that control is run, and the disagreement at the end."""
-    probes = list(dict.fromkeys(name for each in configs for name in each.evaluation.probes))
-    claims = [name for name in probes if name not in FOR_COMPARISON]
-    over_alone = claims if any(each.evaluation.alone for each in configs) else []
-    gains = [f"probes.{name}.gain" for name in claims] + [f"probes.{name}.over_alone.mean" for name in over_alone]
-    return [*gains, "consensus.relative_distance.last"]
+    probes = list(dict.fromkeys(name for config in configs for name in config.evaluation.probes))
+    alone = any(config.evaluation.alone for config in configs)
+    gains = [
+        GainMeasure(name, gain).name
+        for gain in ((Gain.OVER_CALIBRATED, Gain.OVER_ALONE) if alone else (Gain.OVER_CALIBRATED,))
+        for name in probes
+        if name not in FOR_COMPARISON
+    ]
+    return [*gains, f"consensus.{declared.RELATIVE_DISTANCE.name}.last"]
 
 
 def read_measures(asked: Any, configs: Sequence[RunConfig]) -> tuple[str, ...]:
@@ -45,18 +52,31 @@ def read_measures(asked: Any, configs: Sequence[RunConfig]) -> tuple[str, ...]:
     if not isinstance(asked, list) or not asked:
         raise ConfigError(f"measures: must be a list of at least one name, got {asked!r}")
     known = list(dict.fromkeys(name for config in configs for name in known_measures(config)))
-    mistakes = [_unknown(str(name), known) for name in asked if name not in known]
+    mistakes = [_unknown(str(name), known, configs) for name in asked if name not in known]
     mistakes += [f"measures: '{name}' stands twice: remove one" for name in {*map(str, asked)} if asked.count(name) > 1]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return tuple(asked)
 
 
-def _unknown(name: str, known: list[str]) -> str:
-    last = name.split(".")[2:3] if name.startswith("probes.") else []
-    for control, gains in OPTIONAL.items():
-        run = any(each.endswith(f".{control}") for each in known)
-        if not run and last and last[0] in (control, *gains):
+def _accuracy(probe: str, condition: Condition) -> str:
+    return f"probes.{probe}.{condition}"
+
+
+def _unknown(name: str, known: list[str], configs: Sequence[RunConfig]) -> str:
+    """Why a name is none of those known: a control that no cell runs, too many peers, or a name that is wrong."""
+    for control in OPTIONAL:
+        if not any(getattr(config.evaluation, control) for config in configs) and _needs(name, control):
             return f"measures: '{name}' needs the control {control}: set evaluation.{control} = true"
+    for measure in declared.SCALARS:  # known, unless there are too many peers
+        if name in (f"consensus.{measure.name}.first", f"consensus.{measure.name}.last"):
+            most = measure.cost.most_peers
+            return f"measures: '{name}' is not measured of more than {most} peers: lower peers.count, or remove it"
     near = nearest(name, known, listed=False)
     return f"measures: '{name}' is not in a run's summary{near or '; such as ' + ', '.join(known[-3:])}"
+
+
+def _needs(name: str, control: Condition) -> bool:
+    """Whether a name is that of a number of a probe which is there only if that control is run."""
+    keys = {control.value, *(gain.key for gain in Gain if control in gain.needs)}
+    return name.startswith("probes.") and not keys.isdisjoint(name.split(".")[2:3])

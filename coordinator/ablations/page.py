@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from coordinator.ablations.estimates import Comparison, Difference
+from coordinator.ablations.estimates import Comparison, Outcome
+from coordinator.measures import declared
 from coordinator.reports import html
+from coordinator.reports.formatting import listed, p_value
 from coordinator.reports.html import Texts
-from coordinator.reports.wording import heading, interval, number, p_value
+from coordinator.reports.wording import heading, interval, number
+
+CURVES = listed([measure.title for measure in declared.shown_in(declared.Shown.CURVE)]).capitalize()
+DISAGREEMENT = declared.RELATIVE_DISTANCE.title
 
 ABLATION_FIGURES: Texts = {
     "estimates": (
@@ -15,7 +20,7 @@ ABLATION_FIGURES: Texts = {
         "Mean over seeds (dot; the reference a diamond) and 95% interval (bar); the dashed line is no gain.",
     ),
     "consensus": (
-        "Disagreement and agreement over the rounds, one curve per cell",
+        f"{CURVES} over the rounds, one curve per cell",
         "How the peers came to agree: mean over seeds with 95% bands.",
     ),
     "spectral_gap": (
@@ -23,21 +28,28 @@ ABLATION_FIGURES: Texts = {
         "Do topologies that mix faster teach more? Mean gain over seeds with its 95% interval.",
     ),
     "bytes": (
-        "Disagreement against the bytes exchanged so far, one curve per cell",
+        f"{DISAGREEMENT.capitalize()} against the bytes exchanged so far, one curve per cell",
         "What agreement costs: lower left is better. Cells that exchange nothing are not drawn.",
     ),
-    "total_variation": (
-        "Heat map per cell of the total variation between every two peers' outputs",
-        "Who disagrees with whom at the last measured round, mean over seeds: 0 is agreement.",
-    ),
-    "cka": (
-        "Heat map per cell of the linear CKA of every two peers' features",
-        "Whose features are alike at the last measured round, mean over seeds: 1 is the same representation.",
-    ),
+    **{
+        measure.name: (
+            f"Heat map per cell of {measure.formula}",
+            f"{measure.question} at the last measured round, mean over seeds: {measure.scale}.",
+        )
+        for measure in declared.PAIRS
+    },
     "topologies": (
         "Each cell's peers on a circle with arrows from teachers to students, coloured by their gain",
         "Who teaches whom in the first seed, and each peer's gain, mean over seeds.",
     ),
+}
+
+OUTCOMES = {
+    Outcome.UNTESTED: "",
+    Outcome.EQUAL: "equal with every seed",
+    Outcome.NOT_FOUND: "no difference found",
+    Outcome.ABOVE: "differs",
+    Outcome.BELOW: "differs",
 }
 
 
@@ -75,8 +87,8 @@ def _estimates(comparison: Comparison) -> str:
     for cell in comparison.cells:
         row = [f"{cell} (reference)" if cell == comparison.reference else cell]
         for measure in comparison.measures:
-            each, verdict = comparison.estimates[cell, measure], comparison.verdict(cell, measure)
-            row.append(_estimate(each.mean, each.low, each.high, measure) + (f"\n{verdict}" if verdict else ""))
+            found, verdict = comparison.estimates[cell, measure], comparison.verdict(cell, measure)
+            row.append(_estimate(found.mean, found.low, found.high, measure) + (f"\n{verdict}" if verdict else ""))
         if flagged:
             flags = comparison.flags[cell].items()
             row.append("\n".join(f"{flag} {count}/{comparison.finished[cell]}" for flag, count in flags))
@@ -94,18 +106,17 @@ def _differences(comparison: Comparison) -> str:
     """A table per measure."""
     names = ["cell", "difference", "seeds", "p", "p (Holm)", "after correction"]
     tables = []
-    for measure in comparison.compared:
+    for measure in comparison.measures_with_differences:
         rows = [
             [
-                each.cell,
-                _estimate(each.estimate.mean, each.estimate.low, each.estimate.high, each.measure),
-                str(each.estimate.n),
-                "" if each.estimate.p is None else p_value(each.estimate.p),
-                "" if each.p_holm is None else p_value(each.p_holm),
-                _said(each),
+                difference.cell,
+                _estimate(difference.estimate.mean, difference.estimate.low, difference.estimate.high, measure),
+                str(difference.estimate.n),
+                "" if difference.estimate.p is None else p_value(difference.estimate.p),
+                "" if difference.p_holm is None else p_value(difference.p_holm),
+                OUTCOMES[difference.outcome],
             ]
-            for each in comparison.differences
-            if each.measure == measure
+            for difference in comparison.differences_in(measure)
         ]
         tables.append(html.table(f"{heading(measure)}: cell less {comparison.reference}", names, rows))
     note = (
@@ -113,14 +124,6 @@ def _differences(comparison: Comparison) -> str:
         "intervals are not corrected."
     )
     return html.words([note]) + "".join(tables)
-
-
-def _said(each: Difference) -> str:
-    if each.p_holm is None:
-        return ""
-    if not each.estimate.varies:
-        return "equal with every seed"
-    return "differs" if each.found else "no difference found"
 
 
 def _estimate(mean: float, low: float | None, high: float | None, measure: str) -> str:

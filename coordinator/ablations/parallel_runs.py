@@ -1,13 +1,14 @@
-"""Many runs side by side on one Ray: as many at once as fit, and whatever happens to one, the others go on."""
+"""Many runs in parallel on one Ray: as many at once as fit, and whatever happens to one, the others go on."""
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from coordinator.ablations.grid import data_key
 from coordinator.experiment.config import (
@@ -34,17 +35,26 @@ from peers.data.datasets import Dataset
 PREFIX = "peer-consensus-"  # of temporary folders
 
 
+class RunStatus(StrEnum):
+    """How a cell's run ended, as `results.parquet` has it."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    NOT_RUN = "not run"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended, and the files of its folder by their relative names: none unless it finished."""
 
-    status: Literal["finished", "stopped", "failed"]
+    status: RunStatus
     error: str
     files: dict[str, bytes]
     seconds: float
 
 
-def run_aside(config: RunConfig, dataset: Dataset | None = None, prefix: str = PREFIX) -> Outcome:
+def run_isolated(config: RunConfig, dataset: Dataset | None = None, prefix: str = PREFIX) -> Outcome:
     """Run an experiment in a folder of its own that is gone afterwards, without MLflow and checkpoints.
 
     `prefix`: of the folder's name, by which whoever ends this process by force can find what it leaves.
@@ -57,12 +67,12 @@ def run_aside(config: RunConfig, dataset: Dataset | None = None, prefix: str = P
             result = simulate(alone, output) if dataset is None else simulate_loaded(alone, output, dataset)
         except Exception as error:  # whatever it is, it is this run's alone
             kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
-            return Outcome("failed", kind + first_line(error), {}, time.perf_counter() - start)
+            return Outcome(RunStatus.FAILED, kind + first_line(error), {}, time.perf_counter() - start)
         files: dict[str, bytes] = {}
         if result.status == "finished":
             files = {path.relative_to(result.folder).as_posix(): path.read_bytes() for path in _files(result.folder)}
             files["config.toml"] = to_toml(config).encode()
-        status: Literal["finished", "stopped"] = "finished" if result.status == "finished" else "stopped"
+        status = RunStatus.FINISHED if files else RunStatus.STOPPED
         return Outcome(status, result.message, files, time.perf_counter() - start)
 
 
@@ -75,7 +85,7 @@ class _Queued:
     mentioned: bool = False
 
 
-class SideBySide:
+class ParallelRuns:
     """Runs in Ray tasks, each in a placement group that holds all that it needs, so that none starts by halves.
 
     `memory`: bytes that each run needs. `tell` gets a line when nothing has started for long. `prefix`: of the names of
@@ -149,7 +159,7 @@ class SideBySide:
             "max_retries": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True),
         }
-        reference = self._ray.remote(run_aside).options(**options).remote(self._configs[place], data, self._prefix)
+        reference = self._ray.remote(run_isolated).options(**options).remote(self._configs[place], data, self._prefix)
         self._running[reference] = (place, group)
         self._queued = _Queued(place, group.ready())
 
@@ -189,7 +199,7 @@ class SideBySide:
                 self._data[key] = self._ray.put(load_data(self._configs[place]))
             except (ValueError, MemoryError):
                 return None
-        wanted = any(self._keys[each] == key for each in waiting)
+        wanted = any(self._keys[place_waiting] == key for place_waiting in waiting)
         return self._data[key] if wanted else self._data.pop(key)
 
     def _outcome(self, reference: Any) -> Outcome:
@@ -197,7 +207,9 @@ class SideBySide:
             outcome: Outcome = self._ray.get(reference)
             return outcome
         except self._ray.exceptions.RayError as error:
-            return Outcome("failed", f"its process was lost ({type(error).__name__}: {first_line(error)})", {}, 0.0)
+            return Outcome(
+                RunStatus.FAILED, f"its process was lost ({type(error).__name__}: {first_line(error)})", {}, 0.0
+            )
 
     def _remove(self, group: Any) -> None:
         from ray.util.placement_group import remove_placement_group

@@ -18,7 +18,7 @@ import tomli_w
 
 from coordinator.ablations.factors import as_text
 from coordinator.ablations.grid import Ablation, Cell
-from coordinator.ablations.parallel_runs import Outcome
+from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.reading import from_json
 from coordinator.records.run_folder import KEYS, lock, write_whole
@@ -57,13 +57,13 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
             pq.read_metadata(folder / "metrics" / f"{name}.parquet")
     except (OSError, ValueError, TypeError, KeyError, pa.ArrowException):
         return None
-    if not isinstance(summary, dict) or summary.get("status") != "finished":
+    if not isinstance(summary, dict) or summary.get("status") != RunStatus.FINISHED:
         return None
     known = all(name in summary and isinstance(summary[name], kind) for name, kind in NEEDED.items())
     return summary if known and (folder / "config.toml").is_file() else None
 
 
-def strangers(folder: Path, ablation: Ablation) -> int:
+def count_unlisted_cells(folder: Path, ablation: Ablation) -> int:
     """How many cells are there that this ablation does not have: those of another version of its file."""
     known = {cell.key for cell in ablation.cells}
     there = folder / "cells"
@@ -75,31 +75,33 @@ def strangers(folder: Path, ablation: Ablation) -> int:
 
 def other_versions(folder: Path, ablation: Ablation) -> str:
     """What differs between the finished runs, or between them and this process, that may show in their numbers."""
-    summaries = [each for run in runs_of(ablation) if (each := read_summary(folder_of(folder, run)))]
+    summaries = [summary for run in runs_of(ablation) if (summary := read_summary(folder_of(folder, run)))]
     here, found = versions(), []
     for name in COMPARED_VERSIONS:
-        counts = Counter(each["versions"][name] for each in summaries if name in each.get("versions", {}))
+        counts = Counter(summary["versions"][name] for summary in summaries if name in summary.get("versions", {}))
         if set(counts) - {here[name]}:
-            found.append(f"{name} {_told(counts)}, here {here[name]}")
-    counts = Counter("with" if each["hardware"]["gpus"] else "without" for each in summaries if "hardware" in each)
+            found.append(f"{name} {_runs_with_each(counts)}, here {here[name]}")
+    counts = Counter(
+        "with" if summary["hardware"]["gpus"] else "without" for summary in summaries if "hardware" in summary
+    )
     if len(counts) > 1:
-        found.append(f"GPUs: {_told(counts)}")
+        found.append(f"GPUs: {_runs_with_each(counts)}")
     return "; ".join(found)
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _runs_with_each(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in sorted(counts.items()))
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[None]:
+def locked_folder(folder: Path) -> Iterator[None]:
     """The folder, for one process at a time; what is made for it is gone afterwards if nothing was written.
 
     Raises: ConfigError, if another process writes there, or if something else than an ablation is there.
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"name: '{folder}' is a file: choose another name or --output")
-    if folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK} and not described(folder):
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK} and not is_ablation_folder(folder):
         raise ConfigError(f"name: '{folder}' is there and is no ablation: choose another name or --output")
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -108,19 +110,19 @@ def opened(folder: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if not described(folder):
+            if not is_ablation_folder(folder):
                 (folder / LOCK).unlink(missing_ok=True)
                 for path in made:
                     with suppress(OSError):  # not empty
                         path.rmdir()
 
 
-def described(folder: Path) -> bool:
+def is_ablation_folder(folder: Path) -> bool:
     """Whether the folder is an ablation's."""
     return (folder / "ablation.toml").is_file()
 
 
-def describes(folder: Path, ablation: Ablation) -> bool:
+def is_folder_of(folder: Path, ablation: Ablation) -> bool:
     """Whether the folder is this very ablation's: not that of another version of its file."""
     try:
         return (folder / "ablation.toml").read_text(encoding="utf-8") == tomli_w.dumps(ablation.table)
@@ -128,14 +130,14 @@ def describes(folder: Path, ablation: Ablation) -> bool:
         return False
 
 
-def describe(folder: Path, ablation: Ablation) -> None:
+def write_description(folder: Path, ablation: Ablation) -> None:
     """Say what the folder holds; what another version of the file has left is outdated."""
-    if not describes(folder, ablation):
-        outdate(folder)
+    if not is_folder_of(folder, ablation):
+        remove_outputs(folder)
         write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table))
 
 
-def outdate(folder: Path) -> None:
+def remove_outputs(folder: Path) -> None:
     """Remove what was made of the runs, so that it never contradicts them."""
     for path in (folder / name for name in OUTPUTS):
         if path.is_dir():
@@ -144,20 +146,20 @@ def outdate(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def temporary_prefix(folder: Path) -> str:
+def temporary_folder_prefix(folder: Path) -> str:
     """What the temporary folders of this ablation's runs start with, and of no other's."""
     return f"peer-consensus-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}-"
 
 
-def sweep(folder: Path) -> None:
+def remove_temporary_folders(folder: Path) -> None:
     """Remove the temporary folders that runs of this ablation, ended by force, have left on this machine."""
-    there, prefix = Path(tempfile.gettempdir()), temporary_prefix(folder)
+    there, prefix = Path(tempfile.gettempdir()), temporary_folder_prefix(folder)
     with suppress(OSError):  # a folder that may be written to but not listed
         for path in [path for path in there.iterdir() if path.name.startswith(prefix)]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def keep(outcome: Outcome, target: Path) -> None:
+def store_run(outcome: Outcome, target: Path) -> None:
     """Put a finished run's files where they belong, in one step: the folder is there whole or not at all.
 
     A finished run that is there already stays.
@@ -181,19 +183,19 @@ def keep(outcome: Outcome, target: Path) -> None:
 def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int], str]) -> list[Row]:
     """A row per run: what it is, how it ended, and every scalar of its summary that a repetition would repeat.
 
-    `errors` are by key and seed; a run that neither finished nor failed is `not run`. The columns of axes have the
+    `errors` are by key and seed; a run that neither finished nor failed is `not run`. The columns of factors have the
     prefix `axis.`: `axis.topology.max_degree` is what was asked, `topology.max_degree` what the topology has.
     """
-    axes = _axis_columns(ablation)
+    levels = _factor_columns(ablation)
     rows = []
     for cell, seed in runs_of(ablation):
         summary = read_summary(folder_of(folder, (cell, seed)))
         error = "" if summary else errors.get((cell.key, seed), "")
-        status = "finished" if summary else "failed" if error else "not run"
-        row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status, "error": error}
+        status = RunStatus.FINISHED if summary else RunStatus.FAILED if error else RunStatus.NOT_RUN
+        row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status.value, "error": error}
         found = scalars(summary) if summary else {}
-        assert not (row.keys() & found.keys() or axes[cell.key].keys() & {*row, *found}), "no column hides another"
-        rows.append({**row, **found, **axes[cell.key]})
+        assert not (row.keys() & found.keys() or levels[cell.key].keys() & {*row, *found}), "no column hides another"
+        rows.append({**row, **found, **levels[cell.key]})
     return rows
 
 
@@ -214,19 +216,19 @@ def scalars(summary: Mapping[str, Any]) -> Row:
     """The summary's numbers and words under dotted names; its flags, artefacts and what diverged as a text each."""
     flat = flatten({name: value for name, value in summary.items() if name not in (*LEFT_OUT, "not_finite")})
     flat |= intervals(summary["probes"]) | {name: ", ".join(summary[name]) for name in ("flags", "artefacts")}
-    diverged = [f"peer {peer}: round {each['round']}" for peer, each in summary["not_finite"].items()]
+    diverged = [f"peer {peer}: round {fault['round']}" for peer, fault in summary["not_finite"].items()]
     flat["not_finite"] = "; ".join(diverged)
     return {name: value for name, value in flat.items() if not isinstance(value, list)}
 
 
-def _axis_columns(ablation: Ablation) -> dict[str, Row]:
-    """By cell the value of each axis: numbers and truth values where all cells have such, text otherwise."""
+def _factor_columns(ablation: Ablation) -> dict[str, Row]:
+    """By cell the level of each factor: numbers and truth values where all cells have such, text otherwise."""
     columns: dict[str, Row] = {cell.key: {} for cell in ablation.cells}
-    for axis in ablation.cells[0].settings:
-        values = [cell.settings[axis] for cell in ablation.cells]
+    for factor in ablation.cells[0].settings:
+        values = [cell.settings[factor] for cell in ablation.cells]
         kinds = {type(value) for value in values}
         for cell, value in zip(ablation.cells, values, strict=True):
             if kinds == {int, float}:
                 value = float(value)
-            columns[cell.key][f"axis.{axis}"] = value if kinds <= {int, float} or kinds == {bool} else as_text(value)
+            columns[cell.key][f"axis.{factor}"] = value if kinds <= {int, float} or kinds == {bool} else as_text(value)
     return columns

@@ -1,22 +1,20 @@
 """What a comparison of cells shows, in sentences."""
 
-from coordinator.ablations.estimates import LEVEL, Comparison, Difference
+from coordinator.ablations.estimates import LEVEL, Comparison, Difference, Outcome
+from coordinator.measures.gains import Gain, GainMeasure
 from coordinator.measures.statistics import Estimate
+from coordinator.measures.verdict import Flag
+from coordinator.reports.formatting import listed, p_value, quoted
 from coordinator.reports.wording import (
     CONTROLS,
     FLAGS,
-    SAID,
+    IN_SENTENCE,
     amount,
-    control_of,
     interval,
-    is_claim,
-    listed,
     measure_name,
     number,
-    p_value,
     power_note,
     probe_name,
-    quoted,
 )
 
 
@@ -51,17 +49,18 @@ def flags_in_words(comparison: Comparison) -> list[str]:
 
 
 def _meaning(flag: str) -> str:
-    text = FLAGS.get(flag.partition(" (")[0])
-    return f", {text}" if text else ""
+    """Empty for a flag that is not known here, as of a run of another version."""
+    name = flag.partition(" (")[0]
+    return f", {FLAGS[Flag(name)]}" if name in {*Flag} else ""
 
 
 def _claims(comparison: Comparison) -> list[str]:
     """One sentence per cell and control, with all probes in it."""
-    claimed = [measure for measure in comparison.measures if is_claim(measure)]
+    claimed = _claimed(comparison)
     if not claimed:
         return []
-    controls = [control for control in CONTROLS if control in map(control_of, claimed)]
-    meanings = dict(CONTROLS[control] for control in controls)
+    controls = [gain for gain in CONTROLS if any(measure.gain is gain for measure in claimed)]
+    meanings = dict(CONTROLS[gain] for gain in controls)
     note = power_note(comparison.num_claims, len(comparison.seeds))
     lines = [
         f"Gains: 95% t-intervals over {len(comparison.seeds)} seeds"
@@ -70,33 +69,37 @@ def _claims(comparison: Comparison) -> list[str]:
         f"Controls: {'; '.join(f'{name}: {meaning}' for name, meaning in meanings.items())}.",
     ]
     for cell in comparison.cells:
-        for control in controls:
-            measures = [measure for measure in claimed if control_of(measure) == control]
-            verdicts = {comparison.verdict(cell, measure) for measure in measures} - {""}
+        for gain in controls:
+            measures = [measure for measure in claimed if measure.gain is gain]
+            verdicts = {comparison.verdict(cell, measure.name) for measure in measures} - {None}
             parts = [_claim(comparison, cell, measure) for measure in measures]
             parts += ["the probes do not agree"] if len(verdicts) > 1 else []
-            who = f"{quoted(cell)}{' reset' if control.startswith('reset') else ''}"
-            lines.append(f"{who} against {CONTROLS[control][0]}: {'; '.join(parts)}.")
+            who = f"{quoted(cell)}{' reset' if gain is Gain.RESET_OVER_UNTRAINED else ''}"
+            lines.append(f"{who} against {CONTROLS[gain][0]}: {'; '.join(parts)}.")
     return lines
 
 
-def _claim(comparison: Comparison, cell: str, measure: str) -> str:
+def _claimed(comparison: Comparison) -> list[GainMeasure]:
+    """The measures that verdicts rest on."""
+    parsed = map(GainMeasure.parse, comparison.measures)
+    return [measure for measure in parsed if measure is not None and measure.claims]
+
+
+def _claim(comparison: Comparison, cell: str, measure: GainMeasure) -> str:
     """A probe's verdict on one cell, and what it rests on."""
-    each, p = comparison.estimates[cell, measure], comparison.p_holm.get((cell, measure))
-    by = f"by {probe_name(measure.split('.')[1])}"
-    if p is None:
-        why = (
-            _too_few(each.n, "a value") if each.n < 2 else f"{number(each.mean, measure)} points in all {each.n} seeds"
-        )
-        return f"{by} no verdict, {why}"
-    verdict = comparison.verdict(cell, measure)
-    evidence = [_evidence(each, p, measure, comparison), *_caveat(each, p, comparison.num_claims)]
-    return f"{by} {SAID.get(verdict, verdict)}, {number(each.mean, measure)} points ({'; '.join(evidence)})"
+    name, by = measure.name, f"by {probe_name(measure.probe)}"
+    found, verdict = comparison.estimates[cell, name], comparison.verdict(cell, name)
+    p = comparison.p_holm.get((cell, name))
+    if p is None or verdict is None:
+        same = f"{number(found.mean, name)} points in all {found.n} seeds"
+        return f"{by} no verdict, {_too_few(found.n, 'a value') if found.n < 2 else same}"
+    evidence = [_evidence(found, p, name, comparison), *_caveat(found, p, comparison.num_claims)]
+    return f"{by} {IN_SENTENCE.get(verdict, verdict)}, {number(found.mean, name)} points ({'; '.join(evidence)})"
 
 
 def _both_controls(comparison: Comparison) -> list[str]:
     """Which cells gain over calibrated networks and over peers alone, where a probe was measured against both."""
-    probes = dict.fromkeys(measure.split(".")[1] for measure in comparison.measures if is_claim(measure))
+    probes = dict.fromkeys(measure.probe for measure in _claimed(comparison))
     beaten = {
         cell: {probe: comparison.beats_both(cell, probe) for probe in probes if comparison.beats_both(cell, probe)}
         for cell in comparison.cells
@@ -121,43 +124,43 @@ def _differences(comparison: Comparison) -> list[str]:
         f"{len(comparison.seeds)} seeds" + _corrected(tests, "difference", "", "; p "),
         *([note] if note else []),
     ]
-    for measure in comparison.compared:
-        here = [each for each in comparison.differences if each.measure == measure]
-        lines += [_found(each, comparison) for each in here if each.found]
-        lines += _not_found([each for each in here if each.estimate.varies and not each.found], tests)
-        lines += _equal([each for each in here if each.p_holm is not None and not each.estimate.varies])
-        lines += [_untested(each) for each in here if each.p_holm is None]
+    for measure in comparison.measures_with_differences:
+        here, found = comparison.differences_in(measure), (Outcome.ABOVE, Outcome.BELOW)
+        lines += [_found(difference, comparison) for difference in here if difference.outcome in found]
+        lines += _not_found([difference for difference in here if difference.outcome is Outcome.NOT_FOUND], tests)
+        lines += _equal([difference for difference in here if difference.outcome is Outcome.EQUAL])
+        lines += [_untested(difference) for difference in here if difference.outcome is Outcome.UNTESTED]
     return lines
 
 
-def _found(each: Difference, comparison: Comparison) -> str:
-    assert each.p_holm is not None
-    mean = each.estimate.mean
+def _found(difference: Difference, comparison: Comparison) -> str:
+    assert difference.p_holm is not None
+    mean = difference.estimate.mean
     return (
-        f"{measure_name(each.measure)}: {quoted(each.cell)} is {amount(mean, each.measure)} "
-        f"{'above' if mean > 0 else 'below'} {quoted(each.reference)} "
-        f"({_evidence(each.estimate, each.p_holm, each.measure, comparison)})."
+        f"{measure_name(difference.measure)}: {quoted(difference.cell)} is {amount(mean, difference.measure)} "
+        f"{'above' if mean > 0 else 'below'} {quoted(difference.reference)} "
+        f"({_evidence(difference.estimate, difference.p_holm, difference.measure, comparison)})."
     )
 
 
-def _untested(each: Difference) -> str:
-    found, names = each.estimate, (quoted(each.cell), quoted(each.reference))
+def _untested(difference: Difference) -> str:
+    found, names = difference.estimate, (quoted(difference.cell), quoted(difference.reference))
     if found.n < 2:
         return (
-            f"{measure_name(each.measure)}: {names[0]} cannot be compared with {names[1]}, "
+            f"{measure_name(difference.measure)}: {names[0]} cannot be compared with {names[1]}, "
             f"{_too_few(found.n, 'both values')}."
         )
     side = "above" if found.mean > 0 else "below"
     return (
-        f"{measure_name(each.measure)}: {names[0]} is {amount(found.mean, each.measure)} {side} {names[1]} in each of "
-        f"{found.n} seeds, which leaves no spread to test with."
+        f"{measure_name(difference.measure)}: {names[0]} is {amount(found.mean, difference.measure)} {side} "
+        f"{names[1]} in each of {found.n} seeds, which leaves no spread to test with."
     )
 
 
 def _equal(differences: list[Difference]) -> list[str]:
     if not differences:
         return []
-    cells, reference = [quoted(each.cell) for each in differences], quoted(differences[0].reference)
+    cells, reference = [quoted(difference.cell) for difference in differences], quoted(differences[0].reference)
     verb = "equals" if len(cells) == 1 else "equal"
     return [f"{measure_name(differences[0].measure)}: {listed(cells)} {verb} {reference} with every seed."]
 
@@ -167,11 +170,13 @@ def _not_found(differences: list[Difference], tests: int) -> list[str]:
     if not differences:
         return []
     measure, cells, furthest = differences[0].measure, [], 0.0
-    for each in differences:
-        found = each.estimate
-        assert found.low is not None and found.high is not None and each.p_holm is not None
+    for difference in differences:
+        found = difference.estimate
+        assert found.low is not None and found.high is not None and difference.p_holm is not None
         furthest = max(furthest, abs(found.low), abs(found.high))
-        cells.append(quoted(each.cell) + "".join(f" ({caveat})" for caveat in _caveat(found, each.p_holm, tests)))
+        cells.append(
+            quoted(difference.cell) + "".join(f" ({caveat})" for caveat in _caveat(found, difference.p_holm, tests))
+        )
     return [
         f"{measure_name(measure)}: no difference from {quoted(differences[0].reference)} found for "
         f"{', '.join(cells)}; the intervals reach to {amount(furthest, measure)} from 0, which is no evidence that "
@@ -179,18 +184,18 @@ def _not_found(differences: list[Difference], tests: int) -> list[str]:
     ]
 
 
-def _evidence(each: Estimate, p: float, measure: str, comparison: Comparison) -> str:
-    assert each.low is not None and each.high is not None
-    spread = interval(each.low, each.high, measure) if each.varies else f"all {each.n} seeds equal"
-    seeds = f", {each.n} of {len(comparison.seeds)} seeds" if each.n < len(comparison.seeds) else ""
+def _evidence(found: Estimate, p: float, measure: str, comparison: Comparison) -> str:
+    assert found.low is not None and found.high is not None
+    spread = interval(found.low, found.high, measure) if found.varies else f"all {found.n} seeds equal"
+    seeds = f", {found.n} of {len(comparison.seeds)} seeds" if found.n < len(comparison.seeds) else ""
     return f"{spread}, p {p_value(p) if p < 0.001 else f'= {p_value(p)}'}{seeds}"
 
 
-def _caveat(each: Estimate, p_holm: float, tests: int) -> list[str]:
+def _caveat(found: Estimate, p_holm: float, tests: int) -> list[str]:
     """Said where the interval, which is not corrected, and the corrected test disagree."""
-    if each.p is None or each.p >= LEVEL or p_holm < LEVEL:
+    if found.p is None or found.p >= LEVEL or p_holm < LEVEL:
         return []
-    side = "above" if each.mean > 0 else "below"
+    side = "above" if found.mean > 0 else "below"
     return [f"interval {side} 0, but not after Holm's correction over {tests} tests"]
 
 

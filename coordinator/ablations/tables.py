@@ -6,10 +6,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from coordinator.ablations.estimates import Comparison, Difference
+from coordinator.ablations.estimates import Comparison, Outcome
 from coordinator.measures.statistics import Estimate
+from coordinator.reports.formatting import p_value
 from coordinator.reports.tables import compact_table
-from coordinator.reports.wording import heading, interval, number, p_value
+from coordinator.reports.wording import heading, interval, number
+
+OUTCOMES = {
+    Outcome.UNTESTED: "",
+    Outcome.EQUAL: "equal",
+    Outcome.NOT_FOUND: "none found",
+    Outcome.ABOVE: "above",
+    Outcome.BELOW: "below",
+}
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -30,7 +39,7 @@ def _estimates(comparison: Comparison) -> Table:
         for cell in comparison.cells:
             p = comparison.p_holm.get((cell, measure))
             cells = _cells(comparison.estimates[cell, measure], p, measure, len(comparison.seeds))
-            table.add_row(_name(cell, comparison), *cells, comparison.verdict(cell, measure))
+            table.add_row(_name(cell, comparison), *cells, comparison.verdict(cell, measure) or "")
     if any(comparison.flags.values()):
         table.add_row("flags (runs)")
     for cell, flags in comparison.flags.items():
@@ -42,12 +51,11 @@ def _estimates(comparison: Comparison) -> Table:
 def _differences(comparison: Comparison) -> Table:
     names = ("cell - reference *", "mean", "95% interval", "p (Holm)", "difference")
     table = compact_table(*names, wrapped=names[0])
-    for measure in comparison.compared:
+    for measure in comparison.measures_with_differences:
         table.add_row(escape(heading(measure)))
-        for each in comparison.differences:
-            if each.measure == measure:
-                cells = _cells(each.estimate, each.p_holm, measure, len(comparison.seeds))
-                table.add_row(_name(each.cell, comparison), *cells, _said(each))
+        for difference in comparison.differences_in(measure):
+            cells = _cells(difference.estimate, difference.p_holm, measure, len(comparison.seeds))
+            table.add_row(_name(difference.cell, comparison), *cells, OUTCOMES[difference.outcome])
     return table
 
 
@@ -56,22 +64,12 @@ def _name(cell: str, comparison: Comparison) -> str:
     return f"  {escape(cell)}" + (" *" if cell == comparison.reference and len(comparison.cells) > 1 else "")
 
 
-def _cells(each: Estimate, p: float | None, measure: str, num_seeds: int) -> list[str]:
+def _cells(found: Estimate, p: float | None, measure: str, num_seeds: int) -> list[str]:
     """Mean (with the seeds it is over, if some are missing), interval and p; empty where there is none."""
-    mean = number(each.mean, measure) if math.isfinite(each.mean) else "none"
-    if 0 < each.n < num_seeds:
-        mean += f" ({each.n}/{num_seeds})"
+    mean = number(found.mean, measure) if math.isfinite(found.mean) else "none"
+    if 0 < found.n < num_seeds:
+        mean += f" ({found.n}/{num_seeds})"
     spread = ""
-    if each.low is not None and each.high is not None:
-        spread = interval(each.low, each.high, measure) if each.varies else "all seeds equal"
+    if found.low is not None and found.high is not None:
+        spread = interval(found.low, found.high, measure) if found.varies else "all seeds equal"
     return [mean, spread, "" if p is None else p_value(p)]
-
-
-def _said(each: Difference) -> str:
-    if each.p_holm is None:
-        return ""
-    if not each.estimate.varies:
-        return "equal"
-    if not each.found:
-        return "none found"
-    return "above" if each.estimate.mean > 0 else "below"

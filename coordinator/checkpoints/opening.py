@@ -8,6 +8,7 @@ from coordinator.checkpoints.identity import check_config
 from coordinator.checkpoints.snapshots import Checkpoint, Checkpoints, url_of
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.redaction import without_secrets
+from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.pools.base import Pool
 from coordinator.records.events import RoundsChanged
@@ -92,7 +93,7 @@ def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[
         check_config(config, recalled.found.state)
         if recalled.found.planned_rounds != config.run.rounds:
             recalled.state.apply(RoundsChanged())
-            recalled.probes.keep(("raw_pixels", "untrained"))
+            recalled.probes.keep((Condition.RAW_PIXELS, Condition.UNTRAINED))
         return recalled, damaged
     return Recalled.nothing(config), damaged
 

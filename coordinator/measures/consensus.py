@@ -21,8 +21,8 @@ def probabilities(
 ) -> Float[np.ndarray, "peers examples dim"]:
     """softmax(outputs / temperature) over dim, in the outputs' dtype."""
     probs = np.empty_like(outputs)
-    for peer, each in enumerate(outputs):
-        probs[peer] = special.softmax(each / outputs.dtype.type(temperature), axis=1)
+    for peer, logits in enumerate(outputs):
+        probs[peer] = special.softmax(logits / outputs.dtype.type(temperature), axis=1)
     return probs
 
 

@@ -2,27 +2,18 @@
 
 from collections.abc import Collection
 from dataclasses import asdict
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 import safetensors
 import safetensors.numpy
 from jaxtyping import Bool
 
-from coordinator.measures.verdict import Interval, artefact, exchange_verdict, gain_interval, verdict
+from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain
+from coordinator.measures.verdict import Interval, artefact, gain_interval
 from peers.probing.measuring import ProbeName, ProbeOutcome
 
-Condition = Literal["raw_pixels", "untrained", "calibrated", "trained", "reset", "alone"]
-CONDITIONS: dict[Condition, str] = {  # as tables and pictures call them, in their order
-    "raw_pixels": "pixels",
-    "untrained": "untrained",
-    "calibrated": "calibrated",
-    "trained": "trained",
-    "reset": "reset",  # the trained weights with BatchNorm's buffers as at the start
-    "alone": "alone",
-}
-Correct = Bool[np.ndarray, "peers test"]
-FOR_COMPARISON: tuple[ProbeName, ...] = ("sgd",)  # not standardised, so its result depends on the features' scale
+CorrectAnswers = Bool[np.ndarray, "peers test"]
 
 
 class ProbeTable:
@@ -30,11 +21,11 @@ class ProbeTable:
 
     def __init__(self, probes: tuple[ProbeName, ...]) -> None:
         self.probes = probes
-        self.correct: dict[tuple[ProbeName, Condition], Correct] = {}
+        self.correct: dict[tuple[ProbeName, Condition], CorrectAnswers] = {}
 
     def add(self, condition: Condition, outcomes: list[ProbeOutcome]) -> None:
         for name in self.probes:
-            self.correct[name, condition] = np.stack([each.correct[name] for each in outcomes])
+            self.correct[name, condition] = np.stack([outcome.correct[name] for outcome in outcomes])
 
     def has(self, condition: Condition) -> bool:
         """Whether all probes of a condition are there."""
@@ -59,7 +50,7 @@ class ProbeTable:
             raise ValueError(f"the probes cannot be read: {error}") from None
         for key, correct in arrays.items():
             name, condition = key.split(".")
-            table.correct[cast(ProbeName, name), cast(Condition, condition)] = correct.astype(np.bool_)
+            table.correct[cast(ProbeName, name), Condition(condition)] = correct.astype(np.bool_)
         return table
 
     def summary(self, students: list[int]) -> dict[str, Any]:
@@ -75,37 +66,37 @@ class ProbeTable:
             name
             for name in self.probes
             if students
-            and (name, "trained") in self.correct
-            and artefact(self._gain(name, "untrained", students), self._gain(name, "calibrated", students))
+            and (name, Condition.TRAINED) in self.correct
+            and artefact(
+                self._gain(name, Gain.OVER_UNTRAINED, students), self._gain(name, Gain.OVER_CALIBRATED, students)
+            )
         ]
 
     def _one(self, name: ProbeName, students: list[int]) -> dict[str, Any]:
-        known = [condition for condition in CONDITIONS if (name, condition) in self.correct]
-        table: dict[str, Any] = {c: float(self.correct[name, c][students].mean()) for c in known} if students else {}
-        if "trained" not in table:
+        known = [condition for condition in Condition if (name, condition) in self.correct]
+        table: dict[str, Any] = {}
+        if students:
+            table = {condition.value: float(self.correct[name, condition][students].mean()) for condition in known}
+        if Condition.TRAINED not in table:
             return table
-        gain = self._gain(name, "calibrated", students)
-        table |= {"gain": gain.mean, "interval": [gain.low, gain.high]}
+        gains = {gain: self._gain(name, gain, students) for gain in Gain if gain.needs <= set(known)}
+        over_calibrated = gains.pop(Gain.OVER_CALIBRATED)
+        table |= {"gain": over_calibrated.mean, "interval": [over_calibrated.low, over_calibrated.high]}
+        table |= {gain.key: asdict(interval) for gain, interval in gains.items()}
+        table["peers"] = {"peer": students} | {
+            gain.key: self._gains(name, gain, students)
+            for gain in (Gain.OVER_CALIBRATED, Gain.OVER_ALONE)
+            if gain.needs <= set(known)
+        }
         if name not in FOR_COMPARISON:
-            table["verdict"] = verdict(gain)
-        table["over_untrained"] = asdict(self._gain(name, "untrained", students))
-        if "reset" in table:
-            table["over_reset"] = asdict(self._gain(name, "reset", students))
-            table["reset_over_untrained"] = asdict(self._gain(name, "untrained", students, treated="reset"))
-        table["peers"] = {"peer": students, "gain": self._gains(name, "calibrated", students)}
-        if "alone" in table:
-            table["peers"]["over_alone"] = self._gains(name, "alone", students)
-            over_alone = self._gain(name, "alone", students)
-            table["over_alone"] = asdict(over_alone)
-            if name not in FOR_COMPARISON:
-                table["exchange"] = exchange_verdict(over_alone)
+            table["verdict"] = Gain.OVER_CALIBRATED.verdict(over_calibrated)
+            if Gain.OVER_ALONE in gains:
+                table["exchange"] = Gain.OVER_ALONE.verdict(gains[Gain.OVER_ALONE])
         return table
 
-    def _gain(
-        self, name: ProbeName, control: Condition, students: list[int], treated: Condition = "trained"
-    ) -> Interval:
-        return gain_interval(self.correct[name, treated][students], self.correct[name, control][students])
+    def _gain(self, name: ProbeName, gain: Gain, students: list[int]) -> Interval:
+        return gain_interval(self.correct[name, gain.treated][students], self.correct[name, gain.control][students])
 
-    def _gains(self, name: ProbeName, control: Condition, students: list[int]) -> list[float]:
-        trained, untreated = self.correct[name, "trained"][students], self.correct[name, control][students]
-        return [float(gain) for gain in trained.mean(axis=1) - untreated.mean(axis=1)]
+    def _gains(self, name: ProbeName, gain: Gain, students: list[int]) -> list[float]:
+        treated, control = self.correct[name, gain.treated][students], self.correct[name, gain.control][students]
+        return [float(mean) for mean in treated.mean(axis=1) - control.mean(axis=1)]

@@ -1,24 +1,54 @@
-"""What a run may claim: intervals of the gain over a control, the verdict on them, and warning flags.
+"""What a run may claim: intervals of the gain over a control, the verdicts on them, and warning flags.
 
 Every interval compares the same peers on the same test images, before or without and after the treatment.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from enum import Enum, StrEnum, auto
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from scipy import special
 
+from coordinator.measures import declared
 from coordinator.measures.statistics import half_width
-
-Verdict = Literal["learned", "not distinguishable", "degraded"]
-ExchangeVerdict = Literal["exchange helps", "makes no difference", "hurts"]
 
 VANISHED_SHARE = 0.5
 COLLAPSED_SHARE = 0.5
-COLLAPSED_INFORMATION = 0.01
-COLLAPSED_STD = 0.1
+
+
+class Verdict(StrEnum):
+    """What a gain over a control shows, as `summary.json` has it; which control leads to which is in `gains.Gain`."""
+
+    LEARNED = "learned"
+    NOT_DISTINGUISHABLE = "not distinguishable"
+    DEGRADED = "degraded"
+    EXCHANGE_HELPS = "exchange helps"
+    NO_DIFFERENCE = "makes no difference"
+    EXCHANGE_HURTS = "hurts"
+    EXCHANGE_HURTS_LESS = "hurts less than alone"  # above peers alone, but below calibrated networks
+    ABOVE_UNTRAINED = "above untrained"
+    BELOW_UNTRAINED = "below untrained"
+    ABOVE_RESET = "above reset"
+    BELOW_RESET = "below reset"
+
+
+class Flag(StrEnum):
+    """A warning that stands beside the verdicts, as `summary.json` has it."""
+
+    COLLAPSED = "collapsed"
+    ARTEFACT = "artefact"
+    DROPPED_PEERS = "dropped-peers"
+    ALONE_NOT_FINITE = "alone-not-finite"
+
+
+class Side(Enum):
+    """Where a gain was found to be: on a side of 0, or not to be told from it."""
+
+    ABOVE = auto()
+    NEITHER = auto()
+    BELOW = auto()
 
 
 @dataclass(frozen=True)
@@ -28,6 +58,13 @@ class Interval:
     mean: float
     low: float
     high: float
+
+    @property
+    def side(self) -> Side:
+        """Which side of 0 the whole interval is on; neither, if an end is not finite."""
+        if self.low > 0:
+            return Side.ABOVE
+        return Side.BELOW if self.high < 0 else Side.NEITHER
 
 
 def gain_interval(
@@ -50,20 +87,6 @@ def gain_interval(
     return Interval(mean, float(mean - half), float(mean + half))
 
 
-def verdict(over_calibrated: Interval) -> Verdict:
-    """What a probe's gain over the calibrated, untrained peers shows: which side of 0 the whole interval is on."""
-    if over_calibrated.low > 0:
-        return "learned"
-    return "degraded" if over_calibrated.high < 0 else "not distinguishable"
-
-
-def exchange_verdict(over_alone: Interval) -> ExchangeVerdict:
-    """What a gain over the same experiment with every peer its own teacher shows about the exchange."""
-    if over_alone.low > 0:
-        return "exchange helps"
-    return "hurts" if over_alone.high < 0 else "makes no difference"
-
-
 def artefact(over_untrained: Interval, over_calibrated: Interval) -> bool:
     """Whether a gain over untrained peers vanishes beside calibrated BatchNorm, which no learning can explain.
 
@@ -73,33 +96,27 @@ def artefact(over_untrained: Interval, over_calibrated: Interval) -> bool:
     return over_untrained.low > 0 and not over_calibrated.low > 0 and gone
 
 
-@dataclass(frozen=True)
-class CollapseMeasures:
-    """Each peer's collapse measures at one evaluation, as `consensus` computes them."""
-
-    information: Float[np.ndarray, " peers"]
-    feature_std: Float[np.ndarray, " peers"]
-    rankme: Float[np.ndarray, " peers"]
-
-
-def collapsed(first: CollapseMeasures, last: CollapseMeasures) -> bool:
+def collapsed(first: Mapping[int, Mapping[str, float]], last: Mapping[int, Mapping[str, float]]) -> bool:
     """Whether the median peer lost what told its inputs apart, between the first and the last evaluation.
 
-    Any of three measures, below half of its own start, says so:
-    mutual information at the outputs' own scale, if also under 0.01 nats: one output for all inputs;
-    feature std, if also under 0.1: one direction for all inputs;
-    RankMe, alone: most dimensions died (in the measured runs every network that halved it lost accuracy).
-    Half of the start, because an untrained network may sit under either threshold and a learning one lowers its rank
-    somewhat. A measure that is not finite counts as 0: a diverged peer tells nothing apart.
+    first, last: the measures of the same peers by peer and name. Any measure that is declared with a value to collapse
+    below says so, if it is under that value and under half of its own start: half, because an untrained network may
+    sit under the value, and a learning one lowers its rank somewhat. A measure that is not finite counts as 0: a
+    diverged peer tells nothing apart.
     """
-    return (
-        _fell(first.information, last.information, COLLAPSED_INFORMATION)
-        or _fell(first.feature_std, last.feature_std, COLLAPSED_STD)
-        or _fell(first.rankme, last.rankme, float("inf"))
+    return any(
+        measure.collapse_below is not None and _fell(measure.name, first, last, measure.collapse_below)
+        for measure in declared.PEER
     )
 
 
-def _fell(first: Float[np.ndarray, " before"], last: Float[np.ndarray, " after"], threshold: float) -> bool:
-    """Whether the median ended below the threshold and below half of its start."""
-    start, end = (float(np.median(np.where(np.isfinite(values), values, 0.0))) for values in (first, last))
+def _fell(
+    name: str,
+    first: Mapping[int, Mapping[str, float]],
+    last: Mapping[int, Mapping[str, float]],
+    threshold: float,
+) -> bool:
+    """Whether the median over peers ended below the threshold and below half of its start."""
+    columns = (np.array([values[name] for values in peers.values()]) for peers in (first, last))
+    start, end = (float(np.median(np.where(np.isfinite(column), column, 0.0))) for column in columns)
     return end < threshold and end < COLLAPSED_SHARE * start

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.experiment.config import RunConfig
+from coordinator.measures.gains import Condition
 from coordinator.measures.measure import Measures, Pairing
-from coordinator.measures.probe_table import Condition
 from coordinator.records.result import Status
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase

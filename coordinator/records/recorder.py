@@ -2,8 +2,9 @@
 
 import time
 
+from coordinator.measures.gains import Condition
 from coordinator.measures.measure import measure
-from coordinator.measures.probe_table import Condition, ProbeTable
+from coordinator.measures.probe_table import ProbeTable
 from coordinator.records.events import (
     Fault,
     FaultKind,

@@ -11,8 +11,9 @@ from typing import Any
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import without_secrets
+from coordinator.measures.declared import WEIGHT_CHANGE
 from coordinator.measures.probe_table import ProbeTable
-from coordinator.measures.verdict import collapsed
+from coordinator.measures.verdict import Flag, collapsed
 from coordinator.records.result import Ending
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.dropouts import Dropout
@@ -73,25 +74,27 @@ def shown_config(config: RunConfig) -> dict[str, Any]:
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_secrets(each) for key, each in value.items()}
+        return {key: _without_secrets(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_without_secrets(each) for each in value]
+        return [_without_secrets(inner) for inner in value]
     return without_secrets(value) if isinstance(value, str) else value
 
 
-def flags(plan: Plan, state: RunState, probes: ProbeTable) -> list[str]:
+def flags(plan: Plan, state: RunState, probes: ProbeTable) -> list[Flag]:
     """Warnings that stand beside the verdicts."""
     found = []
     first, last = state.first, state.last
     students = [peer for peer in state.students if first and last and peer in last.peers]
-    if students and first and last and collapsed(first.collapse(students), last.collapse(students)):
-        found.append("collapsed")
+    if students and first and last:
+        before, after = ({peer: measures.peers[peer] for peer in students} for measures in (first, last))
+        if collapsed(before, after):
+            found.append(Flag.COLLAPSED)
     if probes.artefacts(state.students):
-        found.append("artefact")
+        found.append(Flag.ARTEFACT)
     if state.dropped and plan.config.run.on_nonfinite == "drop-peer":
-        found.append("dropped-peers")
+        found.append(Flag.DROPPED_PEERS)
     if state.failed_alone:
-        found.append("alone-not-finite")
+        found.append(Flag.ALONE_NOT_FINITE)
     return found
 
 
@@ -155,5 +158,5 @@ def _weight_change(state: RunState, students: list[int]) -> float | None:
     """Mean over the students of |theta - theta_0| / |theta_0|, as last measured."""
     if state.last is None:
         return None
-    changes = [state.last.peers[peer]["weight_change"] for peer in students if peer in state.last.peers]
+    changes = [state.last.peers[peer][WEIGHT_CHANGE.name] for peer in students if peer in state.last.peers]
     return sum(changes) / len(changes) if changes else None

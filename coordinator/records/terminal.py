@@ -7,6 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Column
 
 from coordinator.experiment.config import RunConfig
+from coordinator.measures.declared import Shown, shown_in
 from coordinator.records.events import (
     ControlVoid,
     Fault,
@@ -24,12 +25,13 @@ from coordinator.records.events import (
 )
 from coordinator.scheduling.scheduler import Phase
 
+IN_PROGRESS = shown_in(Shown.PROGRESS)
 MEASURED, UNMEASURED = 1.0, 10.0  # seconds between lines of rounds, where there is no terminal
 BARS = {Stage.ROUNDS: "rounds", Stage.ALONE: "alone"}  # the stages that have rounds to count
 
 
 class Live:
-    """Rounds/s, time left, loss, disagreement and agreement; the last two as last measured."""
+    """Rounds/s, time left, loss, and the measures that are declared to be shown in progress, as last measured."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -60,9 +62,9 @@ class Live:
 
     def _measure(self, event: Measured) -> None:
         scalars = event.measures.scalars
-        if "relative_distance" in scalars:
-            self._measured = f"disagreement {scalars['relative_distance']:.3f}, agreement {scalars['agreement']:.1%}"
-            self._is_new = True
+        shown = [measure.written(scalars[measure.name]) for measure in IN_PROGRESS if measure.name in scalars]
+        if shown:
+            self._measured, self._is_new = ", ".join(shown), True
         if event.completed == 0:
             self._print(f"before the first round: {self._measured}")
 

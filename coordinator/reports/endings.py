@@ -7,7 +7,7 @@ from coordinator.experiment.redaction import first_line
 from coordinator.records.events import Stage
 from coordinator.records.run_folder import way_on
 from coordinator.records.run_state import RunState
-from coordinator.reports.wording import size
+from coordinator.reports.formatting import size
 from coordinator.scheduling.dropouts import Stop, StopReason
 
 STAGES = {

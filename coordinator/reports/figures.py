@@ -11,22 +11,20 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from coordinator.measures.probe_table import CONDITIONS, Condition
+from coordinator.measures.declared import Shown, shown_in
+from coordinator.measures.gains import Condition
 from coordinator.records.run_folder import RunFolder
-from coordinator.reports.wording import probe_name
+from coordinator.reports.wording import CONDITIONS, probe_name
 from topologies.schedule import Schedule
 
-CURVES = (
-    ("relative_distance", "disagreement (relative distance)"),
-    ("agreement", "agreement (same largest output)"),
-)
-COLOURS: dict[Condition, str] = {
-    "raw_pixels": "#d9d9d9",
-    "untrained": "#bdbdbd",
-    "calibrated": "#969696",
-    "trained": "#3182bd",
-    "reset": "#e6ab5c",
-    "alone": "#9ecae1",
+CURVES = shown_in(Shown.CURVE)
+COLOURS = {
+    Condition.RAW_PIXELS: "#d9d9d9",
+    Condition.UNTRAINED: "#bdbdbd",
+    Condition.CALIBRATED: "#969696",
+    Condition.TRAINED: "#3182bd",
+    Condition.RESET: "#e6ab5c",
+    Condition.ALONE: "#9ecae1",
 }
 GAINS = LinearSegmentedColormap.from_list("gains", ["#e08214", "#f7f7f7", "#5aa3d0"])  # black numbers show on all of it
 PANEL, DPI = 2.4, 160  # inches of a topology, dots an inch: two panels are legible on a phone
@@ -39,7 +37,7 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
     target.mkdir(exist_ok=True)
     probe, gains = peer_gains(summary["probes"])
     save_topology(schedule, target / "topology.png", probe, gains)
-    rows = [row for row in folder.rows("rounds") if "relative_distance" in row]
+    rows = [row for row in folder.rows("rounds") if any(measure.name in row for measure in CURVES)]
     if rows:
         save_consensus(rows, summary["probes"], target / "consensus.png")
         save_consensus(rows, summary["probes"], target / "consensus-narrow.png", narrow=True)
@@ -123,13 +121,15 @@ def save_consensus(rows: list[dict[str, Any]], probes: dict[str, Any], path: Pat
     The panels stand side by side, or, for a narrow screen, one below the other.
     """
     gained = {name: row for name, row in probes.items() if "gain" in row}
-    panels = len(CURVES) + bool(gained)
+    curves = [measure for measure in CURVES if any(measure.name in row for row in rows)]
+    panels = len(curves) + bool(gained)
     figure = Figure(figsize=(4.5, 3.0 * panels) if narrow else (4 * panels, 3.2), layout="tight")
-    axes = figure.subplots(panels, 1) if narrow else figure.subplots(1, panels)
+    axes = figure.subplots(*((panels, 1) if narrow else (1, panels)), squeeze=False).flat
     rounds = [row["round"] for row in rows]
-    for axis, (name, title) in zip(axes, CURVES, strict=False):
-        axis.plot(rounds, np.array([row.get(name, np.nan) for row in rows], dtype=float), marker=".", color="#3182bd")
-        axis.set_title(title, fontsize=9)
+    for axis, measure in zip(axes, curves, strict=False):
+        values = np.array([row.get(measure.name, np.nan) for row in rows], dtype=float)
+        axis.plot(rounds, values, marker=".", color="#3182bd")
+        axis.set_title(measure.heading, fontsize=9)
         axis.set_xlabel("round")
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
@@ -140,14 +140,16 @@ def save_consensus(rows: list[dict[str, Any]], probes: dict[str, Any], path: Pat
 
 def _draw_probes(axis: Axes, probes: dict[str, Any]) -> None:
     """Bars for the controls and the trained peers; on the last, the interval of its gain over the calibrated."""
-    shown = [condition for condition in CONDITIONS if all(condition in row for row in probes.values())]
+    shown = [condition for condition in Condition if all(condition in row for row in probes.values())]
     width = 0.8 / len(shown)
     places = np.arange(len(probes))
     for index, condition in enumerate(shown):
         heights = [row[condition] for row in probes.values()]
         axis.bar(places + index * width, heights, width, color=COLOURS[condition], label=CONDITIONS[condition])
-    trained = places + shown.index("trained") * width
-    lows, highs = (np.array([row["calibrated"] + row["interval"][end] for row in probes.values()]) for end in (0, 1))
+    trained = places + shown.index(Condition.TRAINED) * width
+    lows, highs = (
+        np.array([row[Condition.CALIBRATED] + row["interval"][end] for row in probes.values()]) for end in (0, 1)
+    )
     axis.errorbar(
         trained,
         (lows + highs) / 2,

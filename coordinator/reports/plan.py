@@ -10,8 +10,8 @@ from coordinator.pools.base import check_precision
 from coordinator.pools.in_process import gpus_in_process
 from coordinator.pools.resources import reservations_on_machine
 from coordinator.records.summary import hardware
+from coordinator.reports.formatting import size
 from coordinator.reports.tables import compact_table
-from coordinator.reports.wording import size
 from peers.base import memory
 
 

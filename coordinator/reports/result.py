@@ -6,11 +6,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from coordinator.measures.probe_table import CONDITIONS
+from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.records.result import Result
+from coordinator.reports.formatting import points, points_between, short
 from coordinator.reports.sentences import in_words
 from coordinator.reports.tables import compact_table
-from coordinator.reports.wording import points, points_between, probe_name, short
+from coordinator.reports.wording import CONDITIONS, probe_name
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -28,7 +29,7 @@ def print_result(result: Result, console: Console) -> None:
         if any("over_alone" in row for row in summary["probes"].values()):
             console.print(_alone_table(summary["probes"]))
             console.print("gain: trained - alone (the same rounds, every peer its own teacher)", highlight=False)
-        if "sgd" in summary["probes"]:
+        if any(name in FOR_COMPARISON for name in summary["probes"]):
             console.print("* the paper's probe, on features as they are: for comparison, no verdict", highlight=False)
     for line in in_words(summary):
         console.print(line, highlight=False)
@@ -39,18 +40,26 @@ def print_result(result: Result, console: Console) -> None:
 
 
 def _probe_table(probes: dict[str, Any]) -> Table:
-    shown = [name for name in CONDITIONS if name != "alone" and all(name in row for row in probes.values())]
-    names = [CONDITIONS[name] for name in shown]
+    shown = [
+        condition
+        for condition in Condition
+        if condition is not Condition.ALONE and all(condition in row for row in probes.values())
+    ]
+    names = [CONDITIONS[condition] for condition in shown]
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
-        cells = [*(f"{row[each]:.1%}" for each in shown), points(row["gain"]), points_between(*row["interval"])]
+        cells = [
+            *(f"{row[condition]:.1%}" for condition in shown),
+            points(row["gain"]),
+            points_between(*row["interval"]),
+        ]
         table.add_row(probe_name(name, marked=True), *cells, row.get("verdict", ""))
     return table
 
 
 def _alone_table(probes: dict[str, Any]) -> Table:
     """The fourth control: the same run with every peer its own teacher."""
-    names = [CONDITIONS["alone"], CONDITIONS["trained"]]
+    names = [CONDITIONS[Condition.ALONE], CONDITIONS[Condition.TRAINED]]
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
         over = row["over_alone"]

@@ -5,16 +5,18 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from coordinator.measures.probe_table import CONDITIONS
+from coordinator.measures.declared import Shown, shown_in
+from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.reports import html
+from coordinator.reports.formatting import listed, points, points_between
 from coordinator.reports.html import Texts
-from coordinator.reports.wording import points, points_between, probe_name
+from coordinator.reports.wording import CONDITIONS, probe_name
 
+CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)]).capitalize()
 RUN_FIGURES: Texts = {
     "consensus": (
-        "Disagreement falling or rising over the rounds, agreement over the rounds, and bars of the probes' accuracy",
-        "Disagreement and agreement of the peers over the rounds; accuracy of the probes on the controls and the "
-        "trained peers.",
+        f"{CURVES} over the rounds, and bars of the probes' accuracy",
+        f"{CURVES} of the peers over the rounds; accuracy of the probes on the controls and the trained peers.",
     ),
     "topology": (
         "The peers on a circle with arrows from teachers to students",
@@ -104,7 +106,7 @@ def exchange(exchange: Mapping[str, Any]) -> list[str]:
 
 def asked_for(evaluation: Mapping[str, Any]) -> list[str]:
     """The controls that cost more."""
-    return [CONDITIONS[name] for name in CONDITIONS if evaluation.get(name) is True]
+    return [CONDITIONS[condition] for condition in Condition if evaluation.get(condition) is True]
 
 
 def _group(group: Mapping[str, Any]) -> str:
@@ -129,20 +131,22 @@ def variant(table: Mapping[str, Any]) -> str:
 
 def _probes(probes: Mapping[str, Any]) -> str:
     """Controls beside the trained peers, the gain over the calibrated ones, and the one over peers alone."""
-    shown = [name for name in CONDITIONS if any(name in row for row in probes.values())]
+    shown = [condition for condition in Condition if any(condition in row for row in probes.values())]
     if not shown:
         return ""
     rows = []
     for name, row in probes.items():
         over = row.get("over_alone", {})
-        cells = [probe_name(name, marked=True), *(f"{row[each]:.1%}" if each in row else "" for each in shown)]
+        accuracies = [f"{row[condition]:.1%}" if condition in row else "" for condition in shown]
+        cells = [probe_name(name, marked=True), *accuracies]
         cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
         cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("exchange", "")]
         rows.append(cells)
-    names = ["probe", *(CONDITIONS[name] for name in shown), "gain", "verdict", "over alone", "the exchange"]
+    names = ["probe", *(CONDITIONS[condition] for condition in shown), "gain", "verdict", "over alone", "the exchange"]
     if not any(row[-1] or row[-2] for row in rows):
         names, rows = names[:-2], [row[:-2] for row in rows]
-    note = "" if "sgd" not in probes else " * on features as they are: for comparison, no verdict."
+    compared = any(name in FOR_COMPARISON for name in probes)
+    note = " * on features as they are: for comparison, no verdict." if compared else ""
     caption = (
         "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "
         f"forward passes only) and over alone, with 95% intervals over this run's peers and test images.{note}"

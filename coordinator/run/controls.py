@@ -1,13 +1,13 @@
 """The controls before training: raw pixels, untrained peers, and untrained peers with calibrated BatchNorm."""
 
 from coordinator.experiment.plan import Plan
-from coordinator.measures.probe_table import Condition
+from coordinator.measures.gains import Condition
 from coordinator.pools.base import Pool
 from coordinator.records.recorder import Recorder
 from coordinator.scheduling.assignments import last_rounds
 from coordinator.scheduling.probing import Probing, probe
 
-CONDITIONS: tuple[Condition, ...] = ("raw_pixels", "untrained", "calibrated")
+CONDITIONS = (Condition.RAW_PIXELS, Condition.UNTRAINED, Condition.CALIBRATED)
 
 
 class Controls:
@@ -29,7 +29,7 @@ class Controls:
         """Record what was asked for; without patience only what is there already."""
         for condition, asked in list(self._asked.items()):
             if patient or asked.done():
-                copies = self._plan.config.peers.count if condition == "raw_pixels" else 1
+                copies = self._plan.config.peers.count if condition is Condition.RAW_PIXELS else 1
                 self._recorder.probed(asked.get(), condition=condition, copies=copies)
                 del self._asked[condition]
 
@@ -38,10 +38,10 @@ class Controls:
         self._asked = {}
 
     def _probe(self, condition: Condition) -> Probing:
-        if condition == "raw_pixels":
-            return probe(self._pool, "pixels", untrained=True, peers=(0,))
-        if condition == "untrained":
-            return probe(self._pool, "as-is", untrained=True)
+        if condition is Condition.RAW_PIXELS:
+            return probe(self._pool, condition.subject, untrained=True, peers=(0,))
+        if condition is Condition.UNTRAINED:
+            return probe(self._pool, condition.subject, untrained=True)
         config = self._plan.config
         rounds = last_rounds(self._plan.schedule, config.run.rounds, config.evaluation.calibration_passes)
-        return probe(self._pool, "calibrated", dict(enumerate(rounds)), untrained=True)
+        return probe(self._pool, condition.subject, dict(enumerate(rounds)), untrained=True)

@@ -14,6 +14,7 @@ import torch
 
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.experiment.plan import Plan, build_schedule
+from coordinator.measures.gains import Condition
 from coordinator.pools.base import HostLost, Pool, ask
 from coordinator.records.events import (
     ControlVoid,
@@ -34,6 +35,7 @@ from coordinator.run.signals import Interrupts
 from coordinator.scheduling.dropouts import Stop, StopReason, dropouts_of
 from coordinator.scheduling.probing import OUTSTANDING, Probing, observe, probe
 from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord, Scheduler
+from peers.probing.measuring import ProbeSubject
 
 
 @dataclass(frozen=True)
@@ -241,7 +243,7 @@ class Simulation:
         if self.state.failed_alone:  # a control of fewer or half-trained peers would be no control
             self.recorder.publish(ControlVoid(tuple(sorted(self.state.failed_alone))))
         else:
-            self.recorder.probed(probe(self.pool, "as-is").get(), condition="alone")
+            self.recorder.probed(probe(self.pool, ProbeSubject.AS_IS).get(), condition=Condition.ALONE)
 
     def _records(self, phase: Phase, start: int) -> Iterator[RoundRecord]:
         """The rounds of a phase that are left."""
@@ -292,7 +294,7 @@ class Simulation:
         if self.state.digests:
             return
         self._enter(Stage.FINAL_PROBES)
-        self.recorder.probed(probe(self.pool, "as-is").get(), self.state.completed, "trained")
+        self.recorder.probed(probe(self.pool, ProbeSubject.AS_IS).get(), self.state.completed, Condition.TRAINED)
         if self.config.evaluation.reset:
-            self.recorder.probed(probe(self.pool, "reset").get(), condition="reset")
+            self.recorder.probed(probe(self.pool, ProbeSubject.RESET).get(), condition=Condition.RESET)
         self.recorder.publish(Digested(ask(self.pool, lambda host: host.digest())))

@@ -17,6 +17,7 @@ from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, S
 from peers.exchange.assignment import Assignment, Stats
 from peers.exchange.sums import Sum
 from peers.hosting.host import Bundle
+from peers.probing.measuring import ProbeSubject
 from topologies.schedule import Round, Schedule
 
 FIRST_CHECKPOINT = 5.0  # seconds of work that may be lost before there is any
@@ -162,7 +163,7 @@ class RoundLoop:
         if cadence.observes(completed):
             flight.observations = observe(self.pool)
         if cadence.probes(completed):
-            flight.probes = probe(self.pool, "as-is")
+            flight.probes = probe(self.pool, ProbeSubject.AS_IS)
         patience = cadence.checkpoint_seconds
         if cadence.saves(
             completed, self._clock() - self._saved_at, patience if self._any_saved else min(patience, FIRST_CHECKPOINT)

@@ -227,9 +227,8 @@ class Peer:
     def probe(self, subject: ProbeSubject, rounds: Sequence[int] = ()) -> ProbeOutcome:
         """Whether each test image is classified rightly, by each probe, on this peer or on a control of it.
 
-        `calibrated` shows the batches of `rounds`, forward only, to a copy of the peer: given the rounds in which it
-        takes part, the control goes through all that training does but the steps. `reset` is the peer as it stands with
-        BatchNorm's buffers as they were before the first round.
+        rounds: those whose batches a peer is calibrated with. Given the rounds in which it takes part, the control goes
+        through all that training does but the steps.
         """
         start = time.perf_counter()
         task = ProbeTask(
@@ -242,7 +241,7 @@ class Peer:
             self.settings.normalisation,
             self.device,
         )
-        if subject == "reset":
+        if subject is ProbeSubject.RESET:
             network = copy.deepcopy(self.network)
             untrained = initial_network(self.settings, self.dataset.shape)
             for buffer, before in zip(network.buffers(), untrained.buffers(), strict=True):

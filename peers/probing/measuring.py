@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from functools import lru_cache, reduce
 from typing import Literal
 
@@ -22,10 +23,18 @@ from peers.networks.models import Network
 from peers.probing import probes, spectra
 
 ProbeName = Literal["knn", "linear", "sgd"]
-ProbeSubject = Literal["pixels", "as-is", "calibrated", "reset"]
 KERNEL_UNIT = 2.0**-48  # entries are at most 1: 2^14 peers leave room in 64 bits
 MAX_PAIRED = 64  # peers whose features are compared pair by pair: the time grows with their square
 _CHUNK = 256
+
+
+class ProbeSubject(StrEnum):
+    """What of a peer is probed."""
+
+    RAW_PIXELS = "raw_pixels"  # the images themselves
+    AS_IS = "as_is"  # the network as it stands, trained or not
+    CALIBRATED = "calibrated"  # a copy of it that has been shown batches, forward only
+    RESET = "reset"  # a copy of it with BatchNorm's buffers as they were at the start
 
 
 class KNN(Section):
@@ -227,13 +236,12 @@ class ProbeTask:
     ) -> dict[ProbeName, Bool[np.ndarray, " test"]]:
         """Per probe and test image, whether the class is right.
 
-        `pixels` probes the images themselves, `calibrated` a copy of the network that has been shown `batches`, forward
-        only; the others the network as it stands with its own BatchNorm buffers.
+        `batches` are shown to the copy that is calibrated; of one that is reset, `network` has the buffers already.
         """
-        if subject == "pixels":
+        if subject is ProbeSubject.RAW_PIXELS:
             train, test = self._pixels(train=True), self._pixels(train=False)
         else:
-            network = self._calibrated(batches) if subject == "calibrated" else self.network
+            network = self._calibrated(batches) if subject is ProbeSubject.CALIBRATED else self.network
             train, test = self._features(network, train=True), self._features(network, train=False)
         labels = (self._labels(train=True), self._labels(train=False))
         return {name: self._run(name, train, labels[0], test, labels[1]).cpu().numpy() for name in self.config.probes}

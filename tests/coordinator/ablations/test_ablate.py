@@ -17,11 +17,11 @@ import tomli_w
 
 from coordinator import ConfigError, ablate, load_ablation, load_config, simulate
 from coordinator.ablations.ablate import AblationResult
-from coordinator.ablations.parallel_runs import Outcome
+from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.ablations.results_folder import (
     LOCK,
-    opened,
-    temporary_prefix,
+    locked_folder,
+    temporary_folder_prefix,
 )
 from coordinator.records.events import Note, RunEvent
 from coordinator.records.mlflow import store_uri
@@ -146,7 +146,7 @@ def test_ablate__interrupted_says_what_is_done_and_continues(
     assert {row["status"] for row in result.rows} == {"finished", "not run"}
     done = result.num_finished
     assert pq.read_table(result.folder / "results.parquet")["status"].to_pylist().count("finished") == done
-    assert not list(Path(tempfile.gettempdir()).glob(f"{temporary_prefix(result.folder)}*"))
+    assert not list(Path(tempfile.gettempdir()).glob(f"{temporary_folder_prefix(result.folder)}*"))
     result, said = run(tmp_path)
     assert result.status == "finished" and len(finished_lines(said)) == 4 - done
 
@@ -196,11 +196,11 @@ def test_ablate__what_cannot_be_run_leaves_an_earlier_description_and_no_new_fol
     with pytest.raises(ConfigError, match="the cluster has 0"):
         run(tmp_path, hosting=gpus)
     assert (folder / "ablation.toml").read_text() == before
-    with opened(tmp_path / "left"):  # as by a kill before the first line is written
+    with locked_folder(tmp_path / "left"):  # as by a kill before the first line is written
         pass
     (tmp_path / "killed").mkdir()
     (tmp_path / "killed" / LOCK).touch()
-    with opened(tmp_path / "killed"):
+    with locked_folder(tmp_path / "killed"):
         assert (tmp_path / "killed").is_dir()
     assert not (tmp_path / "left").exists()
 
@@ -236,8 +236,8 @@ def test_ablate__when_all_runs_fail_an_earlier_report_goes(cluster: None, undraw
 def test_ablate__a_lost_run_has_no_time(
     cluster: None, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lost = Outcome("failed", "its process was lost (x)", {}, 0.0)
-    monkeypatch.setattr("coordinator.ablations.parallel_runs.run_aside", lambda config, dataset, prefix: lost)
+    lost = Outcome(RunStatus.FAILED, "its process was lost (x)", {}, 0.0)
+    monkeypatch.setattr("coordinator.ablations.parallel_runs.run_isolated", lambda config, dataset, prefix: lost)
     _, said = run(tmp_path, seeds=[0])
     assert finished_lines(said)[0].endswith("its process was lost (x)")
 

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from coordinator.ablations.comparison import Comparison, compare, few_seeds, power_note, rows_of_differences, to_table
+from coordinator.ablations.comparison import compare, difference_rows, to_table
+from coordinator.ablations.estimates import Comparison, Outcome
+from coordinator.ablations.sentences import few_seeds
 from coordinator.ablations.tables import print_comparison
 from coordinator.measures.statistics import estimate, holm, paired_difference
-from coordinator.reports.wording import measure_name, number, quoted
+from coordinator.reports.formatting import quoted
+from coordinator.reports.wording import measure_name, number, power_note
 
 KNN, LINEAR = "probes.knn.gain", "probes.linear.gain"
 ALONE, UNTRAINED = "probes.knn.over_alone.mean", "probes.knn.over_untrained.mean"
@@ -74,16 +77,16 @@ def test_compare__estimates_claims_and_differences():
     ("measure", "verdicts"),
     [
         (KNN, ["learned", "not distinguishable", "degraded"]),
-        (ALONE, ["exchange helps", "no effect found", "hurts"]),
+        (ALONE, ["exchange helps", "makes no difference", "hurts"]),
         (UNTRAINED, ["above untrained", "not distinguishable", "below untrained"]),
-        (RESET, ["above reset", "no difference found", "below reset"]),
+        (RESET, ["above reset", "not distinguishable", "below reset"]),
         (RESET_OVER, ["above untrained", "not distinguishable", "below untrained"]),
-        ("probes.sgd.over_reset.mean", ["", "", ""]),
-        ("probes.sgd.gain", ["", "", ""]),  # for comparison only
-        (DISTANCE, ["", "", ""]),
+        ("probes.sgd.over_reset.mean", [None, None, None]),
+        ("probes.sgd.gain", [None, None, None]),  # for comparison only
+        (DISTANCE, [None, None, None]),
     ],
 )
-def test_compare__verdicts(measure: str, verdicts: list[str]):
+def test_compare__verdicts(measure: str, verdicts: list[str | None]):
     up = [0.05, 0.051, 0.049]
     ours = _compare({"up": {measure: up}, "null": {measure: [-0.01, 0.0, 0.01]}, "down": {measure: [-v for v in up]}})
     assert [ours.verdict(cell, measure) for cell in ours.cells] == verdicts
@@ -169,8 +172,10 @@ def test_compare__one_hypothesis_is_not_tested_twice():
     """With shared controls the difference of gains is that of gains over another control."""
     measures = {KNN: UP, ALONE: UP, UNTRAINED: UP, "probes.knn.over_alone.low": UP, RESET_OVER: UP, DISTANCE: UP}
     ours = _compare({"ring": measures, "complete": measures, "self": measures})
-    assert ours.compared == (KNN, RESET_OVER, DISTANCE)
-    assert {each.measure for each in ours.differences} == {*ours.compared} and len(ours.differences) == 6
+    assert ours.measures_with_differences == (KNN, RESET_OVER, DISTANCE)
+    assert {each.measure for each in ours.differences} == {*ours.measures_with_differences} and len(
+        ours.differences
+    ) == 6
     assert not _compare({"ring": {ALONE: UP}, "self": {ALONE: NULL}}).differences
 
 
@@ -247,9 +252,9 @@ def test_quoted__all_but_words(cell: str, said: str):
 def test_compare__one_seed_has_no_interval_and_says_why():
     ours = _compare({"ring": {KNN: [0.05]}, "self": {KNN: [0.0]}})
     assert ours.words == (few_seeds((0,)),) and "one seed (0)" in ours.words[0] and "[0, 1, 2]" in ours.words[0]
-    assert ours.p_holm == {} and ours.verdict("ring", KNN) == ""
+    assert ours.p_holm == {} and ours.verdict("ring", KNN) is None
     (each,) = ours.differences
-    assert (each.estimate.mean, each.estimate.low, each.p_holm, each.found) == (0.05, None, None, False)
+    assert (each.estimate.mean, each.estimate.low, each.p_holm, each.outcome) == (0.05, None, None, Outcome.UNTESTED)
 
 
 def test_to_table__is_strict_json():
@@ -259,7 +264,7 @@ def test_to_table__is_strict_json():
     assert (ring["cell"], ring["mean"], ring["n"], ring["verdict"]) == ("ring", 0.055, 2, "not distinguishable")
     assert ring["p"] == ring["p_holm"] == ours.p_holm["ring", KNN]
     assert (alone["mean"], alone["low"], alone["p_holm"], alone["verdict"]) == (None, None, None, "")
-    assert table["differences"] == rows_of_differences(ours)
+    assert table["differences"] == difference_rows(ours)
     assert list(table["differences"][0]) == [
         *("cell", "reference", "measure", "mean", "low", "high", "n", "p", "p_holm")
     ]
@@ -355,7 +360,7 @@ def _claimed(comparison: Comparison) -> bool:
 
 
 def _found(comparison: Comparison) -> bool:
-    return any(each.found for each in comparison.differences)
+    return any(each.outcome in (Outcome.ABOVE, Outcome.BELOW) for each in comparison.differences)
 
 
 def test_compare__two_cells_of_one_name_differ_in_five_percent():
@@ -405,11 +410,11 @@ def test_compare__finds_an_effect_of_three_standard_deviations():
 def test_compare__seeds_that_all_agree_are_no_test():
     """Accuracies on few images agree by chance: without a spread nothing is claimed, whatever the mean."""
     ours = _compare({"ring": {KNN: [0.05] * 3, DISTANCE: [0.4] * 3}, "self": {KNN: [0.0] * 3, DISTANCE: [0.1] * 3}})
-    assert ours.verdict("ring", KNN) == ""
+    assert ours.verdict("ring", KNN) is None
     assert (
         _said(ours, "ring against")
         == "ring against calibrated networks: by kNN no verdict, +5.0 points in all 3 seeds."
     )
-    assert not any(each.found for each in ours.differences)
+    assert not _found(ours)
     expected = "is 0.3 above self in each of 3 seeds, which leaves no spread to test with."
     assert _said(ours, "relative distance").endswith(expected)

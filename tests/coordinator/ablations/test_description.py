@@ -3,7 +3,7 @@
 from typing import Any
 
 from coordinator import load_ablation
-from coordinator.ablations.description import asked
+from coordinator.ablations.description import describe_ablation
 
 BASE: dict[str, Any] = {
     "seeds": [0, 3],
@@ -23,7 +23,7 @@ BASE: dict[str, Any] = {
 
 
 def lines(**parts: Any) -> list[str]:
-    return asked(load_ablation({**BASE, **parts}))
+    return describe_ablation(load_ablation({**BASE, **parts}))
 
 
 def test_asked__tells_what_varies_and_all_that_cells_share() -> None:

@@ -14,6 +14,7 @@ from coordinator.ablations import figures, maps
 from coordinator.ablations.comparison import compare
 from coordinator.ablations.figures import save_ablation_figures
 from coordinator.experiment.config import load_config, to_toml
+from coordinator.measures import declared
 from coordinator.records.run_folder import to_arrow
 from coordinator.reports.figures import GAINS
 
@@ -206,15 +207,15 @@ def test_draw_pairs__means_over_seeds_on_one_scale(runs: dict[str, list[Path]]) 
         [[np.nan, 0.11, 0.22], [0.11, np.nan, 0.33], [0.22, 0.33, np.nan]],
         equal_nan=True,
     )
-    figure = maps.draw_pairs(runs, "total_variation")
+    figure = maps.draw_pairs(runs, declared.TOTAL_VARIATION)
     assert figure is not None
     images = [axis.images[0] for axis in figure.axes[:2]]
     assert np.allclose([image.get_clim() for image in images], (0.0, 0.33))
-    assert maps.pair_matrix([], "cka") is None and maps.draw_pairs({}, "cka") is None
+    assert maps.pair_matrix([], "cka") is None and maps.draw_pairs({}, declared.CKA) is None
 
 
 def test_draw_pairs__so_many_and_says_so(runs: dict[str, list[Path]]) -> None:
-    figure = maps.draw_pairs({f"a cell with a long name, {i}": runs["ring"] for i in range(13)}, "cka")
+    figure = maps.draw_pairs({f"a cell with a long name, {i}": runs["ring"] for i in range(13)}, declared.CKA)
     assert figure is not None and len(figure.axes) == 12 + 1  # and the scale
     assert "the first 12 of 13 cells" in figure.get_suptitle()
 

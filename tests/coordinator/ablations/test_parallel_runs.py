@@ -9,7 +9,7 @@ import pytest
 import ray
 
 from coordinator import RunConfig, load_config, simulate
-from coordinator.ablations.parallel_runs import Outcome, SideBySide, run_aside
+from coordinator.ablations.parallel_runs import Outcome, ParallelRuns, RunStatus, run_isolated
 from coordinator.experiment.plan import load_data
 
 METRICS = ("rounds", "bytes_exchanged", "consensus", "probes", "flags", "relative_weight_change", "digest", "topology")
@@ -35,8 +35,8 @@ def config_of(pool: str = "in-process", **sections: Any) -> RunConfig:
     return load_config({**table, **{name: {**table.get(name, {}), **values} for name, values in sections.items()}})
 
 
-def side_by_side(configs: list[RunConfig], memory: int = 0, said: list[str] | None = None) -> SideBySide:
-    return SideBySide(ray, configs, [memory] * len(configs), (said if said is not None else []).append)
+def side_by_side(configs: list[RunConfig], memory: int = 0, said: list[str] | None = None) -> ParallelRuns:
+    return ParallelRuns(ray, configs, [memory] * len(configs), (said if said is not None else []).append)
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def test_side_by_side__a_run_that_fails_or_is_lost_leaves_the_others(
     assert [outcomes[place].status for place in range(3)] == ["stopped", "failed", "finished"]
     assert "lower peers.optimizer.lr" in outcomes[0].error and outcomes[1].error.startswith("data.path: ")
     assert not outcomes[0].files and not outcomes[1].files
-    monkeypatch.setattr("coordinator.ablations.parallel_runs.run_aside", killed)
+    monkeypatch.setattr("coordinator.ablations.parallel_runs.run_isolated", killed)
     (lost,) = dict(side_by_side([config_of()]).outcomes()).values()
     assert lost.status == "failed" and lost.error.startswith("its process was lost (") and "\n" not in lost.error
 
@@ -114,8 +114,8 @@ def test_side_by_side__small_runs_after_a_large_one_fill_the_cluster(
             while len(list(tmp_path.iterdir())) < 3 and time.monotonic() < end:
                 time.sleep(0.05)
 
-    monkeypatch.setattr("coordinator.ablations.parallel_runs.run_aside", meet)
-    monkeypatch.setattr(SideBySide, "_outcome", lambda self, reference: Outcome("stopped", "", {}, 0.0))
+    monkeypatch.setattr("coordinator.ablations.parallel_runs.run_isolated", meet)
+    monkeypatch.setattr(ParallelRuns, "_outcome", lambda self, reference: Outcome(RunStatus.STOPPED, "", {}, 0.0))
     start = time.monotonic()
     runs = side_by_side([config_of(run={"seed": seed}) for seed in range(4)])
     runs._needs = [[{"CPU": 2.0}]] + [[{"CPU": 0.5}]] * 3
@@ -125,8 +125,8 @@ def test_side_by_side__small_runs_after_a_large_one_fill_the_cluster(
 def test_side_by_side__a_wait_for_room_is_told(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from ray.util.placement_group import placement_group, remove_placement_group
 
-    monkeypatch.setattr("coordinator.ablations.parallel_runs.run_aside", lambda config, dataset, prefix: None)
-    monkeypatch.setattr(SideBySide, "_outcome", lambda self, reference: Outcome("stopped", "", {}, 0.0))
+    monkeypatch.setattr("coordinator.ablations.parallel_runs.run_isolated", lambda config, dataset, prefix: None)
+    monkeypatch.setattr(ParallelRuns, "_outcome", lambda self, reference: Outcome(RunStatus.STOPPED, "", {}, 0.0))
     other = placement_group([{"CPU": 2}])
     assert other.wait(30)
     said: list[str] = []
@@ -159,7 +159,7 @@ def test_run_aside__leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mo
         return simulate(config, output, **others)
 
     monkeypatch.setattr("coordinator.ablations.parallel_runs.simulate", watched)
-    outcome = run_aside(config_of(), prefix="peer-consensus-mine-")
+    outcome = run_isolated(config_of(), prefix="peer-consensus-mine-")
     assert outcome.status == "finished" and outcome.seconds > 0 and not list(tmp_path.iterdir())
     assert len(inside) == 1 and inside[0].startswith("peer-consensus-mine-")
 

@@ -10,17 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import load_ablation
-from coordinator.ablations.parallel_runs import Outcome
+from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.ablations.results_folder import (
     NEEDED,
+    count_unlisted_cells,
     folder_of,
-    keep,
     read_summary,
+    remove_temporary_folders,
     result_rows,
     scalars,
-    strangers,
-    sweep,
-    temporary_prefix,
+    store_run,
+    temporary_folder_prefix,
 )
 from coordinator.records.run_folder import KEYS, to_arrow
 
@@ -35,7 +35,7 @@ BASE: dict[str, Any] = {
 def test_keep__a_finished_run_stays(tmp_path: Path) -> None:
     target = tmp_path / "cells" / "key" / "seed-0"
     for rounds, status in enumerate(("stopped", "finished", "finished")):
-        keep(outcome_of(status=status, rounds=rounds), target)
+        store_run(outcome_of(status=status, rounds=rounds), target)
     assert json.loads((target / "summary.json").read_text())["rounds"] == 1
     assert [path.name for path in target.parent.iterdir()] == ["seed-0"]
 
@@ -43,7 +43,7 @@ def test_keep__a_finished_run_stays(tmp_path: Path) -> None:
 def test_keep__a_config_with_a_password_is_its_owners_alone(tmp_path: Path) -> None:
     outcome = outcome_of()
     outcome.files["config.toml"] = b'[tracking]\nuri = "https://me:word@host"\n'
-    keep(outcome, tmp_path / "seed-0")
+    store_run(outcome, tmp_path / "seed-0")
     written = tmp_path / "seed-0" / "config.toml"
     assert written.stat().st_mode & 0o777 == 0o600 and written.read_bytes() == outcome.files["config.toml"]
 
@@ -55,7 +55,9 @@ def outcome_of(**parts: Any) -> Outcome:
     sink = pa.BufferOutputStream()
     pq.write_table(to_arrow([{"round": 1}]), sink)
     tables = {f"metrics/{name}.parquet": sink.getvalue().to_pybytes() for name in KEYS}
-    return Outcome("finished", "", {"summary.json": json.dumps(summary).encode(), "config.toml": b"", **tables}, 1.0)
+    return Outcome(
+        RunStatus.FINISHED, "", {"summary.json": json.dumps(summary).encode(), "config.toml": b"", **tables}, 1.0
+    )
 
 
 DAMAGES: dict[str, Callable[[Path], Any]] = {
@@ -73,11 +75,11 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_read_summary__a_damaged_run_is_missing_and_replaced(damage: Callable[[Path], Any], tmp_path: Path) -> None:
     target = tmp_path / "seed-0"
-    keep(outcome_of(), target)
+    store_run(outcome_of(), target)
     assert read_summary(target) is not None
     damage(target)
     assert read_summary(target) is None
-    keep(outcome_of(), target)
+    store_run(outcome_of(), target)
     assert read_summary(target) is not None
 
 
@@ -97,7 +99,7 @@ def test_result_rows__an_axis_leaves_what_was_measured(tmp_path: Path) -> None:
     kinds = [{"kind": "random-regular", "degree": 2}]
     ablation = load_ablation({**BASE, "grid": {"topology": kinds, "topology.degree": [2, 3]}, "seeds": [0]})
     for cell in ablation.cells:
-        keep(outcome_of(topology={"degree": 2}), folder_of(tmp_path, (cell, 0)))
+        store_run(outcome_of(topology={"degree": 2}), folder_of(tmp_path, (cell, 0)))
     rows = result_rows(tmp_path, ablation, {})
     assert [(row["topology.degree"], row["axis.topology.degree"]) for row in rows] == [(2, 2), (2, 3)]
 
@@ -107,7 +109,7 @@ def test_strangers__are_folders_that_look_like_cells(tmp_path: Path) -> None:
     (tmp_path / "cells" / "notes").mkdir()
     (tmp_path / "cells" / ".DS_Store").touch()
     (tmp_path / "cells" / "ba9876543210").touch()
-    assert strangers(tmp_path, load_ablation(BASE)) == 1
+    assert count_unlisted_cells(tmp_path, load_ablation(BASE)) == 1
 
 
 def test_sweep__removes_what_runs_of_this_folder_left_and_no_other(
@@ -116,6 +118,6 @@ def test_sweep__removes_what_runs_of_this_folder_left_and_no_other(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     mine, other = Path("/a/tiny"), Path("/b/tiny")
     for folder in (mine, other):
-        (tmp_path / f"{temporary_prefix(folder)}xyz" / "run").mkdir(parents=True)
-    sweep(mine)
-    assert [path.name for path in tmp_path.iterdir()] == [f"{temporary_prefix(other)}xyz"]
+        (tmp_path / f"{temporary_folder_prefix(folder)}xyz" / "run").mkdir(parents=True)
+    remove_temporary_folders(mine)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{temporary_folder_prefix(other)}xyz"]

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.measures.measure import GroupMeasures, Pairing, PeerMeasures, measure
+from coordinator.measures import declared
+from coordinator.measures.measure import Pairing, measure
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.records.observer import Observers
 from coordinator.records.recorder import Recorder
@@ -111,7 +112,7 @@ def test_measure__many_peers_that_have_all_failed_have_no_mean_cka() -> None:
 
 def test_measure__scalars_are_the_declared_ones() -> None:
     scalars = measure(together([seen(SURE, LINE), seen(EVEN, TWICE)]), ALONE(2)(0), 1.0)[0].scalars
-    assert list(scalars) == [*GroupMeasures.__dataclass_fields__, *PeerMeasures.__dataclass_fields__]
+    assert list(scalars) == declared.scalar_names(2)
     assert scalars["agreement"] == 0.5 and scalars["mean_entropy"] == pytest.approx((0.325083 + np.log(2)) / 2)
 
 

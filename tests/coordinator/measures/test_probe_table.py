@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
 from peers.probing.measuring import ProbeOutcome
 
@@ -14,9 +15,9 @@ def outcomes(*rights: int) -> list[ProbeOutcome]:
 
 def table() -> ProbeTable:
     probes = ProbeTable(("knn",))
-    probes.add("untrained", outcomes(5, 5, 5))
-    probes.add("calibrated", outcomes(5, 6, 4))
-    probes.add("trained", outcomes(7, 6, 9))
+    probes.add(Condition.UNTRAINED, outcomes(5, 5, 5))
+    probes.add(Condition.CALIBRATED, outcomes(5, 6, 4))
+    probes.add(Condition.TRAINED, outcomes(7, 6, 9))
     return probes
 
 
@@ -29,8 +30,8 @@ def test_summary__gains_of_the_students() -> None:
 
 def test_summary__reset_and_alone_where_they_were_run() -> None:
     probes = table()
-    probes.add("reset", outcomes(6, 6, 8))
-    probes.add("alone", outcomes(8, 6, 5))
+    probes.add(Condition.RESET, outcomes(6, 6, 8))
+    probes.add(Condition.ALONE, outcomes(8, 6, 5))
     row = probes.summary([0, 2])["knn"]
     assert (row["reset"], row["alone"]) == (pytest.approx(0.7), pytest.approx(0.65))
     assert row["peers"]["over_alone"] == pytest.approx([-0.1, 0.4])

@@ -5,15 +5,8 @@ import pytest
 from jaxtyping import Bool
 from scipy import stats
 
-from coordinator.measures.verdict import (
-    CollapseMeasures,
-    Interval,
-    artefact,
-    collapsed,
-    exchange_verdict,
-    gain_interval,
-    verdict,
-)
+from coordinator.measures.gains import Gain
+from coordinator.measures.verdict import Interval, Verdict, artefact, collapsed, gain_interval
 
 
 def _crossed(
@@ -26,6 +19,10 @@ def _crossed(
     redraw = rng.uniform(size=(num_peers, num_images)) < 0.3
     treated = np.where(redraw, rng.uniform(size=luck.shape), luck) < base + shift
     return treated, luck < base
+
+
+def _verdict(answers: tuple[Bool[np.ndarray, "peers test"], Bool[np.ndarray, "peers test"]]) -> Verdict:
+    return Gain.OVER_CALIBRATED.verdict(gain_interval(*answers))
 
 
 def test_gain_interval__peer_part_is_the_t_interval():
@@ -62,22 +59,22 @@ def test_gain_interval__one_peer_has_the_image_part_only():
 def test_gain_interval__equal_answers_have_no_width():
     answers = np.random.default_rng(0).uniform(size=(3, 50)) < 0.5
     assert gain_interval(answers, answers) == Interval(0.0, 0.0, 0.0)
-    assert verdict(gain_interval(answers, answers)) == "not distinguishable"
+    assert Gain.OVER_CALIBRATED.verdict(gain_interval(answers, answers)) is Verdict.NOT_DISTINGUISHABLE
 
 
 @pytest.mark.parametrize(("num_peers", "peer_spread"), [(1, 0.0), (2, 0.0), (4, 0.0), (4, 0.05), (16, 0.05)])
 def test_gain_interval__covers_a_null_gain(num_peers: int, peer_spread: float):
     rng = np.random.default_rng(7)
-    verdicts = [verdict(gain_interval(*_crossed(rng, num_peers, 200, 0.0, peer_spread))) for _ in range(600)]
-    assert verdicts.count("learned") / 600 < 0.04  # 2.5% nominal, conservative; 0.04 is 2.4 standard errors above
-    assert verdicts.count("degraded") / 600 < 0.04
+    verdicts = [_verdict(_crossed(rng, num_peers, 200, 0.0, peer_spread)) for _ in range(600)]
+    assert verdicts.count(Verdict.LEARNED) / 600 < 0.04  # 2.5% nominal, conservative; 0.04 is 2.4 standard errors above
+    assert verdicts.count(Verdict.DEGRADED) / 600 < 0.04
 
 
 def test_gain_interval__finds_a_real_gain():
     rng = np.random.default_rng(7)
-    verdicts = [verdict(gain_interval(*_crossed(rng, 4, 1000, 0.05, 0.01))) for _ in range(100)]
-    assert verdicts.count("learned") >= 90
-    assert "degraded" not in verdicts
+    verdicts = [_verdict(_crossed(rng, 4, 1000, 0.05, 0.01)) for _ in range(100)]
+    assert verdicts.count(Verdict.LEARNED) >= 90
+    assert Verdict.DEGRADED not in verdicts
 
 
 @pytest.mark.parametrize(
@@ -93,8 +90,8 @@ def test_gain_interval__finds_a_real_gain():
 )
 def test_verdict__by_side_of_zero(low: float, high: float, expected: str, expected_exchange: str):
     interval = Interval((low + high) / 2, low, high)
-    assert verdict(interval) == expected
-    assert exchange_verdict(interval) == expected_exchange
+    assert Gain.OVER_CALIBRATED.verdict(interval) == expected  # as `summary.json` has them
+    assert Gain.OVER_ALONE.verdict(interval) == expected_exchange
 
 
 def test_artefact__gain_over_untrained_only():
@@ -107,8 +104,9 @@ def test_artefact__gain_over_untrained_only():
     assert not artefact(nothing, nothing)
 
 
-def _measures(information: float, std: float, rank: float) -> CollapseMeasures:
-    return CollapseMeasures(*(np.array([0.0, value, value]) for value in (information, std, rank)))
+def _measures(*peers: tuple[float, float, float]) -> dict[int, dict[str, float]]:
+    names = ("scaled_information", "feature_std", "rankme")
+    return {peer: dict(zip(names, values, strict=True)) for peer, values in enumerate(peers)}
 
 
 @pytest.mark.parametrize(
@@ -126,10 +124,10 @@ def _measures(information: float, std: float, rank: float) -> CollapseMeasures:
     ],
 )
 def test_collapsed__by_median_peer(first: tuple[float, float, float], last: tuple[float, float, float], expected: bool):
-    assert collapsed(_measures(*first), _measures(*last)) == expected
+    zero = (0.0, 0.0, 0.0)
+    assert collapsed(_measures(zero, first, first), _measures(zero, last, last)) == expected
 
 
 def test_collapsed__one_peer_of_four_is_not_the_run():
-    first = CollapseMeasures(np.ones(4), np.ones(4), np.full(4, 40.0))
-    one_bad = np.array([0.0, 1.0, 1.0, 1.0])
-    assert not collapsed(first, CollapseMeasures(one_bad, one_bad, 40.0 * one_bad))
+    first, one_bad = (1.0, 1.0, 40.0), (0.0, 0.0, 0.0)
+    assert not collapsed(_measures(*[first] * 4), _measures(one_bad, *[first] * 3))

@@ -22,6 +22,7 @@ from coordinator.scheduling.probing import probe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop
 from peers.exchange.assignment import StaleRound
 from peers.hosting.host import PeerHost
+from peers.probing.measuring import ProbeSubject
 
 pytestmark = pytest.mark.usefixtures("without_figures")
 TOPOLOGIES = ({"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random", "teachers": 2})
@@ -51,7 +52,7 @@ def everything(pool: Pool, config: RunConfig) -> dict[str, Any]:
     pool.get([host.restart() for host in pool.hosts])
     records = list(RoundLoop(pool, build_schedule(config), Cadence(ROUNDS, 3, observe_every=5)))
     seen = [record.observations for record in records if record.observations]
-    probes = probe(pool, "as-is").get()
+    probes = probe(pool, ProbeSubject.AS_IS).get()
     return {
         "digests": ask(pool, lambda host: host.digest()),
         "losses": [{i: (s.loss, s.gradient_norm, s.sent_bytes) for i, s in r.stats.items()} for r in records],

@@ -1,6 +1,6 @@
 import itertools
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from coordinator.measures.probe_table import CONDITIONS, Condition
+from coordinator.measures.gains import Condition
 from coordinator.records.run_folder import RunFolder
 from coordinator.reports import figures
 from topologies import schedule
@@ -100,8 +100,8 @@ def test_peer_gains__linear_before_knn_and_never_the_papers_probe() -> None:
 
 
 def test_colours__every_condition_has_its_own() -> None:
-    assert set(figures.COLOURS) == set(CONDITIONS) == set(get_args(Condition))
-    assert len(set(figures.COLOURS.values())) == len(CONDITIONS)
+    assert set(figures.COLOURS) == set(Condition)
+    assert len(set(figures.COLOURS.values())) == len(Condition)
 
 
 def test_save_consensus__narrow_is_one_column_and_reset_stands_beside_trained(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from coordinator.reports.formatting import size
 from coordinator.reports.tables import compact_table
-from coordinator.reports.wording import size
 
 Cli = Callable[..., tuple[Any, str, str]]
 

@@ -14,7 +14,7 @@ from peers.data.config import Synthetic
 from peers.networks.config import MLP, LinearHead, PeersConfig
 from peers.data.datasets import channel_statistics
 from peers.exchange.config import ExchangeConfig
-from peers.probing.measuring import ProbeConfig
+from peers.probing.measuring import ProbeConfig, ProbeSubject
 from peers.learning.settings import PeerSettings
 data = Synthetic(num_train=64, num_test=40, batch_size=16)
 dataset = data.load(0)
@@ -27,7 +27,7 @@ part = lambda t: {i: Assignment(t, (1 - i,), (1.0,), True) for i in (0, 1)}
 host.publish(part(0))
 stats = host.advance(0, part(1))[1]
 host.observe(True)
-host.probe("as-is", {0: []})
+host.probe(ProbeSubject.AS_IS, {0: []})
 assert stats[0].loss is not None
 print(*sorted(sys.modules))
 """

@@ -14,6 +14,7 @@ from coordinator.scheduling.probing import probe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 from peers.base.seeds import stream
 from peers.data.batches import resident_batch
+from peers.probing.measuring import ProbeSubject
 
 ROUNDS = 6
 GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -130,7 +131,7 @@ def test_gpu__close_to_the_cpu_and_the_vectorised_to_the_loop():
 def test_gpu__probes_and_measures_repeat_themselves():
     def everything() -> list[Any]:
         pool = run(device="cuda")[2]
-        outcomes = probe(pool, "as-is").get()
+        outcomes = probe(pool, ProbeSubject.AS_IS).get()
         return [{name: each.tolist() for name, each in outcome.correct.items()} for outcome in outcomes]
 
     assert everything() == everything()

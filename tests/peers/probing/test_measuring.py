@@ -13,7 +13,7 @@ from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings
 from peers.networks.config import LinearHead, PeersConfig, SmallCNN
 from peers.probing import measuring
-from peers.probing.measuring import KNN, ProbeConfig, feature_std
+from peers.probing.measuring import KNN, ProbeConfig, ProbeSubject, feature_std
 
 DATA = Synthetic(num_train=96, num_test=60, num_classes=3, batch_size=16)
 DATASET = DATA.load(1)
@@ -61,7 +61,7 @@ def test_observe__weight_change_is_the_relative_norm():
     assert peer.observe().weight_change == pytest.approx(0.25, rel=1e-6)
 
 
-@pytest.mark.parametrize("measure", ["observe", "as-is", "calibrated", "pixels"])
+@pytest.mark.parametrize("measure", ["observe", "as_is", "calibrated", "raw_pixels"])
 def test_measures__leave_the_peer_and_its_pending_round_as_they_were(measure: str):
     digests = []
     for look in (False, True):
@@ -71,7 +71,7 @@ def test_measures__leave_the_peer_and_its_pending_round_as_they_were(measure: st
         if look and measure == "observe":
             peer.observe()
         elif look:
-            peer.probe(measure, range(3))  # type: ignore[arg-type]
+            peer.probe(ProbeSubject(measure), range(3))
         assert message is not None
         peer.advance(assignment, None, message)
         digests.append(peer.digest())
@@ -79,15 +79,15 @@ def test_measures__leave_the_peer_and_its_pending_round_as_they_were(measure: st
 
 
 def test_probe__calibrated_is_a_network_that_was_shown_the_rounds_batches():
-    control = peer_of().probe("calibrated", [1, 4]).correct
+    control = peer_of().probe(ProbeSubject.CALIBRATED, [1, 4]).correct
     shown = peer_of()
     shown.network.train()
     with torch.no_grad():
         for round_index in (1, 4):
             shown.network(shown.batches(round_index)[0])
-    for name, correct in shown.probe("as-is").correct.items():
+    for name, correct in shown.probe(ProbeSubject.AS_IS).correct.items():
         np.testing.assert_array_equal(control[name], correct, err_msg=name)
-    untrained = peer_of().probe("as-is").correct
+    untrained = peer_of().probe(ProbeSubject.AS_IS).correct
     assert any((control[name] != untrained[name]).any() for name in untrained)
 
 
@@ -97,14 +97,14 @@ def test_probe__reset_puts_the_buffers_back_and_keeps_the_weights():
     with torch.no_grad():
         peer.network(torch.randn(50, *DATASET.shape) * 3 + 1)
     before = [buffer.clone() for buffer in peer.network.buffers()]
-    expected = untrained.probe("as-is").correct
-    assert any(not np.array_equal(peer.probe("as-is").correct[name], expected[name]) for name in expected)
-    assert all(np.array_equal(peer.probe("reset").correct[name], expected[name]) for name in expected)
+    expected = untrained.probe(ProbeSubject.AS_IS).correct
+    assert any(not np.array_equal(peer.probe(ProbeSubject.AS_IS).correct[name], expected[name]) for name in expected)
+    assert all(np.array_equal(peer.probe(ProbeSubject.RESET).correct[name], expected[name]) for name in expected)
     assert all(torch.equal(old, new) for old, new in zip(before, peer.network.buffers(), strict=True))
     with torch.no_grad():
         for parameter in peer.network.parameters():
             parameter.normal_(generator=torch.Generator().manual_seed(3))
-    assert any(not np.array_equal(peer.probe("reset").correct[name], expected[name]) for name in expected)
+    assert any(not np.array_equal(peer.probe(ProbeSubject.RESET).correct[name], expected[name]) for name in expected)
 
 
 def test_probe__pixels_are_standardised_pixels_for_the_papers_knn():
@@ -113,7 +113,7 @@ def test_probe__pixels_are_standardised_pixels_for_the_papers_knn():
     mean, std = flat[0].mean(0), flat[0].std(0)
     train, test = ((each - mean) / std for each in flat)
     oracle = KNeighborsClassifier(5).fit(train, DATASET.train_labels).predict(test) == DATASET.test_labels
-    np.testing.assert_array_equal(peer.probe("pixels").correct["knn"], oracle)
+    np.testing.assert_array_equal(peer.probe(ProbeSubject.RAW_PIXELS).correct["knn"], oracle)
 
 
 def test_probe_images__seeded_sorted_and_capped():
