@@ -162,9 +162,9 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":
-        if self.exchange.pooling == "shared-sum" and self.topology.kind != "complete":
+        if self.exchange.delivery == "shared-sum" and self.topology.kind != "complete":
             raise ValueError(
-                f"exchange.pooling 'shared-sum' needs topology 'complete', where all hear all, got "
+                f"exchange.delivery 'shared-sum' needs topology 'complete', where all hear all, got "
                 f"'{self.topology.kind}': use per-edge"
             )
         if self.hosting.execution != "loop" and self.peers.channels_last:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from coordinator.experiment.reading import shown
+from coordinator.experiment.renamed import new_name
 
 Model = type[BaseModel]
 
@@ -72,7 +73,7 @@ def unknown_key(root: Model, key: str) -> str:
             return f"{key}: no such key; {'.'.join(names)} is a value"
         names.append(name)
         if not any(name in model.model_fields for model in models):
-            return f"{key}: no such key{_nearest_key(tuple(names), models, root)}"
+            return new_name(key) or f"{key}: no such key{_nearest_key(tuple(names), models, root)}"
         models = [each for model in models if name in model.model_fields for each in _members(model, name)]
     return ""
 
@@ -91,7 +92,7 @@ def _line(where: Place, mistakes: list[Any], root: Model) -> str:
     kind, context = details["type"], details.get("ctx", {})
     kinds = [tag for model in where.models for tag in _kinds(model)]
     if kind == "extra_forbidden":
-        return f"{place}: no such key{_nearest_key(details['loc'], where.parents, root)}"
+        return new_name(place) or f"{place}: no such key{_nearest_key(details['loc'], where.parents, root)}"
     if kind == "union_tag_invalid":
         valid = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
         return f"{place}.kind: {shown(context['tag'])} is not a kind{nearest(context['tag'], valid)}"

@@ -229,7 +229,7 @@ class Simulation:
             known=totals.completed,
             probed=frozenset(totals.probed),
         )
-        shared_sum = own and config.exchange.pooling == "shared-sum"
+        shared_sum = own and config.exchange.delivery == "shared-sum"
         return RoundLoop(self.pool, schedule, cadence, shared_sum, start, self._is_to_end)
 
     def _is_to_end(self) -> bool:

@@ -114,8 +114,8 @@ class ExchangeConfig(Section):
     top_k: int = Field(0, ge=0, strict=True, description="largest probabilities of a sample that are sent; 0: all")
     target: TargetConfig = StandardisedTarget(temperature=0.5)
     loss: LossConfig = DistributionLoss(kind="kl", temperature=0.1)
-    pool: Literal["outputs", "losses"] = Field("outputs", description="mean over teachers of outputs or of losses")
-    pooling: Literal["per-edge", "shared-sum"] = Field(
+    average: Literal["outputs", "losses"] = Field("outputs", description="mean over teachers of outputs or of losses")
+    delivery: Literal["per-edge", "shared-sum"] = Field(
         "per-edge", description="shared-sum: a round's messages are added up once, on a complete graph"
     )
     roles: Literal["every-peer", "one-student"] = "every-peer"
@@ -179,10 +179,10 @@ class ExchangeConfig(Section):
                 f"exchange.top_k is {self.top_k}, which is for distributions, but exchange.what is '{self.what}': set "
                 "it to probabilities, or exchange.top_k to 0"
             )
-        if self.pooling == "shared-sum" and self.pool == "losses":
+        if self.delivery == "shared-sum" and self.average == "losses":
             raise ValueError(
-                "exchange.pooling 'shared-sum' adds the outputs up, but exchange.pool 'losses' compares with each "
-                "teacher: set exchange.pool to outputs, or exchange.pooling to per-edge"
+                "exchange.delivery 'shared-sum' adds the outputs up, but exchange.average 'losses' compares with each "
+                "teacher: set exchange.average to outputs, or exchange.delivery to per-edge"
             )
         if self.supervised and self.what == "features":
             raise ValueError("exchange.supervised needs class logits: set exchange.what to logits or probabilities")
@@ -241,12 +241,12 @@ class ExchangeConfig(Section):
 
         Gradients reach the student only.
 
-        `pool = "outputs"` compares with the weighted mean of what came in, before the target's transform; `"losses"`
+        `average = "outputs"` compares with the weighted mean of what came in, before the target's transform; `"losses"`
         averages one loss per teacher (the paper's). The gradients agree for MSE, and for KL and cross-entropy on
         probabilities that are not transformed. `weights` sum to 1.
         """
         teachers = teachers.detach()
-        if self.pool == "outputs":
+        if self.average == "outputs":
             return self._loss_to(student, objectives.pool(teachers, weights), centre)
         losses = [self._loss_to(student, teacher, centre) for teacher in teachers]
         return (torch.stack(losses) * weights).sum()
@@ -263,7 +263,7 @@ class ExchangeConfig(Section):
         """The running centre after a batch: a new tensor where the target transform keeps one."""
         if not isinstance(self.target, CentredTarget):  # as keeps_centre says
             return centre
-        if self.pool == "outputs":  # the centre is that of the very logits which it is subtracted from
+        if self.average == "outputs":  # the centre is that of the very logits which it is subtracted from
             batch_mean = self._logits(objectives.pool(teachers, weights)).mean(dim=0)
         else:
             means = torch.stack([self._logits(teacher).mean(dim=0) for teacher in teachers])
