@@ -202,6 +202,23 @@ def topology(
 
 
 @app.command()
+def config(
+    key: Annotated[
+        str,
+        typer.Argument(help="a section, key or kind: exchange, peers.optimizer.lr, topology.ring", show_default=False),
+    ] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="print all of it as configs/REFERENCE.md")] = False,
+) -> None:
+    """The keys of an experiment file: what they mean, which values they take, what they are by default."""
+    from coordinator.commands import config
+
+    if markdown:
+        print(config.markdown(), end="")
+    else:
+        config.show(key, _console())
+
+
+@app.command()
 def ui(
     output: Annotated[
         Path,
