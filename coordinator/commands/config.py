@@ -6,18 +6,19 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.reference import Key, Table, find, tables, walk
+from coordinator.experiment.reference import LEFT_OUT, Key, Table, find, tables, walk
 
 HEAD = """# Every key of an experiment file
 
-Written by `peer-consensus config --markdown > configs/REFERENCE.md`; `peer-consensus config KEY` shows one key or section.
+Written by `peer-consensus config --markdown > configs/REFERENCE.md`; `peer-consensus config KEY` shows a part of it.
 
-- A key is set in the file, or on the command line as `section.key=value`, value in TOML.
-- A table with kinds is told apart by its `kind`. Written without `kind`, it is of the default kind, and what else it leaves
-  out is as in the default. Written with `kind`, what it leaves out has the default of that kind.
-- `section.table.kind=NAME` on the command line keeps the keys that the new kind has, too, and drops the others, with a note.
+- A key is set in the file, or on the command line as `section.key=value`, with the value in TOML.
+- Some tables come in kinds, told apart by the key `kind`. Written without `kind`, such a table is the default one
+  but for the keys that it sets; written with `kind`, what it leaves out has that kind's own defaults.
+- `section.table.kind=NAME` on the command line keeps the keys that the new kind knows, too, and drops the others with a
+  note.
 """
-HINT = "peer-consensus config KEY: what a section, a key or a kind means, such as exchange, peers.optimizer.lr, topology.ring"
+HINT = "peer-consensus config KEY explains a section, a key or a kind: exchange, peers.optimizer.lr, topology.ring"
 
 
 def show(name: str, console: Console) -> None:
@@ -27,7 +28,9 @@ def show(name: str, console: Console) -> None:
     width = console.width if console.is_terminal else 120
     for indent, text in lines:
         further = " " * (indent + 2)
-        wrapped = textwrap.wrap(text, width, initial_indent=" " * indent, subsequent_indent=further) or [""]
+        wrapped = textwrap.wrap(
+            text, width, initial_indent=" " * indent, subsequent_indent=further, break_on_hyphens=False
+        ) or [""]
         console.print("\n".join(wrapped), markup=False, highlight=False)
 
 
@@ -68,7 +71,7 @@ def _with_meaning(entry: Table | Key) -> Iterator[tuple[int, str]]:
     """A key with its allowed values and meaning; a table with its kinds, and all that is in it."""
     if isinstance(entry, Key):
         yield 0, _assignment(entry)
-        yield 4, f"{entry.allowed}"
+        yield 4, entry.allowed
         yield 4, entry.description
         return
     yield 0, _kinds_line(entry) if entry.variants else f"[{entry.name}]"
@@ -81,7 +84,9 @@ def _with_meaning(entry: Table | Key) -> Iterator[tuple[int, str]]:
 
 def _assignment(key: Key) -> str:
     of = f"  (kind {', '.join(key.kinds)})" if key.kinds else ""
-    return f"{key.name} = {key.default}{of}" if key.default else f"{key.name}: required{of}"
+    if key.default in ("", LEFT_OUT):
+        return f"{key.name}: {key.default or 'required'}{of}"
+    return f"{key.name} = {key.default}{of}"
 
 
 def _kinds_line(table: Table) -> str:
@@ -107,7 +112,7 @@ def _markdown_table(table: Table) -> str:
 
 
 def _row(key: Key) -> str:
-    default = f"`{_cell(key.default)}`" if key.default else "required"
+    default = f"`{_cell(key.default)}`" if key.default not in ("", LEFT_OUT) else key.default or "required"
     of = f"kind {_code(key.kinds)}: " if key.kinds else ""
     return f"| `{key.name}` | {default} | {_cell(key.allowed)} | {of}{_cell(key.description)} |\n"
 

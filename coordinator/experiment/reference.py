@@ -10,6 +10,7 @@ from coordinator.experiment.errors import Model
 from coordinator.experiment.reading import ConfigError
 from coordinator.experiment.renamed import new_name
 
+LEFT_OUT = "left out"  # the default of a key that has no value then
 Schema = Mapping[str, Any]
 
 
@@ -130,7 +131,7 @@ class _Reader:
             unlike = {key: each for key, each in own["properties"].items() if each != (above or {}).get(key)}
             entries = self._entries(f"{name}[]", [{**own, "properties": unlike}])
             return Table(name, description, toml(default), (), entries)
-        return Key(name, description, allowed(schema), "" if required else toml(default) or "left out")
+        return Key(name, description, allowed(schema), "" if required else toml(default) or LEFT_OUT)
 
     def _model(self, schema: Schema) -> Schema:
         found: Schema = self.definitions[schema["$ref"].rpartition("/")[2]]
