@@ -29,20 +29,17 @@ Output = Annotated[
 
 
 @app.callback(invoke_without_command=True)
-def overview(
-    context: typer.Context,
+def options(
     version: Annotated[
         bool, typer.Option("--version", help="print the versions of peer-consensus, Python, torch and Ray")
     ] = False,
 ) -> None:
-    """What the program does where no command is named."""
+    """Options that go before a command."""
     if version:
         from coordinator.commands.version import version_line
 
         print(version_line())
         raise typer.Exit
-    if context.invoked_subcommand is None:
-        print(context.get_help())
 
 
 @app.command()
@@ -258,7 +255,8 @@ def main() -> NoReturn:
         missing = provide_home()
         if missing:
             warnings.warn(missing, stacklevel=1)
-        code = guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False))
+        arguments = sys.argv[1:] or ["--help"]
+        code = guarded(lambda: app(arguments, prog_name="peer-consensus", standalone_mode=False))
         lost = why_lost(output)
         if lost:
             in_folder = {"run", "resume", "ablate"} & set(sys.argv[1:2]) and "--json" not in sys.argv

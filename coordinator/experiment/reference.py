@@ -204,7 +204,7 @@ def _bounds(schema: Schema) -> str:
     return f" {', '.join(found)}" if found else ""
 
 
-def _number(value: float) -> str:
+def _number(value: int | float) -> str:
     """A bound: large powers as such."""
     if value == int(value) and value > 10**4:
         exponent = int(value).bit_length() - 1
