@@ -4,22 +4,18 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
 from coordinator.commands.outcome import INTERRUPTED, guarded, show_warning
 from coordinator.commands.streams import forgiving, why_lost
-from coordinator.experiment.config import ConfigError
 from coordinator.experiment.home import provide_home, remove_temporary
-from coordinator.experiment.reading import path_reader
+from coordinator.experiment.reading import ConfigError, path_reader
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
+app = typer.Typer(  # commands import what they need themselves, so that --help and completion need not wait for torch
     pretty_exceptions_enable=False,
     help="Networks that learn only from each other's outputs, beside the controls that could explain it away.",
 )
@@ -30,6 +26,20 @@ Output = Annotated[
         help="folder in which the run's folder and the MLflow store are made", callback=path_reader("--output")
     ),
 ]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the versions of peer-consensus, Python, torch and Ray")
+    ] = False,
+) -> None:
+    """Options that go before a command."""
+    if version:
+        from coordinator.commands.version import version_line
+
+        print(version_line())
+        raise typer.Exit
 
 
 @app.command()
@@ -48,6 +58,7 @@ def run(
     address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
 ) -> None:
     """Run an experiment."""
+    from coordinator.commands.run import carry_out, with_address
     from coordinator.experiment.config import load_config
     from coordinator.experiment.plan import prepare
     from coordinator.records.terminal import Live
@@ -55,11 +66,11 @@ def run(
     from coordinator.run.simulate import simulate
 
     console = _console(stderr=json)
-    loaded = load_config(config, _with_address(overrides or [], address))
+    loaded = load_config(config, with_address(overrides or [], address))
     if dry_run:
         print_plan(prepare(loaded), console)
         return
-    _carry_out(lambda interrupts: simulate(loaded, output, [Live(console)], interrupts=interrupts), console, json)
+    carry_out(lambda interrupts: simulate(loaded, output, [Live(console)], interrupts=interrupts), console, json)
 
 
 @app.command()
@@ -79,11 +90,12 @@ def resume(
 ) -> None:
     """Go on with a run from its newest checkpoint."""
     from coordinator import resume as go_on
+    from coordinator.commands.run import carry_out
     from coordinator.records.terminal import Live
 
     console = _console(stderr=json)
     changes = overrides or []
-    _carry_out(lambda interrupts: go_on(run, rounds, changes, [Live(console)], interrupts=interrupts), console, json)
+    carry_out(lambda interrupts: go_on(run, rounds, changes, [Live(console)], interrupts=interrupts), console, json)
 
 
 @app.command()
@@ -202,6 +214,23 @@ def topology(
 
 
 @app.command()
+def config(
+    key: Annotated[
+        str,
+        typer.Argument(help="a section, key or kind: exchange, peers.optimizer.lr, topology.ring", show_default=False),
+    ] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="print all of it as configs/REFERENCE.md")] = False,
+) -> None:
+    """The keys of an experiment file: what they mean, which values they take, what they are by default."""
+    from coordinator.commands import config
+
+    if markdown:
+        print(config.markdown(), end="")
+    else:
+        config.show(key, _console())
+
+
+@app.command()
 def ui(
     output: Annotated[
         Path,
@@ -218,34 +247,6 @@ def ui(
     raise typer.Exit(serve(output, port))
 
 
-def _with_address(overrides: list[str], address: str) -> list[str]:
-    """The overrides with that of --address. Raises: ConfigError, if both say it."""
-    if address and any(each.partition("=")[0].strip() == "hosting.address" for each in overrides):
-        raise ConfigError("--address: hosting.address is given as well: leave one of them out")
-    return [*overrides, f"hosting.address={address}"] if address else overrides
-
-
-def _carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> None:
-    """Execute a run, heeding signals, and show its result; exit codes of runs that have not finished."""
-    from coordinator.records.result import Status
-    from coordinator.records.run_folder import way_on
-    from coordinator.reports.result import print_result
-    from coordinator.run.signals import Interrupts
-
-    with Interrupts(handled=True) as interrupts:
-        try:
-            result = execute(interrupts)
-        except KeyboardInterrupt as error:
-            folder = getattr(error, "folder", None)  # of a run that has begun, but could not say how it stands
-            print(f"interrupted{f'; {way_on(folder)}' if folder else ' before anything was run'}", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
-        print_result(result, console)
-        if json:
-            print((result.folder / "summary.json").read_text(), end="")
-    if result.status is not Status.FINISHED:
-        raise typer.Exit(INTERRUPTED if result.status is Status.INTERRUPTED else 2)
-
-
 def main() -> NoReturn:
     """Entry point: turns what the user got wrong into one line each."""
     warnings.showwarning = show_warning
@@ -254,7 +255,8 @@ def main() -> NoReturn:
         missing = provide_home()
         if missing:
             warnings.warn(missing, stacklevel=1)
-        code = guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False))
+        arguments = sys.argv[1:] or ["--help"]
+        code = guarded(lambda: app(arguments, prog_name="peer-consensus", standalone_mode=False))
         lost = why_lost(output)
         if lost:
             in_folder = {"run", "resume", "ablate"} & set(sys.argv[1:2]) and "--json" not in sys.argv

@@ -16,12 +16,17 @@ from topologies.schedule import Schedule
 from topologies.topology import Topology
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+DISCONNECTED = "accept links that do not join all peers; false: draw anew, or refuse"
 
 
 class _Undirected(Topology):
     """A static undirected graph; weights names its mixing matrix."""
 
-    weights: Literal["metropolis-hastings", "uniform"] = "metropolis-hastings"
+    weights: Literal["metropolis-hastings", "uniform"] = Field(
+        "metropolis-hastings",
+        description="mixing weight of a link between peers of d_i and d_j neighbours: 1 / (1 + max(d_i, d_j)) (Xiao, "
+        "Boyd and Lall 2005), or 1 / (1 + d_i)",
+    )
 
     def _static(self, graph: graphs.Graph) -> Schedule:
         rule = mixing.metropolis_hastings if self.weights == "metropolis-hastings" else mixing.uniform
@@ -29,7 +34,7 @@ class _Undirected(Topology):
 
 
 class Ring(_Undirected):
-    """A cycle."""
+    """A cycle: every peer exchanges with two neighbours."""
 
     kind: Literal["ring"] = "ring"
 
@@ -38,7 +43,7 @@ class Ring(_Undirected):
 
 
 class Complete(_Undirected):
-    """Everyone learns from everyone else."""
+    """Every peer learns from all others."""
 
     kind: Literal["complete"] = "complete"
 
@@ -56,7 +61,7 @@ class SelfTaught(Topology):
 
 
 class Star(_Undirected):
-    """Peer 0 is the hub."""
+    """Peer 0, the hub, exchanges with all others, which exchange with it alone."""
 
     kind: Literal["star"] = "star"
 
@@ -65,7 +70,7 @@ class Star(_Undirected):
 
 
 class Path(_Undirected):
-    """A line of peers."""
+    """A line from the first peer to the last."""
 
     kind: Literal["path"] = "path"
 
@@ -74,7 +79,7 @@ class Path(_Undirected):
 
 
 class Torus(_Undirected):
-    """The most square 2-D torus."""
+    """The most square two-dimensional grid whose rows and columns are closed to rings."""
 
     kind: Literal["torus"] = "torus"
 
@@ -87,7 +92,7 @@ class Torus(_Undirected):
 
 
 class Hypercube(_Undirected):
-    """A power of two of peers, neighbours differing in one binary digit."""
+    """Neighbours are peers whose indices differ in one binary digit; the number of peers is a power of two."""
 
     kind: Literal["hypercube"] = "hypercube"
 
@@ -100,7 +105,7 @@ class Hypercube(_Undirected):
 
 
 class Exponential(Topology):
-    """The static exponential graph, directed, with uniform weights."""
+    """Directed: every peer learns from those 1, 2, 4, ... places further on (Ying et al. 2021)."""
 
     kind: Literal["exponential"] = "exponential"
 
@@ -112,8 +117,8 @@ class RandomRegular(_Undirected):
     """One random graph of equal degrees, kept for the whole run."""
 
     kind: Literal["random-regular"] = "random-regular"
-    degree: int = Field(ge=1)
-    allow_disconnected: bool = False
+    degree: int = Field(ge=1, description="number of neighbours of every peer")
+    allow_disconnected: bool = Field(False, description=DISCONNECTED)
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         rng = np.random.default_rng(seed)
@@ -133,8 +138,8 @@ class ErdosRenyi(_Undirected):
     """One random graph of independent links, kept for the whole run."""
 
     kind: Literal["erdos-renyi"] = "erdos-renyi"
-    p: Probability
-    allow_disconnected: bool = False
+    p: Probability = Field(description="probability of each pair of peers to be linked")
+    allow_disconnected: bool = Field(False, description=DISCONNECTED)
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         rng = np.random.default_rng(seed)
@@ -150,9 +155,9 @@ class WattsStrogatz(_Undirected):
     """One small-world graph, kept for the whole run."""
 
     kind: Literal["watts-strogatz"] = "watts-strogatz"
-    degree: int = Field(default=4, ge=2)
-    rewire: Probability = 0.1
-    allow_disconnected: bool = False
+    degree: int = Field(default=4, ge=2, description="mean number of neighbours, an even number")
+    rewire: Probability = Field(0.1, description="probability of each link of the ring lattice to be moved")
+    allow_disconnected: bool = Field(False, description=DISCONNECTED)
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         rng = np.random.default_rng(seed)
@@ -172,8 +177,10 @@ class File(Topology):
     """Directed edges, with or without weights, from a CSV file; peers without teachers only teach."""
 
     kind: Literal["file"] = "file"
-    path: pathlib.Path
-    allow_disconnected: bool = False
+    path: pathlib.Path = Field(
+        description="CSV file with a line for each link: student,teacher or student,teacher,weight, in any order"
+    )
+    allow_disconnected: bool = Field(False, description=DISCONNECTED)
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         graph = edge_file.from_edge_file(self.path, num_peers, self.allow_disconnected)
@@ -186,10 +193,10 @@ class File(Topology):
 
 
 class Random(Topology):
-    """Every peer draws its teachers anew each round."""
+    """Every peer draws its teachers anew in every round."""
 
     kind: Literal["random"] = "random"
-    teachers: int = Field(default=1, ge=1)
+    teachers: int = Field(default=1, ge=1, description="number of teachers of every peer")
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         return schedule.random_teachers(num_peers, self.teachers, seed)
@@ -200,7 +207,7 @@ class Random(Topology):
 
 
 class RandomMatching(Topology):
-    """Random partners each round."""
+    """In every round peers are paired at random; partners learn from each other, and an odd one is idle."""
 
     kind: Literal["random-matching"] = "random-matching"
 
@@ -209,10 +216,10 @@ class RandomMatching(Topology):
 
 
 class RandomPair(Topology):
-    """One random student and its random teachers each round."""
+    """In every round one random peer learns from random teachers, and all others are idle (arXiv 2604.18390)."""
 
     kind: Literal["random-pair"] = "random-pair"
-    teachers: int = Field(default=1, ge=1)
+    teachers: int = Field(default=1, ge=1, description="number of teachers of the student (arXiv 2604.18390: 1 or 2)")
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         return schedule.random_pair(num_peers, self.teachers, seed)
@@ -223,7 +230,7 @@ class RandomPair(Topology):
 
 
 class OnePeerExponential(Topology):
-    """One teacher a round, at distances 1, 2, 4, ... in turn."""
+    """In every round one teacher, 1, 2, 4, ... places further on in turn (Ying et al. 2021)."""
 
     kind: Literal["one-peer-exponential"] = "one-peer-exponential"
 
@@ -232,10 +239,10 @@ class OnePeerExponential(Topology):
 
 
 class Base(Topology):
-    """The Base-(k+1) graph: the exact average after every period."""
+    """The Base-(k+1) graph: the exact average after every period (Takezawa et al. 2023)."""
 
     kind: Literal["base"] = "base"
-    max_degree: int = Field(default=1, ge=1)
+    max_degree: int = Field(default=1, ge=1, description="largest number of neighbours in a round, the k of its name")
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         return schedule.base(num_peers, self.max_degree)

@@ -17,7 +17,8 @@ class Topology(BaseModel, ABC):
 
     self_weight: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None,
-        description="share of what a student teaches itself in its target; left out: none, and theory's own in W",
+        description="weight of a student's own outputs in its target, in which its teachers have the rest; left out: "
+        "0, while reports show the mixing matrix with the rule's own diagonal",
     )
 
     @abstractmethod

@@ -7,8 +7,7 @@ from typing import Any
 
 import typer
 
-from coordinator.experiment.config import ConfigError
-from coordinator.experiment.reading import is_utf8, shown
+from coordinator.experiment.reading import ConfigError, is_utf8, shown
 
 INTERRUPTED = 130
 OF_THE_MACHINE = {

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from coordinator.experiment.reading import shown
+from coordinator.experiment.renamed import new_name
 
 Model = type[BaseModel]
 
@@ -32,34 +33,48 @@ class Place(NamedTuple):
     parents: list[Model]
     written: bool
 
+    @property
+    def key(self) -> str:
+        """The last part of its name."""
+        return self.name.rpartition(".")[2]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds that it may be of."""
+        return [kind for model in self.models for kind in _kinds(model)]
+
 
 def explain(error: ValidationError, table: dict[str, Any], root: Model) -> list[str]:
     """One line per mistake in `table`, which `root` refused.
 
     What a validator copied to a place where nothing is written, such as a group of peers, is told only where it stands.
     """
-    places = [(each, _locate(each["loc"], table, root)) for each in error.errors()]
-    told = [(each, place) for each, place in places if place.written or "missing" in each["type"]] or places
-    lines: dict[str, tuple[Place, list[Any]]] = {}
-    for each, place in told:
-        lines.setdefault(place.name, (place, []))[1].append(each)
-    return [_line(place, mistakes, root) for place, mistakes in lines.values()]
+    places = [(details, _locate(details["loc"], table, root)) for details in error.errors()]
+    told = [(details, place) for details, place in places if place.written or "missing" in details["type"]] or places
+    found: dict[str, tuple[list[Place], list[Any]]] = {}
+    for details, place in told:
+        key = _table_that_lacks(place) if details["type"] == "missing" and not place.kinds else place.name
+        places_there, mistakes = found.setdefault(key, ([], []))
+        places_there.append(place)
+        mistakes.append(details)
+    return [_line(there, mistakes, root) for there, mistakes in found.values()]
+
+
+def variant(root: Model, path: Sequence[str], kind: object) -> Model | None:
+    """The model of a kind in the union at `path`; None if there is no such kind."""
+    return next(iter(_of(_models_at(root, path), kind)), None)
 
 
 def variant_keys(root: Model, path: Sequence[str], kind: object) -> set[str]:
     """The keys that the variant `kind` of the union at `path` knows; empty if there is no such variant."""
-    models = [root]
-    for name in path:
-        models = [each for model in models if name in model.model_fields for each in _members(model, name)]
-    return {key for model in models if kind in _kinds(model) for key in model.model_fields}
+    model = variant(root, path, kind)
+    return set(model.model_fields) if model else set()
 
 
 def takes_text(root: Model, key: str) -> bool:
     """Whether the setting at a dotted key is a string, and nothing but a string."""
     *parents, last = key.split(".")
-    models = [root]
-    for name in parents:
-        models = [each for model in models if name in model.model_fields for each in _members(model, name)]
+    models = _models_at(root, parents)
     fields = [model.model_fields[last].annotation for model in models if last in model.model_fields]
     return bool(fields) and all(map(_is_text, fields))
 
@@ -72,8 +87,8 @@ def unknown_key(root: Model, key: str) -> str:
             return f"{key}: no such key; {'.'.join(names)} is a value"
         names.append(name)
         if not any(name in model.model_fields for model in models):
-            return f"{key}: no such key{_nearest_key(tuple(names), models, root)}"
-        models = [each for model in models if name in model.model_fields for each in _members(model, name)]
+            return new_name(key) or f"{key}: no such key{_nearest_key(tuple(names), models, root)}"
+        models = _below(models, name)
     return ""
 
 
@@ -85,23 +100,26 @@ def nearest(word: str, valid: list[str], listed: bool = True) -> str:
     return f"; one of {', '.join(valid)}" if listed else ""
 
 
-def _line(where: Place, mistakes: list[Any], root: Model) -> str:
-    """One line about one place; several mistakes there are those of the members of a union, none of which fits."""
-    place, details = where.name, mistakes[0]
+def _line(places: list[Place], mistakes: list[Any], root: Model) -> str:
+    """One line about one place, or about all that is missing in one table.
+
+    Several mistakes in one place are those of the members of a union, none of which fits.
+    """
+    where = places[0]
+    place, kinds, details = where.name, where.kinds, mistakes[0]
     kind, context = details["type"], details.get("ctx", {})
-    kinds = [tag for model in where.models for tag in _kinds(model)]
     if kind == "extra_forbidden":
-        return f"{place}: no such key{_nearest_key(details['loc'], where.parents, root)}"
+        return new_name(place) or f"{place}: no such key{_nearest_key(details['loc'], where.parents, root)}"
     if kind == "union_tag_invalid":
         valid = [tag.strip().strip("'") for tag in context["expected_tags"].split(", ")]
         return f"{place}.kind: {shown(context['tag'])} is not a kind{nearest(context['tag'], valid)}"
     if kind == "union_tag_not_found" or (kind == "missing" and kinds):
         return f"{place}.kind: missing; one of {', '.join(kinds)}"
     if kind == "missing":
-        return f"{place}: missing, and it has no default"
+        return _missing(places)
     if kind == "value_error":
         return str(details["msg"]).removeprefix("Value error, ")
-    rule = " or ".join(_rule(each) for each in mistakes).replace("or must be", "or")
+    rule = " or ".join(map(_rule, mistakes)).replace("or must be", "or")
     hint = ""
     if kind == "string_type" and isinstance(details["input"], bool | int | float | datetime.date | datetime.time):
         hint = ": put it in quotes"
@@ -110,6 +128,20 @@ def _line(where: Place, mistakes: list[Any], root: Model) -> str:
     elif kind.startswith("model") and kinds:
         hint = f"; did you mean {place}.kind = {details['input']!r}?" if details["input"] in kinds else ""
     return f"{place}: {rule}, got {shown(details['input'])}{hint}"
+
+
+def _missing(places: list[Place]) -> str:
+    """The keys that one table lacks, with what they mean."""
+    fields = [model.model_fields.get(place.key) for place in places for model in place.parents]
+    meanings = dict.fromkeys(field.description for field in fields if field and field.description)
+    names = dict.fromkeys(place.name for place in places)
+    what = "it has" if len(names) == 1 else "they have"
+    return f"{', '.join(names)}: missing, and {what} no default ({'; '.join(meanings)})"
+
+
+def _table_that_lacks(place: Place) -> str:
+    """A name for what a table lacks that no key has."""
+    return f"{place.name.rpartition('.')[0]}."
 
 
 def _rule(details: Any) -> str:
@@ -144,9 +176,22 @@ def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
         elif isinstance(table, dict) or table is None:
             names.append(step)
             parents = models
-            models = [each for model in models if step in model.model_fields for each in _members(model, step)]
+            models = _below(models, step)
             table = table.get(step) if isinstance(table, dict) else None
     return Place(".".join(names) or "config", models, parents, table is not None)
+
+
+def _models_at(root: Model, path: Sequence[str]) -> list[Model]:
+    """The models that a table at a path of keys may be."""
+    models = [root]
+    for name in path:
+        models = _below(models, name)
+    return models
+
+
+def _below(models: list[Model], name: str) -> list[Model]:
+    """The models that the key `name` of these models may hold."""
+    return [member for model in models if name in model.model_fields for member in _members(model, name)]
 
 
 def _members(model: Model, field: str) -> list[Model]:
@@ -154,20 +199,20 @@ def _members(model: Model, field: str) -> list[Model]:
     found: list[Model] = []
     waiting: list[Any] = [model.model_fields[field].annotation]
     while waiting:
-        each = waiting.pop(0)
-        if isinstance(each, type) and issubclass(each, BaseModel):
-            found.append(each)
-        elif get_origin(each) is Annotated:
-            waiting.append(get_args(each)[0])
+        annotation = waiting.pop(0)
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found.append(annotation)
+        elif get_origin(annotation) is Annotated:
+            waiting.append(get_args(annotation)[0])
         else:
-            waiting.extend(get_args(each))
+            waiting.extend(get_args(annotation))
     return found
 
 
 def _is_text(annotation: Any) -> bool:
     """Whether a field of this type holds strings only, be it a few that are named."""
     if get_origin(annotation) is Literal:
-        return all(isinstance(each, str) for each in get_args(annotation))
+        return all(isinstance(value, str) for value in get_args(annotation))
     return annotation in (str, Path)
 
 

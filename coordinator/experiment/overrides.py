@@ -4,8 +4,10 @@ import tomllib
 import warnings
 from typing import Any
 
-from coordinator.experiment.errors import Model, takes_text, variant_keys
-from coordinator.experiment.reading import ConfigError, from_toml, shown
+from pydantic_core import PydanticUndefined
+
+from coordinator.experiment.errors import Model, takes_text, variant
+from coordinator.experiment.reading import ConfigError, from_toml, plain, shown
 
 
 def parse_assignment(text: str) -> tuple[str, Any]:
@@ -40,7 +42,8 @@ def with_override(root: Model, table: dict[str, Any], text: str) -> dict[str, An
 def with_value(root: Model, table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A copy of `table` with the value at a dotted key replaced.
 
-    A new `kind` keeps the keys that the new variant has too; the others are dropped, with a warning.
+    A new `kind` keeps the keys that it has, too; the others are dropped, and what is not set has its own defaults. A
+    warning names what is dropped, and what is kept although this kind's default is another than the old kind's.
     Raises: ConfigError.
     """
     *parents, last = key.split(".")
@@ -54,16 +57,35 @@ def with_value(root: Model, table: dict[str, Any], key: str, value: Any) -> dict
         node[parent] = dict(child)
         node = node[parent]
     if last == "kind" and node.get("kind") != value:
-        known = variant_keys(root, parents, value)
-        dropped = [name for name in node if known and name not in known]
-        for name in dropped:
-            del node[name]
-        if dropped:
-            names = ", ".join(f"{'.'.join(parents)}.{name}" for name in dropped)
-            warnings.warn(f"{key}={value} drops {names}, which '{value}' does not have", stacklevel=2)
+        _change_kind(root, node, parents, value)
     node[last] = value
     _adapt(root, result, parents[:1], key)
     return result
+
+
+def _change_kind(root: Model, node: dict[str, Any], parents: list[str], kind: object) -> None:
+    """Take the keys out of a table that its new kind does not have; told."""
+    table, old, new = ".".join(parents), variant(root, parents, node.get("kind")), variant(root, parents, kind)
+    if new is None:  # no such kind: that is for validation to tell
+        return
+    dropped = [name for name in node if name not in new.model_fields]
+    for name in dropped:
+        del node[name]
+    if dropped:
+        names = ", ".join(f"{table}.{name}" for name in dropped)
+        warnings.warn(f"{table}.kind={kind} drops {names}, which '{kind}' does not have", stacklevel=3)
+    for name, value in node.items():
+        default = new.model_fields[name].default
+        if (
+            name == "kind"
+            or old is None
+            or default in (old.model_fields[name].default, PydanticUndefined, plain(value))
+        ):
+            continue
+        warnings.warn(
+            f"{table}.kind={kind} keeps {table}.{name} = {shown(value)}; the default of '{kind}' is {shown(default)}",
+            stacklevel=3,
+        )
 
 
 def _adapt(root: Model, table: dict[str, Any], section: list[str], key: str) -> None:

@@ -192,7 +192,7 @@ def _compose(
     finish = _records(config, folder, resumed, around.observers)
     recorder, tables = finish.recorder, finish.tables
     schedulers = {
-        Phase.ROUNDS: SynchronousScheduler(pool, config.exchange.pooling == "shared-sum"),
+        Phase.ROUNDS: SynchronousScheduler(pool, config.exchange.delivery == "shared-sum"),
         Phase.ALONE: SynchronousScheduler(pool),
     }
     manager = CheckpointManager(checkpoints, identity_of(plan), pool, recorder, tables)

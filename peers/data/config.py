@@ -13,19 +13,31 @@ Size = Annotated[int, Field(ge=1, le=65536)]
 
 
 class DataSection(Section):
-    batch_size: int = Field(128, ge=2, le=2**24, strict=True)
-    flip: bool = Field(False, description="horizontal flips, p = 0.5, the same view for every peer")
-    train_limit: int = Field(0, ge=0, strict=True, description="a seeded subset of so many images; 0: all")
-    test_limit: int = Field(0, ge=0, strict=True)
+    batch_size: int = Field(
+        128, ge=2, le=2**24, strict=True, description="images in a round's mini-batch, which all peers share"
+    )
+    flip: bool = Field(
+        False,
+        description="mirror each image left to right with probability 0.5, the same view for every peer (arXiv "
+        "2604.18390)",
+    )
+    train_limit: int = Field(
+        0, ge=0, strict=True, description="number of training images used, drawn by the run's seed; 0: all"
+    )
+    test_limit: int = Field(
+        0, ge=0, strict=True, description="number of test images used, drawn by the run's seed; 0: all"
+    )
     on_each_node: bool = Field(
         False,
-        description="every node of a Ray cluster reads its own copy; false: the object store carries the coordinator's",
+        description="each node of a Ray cluster reads the data set itself; false: the coordinator's copy is sent to "
+        "them",
     )
     validation: int = Field(
         0,
         ge=0,
         strict=True,
-        description="so many training images stand in for the test images: a search never sees those",
+        description="number of training images that are held out and replace the test images, so that a search for "
+        "settings never sees those; 0: the test images themselves",
     )
 
     def limited(self, dataset: Dataset, seed: int) -> Dataset:
@@ -44,9 +56,11 @@ class Digits(DataSection):
 
 
 class TorchvisionData(DataSection):
+    """A data set that torchvision knows, read from a folder or downloaded."""
+
     kind: Literal["cifar10", "cifar100", "mnist", "fashion-mnist", "stl10", "svhn"]
-    root: str = "data"
-    download: bool = False
+    root: str = Field("data", description="folder that holds the data set's files")
+    download: bool = Field(False, description="download the data set into root where it is missing")
 
     def load(self, seed: int) -> Dataset:
         dataset = loading.load_torchvision(self.kind, self.root, self.download)
@@ -54,12 +68,21 @@ class TorchvisionData(DataSection):
 
 
 class ParquetData(DataSection):
+    """Images and labels from Parquet files: train*.parquet and test*.parquet, or one file."""
+
     kind: Literal["parquet"] = "parquet"
-    path: str
-    image_column: str = "image"
-    label_column: str = "label"
-    image_size: int = Field(0, ge=0, le=65536, description="resize to so many pixels a side; 0: as they are")
-    test_fraction: float = Field(0.2, gt=0, lt=1, description="held out where the files name no test split")
+    path: str = Field(description="folder of Parquet files, or one file")
+    image_column: str = Field("image", description="name of the column of images")
+    label_column: str = Field("label", description="name of the column of class labels, which are whole numbers")
+    image_size: int = Field(
+        0, ge=0, le=65536, description="side in pixels to which images are resized; 0: images keep their size"
+    )
+    test_fraction: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="share of the images held out as test images where no file is named after a test split",
+    )
 
     def load(self, seed: int) -> Dataset:
         return loading.load_parquet(
@@ -75,13 +98,13 @@ class ParquetData(DataSection):
 
 
 class Synthetic(DataSection):
-    """Noisy class means: for tests and timings."""
+    """Random images, a mean per class plus noise: for tests and timings."""
 
     kind: Literal["synthetic"] = "synthetic"
-    num_train: int = Field(512, ge=2)
-    num_test: int = Field(256, ge=2)
-    num_classes: int = Field(4, ge=2)
-    shape: tuple[Size, Size, Size] = (1, 8, 8)
+    num_train: int = Field(512, ge=2, description="number of training images")
+    num_test: int = Field(256, ge=2, description="number of test images")
+    num_classes: int = Field(4, ge=2, description="number of classes, all of about the same size")
+    shape: tuple[Size, Size, Size] = Field((1, 8, 8), description="channels, height and width of an image, in pixels")
 
     def load(self, seed: int) -> Dataset:
         dataset = loading.load_synthetic(
@@ -94,7 +117,7 @@ class Given(DataSection):
     """Images and labels that `simulate` was given from Python, as a run's own config says; no file can ask for them."""
 
     kind: Literal["given"] = "given"
-    name: str = Field(description="what the data set calls itself")
+    name: str = Field(description="name of the data set")
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its images and labels")
 
     def load(self, seed: int) -> Dataset:

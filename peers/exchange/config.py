@@ -22,7 +22,9 @@ Temperature = Annotated[float, Field(gt=0)]
 class Tempered(Section):
     """A transform of the outputs themselves, and a softmax at a temperature where the loss wants a distribution."""
 
-    temperature: Temperature = 1.0
+    temperature: Temperature = Field(
+        1.0, description="temperature of the target's softmax; unused by mse, salient, cosine"
+    )
     makes_probs: ClassVar[bool] = False
 
     def vector(self, outputs: Batch, centre: Centre) -> Batch:
@@ -33,22 +35,24 @@ class Tempered(Section):
 
 
 class PlainTarget(Tempered):
+    """The teachers' outputs as they are."""
+
     kind: Literal["none"] = "none"
 
 
 class CentredTarget(Tempered):
-    """DINO's running centre. Source: Caron et al. 2021."""
+    """Outputs less a running mean of them (DINO, Caron et al. 2021, section 3.1)."""
 
     kind: Literal["centre"] = "centre"
-    temperature: Temperature = 0.04
-    momentum: float = Field(0.9, ge=0, lt=1)
+    temperature: Temperature = Field(0.04, description="temperature of the target's softmax (DINO: 0.04)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of the running mean (DINO: 0.9)")
 
     def vector(self, outputs: Batch, centre: Centre) -> Batch:
         return objectives.centre(outputs, centre)
 
 
 class StandardisedTarget(Tempered):
-    """Every output to mean 0 and standard deviation 1 over the batch."""
+    """Every output scaled to mean 0 and standard deviation 1 over the batch."""
 
     kind: Literal["standardise"] = "standardise"
 
@@ -57,11 +61,11 @@ class StandardisedTarget(Tempered):
 
 
 class SinkhornTarget(Section):
-    """Balanced assignments. Sources: Cuturi 2013; Caron et al. 2020 (SwAV)."""
+    """Distributions that use all outputs equally over the batch (Cuturi 2013; SwAV, Caron et al. 2020, section 3.1)."""
 
     kind: Literal["sinkhorn"] = "sinkhorn"
-    epsilon: float = Field(0.05, gt=0)
-    iterations: int = Field(3, ge=1)
+    epsilon: float = Field(0.05, gt=0, description="entropic regularisation, in units of the outputs (SwAV: 0.05)")
+    iterations: int = Field(3, ge=1, description="number of times that columns and rows are scaled (SwAV: 3)")
     makes_probs: ClassVar[bool] = True
     temperature: ClassVar[None] = None
 
@@ -76,7 +80,7 @@ TargetConfig = Annotated[PlainTarget | CentredTarget | StandardisedTarget | Sink
 
 
 class VectorLoss(Section):
-    """Compares the exchanged vectors themselves."""
+    """Compares vectors: mean squared difference; that of the most different output (arXiv 2604.18390); 1 - cosine."""
 
     kind: Literal["mse", "salient", "cosine"]
 
@@ -93,7 +97,7 @@ class DistributionLoss(Section):
     """
 
     kind: Literal["kl", "cross-entropy", "js"]
-    temperature: Temperature = 1.0
+    temperature: Temperature = Field(1.0, description="temperature of the student's softmax")
 
     def __call__(
         self, student_logits: Batch, target_probs: Batch, target_temperature: float | None
@@ -109,25 +113,46 @@ LossConfig = Annotated[VectorLoss | DistributionLoss, Field(discriminator="kind"
 
 
 class ExchangeConfig(Section):
-    what: Literal["probabilities", "logits", "features"] = "logits"
-    dtype: WireDtype = "float32"
-    top_k: int = Field(0, ge=0, strict=True, description="largest probabilities of a sample that are sent; 0: all")
-    target: TargetConfig = StandardisedTarget(temperature=0.5)
-    loss: LossConfig = DistributionLoss(kind="kl", temperature=0.1)
-    pool: Literal["outputs", "losses"] = Field("outputs", description="mean over teachers of outputs or of losses")
-    pooling: Literal["per-edge", "shared-sum"] = Field(
-        "per-edge", description="shared-sum: a round's messages are added up once, on a complete graph"
+    what: Literal["probabilities", "logits", "features"] = Field(
+        "logits", description="what a peer sends of each image: logits, their softmax, or the encoder's features"
     )
-    roles: Literal["every-peer", "one-student"] = "every-peer"
-    supervised: float = Field(0.0, ge=0, description="weight of the cross-entropy on labels")
+    dtype: WireDtype = Field("float32", description="number format of messages; int8 is scaled for each sample")
+    top_k: int = Field(
+        0,
+        ge=0,
+        strict=True,
+        description="number of largest probabilities sent of each sample; what is left of its mass is spread evenly "
+        "over the other outputs; 0: all; needs what = probabilities",
+    )
+    target: TargetConfig = Field(
+        StandardisedTarget(temperature=0.5),
+        description="transform of the teachers' outputs into the student's target; left out with mse, salient or "
+        "cosine: standardise at temperature 1, or none where probabilities are sent",
+    )
+    loss: LossConfig = Field(DistributionLoss(kind="kl", temperature=0.1), description="what a student minimises")
+    average: Literal["outputs", "losses"] = Field(
+        "outputs", description="what is averaged over a student's teachers: their outputs, or a loss for each of them"
+    )
+    delivery: Literal["per-edge", "shared-sum"] = Field(
+        "per-edge",
+        description="how messages reach students: one for each link; or, on a complete graph, the sum of a round's "
+        "messages, from which a student takes its own away: O(n) instead of O(n^2), equal up to rounding",
+    )
+    roles: Literal["every-peer", "one-student"] = Field(
+        "every-peer", description="who learns in a round: all whom the topology gives teachers, or a random one of them"
+    )
+    supervised: float = Field(
+        0.0, ge=0, description="weight of the cross-entropy on labels, added to the loss; 0: labels are not used"
+    )
     refresh_every: int = Field(
         1,
         ge=0,
         strict=True,
-        description="a peer teaches with a snapshot of itself renewed every so many rounds; 0: never",
+        description="rounds between two renewals of the snapshot of itself that a peer teaches with; 1: it teaches as "
+        "it is; 0: never renewed, it teaches as it was before the first round",
     )
     teacher_ema: float = Field(
-        0.0, ge=0, lt=1, description="a peer teaches with the moving average of its weights, of this momentum"
+        0.0, ge=0, lt=1, description="momentum of the moving average of its weights that a peer teaches with; 0: none"
     )
 
     @model_validator(mode="before")
@@ -179,10 +204,10 @@ class ExchangeConfig(Section):
                 f"exchange.top_k is {self.top_k}, which is for distributions, but exchange.what is '{self.what}': set "
                 "it to probabilities, or exchange.top_k to 0"
             )
-        if self.pooling == "shared-sum" and self.pool == "losses":
+        if self.delivery == "shared-sum" and self.average == "losses":
             raise ValueError(
-                "exchange.pooling 'shared-sum' adds the outputs up, but exchange.pool 'losses' compares with each "
-                "teacher: set exchange.pool to outputs, or exchange.pooling to per-edge"
+                "exchange.delivery 'shared-sum' adds the outputs up, but exchange.average 'losses' compares with each "
+                "teacher: set exchange.average to outputs, or exchange.delivery to per-edge"
             )
         if self.supervised and self.what == "features":
             raise ValueError("exchange.supervised needs class logits: set exchange.what to logits or probabilities")
@@ -241,12 +266,12 @@ class ExchangeConfig(Section):
 
         Gradients reach the student only.
 
-        `pool = "outputs"` compares with the weighted mean of what came in, before the target's transform; `"losses"`
+        `average = "outputs"` compares with the weighted mean of what came in, before the target's transform; `"losses"`
         averages one loss per teacher (the paper's). The gradients agree for MSE, and for KL and cross-entropy on
         probabilities that are not transformed. `weights` sum to 1.
         """
         teachers = teachers.detach()
-        if self.pool == "outputs":
+        if self.average == "outputs":
             return self._loss_to(student, objectives.pool(teachers, weights), centre)
         losses = [self._loss_to(student, teacher, centre) for teacher in teachers]
         return (torch.stack(losses) * weights).sum()
@@ -263,7 +288,7 @@ class ExchangeConfig(Section):
         """The running centre after a batch: a new tensor where the target transform keeps one."""
         if not isinstance(self.target, CentredTarget):  # as keeps_centre says
             return centre
-        if self.pool == "outputs":  # the centre is that of the very logits which it is subtracted from
+        if self.average == "outputs":  # the centre is that of the very logits which it is subtracted from
             batch_mean = self._logits(objectives.pool(teachers, weights)).mean(dim=0)
         else:
             means = torch.stack([self._logits(teacher).mean(dim=0) for teacher in teachers])

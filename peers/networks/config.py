@@ -19,6 +19,8 @@ Size = Annotated[int, Field(ge=1, le=65536)]
 
 
 class PaperCNN(Section):
+    """Four 3x3 convolutions and two max-pools, flattened: 16,384 features of a 32x32 image (arXiv 2604.18390)."""
+
     kind: Literal["paper-cnn"] = "paper-cnn"
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
@@ -26,22 +28,36 @@ class PaperCNN(Section):
 
 
 class SmallCNN(Section):
+    """Blocks of 3x3 convolution, normalisation and ReLU, max-pools between them, then the mean over space."""
+
     kind: Literal["small-cnn"] = "small-cnn"
-    channels: tuple[Size, ...] = Field((16, 32, 64), min_length=1)
+    channels: tuple[Size, ...] = Field(
+        (16, 32, 64), min_length=1, description="output channels of each block; the last is the number of features"
+    )
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
         return models.small_cnn(shape, self.channels, norm)
 
 
 class MLP(Section):
+    """Fully connected layers, each with normalisation and ReLU, on the flattened image."""
+
     kind: Literal["mlp"] = "mlp"
-    hidden: tuple[Size, ...] = Field((128, 128), min_length=1)
+    hidden: tuple[Size, ...] = Field(
+        (128, 128), min_length=1, description="widths of the layers; the last is the number of features"
+    )
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
         return models.mlp(shape, self.hidden, norm)
 
 
 class TorchvisionModel(Section):
+    """Networks of torchvision, with random weights, made for small images.
+
+    resnet18 (He et al. 2016) and densenet121 (Huang et al. 2017) begin with a 3x3 convolution of stride 1 and no
+    max-pool, and have 512 and 1,024 features; vgg11 (Simonyan and Zisserman 2015) ends after its convolutions.
+    """
+
     kind: Literal["resnet18", "vgg11", "densenet121"]
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
@@ -56,7 +72,7 @@ ModelConfig = Annotated[PaperCNN | SmallCNN | MLP | TorchvisionModel, Field(disc
 
 
 class NoHead(Section):
-    """Features go out as they are, as in the paper."""
+    """No head: peers exchange the features themselves (arXiv 2604.18390)."""
 
     kind: Literal["none"] = "none"
 
@@ -65,28 +81,32 @@ class NoHead(Section):
 
 
 class LinearHead(Section):
+    """One affine layer."""
+
     kind: Literal["linear"] = "linear"
-    dim: int = Field(64, ge=2, le=2**24)
+    dim: int = Field(64, ge=2, le=2**24, description="number of outputs")
 
     def build(self, in_features: int) -> nn.Module:
         return heads.linear(in_features, self.dim)
 
 
 class Prototypes(Section):
+    """Cosines, in -1 to 1, of the features, centred over the batch, to learned prototypes (SwAV, Caron et al. 2020)."""
+
     kind: Literal["prototypes"] = "prototypes"
-    dim: int = Field(128, ge=2, le=2**24)
+    dim: int = Field(128, ge=2, le=2**24, description="number of prototypes, which is that of outputs")
 
     def build(self, in_features: int) -> nn.Module:
         return heads.PrototypeHead(in_features, self.dim)
 
 
 class Bottleneck(Section):
-    """Sarnthein et al. 2023: three layers, an L2 bottleneck, unit-norm output weights."""
+    """Three layers, an L2-normalised bottleneck, unit-norm output weights (Random Teachers, Sarnthein et al. 2023)."""
 
     kind: Literal["bottleneck"] = "bottleneck"
-    dim: int = Field(65536, ge=2, le=2**24)
-    hidden: Size = 2048
-    bottleneck: Size = 256
+    dim: int = Field(65536, ge=2, le=2**24, description="number of outputs")
+    hidden: Size = Field(2048, description="width of the two hidden layers")
+    bottleneck: Size = Field(256, description="width of the bottleneck, whose values are scaled to unit length")
 
     def build(self, in_features: int) -> nn.Module:
         return heads.BottleneckHead(in_features, self.dim, self.hidden, self.bottleneck)
@@ -101,10 +121,14 @@ HeadConfig = Annotated[NoHead | LinearHead | Prototypes | Bottleneck, Field(disc
 class PeerKind(Section):
     """What one peer is made of."""
 
-    model: ModelConfig = SmallCNN()
-    norm: Norm = "batch"
-    head: HeadConfig = LinearHead()
-    optimizer: OptimizerConfig = AdamW()
+    model: ModelConfig = Field(SmallCNN(), description="the encoder, from images to features")
+    norm: Norm = Field(
+        "batch",
+        description="normalisation layers of the encoder: BatchNorm; GroupNorm of at least 8 channels a group (Wu and "
+        "He 2018); LayerNorm, which is one group; or none",
+    )
+    head: HeadConfig = Field(LinearHead(), description="from features to the outputs that peers exchange")
+    optimizer: OptimizerConfig = Field(AdamW(), description="the optimiser of a student's steps")
 
     def build_network(self, shape: Shape) -> models.Network:
         """A network with weights drawn from torch's current generator; see `models.seeded`."""
@@ -114,17 +138,37 @@ class PeerKind(Section):
 
 
 class Group(PeerKind):
-    count: int = Field(ge=1, strict=True)
+    """Some peers of one make."""
+
+    count: int = Field(ge=1, strict=True, description="number of peers in this group")
 
 
 class PeersConfig(PeerKind):
     """`count` equal peers, or `groups` of peers with their own model, norm, head and optimiser."""
 
-    count: int = Field(4, strict=True, le=8192, description="at least 2")
-    groups: tuple[Group, ...] = ()
-    frozen: tuple[int, ...] = Field((), description="peers that teach, in train mode, and never study")
-    locality: float = Field(1.0, ge=0, le=1, description="1: independent weights; 0: all start as peer 0")
-    channels_last: bool = Field(False, description="convolutions on NHWC memory: faster, equal to rounding only")
+    count: int = Field(
+        4, strict=True, le=8192, description="number of peers, at least 2; may be left out where groups say it"
+    )
+    groups: tuple[Group, ...] = Field(
+        (),
+        description="peers of unequal make, in this order: each a table of count, and of model, norm, head and "
+        "optimizer where they differ from the section's",
+    )
+    frozen: tuple[int, ...] = Field(
+        (), description="indices of peers that teach and never learn, such as a random teacher (Sarnthein et al. 2023)"
+    )
+    locality: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="how far initial weights lie from peer 0's: 1: independent; 0: equal to them; between: a "
+        "normalised interpolation (locality alpha of Sarnthein et al. 2023)",
+    )
+    channels_last: bool = Field(
+        False,
+        description="keep convolutions' images and weights in channels-last memory order: faster on some devices, "
+        "equal up to rounding",
+    )
 
     @property
     def memory_format(self) -> torch.memory_format:

@@ -24,10 +24,22 @@ Fused = bool | None  # None: as torch.optim chooses by itself
 
 
 class Optimizer(Section):
-    lr: float = Field(1e-3, gt=0, le=1e38)
-    weight_decay: float = Field(0.0, ge=0)
-    schedule: Literal["constant", "cosine"] = "constant"
-    clip_norm: float = Field(0.0, ge=0, description="largest gradient norm; 0 clips nothing")
+    lr: float = Field(1e-3, gt=0, le=1e38, description="learning rate (arXiv 2604.18390: 1e-8; Random Teachers: 1e-3)")
+    weight_decay: float = Field(
+        0.0,
+        ge=0,
+        description="weight decay: added to the gradient by sgd and adam, decoupled from it by adamw (Loshchilov and "
+        "Hutter 2019)",
+    )
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant",
+        description="learning rate over the run: constant, or a half cosine from lr down to 0 at the last round",
+    )
+    clip_norm: float = Field(
+        0.0,
+        ge=0,
+        description="largest Euclidean norm of a peer's gradient; longer ones are scaled down; 0: no clipping",
+    )
 
     def lr_at(self, round_index: int, num_rounds: int) -> float:
         """The learning rate of a round: a function of the round alone, so that a run can be resumed anywhere."""
@@ -37,8 +49,10 @@ class Optimizer(Section):
 
 
 class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if asked for."""
+
     kind: Literal["sgd"] = "sgd"
-    momentum: float = Field(0.0, ge=0, lt=1)
+    momentum: float = Field(0.0, ge=0, lt=1, description="share of the last step's direction that is kept; 0: none")
 
     @property
     def moment_names(self) -> tuple[str, ...]:
@@ -66,7 +80,9 @@ class SGD(Optimizer):
 class Adaptive(Optimizer):
     """What Adam and AdamW share: all but the function that makes the step."""
 
-    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = Field(
+        (0.9, 0.999), description="decay rates of the running means of the gradient and of its square"
+    )
     moment_names: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
     function: ClassVar[Callable[..., None]]
 
@@ -94,11 +110,15 @@ class Adaptive(Optimizer):
 
 
 class Adam(Adaptive):
+    """Adam (Kingma and Ba 2015)."""
+
     kind: Literal["adam"] = "adam"
     function = staticmethod(adam)
 
 
 class AdamW(Adaptive):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
     kind: Literal["adamw"] = "adamw"
     function = staticmethod(adamw)
 

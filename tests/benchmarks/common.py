@@ -67,7 +67,7 @@ def local_ray(cpus: int) -> Iterator[None]:
 def rounds_of(config: RunConfig, plan: Plan | None = None) -> Iterator[Callable[[int], list[RoundRecord]]]:
     """A function that runs so many rounds on an open pool."""
     plan = plan or prepare(config)
-    shared = config.exchange.pooling == "shared-sum"
+    shared = config.exchange.delivery == "shared-sum"
     with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
         yield lambda rounds: run(pool, plan, config, rounds, shared)
 

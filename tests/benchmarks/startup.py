@@ -59,7 +59,7 @@ MODULES = (
     "networkx",
     "pyarrow.parquet",
     "peers.hosting.actor",
-    "coordinator",
+    "coordinator.run.simulate",
     "coordinator.cli",
 )
 

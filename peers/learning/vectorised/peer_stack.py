@@ -245,7 +245,7 @@ class PeerStack:
             ]
             for peer, due in zip(peers, parts, strict=True)
         ]
-        return padded(lists, torch.zeros_like(flight.sent[0]), self.exchange.pool == "outputs")
+        return padded(lists, torch.zeros_like(flight.sent[0]), self.exchange.average == "outputs")
 
     def _drop_unless(
         self, flight: Flight, among: Bool[Tensor, " rows"], values: Float[Tensor, " rows"], reason: str

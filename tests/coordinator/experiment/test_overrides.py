@@ -7,7 +7,9 @@ import pytest
 
 from coordinator.ablations.grid import load_ablation
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, parse_setting, to_table
+from coordinator.experiment.errors import Model, variant
 from coordinator.experiment.plan import prepare
+from coordinator.experiment.reference import Table, tables, walk
 from peers.exchange.config import ExchangeConfig, VectorLoss
 from peers.networks.config import PeersConfig
 
@@ -133,11 +135,11 @@ def test_exchange__the_target_that_is_left_out_fits_the_loss(kind: str) -> None:
         (["exchange.top_k=3"], "set it to probabilities", ["exchange.what=probabilities"]),
         (["exchange.top_k=3"], "or exchange.top_k to 0", ["exchange.top_k=0"]),
         (["exchange.top_k=64", "exchange.what=probabilities"], "or set it to 0", ["exchange.top_k=0"]),
-        (["exchange.pooling=shared-sum"], "use per-edge", ["exchange.pooling=per-edge"]),
+        (["exchange.delivery=shared-sum"], "use per-edge", ["exchange.delivery=per-edge"]),
         (
-            ["exchange.pooling=shared-sum", "exchange.pool=losses", "topology.kind=complete"],
-            "set exchange.pool to outputs",
-            ["exchange.pool=outputs"],
+            ["exchange.delivery=shared-sum", "exchange.average=losses", "topology.kind=complete"],
+            "set exchange.average to outputs",
+            ["exchange.average=outputs"],
         ),
         (["exchange.supervised=1", "exchange.what=features"], "set exchange.what to logits", ["exchange.what=logits"]),
         (["exchange.supervised=1", "peers.head.dim=2"], "set peers.head.dim", ["peers.head.dim=4"]),
@@ -237,3 +239,125 @@ def test_load_config__a_vector_loss_drops_the_targets_temperature() -> None:
         "exchange.loss.kind drops exchange.target.temperature",
     ]
     assert (exchange.loss.kind, exchange.target.kind, exchange.target.temperature) == ("mse", "standardise", 1.0)
+
+
+# ---- every kind, from every preset ----
+
+PRESETS = [
+    path
+    for path in sorted((ROOT / "configs").rglob("*.toml"))
+    if not {"grid", "zip"} & tomllib.loads(path.read_text()).keys()
+]
+KINDS = [
+    (table.name, kind)
+    for table in walk(tables(RunConfig))
+    if isinstance(table, Table)
+    for variant in table.variants
+    for kind in variant.kinds
+]
+REQUIRED = {  # of kinds that cannot do without
+    "data.parquet": ["data.path=p"],
+    "data.given": ["data.name=n", f"data.digest={'0' * 64}"],
+    "topology.random-regular": ["topology.degree=3"],
+    "topology.erdos-renyi": ["topology.p=0.5"],
+    "topology.file": ["topology.path=e.csv"],
+}
+UNUSED = {"exchange.target.temperature"}  # by losses between vectors: dropped for them, and refused where it is not 1
+
+
+def model_of(name: str, kind: str) -> Model:
+    model = variant(RunConfig, name.split("."), kind)
+    assert model is not None
+    return model
+
+
+def written(table: dict[str, Any], name: str) -> dict[str, Any]:
+    """What a preset says of a table."""
+    for key in name.split("."):
+        table = table.get(key, {})
+    return table
+
+
+def test_kinds__are_all_of_them() -> None:
+    assert {name for name, _ in KINDS} == {
+        "data",
+        "peers.model",
+        "peers.head",
+        "peers.optimizer",
+        "topology",
+        "exchange.target",
+        "exchange.loss",
+    }
+    assert len(KINDS) >= 49 and set(REQUIRED) <= {f"{name}.{kind}" for name, kind in KINDS}
+
+
+@pytest.mark.filterwarnings("ignore:.* (drops|keeps) ")
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_override__a_kind_keeps_what_is_written_and_has_its_own_defaults(path: Path) -> None:
+    """From every preset to every kind: a config, or the one line that says what is to be set."""
+    preset = tomllib.loads(path.read_text())
+    for name, kind in KINDS:
+        there = written(preset, name)
+        try:
+            config = load_config(path, [f"{name}.kind={kind}"])
+        except ConfigError as error:
+            assert "\n" not in str(error), (name, kind)
+            follow = REQUIRED.get(f"{name}.{kind}")
+            if follow is None:
+                assert any(advice in str(error) for advice in ("set exchange.target", "use kl")), (
+                    name,
+                    kind,
+                    str(error),
+                )
+                continue
+            keys = [each.partition("=")[0] for each in follow]
+            assert str(error).startswith(f"{', '.join(keys)}: missing"), (name, kind, str(error))
+            config = load_config(path, [f"{name}.kind={kind}", *follow])
+            there = {**there, **{key.rpartition(".")[2]: at(config, key) for key in keys}}
+        model = model_of(name, kind)
+        expected = {key: field.default for key, field in model.model_fields.items()} | {"kind": kind}
+        expected |= {key: value for key, value in there.items() if key in model.model_fields and key != "kind"}
+        found = config
+        for key in name.split("."):
+            found = getattr(found, key)
+        told = {key: value for key, value in to_plain(found).items() if f"{name}.{key}" not in UNUSED}
+        paths = {"root", "path"}  # absolute in a config
+        assert {key: value for key, value in told.items() if key not in paths} == {
+            key: to_plain_value(value)
+            for key, value in expected.items()
+            if key not in paths and f"{name}.{key}" not in UNUSED
+        }, (name, kind)
+
+
+def to_plain(model: Any) -> dict[str, Any]:
+    return {key: to_plain_value(value) for key, value in model.model_dump().items()}
+
+
+def to_plain_value(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def test_override__what_a_kind_needs_is_named_in_one_line_with_its_meaning() -> None:
+    with pytest.raises(ConfigError) as refused, pytest.warns(UserWarning, match="which 'given' does not have"):
+        load_config(SMALL, ["data.kind=given"])
+    assert str(refused.value) == (
+        "data.name, data.digest: missing, and they have no default (name of the data set; SHA-256 of its images and "
+        "labels)"
+    )
+    with pytest.raises(ConfigError) as refused:
+        load_config(SMALL, ["topology.kind=erdos-renyi"])
+    assert str(refused.value) == (
+        "topology.p: missing, and it has no default (probability of each pair of peers to be linked)"
+    )
+
+
+def test_override__tells_which_values_it_keeps_against_the_new_kind_s_default() -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        config = load_config(ROOT / "configs" / "quickstart.toml", ["exchange.target.kind=centre", "peers.norm=none"])
+        load_config(ROOT / "configs" / "quickstart.toml", ["peers.optimizer.kind=sgd"])  # lr has one default in both
+        load_config(MINIMAL, ["exchange.target.kind=centre"])  # nothing is written that could be kept
+    assert config.exchange.target.temperature == 0.5
+    assert [str(note.message) for note in told] == [
+        "exchange.target.kind=centre keeps exchange.target.temperature = 0.5; the default of 'centre' is 0.04"
+    ]

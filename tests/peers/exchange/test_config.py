@@ -55,9 +55,9 @@ def test_vector_loss__on_probabilities_compares_both_sides_as_probabilities():
 
 
 @pytest.mark.parametrize("loss", ["mse", "salient", "cosine"])
-def test_pool__losses_is_the_weighted_mean_of_one_loss_per_teacher(loss: str):
+def test_average__losses_is_the_weighted_mean_of_one_loss_per_teacher(loss: str):
     student, teachers = draws(BATCH, DIM), draws(3, BATCH, DIM, seed=1)
-    exchange = exchange_of(target={"kind": "none"}, loss={"kind": loss}, pool="losses")
+    exchange = exchange_of(target={"kind": "none"}, loss={"kind": loss}, average="losses")
     single = getattr(objectives, loss)
     expected = sum(w * single(student, t) for w, t in zip([0.5, 0.3, 0.2], teachers, strict=True))
     torch.testing.assert_close(loss_of(exchange, student, teachers, [0.5, 0.3, 0.2]), expected)
@@ -73,11 +73,11 @@ def test_pool__losses_is_the_weighted_mean_of_one_loss_per_teacher(loss: str):
         ("probabilities", {"kind": "js"}, False),
     ],
 )
-def test_pool__outputs_and_losses_have_one_gradient_where_the_docstring_says_so(what: str, loss: Any, same: bool):
+def test_average__outputs_and_losses_have_one_gradient_where_the_docstring_says_so(what: str, loss: Any, same: bool):
     gradients = []
-    for pool in ("outputs", "losses"):
+    for average in ("outputs", "losses"):
         student, teachers = draws(BATCH, DIM).requires_grad_(), draws(3, BATCH, DIM, seed=1)
-        exchange = exchange_of(what=what, target={"kind": "none"}, loss=loss, pool=pool)
+        exchange = exchange_of(what=what, target={"kind": "none"}, loss=loss, average=average)
         loss_of(exchange, student, teachers, [0.5, 0.3, 0.2]).backward()
         gradients.append(student.grad)
     assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-7) == same
@@ -107,14 +107,14 @@ def test_updated_centre__is_dinos_and_only_kept_where_it_is_used():
     assert exchange_of(target={"kind": "none"}).updated_centre(centre, teachers, weights) is centre
 
 
-@pytest.mark.parametrize("pool", ["outputs", "losses"])
-def test_updated_centre__of_probabilities_centres_what_the_loss_centres(pool: str):
+@pytest.mark.parametrize("average", ["outputs", "losses"])
+def test_updated_centre__of_probabilities_centres_what_the_loss_centres(average: str):
     """Without momentum the new centre is the batch mean of the very logits that the loss subtracts it from."""
-    exchange = exchange_of(what="probabilities", target={"kind": "centre", "momentum": 0.0}, pool=pool)
+    exchange = exchange_of(what="probabilities", target={"kind": "centre", "momentum": 0.0}, average=average)
     probs, weights = draws(2, BATCH, DIM).mul(4).softmax(dim=2), torch.tensor([0.25, 0.75])
     pooled = (0.25 * probs[0] + 0.75 * probs[1]).log()
     each = 0.25 * probs[0].log() + 0.75 * probs[1].log()
-    expected = (pooled if pool == "outputs" else each).mean(0)
+    expected = (pooled if average == "outputs" else each).mean(0)
     torch.testing.assert_close(exchange.updated_centre(ZERO, probs, weights), expected)
 
 

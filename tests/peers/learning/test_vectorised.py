@@ -42,7 +42,7 @@ def run(config: RunConfig) -> tuple[list[RoundRecord], dict[int, dict[str, torch
     plan = prepare(config)
     pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
     cadence = Cadence(config.run.rounds, 3)
-    records = list(RoundLoop(pool, build_schedule(config), cadence, config.exchange.pooling == "shared-sum"))
+    records = list(RoundLoop(pool, build_schedule(config), cadence, config.exchange.delivery == "shared-sum"))
     host: PeerHost = pool._host
     states = {index: dict(peer.network.state_dict()) for index, peer in host.peers.items()}
     seen = list(observe(pool).get().peers.values())
@@ -118,8 +118,8 @@ PEERS: list[dict[str, Any]] = [
 ]
 EXCHANGES: list[dict[str, Any]] = [
     *(
-        {"target": target, "loss": {"kind": loss}, "pool": pool}
-        for target, loss, pool in (
+        {"target": target, "loss": {"kind": loss}, "average": average}
+        for target, loss, average in (
             ({"kind": "none"}, "mse", "outputs"),
             ({"kind": "none"}, "salient", "losses"),
             ({"kind": "none"}, "cosine", "outputs"),
@@ -246,11 +246,11 @@ def test_vectorised__torchvisions_networks_too(kind: str):
     ids=named,
 )
 @pytest.mark.parametrize("frozen", [[], [1]])
-def test_shared_sum__equals_pooling_edge_by_edge(execution: str, setting: dict[str, Any], frozen: list[int]):
+def test_shared_sum__equals_delivery_edge_by_edge(execution: str, setting: dict[str, Any], frozen: list[int]):
     """The loop adds each student's teachers up; the sum is made once and each student's own taken away."""
     sections: dict[str, Any] = {"peers": {"frozen": frozen}, "topology": {"kind": "complete", "self_weight": 0.3}}
     edge, _, edge_seen = run(config_of(execution, exchange=setting, **sections))
-    total, _, seen = run(config_of(execution, exchange={**setting, "pooling": "shared-sum"}, **sections))
+    total, _, seen = run(config_of(execution, exchange={**setting, "delivery": "shared-sum"}, **sections))
     for one, other in zip(edge, total, strict=True):
         assert one.num_bytes == other.num_bytes
         for peer, stats in one.stats.items():

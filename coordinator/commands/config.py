@@ -1,0 +1,129 @@
+"""What `peer-consensus config` shows: the keys of an experiment file, in a terminal or as configs/REFERENCE.md."""
+
+import textwrap
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from coordinator.experiment.config import RunConfig
+from coordinator.experiment.reference import LEFT_OUT, Key, Table, find, tables, walk
+
+HEAD = """# Every key of an experiment file
+
+Written by `peer-consensus config --markdown > configs/REFERENCE.md`; `peer-consensus config KEY` shows a part of it.
+
+- A key is set in the file, or on the command line as `section.key=value`, with the value in TOML.
+- Some tables come in kinds, told apart by the key `kind`. Written without `kind`, such a table is the default one
+  but for the keys that it sets; written with `kind`, what it leaves out has that kind's own defaults.
+- `section.table.kind=NAME` on the command line keeps the keys that the new kind knows, too, and drops the others with a
+  note.
+"""
+HINT = "peer-consensus config KEY explains a section, a key or a kind: exchange, peers.optimizer.lr, topology.ring"
+
+
+def show(name: str, console: Console) -> None:
+    """Print what a section, key or kind means; without a name, all keys in a line each. Raises: ConfigError."""
+    sections = tables(RunConfig)
+    lines = _explained(find(sections, name)) if name else _overview(sections)
+    width = console.width if console.is_terminal else 120
+    for indent, text in lines:
+        further = " " * (indent + 2)
+        wrapped = textwrap.wrap(
+            text, width, initial_indent=" " * indent, subsequent_indent=further, break_on_hyphens=False
+        ) or [""]
+        console.print("\n".join(wrapped), markup=False, highlight=False)
+
+
+def markdown() -> str:
+    """The text of configs/REFERENCE.md."""
+    parts = [HEAD]
+    for section in tables(RunConfig):
+        parts.append(f"\n## {section.name}\n\n{_capital(section.description)}.\n")
+        parts += [_markdown_table(each) for each in walk((section,)) if isinstance(each, Table)]
+    return "".join(parts)
+
+
+# ---- a terminal ----
+
+
+def _overview(sections: tuple[Table, ...]) -> Iterator[tuple[int, str]]:
+    """All keys with their defaults, and the kinds of tables that have some."""
+    for section in sections:
+        yield 0, f"[{section.name}] {section.description}"
+        yield from (
+            (2, _kinds_line(each)) if isinstance(each, Table) else (2, _assignment(each)) for each in _below(section)
+        )
+        yield 0, ""
+    yield 0, HINT
+
+
+def _below(section: Table) -> Iterator[Table | Key]:
+    """What is below a section, and itself where it has kinds; tables without kinds say nothing themselves."""
+    return (each for each in walk((section,)) if isinstance(each, Key) or each.variants)
+
+
+def _explained(entries: list[Table | Key]) -> Iterator[tuple[int, str]]:
+    for each in entries:
+        yield from _with_meaning(each)
+
+
+def _with_meaning(entry: Table | Key) -> Iterator[tuple[int, str]]:
+    """A key with its allowed values and meaning; a table with its kinds, and all that is in it."""
+    if isinstance(entry, Key):
+        yield 0, _assignment(entry)
+        yield 4, entry.allowed
+        yield 4, entry.description
+        return
+    yield 0, _kinds_line(entry) if entry.variants else f"[{entry.name}]"
+    yield 4, entry.description
+    for variant in entry.variants:
+        yield 4, f"{', '.join(variant.kinds)}: {variant.description}"
+    for each in entry.entries:
+        yield from _with_meaning(each)
+
+
+def _assignment(key: Key) -> str:
+    of = f"  (kind {', '.join(key.kinds)})" if key.kinds else ""
+    if key.default in ("", LEFT_OUT):
+        return f"{key.name}: {key.default or 'required'}{of}"
+    return f"{key.name} = {key.default}{of}"
+
+
+def _kinds_line(table: Table) -> str:
+    kinds = ", ".join(kind for variant in table.variants for kind in variant.kinds)
+    return f"{table.name}{f' = {table.default}' if table.default else ': required'}  (kinds: {kinds})"
+
+
+# ---- Markdown ----
+
+
+def _markdown_table(table: Table) -> str:
+    """The kinds of a table, then its own keys; those of tables in it follow by themselves."""
+    keys = [each for each in table.entries if isinstance(each, Key)]
+    text = f"\n### {table.name}\n\n{_capital(table.description)}.\n" if "." in table.name else ""
+    if table.variants:
+        default = f"default: `{table.default}`" if table.default else "required"
+        text += f"\nKinds ({default}):\n\n| kind | what it is |\n|---|---|\n"
+        text += "".join(f"| {_code(variant.kinds)} | {_cell(variant.description)} |\n" for variant in table.variants)
+    if keys:
+        text += "\n| key | default | values | meaning |\n|---|---|---|---|\n"
+        text += "".join(map(_row, keys))
+    return text
+
+
+def _row(key: Key) -> str:
+    default = f"`{_cell(key.default)}`" if key.default not in ("", LEFT_OUT) else key.default or "required"
+    of = f"kind {_code(key.kinds)}: " if key.kinds else ""
+    return f"| `{key.name}` | {default} | {_cell(key.allowed)} | {of}{_cell(key.description)} |\n"
+
+
+def _code(words: tuple[str, ...]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("*", "\\*")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
