@@ -4,15 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from peers.base.section import Section
+from peers.base.section import Variant
 from peers.base.seeds import stream
 from peers.data import datasets, loading
 from peers.data.datasets import Dataset
+from peers.data.named_sets import TorchvisionKind
 
 Size = Annotated[int, Field(ge=1, le=65536)]
 
 
-class DataSection(Section):
+class DataSection(Variant):
     batch_size: int = Field(128, ge=2, le=2**24, strict=True)
     flip: bool = Field(False, description="horizontal flips, p = 0.5, the same view for every peer")
     train_limit: int = Field(0, ge=0, strict=True, description="a seeded subset of so many images; 0: all")
@@ -44,9 +45,13 @@ class Digits(DataSection):
 
 
 class TorchvisionData(DataSection):
-    kind: Literal["cifar10", "cifar100", "mnist", "fashion-mnist", "stl10", "svhn"]
+    kind: TorchvisionKind
     root: str = "data"
     download: bool = False
+
+    @classmethod
+    def example(cls) -> "TorchvisionData":
+        return cls(kind="mnist")
 
     def load(self, seed: int) -> Dataset:
         dataset = loading.load_torchvision(self.kind, self.root, self.download)
@@ -60,6 +65,10 @@ class ParquetData(DataSection):
     label_column: str = "label"
     image_size: int = Field(0, ge=0, le=65536, description="resize to so many pixels a side; 0: as they are")
     test_fraction: float = Field(0.2, gt=0, lt=1, description="held out where the files name no test split")
+
+    @classmethod
+    def example(cls) -> "ParquetData":
+        return cls(path="images.parquet")
 
     def load(self, seed: int) -> Dataset:
         return loading.load_parquet(
@@ -96,6 +105,10 @@ class Given(DataSection):
     kind: Literal["given"] = "given"
     name: str = Field(description="what the data set calls itself")
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its images and labels")
+
+    @classmethod
+    def example(cls) -> "Given":
+        return cls(name="mine", digest="0" * 64)
 
     def load(self, seed: int) -> Dataset:
         raise ValueError(

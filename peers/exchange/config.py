@@ -1,14 +1,15 @@
 """The `[exchange]` section, and the distillation loss that it describes."""
 
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from peers.base.section import Section
+from peers.base.section import Section, Variant
 from peers.exchange import objectives
+from peers.exchange.losses import DISTRIBUTION_LOSSES, KL, VECTOR_LOSSES, DistributionLoss, LossConfig, VectorLoss
 from peers.exchange.wire import Wire, WireDtype
 
 Batch = Float[Tensor, "batch dim"]
@@ -19,7 +20,7 @@ Temperature = Annotated[float, Field(gt=0)]
 # ---- target transforms: what a teacher's outputs become before a student sees them ----
 
 
-class Tempered(Section):
+class Tempered(Variant):
     """A transform of the outputs themselves, and a softmax at a temperature where the loss wants a distribution."""
 
     temperature: Temperature = 1.0
@@ -56,7 +57,7 @@ class StandardisedTarget(Tempered):
         return objectives.standardise(outputs)
 
 
-class SinkhornTarget(Section):
+class SinkhornTarget(Variant):
     """Balanced assignments. Sources: Cuturi 2013; Caron et al. 2020 (SwAV)."""
 
     kind: Literal["sinkhorn"] = "sinkhorn"
@@ -72,40 +73,7 @@ class SinkhornTarget(Section):
 TargetConfig = Annotated[PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget, Field(discriminator="kind")]
 
 
-# ---- losses ----
-
-
-class VectorLoss(Section):
-    """Compares the exchanged vectors themselves."""
-
-    kind: Literal["mse", "salient", "cosine"]
-
-    def __call__(self, student: Batch, target: Batch) -> Float[Tensor, ""]:
-        loss = {"mse": objectives.mse, "salient": objectives.salient, "cosine": objectives.cosine}[self.kind]
-        return loss(student, target)
-
-
-class DistributionLoss(Section):
-    """Compares distributions: the student's softmax at `temperature` with the target's probabilities.
-
-    kl is multiplied by both temperatures (Hinton's T^2 where they are equal), except on sinkhorn targets, which have
-    none; cross-entropy and js are not. It matters to SGD, clipping and `supervised`, not to Adam.
-    """
-
-    kind: Literal["kl", "cross-entropy", "js"]
-    temperature: Temperature = 1.0
-
-    def __call__(
-        self, student_logits: Batch, target_probs: Batch, target_temperature: float | None
-    ) -> Float[Tensor, ""]:
-        if self.kind == "kl":
-            return objectives.kl(student_logits, target_probs, self.temperature, target_temperature)
-        loss = objectives.cross_entropy if self.kind == "cross-entropy" else objectives.js
-        return loss(student_logits, target_probs, self.temperature)
-
-
-VECTOR_LOSSES = get_args(VectorLoss.model_fields["kind"].annotation)
-LossConfig = Annotated[VectorLoss | DistributionLoss, Field(discriminator="kind")]
+# ---- the section ----
 
 
 class ExchangeConfig(Section):
@@ -113,7 +81,7 @@ class ExchangeConfig(Section):
     dtype: WireDtype = "float32"
     top_k: int = Field(0, ge=0, strict=True, description="largest probabilities of a sample that are sent; 0: all")
     target: TargetConfig = StandardisedTarget(temperature=0.5)
-    loss: LossConfig = DistributionLoss(kind="kl", temperature=0.1)
+    loss: LossConfig = KL(temperature=0.1)
     pool: Literal["outputs", "losses"] = Field("outputs", description="mean over teachers of outputs or of losses")
     pooling: Literal["per-edge", "shared-sum"] = Field(
         "per-edge", description="shared-sum: a round's messages are added up once, on a complete graph"
@@ -162,7 +130,7 @@ class ExchangeConfig(Section):
         if vector_loss and self.target.makes_probs:
             raise ValueError(
                 f"exchange.target '{self.target.kind}' makes probabilities, which exchange.loss '{self.loss.kind}' "
-                "does not compare: use kl, cross-entropy or js"
+                f"does not compare: use {', '.join(DISTRIBUTION_LOSSES[:-1])} or {DISTRIBUTION_LOSSES[-1]}"
             )
         if vector_loss and self.what == "probabilities" and self.target.kind != "none":
             raise ValueError(

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from peers.base.section import Section, leaves_out_kind
+from peers.base.section import Section, Variant, leaves_out_kind
 from peers.networks import heads, models
 from peers.networks.models import Norm
 from peers.networks.optimizers import AdamW, OptimizerConfig
@@ -18,14 +18,14 @@ Size = Annotated[int, Field(ge=1, le=65536)]
 # ---- networks ----
 
 
-class PaperCNN(Section):
+class PaperCNN(Variant):
     kind: Literal["paper-cnn"] = "paper-cnn"
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
         return models.paper_cnn(shape, norm)
 
 
-class SmallCNN(Section):
+class SmallCNN(Variant):
     kind: Literal["small-cnn"] = "small-cnn"
     channels: tuple[Size, ...] = Field((16, 32, 64), min_length=1)
 
@@ -33,7 +33,7 @@ class SmallCNN(Section):
         return models.small_cnn(shape, self.channels, norm)
 
 
-class MLP(Section):
+class MLP(Variant):
     kind: Literal["mlp"] = "mlp"
     hidden: tuple[Size, ...] = Field((128, 128), min_length=1)
 
@@ -41,21 +41,34 @@ class MLP(Section):
         return models.mlp(shape, self.hidden, norm)
 
 
-class TorchvisionModel(Section):
-    kind: Literal["resnet18", "vgg11", "densenet121"]
+class ResNet18(Variant):
+    kind: Literal["resnet18"] = "resnet18"
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
-        build = {"resnet18": models.resnet18, "vgg11": models.vgg11, "densenet121": models.densenet121}[self.kind]
-        return build(shape, norm)
+        return models.resnet18(shape, norm)
 
 
-ModelConfig = Annotated[PaperCNN | SmallCNN | MLP | TorchvisionModel, Field(discriminator="kind")]
+class VGG11(Variant):
+    kind: Literal["vgg11"] = "vgg11"
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.vgg11(shape, norm)
+
+
+class DenseNet121(Variant):
+    kind: Literal["densenet121"] = "densenet121"
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.densenet121(shape, norm)
+
+
+ModelConfig = Annotated[PaperCNN | SmallCNN | MLP | ResNet18 | VGG11 | DenseNet121, Field(discriminator="kind")]
 
 
 # ---- heads ----
 
 
-class NoHead(Section):
+class NoHead(Variant):
     """Features go out as they are, as in the paper."""
 
     kind: Literal["none"] = "none"
@@ -64,7 +77,7 @@ class NoHead(Section):
         return heads.identity()
 
 
-class LinearHead(Section):
+class LinearHead(Variant):
     kind: Literal["linear"] = "linear"
     dim: int = Field(64, ge=2, le=2**24)
 
@@ -72,7 +85,7 @@ class LinearHead(Section):
         return heads.linear(in_features, self.dim)
 
 
-class Prototypes(Section):
+class Prototypes(Variant):
     kind: Literal["prototypes"] = "prototypes"
     dim: int = Field(128, ge=2, le=2**24)
 
@@ -80,13 +93,17 @@ class Prototypes(Section):
         return heads.PrototypeHead(in_features, self.dim)
 
 
-class Bottleneck(Section):
+class Bottleneck(Variant):
     """Sarnthein et al. 2023: three layers, an L2 bottleneck, unit-norm output weights."""
 
     kind: Literal["bottleneck"] = "bottleneck"
     dim: int = Field(65536, ge=2, le=2**24)
     hidden: Size = 2048
     bottleneck: Size = 256
+
+    @classmethod
+    def example(cls) -> "Bottleneck":
+        return cls(dim=6, hidden=256, bottleneck=64)
 
     def build(self, in_features: int) -> nn.Module:
         return heads.BottleneckHead(in_features, self.dim, self.hidden, self.bottleneck)

@@ -10,8 +10,9 @@ import torch
 
 from peers.data import datasets
 from peers.data.config import Synthetic
+from peers.exchange import losses
 from peers.exchange.assignment import Assignment, StaleRound
-from peers.exchange.config import ExchangeConfig, PlainTarget, VectorLoss
+from peers.exchange.config import ExchangeConfig, PlainTarget
 from peers.exchange.messages import Message, decode, encode
 from peers.exchange.wire import Wire
 from peers.learning.peer import Peer
@@ -22,7 +23,7 @@ from peers.probing.measuring import ProbeConfig
 
 DATA = Synthetic(num_train=64, num_test=40, batch_size=16)
 DATASET = DATA.load(0)
-MSE = ExchangeConfig(target=PlainTarget(), loss=VectorLoss(kind="mse"))
+MSE = ExchangeConfig(target=PlainTarget(), loss=losses.MSE())
 
 
 def settings_of(index: int = 0, **changes: Any) -> PeerSettings:
