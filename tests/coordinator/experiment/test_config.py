@@ -17,6 +17,8 @@ from coordinator.experiment.config import (
     to_table,
     to_toml,
 )
+from peers.base.section import examples
+from peers.exchange.losses import LossConfig
 
 MINIMAL: dict[str, Any] = {"data": {"kind": "digits"}, "topology": {"kind": "ring"}}
 
@@ -84,7 +86,7 @@ def test_to_toml__loads_back_to_an_equal_config(table: dict[str, Any], tmp_path:
 @given(
     st.integers(0, 2**63 - 1),
     st.floats(1e-12, 1e6),
-    st.sampled_from(["kl", "cross-entropy", "js", "mse", "cosine"]),
+    st.sampled_from([each.kind for each in examples(LossConfig)]),
     st.lists(st.integers(1, 64), min_size=1, max_size=4),
 )
 def test_to_toml__round_trip_of_drawn_values(seed: int, lr: float, loss: str, hidden: list[int]) -> None:
