@@ -197,7 +197,7 @@ def test_override__builds_tables_that_are_not_there() -> None:
         ("topology.degree=3", "topology.degree: no such key; one of kind, self_weight, weights"),
         ("peers.model.kind=mpl", "peers.model.kind: 'mpl' is not a kind; did you mean 'mlp'?"),
         ("exchange.target.kind=sinkhron", "exchange.target.kind: 'sinkhron' is not a kind; did you mean 'sinkhorn'?"),
-        ("exchange.loss.kind=zzz", "exchange.loss.kind: 'zzz' is not a kind; one of mse, salient, cosine, kl, "),
+        ("exchange.loss.kind=zzz", "exchange.loss.kind: 'zzz' is not a kind; one of mse, salient, cosine, "),
         ("topology.kind=3", "topology.kind: '3' is not a kind; one of ring, complete, "),
         ("data={batch_size=8}", "data.kind: missing; one of digits, cifar10, "),
         ("topology.kind=random-regular", "topology.degree: missing, and it has no default"),
