@@ -135,7 +135,9 @@ def targets_and_losses() -> list[tuple[Any, Any]]:
         seen = [each for pair in pairs for each in pair]
         if (loss not in seen or target not in seen) and fits(target, loss):
             pairs.append((target, loss))
-    assert len({each.kind for pair in pairs for each in pair}) == len(examples(LossConfig) + examples(TargetConfig))
+    assert [len({each.kind for each in side}) for side in zip(*pairs, strict=True)] == [
+        len(examples(union)) for union in (TargetConfig, LossConfig)
+    ]
     return pairs
 
 
