@@ -210,7 +210,7 @@ def _blank(kind: PeerKind, shape: tuple[int, int, int]) -> Network:
 def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int) -> GroupPlan:
     network = _blank(kind, dataset.shape)
     parameters = num_parameters(network)
-    moments = {"sgd": 1, "adam": 2, "adamw": 2}[kind.optimizer.kind]
+    moments = len(kind.optimizer.moment_names)
     teacher = 1 if config.exchange.separate_teacher else 0
     buffers = sum(buffer.nbytes for buffer in network.buffers())
     return GroupPlan(

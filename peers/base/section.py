@@ -1,4 +1,6 @@
-"""The base of every section of an experiment file."""
+"""The base of every section of an experiment file, and of the variants that a section chooses from by `kind`."""
+
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -25,3 +27,35 @@ class Section(BaseModel):
 def leaves_out_kind(value: object) -> bool:
     """Whether the value is a table that does not say of which kind it is."""
     return isinstance(value, dict) and "kind" not in value
+
+
+class Variant(Section):
+    """One alternative of a union that is tagged by `kind`; it builds, or computes, what it names."""
+
+    @classmethod
+    def example(cls) -> "Variant":
+        """A small valid instance for tests of all kinds: the defaults, unless a variant overrides it.
+
+        Override it where a field has no default, where the default is large, or where it switches off what a test
+        should see, such as a momentum of 0.
+        """
+        return cls()
+
+
+def variants(union: Any) -> tuple[type[Variant], ...]:
+    """The members of `Annotated[A | B | ..., Field(discriminator="kind")]`, in that order."""
+    return get_args(get_args(union)[0])
+
+
+def kinds(variant: type[Variant]) -> tuple[str, ...]:
+    """The values of `kind` that choose the variant: mostly one."""
+    return get_args(variant.model_fields["kind"].annotation)
+
+
+def examples(union: Any) -> list[Any]:
+    """An example of every kind of the union, for tests over all kinds: a new one is found by itself."""
+    return [
+        variant.model_validate(variant.example().model_dump() | {"kind": kind})
+        for variant in variants(union)
+        for kind in kinds(variant)
+    ]

@@ -4,15 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from peers.base.section import Section
+from peers.base.section import Variant
 from peers.base.seeds import stream
 from peers.data import datasets, loading
 from peers.data.datasets import Dataset
+from peers.data.named_sets import TorchvisionKind
 
 Size = Annotated[int, Field(ge=1, le=65536)]
 
 
-class DataSection(Section):
+class DataSection(Variant):
     batch_size: int = Field(
         128, ge=2, le=2**24, strict=True, description="images in a round's mini-batch, which all peers share"
     )
@@ -58,9 +59,13 @@ class Digits(DataSection):
 class TorchvisionData(DataSection):
     """A data set that torchvision knows, read from a folder or downloaded."""
 
-    kind: Literal["cifar10", "cifar100", "mnist", "fashion-mnist", "stl10", "svhn"]
+    kind: TorchvisionKind
     root: str = Field("data", description="folder that holds the data set's files")
     download: bool = Field(False, description="download the data set into root where it is missing")
+
+    @classmethod
+    def example(cls) -> "TorchvisionData":
+        return cls(kind="mnist")
 
     def load(self, seed: int) -> Dataset:
         dataset = loading.load_torchvision(self.kind, self.root, self.download)
@@ -83,6 +88,10 @@ class ParquetData(DataSection):
         lt=1,
         description="share of the images held out as test images where no file is named after a test split",
     )
+
+    @classmethod
+    def example(cls) -> "ParquetData":
+        return cls(path="images.parquet")
 
     def load(self, seed: int) -> Dataset:
         return loading.load_parquet(
@@ -119,6 +128,10 @@ class Given(DataSection):
     kind: Literal["given"] = "given"
     name: str = Field(description="name of the data set")
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its images and labels")
+
+    @classmethod
+    def example(cls) -> "Given":
+        return cls(name="mine", digest="0" * 64)
 
     def load(self, seed: int) -> Dataset:
         raise ValueError(

@@ -1,14 +1,15 @@
 """The `[exchange]` section, and the distillation loss that it describes."""
 
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from peers.base.section import Section
+from peers.base.section import Section, Variant
 from peers.exchange import objectives
+from peers.exchange.losses import DISTRIBUTION_LOSSES, KL, VECTOR_LOSSES, DistributionLoss, LossConfig, VectorLoss
 from peers.exchange.wire import Wire, WireDtype
 
 Batch = Float[Tensor, "batch dim"]
@@ -19,7 +20,7 @@ Temperature = Annotated[float, Field(gt=0)]
 # ---- target transforms: what a teacher's outputs become before a student sees them ----
 
 
-class Tempered(Section):
+class Tempered(Variant):
     """A transform of the outputs themselves, and a softmax at a temperature where the loss wants a distribution."""
 
     temperature: Temperature = Field(
@@ -60,7 +61,7 @@ class StandardisedTarget(Tempered):
         return objectives.standardise(outputs)
 
 
-class SinkhornTarget(Section):
+class SinkhornTarget(Variant):
     """Distributions that use all outputs equally over the batch (Cuturi 2013; SwAV, Caron et al. 2020, section 3.1)."""
 
     kind: Literal["sinkhorn"] = "sinkhorn"
@@ -76,40 +77,7 @@ class SinkhornTarget(Section):
 TargetConfig = Annotated[PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget, Field(discriminator="kind")]
 
 
-# ---- losses ----
-
-
-class VectorLoss(Section):
-    """Compares vectors: mean squared difference; that of the most different output (arXiv 2604.18390); 1 - cosine."""
-
-    kind: Literal["mse", "salient", "cosine"]
-
-    def __call__(self, student: Batch, target: Batch) -> Float[Tensor, ""]:
-        loss = {"mse": objectives.mse, "salient": objectives.salient, "cosine": objectives.cosine}[self.kind]
-        return loss(student, target)
-
-
-class DistributionLoss(Section):
-    """Compares distributions: the student's softmax at `temperature` with the target's probabilities.
-
-    kl is multiplied by both temperatures (Hinton's T^2 where they are equal), except on sinkhorn targets, which have
-    none; cross-entropy and js are not. It matters to SGD, clipping and `supervised`, not to Adam.
-    """
-
-    kind: Literal["kl", "cross-entropy", "js"]
-    temperature: Temperature = Field(1.0, description="temperature of the student's softmax")
-
-    def __call__(
-        self, student_logits: Batch, target_probs: Batch, target_temperature: float | None
-    ) -> Float[Tensor, ""]:
-        if self.kind == "kl":
-            return objectives.kl(student_logits, target_probs, self.temperature, target_temperature)
-        loss = objectives.cross_entropy if self.kind == "cross-entropy" else objectives.js
-        return loss(student_logits, target_probs, self.temperature)
-
-
-VECTOR_LOSSES = get_args(VectorLoss.model_fields["kind"].annotation)
-LossConfig = Annotated[VectorLoss | DistributionLoss, Field(discriminator="kind")]
+# ---- the section ----
 
 
 class ExchangeConfig(Section):
@@ -129,7 +97,7 @@ class ExchangeConfig(Section):
         description="transform of the teachers' outputs into the student's target; left out with mse, salient or "
         "cosine: standardise at temperature 1, or none where probabilities are sent",
     )
-    loss: LossConfig = Field(DistributionLoss(kind="kl", temperature=0.1), description="what a student minimises")
+    loss: LossConfig = Field(KL(temperature=0.1), description="what a student minimises")
     average: Literal["outputs", "losses"] = Field(
         "outputs", description="what is averaged over a student's teachers: their outputs, or a loss for each of them"
     )
@@ -187,7 +155,7 @@ class ExchangeConfig(Section):
         if vector_loss and self.target.makes_probs:
             raise ValueError(
                 f"exchange.target '{self.target.kind}' makes probabilities, which exchange.loss '{self.loss.kind}' "
-                "does not compare: use kl, cross-entropy or js"
+                f"does not compare: use {', '.join(DISTRIBUTION_LOSSES[:-1])} or {DISTRIBUTION_LOSSES[-1]}"
             )
         if vector_loss and self.what == "probabilities" and self.target.kind != "none":
             raise ValueError(

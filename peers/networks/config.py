@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from peers.base.section import Section, leaves_out_kind
+from peers.base.section import Section, Variant, leaves_out_kind
 from peers.networks import heads, models
 from peers.networks.models import Norm
 from peers.networks.optimizers import AdamW, OptimizerConfig
@@ -18,7 +18,7 @@ Size = Annotated[int, Field(ge=1, le=65536)]
 # ---- networks ----
 
 
-class PaperCNN(Section):
+class PaperCNN(Variant):
     """Four 3x3 convolutions and two max-pools, flattened: 16,384 features of a 32x32 image (arXiv 2604.18390)."""
 
     kind: Literal["paper-cnn"] = "paper-cnn"
@@ -27,7 +27,7 @@ class PaperCNN(Section):
         return models.paper_cnn(shape, norm)
 
 
-class SmallCNN(Section):
+class SmallCNN(Variant):
     """Blocks of 3x3 convolution, normalisation and ReLU, max-pools between them, then the mean over space."""
 
     kind: Literal["small-cnn"] = "small-cnn"
@@ -39,7 +39,7 @@ class SmallCNN(Section):
         return models.small_cnn(shape, self.channels, norm)
 
 
-class MLP(Section):
+class MLP(Variant):
     """Fully connected layers, each with normalisation and ReLU, on the flattened image."""
 
     kind: Literal["mlp"] = "mlp"
@@ -51,27 +51,40 @@ class MLP(Section):
         return models.mlp(shape, self.hidden, norm)
 
 
-class TorchvisionModel(Section):
-    """Networks of torchvision, with random weights, made for small images.
+class ResNet18(Variant):
+    """ResNet-18 (He et al. 2016) with a first 3x3 convolution of stride 1 and no max-pool: 512 features."""
 
-    resnet18 (He et al. 2016) and densenet121 (Huang et al. 2017) begin with a 3x3 convolution of stride 1 and no
-    max-pool, and have 512 and 1,024 features; vgg11 (Simonyan and Zisserman 2015) ends after its convolutions.
-    """
-
-    kind: Literal["resnet18", "vgg11", "densenet121"]
+    kind: Literal["resnet18"] = "resnet18"
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
-        build = {"resnet18": models.resnet18, "vgg11": models.vgg11, "densenet121": models.densenet121}[self.kind]
-        return build(shape, norm)
+        return models.resnet18(shape, norm)
 
 
-ModelConfig = Annotated[PaperCNN | SmallCNN | MLP | TorchvisionModel, Field(discriminator="kind")]
+class VGG11(Variant):
+    """The convolutions of VGG-11 (Simonyan and Zisserman 2015), with random weights."""
+
+    kind: Literal["vgg11"] = "vgg11"
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.vgg11(shape, norm)
+
+
+class DenseNet121(Variant):
+    """DenseNet-121 (Huang et al. 2017) with a first 3x3 convolution of stride 1 and no max-pool: 1,024 features."""
+
+    kind: Literal["densenet121"] = "densenet121"
+
+    def build(self, shape: Shape, norm: Norm) -> nn.Module:
+        return models.densenet121(shape, norm)
+
+
+ModelConfig = Annotated[PaperCNN | SmallCNN | MLP | ResNet18 | VGG11 | DenseNet121, Field(discriminator="kind")]
 
 
 # ---- heads ----
 
 
-class NoHead(Section):
+class NoHead(Variant):
     """No head: peers exchange the features themselves (arXiv 2604.18390)."""
 
     kind: Literal["none"] = "none"
@@ -80,7 +93,7 @@ class NoHead(Section):
         return heads.identity()
 
 
-class LinearHead(Section):
+class LinearHead(Variant):
     """One affine layer."""
 
     kind: Literal["linear"] = "linear"
@@ -90,7 +103,7 @@ class LinearHead(Section):
         return heads.linear(in_features, self.dim)
 
 
-class Prototypes(Section):
+class Prototypes(Variant):
     """Cosines, in -1 to 1, of the features, centred over the batch, to learned prototypes (SwAV, Caron et al. 2020)."""
 
     kind: Literal["prototypes"] = "prototypes"
@@ -100,13 +113,17 @@ class Prototypes(Section):
         return heads.PrototypeHead(in_features, self.dim)
 
 
-class Bottleneck(Section):
+class Bottleneck(Variant):
     """Three layers, an L2-normalised bottleneck, unit-norm output weights (Random Teachers, Sarnthein et al. 2023)."""
 
     kind: Literal["bottleneck"] = "bottleneck"
     dim: int = Field(65536, ge=2, le=2**24, description="number of outputs")
     hidden: Size = Field(2048, description="width of the two hidden layers")
     bottleneck: Size = Field(256, description="width of the bottleneck, whose values are scaled to unit length")
+
+    @classmethod
+    def example(cls) -> "Bottleneck":
+        return cls(dim=6, hidden=256, bottleneck=64)
 
     def build(self, in_features: int) -> nn.Module:
         return heads.BottleneckHead(in_features, self.dim, self.hidden, self.bottleneck)

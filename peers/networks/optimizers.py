@@ -15,7 +15,7 @@ from torch.optim.adam import adam
 from torch.optim.adamw import adamw
 from torch.optim.sgd import sgd
 
-from peers.base.section import Section
+from peers.base.section import Variant
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Tensors = list[Tensor]
@@ -23,7 +23,7 @@ Moments = dict[str, list[Tensor]]
 Fused = bool | None  # None: as torch.optim chooses by itself
 
 
-class Optimizer(Section):
+class Optimizer(Variant):
     lr: float = Field(1e-3, gt=0, le=1e38, description="learning rate (arXiv 2604.18390: 1e-8; Random Teachers: 1e-3)")
     weight_decay: float = Field(
         0.0,
@@ -53,6 +53,10 @@ class SGD(Optimizer):
 
     kind: Literal["sgd"] = "sgd"
     momentum: float = Field(0.0, ge=0, lt=1, description="share of the last step's direction that is kept; 0: none")
+
+    @classmethod
+    def example(cls) -> "SGD":
+        return cls(momentum=0.9)
 
     @property
     def moment_names(self) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from coordinator.experiment.config import (
     to_table,
     to_toml,
 )
+from peers.base.section import examples
+from peers.exchange.losses import LossConfig
 
 MINIMAL: dict[str, Any] = {"data": {"kind": "digits"}, "topology": {"kind": "ring"}}
 
@@ -84,7 +86,7 @@ def test_to_toml__loads_back_to_an_equal_config(table: dict[str, Any], tmp_path:
 @given(
     st.integers(0, 2**63 - 1),
     st.floats(1e-12, 1e6),
-    st.sampled_from(["kl", "cross-entropy", "js", "mse", "cosine"]),
+    st.sampled_from([each.kind for each in examples(LossConfig)]),
     st.lists(st.integers(1, 64), min_size=1, max_size=4),
 )
 def test_to_toml__round_trip_of_drawn_values(seed: int, lr: float, loss: str, hidden: list[int]) -> None:
@@ -195,7 +197,7 @@ def test_override__builds_tables_that_are_not_there() -> None:
         ("topology.degree=3", "topology.degree: no such key; one of kind, self_weight, weights"),
         ("peers.model.kind=mpl", "peers.model.kind: 'mpl' is not a kind; did you mean 'mlp'?"),
         ("exchange.target.kind=sinkhron", "exchange.target.kind: 'sinkhron' is not a kind; did you mean 'sinkhorn'?"),
-        ("exchange.loss.kind=zzz", "exchange.loss.kind: 'zzz' is not a kind; one of mse, salient, cosine, kl, "),
+        ("exchange.loss.kind=zzz", "exchange.loss.kind: 'zzz' is not a kind; one of mse, salient, cosine, "),
         ("topology.kind=3", "topology.kind: '3' is not a kind; one of ring, complete, "),
         ("data={batch_size=8}", "data.kind: missing; one of digits, cifar10, "),
         ("topology.kind=random-regular", "topology.degree: missing, and it has no default"),

@@ -10,7 +10,8 @@ from coordinator.experiment.config import ConfigError, RunConfig, load_config, p
 from coordinator.experiment.errors import Model, variant
 from coordinator.experiment.plan import prepare
 from coordinator.experiment.reference import Table, tables, walk
-from peers.exchange.config import ExchangeConfig, VectorLoss
+from peers.exchange.config import ExchangeConfig
+from peers.exchange.losses import MSE, VECTOR_LOSSES
 from peers.networks.config import PeersConfig
 
 ROOT = Path(__file__).parents[3]
@@ -109,12 +110,12 @@ def first(grid: dict[str, list[Any]]) -> dict[str, Any]:
     return {key: values[0] for key, values in grid.items()}
 
 
-@pytest.mark.parametrize("kind", VectorLoss.model_fields["kind"].annotation.__args__)  # type: ignore[union-attr]
+@pytest.mark.parametrize("kind", VECTOR_LOSSES)
 def test_exchange__the_target_that_is_left_out_fits_the_loss(kind: str) -> None:
     for what, target in (("logits", "standardise"), ("features", "standardise"), ("probabilities", "none")):
         config = load_config(MINIMAL, [f"exchange.what={what}", f"exchange.loss.kind={kind}"])
         assert (config.exchange.target.kind, config.exchange.target.temperature) == (target, 1.0)
-    assert ExchangeConfig(loss=VectorLoss(kind="mse")).target.temperature == 1.0
+    assert ExchangeConfig(loss=MSE()).target.temperature == 1.0
 
 
 # ---- advice ----

@@ -1,10 +1,12 @@
 import gzip
 import os
+import re
 import shutil
 import struct
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from numpy.random import SeedSequence
 from sklearn.neighbors import KNeighborsClassifier
 
 from peers.base import memory
+from peers.base.section import examples
 from peers.data import batches, datasets, loading, named_sets
+from peers.data.config import DataConfig
 from peers.data.datasets import Dataset
 
 CPU = torch.device("cpu")
@@ -39,6 +43,23 @@ def equal(first: Dataset, second: Dataset) -> bool:
 
 
 # ---- sources ----
+
+
+@pytest.mark.parametrize("config", examples(DataConfig), ids=lambda config: config.kind)
+def test_load__every_kind_is_the_same_each_time_or_says_in_one_line_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: DataConfig
+) -> None:
+    """In an empty folder: kinds that read files find none there."""
+    monkeypatch.chdir(tmp_path)
+    try:
+        dataset = config.load(3)
+    except ValueError as refusal:
+        message = str(refusal)
+        assert re.match(r"data\.\w+: ", message) and "\n" not in message
+    else:
+        assert equal(dataset, config.load(3)) and not equal(dataset, config.load(4))
+        assert dataset.train_images.shape[1:] == dataset.test_images.shape[1:] == dataset.shape
+        assert len(dataset.train_images) == len(dataset.train_labels) > 0
 
 
 def test_load_digits__is_scikit_learns_split_by_class() -> None:
@@ -117,7 +138,7 @@ def test_load_torchvision__fashion_mnist_as_torchvision_reads_it(tmp_path: Path)
     assert (len(dataset.train_labels), len(dataset.test_labels), dataset.num_classes) == (60_000, 10_000, 10)
 
 
-@pytest.mark.parametrize("kind", ["cifar10", "cifar100", "mnist", "fashion-mnist", "stl10", "svhn"])
+@pytest.mark.parametrize("kind", get_args(named_sets.TorchvisionKind))
 def test_load_torchvision__absent(tmp_path: Path, kind: named_sets.TorchvisionKind) -> None:
     with pytest.raises(ValueError, match=r"^data\.root: no .* under '.*'; set data\.download = true, or") as caught:
         loading.load_torchvision(kind, tmp_path, False)

@@ -8,8 +8,10 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor
 
+from peers.base.section import examples
 from peers.exchange import objectives
-from peers.exchange.config import ExchangeConfig
+from peers.exchange.config import ExchangeConfig, TargetConfig
+from peers.exchange.losses import LossConfig, VectorLoss
 from peers.exchange.wire import Wire
 
 BATCH, DIM = 12, 7
@@ -54,12 +56,15 @@ def test_vector_loss__on_probabilities_compares_both_sides_as_probabilities():
     torch.testing.assert_close(loss_of(exchange, student, teacher[None], [1.0]), expected)
 
 
-@pytest.mark.parametrize("loss", ["mse", "salient", "cosine"])
-def test_average__losses_is_the_weighted_mean_of_one_loss_per_teacher(loss: str):
+@pytest.mark.parametrize("loss", examples(LossConfig), ids=lambda loss: loss.kind)
+def test_average__losses_is_the_weighted_mean_of_one_loss_per_teacher(loss: LossConfig):
     student, teachers = draws(BATCH, DIM), draws(3, BATCH, DIM, seed=1)
-    exchange = exchange_of(target={"kind": "none"}, loss={"kind": loss}, average="losses")
-    single = getattr(objectives, loss)
-    expected = sum(w * single(student, t) for w, t in zip([0.5, 0.3, 0.2], teachers, strict=True))
+    exchange = exchange_of(target={"kind": "none"}, loss=loss, average="losses")
+    if isinstance(loss, VectorLoss):
+        each = [loss(student, teacher) for teacher in teachers]
+    else:
+        each = [loss(student, teacher.softmax(1), 1.0) for teacher in teachers]
+    expected = sum(weight * value for weight, value in zip([0.5, 0.3, 0.2], each, strict=True))
     torch.testing.assert_close(loss_of(exchange, student, teachers, [0.5, 0.3, 0.2]), expected)
 
 
@@ -131,6 +136,33 @@ def test_distillation_loss__gradients_reach_the_student_only():
     exchange_of().distillation_loss(student, teachers, torch.tensor([0.5, 0.5]), ZERO).backward()
     assert student.grad is not None and student.grad.abs().sum() > 0
     assert teachers.grad is None
+
+
+@pytest.mark.parametrize("average", ["outputs", "losses"])
+@pytest.mark.parametrize("what", ["logits", "probabilities"])
+@pytest.mark.parametrize("loss", examples(LossConfig), ids=lambda loss: loss.kind)
+def test_distillation_loss__vmap_over_students_equals_the_loop_for_every_target(loss: LossConfig, what: str, pool: str):
+    """Losses, gradients and centres, of every target that the loss takes; of vectors, those without a temperature."""
+    taken = 0
+    for target in examples(TargetConfig):
+        if isinstance(loss, VectorLoss) and target.temperature is not None:
+            target = target.model_copy(update={"temperature": 1.0})
+        try:
+            exchange = exchange_of(what=what, target=target.model_dump(), loss=loss.model_dump(), average=average)
+        except ValidationError:
+            continue
+        taken += 1
+        students, outputs = draws(3, BATCH, DIM), draws(3, 2, BATCH, DIM, seed=1)
+        teachers = torch.vmap(torch.vmap(exchange.sent))(outputs)
+        weights, centres = torch.tensor([[0.5, 0.5], [0.25, 0.75], [1.0, 0.0]]), draws(3, DIM, seed=2)
+        of_one = torch.func.grad_and_value(exchange.distillation_loss)
+        gradients, losses = torch.vmap(of_one)(students, teachers, weights, centres)
+        updated = torch.vmap(exchange.updated_centre)(centres, teachers, weights)
+        for i in range(3):
+            gradient, value = of_one(students[i], teachers[i], weights[i], centres[i])
+            torch.testing.assert_close((gradients[i], losses[i]), (gradient, value))
+            torch.testing.assert_close(updated[i], exchange.updated_centre(centres[i], teachers[i], weights[i]))
+    assert taken >= (1 if isinstance(loss, VectorLoss) else len(examples(TargetConfig)))
 
 
 @pytest.mark.parametrize(

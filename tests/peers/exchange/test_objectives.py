@@ -2,20 +2,27 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from scipy import special, stats
 from scipy.spatial import distance
 from torch import Tensor
 
+from peers.base.section import examples
 from peers.exchange import objectives
+from peers.exchange.losses import DistributionLoss, LossConfig, VectorLoss
 
-VECTOR_LOSSES = [objectives.mse, objectives.salient, objectives.cosine]
-DISTRIBUTION_LOSSES = [objectives.kl, objectives.cross_entropy, objectives.js]
+LOSSES = examples(LossConfig)
+VECTOR_LOSSES = [loss for loss in LOSSES if isinstance(loss, VectorLoss)]
+DISTRIBUTION_LOSSES = [loss for loss in LOSSES if isinstance(loss, DistributionLoss)]
+
+
+def kind_of(loss: Any) -> str:
+    return str(loss.kind)
 
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:
@@ -132,7 +139,7 @@ def test_cross_entropy__one_hot_targets_equal_the_label_loss():
     torch.testing.assert_close(objectives.kl(logits, target, 1.0), F.cross_entropy(logits, labels))
 
 
-@pytest.mark.parametrize("loss", DISTRIBUTION_LOSSES)
+@pytest.mark.parametrize("loss", DISTRIBUTION_LOSSES, ids=kind_of)
 def test_distribution_losses__exact_zeros_and_far_logits_stay_finite(loss: Callable[..., Tensor]):
     target = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.5]])
     student = torch.tensor([[-300.0, 300.0, 0.0], [300.0, -300.0, 0.0]])
@@ -151,7 +158,7 @@ def test_js__gradient_matches_finite_differences():
     assert torch.autograd.gradcheck(lambda s: objectives.js(s, target, 0.7), student)
 
 
-@pytest.mark.parametrize("loss", VECTOR_LOSSES)
+@pytest.mark.parametrize("loss", VECTOR_LOSSES, ids=kind_of)
 def test_vector_losses__gradient_reaches_the_student_only(loss: Callable[..., Tensor]):
     student, target = _normal(4, 3).requires_grad_(), _normal(4, 3, seed=1).requires_grad_()
     loss(student, target).backward()
@@ -159,10 +166,10 @@ def test_vector_losses__gradient_reaches_the_student_only(loss: Callable[..., Te
     assert student.grad is not None and student.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize("loss", DISTRIBUTION_LOSSES)
+@pytest.mark.parametrize("loss", DISTRIBUTION_LOSSES, ids=kind_of)
 def test_distribution_losses__gradient_reaches_the_student_only(loss: Callable[..., Tensor]):
     student, logits = _normal(4, 3).requires_grad_(), _normal(4, 3, seed=1).requires_grad_()
-    loss(student, torch.softmax(logits, dim=1), 1.0).backward()
+    loss(student, torch.softmax(logits, dim=1), 0.5).backward()
     assert logits.grad is None
     assert student.grad is not None and student.grad.abs().sum() > 0
 
@@ -195,11 +202,46 @@ def test_losses__half_precision_outputs_are_computed_in_float32():
     assert objectives.kl(student, target, 1.0).item() == pytest.approx(300.0)
 
 
-def test_losses__run_under_vmap_over_peers():
-    students, targets = _normal(3, 5, 4), torch.softmax(_normal(3, 5, 4, seed=1), dim=2)
+# ---- what vmap asks of a loss ----
 
-    def loss(student: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
-        return objectives.js(student, target, 0.5) + objectives.kl(student, target, 0.5)
 
-    batched = torch.vmap(loss)(students, targets)
-    torch.testing.assert_close(batched, torch.stack([loss(s, t) for s, t in zip(students, targets, strict=True)]))
+def of_one_student(loss: Any) -> Callable[[Tensor, Tensor], Tensor]:
+    """The loss of `[batch, dim]` outputs against those of a teacher."""
+    if isinstance(loss, DistributionLoss):
+        return lambda student, teacher: loss(student, torch.softmax(teacher, dim=1), 0.5)
+    return loss
+
+
+def assert_vmap_equals_the_loop(loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """One loss and one gradient for each of three students, the same as one by one; the arguments stay as they are."""
+    students, teachers = 3 * _normal(3, 5, 4), 3 * _normal(3, 5, 4, seed=1)
+    before = students.clone(), teachers.clone()
+    each = torch.func.grad_and_value(loss)
+    gradients, values = torch.vmap(each)(students, teachers)
+    assert values.shape == (3,) and values.unique().numel() == 3
+    for place in range(3):
+        gradient, value = each(students[place], teachers[place])
+        torch.testing.assert_close(values[place], value)
+        torch.testing.assert_close(gradients[place], gradient)
+    assert torch.equal(students, before[0]) and torch.equal(teachers, before[1])
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=kind_of)
+def test_losses__vmap_over_students_equals_the_loop(loss: Any):
+    assert_vmap_equals_the_loop(of_one_student(loss))
+
+
+BROKEN: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "a number taken out": lambda s, t: (s - t).square().mean() * float(t.std()),
+    "a branch on values": lambda s, t: (s - t).square().mean() if (s > t).any() else (s - t).abs().mean(),
+    "a shape that depends on values": lambda s, t: (s - t)[s > t].square().mean(),
+    "an argument written to": lambda s, t: t.sub_(s).square().mean(),
+    "a value for each sample": lambda s, t: (s - t).square().mean(dim=1),
+    "a draw": lambda s, t: (s - t).square().mean() + torch.rand(()),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_losses__the_test_above_finds_what_vmap_does_not_take(broken: str):
+    with pytest.raises((RuntimeError, AssertionError)):
+        assert_vmap_equals_the_loop(BROKEN[broken])

@@ -1,5 +1,6 @@
 """One peer: what it refuses, how it drops out, what it leaves untouched, and what a checkpoint brings back."""
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,21 +9,24 @@ import numpy as np
 import pytest
 import torch
 
+from peers.base.section import examples
 from peers.data import datasets
 from peers.data.config import Synthetic
+from peers.exchange import losses
 from peers.exchange.assignment import Assignment, StaleRound
-from peers.exchange.config import ExchangeConfig, PlainTarget, VectorLoss
+from peers.exchange.config import ExchangeConfig, PlainTarget, TargetConfig
+from peers.exchange.losses import LossConfig
 from peers.exchange.messages import Message, decode, encode
 from peers.exchange.wire import Wire
 from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings
-from peers.networks.config import MLP, LinearHead, PeersConfig, SmallCNN
-from peers.networks.optimizers import SGD, AdamW
+from peers.networks.config import MLP, HeadConfig, LinearHead, PeersConfig, SmallCNN
+from peers.networks.optimizers import SGD, AdamW, OptimizerConfig
 from peers.probing.measuring import ProbeConfig
 
 DATA = Synthetic(num_train=64, num_test=40, batch_size=16)
 DATASET = DATA.load(0)
-MSE = ExchangeConfig(target=PlainTarget(), loss=VectorLoss(kind="mse"))
+MSE = ExchangeConfig(target=PlainTarget(), loss=losses.MSE())
 
 
 def settings_of(index: int = 0, **changes: Any) -> PeerSettings:
@@ -174,6 +178,30 @@ def test_restore__goes_on_bit_for_bit(tmp_path: Path, teacher: dict[str, Any]):
         peer.save(str(tmp_path), 5)
     assert [peer.restore(str(tmp_path)) for peer in resumed] == [5, 5]
     assert exchange_rounds(resumed, 5, 8) == expected[5:]
+    assert [peer.digest() for peer in resumed] == [peer.digest() for peer in whole]
+
+
+UNIONS = {"head": HeadConfig, "optimizer": OptimizerConfig, "target": TargetConfig, "loss": LossConfig}
+KINDS = [(name, each) for name, union in UNIONS.items() for each in examples(union)]
+
+
+@pytest.mark.parametrize(("name", "example"), KINDS, ids=[f"{name}-{each.kind}" for name, each in KINDS])
+def test_restore__goes_on_bit_for_bit_with_every_kind_in_another_process(tmp_path: Path, name: str, example: Any):
+    """The peers that go on are made from settings that were pickled, as those of a Ray actor are."""
+    if name in ("target", "loss"):
+        kinds = [settings_of(i, exchange=ExchangeConfig(**{name: example})) for i in range(2)]
+    else:
+        plain = [settings_of(i) for i in range(2)]
+        kinds = [replace(each, peers=each.peers.model_copy(update={name: example})) for each in plain]
+    whole, first = ([Peer(each, DATASET) for each in kinds] for _ in range(2))
+    resumed = [Peer(pickle.loads(pickle.dumps(each)), DATASET) for each in kinds]
+    expected = exchange_rounds(whole, 0, 5)
+    assert expected[-1][0] != expected[0][0] and None not in expected[-1]
+    exchange_rounds(first, 0, 3)
+    for peer in first:
+        peer.save(str(tmp_path), 3)
+    assert [peer.restore(str(tmp_path)) for peer in resumed] == [3, 3]
+    assert exchange_rounds(resumed, 3, 5) == expected[3:]
     assert [peer.digest() for peer in resumed] == [peer.digest() for peer in whole]
 
 

@@ -1,10 +1,13 @@
 """The vectorised execution against the loop: every network, norm, optimiser, loss and target, to float tolerance."""
 
+import itertools
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from coordinator.experiment.config import RunConfig, load_config
 from coordinator.experiment.plan import build_schedule, peer_settings, prepare
@@ -12,9 +15,20 @@ from coordinator.pools.base import ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.probing import observe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
+from peers.base.section import Section, examples
+from peers.exchange.config import ExchangeConfig, TargetConfig
+from peers.exchange.losses import LossConfig
 from peers.hosting.host import PeerHost
+from peers.networks.config import HeadConfig, ModelConfig
+from peers.networks.models import Norm
+from peers.networks.optimizers import OptimizerConfig
 
 ROUNDS = 20
+
+
+def plain(value: Any) -> Any:
+    """The table of an example, as an experiment file has it."""
+    return value.model_dump() if isinstance(value, Section) else value
 
 
 def config_of(execution: str = "loop", **sections: Any) -> RunConfig:
@@ -32,6 +46,7 @@ def config_of(execution: str = "loop", **sections: Any) -> RunConfig:
         "tracking": {"enabled": False},
     }
     for name, values in sections.items():
+        values = {key: plain(value) for key, value in values.items()}
         table[name] = {**table.get(name, {}), **values} if name != "topology" else values
     table["hosting"] = {"pool": "in-process", "execution": execution, **table.get("hosting", {})}
     return load_config(table)
@@ -100,36 +115,43 @@ def deviation(**sections: Any) -> dict[str, float]:
 CNN = {"kind": "small-cnn", "channels": [4, 8]}
 ADAMW = {"kind": "adamw", "lr": 1e-3, "weight_decay": 0.05, "schedule": "cosine", "clip_norm": 0.5}
 MOMENTUM = {"kind": "sgd", "lr": 0.05, "momentum": 0.9, "weight_decay": 0.01}
-HEADS = [
-    {"kind": "none"},
-    {"kind": "linear", "dim": 6},
-    {"kind": "prototypes", "dim": 6},
-    {"kind": "bottleneck", "dim": 6, "hidden": 256, "bottleneck": 64},
-]
 PEERS: list[dict[str, Any]] = [
-    *({"norm": norm, "optimizer": each} for norm in ("batch", "group", "layer", "none") for each in (ADAMW, MOMENTUM)),
+    *({"norm": norm, "optimizer": each} for norm in get_args(Norm) for each in (ADAMW, MOMENTUM)),
     {"optimizer": {"kind": "sgd", "lr": 0.05}},
-    {"optimizer": {"kind": "adam", "lr": 1e-3}},
-    *({"model": CNN, "head": head, "optimizer": {"kind": "sgd", "lr": 1e-4}} for head in HEADS),
+    *({"optimizer": each} for each in examples(OptimizerConfig)),
+    *({"model": CNN, "head": head, "optimizer": {"kind": "sgd", "lr": 1e-4}} for head in examples(HeadConfig)),
     *({"model": CNN, "norm": norm} for norm in ("group", "layer", "none")),
     {"model": CNN, "frozen": [0, 3]},
     {"model": CNN, "locality": 0.5},
     {"groups": [{"count": 3, "model": CNN}, {"count": 1, "norm": "none"}, {"count": 3}]},
 ]
+
+
+def fits(target: Any, loss: Any) -> bool:
+    with suppress(ValidationError):
+        return bool(ExchangeConfig(target=target, loss=loss))
+    return False
+
+
+def targets_and_losses() -> list[tuple[Any, Any]]:
+    """Pairs that go together, so many that every target and every loss is in one."""
+    pairs: list[tuple[Any, Any]] = []
+    for loss, target in itertools.product(examples(LossConfig), examples(TargetConfig)):
+        seen = [each for pair in pairs for each in pair]
+        if (loss not in seen or target not in seen) and fits(target, loss):
+            pairs.append((target, loss))
+    assert [len({each.kind for each in side}) for side in zip(*pairs, strict=True)] == [
+        len(examples(union)) for union in (TargetConfig, LossConfig)
+    ]
+    return pairs
+
+
 EXCHANGES: list[dict[str, Any]] = [
     *(
-        {"target": target, "loss": {"kind": loss}, "average": average}
-        for target, loss, average in (
-            ({"kind": "none"}, "mse", "outputs"),
-            ({"kind": "none"}, "salient", "losses"),
-            ({"kind": "none"}, "cosine", "outputs"),
-            ({"kind": "none"}, "kl", "losses"),
-            ({"kind": "centre"}, "js", "outputs"),
-            ({"kind": "centre"}, "cross-entropy", "losses"),
-            ({"kind": "sinkhorn"}, "kl", "outputs"),
-            ({"kind": "standardise"}, "js", "losses"),
-        )
+        {"target": target, "loss": loss, "average": average}
+        for (target, loss), average in zip(targets_and_losses(), itertools.cycle(["outputs", "losses"]))
     ),
+    *({"target": {"kind": "centre"}, "average": average} for average in ("outputs", "losses")),
     {"what": "probabilities"},
     {"what": "features"},
     {"supervised": 0.5},
@@ -149,7 +171,8 @@ TOPOLOGIES: list[dict[str, Any]] = [
 
 
 def named(table: dict[str, Any]) -> str:
-    return " ".join(str(value.get("kind", value) if isinstance(value, dict) else value) for value in table.values())
+    values = [plain(value) for value in table.values()]
+    return " ".join(str(value.get("kind", value) if isinstance(value, dict) else value) for value in values)
 
 
 @pytest.mark.parametrize("peers", PEERS, ids=named)
@@ -227,13 +250,19 @@ def test_vectorised__equals_the_loop_on_every_kind_of_round(topology: dict[str, 
     assert max(deviation(topology=topology, hosting={"recompute": recompute}).values()) < 1e-5
 
 
-@pytest.mark.parametrize("kind", ["resnet18", "vgg11", pytest.param("densenet121", marks=pytest.mark.slow)])
-def test_vectorised__torchvisions_networks_too(kind: str):
+SLOW = {"densenet121": pytest.mark.slow}
+
+
+@pytest.mark.parametrize(
+    "model", [pytest.param(each, id=each.kind, marks=SLOW.get(each.kind, ())) for each in examples(ModelConfig)]
+)
+def test_vectorised__equals_the_loop_for_every_network_on_images_of_32_pixels(model: ModelConfig):
+    """Two rounds of 32x32 pixels in three colours."""
     small = {"kind": "synthetic", "shape": [3, 32, 32], "num_train": 32, "num_test": 16, "batch_size": 8}
     found = deviation(
         run={"rounds": 2},
         data=small,
-        peers={"count": 2, "model": {"kind": kind}, "optimizer": {"kind": "sgd", "lr": 1e-3}},
+        peers={"count": 2, "model": model, "optimizer": {"kind": "sgd", "lr": 1e-3}},
         evaluation={"probe_batch": 8},
     )
     assert found["outputs"] < 1e-4 and found["loss"] < 1e-4 and found["weights"] < 1e-5

@@ -6,12 +6,25 @@ import torch.nn.functional as F
 from sklearn.metrics.pairwise import cosine_similarity
 from torch import Tensor, nn
 
+from peers.base.section import examples
 from peers.networks import heads
+from peers.networks.config import HeadConfig
 from peers.networks.models import num_parameters, seeded
 
 
 def features(batch_size: int = 12, dim: int = 6) -> Tensor:
     return torch.randn(batch_size, dim, generator=torch.Generator().manual_seed(0)) + 3
+
+
+@pytest.mark.parametrize("config", examples(HeadConfig), ids=lambda config: config.kind)
+def test_heads__every_kind_gives_a_row_for_each_image_and_trains_all_its_weights(config: HeadConfig) -> None:
+    head = seeded(lambda: config.build(6), 1)
+    outputs = head(features().requires_grad_())
+    assert outputs.shape[0] == 12 and outputs.dim() == 2 and outputs.isfinite().all()
+    outputs.square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in head.parameters())
+    again = seeded(lambda: config.build(6), 1)
+    assert all(torch.equal(*pair) for pair in zip(head.parameters(), again.parameters(), strict=True))
 
 
 def test_identity__outputs_are_the_features() -> None:

@@ -2,6 +2,7 @@ import copy
 import math
 import threading
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -9,20 +10,16 @@ import torchvision
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from peers.base.section import examples
 from peers.networks import heads, models
+from peers.networks.config import ModelConfig
 from peers.networks.models import Norm, Shape
 
 SHAPE = (3, 32, 32)
-NORMS: tuple[Norm, ...] = ("batch", "group", "layer", "none")
-ENCODERS: dict[str, Callable[[Shape, Norm], nn.Module]] = {
-    "paper-cnn": models.paper_cnn,
-    "small-cnn": lambda shape, norm: models.small_cnn(shape, (16, 32, 64), norm),
-    "mlp": lambda shape, norm: models.mlp(shape, (48, 24), norm),
-    "resnet18": models.resnet18,
-    "vgg11": models.vgg11,
-    "densenet121": models.densenet121,
-}
-FEATURES = {"paper-cnn": 16384, "small-cnn": 64, "mlp": 24, "resnet18": 512, "vgg11": 512, "densenet121": 1024}
+NORMS: tuple[Norm, ...] = get_args(Norm)
+ENCODERS: dict[str, Callable[[Shape, Norm], nn.Module]] = {each.kind: each.build for each in examples(ModelConfig)}
+SLOW = {"densenet121": pytest.mark.slow}
+FEATURES = {"paper-cnn": 16384, "small-cnn": 64, "mlp": 128, "resnet18": 512, "vgg11": 512, "densenet121": 1024}
 
 
 def images(batch_size: int, shape: Shape, seed: int = 0) -> Tensor:
@@ -89,9 +86,14 @@ def test_encoders__every_norm_trains_every_parameter(kind: str, norm: Norm) -> N
     assert any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in encoder.modules()) == (norm == "batch")
     assert any(isinstance(module, nn.GroupNorm) for module in encoder.modules()) == (norm in ("group", "layer"))
     features = encoder(images(2, shape))
-    assert models.feature_dim(encoder, shape) == features.shape[1] == FEATURES[kind]
+    assert models.feature_dim(encoder, shape) == features.shape[1]
     features.square().mean().backward()
     assert all(parameter.grad is not None for parameter in encoder.parameters())
+
+
+@pytest.mark.parametrize("kind", FEATURES)
+def test_encoders__number_of_features_by_hand(kind: str) -> None:
+    assert models.feature_dim(ENCODERS[kind](SHAPE, "batch"), SHAPE) == FEATURES[kind]
 
 
 def test_resnet18__torchvision_weights_give_torchvision_features() -> None:
@@ -238,9 +240,9 @@ def test_activation_bytes__mlp_by_hand() -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("kind", ["paper-cnn", "small-cnn", "mlp", "resnet18"])
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=SLOW.get(kind, ())) for kind in ENCODERS])
 def test_activation_bytes__equals_a_real_forward(kind: str, norm: Norm) -> None:
-    shape = (3, 16, 16)
+    shape = (3, 32, 32)
     encoder = ENCODERS[kind](shape, norm)
     network = models.Network(encoder, heads.BottleneckHead(models.feature_dim(encoder, shape), 64, 32, 16), shape)
     before, kept = tensors(network), {}
@@ -249,11 +251,11 @@ def test_activation_bytes__equals_a_real_forward(kind: str, norm: Norm) -> None:
         kept[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
-    predicted = models.activation_bytes(network, shape, 6)
+    predicted = models.activation_bytes(network, shape, 2)
     assert same(before, tensors(network))
     own = {tensor.untyped_storage().data_ptr() for tensor in (*network.parameters(), *network.buffers())}
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        _, outputs = network(images(6, shape))
+        _, outputs = network(images(2, shape))
     assert outputs.requires_grad
     assert predicted == sum(t.untyped_storage().nbytes() for pointer, t in kept.items() if pointer not in own)
 
