@@ -141,7 +141,9 @@ def test_distillation_loss__gradients_reach_the_student_only():
 @pytest.mark.parametrize("average", ["outputs", "losses"])
 @pytest.mark.parametrize("what", ["logits", "probabilities"])
 @pytest.mark.parametrize("loss", examples(LossConfig), ids=lambda loss: loss.kind)
-def test_distillation_loss__vmap_over_students_equals_the_loop_for_every_target(loss: LossConfig, what: str, pool: str):
+def test_distillation_loss__vmap_over_students_equals_the_loop_for_every_target(
+    loss: LossConfig, what: str, average: str
+):
     """Losses, gradients and centres, of every target that the loss takes; of vectors, those without a temperature."""
     taken = 0
     for target in examples(TargetConfig):
