@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from peers.base.finite import finite_rows
 from peers.learning.vectorised.network_stack import Rows, put
-from peers.learning.vectorised.rowwise import finite_rows, take
+from peers.learning.vectorised.rowwise import take
 from peers.networks.optimizers import OptimizerState
 
 

@@ -110,7 +110,7 @@ class RecordingPool:
         for peer in following:
             due = self._due.pop(peer)
             assert due.round_index == round_index
-            self.heard[peer, round_index] = [(teacher, round_index) for teacher in due.teachers]
+            self.heard[peer, round_index] = list(due.message_keys)
             for label in self.heard[peer, round_index]:
                 assert label in (self.published if label[0] in self.hosts[host] else arrived), label
         return self._publish(host, {peer: each for peer, each in following.items() if each is not None})
@@ -137,7 +137,7 @@ class RecordingPool:
         self._due |= assignments
         teaching = {(peer, each.round_index) for peer, each in assignments.items() if each.teaches}
         self.published |= teaching
-        bundle = Opaque(frozenset((peer, each.round_index) for peer, each in assignments.items() if each.abroad))
+        bundle = Opaque(frozenset((peer, each.round_index) for peer, each in assignments.items() if each.remote))
         assert bundle.labels <= teaching
         stats = {peer: Stats(sent_bytes=0) for peer in self.hosts[host]}
         return bundle, stats | {peer: Stats(sent_bytes=10) for peer, _ in teaching}

@@ -10,9 +10,9 @@ import torch
 
 from peers.data import datasets
 from peers.data.config import Synthetic
-from peers.exchange.assignment import Assignment, StaleRound
+from peers.exchange.assignment import Assignment, Link, StaleRound
 from peers.exchange.config import ExchangeConfig, PlainTarget, VectorLoss
-from peers.exchange.messages import Message, decode, encode
+from peers.exchange.messages import Message, decode
 from peers.exchange.wire import Wire
 from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings
@@ -43,7 +43,7 @@ def settings_of(index: int = 0, **changes: Any) -> PeerSettings:
 
 
 def both(round_index: int, teacher: int) -> Assignment:
-    return Assignment(round_index, (teacher,), (1.0,), True)
+    return Assignment(round_index, round_index, (Link(teacher, 1.0),), True)
 
 
 def exchange_rounds(peers: list[Peer], start: int, stop: int) -> list[tuple[float | None, float | None]]:
@@ -58,7 +58,7 @@ def exchange_rounds(peers: list[Peer], start: int, stop: int) -> list[tuple[floa
 
 
 def outputs_message(sender: int, round_index: int, value: float = 0.5) -> Message:
-    return encode(sender, round_index, torch.full((16, 5), value), Wire())
+    return Message(sender, round_index, Wire(), 5, Wire().pack(torch.full((16, 5), value)))
 
 
 def weights_are_initial(peer: Peer) -> bool:
@@ -86,7 +86,7 @@ def test_advance__refuses_a_message_that_is_not_on_its_list(sender: int, round_i
 
 def test_advance__a_teacher_without_teachers_keeps_its_weights():
     peer = Peer(settings_of(), DATASET)
-    teach = [Assignment(t, (), (), True) for t in range(3)]
+    teach = [Assignment(t, t, (), True) for t in range(3)]
     peer.publish(teach[0])
     _, stats = peer.advance(teach[0], teach[1])
     assert stats.loss is None
@@ -143,14 +143,14 @@ def test_publish__a_peer_nobody_hears_is_checked_as_well():
     peer = Peer(settings_of(), DATASET)
     with torch.no_grad():
         peer.network.head.bias.fill_(float("inf"))
-    _, stats = peer.publish(Assignment(4, (1,), (1.0,), False))
+    _, stats = peer.publish(Assignment(4, 4, (Link(1, 1.0),), False))
     assert (stats.failure, stats.failure_round) == ("outputs are not finite in float32", 4)
 
 
 def test_advance__does_without_teachers_that_dropped_out():
     """The remaining weights are scaled to sum to 1: the same step as with the other teacher alone."""
-    pair = Assignment(0, (1, 2), (0.25, 0.75), False)
-    alone = Assignment(0, (2,), (1.0,), False)
+    pair = Assignment(0, 0, (Link(1, 0.25), Link(2, 0.75)), False)
+    alone = Assignment(0, 0, (Link(2, 1.0),), False)
     first, second = Peer(settings_of(), DATASET), Peer(settings_of(), DATASET)
     first.publish(pair)
     second.publish(alone)
