@@ -189,7 +189,9 @@ class PeerHost:
         for message in messages:
             by_round.setdefault(message.round_index, []).append(message)
         sums = [
-            Sum.of(round_index, [self.mailbox.outputs(each) for each in of_round if not each.is_dropout_notice])
+            Sum.of(
+                round_index, [self.mailbox.outputs(message) for message in of_round if not message.is_dropout_notice]
+            )
             for round_index, of_round in by_round.items()
         ]
         for partial in sums:
@@ -211,6 +213,5 @@ def _stacks(peers: list[Peer]) -> list[PeerStack]:
 
 
 def _self_taught(settings: Sequence[PeerSettings], round_index: int) -> dict[int, Assignment]:
-    return {
-        each.index: Assignment(round_index, round_index, (Link(each.index, 1.0),), teaches=True) for each in settings
-    }
+    peers = [peer_settings.index for peer_settings in settings]
+    return {peer: Assignment(round_index, round_index, (Link(peer, 1.0),), teaches=True) for peer in peers}

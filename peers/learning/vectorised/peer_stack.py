@@ -101,7 +101,8 @@ class PeerStack:
                 learned |= self._study(pending, *teachers)
         for peer in following:
             self.peers[self.row_of[peer]].due = None
-        sent = self._publish_all({peer: each for peer, each in following.items() if each is not None}, mailbox)
+        coming = {peer: assignment for peer, assignment in following.items() if assignment is not None}
+        sent = self._publish_all(coming, mailbox)
         seconds = (time.perf_counter() - start) / len(following)
         return {
             peer: (sent.get(peer), self._stats(peer, sent.get(peer), seconds, *learned.get(peer, (None, None))))
