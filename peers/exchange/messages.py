@@ -1,4 +1,4 @@
-"""What crosses a link."""
+"""Messages: what crosses a link."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,7 @@ from peers.exchange.wire import Payload, Wire
 class Message:
     """A peer's outputs in one round, `width` of them a sample; without a payload, a notice that it has dropped out.
 
-    The payload's arrays are read-only where Ray hands them over: above 100 KiB they are shared memory, below they come
-    with the call.
+    Arrays that come through Ray are read-only: those above 100 KiB are shared memory.
     """
 
     sender: int
@@ -51,7 +50,7 @@ def check(message: Message, wire: Wire, width: int, batch: int, distribution: bo
 
 
 def decode(message: Message, device: torch.device) -> Float[Tensor, "batch dim"]:
-    """The sender's outputs in float32, in memory of the receiver's own."""
+    """The sender's outputs in float32, in new memory. Not for dropout notices."""
     assert message.payload is not None
     return message.wire.unpack(message.payload, message.width, device)
 

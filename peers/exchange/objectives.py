@@ -1,4 +1,4 @@
-"""What a student minimises: pooling of teachers, target transforms, vector losses and distribution losses.
+"""What a student minimises: the average of its teachers, target transforms, vector and distribution losses.
 
 Everything here is pure and computed in float32 at least, whatever dtype crossed the link. The target of a loss is
 always behind a stop-gradient. Divergences are in nats, summed over outputs and averaged over the batch.

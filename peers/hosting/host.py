@@ -144,9 +144,11 @@ class PeerHost:
 
     def _receive(self, round_index: int, dues: Mapping[int, Assignment], arrived: Sequence[Bundle | Sum]) -> None:
         """Put what came from other hosts and is needed in this round into the mailbox. Raises: ValueError."""
+        if not arrived:
+            return
         needed = {key for due in dues.values() for key in due.message_keys}
         bundles = (bundle for bundle in arrived if not isinstance(bundle, Sum))
-        parts = [part for bundle in bundles for part in bundle]  # beside what is needed, what is for others
+        parts = (part for bundle in bundles for part in bundle)  # some are for other hosts, or of other rounds
         messages = [part for part in parts if isinstance(part, Message) and part.key in needed]
         total = next((part for part in arrived if isinstance(part, Sum)), None)
         self._check(messages, total)
