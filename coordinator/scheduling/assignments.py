@@ -4,8 +4,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
-from peers.exchange.assignment import Assignment
-from peers.exchange.sums import Shares
+from peers.exchange.assignment import Assignment, Link
+from peers.exchange.sums import SumWeights
 from topologies.schedule import Round, Schedule
 
 KEPT = 64  # plans whose routes are remembered: more than the period of any schedule that repeats soon
@@ -41,7 +41,7 @@ class Routes:
         self.host_of = {peer: host for host, peers in enumerate(hosts) for peer in peers}
         self.foreign = OfPlan(self._foreign)
         self.listeners = OfPlan(_listeners)
-        self.summed = OfPlan(lambda plan: shared_sum and shares_of(plan) is not None)
+        self.summed = OfPlan(lambda plan: shared_sum and sum_weights_of(plan) is not None)
         self._parts = OfPlan(self._parts_of)
         self._schedule = schedule
         self._num_rounds = num_rounds
@@ -58,18 +58,17 @@ class Routes:
 
     def _parts_of(self, plan: Round) -> dict[int, Callable[[int], Assignment]]:
         """The part of every peer in a round with this plan, once it is known which round."""
-        shares = shares_of(plan) if self.summed(plan) else None
-        abroad = {teacher for row in self.foreign(plan) for teacher in row}
+        sum_weights = sum_weights_of(plan) if self.summed(plan) else None
+        remote = {teacher for row in self.foreign(plan) for teacher in row}
         teaching = plan.teaching
 
         def maker(peer: int) -> Callable[[int], Assignment]:
-            teaches, leaves = peer in teaching, peer in abroad
-            if shares is None:
-                teachers = tuple(edge.teacher for edge in plan.incoming[peer])
-                weights = tuple(edge.weight for edge in plan.incoming[peer])
-                return lambda round_index: Assignment(round_index, teachers, weights, teaches, abroad=leaves)
-            own = shares.get(peer)
-            return lambda round_index: Assignment(round_index, (), (), teaches, own, summed=teaches)
+            teaches, is_remote = peer in teaching, peer in remote
+            if sum_weights is None:
+                links = _links(plan, peer)
+                return lambda at: Assignment(at, batch_index=at, links=links, teaches=teaches, remote=is_remote)
+            own = sum_weights.get(peer)
+            return lambda at: Assignment(at, batch_index=at, links=(), teaches=teaches, sum_weights=own, summed=teaches)
 
         return {peer: maker(peer) for peer in participants(plan)}
 
@@ -89,13 +88,13 @@ def participants(plan: Round) -> list[int]:
     return [peer for peer, edges in enumerate(plan.incoming) if edges or peer in teaching or peer in plan.unheard]
 
 
-def shares_of(plan: Round) -> dict[int, Shares] | None:
+def sum_weights_of(plan: Round) -> dict[int, SumWeights] | None:
     """Each student's weights where all learn from everybody who teaches; None where some do not.
 
     A student may leave itself out or weigh itself as it likes; the others weigh the same.
     """
     teaching = plan.teaching
-    shares: dict[int, Shares] = {}
+    found: dict[int, SumWeights] = {}
     for student in plan.students:
         by_teacher = {edge.teacher: edge.weight for edge in plan.incoming[student]}
         own = by_teacher.pop(student, 0.0)
@@ -103,8 +102,13 @@ def shares_of(plan: Round) -> dict[int, Shares] | None:
             by_teacher.values(), default=0.0
         ) * (1 + 1e-9):
             return None
-        shares[student] = Shares(own, next(iter(by_teacher.values()), 0.0), student in teaching)
-    return shares or None
+        found[student] = SumWeights(own, next(iter(by_teacher.values()), 0.0), student in teaching)
+    return found or None
+
+
+def _links(plan: Round, student: int) -> tuple[Link, ...]:
+    """A student's links in a round, as the peers take them."""
+    return tuple(Link(edge.teacher, edge.weight, edge.age) for edge in plan.incoming[student])
 
 
 def _listeners(plan: Round) -> dict[int, int]:

@@ -191,17 +191,17 @@ class ExchangeConfig(Section):
         """The temperature at which the students' outputs become distributions, in losses and measures alike."""
         return self.loss.temperature if isinstance(self.loss, DistributionLoss) else 1.0
 
-    def compared(self, features: Float[Tensor, "batch features"], outputs: Float[Tensor, "batch outputs"]) -> Batch:
-        """The side of a forward pass that peers are compared on: its features, or its outputs (logits)."""
+    def exchanged(self, features: Float[Tensor, "batch features"], outputs: Float[Tensor, "batch outputs"]) -> Batch:
+        """Which result of a forward pass peers exchange and are compared by: its features, or its outputs (logits)."""
         return features if self.what == "features" else outputs
 
-    def sent(self, compared: Batch) -> Batch:
-        """What a peer publishes of that."""
-        return torch.softmax(compared, dim=-1) if self.what == "probabilities" else compared
+    def sent(self, exchanged: Batch) -> Batch:
+        """The form in which that is sent: softmax probabilities, or as it is."""
+        return torch.softmax(exchanged, dim=-1) if self.what == "probabilities" else exchanged
 
     @property
     def wire(self) -> Wire:
-        """How messages are written."""
+        """The format of messages."""
         return Wire(self.dtype, self.top_k)
 
     @property
@@ -217,8 +217,8 @@ class ExchangeConfig(Section):
         centre: Centre,
         labels: Int64[Tensor, " batch"],
     ) -> Float[Tensor, ""]:
-        """All that a student minimises: the distillation loss, and its share of the cross-entropy on labels."""
-        loss = self.distillation_loss(self.compared(features, outputs), teachers, weights, centre)
+        """What a student minimises: the distillation loss, plus `supervised` times the cross-entropy on labels."""
+        loss = self.distillation_loss(self.exchanged(features, outputs), teachers, weights, centre)
         if self.supervised:
             loss = loss + self.supervised * torch.nn.functional.cross_entropy(outputs, labels)
         return loss
@@ -230,17 +230,15 @@ class ExchangeConfig(Section):
         weights: Float[Tensor, " teachers"],
         centre: Centre,
     ) -> Float[Tensor, ""]:
-        """The loss of a student (its side that is `compared`) against its teachers' messages.
+        """The loss of a student's `exchanged` outputs against those of its teachers; only the student gets gradients.
 
-        Gradients reach the student only.
-
-        `average = "outputs"` compares with the weighted mean of what came in, before the target's transform; `"losses"`
-        averages one loss per teacher (the paper's). The gradients agree for MSE, and for KL and cross-entropy on
-        probabilities that are not transformed. `weights` sum to 1.
+        `average = "outputs"` compares with the weighted mean of the teachers' outputs, taken before the target's
+        transform; `"losses"` averages one loss per teacher (the paper's). The gradients agree for MSE, and for KL and
+        cross-entropy on probabilities that are not transformed. `weights` sum to 1.
         """
         teachers = teachers.detach()
         if self.average == "outputs":
-            return self._loss_to(student, objectives.pool(teachers, weights), centre)
+            return self._loss_to(student, objectives.average_teachers(teachers, weights), centre)
         losses = [self._loss_to(student, teacher, centre) for teacher in teachers]
         return (torch.stack(losses) * weights).sum()
 
@@ -253,11 +251,11 @@ class ExchangeConfig(Section):
     def updated_centre(
         self, centre: Centre, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
     ) -> Centre:
-        """The running centre after a batch: a new tensor where the target transform keeps one."""
+        """The running centre after a batch, as a new tensor; the old one if the target has no centre."""
         if not isinstance(self.target, CentredTarget):  # as keeps_centre says
             return centre
-        if self.average == "outputs":  # the centre is that of the very logits which it is subtracted from
-            batch_mean = self._logits(objectives.pool(teachers, weights)).mean(dim=0)
+        if self.average == "outputs":  # the centre of the very logits that it is subtracted from
+            batch_mean = self._logits(objectives.average_teachers(teachers, weights)).mean(dim=0)
         else:
             means = torch.stack([self._logits(teacher).mean(dim=0) for teacher in teachers])
             batch_mean = (means * weights[:, None]).sum(dim=0)

@@ -1,20 +1,21 @@
-"""What crosses a link."""
+"""Messages: what crosses a link."""
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from peers.base.finite import finite_rows
+from peers.exchange.assignment import MessageKey
 from peers.exchange.wire import Payload, Wire
 
 
 @dataclass(frozen=True)
 class Message:
-    """A peer's outputs, `width` of them a sample, on the batch of one round; no payload: the sender has dropped out.
+    """A peer's outputs in one round, `width` of them a sample; without a payload, a notice that it has dropped out.
 
-    The payload's arrays are read-only where Ray hands them over: above 100 KiB they are shared memory, below they come
-    with the call.
+    Arrays that come through Ray are read-only: those above 100 KiB are shared memory.
     """
 
     sender: int
@@ -24,13 +25,22 @@ class Message:
     payload: Payload | None
 
     @property
+    def key(self) -> MessageKey:
+        return self.sender, self.round_index
+
+    @property
+    def is_dropout_notice(self) -> bool:
+        """Whether it only says that its sender has dropped out."""
+        return self.payload is None
+
+    @property
     def num_bytes(self) -> int:
         """Bytes that cross each link."""
         return 0 if self.payload is None else sum(part.nbytes for part in self.payload)
 
 
 def check(message: Message, wire: Wire, width: int, batch: int, distribution: bool) -> None:
-    """Raises: ValueError, if a message that came from elsewhere is not what this experiment's peers send."""
+    """Raises: ValueError if a message from another host is not what this experiment's peers send."""
     about = f"the message of peer {message.sender} for round {message.round_index}"
     if message.wire != wire or message.width != width:
         raise ValueError(f"{about} has {message.width} outputs as {message.wire}, not {width} as {wire}")
@@ -39,12 +49,24 @@ def check(message: Message, wire: Wire, width: int, batch: int, distribution: bo
         raise ValueError(f"{about} has {flaw}")
 
 
-def encode(sender: int, round_index: int, outputs: Float[Tensor, "batch dim"], wire: Wire) -> Message:
-    """Outputs as they are sent, detached from the graph."""
-    return Message(sender, round_index, wire, outputs.shape[-1], wire.pack(outputs))
-
-
 def decode(message: Message, device: torch.device) -> Float[Tensor, "batch dim"]:
-    """The sender's outputs in float32, in memory of the receiver's own."""
+    """The sender's outputs in float32, in new memory. Not for dropout notices."""
     assert message.payload is not None
     return message.wire.unpack(message.payload, message.width, device)
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Outputs of one peer, or of several along a leading axis: as sent, as read, and for each peer whether finite."""
+
+    payload: Payload
+    received: Float[Tensor, "*peers batch dim"]
+    finite: Bool[Tensor, "*peers"]
+
+
+def pack_checked(outputs: Float[Tensor, "*peers batch dim"], wire: Wire, device: torch.device) -> Packed:
+    """Pack outputs for a link, unpack them on `device` as a reader does, and check what arrives."""
+    payload = wire.pack(outputs)
+    received = wire.unpack(payload, outputs.shape[-1], device)
+    peers = received.shape[:-2]
+    return Packed(payload, received, finite_rows(received.reshape(-1, *received.shape[-2:])).reshape(peers))

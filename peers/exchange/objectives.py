@@ -1,4 +1,4 @@
-"""What a student minimises: pooling of teachers, target transforms, vector losses and distribution losses.
+"""What a student minimises: the average of its teachers, target transforms, vector and distribution losses.
 
 Everything here is pure and computed in float32 at least, whatever dtype crossed the link. The target of a loss is
 always behind a stop-gradient. Divergences are in nats, summed over outputs and averaged over the batch.
@@ -12,20 +12,20 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def pool(
+def average_teachers(
     outputs: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
 ) -> Float[Tensor, "batch dim"]:
     """Mean of the teachers' outputs, weighted by `weights` (not all zero; need not sum to 1).
 
     The teachers are added one by one in their order: a BLAS product may round by memory alignment, which would make
-    the pools of two processes differ in the last bit.
+    the averages of two processes differ in the last bit.
     """
-    shares = _wide(weights)
-    shares = shares / shares.sum()
-    pooled = torch.zeros_like(_wide(outputs[0]))
-    for share, output in zip(shares, outputs, strict=True):
-        pooled = pooled + share * output
-    return pooled
+    wide_weights = _wide(weights)
+    wide_weights = wide_weights / wide_weights.sum()
+    average = torch.zeros_like(_wide(outputs[0]))
+    for weight, teacher_outputs in zip(wide_weights, outputs, strict=True):
+        average = average + weight * teacher_outputs
+    return average
 
 
 def probs_to_logits(probs: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:

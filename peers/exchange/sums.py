@@ -1,7 +1,7 @@
-"""Pooling over everybody at once: a round's messages are added up once, and each student takes its own away.
+"""Pooling over all teachers at once: a round's messages are added up once, and each student subtracts its own.
 
-So the targets of a complete graph cost O(peers) in all. The sums are in float64: what is left after the subtraction
-is then the sum of the others to float32's own precision.
+So the targets of a complete graph cost O(peers) in all. The sums are in float64, so that what is left after the
+subtraction is the sum of the others to float32 precision.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,8 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Shares:
-    """A student's weights where everybody who teaches is heard: of its own message, of each other one, and whether its
-    own message is in the sum."""
+class SumWeights:
+    """How a student weighs a round's sum: its own message, each other one, and whether its own one is in the sum."""
 
     own: float
     other: float
@@ -25,7 +24,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Sum:
-    """The sum of some of a round's messages and how many they are; those that dropped out are in neither."""
+    """The sum of some of a round's messages, and their number; peers that dropped out count in neither."""
 
     round_index: int
     count: int
@@ -36,13 +35,13 @@ class Sum:
         if not outputs:
             return cls(round_index, 0, None)
         total = torch.zeros(outputs[0].shape, dtype=torch.float64, device=outputs[0].device)
-        for each in outputs:
-            total += each
+        for message_outputs in outputs:
+            total += message_outputs
         return cls(round_index, len(outputs), total.cpu().numpy())
 
     @classmethod
     def total(cls, parts: Iterable["Sum"]) -> "Sum":
-        """The sum of sums of one round, added in their order."""
+        """The sum of partial sums of one round, added in their order. Raises: ValueError for sums of several rounds."""
         parts = list(parts)
         rounds = {part.round_index for part in parts}
         if len(rounds) != 1:
@@ -54,30 +53,32 @@ class Sum:
         return cls(rounds.pop(), sum(part.count for part in parts), values)
 
     def check(self, batch: int, width: int, most: int) -> None:
-        """Raises: ValueError, if this is no sum of at most so many messages."""
-        shape = None if self.values is None else (str(self.values.dtype), self.values.shape)
-        asked = ("float64", (batch, width)) if self.count else None
-        if not 0 <= self.count <= most or shape != asked:
-            raise ValueError(f"the sum for round {self.round_index} is {shape} of {self.count} messages, not {asked}")
+        """Raises: ValueError unless this is a finite sum of at most `most` messages of `batch` samples."""
+        found = None if self.values is None else (str(self.values.dtype), self.values.shape)
+        expected = ("float64", (batch, width)) if self.count else None
+        if not 0 <= self.count <= most or found != expected:
+            raise ValueError(
+                f"the sum for round {self.round_index} is {found} of {self.count} messages, not {expected}"
+            )
         if self.values is not None and not np.isfinite(self.values).all():
             raise ValueError(f"the sum for round {self.round_index} has values that are not finite")
 
-    def pooled(
-        self, own: Float[Tensor, "*peers batch dim"] | None, shares: Shares, device: torch.device
+    def average(
+        self, own: Float[Tensor, "*peers batch dim"] | None, weights: SumWeights, device: torch.device
     ) -> Float[Tensor, "*peers batch dim"] | None:
-        """The weighted mean of what a student hears, in float32; None where nobody is heard.
+        """The weighted mean of the messages that a student learns from, in float32; None where there is none.
 
-        own: the student's message as others hear it, None if it has dropped out or does not teach; several students of
-        equal shares may be asked for at once, along a leading axis.
+        own: the student's message as others read it, None if it has dropped out or does not teach. Several students
+        with equal weights may be asked for at once, along a leading axis.
         """
-        mine = own is not None and shares.included
-        others = self.count - mine
-        weight = shares.other * others + shares.own * mine
+        subtract_own = own is not None and weights.included
+        num_others = self.count - subtract_own
+        weight = weights.other * num_others + weights.own * subtract_own
         if self.values is None or weight == 0:
             return None
         total = torch.tensor(self.values, device=device)
-        if own is not None and shares.included:
-            total = shares.other * (total - own) + shares.own * own
+        if own is not None and weights.included:
+            total = weights.other * (total - own) + weights.own * own
         else:
-            total = shares.other * total
+            total = weights.other * total
         return (total / weight).to(torch.float32)

@@ -1,4 +1,4 @@
-"""How outputs are written for a link, and read back: pure, from tensors to arrays and again to tensors."""
+"""Wire formats: pure functions that pack outputs into NumPy arrays for a link, and unpack them again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,27 +13,29 @@ WireDtype = Literal["float32", "float16", "bfloat16", "int8"]
 Payload = tuple[np.ndarray, ...]
 
 _TORCH: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_LEVELS = 127  # of int8 on either side of zero
-_SHORT = 2**16  # outputs that 16 bits can name
+_LEVELS = 127  # int8 values on either side of zero
+_SHORT = 2**16  # outputs that an index of 16 bits can name
 
 
 @dataclass(frozen=True)
 class Wire:
     """A format: the dtype of values, and how many outputs of each distribution are sent (0: all).
 
-    int8: a sample's values are whole multiples of its largest magnitude / 127, which goes with them in float32; the
-    error is at most half of that step, so what is smaller than that arrives as 0. top_k: the k largest probabilities of
-    a sample with their places; what is left of its mass is spread evenly over the other outputs. That is the
-    distribution of largest entropy given what came, and no loss or target needs to know of it, as they would of one
-    bucket for the rest. Where rounding leaves nothing to spread the others are 0, and where it makes a kept value
-    smaller than the others' share the order of the two is lost: both in sharp distributions, in few bits most.
+    int8: a sample's values are rounded to multiples of a step, its largest magnitude / 127, which is sent along in
+    float32. The error is at most half a step; smaller values arrive as 0.
+
+    top_k: the k largest probabilities of a sample are sent with their indices, and the reader spreads the remaining
+    mass evenly over the other outputs. That is the distribution of largest entropy given what was sent, and losses and
+    targets need not know of it, as they would of one extra "rest" output. In sharp distributions, mostly with dtypes
+    of few bits, rounding may leave nothing to spread (the others are 0), or make a sent value smaller than what the
+    others get (their order is lost).
     """
 
     dtype: WireDtype = "float32"
     top_k: int = 0
 
     def num_bytes(self, batch: int, width: int) -> int:
-        """Bytes of a message of so many samples and outputs: values, scales and places."""
+        """Bytes of a message of `batch` samples and `width` outputs: values, scales and indices."""
         sent = self.top_k or width
         value = 1 if self.dtype == "int8" else _TORCH[self.dtype].itemsize
         scale = 4 if self.dtype == "int8" else 0
@@ -41,9 +43,9 @@ class Wire:
         return batch * (sent * (value + place) + scale)
 
     def flaw(self, payload: Payload, batch: int, width: int, distribution: bool) -> str:
-        """What is wrong with a payload for so many samples and outputs; "" where nothing is.
+        """What is wrong with a payload of `batch` samples and `width` outputs; "" if nothing is.
 
-        distribution: whether its values are probabilities, whose sum may exceed 1 by the format's rounding only.
+        distribution: whether its values must be probabilities; their sum may exceed 1 by the format's rounding only.
         """
         found = [(part.dtype, part.shape) for part in payload]
         sent = self.top_k or width
@@ -66,7 +68,7 @@ class Wire:
         return ""
 
     def pack(self, outputs: Float[Tensor, "*peers batch width"]) -> Payload:
-        """Arrays that share no memory with `outputs`; each has its leading axes, so a row's payload is their rows."""
+        """Arrays that share no memory with `outputs`; of each array, row i of leading axes belongs to peer i."""
         outputs = outputs.detach()
         if not self.top_k:
             return self._pack_values(outputs)
@@ -79,7 +81,7 @@ class Wire:
         return *self._pack_values(values), places.cpu().numpy().astype(kind)
 
     def unpack(self, payload: Payload, width: int, device: torch.device) -> Float[Tensor, "*peers batch width"]:
-        """The outputs in float32, in memory of the receiver's own; the arrays may be read-only."""
+        """The outputs in float32, in new memory; the arrays may be read-only."""
         if not self.top_k:
             return self._unpack_values(payload, device)
         places = torch.tensor(payload[-1].astype(np.int64), device=device)

@@ -10,8 +10,8 @@ import torch
 from peers.base.precision import configure
 from peers.base.storage import Folder
 from peers.data.datasets import Dataset
-from peers.exchange.assignment import Assignment, StaleRound, Stats
-from peers.exchange.mailbox import Letters
+from peers.exchange.assignment import Assignment, Link, StaleRound, Stats
+from peers.exchange.mailbox import Mailbox
 from peers.exchange.messages import Message, check
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
@@ -23,7 +23,7 @@ from peers.probing.measuring import Observations, ProbeOutcome, ProbeSubject, ob
 TRIED, TRIAL_ROUNDS = 16, 3  # peers and rounds that "auto" times; the first round warms up
 
 Bundle = tuple[Message | Sum, ...]
-"""What one call of a host sends to the others: messages that somebody there hears, or their sum."""
+"""What one call of a host sends to the others: messages that students there need, or their sum."""
 
 
 class PeerHost:
@@ -42,11 +42,11 @@ class PeerHost:
         self.use(execution)
 
     def use(self, execution: Execution) -> None:
-        """Run the coming rounds in this way; whatever was published is forgotten."""
+        """Run the coming rounds in this way; what was published is discarded."""
         self.execution: Execution = execution
         self.stacks = _stacks(list(self.peers.values())) if execution == "vectorised" else []
         self._stacked = {peer.index: number for number, stack in enumerate(self.stacks) for peer in stack.peers}
-        self.letters = Letters(self.device)
+        self.mailbox = Mailbox(self.device)
 
     def trial(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int) -> tuple[float, float]:
         """Seconds of a peer and round in a loop and vectorised: the best of a few rounds of the first of these peers.
@@ -85,27 +85,28 @@ class PeerHost:
             if number is None:
                 answers |= {peer: self.peers[peer].publish(each) for peer, each in of_stack.items()}
             else:
-                answers |= self.stacks[number].publish(of_stack, self.letters)
-        return self._post(answers, assignments)
+                answers |= self.stacks[number].publish(of_stack, self.mailbox)
+        return self._deliver(answers, assignments)
 
     def advance(
         self, round_index: int, following: Mapping[int, Assignment | None], *arrived: Bundle | Sum
     ) -> tuple[Bundle, dict[int, Stats]]:
         """Learn one round, then publish: `following` has the next assignment of each peer with a part in this round.
 
-        Raises: StaleRound when a peer has not published for the round; ValueError when a message is not on its list.
+        Raises: StaleRound if a peer has not published for the round; ValueError if a message is missing or malformed.
         """
         dues = {peer: self._due(round_index, peer) for peer in following}
-        letters = self._letters_of(round_index, arrived)
+        self._receive(round_index, dues, arrived)
         answers: dict[int, Answer] = {}
         for number, of_stack in self._split(following):
             if number is None:
-                heard = {peer: letters.of(dues[peer]) for peer in of_stack}
-                for peer, each in of_stack.items():
-                    answers[peer] = self.peers[peer].advance(dues[peer], each, *heard[peer])
+                messages = {peer: self.mailbox.collect(dues[peer]) for peer in of_stack}
+                for peer, after in of_stack.items():
+                    answers[peer] = self.peers[peer].advance(dues[peer], after, *messages[peer])
             else:
-                answers |= self.stacks[number].advance(dues, of_stack, letters, self.letters)
-        return self._post(answers, {peer: each for peer, each in following.items() if each is not None})
+                answers |= self.stacks[number].advance(dues, of_stack, self.mailbox)
+        self.mailbox.discard_through(round_index)
+        return self._deliver(answers, {peer: after for peer, after in following.items() if after is not None})
 
     def total(self, *bundles: Bundle) -> Sum:
         """The sum of a round's messages, of the sums that the hosts have sent; once for all hosts of a node."""
@@ -157,19 +158,23 @@ class PeerHost:
             raise StaleRound(f"peer {peer} has not published for round {round_index}")
         return due
 
-    def _letters_of(self, round_index: int, arrived: Sequence[Bundle | Sum]) -> Letters:
-        total = next((each for each in arrived if isinstance(each, Sum)), None)
-        parts = (each for bundle in arrived if not isinstance(bundle, Sum) for each in bundle)
-        # a bundle may hold an older message of somebody whose latest is in another one
-        messages = [each for each in parts if isinstance(each, Message) and each.round_index == round_index]
-        self._check(round_index, messages, total)
-        letters = self.letters.joined(messages, total)
-        if letters.total is not None and letters.total.round_index != round_index:
-            letters.total = None
-        return letters
+    def _receive(self, round_index: int, dues: Mapping[int, Assignment], arrived: Sequence[Bundle | Sum]) -> None:
+        """Put what came from other hosts and is needed in this round into the mailbox. Raises: ValueError."""
+        if not arrived:
+            return
+        needed = {key for due in dues.values() for key in due.message_keys}
+        bundles = (bundle for bundle in arrived if not isinstance(bundle, Sum))
+        parts = (part for bundle in bundles for part in bundle)  # some are for other hosts, or of other rounds
+        messages = [part for part in parts if isinstance(part, Message) and part.key in needed]
+        total = next((part for part in arrived if isinstance(part, Sum)), None)
+        self._check(messages, total)
+        for message in messages:
+            self.mailbox.put(message, round_index)
+        if total is not None:
+            self.mailbox.put_sum(total)
 
-    def _check(self, round_index: int, messages: Sequence[Message], total: Sum | None) -> None:
-        """What comes from elsewhere is looked at once for all who hear it. Raises: ValueError."""
+    def _check(self, messages: Sequence[Message], total: Sum | None) -> None:
+        """Check what came from other hosts, once for all who learn from it. Raises: ValueError."""
         first = next(iter(self.peers.values()))
         exchange, batch, width = first.settings.exchange, first.settings.data.batch_size, len(first.centre)
         for message in messages:
@@ -184,30 +189,32 @@ class PeerHost:
             split.setdefault(self._stacked.get(peer), {})[peer] = part
         return list(split.items())
 
-    def _post(
+    def _deliver(
         self, answers: Mapping[int, Answer], published: Mapping[int, Assignment]
     ) -> tuple[Bundle, dict[int, Stats]]:
-        """Keep what the host's own peers hear; give what goes abroad, in peer order, and the stats."""
-        sums: dict[int, list[int]] = {}
-        for peer, assignment in published.items():
-            message = answers[peer][0]
-            if message is None:
-                continue
-            if peer not in self._stacked:
-                self.letters.outputs.pop(peer, None)
-            self.letters.messages[peer] = message
-            if assignment.summed:
-                sums.setdefault(assignment.round_index, [])
-                if message.payload is not None:
-                    sums[assignment.round_index].append(peer)
-        bundle: list[Message | Sum] = []
-        for round_index, senders in sums.items():
-            own = [self.letters.read(self.letters.messages[peer]) for peer in senders]
-            self.letters.total = Sum.of(round_index, own)
-            bundle.append(self.letters.total)
-        if not sums:
-            bundle = [self.letters.messages[peer] for peer in sorted(published) if published[peer].abroad]
-        return tuple(bundle), {peer: stats for peer, (_, stats) in answers.items()}
+        """Put what was published into the mailbox; returns what goes to other hosts, in peer order, and the stats."""
+        stats = {peer: peer_stats for peer, (_, peer_stats) in answers.items()}
+        messages = {peer: message for peer in published if (message := answers[peer][0]) is not None}
+        for peer, message in messages.items():
+            self.mailbox.put(message, published[peer].round_index + published[peer].kept_for)
+        sums = self._sums([message for peer, message in messages.items() if published[peer].summed])
+        remote = [message for peer, message in sorted(messages.items()) if published[peer].remote]
+        return tuple(sums or remote), stats
+
+    def _sums(self, messages: Sequence[Message]) -> list[Sum]:
+        """The sum of these messages for each of their rounds, put into the mailbox as well."""
+        by_round: dict[int, list[Message]] = {}
+        for message in messages:
+            by_round.setdefault(message.round_index, []).append(message)
+        sums = [
+            Sum.of(
+                round_index, [self.mailbox.outputs(message) for message in of_round if not message.is_dropout_notice]
+            )
+            for round_index, of_round in by_round.items()
+        ]
+        for partial in sums:
+            self.mailbox.put_sum(partial)
+        return sums
 
 
 def _stacks(peers: list[Peer]) -> list[PeerStack]:
@@ -224,4 +231,5 @@ def _stacks(peers: list[Peer]) -> list[PeerStack]:
 
 
 def _self_taught(settings: Sequence[PeerSettings], round_index: int) -> dict[int, Assignment]:
-    return {each.index: Assignment(round_index, (each.index,), (1.0,), True) for each in settings}
+    peers = [peer_settings.index for peer_settings in settings]
+    return {peer: Assignment(round_index, round_index, (Link(peer, 1.0),), teaches=True) for peer in peers}

@@ -1,12 +1,13 @@
 """One peer: a network, its optimiser, and the only mutable state of the simulation.
 
-Between two calls the network is always *settled*: it is the state after the peer's last step. The forward pass that
+Between two calls the network is always *settled*: in the state after the peer's last step. The forward pass that
 published the peer's outputs for its next round works on copies of the BatchNorm buffers, which become the network's
-own when that round begins. So a measure or a checkpoint never sees half of a round, whichever call made the forward.
+own when that round begins. So a measure or a checkpoint never sees half of a round, whichever call ran the forward.
 """
 
 import copy
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,9 +22,12 @@ from peers.data import datasets
 from peers.data.batches import Batches
 from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, StaleRound, Stats
-from peers.exchange.messages import Message, decode, encode
+from peers.exchange.mailbox import check_senders
+from peers.exchange.messages import Message, decode, pack_checked
 from peers.exchange.sums import Sum
+from peers.exchange.wire import Payload
 from peers.learning import snapshot
+from peers.learning.pooling import average_of_sum, received_outputs, stack_teachers
 from peers.learning.settings import PeerSettings, initial_network
 from peers.learning.teacher import Teacher
 from peers.networks.optimizers import OptimizerState
@@ -33,7 +37,7 @@ from peers.probing.measuring import Observation, ProbeOutcome, ProbeSubject, Pro
 
 @dataclass
 class Pending:
-    """The forward pass whose outputs were published, kept with its graph until the round's step."""
+    """The forward pass whose outputs were published, kept with its graph until the student's step of that round."""
 
     round_index: int
     images: Float[Tensor, "batch channel height width"]
@@ -44,7 +48,11 @@ class Pending:
 
 
 class Peer:
-    """A peer that publishes its outputs, learns from its teachers' and lets itself be measured."""
+    """A peer that publishes its outputs, learns from its teachers' outputs, and is measured.
+
+    `publish` and `advance` run it on its own, which is the execution "loop". A `PeerStack` runs many at once, and
+    calls what they have in common: `assign`, `outgoing`, `drop`, `drop_unless_finite`, `end_step`, `renew_teacher`.
+    """
 
     def __init__(self, settings: PeerSettings, dataset: Dataset, batches: Batches | None = None) -> None:
         self.settings = settings
@@ -57,7 +65,7 @@ class Peer:
         self.restart()
 
     def restart(self) -> None:
-        """Become the untrained peer again."""
+        """Go back to the untrained state."""
         self.network = initial_network(self.settings, self.dataset.shape)
         exchange = self.settings.exchange
         self.teacher = Teacher(self.network, exchange) if exchange.separate_teacher else None
@@ -74,7 +82,7 @@ class Peer:
     # ---- rounds ----
 
     def publish(self, assignment: Assignment) -> tuple[Message | None, Stats]:
-        """Run the forward pass of a coming round; send its outputs if anybody listens."""
+        """Run the forward pass of a coming round; returns its outputs as a message if the peer teaches in it."""
         start = time.perf_counter()
         message = self.sent = self._publish(assignment)
         return message, self.stats(time.perf_counter() - start, message)
@@ -82,12 +90,12 @@ class Peer:
     def advance(
         self, assignment: Assignment, following: Assignment | None, *messages: Message | Sum
     ) -> tuple[Message | None, Stats]:
-        """Learn one round from its teachers' messages, then publish for the next round this peer has a part in.
+        """Learn one round from its teachers' messages, then publish for `following`, the next round with a part for it.
 
-        Where the assignment has shares, the sum of the round's messages comes in place of the messages.
+        messages: those of the assignment's links, in their order; where it has `sum_weights`, the round's sum instead.
 
-        Raises: StaleRound when the call is not for the round this peer published for; ValueError when a message
-        does not come from one of the round's teachers.
+        Raises: StaleRound if this is not the round that the peer has published for; ValueError if a message is of
+        another sender or round than its link says.
         """
         start = time.perf_counter()
         if self.due != assignment:
@@ -97,33 +105,43 @@ class Peer:
         loss, norm = None, None
         if pending is not None:
             self._settle(pending)
-            heard = self._heard(assignment, messages)
-            if heard is not None:
-                loss, norm = self._study(pending, *heard)
+            teachers = self._teachers(assignment, messages)
+            if teachers is not None:
+                loss, norm = self._study(pending, *teachers)
         message = self.sent = self._publish(following) if following is not None else None
         return message, self.stats(time.perf_counter() - start, message, loss, norm)
 
-    def _publish(self, assignment: Assignment) -> Message | None:
+    def assign(self, assignment: Assignment) -> Message | None:
+        """Take up a part in a coming round; a peer that has dropped out answers with the notice of it."""
         self.due = assignment
-        if self.failure:
-            return self.tombstone(assignment.round_index)
-        images, labels = self.batches(assignment.round_index)
+        return self._dropout_notice(assignment.round_index) if self.failure else None
+
+    def outgoing(self, assignment: Assignment, payload: Payload, finite: bool) -> Message | None:
+        """The message to publish: None if nobody learns from it, a dropout notice if its outputs are not finite."""
+        if not finite:
+            exchange = self.settings.exchange
+            self.drop(f"outputs are not finite in {exchange.dtype}", assignment.round_index)
+            return self._dropout_notice(assignment.round_index)
+        return self._message(assignment.round_index, payload) if assignment.teaches else None
+
+    def _publish(self, assignment: Assignment) -> Message | None:
+        notice = self.assign(assignment)
+        if notice is not None:
+            return notice
+        images, labels = self.batches(assignment.batch_index)
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         exchange = self.settings.exchange
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
             features, outputs = self._forward(buffers, images)
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
-        if self.teacher is not None:
-            self.renew_teacher(assignment.round_index)
-            if assignment.teaches:
-                with autocast(self.device, self.settings.precision):
-                    features, outputs = (each.float() for each in self.teacher.outputs(images))
-        sent = exchange.sent(exchange.compared(features, outputs))
-        message = encode(self.index, assignment.round_index, sent, exchange.wire)
-        if torch.isfinite(decode(message, torch.device("cpu"))).all():
-            return message if assignment.teaches else None
-        self.drop(f"outputs are not finite in {exchange.dtype}", assignment.round_index)
-        return self.tombstone(assignment.round_index)
+        self.renew_teacher(assignment.round_index)
+        if self.teacher is not None and assignment.teaches:
+            with autocast(self.device, self.settings.precision):
+                features, outputs = self.teacher.outputs(images)
+            features, outputs = features.float(), outputs.float()
+        sent = exchange.sent(exchange.exchanged(features, outputs))
+        packed = pack_checked(sent, exchange.wire, torch.device("cpu"))
+        return self.outgoing(assignment, packed.payload, bool(packed.finite))
 
     def _forward(
         self, buffers: dict[str, Tensor], images: Float[Tensor, "batch channel height width"]
@@ -132,59 +150,51 @@ class Peer:
             features, outputs = functional_call(self.network, buffers, (images,))
         return features.float(), outputs.float()
 
-    def tombstone(self, round_index: int) -> Message:
-        """What a peer that dropped out sends, so that its students know to do without it."""
-        return Message(self.index, round_index, self.settings.exchange.wire, len(self.centre), None)
+    def _message(self, round_index: int, payload: Payload | None) -> Message:
+        return Message(self.index, round_index, self.settings.exchange.wire, len(self.centre), payload)
+
+    def _dropout_notice(self, round_index: int) -> Message:
+        """Tells students to do without this peer."""
+        return self._message(round_index, None)
 
     def _settle(self, pending: Pending) -> None:
         with torch.no_grad():
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(pending.buffers[name])
 
-    def _heard(
+    def _teachers(
         self, assignment: Assignment, messages: Sequence[Message | Sum]
     ) -> tuple[Float[Tensor, "teachers batch dim"], Float[Tensor, " teachers"]] | None:
-        """Outputs of the teachers that were heard and their weights, which sum to 1; None if there is none."""
-        if assignment.shares is not None:
-            (total,) = (each for each in messages if isinstance(each, Sum))
-            own = decode(self.sent, self.device) if self.sent is not None and self.sent.payload is not None else None
-            pooled = total.pooled(own, assignment.shares, self.device)
-            return None if pooled is None else (pooled[None], torch.ones(1, device=self.device))
-        heard = [
-            (weight, decode(message, self.device))
-            for weight, message in zip(assignment.weights, messages, strict=True)
-            if isinstance(message, Message) and message.payload is not None
-        ]
-        if not heard:
-            return None
-        weights = torch.tensor([weight for weight, _ in heard], device=self.device)
-        return torch.stack([outputs for _, outputs in heard]), weights / weights.sum()
+        """Outputs of the teachers that have not dropped out and their weights, which sum to 1; None if all have."""
+        if assignment.sum_weights is None:
+            received = received_outputs(assignment, messages, lambda message: decode(message, self.device))
+            return stack_teachers(received, self.device)
+        sent = self.sent
+        own = decode(sent, self.device) if sent is not None and not sent.is_dropout_notice else None
+        average = average_of_sum(assignment, messages, own, self.device)
+        return None if average is None else (average[None], torch.ones(1, device=self.device))
 
     def _study(
         self, pending: Pending, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
     ) -> tuple[float | None, float | None]:
-        """One optimiser step towards the teachers that were heard."""
+        """One optimiser step towards the teachers; returns loss and gradient norm, None both if the peer drops out."""
         round_index = pending.round_index
         if self.settings.recompute:
             pending.features, pending.outputs = self._forward(pending.buffers, pending.images)
         loss = self._loss(pending, teachers, weights)
-        if not torch.isfinite(loss):
-            self.drop(f"the loss is {loss.item()}", round_index)
+        if not self.drop_unless_finite("the loss", loss.item(), round_index):
             return None, None
         parameters = self.optimizer.parameters
         for parameter in parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.kind.optimizer.clip_norm or float("inf"), foreach=False)
-        if not torch.isfinite(norm):
-            self.drop(f"the gradient's norm is {norm.item()}", round_index)
+        if not self.drop_unless_finite("the gradient's norm", norm.item(), round_index):
             return None, None
         lr = self.kind.optimizer.lr_at(round_index, self.settings.num_rounds)
         self.optimizer.step([parameter.grad for parameter in parameters], lr)
-        if not all(torch.isfinite(parameter).all() for parameter in parameters):
-            self.drop("weights are not finite after the step", round_index)
+        if not self.end_step(round_index, all(torch.isfinite(parameter).all() for parameter in parameters)):
             return None, None
-        self.follow_teacher()
         self.centre = self.settings.exchange.updated_centre(self.centre, teachers, weights)
         return loss.item(), norm.item()
 
@@ -193,19 +203,28 @@ class Peer:
         return loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
 
     def drop(self, reason: str, round_index: int) -> None:
-        """From now on this peer neither studies nor is heard."""
+        """Drop out: from now on this peer neither studies nor teaches."""
         self.failure, self.failure_round = reason, round_index
         self.pending = None
 
+    def drop_unless_finite(self, name: str, value: float, round_index: int) -> bool:
+        """Whether a number of a step is finite; if it is not, the peer drops out."""
+        if not math.isfinite(value):
+            self.drop(f"{name} is {value}", round_index)
+        return math.isfinite(value)
+
+    def end_step(self, round_index: int, finite_weights: bool) -> bool:
+        """After a step: drop out if weights are not finite, else move the average to teach with; whether it goes on."""
+        if not finite_weights:
+            self.drop("weights are not finite after the step", round_index)
+        elif self.teacher is not None:
+            self.teacher.follow(self.network)
+        return finite_weights
+
     def renew_teacher(self, round_index: int) -> None:
-        """Take the snapshot to teach with that is due by a round in which this peer has a part."""
+        """Take the snapshot to teach with that is due by a round with a part for this peer."""
         if self.teacher is not None:
             self.teacher.renew(self.network, round_index)
-
-    def follow_teacher(self) -> None:
-        """Move the average to teach with, after a step."""
-        if self.teacher is not None:
-            self.teacher.follow(self.network)
 
     def stats(
         self, seconds: float, message: Message | None, loss: float | None = None, norm: float | None = None
@@ -217,7 +236,7 @@ class Peer:
     # ---- measures ----
 
     def observe(self) -> Observation:
-        """Outputs on the fixed probe batch, and what follows from them and the weights; changes nothing."""
+        """Measures of the outputs on the fixed probe batch, and of the weights; changes nothing."""
         start = time.perf_counter()
         pixels = self.dataset.test_images[self.probe_images.batch]
         images = datasets.images_to_tensor(pixels, *self.settings.normalisation).to(self.device)
@@ -225,7 +244,7 @@ class Peer:
         return replace(seen, seconds=time.perf_counter() - start)
 
     def probe(self, subject: ProbeSubject, rounds: Sequence[int] = ()) -> ProbeOutcome:
-        """Whether each test image is classified rightly, by each probe, on this peer or on a control of it.
+        """Whether each test image is classified correctly, by each probe, on this peer or on a control of it.
 
         rounds: those whose batches a peer is calibrated with. Given the rounds in which it takes part, the control goes
         through all that training does but the steps.
@@ -247,7 +266,7 @@ class Peer:
             for buffer, before in zip(network.buffers(), untrained.buffers(), strict=True):
                 buffer.copy_(before)
             task = replace(task, network=network)
-        correct = task.correct(subject, (self.batches(each)[0] for each in rounds))
+        correct = task.correct(subject, (self.batches(round_index)[0] for round_index in rounds))
         return ProbeOutcome(correct, time.perf_counter() - start)
 
     def save(self, folder: str, completed: int) -> str:
@@ -255,7 +274,7 @@ class Peer:
         return snapshot.save(self, folder, completed)
 
     def restore(self, folder: str, sha256: str = "") -> int:
-        """Take up the state of a checkpoint; returns the rounds it had completed. Raises: DamagedCheckpoint."""
+        """Load the state of a checkpoint; returns the rounds it had completed. Raises: DamagedCheckpoint."""
         completed = snapshot.restore(self, folder, sha256)
         self.due = self.pending = self.sent = None  # it has to publish anew
         return completed
@@ -267,13 +286,3 @@ class Peer:
             sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
             sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return sha.digest()
-
-
-def check_senders(peer: int, assignment: Assignment, messages: Sequence[Message | Sum]) -> None:
-    """Raises: ValueError unless these are the messages, or the sum, that the assignment names, in its order."""
-    asked: list[object] = [(teacher, assignment.round_index) for teacher in assignment.teachers]
-    if assignment.shares is not None:
-        asked = [("sum", assignment.round_index)]
-    came = [(each.sender if isinstance(each, Message) else "sum", each.round_index) for each in messages]
-    if came != asked:
-        raise ValueError(f"peer {peer} learns from (peer, round) {asked}, got messages of {came}")

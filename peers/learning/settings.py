@@ -1,4 +1,4 @@
-"""What a peer is made from, and the network that follows from it."""
+"""The settings that a peer is made from, and its initial network."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +18,7 @@ Execution = Literal["loop", "vectorised"]
 
 @dataclass(frozen=True)
 class PeerSettings:
-    """All that a peer is made from; with the data set it determines every number the peer will ever produce."""
+    """Everything that a peer is made from; together with the data set and the messages it fixes every number."""
 
     index: int
     seed: int
@@ -33,7 +33,7 @@ class PeerSettings:
     precision: Precision = "float32"
     deterministic: bool = True
     data_on_device: bool = True
-    layout: tuple[str, ...] = ()  # of its network, as the coordinator builds it; empty: not compared
+    layout: tuple[str, ...] = ()  # of its network as the coordinator builds it; empty: not checked
 
     def batches(self, dataset: Dataset) -> Batches:
         """The batches of the run's rounds, for all peers of a process."""
@@ -50,7 +50,7 @@ class PeerSettings:
 
 
 class OtherNetwork(ValueError):
-    """A process builds another network than the coordinator, which describes it to the user."""
+    """A peer's process builds another network than the coordinator, so the user would be shown the wrong one."""
 
 
 def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:

@@ -15,7 +15,7 @@ from peers.networks.optimizers import OptimizerState
 
 @runtime_checkable
 class Saved(Protocol):
-    """What a checkpoint holds of a peer. What the peer is in the middle of is not saved: it publishes anew."""
+    """What a checkpoint holds of a peer. A pending forward pass is not saved: the peer publishes again."""
 
     index: int
     device: device
@@ -28,7 +28,7 @@ class Saved(Protocol):
 
 
 class DamagedCheckpoint(ValueError):
-    """A file of a checkpoint is missing, or is not what was written."""
+    """A file of a checkpoint is missing, or differs from what was written."""
 
 
 def file_of(peer: int) -> str:
@@ -37,7 +37,7 @@ def file_of(peer: int) -> str:
 
 
 def save(peer: Saved, folder: str, completed: int) -> str:
-    """Write the settled state after `completed` rounds; returns the file's SHA-256. Raises: OSError."""
+    """Write the state after `completed` rounds; returns the file's SHA-256. Raises: OSError."""
     tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
     tensors["centre"] = peer.centre
     if peer.teacher is not None:
@@ -57,9 +57,9 @@ def save(peer: Saved, folder: str, completed: int) -> str:
 
 
 def restore(peer: Saved, folder: str, sha256: str = "") -> int:
-    """Put a peer into the saved state; returns the number of rounds completed.
+    """Load a peer's saved state; returns the number of rounds completed.
 
-    sha256: what the file must have, unless empty. Raises: DamagedCheckpoint.
+    sha256: the file's expected checksum, not compared if empty. Raises: DamagedCheckpoint.
     """
     about, tensors = read(folder, peer.index, sha256)
     peer.network.load_state_dict(part(tensors, "network."))
@@ -73,7 +73,7 @@ def restore(peer: Saved, folder: str, sha256: str = "") -> int:
 
 
 def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """What a peer's file says about it, and its tensors. Raises: DamagedCheckpoint."""
+    """The metadata in a peer's file, and its tensors. Raises: DamagedCheckpoint."""
     name = file_of(peer)
     content = content_of(folder, name, sha256)
     try:
@@ -84,7 +84,7 @@ def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict
 
 
 def content_of(folder: str, name: str, sha256: str = "") -> bytes:
-    """A file of a checkpoint; sha256: what it must have, unless empty. Raises: DamagedCheckpoint."""
+    """The content of a checkpoint's file; sha256: as for `restore`. Raises: DamagedCheckpoint."""
     try:
         content = Folder(folder).read(name)
     except OSError as error:
@@ -96,4 +96,4 @@ def content_of(folder: str, name: str, sha256: str = "") -> bytes:
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors under a prefix, without it."""
-    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""The weights that a peer teaches with where they are not its own: a snapshot, or a moving average of its own."""
+"""Separate weights to teach with: a snapshot of the peer, or a moving average of its weights."""
 
 import copy
 
@@ -12,18 +12,21 @@ from peers.networks.models import Network
 
 
 class Teacher:
-    """Follows one network, as `exchange.refresh_every` or `exchange.teacher_ema` says; part of that peer's state."""
+    """A copy of a peer's network that follows it by `exchange.refresh_every` or `exchange.teacher_ema`.
+
+    It is part of the peer's state.
+    """
 
     def __init__(self, network: Network, exchange: ExchangeConfig) -> None:
         self.network = copy.deepcopy(network)
         self.every = exchange.refresh_every
         self.momentum = exchange.teacher_ema
-        self.epoch = 0  # which renewal the snapshot is
+        self.epoch = 0  # number of the refresh period that the snapshot is from
 
     def renew(self, network: Network, round_index: int) -> None:
-        """Take the snapshot that is due by a round in which the peer has a part; call it before every such round.
+        """Take a new snapshot if this round lies in a later refresh period; call it before every round of the peer.
 
-        Between two of its rounds a peer does not change, so its state now is that at the start of the epoch.
+        A peer does not change between two of its rounds, so its state now is that at the start of the period.
         """
         if self.every > 1 and round_index // self.every != self.epoch:
             self.epoch = round_index // self.every
@@ -31,7 +34,7 @@ class Teacher:
 
     @torch.no_grad()
     def follow(self, network: Network) -> None:
-        """After a step, move the moving average. Source: Tarvainen and Valpola, 2017."""
+        """Update the moving average after a step. Source: Tarvainen and Valpola, 2017."""
         if self.momentum:
             for slow, fast in zip(self.network.parameters(), network.parameters(), strict=True):
                 slow.lerp_(fast, 1 - self.momentum)
@@ -40,7 +43,7 @@ class Teacher:
     def outputs(
         self, images: Float[Tensor, "batch channel height width"]
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
-        """Features and outputs on the batch's own BatchNorm statistics; changes nothing."""
+        """Features and outputs, normalised by the batch's own BatchNorm statistics; changes nothing."""
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         features, outputs = functional_call(self.network, buffers, (images,))
         return features, outputs

@@ -203,18 +203,18 @@ def observe(
     """
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     features, outputs = functional_call(network.train(), buffers, (images,))
-    compared = exchange.compared(features, outputs)
+    exchanged = exchange.exchanged(features, outputs)
     moved = sum(((new - old).double().square().sum() for new, old in zip(network.parameters(), initial, strict=True)))
     start = sum(old.double().square().sum() for old in initial)
     grams = (features.double() @ features.double().T).cpu().numpy()[None]
     return Observation(
-        outputs=compared.float().cpu().numpy(),
+        outputs=exchanged.float().cpu().numpy(),
         gram=grams[0],
         rankme=float(spectra.rankme(grams)[0]),
         participation_ratio=float(spectra.participation_ratio(spectra.centre_gram(grams))[0]),
         feature_std=feature_std(features),
         weight_change=(torch.as_tensor(moved) / torch.as_tensor(start)).sqrt().item(),
-        failed=failed or not bool(torch.isfinite(compared).all()),
+        failed=failed or not bool(torch.isfinite(exchanged).all()),
     )
 
 

@@ -1,4 +1,4 @@
-"""Networks of one architecture side by side: their parameters along a first axis, one forward pass for all."""
+"""Networks of one architecture, stacked: their parameters along a first axis, one forward pass for all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Rows = Int64[Tensor, " rows"] | None  # None: all of them, without a copy
 
 @dataclass
 class Forward:
-    """One forward pass of some networks; `parameters` are the leaves that gradients refer to."""
+    """One forward pass of some networks; `parameters` are the leaves to differentiate with respect to."""
 
     parameters: dict[str, Tensor]
     buffers: dict[str, Tensor]
@@ -26,25 +26,25 @@ class Forward:
 class Stack:
     """Keeps the state of `networks` in tensors with a first axis; the networks' own tensors become views of them.
 
-    So whatever reads or writes one network in place (a measure, a checkpoint) needs to know nothing of the stack.
+    So code that reads or writes one network in place (a measure, a checkpoint) needs to know nothing of the stack.
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._template = networks[0]
-        self.parameters = _join([dict(each.named_parameters()) for each in networks])
-        self.buffers = _join([dict(each.named_buffers()) for each in networks])
+        self.parameters = _join([dict(network.named_parameters()) for network in networks])
+        self.buffers = _join([dict(network.named_buffers()) for network in networks])
         for parameter in self.parameters.values():
             parameter.requires_grad_()
 
     def forward(self, rows: Rows, images: Float[Tensor, "batch channel height width"]) -> Forward:
         """Features and outputs of those networks on one batch, in train mode, on copies of their buffers.
 
-        A graph is kept where gradients are enabled.
+        The graph is kept if gradients are enabled.
         """
-        parameters, buffers = self.parameters, {name: each.clone() for name, each in self.buffers.items()}
+        parameters, buffers = self.parameters, {name: buffer.clone() for name, buffer in self.buffers.items()}
         if rows is not None:
-            parameters = {name: each.detach()[rows].requires_grad_() for name, each in parameters.items()}
-            buffers = {name: each[rows] for name, each in buffers.items()}
+            parameters = {name: stacked.detach()[rows].requires_grad_() for name, stacked in parameters.items()}
+            buffers = {name: buffer[rows] for name, buffer in buffers.items()}
 
         def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
             features, outputs = functional_call(self._template, (parameters, buffers), (images,))
@@ -70,7 +70,7 @@ def put(stacked: Tensor, rows: Rows, values: Tensor) -> None:
 
 @torch.no_grad()
 def _join(named: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    stacked = {name: torch.stack([each[name].detach() for each in named]) for name in named[0]}
+    stacked = {name: torch.stack([tensors[name].detach() for tensors in named]) for name in named[0]}
     for row, tensors in enumerate(named):
         for name, tensor in tensors.items():
             tensor.data = stacked[name][row]

@@ -75,7 +75,7 @@ class RecordingHost:
         for peer in following:
             due = self._due.pop(peer)
             assert due.round_index == round_index
-            heard = self.pool.heard[peer, round_index] = [(teacher, round_index) for teacher in due.teachers]
+            heard = self.pool.heard[peer, round_index] = list(due.message_keys)
             for label in heard:
                 assert label in (self.pool.published if label[0] in self.peers else arrived), label
         return self.publish({peer: each for peer, each in following.items() if each is not None})
@@ -85,7 +85,7 @@ class RecordingHost:
         self._due |= assignments
         teaching = {(peer, each.round_index) for peer, each in assignments.items() if each.teaches}
         self.pool.published |= teaching
-        bundle = frozenset((peer, each.round_index) for peer, each in assignments.items() if each.abroad)
+        bundle = frozenset((peer, each.round_index) for peer, each in assignments.items() if each.remote)
         assert bundle <= teaching
         stats = {peer: Stats(sent_bytes=0) for peer in self.peers}
         return Ref(bundle), Ref(stats | {peer: Stats(sent_bytes=10) for peer, _ in teaching})

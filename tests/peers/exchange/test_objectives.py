@@ -35,15 +35,15 @@ def _student_gradient(loss: Callable[[Tensor], Tensor], student: Tensor) -> Tens
     return gradient
 
 
-def test_pool__hand_value_normalises_weights():
+def test_average_teachers__hand_value_normalises_weights():
     outputs = torch.tensor([[[1.0, 2.0]], [[3.0, 6.0]], [[100.0, 100.0]]])
-    pooled = objectives.pool(outputs, torch.tensor([1.0, 3.0, 0.0]))
+    pooled = objectives.average_teachers(outputs, torch.tensor([1.0, 3.0, 0.0]))
     torch.testing.assert_close(pooled, torch.tensor([[2.5, 5.0]]))
 
 
-def test_pool__half_precision_is_summed_in_float32():
+def test_average_teachers__half_precision_is_summed_in_float32():
     outputs = torch.tensor([2048.0, 1.0], dtype=torch.float16).reshape(2, 1, 1)
-    assert objectives.pool(outputs, torch.tensor([0.5, 0.5])).item() == 1024.5  # float16 would give 1024
+    assert objectives.average_teachers(outputs, torch.tensor([0.5, 0.5])).item() == 1024.5  # float16 would give 1024
 
 
 def test_probs_to_logits__softmax_returns_probs():
@@ -179,7 +179,7 @@ def test_distribution_losses__gradient_reaches_the_student_only(loss: Callable[.
 )
 def test_vector_losses__mean_loss_or_loss_of_mean(loss: Callable[..., Tensor], linear_in_target: bool):
     student, teachers = _normal(5, 4), _normal(3, 5, 4, seed=1)
-    mean_target = objectives.pool(teachers, torch.ones(3))
+    mean_target = objectives.average_teachers(teachers, torch.ones(3))
     of_losses = _student_gradient(lambda s: torch.stack([loss(s, t) for t in teachers]).mean(), student)
     of_mean = _student_gradient(lambda s: loss(s, mean_target), student)
     assert torch.allclose(of_losses, of_mean, atol=1e-7) == linear_in_target
@@ -190,7 +190,7 @@ def test_vector_losses__mean_loss_or_loss_of_mean(loss: Callable[..., Tensor], l
 )
 def test_distribution_losses__mean_loss_or_loss_of_mean(loss: Callable[..., Tensor], linear_in_target: bool):
     student, probs = _normal(5, 4), torch.softmax(_normal(3, 5, 4, seed=1), dim=2)
-    mean_probs = objectives.pool(probs, torch.ones(3))
+    mean_probs = objectives.average_teachers(probs, torch.ones(3))
     of_losses = _student_gradient(lambda s: torch.stack([loss(s, p, 0.5) for p in probs]).mean(), student)
     of_mean = _student_gradient(lambda s: loss(s, mean_probs, 0.5), student)
     assert torch.allclose(of_losses, of_mean, atol=1e-7) == linear_in_target

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from peers.exchange.messages import Message, check, decode, encode
+from peers.exchange.messages import Message, check, decode
 from peers.exchange.sums import Sum
 from peers.exchange.wire import Wire
 
@@ -22,6 +22,10 @@ FORMATS = [Wire(dtype, top_k) for dtype, top_k in product(DTYPES, (0, 1, 3))]
 def probs(*shape: int, seed: int = 0, temperature: float = 1.0) -> torch.Tensor:
     logits = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
     return torch.softmax(logits / temperature, dim=-1)
+
+
+def encode(sender: int, round_index: int, outputs: torch.Tensor, wire: Wire) -> Message:
+    return Message(sender, round_index, wire, outputs.shape[-1], wire.pack(outputs))
 
 
 def there_and_back(wire: Wire, outputs: torch.Tensor) -> torch.Tensor:

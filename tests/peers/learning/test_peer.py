@@ -13,13 +13,13 @@ from peers.base.section import examples
 from peers.data import datasets
 from peers.data.config import Synthetic
 from peers.exchange import losses
-from peers.exchange.assignment import Assignment, StaleRound
+from peers.exchange.assignment import Assignment, Link, StaleRound
 from peers.exchange.config import ExchangeConfig, PlainTarget, TargetConfig
 from peers.exchange.losses import LossConfig
-from peers.exchange.messages import Message, decode, encode
+from peers.exchange.messages import Message, decode
 from peers.exchange.wire import Wire
 from peers.learning.peer import Peer
-from peers.learning.settings import PeerSettings
+from peers.learning.settings import PeerSettings, initial_network
 from peers.networks.config import MLP, HeadConfig, LinearHead, PeersConfig, SmallCNN
 from peers.networks.optimizers import SGD, AdamW, OptimizerConfig
 from peers.probing.measuring import ProbeConfig
@@ -47,7 +47,7 @@ def settings_of(index: int = 0, **changes: Any) -> PeerSettings:
 
 
 def both(round_index: int, teacher: int) -> Assignment:
-    return Assignment(round_index, (teacher,), (1.0,), True)
+    return Assignment(round_index, round_index, (Link(teacher, 1.0),), True)
 
 
 def exchange_rounds(peers: list[Peer], start: int, stop: int) -> list[tuple[float | None, float | None]]:
@@ -61,8 +61,12 @@ def exchange_rounds(peers: list[Peer], start: int, stop: int) -> list[tuple[floa
     return losses
 
 
+def message_with(sender: int, round_index: int, outputs: torch.Tensor) -> Message:
+    return Message(sender, round_index, Wire(), 5, Wire().pack(outputs))
+
+
 def outputs_message(sender: int, round_index: int, value: float = 0.5) -> Message:
-    return encode(sender, round_index, torch.full((16, 5), value), Wire())
+    return message_with(sender, round_index, torch.full((16, 5), value))
 
 
 def weights_are_initial(peer: Peer) -> bool:
@@ -88,9 +92,70 @@ def test_advance__refuses_a_message_that_is_not_on_its_list(sender: int, round_i
     assert peer.digest() == before
 
 
+def sgd_step(settings: PeerSettings, batch_index: int, target: torch.Tensor) -> list[torch.Tensor]:
+    """The weights after one step of plain gradient descent from the initial ones, on the mean squared error."""
+    network = initial_network(settings, DATASET.shape)
+    outputs = network(settings.batches(DATASET)(batch_index)[0])[1]
+    gradients = torch.autograd.grad((outputs - target).square().mean(), list(network.parameters()))
+    return [weight.detach() - 0.5 * slope for weight, slope in zip(network.parameters(), gradients, strict=True)]
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_advance__learns_from_a_message_of_the_previous_round_on_that_rounds_batch(recompute: bool):
+    settings = settings_of(recompute=recompute)
+    settings = replace(settings, peers=settings.peers.model_copy(update={"optimizer": SGD(lr=0.5)}))
+    late = Assignment(round_index=4, batch_index=3, links=(Link(1, 1.0, age=1),), teaches=False)
+    target = torch.randn(16, 5, generator=torch.Generator().manual_seed(1))
+    peer = Peer(settings, DATASET)
+    peer.publish(late)
+    _, stats = peer.advance(late, None, message_with(1, 3, target))
+    assert stats.loss is not None
+    expected = sgd_step(settings, 3, target)
+    other = sgd_step(settings, 4, target)  # what it must not be: the batch of its own round
+    for weight, value in zip(peer.network.parameters(), expected, strict=True):
+        torch.testing.assert_close(weight.detach(), value)
+    assert not all(torch.allclose(one, two) for one, two in zip(expected, other, strict=True))
+
+
+def test_advance__averages_messages_of_unlike_ages_by_their_weights():
+    settings = settings_of()
+    settings = replace(settings, peers=settings.peers.model_copy(update={"optimizer": SGD(lr=0.5)}))
+    links = (Link(1, 0.25, age=2), Link(2, 0.5), Link(1, 0.25, age=1))
+    mixed = Assignment(round_index=6, batch_index=6, links=links, teaches=False)
+    old, new, between = torch.randn(3, 16, 5, generator=torch.Generator().manual_seed(1))
+    peer = Peer(settings, DATASET)
+    peer.publish(mixed)
+    peer.advance(mixed, None, message_with(1, 4, old), message_with(2, 6, new), message_with(1, 5, between))
+    expected = sgd_step(settings, 6, 0.25 * old + 0.5 * new + 0.25 * between)
+    for weight, value in zip(peer.network.parameters(), expected, strict=True):
+        torch.testing.assert_close(weight.detach(), value)
+
+
+@pytest.mark.parametrize(("age", "round_index"), [(1, 4), (1, 2), (0, 3), (2, 3)])
+def test_advance__refuses_a_message_of_another_age(age: int, round_index: int):
+    peer = Peer(settings_of(), DATASET)
+    late = Assignment(4, 4, (Link(1, 1.0, age),), teaches=False)
+    peer.publish(late)
+    before = peer.digest()
+    expected = rf"peer 0 learns from \(peer, round\) \[\(1, {4 - age}\)\], got messages of \[\(1, {round_index}\)\]"
+    with pytest.raises(ValueError, match=expected):
+        peer.advance(late, None, outputs_message(1, round_index))
+    assert peer.digest() == before
+
+
+def test_publish__is_the_forward_pass_on_the_assignments_batch():
+    said = [
+        Peer(settings_of(), DATASET).publish(Assignment(round_index, batch_index, (), teaches=True))[0]
+        for round_index, batch_index in ((5, 2), (2, 2), (5, 5))
+    ]
+    assert [message.round_index for message in said if message is not None] == [5, 2, 5]
+    older, same_batch, own = (decode(message, torch.device("cpu")) for message in said if message is not None)
+    assert torch.equal(older, same_batch) and not torch.equal(older, own)
+
+
 def test_advance__a_teacher_without_teachers_keeps_its_weights():
     peer = Peer(settings_of(), DATASET)
-    teach = [Assignment(t, (), (), True) for t in range(3)]
+    teach = [Assignment(t, t, (), True) for t in range(3)]
     peer.publish(teach[0])
     _, stats = peer.advance(teach[0], teach[1])
     assert stats.loss is None
@@ -147,14 +212,14 @@ def test_publish__a_peer_nobody_hears_is_checked_as_well():
     peer = Peer(settings_of(), DATASET)
     with torch.no_grad():
         peer.network.head.bias.fill_(float("inf"))
-    _, stats = peer.publish(Assignment(4, (1,), (1.0,), False))
+    _, stats = peer.publish(Assignment(4, 4, (Link(1, 1.0),), False))
     assert (stats.failure, stats.failure_round) == ("outputs are not finite in float32", 4)
 
 
 def test_advance__does_without_teachers_that_dropped_out():
     """The remaining weights are scaled to sum to 1: the same step as with the other teacher alone."""
-    pair = Assignment(0, (1, 2), (0.25, 0.75), False)
-    alone = Assignment(0, (2,), (1.0,), False)
+    pair = Assignment(0, 0, (Link(1, 0.25), Link(2, 0.75)), False)
+    alone = Assignment(0, 0, (Link(2, 1.0),), False)
     first, second = Peer(settings_of(), DATASET), Peer(settings_of(), DATASET)
     first.publish(pair)
     second.publish(alone)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,8 @@ from coordinator.scheduling.probing import probe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 from peers.base.seeds import stream
 from peers.data.batches import resident_batch
+from peers.exchange.assignment import Assignment
+from peers.exchange.messages import Message
 from peers.probing.measuring import ProbeSubject
 
 ROUNDS = 6
@@ -74,11 +77,10 @@ def test_bfloat16__forwards_only_and_close_to_float32(execution: str):
     rounded, _, pool = run(execution=execution, precision="bfloat16")
     first, other = losses(exact[:1]), losses(rounded[:1])
     assert other == pytest.approx(first, rel=0.1) and other != first
-    peer = pool._host.peers[0]
-    assert {each.dtype for each in peer.network.parameters()} == {torch.float32}
-    assert (
-        pool._host.letters.read(pool._host.letters.messages[0]).dtype == torch.float32 if execution == "loop" else True
-    )
+    host = pool._host
+    assert {parameter.dtype for parameter in host.peers[0].network.parameters()} == {torch.float32}
+    (message,), _ = host.publish({0: Assignment(ROUNDS, ROUNDS, (), teaches=True, remote=True)})
+    assert isinstance(message, Message) and message.payload is not None and message.payload[0].dtype == np.float32
     assert all(stats.failure == "" for record in rounded for stats in record.stats.values())
 
 
