@@ -64,12 +64,7 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
 
     Raises: ConfigError, before anything is written, on input that cannot be run.
     """
-    watching = checked(observers)
-
-    def tell(text: str) -> None:
-        for observer in watching:
-            observer.observe(Note(text))
-
+    tell = _notes_to(checked(observers))
     check_output(output)
     folder = Path(output).absolute() / ablation.name
     errors: Errors = {}
@@ -97,6 +92,14 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
             results_folder.remove_temporary_folders(folder)
     status = Status.INTERRUPTED if interrupted else Status.FAILED if errors else Status.FINISHED
     return AblationResult(status, folder, rows, comparison)
+
+
+def _notes_to(observers: Sequence[RunObserver]) -> Tell:
+    def tell(text: str) -> None:
+        for observer in observers:
+            observer.observe(Note(text))
+
+    return tell
 
 
 def _announce(ablation: Ablation, folder: Path, num_missing: int, tell: Tell) -> None:

@@ -17,7 +17,7 @@ from peers.learning.settings import PeerSettings
 from peers.networks import models
 from peers.networks.config import PeerKind
 from peers.networks.models import Network, activation_bytes, num_parameters
-from peers.probing.measuring import ProbeConfig
+from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
 from peers.probing.probes import SELECTION_FOLDS
 from topologies.analysis.measures import describe

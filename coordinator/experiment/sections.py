@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from peers.base.precision import Precision
 from peers.base.section import Section
-from peers.probing.measuring import ProbeConfig
+from peers.probing.config import ProbeConfig
 
 MANY = 65_536  # of anything that a run has one process, thread or device for
 LONG = 1e7  # seconds: four months

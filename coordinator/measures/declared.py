@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from coordinator.measures import consensus
-from peers.probing.measuring import MAX_PAIRED, Observation
+from peers.probing.observing import MAX_PAIRED, Observation
 
 PerPeer = Float[np.ndarray, " peers"]
 Value = TypeVar("Value", float, PerPeer)

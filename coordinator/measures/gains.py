@@ -5,7 +5,8 @@ from enum import Enum, StrEnum
 from typing import Literal, get_args
 
 from coordinator.measures.verdict import Interval, Side, Verdict
-from peers.probing.measuring import ProbeName, ProbeSubject
+from peers.probing.config import ProbeName
+from peers.probing.measuring import ProbeSubject
 
 FOR_COMPARISON: tuple[ProbeName, ...] = ("sgd",)  # not standardised, so its result depends on the features' scale
 Part = Literal["mean", "low", "high"]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from coordinator.measures import consensus, declared
 from coordinator.measures.declared import Observed
-from peers.probing.measuring import KERNEL_UNIT, KernelSum, Observations
+from peers.probing.observing import KERNEL_UNIT, KernelSum, Observations
 from topologies.schedule import Round
 
 

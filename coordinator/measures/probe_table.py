@@ -11,7 +11,8 @@ from jaxtyping import Bool
 
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain
 from coordinator.measures.verdict import Interval, artefact, gain_interval
-from peers.probing.measuring import ProbeName, ProbeOutcome
+from peers.probing.config import ProbeName
+from peers.probing.measuring import ProbeOutcome
 
 CorrectAnswers = Bool[np.ndarray, "peers test"]
 

@@ -15,7 +15,8 @@ from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
 from peers.hosting.host import Bundle, PeerHost
 from peers.learning.settings import Execution, PeerSettings
-from peers.probing.measuring import Observations, ProbeOutcome, ProbeSubject
+from peers.probing.measuring import ProbeOutcome, ProbeSubject
+from peers.probing.observing import Observations
 
 T = TypeVar("T")
 

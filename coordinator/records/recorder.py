@@ -17,7 +17,8 @@ from coordinator.records.events import (
 from coordinator.records.observer import Observers
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.scheduler import Phase, RoundRecord
-from peers.probing.measuring import Observations, ProbeOutcome
+from peers.probing.measuring import ProbeOutcome
+from peers.probing.observing import Observations
 from topologies.schedule import Round
 
 

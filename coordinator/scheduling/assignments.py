@@ -95,6 +95,8 @@ def sum_weights_of(plan: Round) -> dict[int, SumWeights] | None:
     """
     teaching = plan.teaching
     found: dict[int, SumWeights] = {}
+    if any(edge.age for edges in plan.incoming for edge in edges):
+        return None  # a sum is of one round's messages
     for student in plan.students:
         by_teacher = {edge.teacher: edge.weight for edge in plan.incoming[student]}
         own = by_teacher.pop(student, 0.0)

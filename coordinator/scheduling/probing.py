@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from coordinator.pools.base import Pool, Ref, in_order
 from peers.hosting.evaluator import State
-from peers.probing.measuring import MAX_PAIRED, Observations, ProbeOutcome, ProbeSubject
+from peers.probing.measuring import ProbeOutcome, ProbeSubject
+from peers.probing.observing import MAX_PAIRED, Observations
 
 OUTSTANDING = 2  # probes in the middle of a run that evaluators may lag behind: each holds a copy of every peer
 

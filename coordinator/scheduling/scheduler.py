@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from coordinator.scheduling.probing import Probing
 from peers.exchange.assignment import Stats
-from peers.probing.measuring import Observations
+from peers.probing.observing import Observations
 from topologies.schedule import Round, Schedule
 
 

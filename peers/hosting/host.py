@@ -18,7 +18,8 @@ from peers.hosting.evaluator import State
 from peers.learning.peer import Peer
 from peers.learning.settings import Execution, PeerSettings
 from peers.learning.vectorised.peer_stack import WIDTH, Answer, PeerStack
-from peers.probing.measuring import Observations, ProbeOutcome, ProbeSubject, observe_all
+from peers.probing.measuring import ProbeOutcome, ProbeSubject
+from peers.probing.observing import Observations, observe_all
 
 TRIED, TRIAL_ROUNDS = 16, 3  # peers and rounds that "auto" times; the first round warms up
 
@@ -115,7 +116,7 @@ class PeerHost:
     # ---- anything else ----
 
     def observe(self, grams: bool) -> Observations:
-        """What every peer sees of the probe batch; see `measuring.observe_all`."""
+        """What every peer sees of the probe batch; see `observing.observe_all`."""
         return observe_all({index: peer.observe for index, peer in self.peers.items()}, grams)
 
     def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> dict[int, ProbeOutcome]:

@@ -31,8 +31,9 @@ from peers.learning.pooling import average_of_sum, received_outputs, stack_teach
 from peers.learning.settings import PeerSettings, initial_network
 from peers.learning.teacher import Teacher
 from peers.networks.optimizers import OptimizerState
-from peers.probing import measuring
-from peers.probing.measuring import Observation, ProbeOutcome, ProbeSubject, ProbeTask
+from peers.probing import measuring, observing
+from peers.probing.measuring import ProbeOutcome, ProbeSubject, ProbeTask
+from peers.probing.observing import Observation
 
 
 @dataclass
@@ -240,7 +241,7 @@ class Peer:
         start = time.perf_counter()
         pixels = self.dataset.test_images[self.probe_images.batch]
         images = datasets.images_to_tensor(pixels, *self.settings.normalisation).to(self.device)
-        seen = measuring.observe(self.network, self.initial, images, self.settings.exchange, bool(self.failure))
+        seen = observing.observe(self.network, self.initial, images, self.settings.exchange, bool(self.failure))
         return replace(seen, seconds=time.perf_counter() - start)
 
     def probe(self, subject: ProbeSubject, rounds: Sequence[int] = ()) -> ProbeOutcome:

@@ -11,7 +11,7 @@ from peers.data.datasets import Dataset, Normalisation
 from peers.exchange.config import ExchangeConfig
 from peers.networks import models
 from peers.networks.config import PeersConfig
-from peers.probing.measuring import ProbeConfig
+from peers.probing.config import ProbeConfig
 
 Execution = Literal["loop", "vectorised"]
 

@@ -1,6 +1,6 @@
 """What the probes need beside the features that they are given."""
 
-from peers.probing.measuring import ProbeConfig, ProbeName
+from peers.probing.config import ProbeConfig, ProbeName
 from peers.probing.probes import CHUNK_DIMS, CHUNK_ELEMENTS
 
 _FLOAT, _DOUBLE = 4, 8

@@ -19,7 +19,7 @@ from coordinator.measures.verdict import Verdict
 from coordinator.records.terminal import Live
 from coordinator.reports import figures
 from coordinator.reports.sentences import in_words
-from peers.probing.measuring import MAX_PAIRED, Observation
+from peers.probing.observing import MAX_PAIRED, Observation
 from topologies import schedule
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from coordinator import load_config, simulate
 from coordinator.measures.measure import measure
-from peers.probing.measuring import Observation
+from peers.probing.observing import Observation
 from topologies.round import Round, edges_from
 
 

@@ -18,7 +18,7 @@ from coordinator.records.run_state import RunState
 from coordinator.records.tables import Tables
 from coordinator.scheduling.synchronous import RoundRecord
 from peers.probing import spectra
-from peers.probing.measuring import Observation, Observations, observe_all
+from peers.probing.observing import Observation, Observations, observe_all
 from topologies import schedule
 
 ALONE = schedule.self_taught

@@ -34,7 +34,7 @@ from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.synchronous import SynchronousScheduler
 from peers.exchange.assignment import Stats
 
-NO_PAIRS = Pairing(np.zeros((0, 1, 1)), np.zeros((0, 0)), [])
+NO_PAIRS = Pairing(None, [])
 
 
 def full() -> RunState:

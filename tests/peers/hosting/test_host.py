@@ -14,7 +14,8 @@ from peers.data.config import Synthetic
 from peers.networks.config import MLP, LinearHead, PeersConfig
 from peers.data.datasets import channel_statistics
 from peers.exchange.config import ExchangeConfig
-from peers.probing.measuring import ProbeConfig, ProbeSubject
+from peers.probing.config import ProbeConfig
+from peers.probing.measuring import ProbeSubject
 from peers.learning.settings import PeerSettings
 data = Synthetic(num_train=64, num_test=40, batch_size=16)
 dataset = data.load(0)

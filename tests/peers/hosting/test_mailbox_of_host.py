@@ -15,7 +15,7 @@ from peers.hosting.host import PeerHost
 from peers.learning.settings import Execution, PeerSettings
 from peers.networks.config import MLP, LinearHead, PeersConfig
 from peers.networks.optimizers import SGD
-from peers.probing.measuring import ProbeConfig
+from peers.probing.config import ProbeConfig
 
 DATA = Synthetic(num_train=64, num_test=40, batch_size=16)
 DATASET = DATA.load(0)

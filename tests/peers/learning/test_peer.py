@@ -22,7 +22,7 @@ from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings, initial_network
 from peers.networks.config import MLP, HeadConfig, LinearHead, PeersConfig, SmallCNN
 from peers.networks.optimizers import SGD, AdamW, OptimizerConfig
-from peers.probing.measuring import ProbeConfig
+from peers.probing.config import ProbeConfig
 
 DATA = Synthetic(num_train=64, num_test=40, batch_size=16)
 DATASET = DATA.load(0)

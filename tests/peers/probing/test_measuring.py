@@ -13,7 +13,9 @@ from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings
 from peers.networks.config import LinearHead, PeersConfig, SmallCNN
 from peers.probing import measuring
-from peers.probing.measuring import KNN, ProbeConfig, ProbeSubject, feature_std
+from peers.probing.config import KNN, ProbeConfig
+from peers.probing.measuring import ProbeSubject
+from peers.probing.observing import feature_std
 
 DATA = Synthetic(num_train=96, num_test=60, num_classes=3, batch_size=16)
 DATASET = DATA.load(1)

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from peers.probing.measuring import KNN, ProbeConfig
+from peers.probing.config import KNN, ProbeConfig
 from peers.probing.memory import probing_bytes
 
 # ru_maxrss is of the process: one for each probe
