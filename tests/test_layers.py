@@ -1,6 +1,7 @@
 """The import rules of the packages and their rooms, read from their syntax trees, and the sizes of what is in them."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for package in ("topologies", "peers", "coordinator") for path in (ROOT / package).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 FORBIDDEN = {
     "topologies": {"peers", "coordinator", "torch", "torchvision", "ray", "mlflow"},
@@ -33,7 +35,8 @@ FLOORS = {  # a room imports from itself and from lower floors; "": the modules 
         {""},
     ],
 }
-LONGEST_FILE, LONGEST_FUNCTION = 300, 40
+LONGEST_FILE, LONGEST_FUNCTION, LONGEST_PAGE = 300, 40, 45
+FEW_MODULES = 4
 
 
 def trees() -> Iterator[tuple[str, ast.Module]]:
@@ -114,6 +117,20 @@ def test_layers__files_and_functions_are_short() -> None:
                 if node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION:
                     long.append(f"{name}.{node.name}")
     assert long == []
+
+
+def test_layers__every_room_has_a_page_that_names_its_modules() -> None:
+    """Of one screen; a room of few modules needs none."""
+    for folder in {path.parent for path in FILES}:
+        modules = sorted(path.name for path in folder.glob("*.py") if not path.name.startswith("__"))
+        page = folder / "README.md"
+        if len(modules) <= FEW_MODULES and not page.exists():
+            continue
+        text = page.read_text()
+        assert len(text.splitlines()) <= LONGEST_PAGE, page
+        assert [name for name in modules if f"`{name}`" not in text] == [], page
+        named = {name for name in re.findall(r"`([a-z_]+\.py)`", text)}
+        assert named - {path.name for path in FILES} - {path.name for path in TESTS} == set(), page
 
 
 def test_imported__finds_nested_and_dotted() -> None:

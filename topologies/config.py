@@ -178,7 +178,7 @@ class File(Topology):
 
     kind: Literal["file"] = "file"
     path: pathlib.Path = Field(
-        description="CSV file with a line for each link: student,teacher or student,teacher,weight, in any order"
+        description="CSV file with a line for each link: teacher,student or teacher,student,weight, in any order"
     )
     allow_disconnected: bool = Field(False, description=DISCONNECTED)
 

@@ -9,7 +9,15 @@ from torch import Tensor
 
 from peers.base.section import Section, Variant
 from peers.exchange import objectives
-from peers.exchange.losses import DISTRIBUTION_LOSSES, KL, VECTOR_LOSSES, DistributionLoss, LossConfig, VectorLoss
+from peers.exchange.losses import (
+    DISTRIBUTION_LOSSES,
+    KL,
+    VECTOR_LOSSES,
+    DistributionLoss,
+    LossConfig,
+    VectorLoss,
+    any_of,
+)
 from peers.exchange.wire import Wire, WireDtype
 
 Batch = Float[Tensor, "batch dim"]
@@ -24,7 +32,7 @@ class Tempered(Variant):
     """A transform of the outputs themselves, and a softmax at a temperature where the loss wants a distribution."""
 
     temperature: Temperature = Field(
-        1.0, description="temperature of the target's softmax; unused by mse, salient, cosine"
+        1.0, description=f"temperature of the target's softmax; unused by {any_of(VECTOR_LOSSES)}"
     )
     makes_probs: ClassVar[bool] = False
 
@@ -94,8 +102,8 @@ class ExchangeConfig(Section):
     )
     target: TargetConfig = Field(
         StandardisedTarget(temperature=0.5),
-        description="transform of the teachers' outputs into the student's target; left out with mse, salient or "
-        "cosine: standardise at temperature 1, or none where probabilities are sent",
+        description="transform of the teachers' outputs into the student's target; left out with "
+        f"{any_of(VECTOR_LOSSES)}: standardise at temperature 1, or none where probabilities are sent",
     )
     loss: LossConfig = Field(KL(temperature=0.1), description="what a student minimises")
     average: Literal["outputs", "losses"] = Field(
@@ -155,7 +163,7 @@ class ExchangeConfig(Section):
         if vector_loss and self.target.makes_probs:
             raise ValueError(
                 f"exchange.target '{self.target.kind}' makes probabilities, which exchange.loss '{self.loss.kind}' "
-                f"does not compare: use {', '.join(DISTRIBUTION_LOSSES[:-1])} or {DISTRIBUTION_LOSSES[-1]}"
+                f"does not compare: use {any_of(DISTRIBUTION_LOSSES)}"
             )
         if vector_loss and self.what == "probabilities" and self.target.kind != "none":
             raise ValueError(

@@ -115,5 +115,10 @@ def _kinds_of(base: type[Variant]) -> tuple[str, ...]:
     return tuple(kind for variant in variants(LossConfig) if issubclass(variant, base) for kind in kinds(variant))
 
 
+def any_of(names: tuple[str, ...]) -> str:
+    """`a, b or c`, for sentences that name the losses."""
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
 VECTOR_LOSSES = _kinds_of(VectorLoss)
 DISTRIBUTION_LOSSES = _kinds_of(DistributionLoss)
