@@ -1,6 +1,7 @@
 """What the coordinator asks of a peer in a round, and what it reads of the answer."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from peers.exchange.sums import SumWeights
 
@@ -49,7 +50,7 @@ class Assignment:
     def studies(self) -> bool:
         return bool(self.links) or self.sum_weights is not None
 
-    @property
+    @cached_property
     def message_keys(self) -> tuple[MessageKey, ...]:
         """The messages that its student step needs, in its teachers' order."""
         return tuple((link.teacher, self.round_index - link.age) for link in self.links)

@@ -58,16 +58,18 @@ class Mailbox:
             if assignment.round_index not in self._sums:
                 raise ValueError(f"the sum of round {assignment.round_index} has not arrived")
             return (self._sums[assignment.round_index],)
-        missing = [key for key in assignment.message_keys if key not in self._messages]
-        if missing:
-            raise ValueError(f"round {assignment.round_index}: no message has arrived of (peer, round) {missing}")
-        return tuple(self._messages[key] for key in assignment.message_keys)
+        try:
+            return tuple([self._messages[key] for key in assignment.message_keys])
+        except KeyError:
+            missing = [key for key in assignment.message_keys if key not in self._messages]
+        raise ValueError(f"round {assignment.round_index}: no message has arrived of (peer, round) {missing}")
 
     def outputs(self, message: Message) -> Float[Tensor, "batch dim"]:
         """A held message's outputs, decoded once for all of its readers, who must not write to them."""
-        if message.key not in self._outputs:
-            self._outputs[message.key] = decode(message, self.device)
-        return self._outputs[message.key]
+        outputs = self._outputs.get(message.key)
+        if outputs is None:
+            outputs = self._outputs[message.key] = decode(message, self.device)
+        return outputs
 
 
 def check_senders(peer: int, assignment: Assignment, messages: Sequence[Message | Sum]) -> None:

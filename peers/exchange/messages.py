@@ -1,6 +1,7 @@
 """Messages: what crosses a link."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Bool, Float
@@ -24,7 +25,7 @@ class Message:
     width: int
     payload: Payload | None
 
-    @property
+    @cached_property
     def key(self) -> MessageKey:
         return self.sender, self.round_index
 

@@ -20,7 +20,7 @@ def received_outputs(
     return [
         (link.weight, read(message))
         for link, message in zip(assignment.links, messages, strict=True)
-        if isinstance(message, Message) and not message.is_dropout_notice
+        if isinstance(message, Message) and message.payload is not None
     ]
 
 

@@ -15,7 +15,7 @@ from torch.func import vmap
 
 from peers.base.precision import autocast
 from peers.exchange.assignment import Assignment, Stats
-from peers.exchange.mailbox import Mailbox, check_senders
+from peers.exchange.mailbox import Mailbox
 from peers.exchange.messages import Message, pack_checked
 from peers.exchange.sums import Sum, SumWeights
 from peers.learning.peer import Peer
@@ -88,8 +88,6 @@ class PeerStack:
         """
         start = time.perf_counter()
         messages = {peer: mailbox.collect(dues[peer]) for peer in following}
-        for peer in following:
-            check_senders(peer, dues[peer], messages[peer])
         rounds = {dues[peer].round_index for peer in following}  # one round
         due = [pending for pending in self.pending if pending.round_index in rounds]
         self.pending = [pending for pending in self.pending if pending.round_index not in rounds]
