@@ -20,8 +20,7 @@ from coordinator.experiment.redaction import without_secrets
 from coordinator.pools.base import Tell
 from coordinator.pools.ray_cluster import open_ray
 from coordinator.pools.unaltered import check_unaltered
-from coordinator.records.events import Note
-from coordinator.records.observer import RunObserver, checked
+from coordinator.records.observer import RunObserver, notes_to
 from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
 from coordinator.reports.wording import is_claim, points, probe_name
 
@@ -53,12 +52,7 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
 
     Raises: ConfigError, before anything is written, on input that cannot be run.
     """
-    watching = checked(observers)
-
-    def tell(text: str) -> None:
-        for observer in watching:
-            observer.observe(Note(text))
-
+    tell = notes_to(observers)
     check_output(output)
     folder = Path(output).absolute() / ablation.name
     errors: Errors = {}
