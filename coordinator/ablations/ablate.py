@@ -23,8 +23,7 @@ from coordinator.experiment.redaction import without_secrets
 from coordinator.pools.base import Tell
 from coordinator.pools.ray_cluster import open_ray
 from coordinator.pools.unaltered import check_unaltered
-from coordinator.records.events import Note
-from coordinator.records.observer import RunObserver, checked
+from coordinator.records.observer import RunObserver, notes_to
 from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
 from coordinator.reports.formatting import count_of, points
 from coordinator.reports.wording import power_note, probe_name
@@ -64,7 +63,7 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
 
     Raises: ConfigError, before anything is written, on input that cannot be run.
     """
-    tell = _notes_to(checked(observers))
+    tell = notes_to(observers)
     check_output(output)
     folder = Path(output).absolute() / ablation.name
     errors: Errors = {}
@@ -92,14 +91,6 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
             results_folder.remove_temporary_folders(folder)
     status = Status.INTERRUPTED if interrupted else Status.FAILED if errors else Status.FINISHED
     return AblationResult(status, folder, rows, comparison)
-
-
-def _notes_to(observers: Sequence[RunObserver]) -> Tell:
-    def tell(text: str) -> None:
-        for observer in observers:
-            observer.observe(Note(text))
-
-    return tell
 
 
 def _announce(ablation: Ablation, folder: Path, num_missing: int, tell: Tell) -> None:

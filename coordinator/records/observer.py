@@ -1,11 +1,11 @@
 """Who is told of a run's events: its own records, and the observers that its user brings."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
-from coordinator.records.events import RunEvent
+from coordinator.records.events import Note, RunEvent
 
 
 @runtime_checkable
@@ -20,6 +20,17 @@ def checked(observers: Sequence[RunObserver]) -> list[RunObserver]:
     if not isinstance(observers, list | tuple) or not all(isinstance(each, RunObserver) for each in observers):
         raise ConfigError(f"observers: must be a list of objects with a method observe(event), got {observers!r}")
     return list(observers)
+
+
+def notes_to(observers: Sequence[RunObserver]) -> Callable[[str], None]:
+    """A function that tells a user's observers a line of text. Raises: ConfigError, if they are none."""
+    everyone = checked(observers)
+
+    def tell(text: str) -> None:
+        for observer in everyone:
+            observer.observe(Note(text))
+
+    return tell
 
 
 class ObserverRaised(Exception):
