@@ -141,12 +141,6 @@ def started() -> Callable[..., AbstractContextManager[Command]]:
     return _started
 
 
-@pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs without their figures, which take longer than the rounds of a small run, for tests that ask for none."""
-    monkeypatch.setattr("coordinator.reports.figures.save", lambda *_: None)
-
-
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store, whose migrations take seconds: made once, then copied."""

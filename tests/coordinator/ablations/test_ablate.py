@@ -293,6 +293,7 @@ def test_ablate__mlflow_that_is_away_costs_two_lines(
     cluster: None, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coordinator.records.mlflow.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("coordinator.records.retry_queue.PATIENCE", 1.0)
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match="MLflow at ") as caught:
         result, _ = run(tmp_path / "out", tracking={"uri": f"sqlite:////{tmp_path}/file/none.db"}, seeds=[0])

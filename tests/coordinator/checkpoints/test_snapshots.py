@@ -11,8 +11,6 @@ import pytest
 from coordinator import ConfigError, load_config, resume, simulate
 from coordinator.checkpoints.snapshots import FORMAT
 
-pytestmark = pytest.mark.usefixtures("without_figures")
-
 
 def rewrite(manifest: Path, **changes: Any) -> None:
     """Change a manifest as another version would have written it, with a checksum that fits."""

@@ -235,6 +235,7 @@ def test_run__output_without_permission(cli: Cli, tiny: Path) -> None:
 # ---- runs ----
 
 
+@pytest.mark.figures
 def test_run__leaves_all_its_files(cli: Cli, tiny: Path) -> None:
     code, out, err = cli("run", "tiny.toml", "--output", "out")
     (folder,) = Path("out").iterdir()

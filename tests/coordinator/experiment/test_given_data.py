@@ -15,8 +15,6 @@ from coordinator.run.signals import Interrupts
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset
 
-pytestmark = pytest.mark.usefixtures("without_figures")
-
 
 def images(seed: int, name: str = "mine") -> Dataset:
     rng = np.random.default_rng(seed)

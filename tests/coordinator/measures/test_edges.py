@@ -25,7 +25,6 @@ def test_measure__an_edge_runs_from_teacher_to_student() -> None:
     assert [edge["total_variation"] for edge in edges.values()] == pytest.approx([0.4, 0.8], abs=1e-6)
 
 
-@pytest.mark.usefixtures("without_figures")
 def test_simulate__the_table_of_edges_tells_teachers_from_students(tiny: Path) -> None:
     Path("edges.csv").write_text("teacher,student,weight\n3,0,1\n0,1,0.25\n2,1,0.75\n")
     config = load_config(tiny, ["topology.kind=file", "topology.path=edges.csv", "run.rounds=1"])

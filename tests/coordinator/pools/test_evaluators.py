@@ -14,8 +14,6 @@ from coordinator.scheduling.synchronous import Cadence, RoundLoop
 from peers.exchange.assignment import Stats
 from topologies.schedule import self_taught
 
-pytestmark = pytest.mark.usefixtures("without_figures")
-
 
 def config_of(**hosting: Any) -> RunConfig:
     return load_config(

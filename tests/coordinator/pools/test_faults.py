@@ -23,7 +23,6 @@ from coordinator.scheduling.synchronous import RoundLoop
 from peers.hosting.host import PeerHost
 from peers.learning.peer import Peer
 
-pytestmark = pytest.mark.usefixtures("without_figures")
 METRICS = ("rounds", "bytes_exchanged", "probes", "flags", "consensus", "relative_weight_change", "digest")
 ROUNDS = 60
 

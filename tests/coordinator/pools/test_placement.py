@@ -21,7 +21,6 @@ from coordinator.pools.placement import assign, digest_of, load_with_digest
 from coordinator.pools.ray_pool import RayPool
 from coordinator.pools.resources import count_fitting, reservations_of_hosts
 
-pytestmark = pytest.mark.usefixtures("without_figures")
 CPU = {"CPU": 1.0, "GPU": 0.0}
 
 

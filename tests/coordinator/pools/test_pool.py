@@ -24,7 +24,6 @@ from peers.exchange.assignment import StaleRound
 from peers.hosting.host import PeerHost
 from peers.probing.measuring import ProbeSubject
 
-pytestmark = pytest.mark.usefixtures("without_figures")
 TOPOLOGIES = ({"kind": "ring"}, {"kind": "random-pair", "teachers": 2}, {"kind": "random", "teachers": 2})
 NUM_PEERS, ROUNDS = 6, 20
 

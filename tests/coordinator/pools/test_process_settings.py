@@ -13,7 +13,6 @@ from threadpoolctl import threadpool_info
 from coordinator import ConfigError, load_config, simulate
 from coordinator.pools.process_settings import hold_setting, one_blas_thread, torch_threads
 
-pytestmark = pytest.mark.usefixtures("without_figures")
 METRICS = ("probes", "consensus", "relative_weight_change", "digest")
 
 

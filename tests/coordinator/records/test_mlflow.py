@@ -348,6 +348,7 @@ def test_tracker__a_server_that_is_stopped_and_started_again(
 
 
 def test_run__goes_on_without_its_store(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coordinator.records.retry_queue.PATIENCE", 1.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     arguments = ["tracking.enabled=true", "tracking.uri=http://127.0.0.1:9", "--output", "out", "--json"]
     code, out, err = cli("run", "tiny.toml", *arguments)
@@ -363,6 +364,7 @@ def test_run__goes_on_without_its_store(cli: Cli, tiny: Path, monkeypatch: pytes
     assert rows == {"rounds": 3, "peers": 3 * 4, "edges": 2 * 8}  # links are measured before and after
 
 
+@pytest.mark.figures
 def test_run__its_curves_and_config_are_in_the_store(cli: Cli, tiny: Path, runs: Path) -> None:
     arguments = ["tracking.enabled=true", "run.rounds=3", "evaluation.every=1", "--output", str(runs), "--json"]
     code, out, err = cli("run", "tiny.toml", *arguments)
@@ -389,6 +391,7 @@ def test_run__secrets_are_where_they_were_given_and_nowhere_else(
     cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A password in the URI is in `config.toml`, which nobody else may read; one in the environment in no file."""
+    monkeypatch.setattr("coordinator.records.retry_queue.PATIENCE", 1.0)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "sesame-of-the-environment")

@@ -112,6 +112,7 @@ def test_check_usable__says_what_is_wrong(tmp_path: Path, migrated: Path) -> Non
 def test_tracker__a_locked_store_is_told_once_and_waited_for_shortly(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("coordinator.records.retry_queue.PATIENCE", 1.0)
     monkeypatch.setattr("coordinator.records.mlflow_store.BUSY", 0.2)
     other = sqlite3.connect(runs / "mlflow.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")

@@ -14,6 +14,7 @@ from coordinator.records.run_folder import RunFolder
 from coordinator.reports import figures
 from topologies import schedule
 
+pytestmark = pytest.mark.figures
 SEED = np.random.SeedSequence(0)
 PROBES = {
     "knn": {

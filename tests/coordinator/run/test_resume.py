@@ -38,7 +38,6 @@ from peers.base.storage import Folder
 from peers.hosting.host import PeerHost
 from peers.learning.peer import Peer
 
-pytestmark = pytest.mark.usefixtures("without_figures")
 METRICS = (
     "rounds",
     "bytes_exchanged",

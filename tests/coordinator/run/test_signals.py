@@ -19,7 +19,6 @@ from coordinator.records.events import Phase, RoundCompleted, RunEvent
 from coordinator.reports.sentences import in_words
 from coordinator.run.signals import Interrupts
 
-pytestmark = pytest.mark.usefixtures("without_figures")
 Started = Callable[..., AbstractContextManager[Any]]
 CONFIG = Path(__file__).parents[3] / "configs" / "quickstart.toml"
 

@@ -41,6 +41,7 @@ def run(tmp_path: Path, *observers: Any, **sections: Any) -> Result:
     return simulate(load_config({**table, **merged}), tmp_path, observers)
 
 
+@pytest.mark.figures
 def test_simulate__the_folder_holds_the_run_and_starts_it_again(tmp_path: Path):
     first = run(tmp_path / "a", evaluation={"every": 5, "probe_every": 5})
     again = simulate(load_config(first.folder / "config.toml"), tmp_path / "b")

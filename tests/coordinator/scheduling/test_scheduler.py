@@ -15,7 +15,6 @@ from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, S
 from coordinator.scheduling.synchronous import SynchronousScheduler
 from topologies.schedule import Schedule
 
-pytestmark = pytest.mark.usefixtures("without_figures")
 CALLS: list[tuple[str, int, int]] = []
 
 

@@ -34,8 +34,6 @@ from topologies.config import KINDS, Base, Random, RandomPair, Ring
 from topologies.schedule import Schedule
 from topologies.topology import Topology
 
-pytestmark = pytest.mark.usefixtures("without_figures")
-
 
 def tiny(**sections: Any) -> RunConfig:
     """Three peers with BatchNorm on synthetic 8x8 images, in this process, tracked nowhere."""
