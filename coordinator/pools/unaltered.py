@@ -22,7 +22,7 @@ def check_unaltered(*packages: str) -> None:
 
 def altered(package: str) -> list[str]:
     """The functions, classes and methods of a package's loaded modules that are not those that its files define."""
-    names = [name for name in sys.modules if name == package or name.startswith(f"{package}.")]
+    names = [name for name in list(sys.modules) if name == package or name.startswith(f"{package}.")]
     return [found for name in sorted(names) for found in _of_module(name)]
 
 
