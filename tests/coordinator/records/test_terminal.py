@@ -2,7 +2,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from rich.console import Console
 
@@ -43,7 +42,7 @@ def live(monkeypatch: pytest.MonkeyPatch, terminal: bool = False) -> tuple[Live,
 
 def measured(completed: int) -> Measured:
     measures = Measures({"relative_distance": 0.5, "agreement": 0.25}, {}, {})
-    return Measured(completed, measures, Pairing(np.zeros((0, 1, 1)), np.zeros((0, 0)), []), 0.0)
+    return Measured(completed, measures, Pairing(None, []), 0.0)
 
 
 def completed(number: int, loss: float | None = None) -> RoundCompleted:

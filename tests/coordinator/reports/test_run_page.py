@@ -102,6 +102,7 @@ def test_render__a_run_that_ended_early_has_no_table(tmp_path: Path) -> None:
     assert "stopped: round 2, peer 0: <nan>" in read(text).text
 
 
+@pytest.mark.figures
 def test_render__says_what_was_asked(tiny: Path) -> None:
     from coordinator import load_config, simulate
 
