@@ -8,7 +8,8 @@ import torch
 from peers.data.config import Synthetic
 from peers.data.datasets import channel_statistics
 from peers.exchange.assignment import Assignment, Link, Stats
-from peers.exchange.config import ExchangeConfig, PlainTarget, VectorLoss
+from peers.exchange.config import ExchangeConfig, PlainTarget
+from peers.exchange.losses import MSE
 from peers.exchange.messages import Message
 from peers.exchange.wire import Wire
 from peers.hosting.host import PeerHost
@@ -25,7 +26,7 @@ COUNT, ROUNDS = 3, 12
 
 def host_of(execution: Execution) -> PeerHost:
     peers = PeersConfig(count=COUNT, model=MLP(hidden=(12,)), head=LinearHead(dim=5), optimizer=SGD(lr=0.1))
-    exchange = ExchangeConfig(target=PlainTarget(), loss=VectorLoss(kind="mse"))
+    exchange = ExchangeConfig(target=PlainTarget(), loss=MSE())
     probes, statistics = ProbeConfig(probe_batch=16), channel_statistics(DATASET.train_images)
     settings = [PeerSettings(peer, 7, 20, peers, exchange, DATA, probes, statistics) for peer in range(COUNT)]
     host = PeerHost()
@@ -103,7 +104,7 @@ def test_host__picks_what_it_needs_from_bundles_whatever_their_order(execution: 
         host.publish(part)
         stats = host.advance(3, dict.fromkeys(part), *arrived)[1]
         assert stats[0].loss is not None and len(host.mailbox) == 0
-        digests.append(host.each("digest"))
+        digests.append(host.digest())
     assert digests[0] == digests[1] == digests[2]
 
 

@@ -23,6 +23,7 @@ from peers.learning.settings import PeerSettings, initial_network
 from peers.networks.config import MLP, HeadConfig, LinearHead, PeersConfig, SmallCNN
 from peers.networks.optimizers import SGD, AdamW, OptimizerConfig
 from peers.probing.config import ProbeConfig
+from peers.probing.measuring import ProbeSubject
 
 DATA = Synthetic(num_train=64, num_test=40, batch_size=16)
 DATASET = DATA.load(0)
@@ -321,7 +322,7 @@ def test_construction__leaves_the_global_generator_alone():
     before = torch.random.get_rng_state()
     peers = [Peer(settings_of(i), DATASET) for i in range(2)]
     exchange_rounds(peers, 0, 2)
-    peers[0].probe("calibrated")
+    peers[0].probe(ProbeSubject.CALIBRATED)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
