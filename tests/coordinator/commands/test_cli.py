@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from coordinator.records.events import RoundCompleted, RunEvent
 from coordinator.records.terminal import Live
 
 Cli = Callable[..., tuple[Any, str, str]]
@@ -280,11 +281,13 @@ def test_run__stopped_on_values_that_are_not_finite(cli: Cli, tiny: Path) -> Non
 
 
 def test_run__interrupted_keeps_what_it_has(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(self: Live, row: dict[str, Any]) -> None:
-        if row["round"] == 1:
+    def interrupt(self: Live, event: RunEvent) -> None:
+        if isinstance(event, RoundCompleted) and event.completed == 1:
             raise KeyboardInterrupt
+        observe(self, event)
 
-    monkeypatch.setattr(Live, "round", interrupt)
+    observe = Live.observe
+    monkeypatch.setattr(Live, "observe", interrupt)
     code, out, _ = cli("run", "tiny.toml", "--output", "out")
     (folder,) = Path("out").iterdir()
     assert code == 130 and "interrupted: in the rounds, with round 1 of 2 completed" in out

@@ -12,6 +12,7 @@ from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment.config import ConfigError, load_config
 from coordinator.experiment.reading import MAX_BYTES, absolute_path, from_json, plain, read_table, shown, too_deep
 from coordinator.run.resume import _has_finished
+from coordinator.scheduling.scheduler import Phase
 from peers.learning import snapshot
 from peers.learning.snapshot import DamagedCheckpoint
 
@@ -183,12 +184,12 @@ def test_from_json__too_deep_is_a_value_error() -> None:
 def test_checkpoints__a_manifest_that_is_nested_too_deep_is_damaged(tmp_path: Path) -> None:
     checkpoints = Checkpoints(str(tmp_path), keep=2)
     for completed in (1, 2):
-        aside = Path(checkpoints.aside("round", completed))
+        aside = Path(checkpoints.aside(Phase.ROUNDS, completed))
         aside.mkdir()
         (aside / snapshot.file_of(0)).write_bytes(b"x")
-        checkpoints.complete("round", completed, ["0" * 64], {}, b"")
+        checkpoints.complete(Phase.ROUNDS, completed, ["0" * 64], {}, b"")
     (tmp_path / "round-000002" / "manifest.json").write_text(DEEP)
-    found, notes = checkpoints.newest_whole("round", lambda checkpoint: checkpoint.completed)
+    found, notes = checkpoints.newest_whole(Phase.ROUNDS, lambda checkpoint: checkpoint.completed)
     assert found == 1
     assert notes == [
         "the checkpoint of round 2 is damaged: manifest.json is no manifest: nested too deep; the one before it is "

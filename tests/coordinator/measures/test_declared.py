@@ -14,20 +14,23 @@ from coordinator.ablations.measure_names import known_measures, read_measures
 from coordinator.measures import declared
 from coordinator.measures.declared import NATS, Agreement, Cost, Measure, Shown
 from coordinator.measures.gains import Gain, GainMeasure
-from coordinator.measures.measure import measure
+from coordinator.measures.measure import Measures, Pairing, measure
 from coordinator.measures.verdict import Verdict
+from coordinator.records.events import Measured
 from coordinator.records.terminal import Live
 from coordinator.reports import figures
 from coordinator.reports.sentences import in_words
-from peers.probing.observing import MAX_PAIRED, Observation
+from peers.probing.observing import MAX_PAIRED, Observation, Observations
 from topologies import schedule
 
 
-def observations(count: int) -> list[Observation]:
+def observations(count: int) -> Observations:
     """Peers whose outputs all differ."""
     rng = np.random.default_rng(0)
     outputs = rng.normal(size=(count, 5, 3)).astype(np.float32)
-    return [Observation(each, np.eye(5), 1.0, 1.0, 1.0, 0.5, False) for each in outputs]
+    return Observations(
+        {peer: Observation(own, np.eye(5), 1.0, 1.0, 1.0, 0.5, False) for peer, own in enumerate(outputs)}
+    )
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def test_measure__of_pairs_is_taken_up_to_the_cap(pairwise: Measure[float], coun
     seen = observations(count)
     scalars = measure(seen, schedule.self_taught(count)(0), 1.0)[0].scalars
     assert (pairwise.name in scalars) == there and list(scalars) == declared.scalar_names(count)
-    assert not there or scalars[pairwise.name] == float(np.ptp([each.outputs for each in seen]))
+    assert not there or scalars[pairwise.name] == float(np.ptp([peer.outputs for peer in seen.peers.values()]))
 
 
 def test_measure__one_that_is_absent_is_no_name_of_an_ablation_either(pairwise: Measure[float]) -> None:
@@ -111,7 +114,8 @@ def test_report__has_a_measure_or_says_why_it_is_absent(
 def test_progress__shows_what_is_declared(pairwise: Measure[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coordinator.records.terminal.IN_PROGRESS", declared.shown_in(Shown.PROGRESS))
     text = io.StringIO()
-    Live(Console(file=text, width=160)).round({"round": 0, "agreement": 0.25, pairwise.name: 0.5})
+    measures = Measures({"agreement": 0.25, pairwise.name: 0.5}, {}, {})
+    Live(Console(file=text, width=160)).observe(Measured(0, measures, Pairing(None, []), 0.0))
     assert text.getvalue() == "before the first round: agreement 25.0%, largest gap 0.500\n"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from coordinator import load_config, simulate
 from coordinator.measures.measure import measure
-from peers.probing.observing import Observation
+from peers.probing.observing import Observation, Observations
 from topologies.round import Round, edges_from
 
 
@@ -20,7 +20,8 @@ def seen(*probs: float) -> Observation:
 def test_measure__an_edge_runs_from_teacher_to_student() -> None:
     """Peer 0 learns from both others, with different weights, and nobody else learns."""
     plan = Round((edges_from((1, 2), (0.25, 0.75)), (), ()), kept=(0.0, 1.0, 1.0))
-    edges = measure([seen(0.9, 0.1), seen(0.5, 0.5), seen(0.1, 0.9)], plan, 1.0)[0].edges
+    peers = [seen(0.9, 0.1), seen(0.5, 0.5), seen(0.1, 0.9)]
+    edges = measure(Observations(dict(enumerate(peers))), plan, 1.0)[0].edges
     assert {link: edge["weight"] for link, edge in edges.items()} == {(1, 0): 0.25, (2, 0): 0.75}
     assert [edge["total_variation"] for edge in edges.values()] == pytest.approx([0.4, 0.8], abs=1e-6)
 

@@ -38,6 +38,7 @@ def wider(self: MLP, shape: models.Shape, norm: models.Norm) -> nn.Module:
     return models.mlp(shape, (11,), norm)
 
 
+@pytest.mark.figures
 def test_altered__nothing_is_in_a_process_that_changed_nothing():
     assert altered("peers") == altered("coordinator") == altered("topologies") == []
 
