@@ -1,4 +1,4 @@
-"""Data that was given to `simulate` or `resume` from Python, instead of being loaded as the config says."""
+"""Data sets passed to `simulate` or `resume` from Python, instead of being loaded from the config's data section."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ NOT_FROM_FILE = (
 
 
 def take(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, Dataset]:
-    """The config that names this data instead of its own, and the data within the limits that the section sets.
+    """Use a data set passed from Python: the config with this data in its data section, and the data cut to its limits.
 
     Raises: ConfigError.
     """
@@ -31,7 +31,7 @@ def take(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, Dataset]:
 
 
 def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
-    """The data that a run goes on with, within its limits. Raises: ConfigError, unless it is what the run was given."""
+    """The data for a resumed run, cut to its limits. Raises: ConfigError, unless it is the data of the first start."""
     section = config.data
     if not isinstance(section, Given):
         raise ConfigError(
@@ -50,7 +50,7 @@ def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
 
 @contextmanager
 def _in_one_line() -> Iterator[None]:
-    """What a data set's checks refuse is the user's mistake."""
+    """Turn a ValueError of the data checks into a ConfigError."""
     try:
         yield
     except ValueError as error:
