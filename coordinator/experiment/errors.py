@@ -55,11 +55,9 @@ def explain(error: ValidationError, table: dict[str, Any], root: Model) -> list[
     wrote it is reported.
     """
     places = [(details, _locate(details["loc"], table, root)) for details in error.errors()]
-    reported = [
-        (details, place) for details, place in places if place.written or "missing" in details["type"]
-    ] or places
+    kept = [(details, place) for details, place in places if place.written or "missing" in details["type"]] or places
     by_key: dict[str, tuple[list[Place], list[Any]]] = {}
-    for details, place in reported:
+    for details, place in kept:
         key = _table_that_lacks(place) if details["type"] == "missing" and not place.kinds else place.name
         same_places, mistakes = by_key.setdefault(key, ([], []))
         same_places.append(place)

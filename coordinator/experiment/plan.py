@@ -222,8 +222,7 @@ def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int)
         num_parameters=parameters,
         feature_dim=network.feature_dim,
         output_dim=network.output_dim,
-        state_bytes=parameters * FLOAT * (3 + moments + teacher)
-        + 2 * buffers,  # weights, initial ones, gradients, moments
+        state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # theta, theta_0, gradients, moments
         activation_bytes=activation_bytes(network, dataset.shape, config.data.batch_size),
         probe_bytes=2 * _probed_images(config, dataset) * network.feature_dim * FLOAT,  # features, raw and standardised
     )
