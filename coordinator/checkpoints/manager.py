@@ -55,7 +55,7 @@ class CheckpointManager:
 
         Without a checkpoint, the peers restart untrained and the result is 0.
         """
-        completed, damaged = self._store.newest_whole(phase, self._take)
+        completed, damaged = self._store.newest_whole(phase, self._restore_from)
         for problem in damaged:
             self._recorder.fault(FaultKind.CHECKPOINT_DAMAGED, problem)
         if completed is None:
@@ -65,7 +65,7 @@ class CheckpointManager:
             self._recorder.publish(PeersRestored(phase, completed))
         return completed
 
-    def _take(self, found: Checkpoint) -> int:
+    def _restore_from(self, found: Checkpoint) -> int:
         found.arrays()  # an intact checkpoint includes the coordinator's arrays: check them, too
         checksums = found.checksums(sum(len(host.peers) for host in self._pool.hosts))
         ask(self._pool, lambda host: host.restore(found.folder, {peer: checksums[peer] for peer in host.peers}))

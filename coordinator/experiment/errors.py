@@ -58,7 +58,7 @@ def explain(error: ValidationError, table: dict[str, Any], root: Model) -> list[
     kept = [(details, place) for details, place in places if place.written or "missing" in details["type"]] or places
     by_key: dict[str, tuple[list[Place], list[Any]]] = {}
     for details, place in kept:
-        key = _table_that_lacks(place) if details["type"] == "missing" and not place.kinds else place.name
+        key = _table_with_missing_keys(place) if details["type"] == "missing" and not place.kinds else place.name
         same_places, mistakes = by_key.setdefault(key, ([], []))
         same_places.append(place)
         mistakes.append(details)
@@ -67,7 +67,7 @@ def explain(error: ValidationError, table: dict[str, Any], root: Model) -> list[
 
 def variant(root: Model, path: Sequence[str], kind: object) -> Model | None:
     """The model of the variant `kind` in the union at `path`; None if there is no such variant."""
-    return next(iter(_of(_models_at(root, path), kind)), None)
+    return next(iter(_of_kind(_models_at(root, path), kind)), None)
 
 
 def variant_keys(root: Model, path: Sequence[str], kind: object) -> set[str]:
@@ -144,7 +144,7 @@ def _missing(places: list[Place]) -> str:
     return f"{', '.join(names)}: missing, and {subject} no default ({'; '.join(meanings)})"
 
 
-def _table_that_lacks(place: Place) -> str:
+def _table_with_missing_keys(place: Place) -> str:
     """A key under which to collect what a table lacks; it ends in a dot, so it equals no setting's name."""
     return f"{place.name.rpartition('.')[0]}."
 
@@ -176,8 +176,8 @@ def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
         if isinstance(step, int):
             names[-1] += f"[{step}]"
             table = table[step] if isinstance(table, list) and step < len(table) else None
-        elif len(models) > 1 and isinstance(table, dict) and step == table.get("kind", step) and _of(models, step):
-            models = _of(models, step)
+        elif len(models) > 1 and isinstance(table, dict) and step == table.get("kind", step) and _of_kind(models, step):
+            models = _of_kind(models, step)
         elif isinstance(table, dict) or table is None:
             names.append(step)
             parents = models
@@ -221,7 +221,7 @@ def _is_text(annotation: Any) -> bool:
     return annotation in (str, Path)
 
 
-def _of(models: list[Model], kind: object) -> list[Model]:
+def _of_kind(models: list[Model], kind: object) -> list[Model]:
     """The models that have this kind."""
     return [model for model in models if kind in _kinds(model)]
 

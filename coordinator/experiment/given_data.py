@@ -21,13 +21,13 @@ def take(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, Dataset]:
 
     Raises: ConfigError.
     """
-    with _in_one_line():
+    with _as_config_error():
         dataset_check.check(dataset)
     if config.data.on_each_node:
         raise ConfigError("data.on_each_node: nodes cannot read data that is given from Python: set it to false")
     shared = {name: getattr(config.data, name) for name in DataSection.model_fields}
     section = Given(name=dataset.name, digest=digest_of(dataset).hex(), **shared)
-    return config.model_copy(update={"data": section}), _within(section, dataset, config.run.seed)
+    return config.model_copy(update={"data": section}), _cut_to_limits(section, dataset, config.run.seed)
 
 
 def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
@@ -37,7 +37,7 @@ def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
         raise ConfigError(
             f"dataset: the run has loaded its own data ({section.kind}) and goes on with that: leave it out"
         )
-    with _in_one_line():
+    with _as_config_error():
         dataset_check.check(dataset)
     digest = digest_of(dataset).hex()
     if digest != section.digest:
@@ -45,11 +45,11 @@ def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
             f"dataset: must be what the run was given ('{section.name}', SHA-256 {section.digest[:12]}), got "
             f"'{dataset.name}' with SHA-256 {digest[:12]}: give the same images and labels, or start a new run"
         )
-    return _within(section, dataset, config.run.seed)
+    return _cut_to_limits(section, dataset, config.run.seed)
 
 
 @contextmanager
-def _in_one_line() -> Iterator[None]:
+def _as_config_error() -> Iterator[None]:
     """Turn a ValueError of the data checks into a ConfigError."""
     try:
         yield
@@ -57,6 +57,6 @@ def _in_one_line() -> Iterator[None]:
         raise ConfigError(str(error)) from None
 
 
-def _within(section: Given, dataset: Dataset, seed: int) -> Dataset:
-    with _in_one_line():
+def _cut_to_limits(section: Given, dataset: Dataset, seed: int) -> Dataset:
+    with _as_config_error():
         return held_out(section.limited(dataset, seed), section, seed)

@@ -25,10 +25,10 @@ def provide_home() -> str:
     home = os.path.expanduser("~")
     if not os.path.isabs(home) or not os.path.isdir(home):
         named = f"'{home}' is no folder" if os.path.isabs(home) else "it is not set, and no user has this process's id"
-        os.environ["HOME"] = _temporary()
+        os.environ["HOME"] = _make_temporary_home()
         return f"HOME: {named}; a temporary folder stands in for it: set HOME to a folder that can be written to"
     if not os.access(home, os.W_OK | os.X_OK):  # it may hold credentials to read, so HOME stays as it is
-        os.environ.setdefault("MPLCONFIGDIR", _temporary())
+        os.environ.setdefault("MPLCONFIGDIR", _make_temporary_home())
         if not any(name in os.environ for name in TOKENS) and not Path(home, ".ray", "auth_token").is_file():
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # otherwise Ray would create one in the home
     return ""
@@ -45,7 +45,7 @@ def remove_temporary() -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _temporary() -> str:
+def _make_temporary_home() -> str:
     """Make a private folder that is removed when the process ends."""
     folder = tempfile.mkdtemp(prefix="peer-consensus-home-")
     _temporary_homes.add(folder)

@@ -59,7 +59,7 @@ class ProbeTable:
 
         `peers` contains each student's own gain over the calibrated control and, if that was run, the control alone.
         """
-        return {name: self._one(name, students) for name in self.probes}
+        return {name: self._summary_of_probe(name, students) for name in self.probes}
 
     def artefacts(self, students: list[int]) -> list[ProbeName]:
         """Probes whose gain over untrained peers is an artefact of BatchNorm: it vanishes over calibrated peers."""
@@ -73,7 +73,7 @@ class ProbeTable:
             )
         ]
 
-    def _one(self, name: ProbeName, students: list[int]) -> dict[str, Any]:
+    def _summary_of_probe(self, name: ProbeName, students: list[int]) -> dict[str, Any]:
         known = [condition for condition in Condition if (name, condition) in self.correct]
         table: dict[str, Any] = {}
         if students:

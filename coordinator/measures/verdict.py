@@ -106,12 +106,12 @@ def collapsed(first: Mapping[int, Mapping[str, float]], last: Mapping[int, Mappi
     that is not finite counts as 0, since a diverged peer does not distinguish inputs.
     """
     return any(
-        measure.collapse_below is not None and _fell(measure.name, first, last, measure.collapse_below)
+        measure.collapse_below is not None and _has_collapsed(measure.name, first, last, measure.collapse_below)
         for measure in declared.PEER
     )
 
 
-def _fell(
+def _has_collapsed(
     name: str,
     first: Mapping[int, Mapping[str, float]],
     last: Mapping[int, Mapping[str, float]],

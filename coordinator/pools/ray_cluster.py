@@ -39,11 +39,11 @@ def shared_ray(address: str) -> Iterator[Guard | None]:
 
     A Ray that was already running is reused and not ended; in that case there is no guard.
     """
-    with hold_setting("hosting.address", address, lambda: _started(address)):
+    with hold_setting("hosting.address", address, lambda: _ensure_started(address)):
         yield _GUARDS[-1] if _GUARDS else None
 
 
-def _started(address: str) -> Callable[[], object]:
+def _ensure_started(address: str) -> Callable[[], object]:
     """Start Ray unless it is running; returns a function that ends it if it was started here."""
     import ray
 
@@ -67,7 +67,7 @@ def start_ray(address: str) -> Guard:
     if address == "auto":
         address = os.environ.get("RAY_ADDRESS") or address  # as Ray itself resolves it
     address = "" if address == "local" else address
-    found = _reached(address)
+    found = _resolved(address)
     keep_token(local=not address)
     guard = _guard("" if address else session_folder())
     options = {"address": found or "local", "include_dashboard": False, "log_to_driver": False}
@@ -155,7 +155,7 @@ def end_ray(guard: Guard) -> None:
     guard.done()
 
 
-def _reached(address: str) -> str:
+def _resolved(address: str) -> str:
     """HOST:PORT with the host name resolved to an IP address, since Ray's own resolver may not know the name.
 
     Raises: ConfigError if nothing listens there, which Ray itself would detect only after minutes.

@@ -124,7 +124,7 @@ def count_fitting(needs: Sequence[Reservations], nodes: Sequence[Resources]) -> 
     free = [(dict(node), [1.0] * int(node.get("GPU", 0.0))) for node in nodes]
     for count, run in enumerate(needs):
         for reservation in run:
-            if not any(_take(reservation, amounts, devices) for amounts, devices in free):
+            if not any(_subtract(reservation, amounts, devices) for amounts, devices in free):
                 return count
     return len(needs)
 
@@ -215,7 +215,7 @@ def _host_sizes(hosting: HostingConfig, num_peers: int) -> list[int]:
     return [min(most, num_peers - first) for first in range(0, num_peers, most)]
 
 
-def _take(reservation: Resources, free: dict[str, float], devices: list[float]) -> bool:
+def _subtract(reservation: Resources, free: dict[str, float], devices: list[float]) -> bool:
     """Subtract a reservation from a node's free resources if it fits; GPUs come from the fullest devices with room."""
     others = {name: amount for name, amount in reservation.items() if name != "GPU"}
     gpus = reservation.get("GPU", 0.0)

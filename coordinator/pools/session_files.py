@@ -25,7 +25,7 @@ def session_folder() -> str:
     refused = []
     for base in dict.fromkeys(filter(None, (requested, *ELSEWHERE, os.environ.get("XDG_RUNTIME_DIR")))):
         try:
-            folder = _made_in(os.path.abspath(base))
+            folder = _make_folder_in(os.path.abspath(base))
         except OSError as error:
             refused.append(f"'{base}' cannot be used ({error.strerror or error})")
             continue
@@ -38,7 +38,7 @@ def session_folder() -> str:
     )
 
 
-def _made_in(base: str) -> str:
+def _make_folder_in(base: str) -> str:
     """Make a private folder in `base`. Raises: OSError, if `base` is unsuitable."""
     if len(os.fsencode(base)) > LONGEST:
         raise OSError(f"longer than {LONGEST} characters, too long for Ray's sockets")

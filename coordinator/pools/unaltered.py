@@ -23,10 +23,10 @@ def check_unaltered(*packages: str) -> None:
 def altered(package: str) -> list[str]:
     """Functions, classes and methods in a package's loaded modules that differ from the definitions in its files."""
     names = [name for name in list(sys.modules) if name == package or name.startswith(f"{package}.")]
-    return [found for name in sorted(names) for found in _of_module(name)]
+    return [found for name in sorted(names) for found in _replaced_in_module(name)]
 
 
-def _of_module(name: str) -> Iterator[str]:
+def _replaced_in_module(name: str) -> Iterator[str]:
     module = sys.modules[name]
     loader = getattr(module.__spec__, "loader", None)
     code = loader.get_code(name) if loader is not None and hasattr(loader, "get_code") else None

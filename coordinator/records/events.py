@@ -151,7 +151,9 @@ class Probed:
     def accuracies(self) -> dict[str, list[float]]:
         """The accuracies of each probe in peer order, by the names used in tables and MLflow."""
         names = self.outcomes[0].correct
-        return {f"{name}_accuracy": [float(one.correct[name].mean()) for one in self.outcomes] for name in names}
+        return {
+            f"{name}_accuracy": [float(outcome.correct[name].mean()) for outcome in self.outcomes] for name in names
+        }
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from coordinator.records.retry_queue import RetryQueue
 
 BUFFERED = 500  # metrics per request, which takes hardly longer than a request with ten
 SECONDS = 5.0
-_own = threading.local()  # marks the threads in which MLflow's log lines are suppressed
+_thread_flags = threading.local()  # marks the threads in which MLflow's log lines are suppressed
 
 
 class Tracker:
@@ -192,7 +192,7 @@ class Tracker:
             client.search_experiments(max_results=1)  # the first access creates missing tables
             bring_artifacts(file)
         identity = _experiment(client, config.experiment, artifacts_beside(file) if file is not None else None)
-        self._run_id = run_id if run_id and _continued(client, run_id) else ""
+        self._run_id = run_id if run_id and _reopen(client, run_id) else ""
         if self._run_id:
             data = client.get_run(run_id).data
             self._known_params = set(data.params)
@@ -239,7 +239,7 @@ def _import() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default retries for minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    _own.quiet = True
+    _thread_flags.quiet = True
     import mlflow  # noqa: F401
 
     for name in ("mlflow", "alembic", "sqlalchemy.engine"):  # these get handlers from MLflow
@@ -251,7 +251,7 @@ def _import() -> None:
 
 def _not_ours(record: logging.LogRecord) -> bool:
     """A log filter that drops records from our own background thread."""
-    return not getattr(_own, "quiet", False)
+    return not getattr(_thread_flags, "quiet", False)
 
 
 def _make_store(path: Path) -> None:
@@ -269,7 +269,7 @@ def _make_store(path: Path) -> None:
             os.rename(made, path)
 
 
-def _continued(client: Any, run_id: str) -> bool:
+def _reopen(client: Any, run_id: str) -> bool:
     """Reopen a run; False if it has been deleted."""
     from mlflow import MlflowException
 

@@ -68,27 +68,27 @@ def bring_artifacts(path: Path) -> None:
     try:
         with closing(sqlite3.connect(path, timeout=BUSY, isolation_level=None)) as store:
             tables = store.execute("SELECT count(*) FROM sqlite_master WHERE name IN ('experiments', 'runs')")
-            if tables.fetchone()[0] < 2 or not _moved(store, here):
+            if tables.fetchone()[0] < 2 or not _moved_experiments(store, here):
                 return
             store.execute("BEGIN IMMEDIATE")
-            for number, before in _moved(store, here):
+            for number, before in _moved_experiments(store, here):
                 store.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?", (here, number))
                 for run, uri in store.execute(
                     "SELECT run_uuid, artifact_uri FROM runs WHERE experiment_id = ?", (number,)
                 ).fetchall():
-                    now = _followed(uri or "", before, here)
+                    now = _present_uri(uri or "", before, here)
                     store.execute("UPDATE runs SET artifact_uri = ? WHERE run_uuid = ?", (now, run))
             store.execute("COMMIT")
     except sqlite3.Error as error:
         raise OSError(str(error)) from None
 
 
-def _moved(store: sqlite3.Connection, here: str) -> list[tuple[int, str]]:
+def _moved_experiments(store: sqlite3.Connection, here: str) -> list[tuple[int, str]]:
     """The experiments whose artifacts lay beside the store at its former path: their ids and old URIs."""
     rows = store.execute(
         "SELECT experiment_id, artifact_location FROM experiments WHERE artifact_location <> ?", (here,)
     )
-    return [(number, uri) for number, uri in rows if _beside_a_store(number, uri) and not _same(uri, here)]
+    return [(number, uri) for number, uri in rows if _beside_a_store(number, uri) and not _same_folder(uri, here)]
 
 
 def _beside_a_store(number: int, uri: str) -> bool:
@@ -96,13 +96,13 @@ def _beside_a_store(number: int, uri: str) -> bool:
     return (uri.startswith("file:") and uri.endswith(f"/{ARTIFACTS}")) or (number == 0 and uri.endswith("/mlruns/0"))
 
 
-def _same(one: str, other: str) -> bool:
+def _same_folder(one: str, other: str) -> bool:
     """Whether two URIs name the same existing folder, possibly by different paths."""
     paths = [_path_of(uri) for uri in (one, other)]
     return all(path.exists() for path in paths) and os.path.samefile(*paths)
 
 
-def _followed(uri: str, before: str, here: str) -> str:
+def _present_uri(uri: str, before: str, here: str) -> str:
     """The present URI of a run's artifacts."""
     if not uri.startswith(f"{before}/"):
         return uri

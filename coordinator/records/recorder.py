@@ -93,4 +93,4 @@ class Recorder:
 
     def _measured(self, completed: int, observations: Observations, plan: Round) -> None:
         measures, pairing = measure(observations, plan, self._temperature)
-        self.publish(Measured(completed, measures, pairing, sum(one.seconds for one in observations.peers.values())))
+        self.publish(Measured(completed, measures, pairing, sum(peer.seconds for peer in observations.peers.values())))

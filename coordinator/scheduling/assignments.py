@@ -12,7 +12,7 @@ KEPT = 64  # size of the memo: more than the period of any schedule that repeats
 T = TypeVar("T")
 
 
-class OfPlan(Generic[T]):
+class MemoByPlan(Generic[T]):
     """Memoises a function of a round's plan by object identity: static schedules return the same plan each round."""
 
     def __init__(self, compute: Callable[[Round], T]) -> None:
@@ -39,10 +39,10 @@ class Routes:
         start: int = 0,
     ) -> None:
         self.host_of = {peer: host for host, peers in enumerate(hosts) for peer in peers}
-        self.foreign = OfPlan(self._foreign)
-        self.listeners = OfPlan(_listeners)
-        self.summed = OfPlan(lambda plan: shared_sum and sum_weights_of(plan) is not None)
-        self._parts = OfPlan(self._parts_of)
+        self.foreign = MemoByPlan(self._foreign)
+        self.listeners = MemoByPlan(_listeners)
+        self.summed = MemoByPlan(lambda plan: shared_sum and sum_weights_of(plan) is not None)
+        self._parts = MemoByPlan(self._parts_of)
         self._schedule = schedule
         self._num_rounds = num_rounds
         self._planned = start
