@@ -74,8 +74,8 @@ def reservations_on(nodes: Sequence[Resources], hosting: HostingConfig, num_peer
 def count_evaluators(ray: Any, hosting: HostingConfig, reservations: Reservations) -> int:
     """The number of evaluators (processes that only probe) to start beside the hosts; call it before they start.
 
-    "auto": one for each CPU that the hosts leave idle, at most one per host. None if the hosts have GPUs, which probe
-    faster and round differently, and none in a placement group, whose CPUs are meant for the hosts.
+    "auto": one for each CPU that the hosts leave idle, at most one per host. Zero if the hosts have GPUs, which probe
+    faster and round differently, and zero in a placement group, whose CPUs are meant for the hosts.
 
     Raises: ConfigError if there are too few CPUs.
     """

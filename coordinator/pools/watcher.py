@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 MARK = "PEER_CONSENSUS_RAY"  # environment variable of every process that Ray starts
-DAEMONS = ("gcs_server", "raylet")  # Ray cannot work without both, but takes up to a minute to exit if one dies
+DAEMONS = ("gcs_server", "raylet")  # if either dies, Ray ends, but takes up to a minute for it
 POLL, GRACE = 1.0, 5.0  # seconds: between checks of the command; for an orderly exit
 SHOW_CURSOR = "\x1b[?25h"  # progress bars hide the cursor
 

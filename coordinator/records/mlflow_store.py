@@ -92,7 +92,7 @@ def _moved_experiments(store: sqlite3.Connection, here: str) -> list[tuple[int, 
 
 
 def _beside_a_store(number: int, uri: str) -> bool:
-    """Whether artifacts lie beside a store; or in the former current folder, as of MLflow's experiment `Default`."""
+    """Whether a URI ends like that of artifacts beside a store, or like that of MLflow's own experiment `Default`."""
     return (uri.startswith("file:") and uri.endswith(f"/{ARTIFACTS}")) or (number == 0 and uri.endswith("/mlruns/0"))
 
 
