@@ -31,7 +31,7 @@ class MlflowObserver:
                 pass
 
     def send_again(self, folder: RunFolder) -> None:
-        """Log the tables' rows again, since a killed process may not have sent them; rows that MLflow has are skipped."""
+        """Log the tables' rows again, since a killed process may not have sent them; known ones are skipped."""
         for row in folder.rows("rounds"):
             self.tracker.log_metrics({name: value for name, value in row.items() if name != "round"}, row["round"])
         accuracies: dict[int, dict[str, list[float]]] = {}  # of every peer, by round and probe
