@@ -1,4 +1,4 @@
-"""Of which experiment a checkpoint is: nothing else may go on from it."""
+"""Identifies the experiment of a checkpoint, so that no other experiment is resumed from it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from coordinator.experiment.config import ConfigError, RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.records.summary import flatten, versions
 
-DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that decide the numbers
+DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that determine the numbers
 FREE = (
     "run.rounds",
     "run.name",
@@ -16,12 +16,12 @@ FREE = (
     "data.path",
     "data.on_each_node",
     "topology.path",
-)  # but for these
+)  # keys of these sections that do not
 INPUTS = {"data": "data: the images or labels", "links": "topology.path: the links"}
 
 
 def identity_of(plan: Plan) -> dict[str, Any]:
-    """What a checkpoint holds of the experiment: settings, planned rounds, and SHA-256 of what it reads beside them."""
+    """A checkpoint's description of its experiment: settings, planned rounds, SHA-256 of inputs, package versions."""
     return {
         "config": deciding(plan.config),
         "rounds": plan.config.run.rounds,
@@ -32,14 +32,14 @@ def identity_of(plan: Plan) -> dict[str, Any]:
 
 
 def deciding(config: RunConfig) -> dict[str, object]:
-    """The settings that decide a run's numbers, by dotted name."""
+    """The settings that determine a run's numbers, by dotted key."""
     table = to_table(config)
     flat = flatten({section: table[section] for section in DECIDING})
     return {name: value for name, value in flat.items() if name not in FREE}
 
 
 def check_config(config: RunConfig, identity: Mapping[str, Any]) -> None:
-    """Raises: ConfigError, if a setting that decides the numbers is not that of the checkpoint."""
+    """Raises: ConfigError, if a setting that determines the numbers differs from the checkpoint's."""
     now, then = deciding(config), identity["config"]
     differing = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
     if differing:
@@ -51,7 +51,7 @@ def check_config(config: RunConfig, identity: Mapping[str, Any]) -> None:
 
 
 def check_inputs(plan: Plan, identity: Mapping[str, Any]) -> None:
-    """Raises: ConfigError, if data or links are not those of the checkpoint."""
+    """Raises: ConfigError, if data or links differ from the checkpoint's."""
     for name, digest in _inputs(plan).items():
         before = identity["inputs"].get(name, digest)
         if digest != before:

@@ -1,4 +1,4 @@
-"""A run's checkpoints: written while it goes on, and read to bring its peers back."""
+"""Completes a run's checkpoints, and restores its peers from them."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from coordinator.scheduling.scheduler import PeersSaved, Phase, SaveFailed
 
 
 class CheckpointManager:
-    """Completes the checkpoints that the peers write, and takes the peers back to the newest that is whole.
+    """Completes the checkpoints that the peers write, and restores the peers from the newest intact one.
 
-    identity: of which experiment they are; see `identity`.
+    identity: describes the experiment; see `identity_of`.
     """
 
     def __init__(
@@ -27,37 +27,37 @@ class CheckpointManager:
         self._tables = tables
 
     def aside(self, phase: Phase, completed: int) -> str:
-        """Where the peers write while a checkpoint is not complete."""
+        """The folder that peers write to until a checkpoint is complete."""
         return self._store.aside(phase, completed)
 
     def complete(self, phase: Phase, completed: int, saved: PeersSaved | SaveFailed) -> None:
-        """Complete what the peers have written; where that fails the run goes on, and says so."""
+        """Complete a checkpoint from the files of all peers; a failure is recorded as a fault, and the run goes on."""
         written = CheckpointWritten(phase, completed)
         try:
             if isinstance(saved, SaveFailed):
                 raise saved.error
-            self._tables.save(self._recorder.state.completed)  # first: a checkpoint needs the rows until then
+            self._tables.save(self._recorder.state.completed)  # first: a checkpoint requires the rows up to its round
             state = {"run_state": self._recorder.state.with_checkpoint(written).to_json(), **self._identity}
             self._store.complete(phase, completed, saved.checksums, state, self._recorder.probes.to_bytes())
         except OSError as error:
             why = without_secrets(error.strerror or str(error))
-            last = next((round_name(phase, each) for each in self._store.completed(phase)), "")
-            left = f"that of {last} is the last" if last else "there is none yet"
+            last = next((round_name(phase, older) for older in self._store.completed(phase)), "")
+            remaining = f"that of {last} is the last" if last else "there is none yet"
             self._recorder.fault(
                 FaultKind.CHECKPOINT_NOT_WRITTEN,
-                f"no checkpoint of {round_name(phase, completed)} could be written ({why}); {left}",
+                f"no checkpoint of {round_name(phase, completed)} could be written ({why}); {remaining}",
             )
         else:
             self._recorder.publish(written)
 
     def restore(self, phase: Phase) -> int:
-        """Take all peers back to the newest checkpoint that is whole; returns the rounds it had completed.
+        """Restore all peers from the newest intact checkpoint of a phase; returns its number of completed rounds.
 
-        Without one they are the untrained peers again, before round 0.
+        Without a checkpoint, the peers restart untrained and the result is 0.
         """
-        completed, damaged = self._store.newest_whole(phase, self._take)
-        for each in damaged:
-            self._recorder.fault(FaultKind.CHECKPOINT_DAMAGED, each)
+        completed, damaged = self._store.newest_whole(phase, self._restore_from)
+        for problem in damaged:
+            self._recorder.fault(FaultKind.CHECKPOINT_DAMAGED, problem)
         if completed is None:
             self._pool.get([host.restart() for host in self._pool.hosts])
             return 0
@@ -65,8 +65,8 @@ class CheckpointManager:
             self._recorder.publish(PeersRestored(phase, completed))
         return completed
 
-    def _take(self, found: Checkpoint) -> int:
-        found.arrays()  # whole means all of it: the state that was taken up is of the same one
+    def _restore_from(self, found: Checkpoint) -> int:
+        found.arrays()  # an intact checkpoint includes the coordinator's arrays: check them, too
         checksums = found.checksums(sum(len(host.peers) for host in self._pool.hosts))
         ask(self._pool, lambda host: host.restore(found.folder, {peer: checksums[peer] for peer in host.peers}))
         return found.completed

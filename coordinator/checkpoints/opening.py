@@ -1,4 +1,4 @@
-"""A run's checkpoints when it starts, and when it is taken up again: where they are, and what the newest one says."""
+"""Opens the checkpoints of a new or resumed run, and reads the coordinator's part of the newest one."""
 
 import warnings
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from peers.learning.snapshot import DamagedCheckpoint
 
 @dataclass(frozen=True)
 class Recalled:
-    """What the coordinator knew at the newest whole checkpoint; `found` is None where a run starts from nothing."""
+    """The coordinator's part of the newest intact checkpoint. found: None if the run starts from the beginning."""
 
     found: Checkpoint | None
     state: RunState
@@ -32,9 +32,10 @@ class Recalled:
 
 
 def open_checkpoints(config: RunConfig, run: Path, pool: Pool) -> tuple[RunConfig, Checkpoints]:
-    """Where a run's checkpoints are, and its config: without any, if nobody asked for them and not all nodes reach it.
+    """Open the checkpoints of a new run; returns them with the config, in which they may be switched off.
 
-    Raises: ConfigError, if somebody did ask for them.
+    They are switched off, with a warning, if the default folder cannot be reached by all nodes. Raises: ConfigError, if
+    the config requests checkpoints explicitly and that is so.
     """
     url, every = url_of(config.checkpoint.path, run), config.checkpoint.every
     try:
@@ -55,7 +56,7 @@ def open_checkpoints(config: RunConfig, run: Path, pool: Pool) -> tuple[RunConfi
 
 
 def reopen_checkpoints(config: RunConfig, run: Path) -> Checkpoints:
-    """The checkpoints of a run that is taken up again, without those that were never completed. Raises: ConfigError."""
+    """Open the checkpoints of a resumed run and discard incomplete ones. Raises: ConfigError."""
     url = url_of(config.checkpoint.path, run)
     try:
         checkpoints = Checkpoints(url, config.checkpoint.keep)
@@ -69,10 +70,10 @@ def reopen_checkpoints(config: RunConfig, run: Path) -> Checkpoints:
 
 
 def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[str]]:
-    """The coordinator's part of a run's newest whole checkpoint, and what was found damaged.
+    """Read the coordinator's part of the newest intact checkpoint; also returns a message for each damaged one.
 
-    A checkpoint from when the run was to have another number of rounds does not tell what hangs on that number.
-    Raises: ConfigError, if the checkpoint is of another experiment.
+    If the checkpoint was written for a different number of rounds, results that depend on that number are dropped.
+    Raises: ConfigError, if the checkpoint belongs to another experiment.
     """
 
     def take(found: Checkpoint) -> Recalled | None:
@@ -99,7 +100,7 @@ def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[
 
 
 def _check_reached(url: str, pool: Pool) -> None:
-    """Have one host of every node write a file, and read it here. Raises: OSError."""
+    """Check that files written by one host on every node can be read here. Raises: OSError."""
     folder = Folder(url)
     for hosts in pool.nodes:
         name = f".reached-{hosts[0]}"

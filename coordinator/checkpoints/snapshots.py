@@ -1,7 +1,7 @@
-"""Coordinated snapshots: written aside by all peers, completed and renamed by the coordinator, read newest first.
+"""Coordinated snapshots: peers write to a temporary folder, which the coordinator completes and then renames.
 
-A checkpoint is a folder with a file for each peer, the coordinator's own numbers, and a manifest with the SHA-256 of
-every one of them and of itself: half of one, or one whose bits have changed, is seen to be no checkpoint.
+A checkpoint is a folder with a file for each peer, the coordinator's own arrays, and a manifest with the SHA-256 of
+all files and of itself, so that incomplete and corrupted checkpoints are detected.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ NAME = re.compile(rf"({'|'.join(Phase)})-(\d+)")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as its manifest tells it; `files`: SHA-256 by name."""
+    """A checkpoint as described by its manifest. files: SHA-256 by file name. state: the coordinator's state."""
 
     folder: str
     phase: Phase
@@ -36,23 +36,23 @@ class Checkpoint:
 
     @property
     def planned_rounds(self) -> int:
-        """How many rounds the run was to have when this was written."""
+        """The number of rounds that the run was meant to have when this checkpoint was written."""
         return int(self.state["rounds"])
 
     def checksums(self, num_peers: int) -> dict[int, str]:
-        """The SHA-256 of each peer's file. Raises: DamagedCheckpoint, if a peer is not in it."""
+        """The SHA-256 of each peer's file. Raises: DamagedCheckpoint, if a peer's file is missing."""
         absent = [peer for peer in range(num_peers) if file_of(peer) not in self.files]
         if absent:
             raise DamagedCheckpoint(f"it has no peer {absent[0]}")
         return {peer: self.files[file_of(peer)] for peer in range(num_peers)}
 
     def arrays(self) -> bytes:
-        """The coordinator's arrays. Raises: DamagedCheckpoint."""
+        """Read the coordinator's arrays. Raises: DamagedCheckpoint."""
         return content_of(self.folder, ARRAYS, self.files.get(ARRAYS, "none"))
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own; the last `keep` of each phase stay."""
+    """The checkpoints of one run in their folder. keep: the number of checkpoints kept for each phase."""
 
     def __init__(self, url: str, keep: int) -> None:
         self.url = url
@@ -60,15 +60,15 @@ class Checkpoints:
         self._folder = Folder(url)
 
     def aside(self, phase: Phase, completed: int) -> str:
-        """Where the peers write while a checkpoint is not complete."""
+        """The folder that peers write to until a checkpoint is complete."""
         return f"{self._folder.url}/{_part(phase, completed)}"
 
     def complete(
         self, phase: Phase, completed: int, checksums: Sequence[str], state: Mapping[str, Any], arrays: bytes
     ) -> None:
-        """Turn what all peers have written into a checkpoint, with the coordinator's part; then drop the oldest.
+        """Add the coordinator's part to the peers' files, rename the folder, and delete old checkpoints.
 
-        Raises: OSError; then there is no new checkpoint, and those before stay.
+        Raises: OSError, in which case there is no new checkpoint and the old ones remain.
         """
         part = _part(phase, completed)
         missing = {file_of(peer) for peer in range(len(checksums))} - set(Folder(self.aside(phase, completed)).names())
@@ -86,10 +86,10 @@ class Checkpoints:
             self._folder.remove(_name(phase, old))
 
     def newest_whole(self, phase: Phase, take: Callable[[Checkpoint], T]) -> tuple[T | None, list[str]]:
-        """What `take` makes of the newest checkpoint that is whole, None where none is; and what was found damaged.
+        """Apply `take` to the newest intact checkpoint; returns its result (None without one) and messages on damage.
 
-        take: raises DamagedCheckpoint where what it reads is not what was written.
-        Raises: ConfigError, if one was written by a version of this program whose checkpoints cannot be read.
+        take: raises DamagedCheckpoint if the content is corrupted; then the next older checkpoint is tried.
+        Raises: ConfigError, if a checkpoint has the format of another version of this program.
         """
         damaged: list[str] = []
         for completed in self.completed(phase):
@@ -101,15 +101,15 @@ class Checkpoints:
         return None, damaged
 
     def discard_incomplete(self) -> None:
-        """Remove what was written aside and never became a checkpoint."""
+        """Remove temporary folders of checkpoints that were never completed."""
         for name in self._folder.names():
             if name.startswith(".") and name.endswith(".part"):
                 self._folder.remove(name)
 
     def completed(self, phase: Phase) -> list[int]:
-        """After how many rounds there are checkpoints, newest first."""
-        found = (NAME.fullmatch(name) for name in self._folder.names())
-        return sorted((int(each[2]) for each in found if each and each[1] == phase), reverse=True)
+        """The completed rounds of every checkpoint of a phase, newest first."""
+        matches = (NAME.fullmatch(name) for name in self._folder.names())
+        return sorted((int(match[2]) for match in matches if match and match[1] == phase), reverse=True)
 
     def _read(self, phase: Phase, completed: int) -> Checkpoint:
         name = _name(phase, completed)
@@ -135,12 +135,12 @@ class Checkpoints:
 
 
 def url_of(path: str, run: Path) -> str:
-    """Where a run's checkpoints are: below `checkpoint.path` under the run's name, or in the run's own folder."""
+    """The folder of a run's checkpoints: named after the run in `checkpoint.path`, or in the run's own folder."""
     return f"{path.rstrip('/')}/{run.name}" if path else str(run / "checkpoints")
 
 
 def round_name(phase: Phase, completed: int) -> str:
-    """What people call the round that a checkpoint was written after."""
+    """A readable name for the round after which a checkpoint was written."""
     return f"round {completed}" + (" alone" if phase is Phase.ALONE else "")
 
 

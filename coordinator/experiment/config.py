@@ -24,7 +24,7 @@ from peers.learning.settings import Execution
 from peers.networks.config import PeersConfig
 from topologies.config import TopologyConfig
 
-PATHS = (  # settings that name a file or folder
+PATHS = (  # keys whose values are names of files or folders
     ("data", "root"),
     ("data", "path"),
     ("topology", "path"),
@@ -71,7 +71,7 @@ class RunConfig(Section):
 def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """Read a TOML file (or a table already read) and apply `section.key=value` overrides, values in TOML.
 
-    Relative paths are relative to the current folder, and absolute in what comes back.
+    Relative paths are resolved against the current folder; the returned config has absolute paths only.
 
     Raises: ConfigError, one line per mistake.
     """
@@ -85,7 +85,7 @@ def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = 
 
 
 def config_from(table: dict[str, Any]) -> RunConfig:
-    """A validated RunConfig of nested tables, whose values may be NumPy's, and paths. Raises: ConfigError."""
+    """Validate nested tables, whose values may include NumPy types and paths. Raises: ConfigError."""
     check_depth(table)
     table = plain(table)
     unusable = unusable_values(table)
@@ -99,12 +99,12 @@ def config_from(table: dict[str, Any]) -> RunConfig:
 
 
 def with_execution(config: RunConfig, execution: Execution) -> RunConfig:
-    """The config with what "auto" has chosen, so that it takes the same path again."""
+    """The config with `hosting.execution` resolved from "auto", so that a repetition takes the same path."""
     return config.model_copy(update={"hosting": config.hosting.model_copy(update={"execution": execution})})
 
 
 def to_table(config: RunConfig) -> dict[str, Any]:
-    """The config as nested plain values: what TOML, JSON and MLflow get."""
+    """The config as nested tables of plain values, ready for TOML, JSON and MLflow."""
     return config.model_dump(mode="json", exclude_none=True)
 
 
@@ -113,12 +113,12 @@ def to_toml(config: RunConfig) -> str:
 
 
 def parse_setting(text: str, section: str = "") -> tuple[str, Any]:
-    """`key=value`, whose key is one of `section`, such as "topology.". Raises: ConfigError."""
+    """Parse `key=value`; `section`, such as "topology.", is the prefix of the key. Raises: ConfigError."""
     return _overrides.parse_setting(RunConfig, text, section)
 
 
 def with_override(table: dict[str, Any], text: str) -> dict[str, Any]:
-    """A copy of `table` with one value replaced, as the command line says it. Raises: ConfigError."""
+    """A copy of `table` with one `section.key=value` override applied. Raises: ConfigError."""
     return _overrides.with_override(RunConfig, table, text)
 
 
@@ -128,7 +128,7 @@ def with_value(table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
 
 
 def _with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The same config with file names that mean the same from any folder."""
+    """The config with absolute paths."""
     updates: dict[str, Any] = {}
     for section, field in PATHS:
         part = updates.get(section, getattr(config, section))

@@ -1,4 +1,4 @@
-"""From pydantic's errors to one line each: field, rule, value, what to do."""
+"""Turns pydantic's errors into one line each: field, rule, value, what to do."""
 
 import datetime
 import difflib
@@ -14,7 +14,7 @@ from coordinator.experiment.renamed import new_name
 
 Model = type[BaseModel]
 
-RULES = {  # pydantic's type of error -> rule, where its own words are longer
+RULES = {  # prefix of pydantic's error type -> a shorter wording of the rule
     "int": "must be a whole number",
     "float": "must be a number",
     "bool": "must be true or false",
@@ -26,7 +26,11 @@ RULES = {  # pydantic's type of error -> rule, where its own words are longer
 
 
 class Place(NamedTuple):
-    """Where a mistake is: its dotted name, the models it may be, those it is a key of, whether the user wrote it."""
+    """Where a mistake is.
+
+    name: dotted key. models: the models that its table may have. parents: the models of the table that contains it.
+    written: whether the user's file has it.
+    """
 
     name: str
     models: list[Model]
@@ -35,44 +39,45 @@ class Place(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The last part of its name."""
+        """The last part of the dotted name."""
         return self.name.rpartition(".")[2]
 
     @property
     def kinds(self) -> list[str]:
-        """The kinds that it may be of."""
+        """The kinds that its table may have."""
         return [kind for model in self.models for kind in _kinds(model)]
 
 
 def explain(error: ValidationError, table: dict[str, Any], root: Model) -> list[str]:
-    """One line per mistake in `table`, which `root` refused.
+    """One line per mistake in `table`, which failed the validation by `root`.
 
-    What a validator copied to a place where nothing is written, such as a group of peers, is told only where it stands.
+    A validator may copy a value to other places, such as to each group of peers: then only the place where the user
+    wrote it is reported.
     """
     places = [(details, _locate(details["loc"], table, root)) for details in error.errors()]
-    told = [(details, place) for details, place in places if place.written or "missing" in details["type"]] or places
-    found: dict[str, tuple[list[Place], list[Any]]] = {}
-    for details, place in told:
-        key = _table_that_lacks(place) if details["type"] == "missing" and not place.kinds else place.name
-        places_there, mistakes = found.setdefault(key, ([], []))
-        places_there.append(place)
+    kept = [(details, place) for details, place in places if place.written or "missing" in details["type"]] or places
+    by_key: dict[str, tuple[list[Place], list[Any]]] = {}
+    for details, place in kept:
+        key = _table_with_missing_keys(place) if details["type"] == "missing" and not place.kinds else place.name
+        same_places, mistakes = by_key.setdefault(key, ([], []))
+        same_places.append(place)
         mistakes.append(details)
-    return [_line(there, mistakes, root) for there, mistakes in found.values()]
+    return [_line(same_places, mistakes, root) for same_places, mistakes in by_key.values()]
 
 
 def variant(root: Model, path: Sequence[str], kind: object) -> Model | None:
-    """The model of a kind in the union at `path`; None if there is no such kind."""
-    return next(iter(_of(_models_at(root, path), kind)), None)
+    """The model of the variant `kind` in the union at `path`; None if there is no such variant."""
+    return next(iter(_of_kind(_models_at(root, path), kind)), None)
 
 
 def variant_keys(root: Model, path: Sequence[str], kind: object) -> set[str]:
-    """The keys that the variant `kind` of the union at `path` knows; empty if there is no such variant."""
+    """The keys of the variant `kind` in the union at `path`; empty if there is no such variant."""
     model = variant(root, path, kind)
     return set(model.model_fields) if model else set()
 
 
 def takes_text(root: Model, key: str) -> bool:
-    """Whether the setting at a dotted key is a string, and nothing but a string."""
+    """Whether the value at a dotted key can only be a string."""
     *parents, last = key.split(".")
     models = _models_at(root, parents)
     fields = [model.model_fields[last].annotation for model in models if last in model.model_fields]
@@ -80,7 +85,7 @@ def takes_text(root: Model, key: str) -> bool:
 
 
 def unknown_key(root: Model, key: str) -> str:
-    """What is wrong with a dotted key that no variant below `root` has; empty if there is one."""
+    """An error line for a dotted key that no variant below `root` has; empty if the key exists."""
     models, names = [root], list[str]()
     for name in key.split("."):
         if not models:
@@ -93,17 +98,17 @@ def unknown_key(root: Model, key: str) -> str:
 
 
 def nearest(word: str, valid: list[str], listed: bool = True) -> str:
-    """The end of an error's line: the valid word that is meant, or all of them."""
-    near = difflib.get_close_matches(word, valid, n=1)
-    if near:
-        return f"; did you mean '{near[0]}'?"
+    """The end of an error line: the most similar valid word, or else (if `listed`) all of them."""
+    matches = difflib.get_close_matches(word, valid, n=1)
+    if matches:
+        return f"; did you mean '{matches[0]}'?"
     return f"; one of {', '.join(valid)}" if listed else ""
 
 
 def _line(places: list[Place], mistakes: list[Any], root: Model) -> str:
-    """One line about one place, or about all that is missing in one table.
+    """One line about a single place, or about all keys that are missing in one table.
 
-    Several mistakes in one place are those of the members of a union, none of which fits.
+    Several mistakes in one place come from the members of a union, none of which fits.
     """
     where = places[0]
     place, kinds, details = where.name, where.kinds, mistakes[0]
@@ -131,16 +136,16 @@ def _line(places: list[Place], mistakes: list[Any], root: Model) -> str:
 
 
 def _missing(places: list[Place]) -> str:
-    """The keys that one table lacks, with what they mean."""
+    """The missing keys of one table, with their meanings."""
     fields = [model.model_fields.get(place.key) for place in places for model in place.parents]
     meanings = dict.fromkeys(field.description for field in fields if field and field.description)
     names = dict.fromkeys(place.name for place in places)
-    what = "it has" if len(names) == 1 else "they have"
-    return f"{', '.join(names)}: missing, and {what} no default ({'; '.join(meanings)})"
+    subject = "it has" if len(names) == 1 else "they have"
+    return f"{', '.join(names)}: missing, and {subject} no default ({'; '.join(meanings)})"
 
 
-def _table_that_lacks(place: Place) -> str:
-    """A name for what a table lacks that no key has."""
+def _table_with_missing_keys(place: Place) -> str:
+    """A key under which to collect what a table lacks; it ends in a dot, so it equals no setting's name."""
     return f"{place.name.rpartition('.')[0]}."
 
 
@@ -154,7 +159,7 @@ def _rule(details: Any) -> str:
 
 
 def _nearest_key(loc: tuple[int | str, ...], models: list[Model], root: Model) -> str:
-    """The key that is meant; for a bare key, the section that has it."""
+    """The end of an error line: the most similar key or, for a key without a section, the section that has it."""
     key = str(loc[-1])
     if len(loc) == 1 and key != "kind":
         for section in root.model_fields:
@@ -164,15 +169,15 @@ def _nearest_key(loc: tuple[int | str, ...], models: list[Model], root: Model) -
 
 
 def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
-    """Follow pydantic's location through what the user wrote, skipping its names for the members of unions."""
+    """Follow pydantic's location through the user's tables, skipping its labels for members of unions."""
     names: list[str] = []
     models, parents = [root], [root]
     for step in loc:
         if isinstance(step, int):
             names[-1] += f"[{step}]"
             table = table[step] if isinstance(table, list) and step < len(table) else None
-        elif len(models) > 1 and isinstance(table, dict) and step == table.get("kind", step) and _of(models, step):
-            models = _of(models, step)
+        elif len(models) > 1 and isinstance(table, dict) and step == table.get("kind", step) and _of_kind(models, step):
+            models = _of_kind(models, step)
         elif isinstance(table, dict) or table is None:
             names.append(step)
             parents = models
@@ -182,7 +187,7 @@ def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
 
 
 def _models_at(root: Model, path: Sequence[str]) -> list[Model]:
-    """The models that a table at a path of keys may be."""
+    """The models that the table at a path of keys may have."""
     models = [root]
     for name in path:
         models = _below(models, name)
@@ -210,14 +215,14 @@ def _members(model: Model, field: str) -> list[Model]:
 
 
 def _is_text(annotation: Any) -> bool:
-    """Whether a field of this type holds strings only, be it a few that are named."""
+    """Whether a field of this type can hold strings only, such as a Literal of strings."""
     if get_origin(annotation) is Literal:
         return all(isinstance(value, str) for value in get_args(annotation))
     return annotation in (str, Path)
 
 
-def _of(models: list[Model], kind: object) -> list[Model]:
-    """Those of the models that are of a kind."""
+def _of_kind(models: list[Model], kind: object) -> list[Model]:
+    """The models that have this kind."""
     return [model for model in models if kind in _kinds(model)]
 
 

@@ -1,4 +1,4 @@
-"""Data that was given to `simulate` or `resume` from Python, instead of being loaded as the config says."""
+"""Data sets passed to `simulate` or `resume` from Python, instead of being loaded from the config's data section."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,27 +17,27 @@ NOT_FROM_FILE = (
 
 
 def take(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, Dataset]:
-    """The config that names this data instead of its own, and the data within the limits that the section sets.
+    """Use a data set passed from Python: the config with this data in its data section, and the data cut to its limits.
 
     Raises: ConfigError.
     """
-    with _in_one_line():
+    with _as_config_error():
         dataset_check.check(dataset)
     if config.data.on_each_node:
         raise ConfigError("data.on_each_node: nodes cannot read data that is given from Python: set it to false")
     shared = {name: getattr(config.data, name) for name in DataSection.model_fields}
     section = Given(name=dataset.name, digest=digest_of(dataset).hex(), **shared)
-    return config.model_copy(update={"data": section}), _within(section, dataset, config.run.seed)
+    return config.model_copy(update={"data": section}), _cut_to_limits(section, dataset, config.run.seed)
 
 
 def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
-    """The data that a run goes on with, within its limits. Raises: ConfigError, unless it is what the run was given."""
+    """The data for a resumed run, cut to its limits. Raises: ConfigError, unless it is the data of the first start."""
     section = config.data
     if not isinstance(section, Given):
         raise ConfigError(
             f"dataset: the run has loaded its own data ({section.kind}) and goes on with that: leave it out"
         )
-    with _in_one_line():
+    with _as_config_error():
         dataset_check.check(dataset)
     digest = digest_of(dataset).hex()
     if digest != section.digest:
@@ -45,18 +45,18 @@ def take_again(config: RunConfig, dataset: Dataset) -> Dataset:
             f"dataset: must be what the run was given ('{section.name}', SHA-256 {section.digest[:12]}), got "
             f"'{dataset.name}' with SHA-256 {digest[:12]}: give the same images and labels, or start a new run"
         )
-    return _within(section, dataset, config.run.seed)
+    return _cut_to_limits(section, dataset, config.run.seed)
 
 
 @contextmanager
-def _in_one_line() -> Iterator[None]:
-    """What a data set's checks refuse is the user's mistake."""
+def _as_config_error() -> Iterator[None]:
+    """Turn a ValueError of the data checks into a ConfigError."""
     try:
         yield
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def _within(section: Given, dataset: Dataset, seed: int) -> Dataset:
-    with _in_one_line():
+def _cut_to_limits(section: Given, dataset: Dataset, seed: int) -> Dataset:
+    with _as_config_error():
         return held_out(section.limited(dataset, seed), section, seed)

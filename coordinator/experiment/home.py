@@ -1,4 +1,4 @@
-"""A home for what wants one: Ray, MLflow and Matplotlib read and write files there, and ask for the user's name."""
+"""Provides a home folder and user name, which Ray, MLflow and Matplotlib need, where the system has none."""
 
 import atexit
 import getpass
@@ -8,15 +8,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
-_made: set[str] = set()
+_temporary_homes: set[str] = set()
 TOKENS = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 def provide_home() -> str:
-    """See to it that this process, and what it starts, has a home and a user's name.
+    """Make sure that this process and its children have a home folder and a user name.
 
-    Containers may run as a user whom nobody has named, with no home, or one that cannot be written to. Returns what to
-    tell; empty where all is well. The folder that stands in is removed when the process ends.
+    Containers may run as a user id without a name, and without a writable home. Returns a message for the user; empty
+    if nothing needed fixing. A temporary home is removed when the process ends.
     """
     try:
         getpass.getuser()
@@ -25,30 +25,30 @@ def provide_home() -> str:
     home = os.path.expanduser("~")
     if not os.path.isabs(home) or not os.path.isdir(home):
         named = f"'{home}' is no folder" if os.path.isabs(home) else "it is not set, and no user has this process's id"
-        os.environ["HOME"] = _temporary()
+        os.environ["HOME"] = _make_temporary_home()
         return f"HOME: {named}; a temporary folder stands in for it: set HOME to a folder that can be written to"
-    if not os.access(home, os.W_OK | os.X_OK):  # there may be credentials to read, so it stays the home
-        os.environ.setdefault("MPLCONFIGDIR", _temporary())
+    if not os.access(home, os.W_OK | os.X_OK):  # it may hold credentials to read, so HOME stays as it is
+        os.environ.setdefault("MPLCONFIGDIR", _make_temporary_home())
         if not any(name in os.environ for name in TOKENS) and not Path(home, ".ray", "auth_token").is_file():
-            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # or Ray would make one, there
+            os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)  # otherwise Ray would create one in the home
     return ""
 
 
 def is_temporary() -> bool:
-    """Whether the home only stands in for one: what lies there is gone at the end."""
-    return os.environ.get("HOME") in _made
+    """Whether HOME is a temporary folder, whose contents are removed when the process ends."""
+    return os.environ.get("HOME") in _temporary_homes
 
 
 def remove_temporary() -> None:
-    """Remove what stood in for a home, where the process ends without the interpreter's own clearing up."""
-    for folder in _made:
+    """Remove temporary homes; to be called before an exit that skips the interpreter's exit handlers."""
+    for folder in _temporary_homes:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _temporary() -> str:
-    """A folder for this user alone, for as long as the process lives."""
+def _make_temporary_home() -> str:
+    """Make a private folder that is removed when the process ends."""
     folder = tempfile.mkdtemp(prefix="peer-consensus-home-")
-    _made.add(folder)
+    _temporary_homes.add(folder)
     return folder
 
 

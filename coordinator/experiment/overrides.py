@@ -1,4 +1,4 @@
-"""Overrides: `section.key=value` of the command line, set in nested tables."""
+"""Overrides: applies `section.key=value` from the command line to nested tables."""
 
 import tomllib
 import warnings
@@ -20,9 +20,9 @@ def parse_assignment(text: str) -> tuple[str, Any]:
 
 
 def parse_setting(root: Model, text: str, section: str = "") -> tuple[str, Any]:
-    """The same for a key of `section`, below `root`: where it takes text, `1e3`, `true` or a date is text, too.
+    """Split `key=value` like `parse_assignment`, but keep `1e3`, `true` or a date as text if the key takes only text.
 
-    Raises: ConfigError.
+    section: the prefix of the key in the model `root`. Raises: ConfigError.
     """
     key, value, written = _parts(text)
     if not isinstance(value, str | list | dict) and takes_text(root, f"{section}{key}"):
@@ -31,7 +31,7 @@ def parse_setting(root: Model, text: str, section: str = "") -> tuple[str, Any]:
 
 
 def with_override(root: Model, table: dict[str, Any], text: str) -> dict[str, Any]:
-    """A copy of `table` with one value replaced, as the command line says it. Raises: ConfigError."""
+    """A copy of `table` with one `section.key=value` override applied. Raises: ConfigError."""
     key, value = parse_setting(root, text)
     try:
         return with_value(root, table, key, value)
@@ -42,8 +42,8 @@ def with_override(root: Model, table: dict[str, Any], text: str) -> dict[str, An
 def with_value(root: Model, table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
     """A copy of `table` with the value at a dotted key replaced.
 
-    A new `kind` keeps the keys that it has, too; the others are dropped, and what is not set has its own defaults. A
-    warning names what is dropped, and what is kept although this kind's default is another than the old kind's.
+    A new `kind` keeps the keys that both kinds have and drops the others; keys that are not set take the new kind's
+    defaults. A warning names the dropped keys, and the kept ones whose default differs between the kinds.
     Raises: ConfigError.
     """
     *parents, last = key.split(".")
@@ -64,9 +64,9 @@ def with_value(root: Model, table: dict[str, Any], key: str, value: Any) -> dict
 
 
 def _change_kind(root: Model, node: dict[str, Any], parents: list[str], kind: object) -> None:
-    """Take the keys out of a table that its new kind does not have; told."""
+    """Drop the keys of a table that its new kind does not have, with a warning."""
     table, old, new = ".".join(parents), variant(root, parents, node.get("kind")), variant(root, parents, kind)
-    if new is None:  # no such kind: that is for validation to tell
+    if new is None:  # no such kind: validation will report it
         return
     dropped = [name for name in node if name not in new.model_fields]
     for name in dropped:
@@ -89,7 +89,7 @@ def _change_kind(root: Model, node: dict[str, Any], parents: list[str], kind: ob
 
 
 def _adapt(root: Model, table: dict[str, Any], section: list[str], key: str) -> None:
-    """Have a section drop what does not go with a value that was just set in it; told."""
+    """Drop keys of a section that are incompatible with a value that was just set in it, with a warning."""
     model = root.model_fields[section[0]].annotation if section and section[0] in root.model_fields else None
     unfitting = getattr(model, "unfitting", None)
     for name in unfitting(table[section[0]], key.partition(".")[2]) if unfitting else ():
@@ -103,7 +103,7 @@ def _adapt(root: Model, table: dict[str, Any], section: list[str], key: str) -> 
 
 
 def _parts(text: str) -> tuple[str, Any, str]:
-    """Key, value, and the value as it is written. Raises: ConfigError."""
+    """The key, the parsed value, and the value as written. Raises: ConfigError."""
     key, equals, value = text.partition("=")
     key, written = key.strip(), value.strip()
     if not equals or not all(key.split(".")):
@@ -114,6 +114,6 @@ def _parts(text: str) -> tuple[str, Any, str]:
         return key, written, written
     except ValueError as error:
         raise ConfigError(f"override {shown(text, 40)}: {error}") from None
-    if parsed.keys() != {"value"}:  # further lines, which would be further keys
+    if parsed.keys() != {"value"}:  # the value has several lines, which TOML reads as further keys
         return key, written, written
     return key, parsed["value"], written

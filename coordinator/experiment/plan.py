@@ -1,4 +1,4 @@
-"""What a run will be, before anything starts: the data, the schedule, sizes, memory, and every check on them."""
+"""Plans a run before anything starts: loads the data, draws the schedule, estimates sizes and memory, checks all."""
 
 import math
 import warnings
@@ -25,14 +25,14 @@ from topologies.combinators import each_alone, one_student, with_self_weight, wi
 from topologies.facts import TopologyFacts
 from topologies.schedule import Schedule
 
-# Measured (proportional set size, CUDA build of torch): a Ray actor before its peers, the coordinator, Ray's services.
+# Measured proportional set size, CUDA build of torch: a Ray actor without peers, the coordinator, Ray's daemons.
 ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 400 * 2**20, 720 * 2**20, 450 * 2**20
 FLOAT = 4
 
 
 @dataclass(frozen=True)
 class GroupPlan:
-    """Peers that are made alike, and what one of them needs, in bytes."""
+    """A group of identically configured peers, and the memory that one of them needs, in bytes."""
 
     count: int
     model: str
@@ -60,8 +60,8 @@ class Plan:
     groups: tuple[GroupPlan, ...]
     width: int
     message_bytes: int
-    data_digest: str = ""  # SHA-256 of images and labels; like the next, see `identified`
-    links_digest: str = ""  # SHA-256 of the links that a file gives; empty where the config says it all
+    data_digest: str = ""  # SHA-256 of images and labels; both digests are set by `identified`
+    links_digest: str = ""  # SHA-256 of links read from a file; else empty: the config determines them
 
     @property
     def num_hosts(self) -> int:
@@ -75,10 +75,10 @@ class Plan:
 
     @property
     def memory_bytes(self) -> int:
-        """Estimate of what the run needs in all: peers, processes, data."""
+        """Estimate of the memory for the whole run: peers, processes, data."""
         peers = sum(group.count * group.peer_bytes for group in self.groups)
         ray = RAY_BYTES if self.num_hosts else 0
-        # a student holds its teachers' messages, their stack and temporaries; the coordinator all probe outputs
+        # a student holds its teachers' messages, a stack of them and temporaries; the coordinator, all probe outputs
         decoded = self.config.data.batch_size * self.width * FLOAT
         peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
@@ -97,8 +97,8 @@ class Plan:
 def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     """Load the data (unless given), draw the schedule and check what no section can check alone.
 
-    Data or probes that the memory does not hold are refused; of a whole run, whose need is an estimate, a warning is
-    given where its data is loaded.
+    Data or probes that exceed the memory are an error. The need of the whole run is only an estimate, so exceeding it
+    is a warning, and only if the data is loaded here.
 
     Raises: ConfigError.
     """
@@ -116,10 +116,10 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     width = _check(config, dataset, groups)
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
     plan = Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
-    further, left = plan.memory_bytes - plan.data_bytes, memory.available()
-    if loaded and further > left and not config.hosting.address:
+    further, free = plan.memory_bytes - plan.data_bytes, memory.available()
+    if loaded and further > free and not config.hosting.address:
         warnings.warn(
-            f"the run will need about {memory.told(further)} of memory beside its data, and {memory.told(left)} are "
+            f"the run will need about {memory.told(further)} of memory beside its data, and {memory.told(free)} are "
             "left: it may be killed; lower peers.count or data.batch_size, or make the images smaller",
             stacklevel=2,
         )
@@ -127,30 +127,30 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
 
 
 def identified(plan: Plan) -> Plan:
-    """The plan with the SHA-256 of all that it reads, which whoever only checks a config need not wait for."""
+    """The plan with the SHA-256 digests of its inputs; a separate step, since checking a config does not need them."""
     links = plan.schedule(0).digest() if plan.config.topology.kind == "file" else ""
     return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links)
 
 
 def load_data(config: RunConfig) -> Dataset:
-    """The images and labels of a run. Raises: ValueError."""
+    """Load the images and labels of a run. Raises: ValueError."""
     return load_section(config.data, config.run.seed)
 
 
 def load_section(data: DataConfig, seed: int) -> Dataset:
-    """The same from the data section and the run's seed alone. Raises: ValueError."""
+    """`load_data`, given only the data section and the run's seed. Raises: ValueError."""
     return held_out(data.load(seed), data, seed)
 
 
 def held_out(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
-    """The data with training images in place of the test images, where the section asks for it. Raises: ValueError."""
+    """If `data.validation` is set, replace the test images by held-out training images. Raises: ValueError."""
     return hold_out(dataset, data.validation, stream(seed, "data", 2)) if data.validation else dataset
 
 
 def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
-    """Who learns from whom; `alone` gives the control in which every peer is its own teacher.
+    """The schedule of who learns from whom. alone: that of the control in which every peer is its own teacher.
 
-    The control keeps the roles, so that a peer studies in as many rounds as in the run.
+    The control keeps the roles, so that every peer is a student in as many rounds as in the run.
     Raises: ValueError.
     """
     seed, peers = config.run.seed, config.peers
@@ -170,12 +170,12 @@ def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
 
 
 def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
-    """What each peer of a run is made from."""
+    """The settings from which each peer of a run is created."""
     normalisation = channel_statistics(dataset.train_images)
     layouts = [
         layout for kind, count in _kinds(config) for layout in [models.layout(_blank(kind, dataset.shape))] * count
     ]
-    # of the peers' own class: an EvaluationConfig would make every actor import the whole coordinator
+    # a ProbeConfig, since unpickling an EvaluationConfig would import the whole coordinator in every actor
     probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
     return [
         PeerSettings(
@@ -202,7 +202,7 @@ def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
 
 
 def _blank(kind: PeerKind, shape: tuple[int, int, int]) -> Network:
-    """The network of such a peer without values: no memory is taken, nothing is drawn."""
+    """A peer's network on the meta device: its parameters take no memory, and no random numbers are drawn."""
     with torch.device("meta"):
         return kind.build_network(shape)
 
@@ -222,14 +222,14 @@ def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int)
         num_parameters=parameters,
         feature_dim=network.feature_dim,
         output_dim=network.output_dim,
-        state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # weights, start, gradients, moments
+        state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # theta, theta_0, gradients, moments
         activation_bytes=activation_bytes(network, dataset.shape, config.data.batch_size),
-        probe_bytes=2 * _probed_images(config, dataset) * network.feature_dim * FLOAT,  # as they are and standardised
+        probe_bytes=2 * _probed_images(config, dataset) * network.feature_dim * FLOAT,  # features, raw and standardised
     )
 
 
 def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:
-    """What a process needs that probes one peer's features, and one that probes the images themselves."""
+    """The memory of a process that probes one peer's features, and of one that probes raw pixels, in bytes."""
 
     def needed(dim: int) -> int:
         num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
@@ -246,17 +246,17 @@ def _probed_images(config: RunConfig, dataset: Dataset) -> int:
 
 
 def _check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> None:
-    """Refuse probes that this machine could not run, as far as it is the one that will. Raises: ValueError."""
+    """Refuse probes that exceed this machine's memory, unless the run is on a cluster. Raises: ValueError."""
     if config.hosting.address:
         return
     images, pixels = _probed_images(config, dataset), math.prod(dataset.shape)
-    what = f"evaluation.probes: {images:,} images of {pixels:,} values in {dataset.num_classes:,} classes"
+    subject = f"evaluation.probes: {images:,} images of {pixels:,} values in {dataset.num_classes:,} classes"
     advice = "lower evaluation.probe_train and evaluation.probe_test, or name labels with fewer classes"
-    memory.require(max(_probing_bytes(config, dataset, groups)), what, advice)
+    memory.require(max(_probing_bytes(config, dataset, groups)), subject, advice)
 
 
 def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
-    """The width of what is exchanged. Raises: ConfigError."""
+    """Check the config against data and networks; returns the width of exchanged vectors. Raises: ConfigError."""
     features = config.exchange.what == "features"
     widths = sorted({group.feature_dim if features else group.output_dim for group in groups})
     if len(widths) > 1:
@@ -286,7 +286,7 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
 
 
 def _check_probes(config: RunConfig, num_train: int) -> None:
-    """Refuse what a probe would refuse in the middle of the run. Raises: ConfigError."""
+    """Refuse settings with which a probe would fail in the middle of the run. Raises: ConfigError."""
     evaluation = config.evaluation
     seen = min(evaluation.probe_train, num_train)
     if "knn" in evaluation.probes and evaluation.knn.k > seen:

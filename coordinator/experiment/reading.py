@@ -1,4 +1,4 @@
-"""What comes from outside: TOML, JSON, values of any type and names of files, with all that may be wrong with them."""
+"""Reads untrusted input: TOML, JSON, values of any type and file names, with one clear error for each problem."""
 
 import datetime
 import difflib
@@ -13,8 +13,8 @@ import numpy as np
 
 from coordinator.experiment.home import is_temporary
 
-MAX_DEPTH = 32  # of tables and lists in each other: settings need five
-MAX_BYTES = 16 * 2**20  # of a file of settings
+MAX_DEPTH = 32  # nesting depth of tables and lists; settings need five
+MAX_BYTES = 16 * 2**20  # size of a settings file
 
 
 class ConfigError(ValueError):
@@ -24,7 +24,7 @@ class ConfigError(ValueError):
 def read_table(path: Path) -> dict[str, Any]:
     """A TOML file as nested tables. Raises: ConfigError."""
     try:
-        if path.is_fifo() and not str(path).startswith(("/dev/fd/", "/proc/")):  # the shell's own have a writer
+        if path.is_fifo() and not str(path).startswith(("/dev/fd/", "/proc/")):  # pipes made by the shell have a writer
             raise ConfigError(f"config: '{path}' is a pipe, which may never be written: name a file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -32,7 +32,7 @@ def read_table(path: Path) -> dict[str, Any]:
         raise ConfigError(f"config: no file '{path}'{_nearest_file(path)}") from None
     except OSError as error:
         raise ConfigError(f"config: cannot read '{path}': {error.strerror}") from None
-    except ValueError as error:  # a NUL in its name
+    except ValueError as error:  # a NUL character in the file name
         raise ConfigError(f"config: cannot read {str(path)!r}: {error}") from None
     if len(content) > MAX_BYTES:
         raise ConfigError(f"config: '{path}' is no file of settings: it has more than {MAX_BYTES >> 20} MiB")
@@ -45,7 +45,7 @@ def read_table(path: Path) -> dict[str, Any]:
 
 
 def from_toml(text: str) -> dict[str, Any]:
-    """The tables of a TOML text. Raises: ValueError, whatever is wrong with it."""
+    """Parse TOML. Raises: ValueError for any invalid text."""
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError:
@@ -60,7 +60,7 @@ def from_toml(text: str) -> dict[str, Any]:
 
 
 def from_json(content: str | bytes) -> Any:
-    """The value of a JSON text. Raises: ValueError, whatever is wrong with it."""
+    """Parse JSON. Raises: ValueError for any invalid text."""
     try:
         return json.loads(content)
     except RecursionError:
@@ -68,29 +68,29 @@ def from_json(content: str | bytes) -> Any:
 
 
 def too_deep(value: Any) -> bool:
-    """Whether tables and lists lie in each other deeper than `MAX_DEPTH`, or for ever."""
+    """Whether tables and lists are nested deeper than `MAX_DEPTH`, or contain themselves."""
     waiting = [(value, 1)]
     while waiting:
-        each, depth = waiting.pop()
-        inside = each.values() if isinstance(each, dict) else each if isinstance(each, list | tuple) else ()
-        if depth > MAX_DEPTH and inside:
+        node, depth = waiting.pop()
+        children = node.values() if isinstance(node, dict) else node if isinstance(node, list | tuple) else ()
+        if depth > MAX_DEPTH and children:
             return True
-        waiting += [(below, depth + 1) for below in inside]
+        waiting += [(child, depth + 1) for child in children]
     return False
 
 
 def check_depth(table: Any) -> None:
-    """Raises: ConfigError, if tables and lists lie in each other deeper than anything reads."""
+    """Raises: ConfigError, if tables and lists are nested too deeply."""
     if too_deep(table):
         raise ConfigError(f"config: nested more than {MAX_DEPTH} levels deep")
 
 
 def plain(value: Any) -> Any:
-    """The value with NumPy's scalars and arrays, and paths, as TOML would have given them."""
+    """Convert NumPy scalars and arrays, tuples and paths, also nested ones, to the types that TOML yields."""
     if isinstance(value, dict):
-        return {key: plain(each) for key, each in value.items()}
+        return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(each) for each in value]
+        return [plain(inner) for inner in value]
     if isinstance(value, np.floating):
         return float(value)
     if isinstance(value, np.ndarray):
@@ -101,26 +101,26 @@ def plain(value: Any) -> Any:
 
 
 def unusable_values(value: Any, key: str = "") -> list[str]:
-    """A line for each value that a settings file could not hold: a key that is no text, an endless number, odd text."""
+    """An error line for each value that TOML cannot hold: a key that is no string, a huge integer, invalid text."""
     if isinstance(value, dict):
         wrong = [
-            f"{key or 'config'}: its keys must be text, got {shown(each)}"
-            for each in value
-            if not isinstance(each, str)
+            f"{key or 'config'}: its keys must be text, got {shown(name)}"
+            for name in value
+            if not isinstance(name, str)
         ]
-        below = ((f"{key}.{name}" if key else str(name), each) for name, each in value.items())
-        return wrong + [line for name, each in below for line in unusable_values(each, name)]
+        inner = ((f"{key}.{name}" if key else str(name), item) for name, item in value.items())
+        return wrong + [line for name, item in inner for line in unusable_values(item, name)]
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         return [f"{key}: must be a number of at most 19 digits, got one of {value.bit_length()} bits: lower it"]
     if isinstance(value, list):
-        return [line for index, each in enumerate(value) for line in unusable_values(each, f"{key}[{index}]")]
+        return [line for index, item in enumerate(value) for line in unusable_values(item, f"{key}[{index}]")]
     if not isinstance(value, str) or ("\0" not in value and is_utf8(value)):
         return []
     return [f"{key}: must be text in UTF-8 without NUL characters, got {shown(value)}"]
 
 
 def is_utf8(text: str) -> bool:
-    """Whether the text can be written: a name with other bytes in it, from the system, cannot."""
+    """Whether the text can be encoded; a file name with invalid bytes, which Python escapes, cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -129,7 +129,7 @@ def is_utf8(text: str) -> bool:
 
 
 def shown(value: Any, most: int = 200) -> str:
-    """A value within an error's line, as it is written, however long or odd it is."""
+    """A value as text for an error line, cut to `most` characters."""
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     try:
@@ -140,13 +140,13 @@ def shown(value: Any, most: int = 200) -> str:
 
 
 def absolute_path(key: str, name: str | Path) -> str:
-    """A file's name that means the same from any folder. Raises: ConfigError, if `~` or the folder is not known."""
+    """An absolute path with `~` expanded. Raises: ConfigError, if that home or the current folder does not exist."""
     first = str(name).split("/")[0]
     try:
         if first == "~" and is_temporary():
             raise RuntimeError
         return str(Path(name).expanduser().absolute())
-    except RuntimeError:  # as expanduser does
+    except RuntimeError:  # raised by expanduser, too
         raise ConfigError(
             f"{key}: '{name}' begins with {first}, a home that this machine does not know: write the whole path"
         ) from None
@@ -155,7 +155,7 @@ def absolute_path(key: str, name: str | Path) -> str:
 
 
 def path_reader(name: str) -> Callable[[Path | None], Path | None]:
-    """What fills in a `~` that no shell has, in an argument of this name. It raises ConfigError where nobody's is."""
+    """A function that expands a `~` the shell left in the argument `name`; it raises ConfigError if it cannot."""
 
     def read(path: Path | None) -> Path | None:
         return Path(absolute_path(name, path)) if path is not None and str(path).startswith("~") else path
@@ -164,6 +164,6 @@ def path_reader(name: str) -> Callable[[Path | None], Path | None]:
 
 
 def _nearest_file(path: Path) -> str:
-    there = [each.name for each in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, there, n=1)
-    return f"; did you mean '{path.parent / near[0]}'?" if near else ""
+    existing = [file.name for file in path.parent.glob("*.toml")] if path.parent.is_dir() else []
+    matches = difflib.get_close_matches(path.name, existing, n=1)
+    return f"; did you mean '{path.parent / matches[0]}'?" if matches else ""

@@ -1,4 +1,4 @@
-"""Every key of the experiment file with meaning, allowed values and default, read off the models themselves."""
+"""The reference of config keys: meaning, allowed values and default of each, generated from the models."""
 
 import difflib
 import json
@@ -10,13 +10,13 @@ from coordinator.experiment.errors import Model
 from coordinator.experiment.reading import ConfigError
 from coordinator.experiment.renamed import new_name
 
-LEFT_OUT = "left out"  # the default of a key that has no value then
+LEFT_OUT = "left out"  # shown as the default of a key that has no value by default
 Schema = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key. default: as TOML; empty where it is required. kinds: the kinds of its table with it; empty: all."""
+    """One key. default: in TOML; empty if the key is required. kinds: those of its table that have it; empty: all."""
 
     name: str
     description: str
@@ -27,7 +27,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Variant:
-    """The kinds, most often a single one, that have all their keys in common."""
+    """One kind of a table, or several kinds that have exactly the same keys."""
 
     kinds: tuple[str, ...]
     description: str
@@ -35,7 +35,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Table:
-    """A section, or a table below one. default: as TOML, of a table with kinds; empty where it is required."""
+    """A section, or a table inside one. default: in TOML, for a table with kinds; empty if it is required."""
 
     name: str
     description: str
@@ -49,63 +49,63 @@ def tables(root: Model) -> tuple[Table, ...]:
     """The sections of an experiment file, in their order."""
     schema = root.model_json_schema()
     reader = _Reader(schema["$defs"])
-    found = [reader.entry(name, each, name in schema["required"]) for name, each in schema["properties"].items()]
-    return tuple(each for each in found if isinstance(each, Table))
+    found = [reader.entry(name, field, name in schema["required"]) for name, field in schema["properties"].items()]
+    return tuple(entry for entry in found if isinstance(entry, Table))
 
 
 def walk(entries: "tuple[Table | Key, ...]") -> "Iterator[Table | Key]":
-    """All tables and keys, each table before what it holds."""
-    for each in entries:
-        yield each
-        if isinstance(each, Table):
-            yield from walk(each.entries)
+    """All tables and keys, each table before its contents."""
+    for entry in entries:
+        yield entry
+        if isinstance(entry, Table):
+            yield from walk(entry.entries)
 
 
 def find(sections: tuple[Table, ...], name: str) -> list[Table | Key]:
-    """What a dotted name stands for: a table, a key, or a kind, which is given as the table with that kind alone.
+    """Look up a dotted name: a table, a key, or a kind, which is returned as its table restricted to that kind.
 
-    A name may be a key and a kind at once, such as topology.path. Raises: ConfigError, with the nearest name.
+    A name may be both a key and a kind, such as topology.path. Raises: ConfigError, with the nearest name.
     """
     name = name.partition("=")[0].strip().strip("[]").removesuffix(".kind")
     found: list[Table | Key] = []
-    for each in walk(sections):
-        if _plain(each.name) == _plain(name):
-            found.append(each)
-        elif isinstance(each, Table) and name.startswith(f"{each.name}."):
-            found += _of_kind(each, name.removeprefix(f"{each.name}."))
+    for entry in walk(sections):
+        if _plain(entry.name) == _plain(name):
+            found.append(entry)
+        elif isinstance(entry, Table) and name.startswith(f"{entry.name}."):
+            found += _of_kind(entry, name.removeprefix(f"{entry.name}."))
     if not found:
         raise ConfigError(new_name(name) or f"config: {name!r} is no key{_nearest(sections, name)}")
     return found
 
 
 def names(sections: tuple[Table, ...]) -> list[str]:
-    """Every name that `find` knows."""
+    """Every name that `find` accepts."""
     found = []
-    for each in walk(sections):
-        found.append(_plain(each.name))
-        if isinstance(each, Table):
-            found += [f"{each.name}.{kind}" for variant in each.variants for kind in variant.kinds]
+    for entry in walk(sections):
+        found.append(_plain(entry.name))
+        if isinstance(entry, Table):
+            found += [f"{entry.name}.{kind}" for variant in entry.variants for kind in variant.kinds]
     return list(dict.fromkeys(found))
 
 
 def _of_kind(table: Table, kind: str) -> list[Table | Key]:
-    """The table as one of its kinds has it; empty if it has no such kind."""
+    """The table restricted to one of its kinds; empty if it has no such kind."""
     variants = [variant for variant in table.variants if kind in variant.kinds]
-    entries = tuple(each for each in table.entries if not each.kinds or kind in each.kinds)
-    return [Table(f"{table.name}.{kind}", each.description, "", (), entries) for each in variants]
+    entries = tuple(entry for entry in table.entries if not entry.kinds or kind in entry.kinds)
+    return [Table(f"{table.name}.{kind}", variant.description, "", (), entries) for variant in variants]
 
 
 def _nearest(sections: tuple[Table, ...], name: str) -> str:
-    """The end of an error's line: names that end in the same word, else the one that is spelt most like it."""
+    """The end of an error line: names with the same last part, or else the most similarly spelt name."""
     known, last = names(sections), name.rpartition(".")[2]
-    same = [each for each in known if each.rpartition(".")[2] == last]
-    near = same[:3] or difflib.get_close_matches(name, known, n=1)
-    if not near:
-        lasts = {each.rpartition(".")[2]: each for each in reversed(known)}
-        near = [lasts[each] for each in difflib.get_close_matches(last, lasts, n=1)]
-    if near:
-        return f"; did you mean {' or '.join(repr(each) for each in near)}?"
-    return f"; the sections are {', '.join(each.name for each in sections)}"
+    same = [full for full in known if full.rpartition(".")[2] == last]
+    matches = same[:3] or difflib.get_close_matches(name, known, n=1)
+    if not matches:
+        by_last = {full.rpartition(".")[2]: full for full in reversed(known)}
+        matches = [by_last[match] for match in difflib.get_close_matches(last, by_last, n=1)]
+    if matches:
+        return f"; did you mean {' or '.join(repr(match) for match in matches)}?"
+    return f"; the sections are {', '.join(section.name for section in sections)}"
 
 
 def _plain(name: str) -> str:
@@ -113,22 +113,22 @@ def _plain(name: str) -> str:
 
 
 class _Reader:
-    """Reads tables and keys out of a JSON schema, whose models are `definitions`."""
+    """Converts a JSON schema into tables and keys. definitions: the schema's models by name."""
 
     def __init__(self, definitions: Schema) -> None:
         self.definitions = definitions
 
     def entry(self, name: str, schema: Schema, required: bool, above: Schema | None = None) -> Table | Key:
-        """The key or table at a dotted name. above: the keys of the table that it is in."""
+        """The key or table at a dotted name. above: the keys of the enclosing table."""
         description, default = schema.get("description", ""), schema.get("default")
-        models = [self._model(each) for each in schema.get("oneOf", [schema]) if "$ref" in each]
+        models = [self._model(member) for member in schema.get("oneOf", [schema]) if "$ref" in member]
         if models:
-            kinds = any("kind" in each["properties"] for each in models)
+            kinds = any("kind" in model["properties"] for model in models)
             text = self._default_kind(default, models) if kinds and default else ""
             return Table(name, description, text, _variants(models), self._entries(name, models))
         if "$ref" in schema.get("items", {}):
             own = self._model(schema["items"])
-            unlike = {key: each for key, each in own["properties"].items() if each != (above or {}).get(key)}
+            unlike = {key: field for key, field in own["properties"].items() if field != (above or {}).get(key)}
             entries = self._entries(f"{name}[]", [{**own, "properties": unlike}])
             return Table(name, description, toml(default), (), entries)
         return Key(name, description, allowed(schema), "" if required else toml(default) or LEFT_OUT)
@@ -138,22 +138,22 @@ class _Reader:
         return found
 
     def _entries(self, name: str, models: list[Schema]) -> tuple[Table | Key, ...]:
-        """What the models have below a name; equal keys of several kinds are one."""
+        """The tables and keys of the models under a name; equal keys of several kinds are merged."""
         found: dict[Table | Key, list[str]] = {}
         for model in models:
             for key, schema in model["properties"].items():
                 if key != "kind":
                     required = key in model.get("required", ())
-                    each = self.entry(f"{name}.{key}", schema, required, model["properties"])
-                    found.setdefault(each, []).extend(_kinds(model))
+                    entry = self.entry(f"{name}.{key}", schema, required, model["properties"])
+                    found.setdefault(entry, []).extend(_kinds(model))
         everything = [kind for model in models for kind in _kinds(model)]
-        return tuple(_with_kinds(each, kinds if kinds != everything else []) for each, kinds in found.items())
+        return tuple(_with_kinds(entry, kinds if kinds != everything else []) for entry, kinds in found.items())
 
     def _default_kind(self, default: Schema, models: list[Schema]) -> str:
-        """The default of a table with kinds: its kind, and what is not that kind's own default."""
-        model = next(each for each in models if default["kind"] in _kinds(each))
-        own = {key: each.get("default") for key, each in model["properties"].items()}
-        return toml({"kind": default["kind"]} | {key: each for key, each in default.items() if each != own[key]})
+        """The default of a table with kinds, in TOML: its kind, and values that differ from that kind's defaults."""
+        model = next(candidate for candidate in models if default["kind"] in _kinds(candidate))
+        own = {key: field.get("default") for key, field in model["properties"].items()}
+        return toml({"kind": default["kind"]} | {key: value for key, value in default.items() if value != own[key]})
 
 
 def _with_kinds(entry: Table | Key, kinds: list[str]) -> Table | Key:
@@ -163,7 +163,7 @@ def _with_kinds(entry: Table | Key, kinds: list[str]) -> Table | Key:
 
 
 def _variants(models: list[Schema]) -> tuple[Variant, ...]:
-    return tuple(Variant(_kinds(each), _sentence(each)) for each in models if _kinds(each))
+    return tuple(Variant(_kinds(model), _sentence(model)) for model in models if _kinds(model))
 
 
 def _kinds(model: Schema) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def _kinds(model: Schema) -> tuple[str, ...]:
 
 
 def _sentence(model: Schema) -> str:
-    """A model's docstring in one line."""
+    """A model's docstring as a single line."""
     return " ".join(model.get("description", "").replace("`", "").split())
 
 
@@ -180,11 +180,11 @@ def _sentence(model: Schema) -> str:
 
 
 def allowed(schema: Schema) -> str:
-    """Which values a key takes, in words."""
+    """A description of the values that a key takes."""
     if "anyOf" in schema:
-        return " or ".join(allowed(each) for each in schema["anyOf"] if each.get("type") != "null")
+        return " or ".join(allowed(option) for option in schema["anyOf"] if option.get("type") != "null")
     if "const" in schema or "enum" in schema:
-        return " | ".join(toml(each) for each in schema.get("enum", [schema.get("const")]))
+        return " | ".join(toml(value) for value in schema.get("enum", [schema.get("const")]))
     kind = schema["type"]
     if kind == "array":
         fixed = schema.get("prefixItems", [])
@@ -205,7 +205,7 @@ def _bounds(schema: Schema) -> str:
 
 
 def _number(value: int | float) -> str:
-    """A bound: large powers as such."""
+    """A bound as text; large powers of two as `2^n`."""
     if value == int(value) and value > 10**4:
         exponent = int(value).bit_length() - 1
         if int(value) == 2**exponent:
@@ -214,9 +214,9 @@ def _number(value: int | float) -> str:
 
 
 def toml(value: Any) -> str:
-    """A value as TOML writes it, in one line; nothing for None."""
+    """A value as TOML in one line; empty for None."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {toml(each)}" for key, each in value.items()) + " }" if value else "{}"
+        return "{ " + ", ".join(f"{key} = {toml(inner)}" for key, inner in value.items()) + " }" if value else "{}"
     if isinstance(value, list):
         return f"[{', '.join(map(toml, value))}]"
     return "" if value is None else json.dumps(value)

@@ -1,11 +1,11 @@
-"""Keys of the experiment file that have a new name: the old one is refused in a line that says the new one."""
+"""Renamed config keys: an old key is refused with an error that names the new one."""
 
-RENAMED = {  # old dotted key -> new one, which takes the same values
+RENAMED = {  # old dotted key -> new dotted key; values are unchanged
     "exchange.pool": "exchange.average",
     "exchange.pooling": "exchange.delivery",
 }
 
 
 def new_name(key: str) -> str:
-    """What to write instead of a key that has been renamed; empty for any other."""
+    """The error line for a renamed key; empty for any other key."""
     return f"{key}: is called {RENAMED[key]} now: write that, with the same value" if key in RENAMED else ""

@@ -1,4 +1,4 @@
-"""The sections that only the coordinator reads: run, evaluation, hosting, tracking, checkpoint."""
+"""The config sections that only the coordinator reads: run, evaluation, hosting, tracking, checkpoint."""
 
 from typing import Annotated, Literal
 
@@ -8,8 +8,8 @@ from peers.base.precision import Precision
 from peers.base.section import Section
 from peers.probing.config import ProbeConfig
 
-MANY = 65_536  # of anything that a run has one process, thread or device for
-LONG = 1e7  # seconds: four months
+MANY = 65_536  # upper limit for numbers of processes, threads and devices
+LONG = 1e7  # upper limit for times, in seconds: four months
 
 
 class RunSection(Section):

@@ -1,9 +1,9 @@
-"""How far peers agree, whether they collapsed, and how similar they are, from outputs on shared examples.
+"""Measures of the peers' consensus, collapse and similarity, computed from outputs on shared examples.
 
 `outputs` and `features` are (peers, examples, dim) with at least two peers and two examples; probs sum to 1 over dim.
-Entropies and divergences are in nats. Sums are in float64, one peer at a time: no second array of all peers' outputs
-is made but their probabilities.
-Outputs that are not finite (a diverged peer) make the measures they enter nan or inf, without a warning.
+Entropies and divergences are in nats. Sums are in float64 and loop over peers, to avoid temporary arrays of the size
+of all peers' outputs (except for their probabilities).
+If outputs are not finite (a diverged peer), the measures that use them are nan or inf, without a warning.
 """
 
 import numpy as np
@@ -31,11 +31,11 @@ def probabilities(
 
 @_QUIET
 def consensus_distance(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
-    """Xi^2 = (1/n) sum_i |Z_i - mean Z|_F^2, summed over examples; raw, so it falls when outputs merely shrink.
+    """Xi^2 = (1/n) sum_i |Z_i - mean Z|_F^2, summed over examples; not scale-invariant, so it falls if outputs shrink.
 
-    The mean squared distance of two distinct peers is 2 n / (n - 1) times this.
+    The mean squared distance between two distinct peers is 2 n / (n - 1) times this.
 
-    Source: Kong et al., 2021 (consensus control), on outputs instead of weights.
+    Source: Kong et al., 2021 (consensus control); here of outputs instead of weights.
     """
     mean = outputs.mean(axis=0, dtype=np.float64)
     return float(np.mean([np.square(peer - mean).sum() for peer in outputs]))
@@ -43,10 +43,10 @@ def consensus_distance(outputs: Float[np.ndarray, "peers examples dim"]) -> floa
 
 @_QUIET
 def relative_consensus_distance(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
-    """Xi^2 over the peers' mean energy |Z_i|^2, both less each example's mean over dim, which softmax does not see.
+    """Xi^2 divided by the peers' mean energy |Z_i|^2, both after centring outputs over dim (softmax ignores that mean).
 
-    In [0, 1], whatever the outputs' scale: 0 is consensus, 1 - 1/n is what independent peers have; nan if no peer's
-    outputs differ within an example.
+    Scale-invariant and in [0, 1]: 0 is consensus, and independent peers have 1 - 1/n. nan if every output vector of
+    every peer is constant over dim.
     """
     centred_mean = outputs.mean(axis=0, dtype=np.float64)
     centred_mean -= centred_mean.mean(axis=1, keepdims=True)
@@ -60,7 +60,7 @@ def relative_consensus_distance(outputs: Float[np.ndarray, "peers examples dim"]
 
 
 def generalised_js(probs: Float[np.ndarray, "peers examples dim"]) -> float:
-    """H(mean p) - mean H(p_i), mean over examples: 0 is consensus, ln(peers) is disjoint; 0 as well if all are flat.
+    """H(mean p) - mean H(p_i), mean over examples: 0 is consensus (or all uniform), ln(peers) is disjoint support.
 
     Source: Lin, 1991, equation 5.1 with equal weights.
     """
@@ -69,7 +69,7 @@ def generalised_js(probs: Float[np.ndarray, "peers examples dim"]) -> float:
 
 
 def argmax_agreement(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
-    """Share of peer pairs with the same largest output, mean over examples: 1 under collapse, so see Fleiss' kappa."""
+    """Share of peer pairs with the same argmax, mean over examples; also 1 under collapse, unlike Fleiss' kappa."""
     num_peers, num_examples, dim = outputs.shape
     winners = outputs.argmax(axis=2) + dim * np.arange(num_examples)
     counts = np.unique(winners, return_counts=True)[1].astype(np.float64)
@@ -77,9 +77,9 @@ def argmax_agreement(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
 
 
 def fleiss_kappa(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
-    """Argmax agreement beyond chance: 1 is full, 0 is chance; nan if all peers choose one output on all examples.
+    """Chance-corrected argmax agreement: 1 is full, 0 is chance; nan if all argmaxes are the same output.
 
-    Under that collapse observed and chance agreement are both 1 and kappa is 0 / 0.
+    Under that collapse, observed and chance agreement are both 1, so kappa is 0 / 0.
 
     Source: Fleiss, 1971.
     """
@@ -94,7 +94,7 @@ def fleiss_kappa(outputs: Float[np.ndarray, "peers examples dim"]) -> float:
 def edge_disagreement(
     probs: Float[np.ndarray, "peers examples dim"], edges: Int[np.ndarray, "edges 2"]
 ) -> Float[np.ndarray, " edges"]:
-    """Total variation between an edge's two peers, mean over examples: in [0, 1], at most sqrt(KL / 2)."""
+    """Total variation between the two peers of each edge, mean over examples: in [0, 1], at most sqrt(KL / 2)."""
     return np.array(
         [0.5 * np.abs(probs[i] - probs[j]).sum(axis=1, dtype=np.float64).mean() for i, j in edges], dtype=np.float64
     )
@@ -104,7 +104,7 @@ def edge_disagreement(
 def edge_squared_distance(
     outputs: Float[np.ndarray, "peers examples dim"], edges: Int[np.ndarray, "edges 2"]
 ) -> Float[np.ndarray, " edges"]:
-    """|Z_i - Z_j|_F^2 of each edge, summed over examples, as the consensus distance is."""
+    """|Z_i - Z_j|_F^2 for each edge, summed over examples like the consensus distance."""
     return np.array([np.square(outputs[i] - outputs[j]).sum(dtype=np.float64) for i, j in edges], dtype=np.float64)
 
 
@@ -112,7 +112,7 @@ def edge_squared_distance(
 
 
 def marginal_entropy(probs: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, " peers"]:
-    """H(E_x p) of each peer: 0 if every example gets the same one-hot output, at most ln(dim)."""
+    """H(E_x p) of each peer: 0 if all examples have the same one-hot output; at most ln(dim)."""
     return _entropy(probs.mean(axis=1, dtype=np.float64))
 
 
@@ -122,7 +122,7 @@ def mean_entropy(probs: Float[np.ndarray, "peers examples dim"]) -> Float[np.nda
 
 
 def mutual_information(probs: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, " peers"]:
-    """H(E_x p) - E_x H(p) of each peer, between input and output: 0 under one-hot and under uniform collapse.
+    """Mutual information of input and output, H(E_x p) - E_x H(p), of each peer: 0 under one-hot or uniform collapse.
 
     Source: Bridle, Heading and MacKay, 1991; Krause, Perona and Gomes, 2010.
     """
@@ -132,10 +132,10 @@ def mutual_information(probs: Float[np.ndarray, "peers examples dim"]) -> Float[
 
 @_QUIET
 def scaled_information(outputs: Float[np.ndarray, "peers examples dim"]) -> Float[np.ndarray, " peers"]:
-    """Mutual information of softmax(outputs / their standard deviation over examples and dim), rows centred.
+    """Mutual information of softmax(outputs / std), with outputs centred over dim and std over examples and dim.
 
-    Unlike that at a fixed temperature it does not fall when outputs merely shrink, as a student's do if its target is
-    the mean of many teachers; it is 0 where all inputs have one output.
+    Unlike mutual information at a fixed temperature, it does not fall if outputs merely shrink, as a student's do if
+    its target is the mean of many teachers. It is 0 if all inputs have the same output.
     """
     centred = outputs - outputs.mean(axis=2, keepdims=True)
     scale = np.sqrt(np.square(centred).mean(axis=(1, 2), keepdims=True))
@@ -147,9 +147,9 @@ def scaled_information(outputs: Float[np.ndarray, "peers examples dim"]) -> Floa
 
 @_QUIET
 def linear_cka(grams: Float[np.ndarray, "peers examples examples"]) -> Float[np.ndarray, "peers peers"]:
-    """Linear centred kernel alignment of every two peers, in [0, 1]; nan beside a peer with constant features.
+    """Linear CKA (centred kernel alignment) of all pairs of peers, in [0, 1]; nan for peers with constant features.
 
-    Takes centred or uncentred Gram matrices: they are centred here. Biased towards 1 with fewer examples than
+    Takes Gram matrices, centred or not; they are centred here. Biased towards 1 with fewer examples than
     dimensions (use ten times as many), and dominated by the top components.
 
     Source: Kornblith et al., 2019, linear CKA.
@@ -161,9 +161,9 @@ def linear_cka(grams: Float[np.ndarray, "peers examples examples"]) -> Float[np.
 
 @_QUIET
 def mean_cka(kernel_sum: Float[np.ndarray, "examples examples"], num_peers: int) -> float:
-    """Mean over all pairs of the linear CKA, from the sum of all peers' `unit_kernels`: O(peers), not O(peers^2).
+    """Mean linear CKA over all pairs, from the sum of all peers' `unit_kernels`: O(peers) instead of O(peers^2).
 
-    The squared norm of the sum holds every pair twice, and each peer's own product, which is 1.
+    The squared norm of the sum contains each pair twice, and each peer's product with itself, which is 1.
     """
     return float((np.square(kernel_sum).sum() - num_peers) / (num_peers * (num_peers - 1)))
 

@@ -1,7 +1,7 @@
 """Every measure of the peers' consensus, collapse and similarity, declared once.
 
-A new one is a function (in `consensus`), one declaration here and one test: tables, `summary.json`, MLflow, the
-ablations' names, progress line, report and figures read the declarations.
+To add a measure, write a function (in `consensus`), a declaration here, and a test. Tables, `summary.json`, MLflow,
+ablations, the progress line, the report and the figures all read these declarations.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ Value = TypeVar("Value", float, PerPeer)
 
 
 class Cost(Enum):
-    """How a measure's time grows with the number of peers."""
+    """A measure's time complexity in the number of peers."""
 
     PEERS = "O(peers)"
     PAIRS = "O(peers^2)"
 
     @property
     def most_peers(self) -> int | None:
-        """Of more peers than this a measure is not taken; None: it always is."""
+        """The largest number of peers for which such a measure is computed; None: no limit."""
         return MAX_PAIRED if self is Cost.PAIRS else None
 
     def allows(self, num_peers: int) -> bool:
@@ -36,13 +36,13 @@ class Cost(Enum):
 
 @dataclass(frozen=True)
 class Unit:
-    """What a value is counted in, "" for a plain number, and how it is written in a sentence."""
+    """A unit and the format of its values. name: "" for a dimensionless number. spec: format specification."""
 
     name: str
     spec: str
 
     def written(self, value: float | None) -> str:
-        """None, which is what JSON holds for a value that is not finite, as nan."""
+        """The value as text; None, as which JSON stores values that are not finite, becomes nan."""
         return format(float("nan") if value is None else value, self.spec)
 
 
@@ -50,44 +50,44 @@ RATIO, FRACTION, NATS, DIMENSIONS = Unit("", ".3f"), Unit("fraction", ".1%"), Un
 
 
 class Agreement(Enum):
-    """Which values of a measure say that the peers agree."""
+    """Which values of a measure mean that the peers agree."""
 
     LOW = "low"
     HIGH = "high"
 
 
 class Shown(Flag):
-    """Where a measure stands, beside the tables, `summary.json` and MLflow, which have all."""
+    """Where a measure is displayed, in addition to tables, `summary.json` and MLflow, which contain all measures."""
 
     NOWHERE = 0
-    PROGRESS = auto()  # the line or bar of a run that goes on
-    REPORT = auto()  # the sentence on consensus, from the first value to the last
-    CURVE = auto()  # a panel of the figures of runs and ablations
+    PROGRESS = auto()  # the progress line or bar of a running run
+    REPORT = auto()  # the report's sentence on consensus: first and last value
+    CURVE = auto()  # a panel in the figures of runs and ablations
     EVERYWHERE = PROGRESS | REPORT | CURVE
 
 
 @dataclass(frozen=True)
 class Observed:
-    """What measures are computed from: the peers that have not dropped out, one at least, on the probe batch."""
+    """The input of measures: outputs and observations on the probe batch of the peers that have not dropped out."""
 
     outputs: Float[np.ndarray, "peers examples dim"]
     probs: Float[np.ndarray, "peers examples dim"]
     observations: Sequence[Observation]
-    cka: Float[np.ndarray, "peers peers"] | None  # of more than MAX_PAIRED peers only its mean is known
+    cka: Float[np.ndarray, "peers peers"] | None  # None for more than MAX_PAIRED peers: then only the mean is known
     mean_cka: float
 
     def of_each(self, name: str) -> PerPeer:
-        """A number that every peer's observation holds."""
+        """A field of every peer's observation, as an array."""
         return np.array([getattr(observation, name) for observation in self.observations], dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class Measure(Generic[Value]):
-    """A number of the group, or one of each peer whose mean is the group's.
+    """A measure of the whole group, or one of each peer, whose mean is reported for the group.
 
-    name: in tables, `summary.json` and MLflow; scripts rely on it. title: for people. detail: what stands in brackets
-    behind the title where there is room. collapse_below: the value under which a peer that has also lost half of what
-    it had at the start counts as collapsed.
+    name: the name in tables, `summary.json` and MLflow; scripts rely on it. title: a readable name. detail: shown in
+    brackets after the title if there is room. collapse_below: a peer counts as collapsed if its value is below this
+    and below half of its initial value.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Measure(Generic[Value]):
 
     @property
     def heading(self) -> str:
-        """The title with its detail, or else with its unit."""
+        """The title, followed by the detail or else the unit in brackets."""
         addition = self.detail or self.unit.name
         return f"{self.title} ({addition})" if addition else self.title
 
@@ -112,10 +112,10 @@ class Measure(Generic[Value]):
 
 @dataclass(frozen=True)
 class PairMeasure:
-    """A number of two peers; `compute` takes the places of (first, second) in the arrays of what was observed.
+    """A measure of two peers; `compute` takes the indices of (first, second) into the arrays of `Observed`.
 
-    formula, question, scale: what a map of all pairs shows, what it answers, and how one end of its scale reads.
-    cost: that of all pairs; along links it is taken whatever the number of peers.
+    formula, question, scale: captions for a map of all pairs: what it shows, which question it answers, and what one
+    end of its scale means. cost: for all pairs; along links the measure is computed for any number of peers.
     """
 
     name: str
@@ -185,14 +185,14 @@ PEER: tuple[Measure[PerPeer], ...] = (
         "mutual information at the outputs' own scale",
         NATS,
         lambda seen: consensus.scaled_information(seen.outputs),
-        collapse_below=0.01,  # one output for all inputs
+        collapse_below=0.01,  # all inputs have the same output
     ),
     Measure(
         "feature_std",
         "spread of the features' directions",
         RATIO,
         lambda seen: seen.of_each("feature_std"),
-        collapse_below=0.1,  # one direction for all inputs
+        collapse_below=0.1,  # all inputs have the same direction
     ),
     Measure(
         "rankme",
@@ -200,12 +200,12 @@ PEER: tuple[Measure[PerPeer], ...] = (
         DIMENSIONS,
         lambda seen: seen.of_each("rankme"),
         shown=Shown.REPORT,
-        collapse_below=float("inf"),  # most dimensions died: every network that halved it lost accuracy
+        collapse_below=float("inf"),  # no threshold: every network that halved its rank lost accuracy
     ),
     Measure("participation_ratio", "participation ratio", DIMENSIONS, lambda seen: seen.of_each("participation_ratio")),
     WEIGHT_CHANGE,
 )
-SCALARS: tuple[Measure[Any], ...] = (*GROUP, *PEER)  # in the order of tables and `summary.json`
+SCALARS: tuple[Measure[Any], ...] = (*GROUP, *PEER)  # the order in tables and `summary.json`
 
 TOTAL_VARIATION = PairMeasure(
     "total_variation",
@@ -244,21 +244,21 @@ CKA = PairMeasure(
     question="Whose features are alike",
     scale="1 is the same representation",
 )
-LINKS = (TOTAL_VARIATION, SQUARED_DISTANCE)  # of a link's two ends, whatever the number of peers
-PAIRS = (TOTAL_VARIATION, CKA)  # of all pairs at the last measured round
+LINKS = (TOTAL_VARIATION, SQUARED_DISTANCE)  # of the two ends of every link, for any number of peers
+PAIRS = (TOTAL_VARIATION, CKA)  # of all pairs, at the last measured round only
 
 
 def shown_in(place: Shown) -> tuple[Measure[Any], ...]:
-    """The measures that are shown in a place, the group's first."""
+    """The measures displayed in a place, those of the whole group first."""
     return tuple(measure for measure in SCALARS if place in measure.shown)
 
 
 def scalar_names(num_peers: int) -> list[str]:
-    """The names of the measures that so many peers have in `summary.json`."""
+    """The names of the measures in `summary.json`, for a run with this number of peers."""
     return [measure.name for measure in SCALARS if measure.cost.allows(num_peers)]
 
 
 def not_taken(num_peers: int) -> list[Measure[Any] | PairMeasure]:
-    """The measures that are not taken of so many peers, as their time grows with the square of that number."""
+    """The measures that are skipped for this number of peers, because their cost is quadratic."""
     declared: list[Measure[Any] | PairMeasure] = [*SCALARS, *PAIRS]
     return [measure for measure in declared if not measure.cost.allows(num_peers)]

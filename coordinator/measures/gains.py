@@ -1,4 +1,4 @@
-"""The conditions in which peers are probed, and the gains of one condition over another."""
+"""The conditions under which peers are probed, and the gain of one condition over another."""
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
@@ -13,18 +13,18 @@ Part = Literal["mean", "low", "high"]
 
 
 class Condition(StrEnum):
-    """What is probed; the names are those of `summary.json`, in the order of tables and pictures."""
+    """What is probed. Values are the names in `summary.json`; their order is that of tables and figures."""
 
     RAW_PIXELS = "raw_pixels"
     UNTRAINED = "untrained"
-    CALIBRATED = "calibrated"  # untrained weights, BatchNorm's buffers after forward passes
+    CALIBRATED = "calibrated"  # untrained weights, with BatchNorm buffers updated by forward passes
     TRAINED = "trained"
-    RESET = "reset"  # the trained weights with BatchNorm's buffers as at the start
-    ALONE = "alone"  # trained in the same rounds with every peer its own teacher
+    RESET = "reset"  # trained weights, with BatchNorm buffers reset to their initial values
+    ALONE = "alone"  # trained in the same rounds, but with every peer as its own teacher
 
     @property
     def subject(self) -> ProbeSubject:
-        """What a peer that is in this condition's state is asked to probe."""
+        """The probe's subject, to be used on a peer in this condition."""
         subjects = {
             Condition.RAW_PIXELS: ProbeSubject.RAW_PIXELS,
             Condition.CALIBRATED: ProbeSubject.CALIBRATED,
@@ -44,7 +44,7 @@ class _Comparison:
 
 
 class Gain(Enum):
-    """A probe's accuracy in one condition less that in another, and the verdicts that it may lead to."""
+    """A probe's accuracy under one condition minus that under another, with the possible verdicts."""
 
     OVER_CALIBRATED = _Comparison(
         "gain",
@@ -89,7 +89,7 @@ class Gain(Enum):
 
     @property
     def key(self) -> str:
-        """In a probe's table of `summary.json`."""
+        """The name of the gain in `summary.json`."""
         return self.value.key
 
     @property
@@ -105,17 +105,17 @@ class Gain(Enum):
         return {self.treated, self.control}
 
     def on(self, side: Side) -> Verdict:
-        """The verdict where the gain is on that side of 0."""
+        """The verdict for a gain on this side of 0."""
         return {Side.ABOVE: self.value.above, Side.NEITHER: self.value.neither, Side.BELOW: self.value.below}[side]
 
     def verdict(self, interval: Interval) -> Verdict:
-        """What one run shows: which side of 0 the whole interval is on."""
+        """The verdict of a single run: it depends on the side of 0 on which the whole interval lies."""
         return self.on(interval.side)
 
 
 @dataclass(frozen=True)
 class GainMeasure:
-    """A number of a probe's gain in `summary.json`, by its dotted name, such as `probes.knn.over_alone.mean`."""
+    """One number of a probe's gain in `summary.json`, such as `probes.knn.over_alone.mean`."""
 
     probe: str
     gain: Gain
@@ -128,13 +128,13 @@ class GainMeasure:
 
     @classmethod
     def of(cls, probe: str, gain: Gain) -> "list[GainMeasure]":
-        """All numbers of one gain; that over calibrated networks has its interval beside it in a list."""
+        """All numbers of one gain; over calibrated networks only the mean, since the interval is a separate list."""
         parts: tuple[Part, ...] = get_args(Part)
         return [cls(probe, gain, part) for part in (parts[:1] if gain is Gain.OVER_CALIBRATED else parts)]
 
     @classmethod
     def parse(cls, name: str) -> "GainMeasure | None":
-        """None for the name of any other number."""
+        """Parse a dotted name; None if it is not the name of a gain."""
         section, _, rest = name.partition(".")
         probe = rest.partition(".")[0]
         if section != "probes":
@@ -143,5 +143,5 @@ class GainMeasure:
 
     @property
     def claims(self) -> bool:
-        """Whether a verdict may rest on it: the mean gain of a probe that is not for comparison only."""
+        """Whether verdicts may use this number: a mean gain of a probe that is not only for comparison."""
         return self.part == "mean" and self.probe not in FOR_COMPARISON

@@ -1,4 +1,4 @@
-"""From the peers' observations of one round to named numbers: for the group, for each peer, for each edge."""
+"""Computes the declared measures from the peers' observations of one round: of the group, each peer and each link."""
 
 from dataclasses import dataclass, replace
 
@@ -13,15 +13,15 @@ from topologies.schedule import Round
 
 @dataclass(frozen=True)
 class Pairing:
-    """What every two peers are compared by, and which peers these are: none of more than MAX_PAIRED peers."""
+    """The input for comparing all pairs of peers; `observed` is None for more than MAX_PAIRED peers."""
 
     observed: Observed | None
     peers: list[int]
 
     def pairs(self) -> dict[tuple[int, int], dict[str, float]]:
-        """The declared measures of pairs by (peer, other), peer < other, whether or not a link joins them.
+        """The pair measures by (peer, other), where peer < other, of all pairs, whether linked or not.
 
-        Takes O(peers^2 examples outputs).
+        Time: O(peers^2 examples outputs).
         """
         if self.observed is None:
             return {}
@@ -35,9 +35,9 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Measures:
-    """All measures after a round, of the peers that have not dropped out.
+    """All measures after a round, over the peers that have not dropped out.
 
-    scalars: the group's, with the collapse measures as means over peers; peers, edges: by peer and (teacher, student).
+    scalars: measures of the group, and means over peers of the others. peers: by peer. edges: by (teacher, student).
     """
 
     scalars: dict[str, float]
@@ -46,11 +46,11 @@ class Measures:
 
 
 def measure(observations: Observations, plan: Round, temperature: float) -> tuple[Measures, Pairing]:
-    """Consensus, collapse and similarity, and the disagreement along the links of `plan`; and what pairs need.
+    """Compute all measures, those of links along the links of `plan`; also returns the input for comparing pairs.
 
-    Distributions are softmax(outputs / temperature), the students' own temperature in training.
+    temperature: of the softmax that turns outputs into distributions; the students' temperature in training.
     """
-    alive = [peer for peer, of_peer in observations.peers.items() if not of_peer.failed] or list(observations.peers)
+    alive = [peer for peer, entry in observations.peers.items() if not entry.failed] or list(observations.peers)
     seen = [observations.peers[peer] for peer in alive]
     outputs = np.stack([observation.outputs for observation in seen])
     grams = [observation.gram for observation in seen if observation.gram is not None]
@@ -69,11 +69,13 @@ def measure(observations: Observations, plan: Round, temperature: float) -> tupl
     )
     if cka is None:
         return measures, Pairing(None, [])
-    return measures, Pairing(replace(observed, observations=()), alive)  # their Gram matrices have gone into `cka`
+    return measures, Pairing(
+        replace(observed, observations=()), alive
+    )  # free their Gram matrices: `cka` is all that pairs need
 
 
 def _mean_cka(cka: Float[np.ndarray, "peers peers"] | None, kernels: KernelSum | None) -> float:
-    """Over all pairs: from the matrix, or from the sum of the kernels; nan where these are not defined."""
+    """Mean CKA over all pairs, from the CKA matrix or else from the sum of kernels; nan if that is undefined."""
     if cka is not None:
         return float(cka[~np.eye(len(cka), dtype=bool)].mean())
     if kernels is None or not kernels.defined:

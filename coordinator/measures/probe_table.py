@@ -1,4 +1,4 @@
-"""Did they learn? The probes of the trained peers beside those of their controls, with intervals and verdicts."""
+"""Did the peers learn? Probes of trained peers compared with those of the controls, with intervals and verdicts."""
 
 from collections.abc import Collection
 from dataclasses import asdict
@@ -18,7 +18,7 @@ CorrectAnswers = Bool[np.ndarray, "peers test"]
 
 
 class ProbeTable:
-    """Per probe and condition, which test images each peer gets right."""
+    """For each probe and condition, which test images each peer classifies correctly."""
 
     def __init__(self, probes: tuple[ProbeName, ...]) -> None:
         self.probes = probes
@@ -29,21 +29,21 @@ class ProbeTable:
             self.correct[name, condition] = np.stack([outcome.correct[name] for outcome in outcomes])
 
     def has(self, condition: Condition) -> bool:
-        """Whether all probes of a condition are there."""
+        """Whether the table has all probes of a condition."""
         return all((name, condition) in self.correct for name in self.probes)
 
     def keep(self, conditions: Collection[Condition]) -> None:
-        """Drop all other conditions."""
-        self.correct = {key: each for key, each in self.correct.items() if key[1] in conditions}
+        """Remove all other conditions."""
+        self.correct = {key: correct for key, correct in self.correct.items() if key[1] in conditions}
 
     def to_bytes(self) -> bytes:
-        """The table as safetensors, for `from_bytes`."""
-        arrays = {f"{name}.{condition}": each for (name, condition), each in self.correct.items()}
+        """Serialise the table as safetensors; see `from_bytes`."""
+        arrays = {f"{name}.{condition}": correct for (name, condition), correct in self.correct.items()}
         return bytes(safetensors.numpy.save(arrays))
 
     @classmethod
     def from_bytes(cls, content: bytes, probes: tuple[ProbeName, ...]) -> "ProbeTable":
-        """The table that `to_bytes` was called on. Raises: ValueError."""
+        """Deserialise the result of `to_bytes`. Raises: ValueError."""
         table = cls(probes)
         try:
             arrays = safetensors.numpy.load(content)
@@ -55,14 +55,14 @@ class ProbeTable:
         return table
 
     def summary(self, students: list[int]) -> dict[str, Any]:
-        """Accuracies as means over `students`, and the gain of the trained over every control that was run.
+        """Mean accuracies over `students`, and the gain of the trained peers over every control that was run.
 
-        `peers` has each student's own gain over calibrated and, where that was run, over alone.
+        `peers` contains each student's own gain over the calibrated control and, if that was run, the control alone.
         """
-        return {name: self._one(name, students) for name in self.probes}
+        return {name: self._summary_of_probe(name, students) for name in self.probes}
 
     def artefacts(self, students: list[int]) -> list[ProbeName]:
-        """Probes that gained over the untrained peers, but not over the calibrated ones."""
+        """Probes whose gain over untrained peers is an artefact of BatchNorm: it vanishes over calibrated peers."""
         return [
             name
             for name in self.probes
@@ -73,7 +73,7 @@ class ProbeTable:
             )
         ]
 
-    def _one(self, name: ProbeName, students: list[int]) -> dict[str, Any]:
+    def _summary_of_probe(self, name: ProbeName, students: list[int]) -> dict[str, Any]:
         known = [condition for condition in Condition if (name, condition) in self.correct]
         table: dict[str, Any] = {}
         if students:

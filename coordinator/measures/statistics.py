@@ -1,4 +1,4 @@
-"""Statistics over seeds: a mean with its t-interval, paired differences, Holm's correction."""
+"""Statistics over seeds: means with t-intervals, paired differences, Holm's correction."""
 
 import math
 import warnings
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-ROUNDING = 1e-12  # a spread, relative to the values, that rounding alone explains
+ROUNDING = 1e-12  # the largest relative spread that rounding errors explain
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` seeds, its confidence interval, and the two-sided p against 0.
+    """A mean over `n` seeds, its confidence interval, and the two-sided p-value against 0.
 
-    Fewer than 2 values have no interval and no p (None); none have no mean (nan). Equal values other than 0 have no p.
+    With fewer than 2 values, interval and p are None; with none, the mean is nan. If all values are equal but not 0,
+    p is None.
     """
 
     mean: float
@@ -26,15 +27,15 @@ class Estimate:
 
     @property
     def varies(self) -> bool:
-        """Whether there is a spread to test with; values that are all 0 have a p of 1 without a test."""
+        """Whether the values differ, as a test requires; if all are 0, p is 1 without a test."""
         return self.low is not None and self.low != self.high
 
 
 def half_width(
     values: Float[np.ndarray, "samples *points"], confidence: float = 0.95
 ) -> Float[np.ndarray, "*points"] | float:
-    """Of Student's t-interval of the mean over two samples or more, point by point."""
-    from scipy import stats  # here, and below: its import takes longer than that of all the rest
+    """Half-width of Student's t-interval of the mean over at least two samples, for each point."""
+    from scipy import stats  # imported here and below, since importing scipy.stats is slow
 
     quantile = stats.t.ppf(0.5 + confidence / 2, len(values) - 1)
     half: Float[np.ndarray, "*points"] | float = quantile * values.std(axis=0, ddof=1) / np.sqrt(len(values))
@@ -42,9 +43,9 @@ def half_width(
 
 
 def detectable(num_tests: int, num_seeds: int, level: float = 0.05) -> float:
-    """The least mean, in standard deviations over seeds, that Holm's method tells from 0 among as many tests.
+    """The smallest mean, in standard deviations over seeds, that is significant in `num_tests` tests under Holm.
 
-    That is its first step, for the clearest; where that is passed, the next asks for a little less.
+    This is the threshold of the method's first step, for the smallest p-value; later steps have lower thresholds.
     """
     from scipy import stats
 
@@ -52,10 +53,10 @@ def detectable(num_tests: int, num_seeds: int, level: float = 0.05) -> float:
 
 
 def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Mean with Student's t-interval over seeds; values that are not finite are left out.
+    """Mean with Student's t-interval over seeds, ignoring values that are not finite.
 
-    Values that all agree have no spread to judge by, and accuracies on few images do so by chance: the interval is the
-    point, and there is no p, but 1 where all are 0.
+    If all values are equal, which happens by chance for accuracies on few images, there is no spread for a test: the
+    interval is that point, and p is None, or 1 if all values are 0.
     """
     kept = np.asarray(values, dtype=np.float64)
     kept = kept[np.isfinite(kept)]
@@ -63,14 +64,14 @@ def estimate(values: Sequence[float], confidence: float = 0.95) -> Estimate:
 
 
 def paired_difference(treated: Sequence[float], control: Sequence[float], confidence: float = 0.95) -> Estimate:
-    """Mean of treated - control by position (the same seed), as `estimate` does; a pair needs both values."""
+    """Like `estimate`, for treated - control paired by position (same seed); incomplete pairs are ignored."""
     pairs = np.stack([np.asarray(treated, dtype=np.float64), np.asarray(control, dtype=np.float64)])
     pairs = pairs[:, np.isfinite(pairs).all(axis=0)]
     return _one_sample(pairs[0] - pairs[1], float(np.abs(pairs).max(initial=0.0)), confidence)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted such that the chance of any false claim among them stays below the level.
+    """Holm-adjusted p-values, which control the family-wise error rate.
 
     Source: Holm, 1979, "A simple sequentially rejective multiple test procedure".
     """
@@ -82,7 +83,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _one_sample(values: Float[np.ndarray, " seeds"], scale: float, confidence: float) -> Estimate:
-    """Student's t; `scale` is the size of the numbers that the values were computed from."""
+    """Student's t-test. scale: the largest magnitude of the numbers from which the values were computed."""
     n = len(values)
     if n < 2:
         return Estimate(float(values[0]) if n else float("nan"), None, None, n, None)
@@ -92,7 +93,7 @@ def _one_sample(values: Float[np.ndarray, " seeds"], scale: float, confidence: f
         return Estimate(mean, mean, mean, n, None if mean else 1.0)
     half = float(half_width(values, confidence))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # scipy's on precision: such data were dealt with above
+        warnings.simplefilter("ignore", RuntimeWarning)  # scipy's precision-loss warning: such data were handled above
         from scipy import stats
 
         p = float(stats.ttest_1samp(values, 0.0).pvalue)

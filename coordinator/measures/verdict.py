@@ -1,6 +1,6 @@
-"""What a run may claim: intervals of the gain over a control, the verdicts on them, and warning flags.
+"""What a run may claim: confidence intervals of gains over controls, verdicts on them, and warning flags.
 
-Every interval compares the same peers on the same test images, before or without and after the treatment.
+Every interval compares the same peers on the same test images, with and without the treatment.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ COLLAPSED_SHARE = 0.5
 
 
 class Verdict(StrEnum):
-    """What a gain over a control shows, as `summary.json` has it; which control leads to which is in `gains.Gain`."""
+    """The conclusion from a gain over a control, as written to `summary.json`; `gains.Gain` maps gains to verdicts."""
 
     LEARNED = "learned"
     NOT_DISTINGUISHABLE = "not distinguishable"
@@ -27,7 +27,7 @@ class Verdict(StrEnum):
     EXCHANGE_HELPS = "exchange helps"
     NO_DIFFERENCE = "makes no difference"
     EXCHANGE_HURTS = "hurts"
-    EXCHANGE_HURTS_LESS = "hurts less than alone"  # above peers alone, but below calibrated networks
+    EXCHANGE_HURTS_LESS = "hurts less than alone"  # better than peers alone, but worse than calibrated networks
     ABOVE_UNTRAINED = "above untrained"
     BELOW_UNTRAINED = "below untrained"
     ABOVE_RESET = "above reset"
@@ -35,7 +35,7 @@ class Verdict(StrEnum):
 
 
 class Flag(StrEnum):
-    """A warning that stands beside the verdicts, as `summary.json` has it."""
+    """A warning about a run, listed beside the verdicts in `summary.json`."""
 
     COLLAPSED = "collapsed"
     ARTEFACT = "artefact"
@@ -44,7 +44,7 @@ class Flag(StrEnum):
 
 
 class Side(Enum):
-    """Where a gain was found to be: on a side of 0, or not to be told from it."""
+    """Whether a gain is significantly above 0, below 0, or neither."""
 
     ABOVE = auto()
     NEITHER = auto()
@@ -61,7 +61,7 @@ class Interval:
 
     @property
     def side(self) -> Side:
-        """Which side of 0 the whole interval is on; neither, if an end is not finite."""
+        """The side of 0 on which the whole interval lies; NEITHER if it contains 0 or is not finite."""
         if self.low > 0:
             return Side.ABOVE
         return Side.BELOW if self.high < 0 else Side.NEITHER
@@ -72,9 +72,9 @@ def gain_interval(
 ) -> Interval:
     """Gain in accuracy over the control, with an interval over peers *and* test images (a crossed design).
 
-    Two half-widths are added in quadrature: Student's t over the peers' gains, and normal over each image's mean gain.
-    Each of the two variances contains the residual one, so the interval is conservative. With one peer only the
-    images count. Peers of one run have taught each other: the interval speaks of this run, not of other seeds.
+    Two half-widths are added in quadrature: Student's t over the peers' gains, and normal over the images' mean gains.
+    Each of the two variances contains the residual variance, so the interval is conservative. With a single peer, only
+    the images contribute. Peers of a run are not independent: the interval holds for this run, not for other seeds.
 
     Source: Owen, 2007 (the pigeonhole bootstrap), on variances under crossed random effects.
     """
@@ -88,35 +88,36 @@ def gain_interval(
 
 
 def artefact(over_untrained: Interval, over_calibrated: Interval) -> bool:
-    """Whether a gain over untrained peers vanishes beside calibrated BatchNorm, which no learning can explain.
+    """Whether a gain over untrained peers is explained by calibrated BatchNorm buffers rather than by learning.
 
-    It must be a gain, be none beside the control, and be mostly gone: an interval that merely grew wide is no artefact.
+    The gain over untrained peers must be significant, the one over calibrated peers must not, and its mean must have
+    fallen by more than half, since a merely wider interval is no evidence of an artefact.
     """
     gone = over_calibrated.mean < VANISHED_SHARE * over_untrained.mean
     return over_untrained.low > 0 and not over_calibrated.low > 0 and gone
 
 
 def collapsed(first: Mapping[int, Mapping[str, float]], last: Mapping[int, Mapping[str, float]]) -> bool:
-    """Whether the median peer lost what told its inputs apart, between the first and the last evaluation.
+    """Whether the median peer's outputs or features have collapsed between the first and the last measurement.
 
-    first, last: the measures of the same peers by peer and name. Any measure that is declared with a value to collapse
-    below says so, if it is under that value and under half of its own start: half, because an untrained network may
-    sit under the value, and a learning one lowers its rank somewhat. A measure that is not finite counts as 0: a
-    diverged peer tells nothing apart.
+    first, last: the measures of the same peers, by peer and name. Collapse is declared if for any measure with
+    `collapse_below` the median ends below that threshold and below half of its initial value. The second condition is
+    needed because an untrained network may start below the threshold, and learning lowers the rank somewhat. A value
+    that is not finite counts as 0, since a diverged peer does not distinguish inputs.
     """
     return any(
-        measure.collapse_below is not None and _fell(measure.name, first, last, measure.collapse_below)
+        measure.collapse_below is not None and _has_collapsed(measure.name, first, last, measure.collapse_below)
         for measure in declared.PEER
     )
 
 
-def _fell(
+def _has_collapsed(
     name: str,
     first: Mapping[int, Mapping[str, float]],
     last: Mapping[int, Mapping[str, float]],
     threshold: float,
 ) -> bool:
-    """Whether the median over peers ended below the threshold and below half of its start."""
+    """Whether the median over peers ended below the threshold and below half of its initial value."""
     columns = (np.array([values[name] for values in peers.values()]) for peers in (first, last))
     start, end = (float(np.median(np.where(np.isfinite(column), column, 0.0))) for column in columns)
     return end < threshold and end < COLLAPSED_SHARE * start

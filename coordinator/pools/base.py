@@ -1,4 +1,4 @@
-"""The interface of a pool: typed calls of the hosts that hold the peers, in this process or in Ray actors."""
+"""The pool interface: typed calls to the hosts that hold the peers, in this process or in Ray actors."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,25 +22,25 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Ref(Generic[T_co]):
-    """A reference to an answer of type `T_co`, which may not exist yet; only a pool looks inside.
+    """A future for a result of type `T_co`; only a pool looks inside.
 
-    It may be given to other calls, which receive the answer itself, and is compared by identity.
-    value: the answer in this process, an `ObjectRef` under Ray.
+    Passed as an argument to another call, it arrives there as the result itself. Compared by identity.
+    value: the result itself in this process, an `ObjectRef` under Ray.
     """
 
     value: Any
 
 
 Published = tuple[Ref[Bundle], Ref[dict[int, Stats]]]
-"""What peers have sent to other hosts, and their stats by peer."""
+"""The outgoing messages of a host's peers, and the stats of each of these peers."""
 
 
 @runtime_checkable
 class Host(Protocol):
-    """The methods of a `PeerHost` as a pool offers them: each returns references to its answer without waiting.
+    """The methods of `PeerHost` that a pool exposes: each returns references to its result without waiting.
 
-    Calls of one host are executed in the order in which they were made. To offer another method of `PeerHost`, add it
-    here, in `InProcessHost` and in `RayHost`.
+    A host executes its calls in the order of submission. To expose another method of `PeerHost`, add it here, in
+    `InProcessHost` and in `RayHost`.
     """
 
     peers: list[int]
@@ -65,7 +65,7 @@ class Host(Protocol):
 
 @runtime_checkable
 class ProbeWorker(Protocol):
-    """The methods of an `Evaluator` as a pool offers them."""
+    """The methods of `Evaluator` that a pool exposes."""
 
     def probe(
         self, peer: int, subject: ProbeSubject, rounds: Sequence[int], states: Ref[dict[int, State]] | None
@@ -74,9 +74,10 @@ class ProbeWorker(Protocol):
 
 @runtime_checkable
 class Pool(Protocol):
-    """The hosts of a run and how to read what they answer.
+    """The hosts of a run, and how to wait for their results.
 
-    nodes: the hosts of each machine. execution: how the hosts run their peers. evaluators: processes that only probe.
+    nodes: the indices of the hosts on each machine. execution: how the hosts run their peers. evaluators: processes
+    that only run probes.
     """
 
     nodes: list[list[int]]
@@ -88,57 +89,57 @@ class Pool(Protocol):
     def evaluators(self) -> Sequence[ProbeWorker]: ...
 
     def get(self, references: Sequence[Ref[T]]) -> list[T]:
-        """Wait for answers. Raises: HostLost, or whatever a call has raised."""
+        """Wait for results. Raises: HostLost, or the exception that a call raised."""
         ...
 
     def done(self, references: Sequence[Ref[object]]) -> bool:
-        """Whether all of these answers exist."""
+        """Whether all of these results are available."""
         ...
 
     def revive(self) -> None:
-        """Replace the processes that were lost; their peers are untrained. Raises: HostLost."""
+        """Replace the lost processes; their peers are untrained afterwards. Raises: HostLost."""
         ...
 
     def advise(self, text: str) -> None:
-        """Set what the user is told if this process ends abruptly."""
+        """Set the advice printed if this process is killed."""
         ...
 
     def concluding(self) -> None:
-        """Declare that no more calls follow: losing the pool's processes does not matter from here on."""
+        """Declare that no more calls follow, so that lost processes no longer matter."""
         ...
 
     def close(self) -> None:
-        """End what the pool has started."""
+        """Stop all processes that the pool started."""
         ...
 
 
 class HostLost(RuntimeError):
-    """The process of some peers died, or the node it was on: killed, out of memory, unreachable, or hanging."""
+    """A process that hosts peers, or its node, is lost: killed, out of memory, unreachable, or hanging."""
 
 
 class SameLoss(HostLost):
-    """More of a loss that was reported before and has not been recovered from yet."""
+    """A further symptom of a loss that was already reported and whose recovery is not finished."""
 
 
 class RecoveryFailed(HostLost):
-    """The lost processes could not be replaced: the cluster has stayed too small for them."""
+    """The lost processes could not be replaced, because the cluster stayed too small for them."""
 
 
 def in_order(answers: Iterable[Mapping[int, T]]) -> list[T]:
-    """The answers of several hosts, each by peer, as one list in peer order."""
-    by_peer = {peer: answer for of_host in answers for peer, answer in of_host.items()}
+    """Merge the per-peer results of several hosts into one list, in peer order."""
+    by_peer = {peer: answer for host_answers in answers for peer, answer in host_answers.items()}
     return [by_peer[peer] for peer in sorted(by_peer)]
 
 
 def ask(pool: Pool, call: Callable[[Host], Ref[Mapping[int, T]]]) -> list[T]:
-    """Make a call of every host and wait for the answers of all peers, in peer order."""
+    """Call every host and wait for the results of all peers, in peer order."""
     return in_order(pool.get([call(host) for host in pool.hosts]))
 
 
 def choose_execution(
     pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Ref[Dataset]
 ) -> Execution:
-    """How hosts run their peers; "auto" times both ways on some peers of the first host, before any are made."""
+    """How hosts run their peers; "auto" times both ways on the first host, on trial peers made for that purpose."""
     if hosting.execution != "auto":
         return hosting.execution
     loop, vectorised = pool.get([pool.hosts[0].trial(list(settings), dataset, hosting.threads)])[0]
@@ -146,7 +147,7 @@ def choose_execution(
 
 
 def check_precision(hosting: HostingConfig, gpu: bool) -> None:
-    """Raises: ConfigError where the peers' device does not have the precision of the config."""
+    """Check that the peers' device supports `hosting.precision`. Raises: ConfigError."""
     if hosting.precision == "tf32" and not gpu:
         raise ConfigError(
             "hosting.precision 'tf32' is a GPU's, but the peers run on the CPU: set it to float32, or "
@@ -155,5 +156,5 @@ def check_precision(hosting: HostingConfig, gpu: bool) -> None:
 
 
 def on_device(settings: PeerSettings, gpu: bool) -> PeerSettings:
-    """The settings with the device that the pool gives; Ray shows an actor its own GPU as the first one."""
+    """The settings with their device set; plain "cuda" suffices, since Ray shows an actor its own GPU as the first."""
     return replace(settings, device="cuda" if gpu else "cpu")

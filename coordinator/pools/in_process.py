@@ -1,4 +1,4 @@
-"""Peers in this process."""
+"""The pool whose peers all live in this process."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class InProcessHost:
-    """A host in this process: a call has been executed when it returns, and raises here if it fails."""
+    """A host in this process: each call runs at once, and raises its exceptions here."""
 
     def __init__(self, host: PeerHost, peers: list[int]) -> None:
         self.peers = peers
@@ -81,10 +81,10 @@ class InProcessPool:
     def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
         gpus = gpus_in_process(hosting)
         self._host = PeerHost()
-        self.hosts = [InProcessHost(self._host, [of_peer.index for of_peer in settings])]
+        self.hosts = [InProcessHost(self._host, [peer_settings.index for peer_settings in settings])]
         self.nodes = [[0]]
         self.execution: Execution = "loop"
-        placed = [on_device(of_peer, gpus > 0) for of_peer in settings]
+        placed = [on_device(peer_settings, gpus > 0) for peer_settings in settings]
         with ExitStack() as settings_of_process:
             threads = hosting.threads
             settings_of_process.enter_context(hold_setting("hosting.threads", threads, lambda: torch_threads(threads)))
@@ -106,17 +106,17 @@ class InProcessPool:
         raise AssertionError("this process is not lost")
 
     def advise(self, text: str) -> None:
-        """Nothing is told: nobody watches over this process."""
+        """Does nothing: this process has no watcher."""
 
     def concluding(self) -> None:
-        """Nothing changes: there is no process to lose."""
+        """Does nothing: there are no other processes to lose."""
 
     def close(self) -> None:
         self._settings_of_process.close()
 
 
 def gpus_in_process(hosting: HostingConfig) -> float:
-    """GPUs that peers in this process ask for. Raises: ConfigError where this machine has none."""
+    """The number of GPUs that peers in this process use. Raises: ConfigError if there is no CUDA device."""
     gpus = float(hosting.device == "cuda") if hosting.gpus_per_peer == "auto" else hosting.gpus_per_peer
     if gpus and not torch.cuda.is_available():
         given = "hosting.device is 'cuda'" if hosting.device == "cuda" else f"hosting.gpus_per_peer is {gpus:g}"

@@ -1,4 +1,4 @@
-"""Which processes of a run are lost, and why, once Ray knows."""
+"""Finds out which processes of a run are lost, and why."""
 
 import re
 import time
@@ -7,16 +7,16 @@ from typing import Any
 
 from coordinator.experiment.redaction import first_line
 
-NODE_TIMEOUT = 90.0  # seconds in which Ray finds out that a node is gone; by default it takes 15 to 30
-POLL = 0.5  # seconds between looks
+NODE_TIMEOUT = 90.0  # seconds to wait for Ray to detect a lost node, which takes 15 to 30 by default
+POLL = 0.5  # seconds between two checks
 Reasons = dict[str, Exception | None]
 
 
 def find_lost(ray: Any, actors: Mapping[str, Any], patience: float, tell: Callable[[str], None]) -> Reasons:
-    """Ray's reason for each actor, by name, that has ended; None for one that is silent for `patience` seconds.
+    """The lost actors by name, with Ray's exception, or None for an actor silent for more than `patience` seconds.
 
-    An actor that is unreachable is asked until Ray knows whether its node is gone, or until it answers again: what is
-    started before that may be put on that node. `tell` is told of such a wait.
+    An unreachable actor is polled until it answers or Ray has decided whether its node is gone: replacements started
+    earlier might be placed on that node. tell: called with a message about such a wait.
     """
     answers = {name: actor.ready.remote() for name, actor in actors.items()}
     lost: Reasons = {}
@@ -54,9 +54,9 @@ def _reason(ray: Any, answer: Any) -> Exception | None:
 
 
 def describe_losses(ray: Any, lost: Mapping[str, Exception], node_of: Mapping[str, str], logs: str) -> str:
-    """What was lost and why, in words: nodes with all that ran there, and processes that ended by themselves.
+    """A sentence about the lost processes, grouped by reason: a lost node, or why the process itself ended.
 
-    node_of: the id of each process's node. logs: the folder of Ray's logs, if it is on this machine.
+    node_of: process name -> node id. logs: the folder of Ray's logs, or "" if it is not on this machine.
     """
     with_node = lost_with_node(ray, lost, node_of)
     groups: dict[str, list[str]] = {}
@@ -68,11 +68,11 @@ def describe_losses(ray: Any, lost: Mapping[str, Exception], node_of: Mapping[st
 
 
 def lost_with_node(ray: Any, lost: Mapping[str, Exception], node_of: Mapping[str, str]) -> dict[str, str]:
-    """The lost processes whose node is gone, each with the loss of that node in words."""
+    """The processes that were lost together with their node: name -> a phrase naming that node."""
     nodes = {node["NodeID"]: node for node in ray.nodes()}
     found = {}
     for name, reason in lost.items():
-        named = re.search(r"node has died. Node Id: (\w+)", str(reason))  # also where the actor never told its node
+        named = re.search(r"node has died. Node Id: (\w+)", str(reason))  # works for actors whose node is unknown, too
         node = nodes.get(named[1] if named else node_of.get(name, ""), {})
         if not node.get("Alive", True):
             found[name] = describe_lost_node(node)
@@ -80,7 +80,7 @@ def lost_with_node(ray: Any, lost: Mapping[str, Exception], node_of: Mapping[str
 
 
 def describe_lost_node(node: Mapping[str, Any]) -> str:
-    """The loss of a node in words."""
+    """A phrase that names a lost node."""
     return f"node {node.get('NodeManagerAddress', '')} ({node['NodeID'][:8]}) is gone"
 
 

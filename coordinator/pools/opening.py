@@ -1,4 +1,4 @@
-"""Opens the pool that an experiment asks for."""
+"""Opens the pool that the config specifies."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,17 +13,17 @@ from peers.learning.settings import PeerSettings
 
 @contextmanager
 def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> Iterator[Pool]:
-    """The pool that the section asks for, for the length of a `with` block."""
+    """The pool that `hosting` specifies, open for the duration of a `with` block."""
     with loading_pool(len(settings), hosting, lambda: (settings, dataset)) as pool:
         yield pool
 
 
 @contextmanager
 def loading_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> Iterator[Pool]:
-    """`open_pool` for settings and data that take a while to load: processes start meanwhile.
+    """Like `open_pool`, but processes start while `load` loads the settings and data.
 
-    tell: receives a line about what the pool waits for. NumPy's linear algebra runs on one thread in the block, as in
-    Ray's workers: on more, the last bit may differ.
+    tell: called with a line about what the pool waits for. Inside the block, NumPy's linear algebra uses one thread,
+    as in Ray's workers: with more threads the last bit may differ.
     """
     pool: Pool = _ray_pool(num_peers, hosting, load, tell) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
     try:

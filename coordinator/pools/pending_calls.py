@@ -1,4 +1,4 @@
-"""Calls whose answers have not been read, so that a process that hangs can be told from one that waits for input."""
+"""Tracks unanswered calls, to distinguish a process that hangs from one that waits for its inputs."""
 
 import time
 from collections import deque
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class PendingCall:
-    """A call that has not been answered; `ready_since`: when its inputs were first seen to be ready."""
+    """An unanswered call. ready_since: the time of the first check that found its inputs ready."""
 
     number: int
     method: str
@@ -19,9 +19,9 @@ class PendingCall:
 
 
 class PendingCalls:
-    """The calls of each process in the order of submission, in which the process answers them.
+    """The unanswered calls of each process, in the order in which they were submitted and will be answered.
 
-    References to a call's inputs are held until an answer to it, or to a later call, has been read.
+    References to a call's inputs are kept until the answer to it, or to a later call, has been read.
     """
 
     def __init__(self, ray: Any) -> None:
@@ -31,26 +31,26 @@ class PendingCalls:
         self._count = 0
 
     def add(self, process: str, method: str, answer: Any, arguments: Iterable[Any]) -> None:
-        """Note a submitted call; `arguments`: all of them, references or not."""
+        """Add a submitted call. arguments: all of its arguments, whether or not they are references."""
         inputs = [argument for argument in arguments if isinstance(argument, self._ray.ObjectRef)]
         self._count += 1
         self._queues.setdefault(process, deque()).append(PendingCall(self._count, method, answer, inputs))
         self._submitted[answer] = (process, self._count)
 
     def read(self, answers: Iterable[Any]) -> None:
-        """Drop the calls that these answers belong to, and all earlier ones of the same processes."""
+        """Remove the calls that these answers belong to, and all earlier calls to the same processes."""
         for answer in answers:
             process, number = self._submitted.get(answer, ("", 0))
             while process and self._queues[process] and self._queues[process][0].number <= number:
                 self._submitted.pop(self._queues[process].popleft().answer, None)
 
     def clear(self) -> None:
-        """Drop all calls."""
+        """Remove all calls."""
         self._queues.clear()
         self._submitted.clear()
 
     def stuck(self, seconds: float) -> dict[str, str]:
-        """The processes that have been at one call for longer than this since its inputs were ready; and its method."""
+        """The processes busy with one call for longer than `seconds` since its inputs were ready: name -> method."""
         now = time.monotonic()
         found = {}
         for process, queue in self._queues.items():

@@ -1,4 +1,4 @@
-"""Where on a Ray cluster a run's hosts go, whether there is room for them, and what data each node has."""
+"""Places a run's hosts on the nodes of a Ray cluster, waits for room, and gets the data to each node."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -25,10 +25,10 @@ Placement = Literal["spread", "pack"]
 
 
 def assign(reservations: Reservations, nodes: Mapping[str, Resources], placement: Placement) -> list[str]:
-    """The node of each host, by id; "" where empty nodes do not hold it.
+    """The id of the node for each host; "" if it fits on no node. Assumes that nothing else runs on the nodes.
 
-    spread: each on the node with the fewest of them, of those with room. pack: on as few nodes as hold them, the
-    largest first.
+    spread: each host goes to the node with the fewest hosts among those with room. pack: hosts fill up the largest
+    node first, then the next.
     """
     held: dict[str, Reservations] = {name: [] for name in nodes}
     order = sorted(nodes, key=lambda name: (-nodes[name].get("GPU", 0.0), -nodes[name].get("CPU", 0.0)))
@@ -44,7 +44,7 @@ def assign(reservations: Reservations, nodes: Mapping[str, Resources], placement
 
 
 def affinity_options(node: str) -> dict[str, Any]:
-    """Options of an actor that prefers a node, if that has room; none where a placement group decides."""
+    """Actor options that prefer a node (soft affinity); empty inside a placement group, which decides by itself."""
     from ray.util import get_current_placement_group
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -54,7 +54,7 @@ def affinity_options(node: str) -> dict[str, Any]:
 
 
 class DataOfNodes:
-    """References to the data set for each node: one copy that the object store carries, or each node's own."""
+    """References to the data set for each node: one copy shared through the object store, or a copy loaded per node."""
 
     def __init__(self, ray: Any, dataset: Dataset, section: DataConfig, seed: int) -> None:
         self._ray = ray
@@ -69,7 +69,7 @@ class DataOfNodes:
         return self._section.on_each_node
 
     def on(self, node: str) -> Ref[Dataset]:
-        """The data for a node's processes. Raises: ConfigError, if its own data cannot be read or differ."""
+        """The data for processes on a node. Raises: ConfigError, if the node's own copy is unreadable or differs."""
         if not self.per_node:
             return self._shared
         if node not in self._own:
@@ -105,7 +105,7 @@ class DataOfNodes:
 
 
 def load_with_digest(section: DataConfig, seed: int) -> tuple[Dataset, bytes]:
-    """A data set as this machine has it, and its digest. Raises: ValueError."""
+    """Load a data set on this machine; returns it with its digest. Raises: ValueError."""
     dataset = load_section(section, seed)
     return dataset, digest_of(dataset)
 
@@ -118,25 +118,25 @@ def _remote_load() -> Any:
 
 
 def resources_by_node(ray: Any) -> dict[str, Resources]:
-    """The resources of each node that is up, by its id."""
+    """The resources of every live node, by node id."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node.get("Alive", True)}
 
 
 def describe_shortage(ray: Any, reservations: Reservations) -> str:
-    """What hosts ask for and what of the cluster is free, in words."""
-    each = format_resources(reservations[0])
+    """A clause that compares the resources that hosts request with those that are free in the cluster."""
+    per_host = format_resources(reservations[0])
     total, free = format_resources(ray.cluster_resources()), format_resources(ray.available_resources())
-    return f"they ask for {len(reservations)} x ({each}), and of {total} there are {free} free"
+    return f"they ask for {len(reservations)} x ({per_host}), and of {total} there are {free} free"
 
 
 def all_fit(ray: Any, reservations: Reservations, num_evaluators: int) -> bool:
-    """Whether the cluster holds hosts and evaluators together; else evaluators would keep hosts from starting."""
+    """Whether hosts and evaluators fit on the cluster together; otherwise evaluators could keep hosts from starting."""
     evaluators: Reservations = [{"CPU": 1.0}] * num_evaluators
     return count_fitting([[*reservations, *evaluators]], node_resources(ray)) == 1
 
 
 def wait_for_room(ray: Any, hosting: HostingConfig, num_peers: int, tell: Tell) -> Reservations:
-    """What each host can reserve of the cluster now. Raises: RecoveryFailed, if it stays too small for them."""
+    """Wait until all hosts fit on the cluster; returns their reservations. Raises: RecoveryFailed, on a timeout."""
     seconds = hosting.start_timeout
     until, waiting = time.monotonic() + seconds, False
     while True:
@@ -152,7 +152,7 @@ def wait_for_room(ray: Any, hosting: HostingConfig, num_peers: int, tell: Tell) 
 
 
 def group_by_node(nodes: Sequence[str]) -> list[list[int]]:
-    """The hosts of each node, given the node of each host; in order of first appearance."""
+    """Invert the list of each host's node: the hosts of each node, in order of the nodes' first appearance."""
     hosts: dict[str, list[int]] = {}
     for host, node in enumerate(nodes):
         hosts.setdefault(node, []).append(host)

@@ -1,4 +1,4 @@
-"""Settings of which a process has only one, such as the threads of its linear algebra, where runs share a process."""
+"""Process-wide settings, such as the number of BLAS threads, shared by concurrent runs in one process."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,16 +18,16 @@ class _Held:
     restore: Callable[[], object]
 
 
-_LOCKS: dict[str, Lock] = {}  # one a setting: applying one, such as starting Ray, may take a while
+_LOCKS: dict[str, Lock] = {}  # one lock per setting, because applying one may take long (such as starting Ray)
 _HELD: dict[str, _Held] = {}
 
 
 @contextmanager
 def hold_setting(name: str, value: Any, apply: Callable[[], Callable[[], object]]) -> Iterator[None]:
-    """Hold a setting for the length of a `with` block: the first holder applies it, the last one restores it.
+    """Hold a process-wide setting in a `with` block: the first holder applies it, the last one restores it.
 
-    apply: sets it, and returns a function that restores it. Raises: ConfigError, when a run in another thread holds
-    another value.
+    apply: applies the setting and returns a function that restores it. Raises: ConfigError, if a run in another thread
+    holds a different value.
     """
     lock = _LOCKS.setdefault(name, Lock())
     with lock:
@@ -51,14 +51,14 @@ def hold_setting(name: str, value: Any, apply: Callable[[], Callable[[], object]
 
 
 def torch_threads(count: int) -> Callable[[], object]:
-    """Have torch use this many threads; returns a function that restores the previous number."""
+    """Set the number of torch threads; returns a function that restores the previous number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     return lambda: torch.set_num_threads(before)
 
 
 def one_blas_thread() -> Callable[[], object]:
-    """Have NumPy's linear algebra use one thread; returns a function that restores the previous number."""
+    """Limit NumPy's linear algebra to one thread; returns a function that restores the previous number."""
     from threadpoolctl import threadpool_limits
 
     restore: Callable[[], object] = threadpool_limits(1, user_api="blas").restore_original_limits

@@ -1,4 +1,4 @@
-"""Ray: joined, or started on this machine and ended again."""
+"""Joins a Ray cluster, or starts Ray on this machine and ends it again."""
 
 import os
 import signal
@@ -15,15 +15,15 @@ from coordinator.pools.process_settings import hold_setting
 from coordinator.pools.session_files import keep_token, session_folder
 from coordinator.pools.watcher import MARK
 
-_GUARDS: list[Guard] = []  # of the Ray that this process has started, if it has
-JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # what Ray sets for the command of a job
+_GUARDS: list[Guard] = []  # the guard of the Ray that this process has started, if any
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in the environment of a job's command
 
 
 @contextmanager
 def open_ray(address: str, advice: str = "") -> Iterator[Any]:
-    """Ray, for the length of a `with` block; one that already runs in this process is used, and left as it is.
+    """The `ray` module, connected for the duration of a `with` block; an existing connection is reused and kept.
 
-    advice: what the user is told if this process ends abruptly.
+    advice: printed if this process is killed.
     """
     import ray
 
@@ -35,16 +35,16 @@ def open_ray(address: str, advice: str = "") -> Iterator[Any]:
 
 @contextmanager
 def shared_ray(address: str) -> Iterator[Guard | None]:
-    """This process's Ray for the length of a `with` block: started by the first run in it, ended with the last.
+    """This process's Ray in a `with` block: the first of several concurrent runs starts it, the last one ends it.
 
-    One that already runs is used, and left as it is: then there is no guard.
+    A Ray that was already running is reused and not ended; in that case there is no guard.
     """
-    with hold_setting("hosting.address", address, lambda: _started(address)):
+    with hold_setting("hosting.address", address, lambda: _ensure_started(address)):
         yield _GUARDS[-1] if _GUARDS else None
 
 
-def _started(address: str) -> Callable[[], object]:
-    """Start Ray, unless it runs; returns a function that ends it."""
+def _ensure_started(address: str) -> Callable[[], object]:
+    """Start Ray unless it is running; returns a function that ends it if it was started here."""
     import ray
 
     if ray.is_initialized():
@@ -54,25 +54,25 @@ def _started(address: str) -> Callable[[], object]:
 
 
 def start_ray(address: str) -> Guard:
-    """Join the cluster at `address`; without one start it on this machine, to end with this process.
+    """Join the cluster at `address`; with an empty address start Ray on this machine, to end with this process.
 
-    Inside a Ray job no address means the job's own cluster. The result is for `end_ray`.
+    Inside a Ray job, an empty address means the job's own cluster. Returns the guard, which `end_ray` takes.
     """
     import ray
 
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # calls in flight when a run stops are no news
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment as it is
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # such as calls in flight when a run stops
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # workers use this environment unchanged
     address = address or ("auto" if JOB in os.environ else "")
     if address == "auto":
-        address = os.environ.get("RAY_ADDRESS") or address  # as Ray does
+        address = os.environ.get("RAY_ADDRESS") or address  # as Ray itself resolves it
     address = "" if address == "local" else address
-    found = _reached(address)
+    found = _resolved(address)
     keep_token(local=not address)
     guard = _guard("" if address else session_folder())
     options = {"address": found or "local", "include_dashboard": False, "log_to_driver": False}
     if not address:
-        options["_temp_dir"] = f"{guard.folder}/r"  # Ray opens it to everybody, but not the folder that it is in
+        options["_temp_dir"] = f"{guard.folder}/r"  # Ray makes this folder world-readable, but not its parent
     try:
         with _signals(), _environment(MARK, guard.folder):
             ray.init(**options, logging_level="ERROR")
@@ -83,33 +83,34 @@ def start_ray(address: str) -> Guard:
     except BaseException:
         end_ray(guard)
         raise
-    keep_token(local=not address)  # Ray may just have made it
+    keep_token(local=not address)  # Ray may have created the token just now
     guard.ready()
     return guard
 
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """Raise KeyboardInterrupt for signals that arrive while Ray starts; handlers are restored at the end.
+    """Raise KeyboardInterrupt for signals that arrive while Ray starts, and restore their handlers afterwards.
 
-    Ray forks, and exceptions of handlers that run in a fork's callbacks are lost. It turns SIGTERM into SystemExit.
+    This is needed because Ray forks, and exceptions raised by a signal handler inside fork callbacks are lost. Ray
+    also turns SIGTERM into SystemExit.
     """
     if current_thread() is not main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    came = False
+    received = False
 
-    def noted(number: int, frame: Any) -> None:
-        nonlocal came
-        came = True
+    def remember(number: int, frame: Any) -> None:
+        nonlocal received
+        received = True
         handler = before[signal.Signals(number)]
         assert callable(handler), "others are left alone"
         handler(number, frame)
 
     for number, handler in before.items():
         if callable(handler):
-            signal.signal(number, noted)
+            signal.signal(number, remember)
     try:
         yield
     except SystemExit:
@@ -120,13 +121,13 @@ def _signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-    if came:
+    if received:
         raise KeyboardInterrupt
 
 
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for the processes that are started in the block."""
+    """Set an environment variable for processes that are started inside the `with` block."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -146,7 +147,7 @@ def _guard(folder: str) -> Guard:
 
 
 def end_ray(guard: Guard) -> None:
-    """Leave the cluster; if it was started here, end it and remove all that it has left on this machine."""
+    """Disconnect from Ray; if it was started here, stop it and remove its processes and files on this machine."""
     import ray
 
     guard.leaving()
@@ -154,10 +155,10 @@ def end_ray(guard: Guard) -> None:
     guard.done()
 
 
-def _reached(address: str) -> str:
-    """HOST:PORT with the host's IP address, since Ray's resolver may not know the name.
+def _resolved(address: str) -> str:
+    """HOST:PORT with the host name resolved to an IP address, since Ray's own resolver may not know the name.
 
-    Raises: ConfigError when nothing listens there, which Ray itself would find out only after minutes.
+    Raises: ConfigError if nothing listens there, which Ray itself would detect only after minutes.
     """
     scheme = "ray://" if address.startswith("ray://") else ""
     host, colon, port = address.removeprefix(scheme).rpartition(":")

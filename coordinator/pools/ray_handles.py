@@ -1,4 +1,4 @@
-"""Typed handles of a pool's Ray actors: what a host or an evaluator can be asked, as references to the answers."""
+"""Typed handles of a pool's Ray actors: methods of hosts and evaluators that return references to their results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -20,10 +20,10 @@ Note = Callable[[str, Method, Any, Sequence[Any]], None]
 
 
 class RayProcess:
-    """An actor, which may be replaced by another one, and the calls of it.
+    """The handle of an actor; if the actor is lost, the handle gets a replacement.
 
-    name: in messages to the user. note: told of every call: the process's name, the method, Ray's reference to the
-    answer (the last of several), and the arguments.
+    name: used in messages to the user. note: called for every call with the process's name, the method, Ray's
+    reference to the result (the last one if there are several), and the arguments.
     """
 
     def __init__(self, name: str, note: Note) -> None:
@@ -32,12 +32,12 @@ class RayProcess:
         self._note = note
 
     def _call(self, method: Callable[Concatenate[Any, P], T], *arguments: P.args, **named: P.kwargs) -> Ref[T]:
-        """Call a method that takes no references, with the arguments that it has in its class."""
+        """Call a method that takes no references; its arguments are type-checked against the class."""
         assert not named, "arguments are given by position"
         return self._pass(method, *arguments)
 
     def _pass(self, method: Callable[..., T], *arguments: Any) -> Ref[T]:
-        """Call a method some of whose arguments are references: Ray gives it what they refer to."""
+        """Call a method that takes references among its arguments: Ray replaces them by their values."""
         (answer,) = self._submit(method, arguments, 1)
         return Ref(answer)
 

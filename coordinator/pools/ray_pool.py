@@ -1,4 +1,4 @@
-"""Peers in Ray actors, which are started, watched, and replaced when they are lost."""
+"""The pool whose peers live in Ray actors: starts the actors, monitors them, and replaces lost ones."""
 
 import time
 from collections.abc import Sequence
@@ -39,17 +39,17 @@ from peers.hosting.evaluator import Evaluator
 from peers.hosting.host import PeerHost
 from peers.learning.settings import Execution, OtherNetwork, PeerSettings
 
-POLLS = 8  # looks at processes that hang, in the time that they may take
-PATIENCE = 3.0  # seconds in which a process whose node is gone is seen to be out of reach; others may be at work
+POLLS = 8  # checks for hanging processes within the time limit of one call
+PATIENCE = 3.0  # seconds in which an actor on a lost node turns out to be unreachable; silent ones may be busy
 RECOVERY = (PeerHost.open, Evaluator.open, PeerHost.restart, PeerHost.restore)  # any other call ends a recovery
 T = TypeVar("T")
 
 
 class RayPool:
-    """`peers_per_host` peers in each of as many Ray actors as it takes; the data set once per node.
+    """Each Ray actor hosts up to `peers_per_host` peers; each node holds the data set once.
 
-    load: gives the peers' settings and the data; called once the actors have been requested, so that it overlaps their
-    start. tell: receives a line about what the pool waits for.
+    load: returns the peers' settings and the data; it is called after the actors have been requested, so that loading
+    overlaps with their start. tell: called with a line about what the pool waits for.
     """
 
     def __init__(self, num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> None:
@@ -62,11 +62,11 @@ class RayPool:
         parts = [list(range(first, min(first + most, num_peers))) for first in range(0, num_peers, most)]
         self.hosts = [RayHost(peers, self._note) for peers in parts]
         self.evaluators: list[RayEvaluator] = []
-        self.nodes = [list(range(len(self.hosts)))]  # until it is known, as is the execution
+        self.nodes = [list(range(len(self.hosts)))]  # until processes are placed; likewise the execution
         self.execution: Execution = "loop"
         self._node_of: dict[str, str] = {}  # process -> id of its node
         self._replaced: set[str] = set()  # processes that were started since the last loss
-        self._unopened: set[str] = set()  # processes that were started and have not made their peers yet
+        self._unopened: set[str] = set()  # processes that were started but have not created their peers yet
         self._recovering = False
         self._stack = ExitStack()
         self._guard = self._stack.enter_context(shared_ray(hosting.address))
@@ -92,7 +92,7 @@ class RayPool:
         self._start(range(len(self.hosts)), range(count))
 
     def _start(self, hosts: Sequence[int], evaluators: Sequence[int]) -> None:
-        """Start new actors for these hosts and evaluators, by place."""
+        """Start new actors for these hosts and evaluators, given by index."""
         from peers.hosting.actor import RemoteEvaluator, RemotePeerHost
 
         targets = assign(self._reservations, resources_by_node(self._ray), self._hosting.placement)
@@ -105,13 +105,13 @@ class RayPool:
             self.evaluators[evaluator].actor = RemoteEvaluator.options(num_cpus=1).remote()
 
     def _placed(self, host: int) -> list[PeerSettings]:
-        """The settings of a host's peers, with the device that they are on."""
+        """The settings of a host's peers, including their device."""
         return [on_device(self._settings[peer], self._reservations[host]["GPU"] > 0) for peer in self.hosts[host].peers]
 
     def _open(self, hosts: Sequence[int], evaluators: Sequence[int]) -> None:
-        """Have these hosts and evaluators, by place, make their peers, and wait until they have."""
+        """Have these hosts and evaluators (given by index) create their peers, and wait until they have."""
         threads, settings = self._hosting.threads, list(self._settings)
-        opened, probing = [self.hosts[host] for host in hosts], [self.evaluators[each] for each in evaluators]
+        opened, probing = [self.hosts[host] for host in hosts], [self.evaluators[place] for place in evaluators]
         data, probed = self._data_of(opened), self._data_of(probing)
         waiting = [
             self.hosts[host].open(self._placed(host), dataset, threads, self.execution)
@@ -124,12 +124,12 @@ class RayPool:
         self.nodes = group_by_node([self._node_of[host.name] for host in self.hosts])
 
     def _data_of(self, processes: Sequence[RayProcess]) -> list[Ref[Dataset]]:
-        """The data for each process, which has to have started only where nodes read their own."""
+        """The data for each process. Waits for the processes to start only if each node reads its own copy."""
         nodes = self._nodes(processes) if self._data.per_node else [""] * len(processes)
         return [self._data.on(node) for node in nodes]
 
     def _nodes(self, processes: Sequence[RayProcess]) -> list[str]:
-        """The id of the node that each process is on, once it has started."""
+        """Wait until the processes have started; returns the id of each one's node."""
         return self._wait_until_ready([Ref[str](process.actor.node.remote()) for process in processes])
 
     @property
@@ -141,7 +141,7 @@ class RayPool:
         return [*self.hosts, *self.evaluators]
 
     def _note(self, process: str, method: Method, answer: Any, arguments: Sequence[Any]) -> None:
-        """A call was submitted."""
+        """Register a submitted call."""
         self._calls.add(process, method.__name__, answer, arguments)
         self._recovering = self._recovering and method in RECOVERY
 
@@ -156,17 +156,17 @@ class RayPool:
         try:
             values = list(self._ray.get(waiting))
         except self._ray.exceptions.RayError as error:
-            cause = getattr(error, "cause", None) or error  # of a call that failed, or whose argument did
+            cause = getattr(error, "cause", None) or error  # the failure of the call itself, or of one of its arguments
             if not isinstance(cause, self._ray.exceptions.RayError):
-                raise cause from None  # the peer's own exception, as in the other pool
+                raise cause from None  # the peer's own exception, as in the in-process pool
             raise self._loss(cause) from None
         self._calls.read(waiting)
         return values
 
     def _loss(self, cause: Exception) -> HostLost:
-        """What is lost, once Ray knows; a `SameLoss` if nothing of it has been replaced since the last loss.
+        """The exception for lost processes; during a recovery a `SameLoss`, unless a replacement was lost by itself.
 
-        A replacement that was lost with its node counts as not replaced.
+        A replacement that was lost together with its node still counts as the same loss.
         """
         found = find_lost(self._ray, self._actors(), PATIENCE, self._tell)
         lost = {name: reason for name, reason in found.items() if reason}
@@ -178,9 +178,9 @@ class RayPool:
         return SameLoss(what) if self._recovering and lost and not failed else HostLost(what)
 
     def revive(self) -> None:
-        """Replace the lost processes, with untrained peers; all of them if the cluster has become smaller.
+        """Replace the lost processes by ones with untrained peers; replace all processes if the cluster has shrunk.
 
-        What is lost meanwhile, or with another node, is replaced as well. Raises: HostLost.
+        Further processes that are lost meanwhile are replaced, too. Raises: HostLost.
         """
         if not self._recovering:
             self._recovering, self._replaced = True, set()
@@ -224,7 +224,7 @@ class RayPool:
             self._kill_all()
             started = [host.actor for host in self.hosts if host.actor is not None]
             if not self._guard and started:
-                # killed actors may still be at work for a moment: a call that fails says that they are gone
+                # killed actors may live on for a moment: wait until a call to each of them has failed
                 ended = [actor.ready.remote() for actor in started]
                 self._ray.wait(ended, num_returns=len(ended), timeout=5)
         finally:
@@ -236,11 +236,11 @@ class RayPool:
                 self._ray.kill(process.actor)
 
     def _actors(self) -> dict[str, Any]:
-        """The actors by name, hosts first."""
+        """The actors by process name, hosts first."""
         return {process.name: process.actor for process in self._processes}
 
     def _wait(self, references: Sequence[Any]) -> None:
-        """Wait until these exist or have failed. Raises: HostLost, when a process hangs at one call: it is killed."""
+        """Wait until all references have resolved or failed. Raises: HostLost, after killing processes that hang."""
         seconds = self._hosting.timeout
         distinct = list(dict.fromkeys(references))
         while distinct:
@@ -256,7 +256,7 @@ class RayPool:
                 raise HostLost(f"{what} for more than hosting.timeout = {seconds:g} s and was ended")
 
     def _end_lost(self) -> set[str]:
-        """The names of the processes that do not answer in the time that a call may take; they are killed."""
+        """Kill the processes that are lost or do not answer within `hosting.timeout`; returns their names."""
         actors = self._actors()
         opened = {name: actor for name, actor in actors.items() if name not in self._unopened}
         lost = self._unopened | find_lost(self._ray, opened, self._hosting.timeout, self._tell).keys()
@@ -266,19 +266,19 @@ class RayPool:
         return lost
 
     def _wait_until_ready(self, references: list[Ref[T]]) -> list[T]:
-        """The answers of processes that start. Raises: ConfigError, if they take longer than `start_timeout`."""
+        """Wait for results of processes that are starting. Raises: ConfigError, after `hosting.start_timeout`."""
         seconds = self._hosting.start_timeout
         waiting = [reference.value for reference in references]
-        up, until = resources_by_node(self._ray).keys(), time.monotonic() + seconds
+        up, deadline = resources_by_node(self._ray).keys(), time.monotonic() + seconds
         while waiting:
-            left = max(until - time.monotonic(), 0.0)
-            _, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=min(left, PATIENCE))
+            remaining = max(deadline - time.monotonic(), 0.0)
+            _, late = self._ray.wait(waiting, num_returns=len(waiting), timeout=min(remaining, PATIENCE))
             if not late:
                 break
             down = [node for node in self._ray.nodes() if node["NodeID"] in up and not node.get("Alive", True)]
-            if down and self._recovering:  # what was to start there might not find room elsewhere
+            if down and self._recovering:  # its processes might not fit on the other nodes
                 raise SameLoss(" and ".join(map(describe_lost_node, down)))
-            if not left:
+            if not remaining:
                 raise ConfigError(
                     f"hosting: {len(late)} of {len(waiting)} processes did not start in {seconds:g} s; "
                     f"{describe_shortage(self._ray, self._reservations)}: end what else runs there, lower peers.count "

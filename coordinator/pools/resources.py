@@ -1,4 +1,4 @@
-"""What a run reserves of a Ray cluster, and whether its nodes hold that."""
+"""The resources that a run reserves on a Ray cluster, and whether they fit on its nodes."""
 
 import math
 import warnings
@@ -9,21 +9,21 @@ from typing import Any
 from coordinator.experiment.config import ConfigError, HostingConfig
 
 Resources = Mapping[str, float]
-"""Amounts by Ray's names: those of a node, or those that a process reserves."""
+"""Amount by Ray's name of the resource: what a node has, or what a process reserves."""
 Reservations = list[dict[str, float]]
-"""What a run reserves, by host."""
+"""The resources that each host of a run reserves."""
 NO_CPU = "hosting: the Ray cluster has no CPU to offer; start it with at least one"
-SLACK = 1e-9  # of sums of fractions
+SLACK = 1e-9  # tolerance for rounding errors in sums of fractions
 KNOWN = ("memory", "object_store_memory")
 
 
 def node_resources(ray: Any) -> list[Resources]:
-    """The resources of each node that is up."""
+    """The resources of every live node."""
     return [node["Resources"] for node in ray.nodes() if node.get("Alive", True)]
 
 
 def reservations_of_run(ray: Any, hosting: HostingConfig, num_peers: int) -> Reservations:
-    """What a run reserves, in this process or in Ray actors. Raises: ConfigError when the cluster cannot hold it."""
+    """What a run reserves, whether in one process or in Ray actors. Raises: ConfigError if it does not fit."""
     if hosting.pool == "ray":
         needs = reservations_of_hosts(ray, hosting, num_peers)
     else:
@@ -40,14 +40,14 @@ def reservations_of_run(ray: Any, hosting: HostingConfig, num_peers: int) -> Res
 
 
 def reservations_of_hosts(ray: Any, hosting: HostingConfig, num_peers: int) -> Reservations:
-    """CPUs and GPUs that each Ray actor of a run takes. Raises: ConfigError when the cluster cannot hold the peers."""
+    """The resources that each Ray actor of a run reserves. Raises: ConfigError if they do not fit on the cluster."""
     return reservations_on(node_resources(ray), hosting, num_peers)
 
 
 def reservations_on_machine(hosting: HostingConfig, num_peers: int, cpus: int, gpus: int) -> Reservations:
-    """`reservations_of_hosts` on a Ray of one machine with so many CPUs and GPUs. Raises: ConfigError.
+    """`reservations_of_hosts` for a single machine with the given CPUs and GPUs.
 
-    Also raised where that machine has too few CPUs for the evaluators.
+    Raises: ConfigError, if the hosts or the evaluators do not fit.
     """
     nodes: list[Resources] = [{"CPU": float(cpus), "GPU": float(gpus)}]
     reservations = reservations_on(nodes, hosting, num_peers)
@@ -56,7 +56,7 @@ def reservations_on_machine(hosting: HostingConfig, num_peers: int, cpus: int, g
 
 
 def reservations_on(nodes: Sequence[Resources], hosting: HostingConfig, num_peers: int) -> Reservations:
-    """`reservations_of_hosts` on nodes with these resources. Raises: ConfigError."""
+    """`reservations_of_hosts` for nodes with these resources. Raises: ConfigError."""
     if _total("CPU", nodes) <= 0:
         raise ConfigError(NO_CPU)
     gpus_per_peer = resolve_gpus_per_peer(hosting, num_peers, _total("GPU", nodes))
@@ -72,12 +72,12 @@ def reservations_on(nodes: Sequence[Resources], hosting: HostingConfig, num_peer
 
 
 def count_evaluators(ray: Any, hosting: HostingConfig, reservations: Reservations) -> int:
-    """How many processes that only probe there are beside the hosts, which have not been started.
+    """The number of evaluators (processes that only probe) to start beside the hosts; call it before they start.
 
-    "auto": one for each CPU that is left over, at most one a host; none where the hosts have GPUs, which probe faster
-    and round otherwise, and none in a placement group, whose CPUs are the hosts'.
+    "auto": one for each CPU that the hosts leave idle, at most one per host. Zero if the hosts have GPUs, which probe
+    faster and round differently, and zero in a placement group, whose CPUs are meant for the hosts.
 
-    Raises: ConfigError when CPUs are too few.
+    Raises: ConfigError if there are too few CPUs.
     """
     from ray.util import get_current_placement_group
 
@@ -86,17 +86,17 @@ def count_evaluators(ray: Any, hosting: HostingConfig, reservations: Reservation
         return hosting.evaluators
     if get_current_placement_group() is not None or any(reserved["GPU"] for reserved in reservations):
         return 0
-    available = ray.available_resources().get("CPU", 0.0)  # others may be at work on the cluster
+    available = ray.available_resources().get("CPU", 0.0)  # other jobs may be using the cluster
     idle = int(available - _total("CPU", reservations) + SLACK)
     nodes = [int(node.get("CPU", 0.0)) for node in node_resources(ray)]
-    if len(nodes) > 1:  # wherever its fraction of a CPU is taken, a host leaves one whole CPU less
+    if len(nodes) > 1:  # a host that takes a fraction of a CPU makes that whole CPU unavailable
         idle = min(idle, sum(nodes) - len(reservations))
     return max(0, min(idle, len(reservations)))
 
 
 def _check_evaluators(hosting: HostingConfig, reservations: Reservations, nodes: Sequence[Resources]) -> None:
-    """Raises: ConfigError, if more processes are asked for than there are CPUs, all of them free."""
-    # what others hold may be free in time
+    """Raises: ConfigError, if `hosting.evaluators` exceeds the CPUs that the hosts of an idle cluster leave."""
+    # CPUs that other jobs hold now may be free by then
     spare = int(_total("CPU", nodes) - _total("CPU", reservations) + SLACK)
     if hosting.evaluators != "auto" and hosting.evaluators > spare:
         raise ConfigError(
@@ -106,9 +106,9 @@ def _check_evaluators(hosting: HostingConfig, reservations: Reservations, nodes:
 
 
 def with_memory(needs: Reservations, num_bytes: int, nodes: Sequence[Resources]) -> Reservations:
-    """The reservations with the memory that the run needs, split evenly, or as much as empty nodes hold of it.
+    """The reservations with the run's memory added, split evenly over hosts, or less if otherwise idle nodes lack it.
 
-    They stay as they are where the nodes report no memory.
+    Unchanged if the nodes report no memory.
     """
     even = num_bytes / len(needs)
     divided = {node.get("memory", 0.0) / hosts for node in nodes for hosts in range(1, len(needs) + 1)}
@@ -120,17 +120,17 @@ def with_memory(needs: Reservations, num_bytes: int, nodes: Sequence[Resources])
 
 
 def count_fitting(needs: Sequence[Reservations], nodes: Sequence[Resources]) -> int:
-    """How many of these runs, taken in order, empty nodes hold at once; a fraction of a GPU lies on one device."""
+    """How many of these runs, in order, fit on otherwise idle nodes at once; a GPU fraction must lie on one device."""
     free = [(dict(node), [1.0] * int(node.get("GPU", 0.0))) for node in nodes]
     for count, run in enumerate(needs):
         for reservation in run:
-            if not any(_take(reservation, left, devices) for left, devices in free):
+            if not any(_subtract(reservation, amounts, devices) for amounts, devices in free):
                 return count
     return len(needs)
 
 
 def format_resources(resources: Resources) -> str:
-    """Resources in words: `0.5 CPU, 1 GPU, 0.7 GiB`."""
+    """Resources as text: `0.5 CPU, 1 GPU, 0.7 GiB`."""
     others = [name for name in resources if ":" not in name and name not in (*KNOWN, "CPU", "GPU")]
     parts = [
         f"{resources.get(name, 0.0):g} {name}"
@@ -141,12 +141,12 @@ def format_resources(resources: Resources) -> str:
 
 
 def gpus_per_host(gpus: float, num_peers: int) -> float:
-    """What the peers of a host take together, which is one device at most unless each has several."""
+    """The GPUs of a host: the sum over its peers, but at most one device unless each peer has several."""
     return min(gpus * num_peers, max(1.0, gpus))
 
 
 def resolve_gpus_per_peer(hosting: HostingConfig, num_peers: int, gpus: float) -> float:
-    """GPUs for each peer of a cluster that has `gpus`. Raises: ConfigError when they are too few."""
+    """GPUs for each peer, on a cluster with `gpus` GPUs. Raises: ConfigError if there are too few."""
     gpus_per_peer = hosting.gpus_per_peer
     if hosting.device == "cpu":
         return 0.0
@@ -177,15 +177,15 @@ def resolve_gpus_per_peer(hosting: HostingConfig, num_peers: int, gpus: float) -
 
 
 def cpus_per_host(nodes: Sequence[Resources], gpus: Sequence[float]) -> float:
-    """The largest number, at most one CPU, with which all hosts fit; no host spans two nodes.
+    """The largest number of CPUs per host, at most one, with which all hosts fit; no host spans two nodes.
 
-    gpus: what each host takes of them.
+    gpus: the GPUs of each host.
     """
     capacities = [
         (node["CPU"], _hosts_on_node(node.get("GPU", 0.0), max(gpus))) for node in nodes if node.get("CPU")
-    ]  # CPUs, and hosts that the GPUs are enough for
+    ]  # of each node: CPUs, and the number of hosts for which its GPUs suffice
     counts = range(1, len(gpus) + 1)
-    fractions = sorted({each for cpus, _ in capacities for each in (1.0, *(cpus / k for k in counts)) if each <= 1})
+    fractions = sorted({part for cpus, _ in capacities for part in (1.0, *(cpus / k for k in counts)) if part <= 1})
     fit = (
         fraction
         for fraction in reversed(fractions)
@@ -195,14 +195,14 @@ def cpus_per_host(nodes: Sequence[Resources], gpus: Sequence[float]) -> float:
 
 
 def _hosts_on_node(devices: float, gpus: float) -> float:
-    """Hosts that take so many GPUs each, on one node."""
+    """The number of hosts that fit on a node with `devices` GPUs if each host takes `gpus`."""
     if not gpus:
         return math.inf
     return devices // gpus if gpus > 1 else devices * ((1 / gpus + SLACK) // 1)
 
 
 def _largest_gpu_fraction(hosting: HostingConfig, num_peers: int, gpus: float) -> float:
-    """GPUs a peer, at most one, so that those of every host lie on one device; in hundredths, rounded down."""
+    """The largest share of a GPU per peer such that each host fits on one device, rounded down to hundredths."""
     sizes = _host_sizes(hosting, num_peers)
     if gpus < 1:
         return 0.0
@@ -210,28 +210,28 @@ def _largest_gpu_fraction(hosting: HostingConfig, num_peers: int, gpus: float) -
 
 
 def _host_sizes(hosting: HostingConfig, num_peers: int) -> list[int]:
-    """Peers of each host."""
+    """The number of peers on each host."""
     most = hosting.peers_per_host if hosting.pool == "ray" else num_peers
     return [min(most, num_peers - first) for first in range(0, num_peers, most)]
 
 
-def _take(reservation: Resources, left: dict[str, float], devices: list[float]) -> bool:
-    """Take it from what a node has left, if that is enough: GPUs from the devices that have least and enough."""
+def _subtract(reservation: Resources, free: dict[str, float], devices: list[float]) -> bool:
+    """Subtract a reservation from a node's free resources if it fits; GPUs come from the fullest devices with room."""
     others = {name: amount for name, amount in reservation.items() if name != "GPU"}
     gpus = reservation.get("GPU", 0.0)
     part = min(gpus, 1.0)
-    able = sorted((place for place, free in enumerate(devices) if free + SLACK >= part), key=devices.__getitem__)
-    if len(able) < math.ceil(gpus) or any(left.get(name, 0.0) + SLACK < amount for name, amount in others.items()):
+    able = sorted((place for place, share in enumerate(devices) if share + SLACK >= part), key=devices.__getitem__)
+    if len(able) < math.ceil(gpus) or any(free.get(name, 0.0) + SLACK < amount for name, amount in others.items()):
         return False
     for name, amount in others.items():
-        left[name] = left.get(name, 0.0) - amount
+        free[name] = free.get(name, 0.0) - amount
     for place in able[: math.ceil(gpus)]:
         devices[place] -= part
     return True
 
 
 def _check_placeable(needs: Reservations, nodes: Sequence[Resources]) -> None:
-    """Raises: ConfigError, if empty nodes do not hold what a run needs."""
+    """Raises: ConfigError, if a run does not fit even on otherwise idle nodes."""
     if count_fitting([needs], nodes):
         return
     existing = ", ".join(f"{count} x ({text})" for text, count in Counter(map(format_resources, nodes)).items())
@@ -243,7 +243,7 @@ def _check_placeable(needs: Reservations, nodes: Sequence[Resources]) -> None:
 
 
 def _limiting_setting(reservation: Resources) -> str:
-    """The setting that asks for most that is not everywhere."""
+    """The config key to name in the error: the one that requests the scarcest resource."""
     if any(name not in ("CPU", "GPU", *KNOWN) for name in reservation):
         return "resources"
     return "gpus_per_peer" if reservation.get("GPU") else "cpus_per_peer"

@@ -1,4 +1,4 @@
-"""What Ray leaves on this machine, kept from its other users: the folder of its session, and the token."""
+"""Keeps Ray's files on this machine private to its user: the session folder and the authentication token."""
 
 import os
 import secrets
@@ -10,22 +10,22 @@ from pathlib import Path
 from coordinator.experiment.config import ConfigError
 
 INSIDE = "/pc-12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
-LONGEST = 107 - len(INSIDE)  # a socket's path has room for so many bytes
-ROOM = 64 * 2**20  # bytes
+LONGEST = 107 - len(INSIDE)  # bytes left for our folder: a socket's path has at most 107
+ROOM = 64 * 2**20  # bytes that must be free
 ELSEWHERE = ("/tmp", "/var/tmp")  # nosec B108
 
 
 def session_folder() -> str:
-    """A new folder that only this user can enter, for the files of a Ray.
+    """Make a folder for Ray's files that only this user can enter.
 
-    In RAY_TMPDIR, TMPDIR or /tmp, the first that will do; where that is not the one asked for, a warning says why.
-    Raises: ConfigError.
+    It lies in the first usable one of RAY_TMPDIR, TMPDIR, /tmp and further defaults; a warning says why a requested
+    one is not used. Raises: ConfigError.
     """
-    asked = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or ""
+    requested = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or ""
     refused = []
-    for base in dict.fromkeys(filter(None, (asked, *ELSEWHERE, os.environ.get("XDG_RUNTIME_DIR")))):
+    for base in dict.fromkeys(filter(None, (requested, *ELSEWHERE, os.environ.get("XDG_RUNTIME_DIR")))):
         try:
-            folder = _made_in(os.path.abspath(base))
+            folder = _make_folder_in(os.path.abspath(base))
         except OSError as error:
             refused.append(f"'{base}' cannot be used ({error.strerror or error})")
             continue
@@ -38,8 +38,8 @@ def session_folder() -> str:
     )
 
 
-def _made_in(base: str) -> str:
-    """Raises: OSError."""
+def _make_folder_in(base: str) -> str:
+    """Make a private folder in `base`. Raises: OSError, if `base` is unsuitable."""
     if len(os.fsencode(base)) > LONGEST:
         raise OSError(f"longer than {LONGEST} characters, too long for Ray's sockets")
     if shutil.disk_usage(base).free < ROOM:
@@ -48,11 +48,11 @@ def _made_in(base: str) -> str:
 
 
 def keep_token(local: bool) -> None:
-    """Have Ray's token readable by this user alone.
+    """Make Ray's authentication token readable by this user only.
 
-    Ray reads it from ~/.ray/auth_token, and makes it there, readable by all, for a cluster on this machine (`local`)
-    that has none; so the folder is closed before. Where there is no home to write to, the token stays in this process
-    and those that it starts.
+    Ray reads the token from ~/.ray/auth_token. If a cluster on this machine (`local`) has none, Ray creates it there,
+    readable by everybody; so access to the folder is restricted first. Without a writable home, the token is passed
+    through the environment of this process and its children.
     """
     if any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         return
@@ -64,7 +64,7 @@ def keep_token(local: bool) -> None:
             if path.exists() and path.stat().st_uid == os.getuid():
                 path.chmod(mode)
         usable = os.access(folder / "auth_token", os.R_OK) or os.access(folder, os.W_OK | os.X_OK)
-    except (OSError, RuntimeError):  # not to be made, or no home at all
+    except (OSError, RuntimeError):  # the folder cannot be created, or there is no home
         usable = False
     if local and not usable:
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)

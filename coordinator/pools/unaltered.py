@@ -1,4 +1,4 @@
-"""Whether this process still runs the package as it is on the disk, which is what Ray's workers import."""
+"""Detects monkeypatched code: Ray's workers import the package from the disk, without such patches."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -10,8 +10,8 @@ from coordinator.experiment.config import ConfigError
 
 
 def check_unaltered(*packages: str) -> None:
-    """Raises: ConfigError, where a function or class of the packages was replaced in this process alone."""
-    found = [each for package in packages for each in altered(package)]
+    """Raises: ConfigError, if a function or class of the packages was replaced in this process only."""
+    found = [name for package in packages for name in altered(package)]
     if found:
         raise ConfigError(
             f"hosting.pool: '{found[0]}' was replaced in this process, but Ray's workers import the package from the "
@@ -21,12 +21,12 @@ def check_unaltered(*packages: str) -> None:
 
 
 def altered(package: str) -> list[str]:
-    """The functions, classes and methods of a package's loaded modules that are not those that its files define."""
+    """Functions, classes and methods in a package's loaded modules that differ from the definitions in its files."""
     names = [name for name in list(sys.modules) if name == package or name.startswith(f"{package}.")]
-    return [found for name in sorted(names) for found in _of_module(name)]
+    return [found for name in sorted(names) for found in _replaced_in_module(name)]
 
 
-def _of_module(name: str) -> Iterator[str]:
+def _replaced_in_module(name: str) -> Iterator[str]:
     module = sys.modules[name]
     loader = getattr(module.__spec__, "loader", None)
     code = loader.get_code(name) if loader is not None and hasattr(loader, "get_code") else None
@@ -35,13 +35,13 @@ def _of_module(name: str) -> Iterator[str]:
 
 
 def _replaced(namespace: Mapping[str, Any], code: CodeType, module: str, place: str) -> Iterator[str]:
-    """What the code defines and the namespace has from elsewhere; a definition's code lies among its constants."""
+    """Names that `code` defines but `namespace` has from elsewhere; nested code objects are among its constants."""
     for defined in code.co_consts:
         if not isinstance(defined, CodeType) or defined.co_name not in namespace:
             continue
         value = _function_of(namespace[defined.co_name])
-        known = getattr(value, "__module__", module), getattr(value, "__qualname__", defined.co_qualname)
-        if known != (module, defined.co_qualname):
+        origin = getattr(value, "__module__", module), getattr(value, "__qualname__", defined.co_qualname)
+        if origin != (module, defined.co_qualname):
             yield f"{place}.{defined.co_name}"
         elif isinstance(value, type):
             yield from _replaced(vars(value), defined, module, f"{place}.{defined.co_name}")

@@ -1,9 +1,9 @@
-"""Watches over a command and its Ray from outside; tells how to go on, and ends what is left, when either is killed.
+"""Watches a command and its Ray from a separate process; if either is killed, prints advice and cleans up.
 
-Started as a file, without the package and its imports: `python -I -S watcher.py FOLDER`, FOLDER being the one that all
-of this Ray's files are in, or "" for somebody else's Ray. Lines on stdin: `ready`, once Ray is up; `advice TEXT`, what
-to say then; `leaving`, when it needs Ray no more; `done`, once that has ended. What comes on stdout asks the command to
-end at once.
+Run as a script, without the package and its imports: `python -I -S watcher.py FOLDER`. FOLDER holds all files of a Ray
+that the command started; "" if it joined another Ray. Protocol on stdin, line by line: `ready`: Ray is up;
+`advice TEXT`: what to print if the command or Ray is killed; `leaving`: the command no longer needs Ray; `done`: Ray
+has ended. A byte on stdout asks the command to exit at once.
 """
 
 import glob
@@ -17,16 +17,16 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-MARK = "PEER_CONSENSUS_RAY"  # in the environment of all that Ray starts
-DAEMONS = ("gcs_server", "raylet")  # Ray does not go on without either: its own end of it takes up to a minute
-POLL, GRACE = 1.0, 5.0  # seconds between looks at the command; that it has to end in order
-SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
+MARK = "PEER_CONSENSUS_RAY"  # environment variable of every process that Ray starts
+DAEMONS = ("gcs_server", "raylet")  # if either dies, Ray ends, but takes up to a minute for it
+POLL, GRACE = 1.0, 5.0  # seconds: between checks of the command; for an orderly exit
+SHOW_CURSOR = "\x1b[?25h"  # progress bars hide the cursor
 
 
 def watch(folder: str) -> None:
-    """Until the command says that it is done, or is no more; then there is nothing left of its Ray."""
+    """Watch until the command is done or dead; then kill what remains of its Ray, and remove its files."""
     parent, advice, died, done, watched = os.getppid(), "", "", False, dict[int, str]()
-    lines, until = _Lines(), math.inf
+    lines, deadline = _Lines(), math.inf
     while not done and not lines.ended and os.getppid() == parent:
         for line in lines.read(POLL, watched):
             word, _, text = line.partition(" ")
@@ -35,34 +35,34 @@ def watch(folder: str) -> None:
             elif word == "advice":
                 advice = text
             elif word == "leaving":
-                watched, until = {}, math.inf
+                watched, deadline = {}, math.inf
             done = done or word == "done"
-        ended = [watched[each] for each in select.select(list(watched), [], [], 0)[0]]
-        if ended and _alive(parent):  # else they have ended because the command has
-            died, watched, until = " and ".join(ended), {}, time.monotonic() + GRACE
+        ended = [watched[handle] for handle in select.select(list(watched), [], [], 0)[0]]
+        if ended and _alive(parent):  # otherwise the daemons ended because the command did
+            died, watched, deadline = " and ".join(ended), {}, time.monotonic() + GRACE
             with suppress(OSError):
                 os.write(1, b"x")
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             with suppress(ProcessLookupError):
                 os.kill(parent, signal.SIGKILL)
     if died and not done:
-        _tell(f"Ray's {died} was killed or crashed, and the run ends with it (its logs: {logs_in(folder)})", advice)
+        _report(f"Ray's {died} was killed or crashed, and the run ends with it (its logs: {logs_in(folder)})", advice)
     elif not done:
-        _tell("the command was killed or crashed", advice)
+        _report("the command was killed or crashed", advice)
     end_all(folder)
     if folder:
         _clear(folder, keep_logs=bool(died) and not done)
 
 
 class _Lines:
-    """What comes on stdin, by lines."""
+    """Reads stdin line by line, with a timeout."""
 
     def __init__(self) -> None:
         self.ended = False
         self._rest = b""
 
     def read(self, seconds: float, others: Iterable[int] = ()) -> list[str]:
-        """Those that have come within `seconds`, or before one of the other files has something."""
+        """Wait up to `seconds`, or until one of the other files is readable; returns the complete lines received."""
         if 0 not in select.select([0, *others], [], [], seconds)[0]:
             return []
         received = os.read(0, 65536)
@@ -71,21 +71,21 @@ class _Lines:
         return [os.fsdecode(line) for line in whole]
 
 
-def _tell(what: str, advice: str) -> None:
+def _report(error: str, advice: str) -> None:
     with suppress(OSError):  # the terminal may be gone
         cursor = SHOW_CURSOR if os.isatty(2) else ""
-        os.write(2, os.fsencode(f"{cursor}error: {what}{'; ' if advice else ''}{advice}\n"))
+        os.write(2, os.fsencode(f"{cursor}error: {error}{'; ' if advice else ''}{advice}\n"))
 
 
 def logs_in(folder: str) -> str:
-    """Where Ray's logs are. It keeps its files a level deeper, since it opens its own folder to everybody."""
+    """The folder of Ray's logs. Ray's own folder lies one level deeper, since Ray makes it world-readable."""
     return f"{folder}/r/session_latest/logs"
 
 
 def end_all(folder: str) -> None:
-    """Kill the processes of the Ray whose files are in a folder; one may start another meanwhile."""
-    until = time.monotonic() + GRACE
-    while (found := _processes(folder)) and time.monotonic() < until:
+    """Kill all processes of the Ray whose files are in `folder`, and those that they start meanwhile."""
+    deadline = time.monotonic() + GRACE
+    while (found := _processes(folder)) and time.monotonic() < deadline:
         for pid in found:
             with suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
@@ -93,14 +93,14 @@ def end_all(folder: str) -> None:
 
 
 def _processes(folder: str) -> list[int]:
-    """Those that were started with this Ray: the folder is in their environment, whoever is their parent by now."""
-    return [pid for pid in _numbers() if folder and f"{MARK}={folder}".encode() in _read(pid, "environ").split(b"\0")]
+    """The processes of this Ray, recognised by their environment, whatever their parent is by now."""
+    return [pid for pid in _all_pids() if folder and f"{MARK}={folder}".encode() in _read(pid, "environ").split(b"\0")]
 
 
-def _numbers() -> list[int]:
+def _all_pids() -> list[int]:
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-    except FileNotFoundError:  # a system without it
+    except FileNotFoundError:  # a system without /proc
         return []
 
 
@@ -109,7 +109,7 @@ def _name(pid: int) -> str:
 
 
 def _daemons(folder: str) -> dict[int, str]:
-    """Files that have something once a daemon has ended, and its name; none on systems without such."""
+    """For each of Ray's daemons, a pidfd (readable once it has ended) and its name; empty where there are no pidfds."""
     names = {pid: _name(pid) for pid in _processes(folder)}
     try:
         return {os.pidfd_open(pid): name for pid, name in names.items() if name in DAEMONS}
@@ -118,7 +118,7 @@ def _daemons(folder: str) -> dict[int, str]:
 
 
 def _alive(pid: int) -> bool:
-    """Whether it is there, and not only waits for its last threads to end."""
+    """Whether a process exists and is neither a zombie nor dead."""
     return _read(pid, "stat").rpartition(b") ")[2][:1] not in (b"", b"Z", b"X")
 
 
@@ -126,12 +126,12 @@ def _read(pid: int, name: str) -> bytes:
     try:
         with open(f"/proc/{pid}/{name}", "rb") as file:
             return file.read()
-    except OSError:  # ended meanwhile, or somebody else's
+    except OSError:  # the process has ended, or belongs to another user
         return b""
 
 
 def _clear(folder: str, keep_logs: bool) -> None:
-    """Remove the folder, in which Ray may have spilled much; its logs stay where they tell why it ended."""
+    """Remove the folder, which may hold many spilled objects; `keep_logs` spares the logs, which say why Ray died."""
     if not keep_logs:
         shutil.rmtree(folder, ignore_errors=True)
         return

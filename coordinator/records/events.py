@@ -1,4 +1,4 @@
-"""What happens in a run, as typed events: they change its state, and its observers are told of them in order."""
+"""The typed events of a run: each is applied to the run's state and then passed to its observers, in order."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from peers.probing.measuring import ProbeOutcome
 
 
 class Stage(Enum):
-    """The parts of a run, in their order."""
+    """The stages of a run, in order."""
 
     LOADING = auto()
     START = auto()
@@ -29,7 +29,7 @@ class Stage(Enum):
 
 
 class Remaining(Enum):
-    """What is left to do of a run that is resumed: rounds, everything, or only figures, page and MLflow run."""
+    """What a resumed run still has to do: some rounds, everything, or only the figures, page and MLflow run."""
 
     ROUNDS = auto()
     EVERYTHING = auto()
@@ -37,7 +37,7 @@ class Remaining(Enum):
 
 
 class FaultKind(StrEnum):
-    """What went wrong without ending the run."""
+    """The kinds of faults that a run survives."""
 
     HOST_LOST = "host-lost"
     CHECKPOINT_NOT_WRITTEN = "checkpoint-not-written"
@@ -47,7 +47,7 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True)
 class RunReopened:
-    """A run's folder is taken up again, after so many completed rounds of `num_rounds`."""
+    """A run is resumed from its folder, with `completed` of `num_rounds` rounds done."""
 
     folder: Path
     completed: int
@@ -57,7 +57,7 @@ class RunReopened:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The peers are there and the run has a folder."""
+    """The peers are ready and the run's folder exists."""
 
     config: RunConfig
     folder: Path
@@ -65,7 +65,7 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class StageEntered:
-    """A stage begins; `config` says how much of it there will be, such as `config.run.rounds`."""
+    """A stage begins. config: tells how long it will be, for example through `config.run.rounds`."""
 
     stage: Stage
     config: RunConfig
@@ -73,14 +73,14 @@ class StageEntered:
 
 @dataclass(frozen=True)
 class StageLeft:
-    """The rounds, or those of the control alone, are over, however they ended."""
+    """The stage ROUNDS or ALONE is over, whether or not it was completed."""
 
     stage: Stage
 
 
 @dataclass(frozen=True)
 class PeersRestored:
-    """All peers are back at a checkpoint of a phase, after so many of its rounds."""
+    """All peers were restored from a checkpoint written after `completed` rounds of a phase."""
 
     phase: Phase
     completed: int
@@ -88,9 +88,9 @@ class PeersRestored:
 
 @dataclass(frozen=True)
 class Measured:
-    """Consensus and collapse after a round, told before the round itself; `completed` is 0 before the first one.
+    """Measures after a round, published before its `RoundCompleted`; `completed` is 0 before the first round.
 
-    pairing: what every two peers are compared by. seconds: what the peers spent on it, all together.
+    pairing: the input for comparing all pairs of peers. seconds: the peers' total time spent on the observations.
     """
 
     completed: int
@@ -101,11 +101,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class RoundCompleted:
-    """A round of a phase; `stats` are those of the peers that took part in it.
+    """A round of a phase is complete. stats: those of its participants.
 
-    num_bytes: of the messages that were heard in it; bytes_so_far: in all rounds until it. seconds: since the round
-    before it; peer_seconds: what the peers computed in them, all together.
-    replayed: it was told before, and is run again because hosts were lost.
+    num_bytes: size of the messages received in this round. bytes_so_far: the same over all rounds up to this one.
+    seconds: wall-clock time since the previous round. peer_seconds: the peers' total computing time since then.
+    replayed: the round was published before, and is repeated after the loss of hosts.
     """
 
     phase: Phase
@@ -119,18 +119,18 @@ class RoundCompleted:
 
     @property
     def losses(self) -> dict[int, float]:
-        """The loss of each peer that studied."""
-        return {peer: each.loss for peer, each in self.stats.items() if each.loss is not None}
+        """The loss of each student."""
+        return {peer: stats.loss for peer, stats in self.stats.items() if stats.loss is not None}
 
     @property
     def loss(self) -> float | None:
-        """The students' mean loss; None where nobody studied."""
+        """The students' mean loss; None if there were no students."""
         losses = self.losses
         return sum(losses.values()) / len(losses) if losses else None
 
     @property
     def row(self) -> dict[str, Any]:
-        """The round's numbers by the names that tables and MLflow have for them."""
+        """The round's numbers by their names in tables and MLflow."""
         return {
             "loss": self.loss,
             "students": len(self.losses),
@@ -141,7 +141,7 @@ class RoundCompleted:
 
 @dataclass(frozen=True)
 class Probed:
-    """Probes of all peers, in peer order: after `completed` rounds, as a `condition` of the verdict, or as both."""
+    """Probe outcomes of all peers, in peer order: after `completed` rounds, as a `condition` for verdicts, or both."""
 
     outcomes: list[ProbeOutcome]
     completed: int | None = None
@@ -149,21 +149,23 @@ class Probed:
 
     @property
     def accuracies(self) -> dict[str, list[float]]:
-        """Each probe's accuracy on every peer, by the name that tables and MLflow have for it."""
+        """The accuracies of each probe in peer order, by the names used in tables and MLflow."""
         names = self.outcomes[0].correct
-        return {f"{name}_accuracy": [float(each.correct[name].mean()) for each in self.outcomes] for name in names}
+        return {
+            f"{name}_accuracy": [float(outcome.correct[name].mean()) for outcome in self.outcomes] for name in names
+        }
 
 
 @dataclass(frozen=True)
 class Digested:
-    """SHA-256 of each peer's final parameters and buffers: the run's own rounds and probes are done."""
+    """The run's rounds and final probes are done. digests: SHA-256 of each peer's parameters and buffers."""
 
     digests: list[bytes]
 
 
 @dataclass(frozen=True)
 class PeerDropped:
-    """A peer has failed; run_goes_on: without it, else the run stops."""
+    """A peer has failed. run_goes_on: whether the run goes on without it or stops."""
 
     dropout: Dropout
     run_goes_on: bool
@@ -171,14 +173,14 @@ class PeerDropped:
 
 @dataclass(frozen=True)
 class ControlVoid:
-    """These peers failed in the control alone, so it says nothing of the exchange."""
+    """The control alone is void because these peers failed in it; there is no verdict on the exchange."""
 
     peers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class CheckpointWritten:
-    """A checkpoint is complete; one that could not be written is a `Fault`."""
+    """A checkpoint is complete. A failure to write one is a `Fault`."""
 
     phase: Phase
     completed: int
@@ -186,7 +188,7 @@ class CheckpointWritten:
 
 @dataclass(frozen=True)
 class Fault:
-    """Something went wrong that the run survives, after so many rounds; number: 1 for the run's first."""
+    """A fault that the run survives. completed: the rounds done by then. number: counts the run's faults from 1."""
 
     kind: FaultKind
     what: str
@@ -196,26 +198,26 @@ class Fault:
 
 @dataclass(frozen=True)
 class FaultsRecovered:
-    """All rounds that lost hosts had cost are done again, so many seconds after the loss."""
+    """All rounds that were undone by lost hosts have been repeated. seconds: time since the loss."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class RoundsChanged:
-    """The run is resumed for another number of rounds, so what was found at its end no longer holds."""
+    """The run is resumed with a different number of rounds, so its final results no longer hold."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """Something that only a person can make use of."""
+    """A text for people, without meaning for the program."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class RunEnded:
-    """The run has ended, and its folder is written as far as it will be."""
+    """The run has ended and nothing more will be written to its folder."""
 
     status: Status
     message: str

@@ -1,6 +1,6 @@
-"""MLflow, and the only module that imports it. A server that is away costs one warning, never the run.
+"""The MLflow client of a run; no other module imports mlflow. An unreachable server causes a warning, no failure.
 
-Everything that speaks to it, its import included, happens in one thread beside the run: no round waits for a store.
+All requests, and the import of mlflow, happen in a background thread, so that no round waits for the store.
 """
 
 import logging
@@ -29,17 +29,17 @@ from coordinator.records.mlflow_store import (
 )
 from coordinator.records.retry_queue import RetryQueue
 
-BUFFERED = 500  # one request for so many metrics costs little more than one for ten
+BUFFERED = 500  # metrics per request, which takes hardly longer than a request with ten
 SECONDS = 5.0
-_own = threading.local()  # in which threads what MLflow logs is told by us
+_thread_flags = threading.local()  # marks the threads in which MLflow's log lines are suppressed
 
 
 class Tracker:
-    """One MLflow run, written in batches by the coordinator alone; `run_id` continues one, if it is still there.
+    """One MLflow run, to which only the coordinator writes, in batches. run_id: an existing run to continue.
 
-    Its methods return at once but for `wait`, `close`, `child`, `active` and `run_id`, which wait until what was asked
-    before has been tried, and never for longer than the queue's limits. on_start: gets the run's id in the thread, as
-    soon as there is one.
+    Methods return at once, except `wait`, `close`, `child`, `active` and `run_id`: these wait until all earlier actions
+    have been tried, but no longer than the queue's limits. on_start: called in the background thread with the run's id
+    as soon as it exists.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Tracker:
         self._client: Any = None
         self._names = Names()
         self._known_params: set[str] = set()
-        self._last_steps: dict[str, int] = {}  # of a run that is continued
+        self._last_steps: dict[str, int] = {}  # last logged step per metric, if the run is continued
         self._queue: RetryQueue | None = None
         self._is_child = False
         if config.enabled:
@@ -68,29 +68,29 @@ class Tracker:
 
     @property
     def enabled(self) -> bool:
-        """Whether there is a store to write to at all."""
+        """Whether tracking is enabled in the config."""
         return self._queue is not None
 
     @property
     def active(self) -> bool:
-        """Whether the store has answered so far."""
+        """Whether the store was reached and nothing is waiting for it."""
         self.wait()
         return self._client is not None and self._queue is not None and self._queue.idle
 
     @property
     def run_id(self) -> str:
-        """MLflow's name of the run; empty where there is none."""
+        """MLflow's id of the run; empty if there is none."""
         self.wait()
         return self._run_id
 
     def wait(self) -> None:
-        """Until everything that was asked for was tried, or one request has hung for long."""
+        """Wait until all actions have been tried, or a request exceeds the queue's time limit."""
         if self._queue is not None:
             self._queue.settle()
-        self._tell()
+        self._report()
 
     def child(self, run_name: str, tags: Mapping[str, str]) -> "Tracker":
-        """A run below this one. Its actions wait behind this one's."""
+        """Create a child run, whose actions go through this run's queue."""
         child = Tracker(TrackingConfig(enabled=False), Path(), run_name)
         child.uri, child._queue, child._is_child = self.uri, self._queue, True
         self.wait()
@@ -106,14 +106,14 @@ class Tracker:
         return child
 
     def log_params(self, params: Mapping[str, Any]) -> None:
-        """Those that the run does not have: MLflow never changes one."""
+        """Log parameters, except those that the run already has, since MLflow does not allow changes."""
         self._batch("params", "Param", [(key, str(value)[:LONGEST_PARAM]) for key, value in params.items()])
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
         self._batch("tags", "RunTag", [(key, value[:LONGEST_TAG]) for key, value in tags.items()])
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
-        """Buffer the finite numbers; they are sent together, every few seconds and at the end."""
+        """Buffer finite numbers, which are sent in batches every few seconds and at the end."""
         now = int(time.time() * 1000)
         self._buffer += [
             (key, float(value), now, step)
@@ -129,13 +129,13 @@ class Tracker:
         self._batch("metrics", "Metric", buffered)
 
     def log_folder(self, folder: Path, leave_out: Sequence[str] = ("checkpoints",)) -> None:
-        """The files of a folder as artifacts, but for hidden ones and those of these names; TOML without secrets."""
+        """Log a folder's files as artifacts, except hidden ones and those in `leave_out`; TOML files are redacted."""
         for path in sorted(folder.iterdir()):
             if path.name not in leave_out and not path.name.startswith("."):
                 self._send(partial(self._log_path, path))
 
     def close(self, status: str) -> None:
-        """`status`: FINISHED, KILLED or FAILED. Tells what could not be delivered, also where this is interrupted."""
+        """End the run and deliver what is queued; warns about lost requests. status: FINISHED, KILLED or FAILED."""
         self.flush()
         self._send(lambda: self._client.set_terminated(self._run_id, status))
         try:
@@ -144,17 +144,17 @@ class Tracker:
             else:
                 self.wait()
         finally:
-            self._tell()
+            self._report()
 
     def _log_path(self, path: Path) -> None:
         if path.is_dir():
             self._client.log_artifacts(self._run_id, str(path), path.name)
-        elif path.suffix == ".toml":  # on the disk it must still start the run
+        elif path.suffix == ".toml":  # redact only the copy: the file on disk must still start the run
             self._client.log_text(self._run_id, without_secrets(path.read_text(encoding="utf-8")), path.name)
         else:
             self._client.log_artifact(self._run_id, str(path))
 
-    def _batch(self, what: str, entity: str, rows: list[tuple[Any, ...]]) -> None:
+    def _batch(self, group: str, entity: str, rows: list[tuple[Any, ...]]) -> None:
         if not rows or self._queue is None:
             return
         renamed = self._names.add(row[0] for row in rows)
@@ -167,17 +167,17 @@ class Tracker:
         def send() -> None:
             from mlflow import entities
 
-            values = [getattr(entities, entity)(*row) for row in named if not self._is_known(what, row)]
+            values = [getattr(entities, entity)(*row) for row in named if not self._is_known(group, row)]
             if values:
-                deliver(values, lambda batch: self._client.log_batch(self._run_id, **{what: batch}))
+                deliver(values, lambda batch: self._client.log_batch(self._run_id, **{group: batch}))
 
         self._send(send)
 
-    def _is_known(self, what: str, row: tuple[Any, ...]) -> bool:
-        """Whether a run that is continued has this already."""
-        if what == "params":
+    def _is_known(self, group: str, row: tuple[Any, ...]) -> bool:
+        """Whether a continued run already has this row."""
+        if group == "params":
             return row[0] in self._known_params
-        return what == "metrics" and row[3] <= self._last_steps.get(row[0], -1)
+        return group == "metrics" and row[3] <= self._last_steps.get(row[0], -1)
 
     def _start(self, config: TrackingConfig, output: Path, run_name: str, run_id: str) -> None:
         from mlflow import MlflowClient
@@ -189,60 +189,60 @@ class Tracker:
                 _make_store(file)
         client = MlflowClient(self.uri)
         if file is not None and not config.uri:
-            client.search_experiments(max_results=1)  # MLflow's first look makes what is missing
+            client.search_experiments(max_results=1)  # the first access creates missing tables
             bring_artifacts(file)
         identity = _experiment(client, config.experiment, artifacts_beside(file) if file is not None else None)
-        self._run_id = run_id if run_id and _continued(client, run_id) else ""
+        self._run_id = run_id if run_id and _reopen(client, run_id) else ""
         if self._run_id:
             data = client.get_run(run_id).data
             self._known_params = set(data.params)
             for key in data.metrics:
-                self._last_steps[key] = max(each.step for each in client.get_metric_history(run_id, key))
+                self._last_steps[key] = max(metric.step for metric in client.get_metric_history(run_id, key))
         self._run_id = self._run_id or client.create_run(identity, run_name=run_name[:LONGEST_NAME]).info.run_id
         self._client = client
 
     def _send(self, action: Callable[[], object]) -> None:
-        """Have the thread act on the store, if there is one."""
+        """Queue an action on the store, if tracking is enabled."""
 
         def act() -> None:
-            if self._client is not None:  # else it would not start the run, and has said why
+            if self._client is not None:  # otherwise the run could not be created, which was reported
                 action()
 
         if self._queue is not None:
             self._queue.send(act)
-        self._tell()
+        self._report()
 
-    def _tell(self) -> None:
-        """Say what has happened to the store since this was last asked."""
+    def _report(self) -> None:
+        """Issue warnings for the queue's news since the last call."""
         where = f"tracking.uri: MLflow at '{without_secrets(self.uri)}'"
         while self._queue is not None and self._queue.news:
-            what, why = self._queue.news.popleft()
+            kind, why = self._queue.news.popleft()
             kept = "the run goes on and keeps its numbers in its folder"
-            told = {
+            lines = {
                 "away": f"{where} does not answer ({without_secrets(why)}); {kept}, and sends them when it is back",
                 "back": f"{where} answers again and has got what waited",
                 "refused": f"{where} refused a request ({without_secrets(why)}); {kept}",
                 "lost": f"{where} did not come back: {why} requests were not delivered; the numbers are in the folder",
             }
-            warnings.warn(told[what], stacklevel=3)
+            warnings.warn(lines[kind], stacklevel=3)
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether a store may take the same request later: no answer, or one that says so."""
+    """Whether the same request may succeed later: the store is unreachable, or reports a temporary error."""
     codes = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED")
-    cause = getattr(error, "orig", error)  # SQLAlchemy's errors tell the database's
+    cause = getattr(error, "orig", error)  # SQLAlchemy wraps the database's own error
     return isinstance(cause, OSError | sqlite3.OperationalError) or getattr(error, "error_code", "") in codes
 
 
 def _import() -> None:
-    """Import MLflow in the queue's thread, with limits of time, and quietly: what fails is told in a line of ours."""
+    """Import mlflow with short timeouts, and silence its loggers in this thread: failures become our own warnings."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default waits for minutes
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # the default retries for minutes
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    _own.quiet = True
+    _thread_flags.quiet = True
     import mlflow  # noqa: F401
 
-    for name in ("mlflow", "alembic", "sqlalchemy.engine"):  # MLflow gives these its handler
+    for name in ("mlflow", "alembic", "sqlalchemy.engine"):  # these get handlers from MLflow
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(_not_ours)
     for name in ("sqlalchemy.pool", "urllib3.connectionpool"):
@@ -250,12 +250,12 @@ def _import() -> None:
 
 
 def _not_ours(record: logging.LogRecord) -> bool:
-    """Whether a line of a library's log comes from elsewhere than our thread."""
-    return not getattr(_own, "quiet", False)
+    """A log filter that drops records from our own background thread."""
+    return not getattr(_thread_flags, "quiet", False)
 
 
 def _make_store(path: Path) -> None:
-    """Make MLflow's tables aside: a store is there whole or not at all, also where several runs start at once."""
+    """Create an SQLite store atomically, by way of a temporary folder, since several runs may start at once."""
     from mlflow import MlflowClient
 
     with TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent, ignore_cleanup_errors=True) as aside:
@@ -264,13 +264,13 @@ def _make_store(path: Path) -> None:
         try:
             os.link(made, path)
         except FileExistsError:
-            pass  # another run was first
-        except OSError:  # a file system without links
+            pass  # another run created it first
+        except OSError:  # the file system has no hard links
             os.rename(made, path)
 
 
-def _continued(client: Any, run_id: str) -> bool:
-    """Reopen a run, unless it has been deleted."""
+def _reopen(client: Any, run_id: str) -> bool:
+    """Reopen a run; False if it has been deleted."""
     from mlflow import MlflowException
 
     try:
@@ -285,7 +285,7 @@ def _continued(client: Any, run_id: str) -> bool:
 
 
 def _experiment(client: Any, name: str, artifacts: str | None) -> str:
-    """The experiment's number; it is made where there is none, unless another run has just done so."""
+    """The id of an experiment, created if necessary; another run may create it at the same time."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:

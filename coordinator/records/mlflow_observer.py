@@ -1,4 +1,4 @@
-"""Which of a run's events MLflow gets, and as what: parameters, metrics by round, and tags."""
+"""Maps a run's events to MLflow parameters, metrics (by round) and tags."""
 
 from coordinator.records.events import Fault, Measured, Probed, RoundCompleted, RunEvent, RunStarted
 from coordinator.records.mlflow import Tracker
@@ -8,7 +8,7 @@ from coordinator.scheduling.scheduler import Phase
 
 
 class MlflowObserver:
-    """Sends a run's numbers as they come."""
+    """Logs a run's events to MLflow as they occur."""
 
     def __init__(self, tracker: Tracker) -> None:
         self.tracker = tracker
@@ -31,7 +31,7 @@ class MlflowObserver:
                 pass
 
     def send_again(self, folder: RunFolder) -> None:
-        """Send what the tables have: a process that was killed may not have sent it. What MLflow has is skipped."""
+        """Log the tables' rows again, since a killed process may not have sent them; known ones are skipped."""
         for row in folder.rows("rounds"):
             self.tracker.log_metrics({name: value for name, value in row.items() if name != "round"}, row["round"])
         accuracies: dict[int, dict[str, list[float]]] = {}  # of every peer, by round and probe
@@ -40,4 +40,4 @@ class MlflowObserver:
                 if name.endswith("_accuracy") and value is not None:
                     accuracies.setdefault(row["round"], {}).setdefault(name, []).append(value)
         for completed, probes in accuracies.items():
-            self.tracker.log_metrics({name: sum(each) / len(each) for name, each in probes.items()}, completed)
+            self.tracker.log_metrics({name: sum(values) / len(values) for name, values in probes.items()}, completed)

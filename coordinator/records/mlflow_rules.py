@@ -1,4 +1,4 @@
-"""What MLflow takes: names and lengths; and which rows of a batch that it refuses it would have taken."""
+"""MLflow's rules for names and lengths, and the delivery of batches of which it refuses some rows."""
 
 import hashlib
 import posixpath
@@ -9,21 +9,21 @@ from typing import Any
 from coordinator.experiment.redaction import first_line
 
 LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG = 250, 6000, 5000
-BAD_ROW = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # MLflow's codes of what another row would not have met
-TRIES = 20  # refusals, with nothing taken, after which it is not the rows
+BAD_ROW = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")  # MLflow's error codes for a bad row
+TRIES = 20  # refusals without any success, after which the rows are not to blame
 
 
 class Names:
-    """By key the name that MLflow takes; no two keys get the same one."""
+    """Maps keys to distinct names that MLflow accepts."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
         self._keys: dict[str, str] = {}
 
     def add(self, keys: Iterable[str]) -> dict[str, str]:
-        """Name those that are new; returns which of these are called otherwise, and how."""
+        """Assign names to new keys; returns those of them whose name differs from the key."""
         new = [key for key in dict.fromkeys(keys) if key not in self._names]
-        for key in sorted(new, key=lambda key: valid_name(key) != key):  # who may keep a name does
+        for key in sorted(new, key=lambda key: valid_name(key) != key):  # valid names first: they stay
             name, number = valid_name(key), 2
             while self._keys.get(name, key) != key:
                 name, number = f"{valid_name(key)[: LONGEST_NAME - 5]}.{number}", number + 1
@@ -35,9 +35,9 @@ class Names:
 
 
 def valid_name(key: str) -> str:
-    """The key itself where MLflow takes it as a name, else the nearest that it does: `_` for each other character."""
+    """The key as a name that MLflow accepts: unchanged if possible, otherwise with `_` for invalid characters."""
     name = re.sub(r"[^/\w.\- :]", "_", key)
-    if posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":  # MLflow may name files so
+    if posixpath.normpath(name) != name or name.startswith(("/", "..")) or name == ".":  # names may be file paths
         name = f"_{name}".replace("/", "_")
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:8]}"
@@ -45,13 +45,13 @@ def valid_name(key: str) -> str:
 
 
 class LeftOutError(ValueError):
-    """Rows that MLflow did not take; the others of the batch have arrived."""
+    """MLflow refused some rows of a batch; all others were delivered."""
 
 
 def deliver(rows: Sequence[Any], send: Callable[[Sequence[Any]], object]) -> None:
-    """Send rows in one batch, or, where MLflow refuses it for some of them, in as few as bring the others there.
+    """Send rows in one batch; if MLflow refuses it because of some rows, bisect it to deliver all others.
 
-    Raises: LeftOutError, naming those; what `send` raises, where it is not about single rows.
+    Raises: LeftOutError, naming refused rows; or the exception of `send` if it does not concern single rows.
     """
     batches, left_out, refusals, taken = [rows], list[tuple[str, str]](), 0, False
     while batches:

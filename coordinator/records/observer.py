@@ -1,4 +1,4 @@
-"""Who is told of a run's events: its own records, and the observers that its user brings."""
+"""Distributes a run's events to its own records and to the user's observers."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
@@ -10,20 +10,20 @@ from coordinator.records.events import Note, RunEvent
 
 @runtime_checkable
 class RunObserver(Protocol):
-    """Told of everything that happens in a run, in order, between two rounds; see `events`."""
+    """Receives all events of a run, in order and between rounds; see `events`."""
 
     def observe(self, event: RunEvent) -> None: ...
 
 
 def checked(observers: Sequence[RunObserver]) -> list[RunObserver]:
-    """The observers that a user brings. Raises: ConfigError, if they are none."""
-    if not isinstance(observers, list | tuple) or not all(isinstance(each, RunObserver) for each in observers):
+    """Check a user's observers. Raises: ConfigError, if an object is not an observer."""
+    if not isinstance(observers, list | tuple) or not all(isinstance(observer, RunObserver) for observer in observers):
         raise ConfigError(f"observers: must be a list of objects with a method observe(event), got {observers!r}")
     return list(observers)
 
 
 def notes_to(observers: Sequence[RunObserver]) -> Callable[[str], None]:
-    """A function that tells a user's observers a line of text. Raises: ConfigError, if they are none."""
+    """A function that sends a `Note` to a user's observers. Raises: ConfigError, if an object is not an observer."""
     everyone = checked(observers)
 
     def tell(text: str) -> None:
@@ -34,14 +34,14 @@ def notes_to(observers: Sequence[RunObserver]) -> Callable[[str], None]:
 
 
 class ObserverRaised(Exception):
-    """An observer has raised, and the run is to end."""
+    """A user's observer has raised an exception, which ends the run."""
 
 
 class Observers:
-    """Hands every event to the run's own records, and then to each of the user's observers until that one raises.
+    """Passes every event to the run's own records and then to the user's observers.
 
-    An observer that has raised is told nothing more, and the run ends when it can. raised: what the first of them has
-    raised. Ctrl-C is none of their own, and passes.
+    A user's observer that raises receives no further events, and the run ends at the next opportunity. raised: the
+    first exception of an observer. KeyboardInterrupt is not attributed to an observer, but propagates.
     """
 
     def __init__(self, observers: Sequence[RunObserver] = ()) -> None:
@@ -50,7 +50,7 @@ class Observers:
         self.raised: BaseException | None = None
 
     def attach(self, *records: RunObserver) -> None:
-        """Tell the run's own records from now on, before the user's observers: an error of theirs is a defect."""
+        """Add the run's own records, which receive events before the user's observers; their exceptions propagate."""
         self._own += records
 
     def observe(self, event: RunEvent) -> None:
@@ -66,12 +66,12 @@ class Observers:
                 self.raised = self.raised or error
 
     def check(self) -> None:
-        """Raises: ObserverRaised, if an observer has raised."""
+        """Raises: ObserverRaised, if a user's observer has raised an exception."""
         if self.raised is not None:
-            what = first_line(self.raised, "")
-            raise ObserverRaised(f"an observer raised {type(self.raised).__name__}{': ' if what else ''}{what}")
+            message = first_line(self.raised, "")
+            raise ObserverRaised(f"an observer raised {type(self.raised).__name__}{': ' if message else ''}{message}")
 
     def reraise(self) -> None:
-        """Raise what an observer has raised, if one has."""
+        """Raise the first exception of a user's observer, if there is one."""
         if self.raised is not None:
             raise self.raised

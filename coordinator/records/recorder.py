@@ -1,4 +1,4 @@
-"""Turns what the peers answer into events, which change the run's state and are told to its observers."""
+"""Turns the peers' results into events, applies them to the run's state and publishes them to observers."""
 
 import time
 
@@ -23,9 +23,9 @@ from topologies.schedule import Round
 
 
 class Recorder:
-    """Takes the records of a run in order; rounds that are replayed are not recorded again.
+    """Records a run's results in order; replayed rounds are not recorded again.
 
-    temperature: of the softmax by which the peers' outputs are compared.
+    temperature: of the softmax with which the peers' outputs are compared.
     """
 
     def __init__(self, state: RunState, probes: ProbeTable, observers: Observers, temperature: float) -> None:
@@ -33,19 +33,19 @@ class Recorder:
         self.probes = probes
         self._observers = observers
         self._temperature = temperature
-        self._lost_since: float | None = None  # when hosts were lost, until their rounds are done again
+        self._lost_since: float | None = None  # time of a loss of hosts, until the lost rounds are repeated
 
     def publish(self, event: RunEvent) -> None:
-        """Have the state take up an event, then tell the observers."""
+        """Apply an event to the state, then pass it to the observers."""
         self.state.apply(event)
         self._observers.observe(event)
 
     def start(self, observations: Observations, plan: Round) -> None:
-        """The state before the first round, measured along that round's links."""
+        """Record the measures before the first round, along the links of that round."""
         self._measured(0, observations, plan)
 
     def round(self, record: RoundRecord, seconds: float) -> None:
-        """A round of the run, so many seconds after the one before it."""
+        """Record a round. seconds: wall-clock time since the previous round."""
         completed, replayed = record.completed, record.completed <= self.state.completed
         so_far = self.state.bytes_exchanged + record.num_bytes
         if not replayed:
@@ -58,7 +58,7 @@ class Recorder:
         )
 
     def round_alone(self, record: RoundRecord) -> None:
-        """A round of the control alone."""
+        """Record a round of the control alone."""
         self.publish(RoundCompleted(Phase.ALONE, record.completed, record.stats))
 
     def probed(
@@ -68,9 +68,9 @@ class Recorder:
         condition: Condition | None = None,
         copies: int = 1,
     ) -> None:
-        """Probes of all peers: after a round, unless they are known, and as a condition of the verdict.
+        """Record probes of all peers: of a round (unless already recorded), of a condition for the verdict, or both.
 
-        copies: how many peers each outcome stands for.
+        copies: the number of peers for which each outcome counts.
         """
         if condition is not None:
             self.probes.add(condition, outcomes * copies)
@@ -78,10 +78,10 @@ class Recorder:
             self.publish(Probed(outcomes, completed, condition))
 
     def fault(self, kind: FaultKind, what: str) -> None:
-        """Note what went wrong; anything but the loss of a host once only."""
+        """Record a fault; apart from lost hosts, repetitions of the same fault are ignored."""
         if kind is FaultKind.HOST_LOST:
             self._lost_since = self._lost_since or time.perf_counter()
-        elif any(each.what == what for each in self.state.faults):
+        elif any(fault.what == what for fault in self.state.faults):
             return
         self.publish(Fault(kind, what, self.state.completed, len(self.state.faults) + 1))
 
@@ -93,4 +93,4 @@ class Recorder:
 
     def _measured(self, completed: int, observations: Observations, plan: Round) -> None:
         measures, pairing = measure(observations, plan, self._temperature)
-        self.publish(Measured(completed, measures, pairing, sum(each.seconds for each in observations.peers.values())))
+        self.publish(Measured(completed, measures, pairing, sum(peer.seconds for peer in observations.peers.values())))

@@ -1,4 +1,4 @@
-"""What a run left."""
+"""The result of a run and the way in which it ended."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Status(StrEnum):
-    """How a run ended: all done; by the user; because it could not go on."""
+    """How a run ended: complete, interrupted by the user, or stopped because it could not go on."""
 
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
@@ -16,7 +16,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Ending:
-    """How a run ended, and why it ended early, for people to read."""
+    """How a run ended. message: if it ended early, the reason in words."""
 
     status: Status
     message: str = ""
@@ -24,7 +24,7 @@ class Ending:
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left: `summary` is what `summary.json` holds, `message` says why it ended early."""
+    """The result of a run. summary: the content of `summary.json`. message: the reason if the run ended early."""
 
     status: Status
     summary: dict[str, Any]

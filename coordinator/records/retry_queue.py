@@ -1,4 +1,4 @@
-"""Actions on a store that may be away: carried out in order by a thread, and kept until it is back."""
+"""A queue of actions on a store that may be unreachable: a thread executes them in order and retries."""
 
 import time
 from collections import deque
@@ -9,19 +9,19 @@ from typing import Literal
 from coordinator.experiment.redaction import first_line
 
 News = tuple[Literal["away", "back", "refused", "lost"], str]
-PAUSE = 5.0  # seconds until a store that is away is tried again
-PATIENCE = 20.0  # seconds that `close` waits for one that has been there
-LIMIT = 30.0  # seconds after which nobody waits for an action any longer
-GRACE = 5.0  # seconds that `close` waits at least for one that is on its way
-REFUSALS = 3  # different ones that are told
+PAUSE = 5.0  # seconds between retries while the store is unreachable
+PATIENCE = 20.0  # seconds that `close` waits for an unreachable store that answered before
+LIMIT = 30.0  # seconds after which waiting for a hanging action ends
+GRACE = 5.0  # seconds that `close` waits at least for an action being executed
+REFUSALS = 3  # the number of distinct refusals that are reported
 
 
 class RetryQueue:
-    """One thread that does one thing at a time; nobody waits for it but in `settle` and `close`, and not for ever.
+    """Executes actions one at a time in a thread; only `settle` and `close` wait for it, and both have time limits.
 
-    It may hang in an action, which nothing can end from outside: so it is a daemon, which no exit waits for.
-    is_away: whether an error says that the store is not there now, so that the action is to be tried again; any other
-    error is the action's own, and the next one is tried. `news` is for whoever tells the user.
+    It is a daemon thread, since a hanging action cannot be cancelled and must not delay the exit of the process.
+    is_away: whether an error means that the store is unreachable, so that the action is retried; after any other error
+    the action is dropped as refused. news: events for the caller to report to the user.
     """
 
     def __init__(self, name: str, is_away: Callable[[Exception], bool]) -> None:
@@ -30,24 +30,24 @@ class RetryQueue:
         self._state = Condition()
         self._thread: Thread | None = None
         self._waiting: deque[Callable[[], object]] = deque()
-        self._since = 0.0  # when the first of them became the first
-        self._again: float | None = None  # when to try a store that is away
-        self._failures = 0  # tries of a store that was away
-        self._answered = self._missed = self._closing = self._closed = False
+        self._head_since = 0.0  # when the action at the head of the queue got there
+        self._retry_at: float | None = None  # time of the next retry while the store is unreachable
+        self._failures = 0  # number of attempts while the store was unreachable
+        self._answered = self._was_away = self._closing = self._closed = False
         self._refusals: set[str] = set()
 
     @property
     def idle(self) -> bool:
-        """Whether everything has been delivered or refused, as far as is known now."""
+        """Whether all actions so far have been delivered or refused."""
         return not self._waiting
 
     def send(self, action: Callable[[], object]) -> None:
-        """Have an action carried out after those before it."""
+        """Queue an action."""
         with self._state:
             if self._closed:
                 return
             if not self._waiting:
-                self._since = time.monotonic()
+                self._head_since = time.monotonic()
             self._waiting.append(action)
             if self._thread is None:
                 self._thread = Thread(target=self._work, name=self._name, daemon=True)
@@ -55,26 +55,29 @@ class RetryQueue:
             self._state.notify_all()
 
     def settle(self) -> None:
-        """Until everything that was sent has been tried, or waits because the store is away, or has hung for long."""
+        """Wait until all actions have been tried, the store is found unreachable, or an action exceeds `LIMIT`."""
         with self._state:
-            while self._waiting and self._again is None and (left := self._since + LIMIT - time.monotonic()) > 0:
-                self._state.wait(left)
+            while (
+                self._waiting and self._retry_at is None and (rest := self._head_since + LIMIT - time.monotonic()) > 0
+            ):
+                self._state.wait(rest)
 
     def close(self) -> None:
-        """Deliver what is left, with some patience where the store has been there before; then end the thread.
+        """Deliver the remaining actions within the time limits, then end the thread.
 
-        A store that has never answered is tried once more. Whatever interrupts this ends the thread as well.
+        An unreachable store that answered before gets `PATIENCE` seconds; one that never answered is tried once more.
+        If this is interrupted, the thread ends, too.
         """
         with self._state:
             if self._closed:
                 return
             start, failures, self._closing = time.monotonic(), self._failures, True
-            if self._again is not None:
-                self._again = start
+            if self._retry_at is not None:
+                self._retry_at = start
             self._state.notify_all()
             try:
-                while self._waiting and (left := self._until(start, failures) - time.monotonic()) > 0:
-                    self._state.wait(left)
+                while self._waiting and (rest := self._deadline(start, failures) - time.monotonic()) > 0:
+                    self._state.wait(rest)
             finally:
                 if self._waiting:
                     self.news.append(("lost", str(len(self._waiting))))
@@ -82,13 +85,13 @@ class RetryQueue:
                 self._waiting.clear()
                 self._state.notify_all()
 
-    def _until(self, start: float, failures: int) -> float:
-        """Up to when `close`, called at `start` after so many failures, waits as things are now."""
-        if self._again is not None and self._answered:
+    def _deadline(self, start: float, failures: int) -> float:
+        """The present deadline of a `close` that was called at `start`, when there had been `failures` failures."""
+        if self._retry_at is not None and self._answered:
             return start + PATIENCE
-        if self._again is not None and self._failures > failures:
+        if self._retry_at is not None and self._failures > failures:
             return start
-        return max(self._since + LIMIT, start + GRACE)
+        return max(self._head_since + LIMIT, start + GRACE)
 
     def _work(self) -> None:
         while (action := self._next()) is not None:
@@ -100,10 +103,10 @@ class RetryQueue:
                 self._done()
 
     def _next(self) -> Callable[[], object] | None:
-        """The action to carry out, once there is one and it is time; None when there will be none."""
+        """Wait for the next action that is due; None once the queue is closed."""
         with self._state:
             while not self._closed:
-                pause = None if self._again is None else self._again - time.monotonic()
+                pause = None if self._retry_at is None else self._retry_at - time.monotonic()
                 if self._waiting and (pause is None or pause <= 0):
                     return self._waiting[0]
                 self._state.wait(pause if self._waiting else None)
@@ -120,10 +123,10 @@ class RetryQueue:
             if self._closed:
                 return
             if self._is_away(error):
-                if not self._missed:
+                if not self._was_away:
                     self.news.append(("away", why))
-                self._missed = True
-                self._again = time.monotonic() + (min(1.0, PAUSE) if self._closing else PAUSE)
+                self._was_away = True
+                self._retry_at = time.monotonic() + (min(1.0, PAUSE) if self._closing else PAUSE)
                 self._failures += 1
                 self._state.notify_all()
                 return
@@ -133,12 +136,12 @@ class RetryQueue:
             self._drop()
 
     def _drop(self) -> None:
-        """The first action is done with, and the store is there."""
+        """Remove the first action after the store has answered it."""
         if self._closed:
             return
         self._waiting.popleft()
-        self._since, self._again = time.monotonic(), None
-        if self._missed and not self._waiting:
-            self._missed = False
+        self._head_since, self._retry_at = time.monotonic(), None
+        if self._was_away and not self._waiting:
+            self._was_away = False
             self.news.append(("back", ""))
         self._state.notify_all()

@@ -21,7 +21,7 @@ from coordinator.experiment.redaction import has_secrets
 
 Row = dict[str, Any]
 MLFLOW_RUN = "mlflow_run"
-UNREPORTED = ".unreported"  # there while a run's numbers are written and its figures, page and MLflow run may not be
+UNREPORTED = ".unreported"  # exists while figures, page or MLflow run may be missing although numbers are written
 KEYS = {
     "rounds": ("round",),
     "peers": ("round", "peer"),
@@ -31,43 +31,43 @@ KEYS = {
 
 
 class RunFolder:
-    """`<output>/<name>-<time>/`, and the rows of its tables until they are written."""
+    """The folder `<output>/<name>-<time>/`, and in memory the rows of its tables."""
 
     def __init__(self, output: str | Path, name: str) -> None:
         self.path = _new_folder(Path(output), name)
         self._tables: dict[str, dict[tuple[Any, ...], Row]] = {name: {} for name in KEYS}
-        self._saved = -1  # up to which round `save_rows` has written
+        self._saved = -1  # the last round that `save_rows` has written
 
     @classmethod
     def reopened(cls, path: Path) -> "RunFolder":
-        """The folder of a run that was there before, still without rows."""
+        """The existing folder of a run; its rows are not loaded yet."""
         folder = cls.__new__(cls)
-        folder.path = path.resolve()  # however it was reached, its name and its neighbours are the same
+        folder.path = path.resolve()  # resolve links, so that its name and parent are its own
         folder._tables, folder._saved = {name: {} for name in KEYS}, -1
         return folder
 
     @property
     def mlflow_run(self) -> str:
-        """MLflow's name of the run, if it has one."""
+        """MLflow's id of the run; empty if there is none."""
         path = self.path / MLFLOW_RUN
         return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
     @property
     def unreported(self) -> bool:
-        """Whether the run's numbers are written, but not all that is made of them."""
+        """Whether figures, page or MLflow run may be missing although the run's numbers are written."""
         return (self.path / UNREPORTED).exists()
 
     def note_unreported(self) -> None:
-        """From now on the numbers may be all that there is. Raises: OSError."""
+        """Mark figures, page and MLflow run as possibly missing. Raises: OSError."""
         (self.path / UNREPORTED).touch()
 
     def note_reported(self) -> None:
-        """All that is made of the numbers is there."""
+        """Mark figures, page and MLflow run as complete."""
         (self.path / UNREPORTED).unlink(missing_ok=True)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """For one process at a time. Raises: ConfigError, if another one writes here."""
+        """Lock the folder in a `with` block. Raises: ConfigError, if another process holds the lock."""
         handle = os.open(self.path, os.O_RDONLY)
         try:
             lock(handle, self.path)
@@ -76,7 +76,7 @@ class RunFolder:
             os.close(handle)
 
     def load_tables(self, completed: int) -> bool:
-        """Take up the rows of the rounds up to `completed`; whether all of these are there."""
+        """Load the rows of rounds up to `completed`; returns whether none of these rounds is missing."""
         self._tables = {name: {} for name in KEYS}
         self._saved = completed
         if completed < 0:
@@ -93,9 +93,9 @@ class RunFolder:
         return [key for (key,) in self._tables["rounds"]] == list(range(completed + 1))
 
     def save_rows(self, completed: int) -> None:
-        """Write the rows that have come since the last time, for a run that may end without `write_tables`.
+        """Write the rows added since the last call, so that they survive if the run is killed before `write_tables`.
 
-        The last round is written again: what is probed at the end comes late. What is read later counts.
+        The last round is written again, because final probes are added late; on loading, later files win.
         """
         self._parts.mkdir(parents=True, exist_ok=True)
         number = len(list(self._parts.glob("rounds-*.parquet")))
@@ -113,21 +113,21 @@ class RunFolder:
         self._tables[table].setdefault(tuple(key.values()), dict(key)).update(values)
 
     def replace(self, table: Literal["pairs"], rows: list[Row]) -> None:
-        """Make these the table's only rows: it holds the last measured round alone, every pair of peers in it."""
+        """Replace all rows of a table: `pairs` holds the last measured round only, with every pair of peers."""
         self._tables[table] = {tuple(row[name] for name in KEYS[table]): row for row in rows}
 
     def rows(self, table: Literal["rounds", "peers", "edges", "pairs"]) -> list[Row]:
         return list(self._tables[table].values())
 
     def write_text(self, name: str, text: str) -> Path:
-        """Write a file in one step: it is there whole or not at all."""
+        """Write a file atomically."""
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, text)
         return path
 
     def write_tables(self) -> list[Path]:
-        """Write `metrics/{rounds,peers,edges,pairs}.parquet` anew."""
+        """Write `metrics/{rounds,peers,edges,pairs}.parquet` and remove the files of `save_rows`."""
         written = []
         for name, rows in self._tables.items():
             path = self.path / "metrics" / f"{name}.parquet"
@@ -139,20 +139,20 @@ class RunFolder:
 
 
 def lock(handle: int, folder: Path) -> None:
-    """Hold what is open as `handle` until it is closed. Raises: ConfigError, if another process holds it."""
+    """Lock a folder until its descriptor `handle` is closed. Raises: ConfigError, if another process has the lock."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process leaves none
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases the lock of a killed process
     except OSError:
         raise ConfigError(f"'{folder}' is being written by another process: wait for it, or end it") from None
 
 
 def way_on(run: Path) -> str:
-    """What to type to go on with the run in a folder."""
+    """The advice to resume the run in a folder, with the command."""
     return f"go on with: peer-consensus resume {run}"
 
 
 def check_run(command: str, run: Path) -> None:
-    """Raises: ConfigError, if a folder is no run's."""
+    """Raises: ConfigError, if `run` is not the folder of a run."""
     if not (run / "config.toml").is_file():
         raise ConfigError(
             f"{command}: '{run}' is no run's folder: it has no config.toml; name one such as runs/NAME-TIME"
@@ -160,9 +160,9 @@ def check_run(command: str, run: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file in one step: it is there whole or not at all; where it holds a password, for its owner alone."""
+    """Write a file atomically; if the text contains credentials, only the owner can read it."""
     with _aside(path) as aside:
-        aside.unlink(missing_ok=True)  # one that was left keeps its mode
+        aside.unlink(missing_ok=True)  # a leftover file would keep its mode
         with open(aside, "x", encoding="utf-8", opener=_private if has_secrets(text) else None) as file:
             file.write(text)
 
@@ -172,23 +172,23 @@ def _private(path: str, flags: int) -> int:
 
 
 def write_table(path: Path, rows: list[Row], keys: tuple[str, ...] = ()) -> None:
-    """Write a Parquet file in one step; `keys` as for `to_arrow`."""
+    """Write a Parquet file atomically. keys: see `to_arrow`."""
     with _aside(path) as aside:
         pq.write_table(to_arrow(rows, keys), aside)
 
 
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
-    """A file to write to that takes the place of `path` at the end."""
+    """A temporary file that replaces `path` at the end of the `with` block."""
     aside = path.with_name(f".{path.name}.part")
     yield aside
     os.replace(aside, path)
 
 
 def to_arrow(rows: list[Row], keys: tuple[str, ...] = ()) -> pa.Table:
-    """One column per key that any row has, in the order of appearance; what a row lacks is null.
+    """Convert rows to a table with a column for every name in any row, in order of appearance; missing values are null.
 
-    The columns of `keys`, whole numbers, are there even where there is no row.
+    keys: integer columns, which exist even if there are no rows.
     """
     names = list(dict.fromkeys([*keys, *(name for row in rows for name in row)]))
     columns = {name: [row.get(name) for row in rows] for name in names}
@@ -196,15 +196,15 @@ def to_arrow(rows: list[Row], keys: tuple[str, ...] = ()) -> pa.Table:
 
 
 def to_json(values: Any) -> str:
-    """JSON with null for what is not a finite number."""
+    """Serialise as JSON, with null for numbers that are not finite."""
     return json.dumps(_plain(values), indent=2) + "\n"
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(key): _plain(each) for key, each in value.items()}
+        return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_plain(inner) for inner in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -213,7 +213,7 @@ def _plain(value: Any) -> Any:
 
 
 def check_output(output: str | Path) -> None:
-    """Find out before the peers are started, and without leaving a trace, that a run's folder can be made.
+    """Check before the peers are started that a run's folder can be created, without creating anything.
 
     Raises: ConfigError.
     """
@@ -225,19 +225,19 @@ def check_output(output: str | Path) -> None:
             f"--output: {shown(str(path))} is not UTF-8, which the MLflow store needs: choose another"
         ) from None
     try:
-        there = next(each for each in (path, *path.parents) if each.exists() or each.is_symlink())
+        nearest = next(folder for folder in (path, *path.parents) if folder.exists() or folder.is_symlink())
     except OSError as error:  # such as a name that is too long
         raise ConfigError(
             f"--output: {shown(str(output))} cannot be a folder ({error.strerror}): choose another"
         ) from None
-    if there.is_symlink() and not there.exists():
+    if nearest.is_symlink() and not nearest.exists():
         raise ConfigError(
-            f"--output: '{output}' is or lies behind a link that leads nowhere ('{there}'): choose another"
+            f"--output: '{output}' is or lies behind a link that leads nowhere ('{nearest}'): choose another"
         )
-    if not there.is_dir():
+    if not nearest.is_dir():
         raise ConfigError(f"--output: '{output}' is a file or lies in one: name a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise ConfigError(f"--output: cannot make a folder in '{output}': no permission to write in '{there}'")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise ConfigError(f"--output: cannot make a folder in '{output}': no permission to write in '{nearest}'")
 
 
 def _new_folder(output: Path, name: str) -> Path:

@@ -1,4 +1,4 @@
-"""All that a run has come to, beside its tables and its probes: changed by events, saved with every checkpoint."""
+"""The accumulated state of a run, apart from tables and probes: updated by events, saved in every checkpoint."""
 
 import json
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from coordinator.scheduling.scheduler import Phase
 
 @dataclass(frozen=True)
 class SurvivedFault:
-    """A fault, after which round it came, and the seconds that it cost; None until its rounds are done again."""
+    """A fault. completed: the rounds done by then. seconds: recovery time; None until the lost rounds are repeated."""
 
     completed: int
     what: str
@@ -36,13 +36,14 @@ class SurvivedFault:
 
 @dataclass
 class RunState:
-    """What the summary and the next stage need to know; only `apply` changes it.
+    """The state that the summary and later stages need; only `apply` changes it.
 
-    completed, bytes_exchanged: rounds, and bytes of the messages heard in them. seconds: of the rounds; peer_seconds,
-    evaluation_seconds: what all peers together spent on them, and on measuring and probing. last_checkpoint: the round
-    of the newest one. first, last: consensus before the first round and as last measured, after `measured_at` rounds,
-    without the links. studied: peers that took at least one step. failed_alone: peers that failed in the control alone.
-    dropped: by peer. digests: of the trained peers, once they are probed. probed: rounds after which peers were probed.
+    completed: number of rounds. bytes_exchanged: size of all messages received. seconds: wall-clock time of the rounds.
+    peer_seconds, evaluation_seconds: total time of all peers for rounds, and for measuring and probing.
+    last_checkpoint: completed rounds of the newest one. first, last: measures before the first round, and the latest
+    ones, taken after `measured_at` rounds; both without links. studied: peers that took at least one step.
+    failed_alone: peers that failed in the control alone. dropped: failures by peer. digests: of the trained peers,
+    after the final probes. probed: rounds after which the peers were probed.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -67,22 +68,22 @@ class RunState:
 
     @property
     def students(self) -> list[int]:
-        """The peers whose gain counts: those that took a step and have not dropped out."""
+        """The peers over which gains are averaged: those that took a step and have not dropped out."""
         return sorted(self.studied - self.dropped.keys())
 
     def apply(self, event: RunEvent) -> None:
-        """Take up what has happened."""
+        """Update the state with an event."""
         match event:
             case RoundCompleted(phase=Phase.ROUNDS):
                 self._take_round(event)
             case RoundCompleted():
-                self.failed_alone |= {peer for peer, each in event.stats.items() if each.failure}
+                self.failed_alone |= {peer for peer, stats in event.stats.items() if stats.failure}
             case Measured():
                 self.evaluation_seconds += event.seconds
                 self.last, self.measured_at = replace(event.measures, edges={}), event.completed
                 self.first = self.first or self.last
             case Probed():
-                self.evaluation_seconds += sum(each.seconds for each in event.outcomes)
+                self.evaluation_seconds += sum(outcome.seconds for outcome in event.outcomes)
                 self.probed |= set() if event.completed is None else {event.completed}
             case Digested():
                 self.digests = event.digests
@@ -95,7 +96,7 @@ class RunState:
                 self.faults.append(SurvivedFault(event.completed, event.what, seconds))
             case FaultsRecovered():
                 self.faults = [
-                    replace(each, seconds=event.seconds) if each.seconds is None else each for each in self.faults
+                    replace(fault, seconds=event.seconds) if fault.seconds is None else fault for fault in self.faults
                 ]
             case RoundsChanged():
                 self.digests, self.failed_alone = [], set()
@@ -111,20 +112,20 @@ class RunState:
             self.studied |= event.losses.keys()
 
     def with_checkpoint(self, event: CheckpointWritten) -> "RunState":
-        """The state as it will be once a checkpoint is written, which is what goes into that checkpoint."""
-        state = replace(self)  # shallow: a checkpoint changes no set and no list
+        """The state after a checkpoint has been written, to be stored in that checkpoint."""
+        state = replace(self)  # a shallow copy suffices: this event changes no set or list
         state.apply(event)
         return state
 
     def to_json(self) -> dict[str, Any]:
-        """Every field as JSON can hold it."""
+        """Convert all fields to JSON types."""
         table: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
         return table
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> "RunState":
-        """The state that `to_json` was called on. Raises: ValueError, if a field is missing or unknown."""
-        missing = {each.name for each in fields(cls)} - table.keys()
+        """The inverse of `to_json`. Raises: ValueError, if a field is missing, unknown or invalid."""
+        missing = {entry.name for entry in fields(cls)} - table.keys()
         if missing:
             raise ValueError(f"the run's state has no {min(missing)}")
         try:

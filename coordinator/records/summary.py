@@ -1,4 +1,4 @@
-"""`summary.json`: every scalar of a run, in one table."""
+"""The content of `summary.json`: all scalars of a run."""
 
 import hashlib
 import importlib.metadata
@@ -22,7 +22,7 @@ PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", 
 
 
 def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -> dict[str, Any]:
-    """All of a run's scalars; timings and hardware are the only ones that a repetition changes."""
+    """All scalars of a run; only timings and hardware differ if the run is repeated."""
     students = state.students
     busy = state.peer_seconds + state.evaluation_seconds
     first, last = state.first, state.last
@@ -43,8 +43,8 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         },
         "measured_at": state.measured_at,
         "relative_weight_change": _weight_change(state, students),
-        "faults": [{"round": each.completed, "what": each.what, "seconds": each.seconds} for each in state.faults],
-        "not_finite": {str(each.peer): _failure(each) for each in state.dropped.values()},
+        "faults": [{"round": fault.completed, "what": fault.what, "seconds": fault.seconds} for fault in state.faults],
+        "not_finite": {str(dropout.peer): _failure(dropout) for dropout in state.dropped.values()},
         "digest": hashlib.sha256(b"".join(state.digests)).hexdigest() if state.digests else None,
         "data": {
             "name": plan.dataset.name,
@@ -67,7 +67,7 @@ def _failure(dropout: Dropout) -> dict[str, Any]:
 
 
 def shown_config(config: RunConfig) -> dict[str, Any]:
-    """The config as anybody may read it: without users, passwords and tokens in URIs."""
+    """The config without credentials in URIs, fit to be published."""
     table: dict[str, Any] = _without_secrets(to_table(config))
     return table
 
@@ -81,7 +81,7 @@ def _without_secrets(value: Any) -> Any:
 
 
 def flags(plan: Plan, state: RunState, probes: ProbeTable) -> list[Flag]:
-    """Warnings that stand beside the verdicts."""
+    """The warning flags listed beside the verdicts."""
     found = []
     first, last = state.first, state.last
     students = [peer for peer in state.students if first and last and peer in last.peers]
@@ -99,7 +99,7 @@ def flags(plan: Plan, state: RunState, probes: ProbeTable) -> list[Flag]:
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested tables as one with dotted keys."""
+    """Flatten nested tables into one with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
@@ -110,13 +110,13 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def final_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary's numbers that MLflow gets at the end, beside the curves it already has."""
+    """The summary's numbers that are logged to MLflow at the end, in addition to the curves."""
     names = ("probes", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
     return flatten({name: summary[name] for name in names}) | intervals(summary["probes"])
 
 
 def intervals(probes: Mapping[str, Any]) -> dict[str, float]:
-    """The ends of each gain's interval, by dotted name."""
+    """The lower and upper end of each gain's interval, by dotted name."""
     return {
         f"probes.{probe}.interval_{end}": value
         for probe, table in probes.items()
@@ -126,7 +126,7 @@ def intervals(probes: Mapping[str, Any]) -> dict[str, float]:
 
 
 def verdict_line(summary: Mapping[str, Any]) -> str:
-    """The verdicts and flags in one line."""
+    """The verdicts and flags as one line of text."""
     verdicts = [f"{name}: {table['verdict']}" for name, table in summary["probes"].items() if "verdict" in table]
     return "; ".join(verdicts + list(summary["flags"])) or "no verdict"
 
@@ -155,7 +155,7 @@ def hardware() -> dict[str, Any]:
 
 
 def _weight_change(state: RunState, students: list[int]) -> float | None:
-    """Mean over the students of |theta - theta_0| / |theta_0|, as last measured."""
+    """The students' mean of |theta - theta_0| / |theta_0|, at the last measurement."""
     if state.last is None:
         return None
     changes = [state.last.peers[peer][WEIGHT_CHANGE.name] for peer in students if peer in state.last.peers]

@@ -1,4 +1,4 @@
-"""A run's tables: rows come with events, and are written to its folder at checkpoints and at the end."""
+"""A run's tables: events add rows, which are written to the run's folder at checkpoints and at the end."""
 
 from coordinator.measures.measure import Pairing
 from coordinator.records.events import Measured, Probed, RoundCompleted, RunEvent
@@ -7,11 +7,11 @@ from coordinator.scheduling.scheduler import Phase
 
 
 class Tables:
-    """Fills the tables of a folder: what a round, a peer, a link and a pair of peers came to."""
+    """Fills the tables of rounds, peers, links and pairs of peers."""
 
     def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
-        self._last_measured: tuple[int, Pairing] | None = None  # after which round, and by what peers compare
+        self._last_measured: tuple[int, Pairing] | None = None  # round and input for pairs
 
     def observe(self, event: RunEvent) -> None:
         match event:
@@ -27,7 +27,7 @@ class Tables:
                 pass
 
     def save(self, completed: int) -> None:
-        """Write the rows that have come since the last time, up to a round. Raises: OSError."""
+        """Write the rows added since the last call, up to round `completed`. Raises: OSError."""
         self._compare_pairs()
         self.folder.save_rows(completed)
 
@@ -51,7 +51,7 @@ class Tables:
             self.folder.record("edges", {"round": event.completed, "student": student, "teacher": teacher}, values)
 
     def _compare_pairs(self) -> None:
-        """Every two peers are compared only when tables are written, and only as they were last measured."""
+        """Compare all pairs of peers as of the last measurement; this is costly, so only when tables are written."""
         if self._last_measured:
             completed, pairing = self._last_measured
             pairs = pairing.pairs().items()

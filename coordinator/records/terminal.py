@@ -1,4 +1,4 @@
-"""What a run shows while it goes on: a live bar on a terminal, plain lines elsewhere."""
+"""Shows a run's progress: a live bar on a terminal, plain lines elsewhere."""
 
 import time
 
@@ -26,21 +26,21 @@ from coordinator.records.events import (
 from coordinator.scheduling.scheduler import Phase
 
 IN_PROGRESS = shown_in(Shown.PROGRESS)
-MEASURED, UNMEASURED = 1.0, 10.0  # seconds between lines of rounds, where there is no terminal
-BARS = {Stage.ROUNDS: "rounds", Stage.ALONE: "alone"}  # the stages that have rounds to count
+MEASURED, UNMEASURED = 1.0, 10.0  # minimum seconds between progress lines, with and without new measures
+BARS = {Stage.ROUNDS: "rounds", Stage.ALONE: "alone"}  # the stages that consist of rounds
 
 
 class Live:
-    """Rounds/s, time left, loss, and the measures that are declared to be shown in progress, as last measured."""
+    """Shows rounds/s, remaining time, loss, and the latest values of the measures declared for the progress line."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bar: Progress | None = None
         self._task = TaskID(0)
         self._measured = self._title = ""
-        self._is_new = False  # whether what was measured has not been shown with its round
+        self._is_new = False  # whether the latest measures have not been shown yet
         self._total, self._start, self._shown = 0, 0.0, 0.0
-        self._before: int | None = None  # rounds that were done already, known with the first one that is told
+        self._before: int | None = None  # rounds done before this process, known from the first event
 
     def observe(self, event: RunEvent) -> None:
         match event:
@@ -75,7 +75,7 @@ class Live:
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-                BarColumn(bar_width=None, table_column=Column(ratio=1)),  # what 80 columns leave, which is little
+                BarColumn(bar_width=None, table_column=Column(ratio=1)),  # takes the rest of the line
                 MofNCompleteColumn(table_column=Column(no_wrap=True)),
                 TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
                 TextColumn("{task.fields[shown]}", table_column=Column(no_wrap=True)),
@@ -107,7 +107,7 @@ class Live:
 
 
 def in_words(event: RunEvent) -> str:
-    """What people are told of an event in a line of its own; empty for those that say it otherwise, or nothing."""
+    """The line of text for an event; empty if the event is displayed in another way, or not at all."""
     match event:
         case StageEntered(stage=stage, config=config):
             return _stage(stage, config)

@@ -1,4 +1,4 @@
-"""Peers whose numbers are not finite any more, and what ends the rounds because of them."""
+"""Peers that fail because their numbers are no longer finite, and the reasons for which the rounds stop early."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -8,7 +8,7 @@ from coordinator.scheduling.scheduler import RoundRecord
 
 @dataclass(frozen=True)
 class Dropout:
-    """A peer that failed, after how many completed rounds, and why."""
+    """A peer that failed, the number of rounds completed by then, and the reason."""
 
     peer: int
     completed: int
@@ -19,7 +19,7 @@ class Dropout:
 
 
 class StopReason(Enum):
-    """Why the rounds end before the last one."""
+    """The reason for stopping the rounds early."""
 
     NOT_FINITE = auto()
     NO_PEER_LEFT = auto()
@@ -27,16 +27,16 @@ class StopReason(Enum):
 
 @dataclass(frozen=True)
 class Stop:
-    """The rounds end here; dropout: the peer that failed, where one does not drop out but ends the run."""
+    """Stops the rounds early. dropout: the failed peer, if its failure is what stops the run."""
 
     reason: StopReason
     dropout: Dropout | None = None
 
 
 def dropouts_of(record: RoundRecord) -> list[Dropout]:
-    """The peers that failed in a round, or whose outputs on the probe batch did, in peer order."""
-    failures = {peer: (each.failure_round + 1, each.failure) for peer, each in record.stats.items() if each.failure}
-    for peer, seen in (record.observations.peers if record.observations else {}).items():
-        if seen.failed:
+    """The peers that failed in a round or whose outputs on the probe batch are not finite, in peer order."""
+    failures = {peer: (stats.failure_round + 1, stats.failure) for peer, stats in record.stats.items() if stats.failure}
+    for peer, observation in (record.observations.peers if record.observations else {}).items():
+        if observation.failed:
             failures.setdefault(peer, (record.completed, "outputs on the probe batch are not finite"))
     return [Dropout(peer, completed, reason) for peer, (completed, reason) in sorted(failures.items())]

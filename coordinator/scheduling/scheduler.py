@@ -1,4 +1,4 @@
-"""What runs the rounds of a schedule: the interface, what it is asked for, and what it gives back."""
+"""The scheduler interface, which runs the rounds of a schedule: its settings and the records it yields."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from topologies.schedule import Round, Schedule
 
 
 class Phase(StrEnum):
-    """Which rounds: the run's own, or those of the control in which every peer learns alone."""
+    """The run's own rounds, or those of the control in which every peer is its own teacher."""
 
     ROUNDS = "round"
     ALONE = "alone"
@@ -20,11 +20,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Cadence:
-    """How many rounds to run, how many to keep in flight, and after which to look. 0: never.
+    """How many rounds to run and to keep in flight, and how often to observe, probe and checkpoint (0: never).
 
-    checkpoint_seconds: a checkpoint is due after so many, whatever the rounds; 0: only after `checkpoint_every` rounds.
-    aside: the folder in which the peers write a checkpoint. recorded_until: rounds up to this one are replayed, and are
-    not measured again; probed: rounds after which the peers have been probed already.
+    checkpoint_seconds: a checkpoint is also due after this time; 0: only after every `checkpoint_every` rounds.
+    aside: the folder that peers write an incomplete checkpoint to, given the completed rounds. recorded_until: rounds
+    up to this one are replayed and not measured again. probed: rounds after which the peers were probed already.
     """
 
     num_rounds: int
@@ -38,16 +38,16 @@ class Cadence:
     probed: frozenset[int] = frozenset()
 
     def observes(self, completed: int) -> bool:
-        """Whether consensus is measured after so many rounds, and was not before."""
+        """Whether to measure consensus after this round; False in replayed rounds."""
         return completed > self.recorded_until and self._due(self.observe_every, completed, at_end=True)
 
     def probes(self, completed: int) -> bool:
-        """Whether peers are probed; at the end that is somebody else's to do."""
+        """Whether to probe the peers after this round; the final probes are a separate stage."""
         last = completed == self.num_rounds
         return not last and completed not in self.probed and self._due(self.probe_every, completed)
 
     def saves(self, completed: int, seconds: float, patience: float) -> bool:
-        """Whether a checkpoint is due, so many seconds after the last one; patience: how many seconds may pass."""
+        """Whether a checkpoint is due, `seconds` after the last one. patience: the time limit in seconds; 0: none."""
         late = self.checkpoint_every > 0 and 0 < patience <= seconds
         return late or self._due(self.checkpoint_every, completed, at_end=True)
 
@@ -57,24 +57,24 @@ class Cadence:
 
 @dataclass(frozen=True)
 class PeersSaved:
-    """All peers have written their files of a checkpoint; checksums: SHA-256 of each, in peer order."""
+    """All peers have written their checkpoint files. checksums: SHA-256 of each file, in peer order."""
 
     checksums: list[str]
 
 
 @dataclass(frozen=True)
 class SaveFailed:
-    """Some peer could not write its file of a checkpoint."""
+    """A peer could not write its checkpoint file."""
 
     error: OSError
 
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """What is known of the state after `completed` rounds; `plan` and `stats` are those of the last one.
+    """The results up to `completed` rounds; `plan` and `stats` are those of the last of these rounds.
 
-    peer_seconds: how long the peers have computed since the record before. Probes may still be on their way.
-    saved: None where no checkpoint was due.
+    peer_seconds: the peers' total computing time since the previous record. probes: may still be pending. saved: None
+    if no checkpoint was due.
     """
 
     completed: int
@@ -89,17 +89,17 @@ class RoundRecord:
 
 @runtime_checkable
 class Scheduler(Protocol):
-    """Decides which peers compute when. Its records come in the order of rounds, each once."""
+    """Decides which peers compute when. Yields one record per round, in order."""
 
     def records(
         self, schedule: Schedule, cadence: Cadence, start: int, stop: Callable[[], bool]
     ) -> Iterator[RoundRecord]:
-        """Run the rounds from `start` on, with peers that have completed as many.
+        """Run the rounds from index `start` on; the peers have completed all rounds before it.
 
-        stop: asked before each round; once it says yes, the rounds in flight are the last.
+        stop: called before each round; once it returns True, no further round is submitted.
         """
         ...
 
     def save(self, folder: str, completed: int) -> PeersSaved | SaveFailed:
-        """Have the peers write a checkpoint into a folder as they stand, when no round is in flight."""
+        """Have the peers write a checkpoint of their present state into a folder; no round may be in flight."""
         ...

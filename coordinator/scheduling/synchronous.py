@@ -1,8 +1,8 @@
-"""The synchronous scheduler: which host is called when, and what comes back, in order.
+"""The synchronous scheduler: calls the hosts in each round and yields their results in order.
 
-The coordinator passes references from hosts to hosts and never opens a message. It submits up to `lookahead` rounds
-ahead of the oldest whose stats it has not read. One submitter and in-order hosts cannot deadlock: a reference exists
-before it is passed on.
+The coordinator passes references between hosts and never opens a message. It keeps up to `lookahead` rounds in flight:
+those submitted whose stats it has not read. There can be no deadlock, since a single submitter calls hosts that execute
+in order, and a reference is passed on only after the call that produces it was submitted.
 """
 
 import time
@@ -20,13 +20,13 @@ from peers.hosting.host import Bundle
 from peers.probing.measuring import ProbeSubject
 from topologies.schedule import Round, Schedule
 
-FIRST_CHECKPOINT = 5.0  # seconds of work that may be lost before there is any
-Saving = list[Ref[dict[int, str]]]  # by host: the SHA-256 of each peer's file, once it is written
+FIRST_CHECKPOINT = 5.0  # seconds until the first checkpoint: the most work that can be lost before there is one
+Saving = list[Ref[dict[int, str]]]  # by host: futures for the SHA-256 of each peer's file
 
 
 @dataclass
 class InFlight:
-    """References of a submitted round that have not been read."""
+    """A submitted round whose results have not been read."""
 
     completed: int
     plan: Round
@@ -39,9 +39,9 @@ class InFlight:
 
 @dataclass(frozen=True)
 class SynchronousScheduler:
-    """Every peer waits for its own teachers' messages of the round, and for nobody else.
+    """In each round, every peer waits only for the messages of its own teachers.
 
-    shared_sum: students of a complete graph learn from one sum of the round's messages, made once a node.
+    shared_sum: on a complete graph, students learn from the sum of the round's messages, computed once per node.
     """
 
     pool: Pool
@@ -50,20 +50,20 @@ class SynchronousScheduler:
     def records(
         self, schedule: Schedule, cadence: Cadence, start: int, stop: Callable[[], bool]
     ) -> Iterator[RoundRecord]:
-        """As in `Scheduler`."""
+        """See `Scheduler`."""
         return iter(RoundLoop(self.pool, schedule, cadence, self.shared_sum, start, stop))
 
     def save(self, folder: str, completed: int) -> PeersSaved | SaveFailed:
-        """As in `Scheduler`."""
+        """See `Scheduler`."""
         return _saved(self.pool, _submit_save(self.pool, folder, completed))
 
 
 class RoundLoop:
     """Runs the rounds of a schedule on a pool and yields one record per round, in order.
 
-    shared_sum: students of a complete graph learn from one sum of the round's messages, made once a node.
-    start: the rounds that the peers have completed. stop: asked before each round; then those in flight are the last.
-    clock: in seconds.
+    shared_sum: on a complete graph, students learn from the sum of the round's messages, computed once per node.
+    start: the number of rounds that the peers have completed. stop: called before each round; once it returns True, no
+    further round is submitted. clock: returns the time in seconds.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class RoundLoop:
         self.stop = stop
         self._routes = Routes(schedule, cadence.num_rounds, [host.peers for host in pool.hosts], shared_sum, start)
         self._current: dict[int, Assignment] = {}
-        self._bundles: dict[int, Ref[Bundle]] = {}  # peer -> the bundle that its latest message travels in
+        self._bundles: dict[int, Ref[Bundle]] = {}  # peer -> the bundle that contains its latest message
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message
         self._peer_seconds = 0.0  # since the last record
         self._clock = clock
@@ -104,7 +104,7 @@ class RoundLoop:
     def _publish_first(self) -> None:
         stats = []
         for host in self.pool.hosts:
-            first = {peer: each for peer in host.peers if (each := self._routes.following(peer)) is not None}
+            first = {peer: begin for peer in host.peers if (begin := self._routes.following(peer)) is not None}
             if first:
                 bundle, answer = host.publish(first)
                 stats.append(answer)
@@ -130,22 +130,22 @@ class RoundLoop:
                 else:
                     self._current[peer] = published[peer] = after
                     bundles[peer] = bundle
-        self._bundles.update(bundles)  # only now: all of this round's students heard this round's messages
+        self._bundles.update(bundles)  # only after all calls: this round's students use the bundles from before
         return self._measure(InFlight(round_index + 1, plan, published, stats))
 
     def _active(self, round_index: int) -> dict[int, list[int]]:
-        """The peers of each host that have a part in a round; hosts without any get no call."""
+        """The participants of a round on each host; hosts without participants are left out and get no call."""
         parts = self._current
         hosts = [host.peers for host in self.pool.hosts]
         mine = [[p for p in peers if p in parts and parts[p].round_index == round_index] for peers in hosts]
         return {host: peers for host, peers in enumerate(mine) if peers}
 
     def _arrivals(self, plan: Round, host: int) -> list[Ref[Bundle]]:
-        """The bundles from elsewhere that a host's students hear in a round, each once."""
+        """The bundles with the remote messages for a host's students in a round, without duplicates."""
         return list(dict.fromkeys(self._bundles[teacher] for teacher in self._routes.foreign(plan)[host]))
 
     def _totals(self, active: Mapping[int, list[int]]) -> dict[int, Ref[Sum]]:
-        """For each host the sum of the round's messages, added up once on each node; {} where one host has all."""
+        """The sum of the round's messages for each host, computed once per node; {} if there is only one host."""
         if len(self.pool.hosts) == 1:
             return {}
         bundles = [self._bundles[peers[0]] for peers in active.values()]
@@ -158,7 +158,7 @@ class RoundLoop:
         return totals
 
     def _measure(self, flight: InFlight) -> InFlight:
-        """Submit what is due after a round; a host answers before it takes up anything later."""
+        """Submit the observation, probe and checkpoint due after a round; hosts do these before the next round."""
         cadence, completed = self.cadence, flight.completed
         if cadence.observes(completed):
             flight.observations = observe(self.pool)
@@ -200,19 +200,19 @@ class RoundLoop:
     def _note(self, published: Mapping[int, Assignment], stats: Mapping[int, Stats]) -> None:
         for peer, assignment in published.items():
             self._sizes[assignment.round_index, peer] = stats[peer].sent_bytes
-        self._peer_seconds += sum(each.seconds for each in stats.values())
+        self._peer_seconds += sum(peer_stats.seconds for peer_stats in stats.values())
 
 
 def _submit_save(pool: Pool, folder: str, completed: int) -> Saving | SaveFailed:
-    """Have every peer write its file of a checkpoint, without waiting."""
+    """Have every peer write its checkpoint file, without waiting."""
     try:
         return [host.save(folder, completed) for host in pool.hosts]
-    except OSError as error:  # in this process a call fails at once
+    except OSError as error:  # the in-process pool raises at once
         return SaveFailed(error)
 
 
 def _saved(pool: Pool, saving: Saving | SaveFailed) -> PeersSaved | SaveFailed:
-    """Wait for what `_submit_save` has asked for."""
+    """Wait for the result of `_submit_save`."""
     if isinstance(saving, SaveFailed):
         return saving
     try:
@@ -223,5 +223,5 @@ def _saved(pool: Pool, saving: Saving | SaveFailed) -> PeersSaved | SaveFailed:
 
 def _merged(stats: list[dict[int, Stats]]) -> dict[int, Stats]:
     """The stats of all hosts, in peer order."""
-    merged = {peer: each for host in stats for peer, each in host.items()}
+    merged = {peer: peer_stats for host_stats in stats for peer, peer_stats in host_stats.items()}
     return dict(sorted(merged.items()))
