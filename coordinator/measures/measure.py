@@ -45,8 +45,8 @@ class Measures:
     edges: dict[tuple[int, int], dict[str, float]]
 
 
-def measure(observations: Observations, plan: Round, temperature: float) -> tuple[Measures, Pairing]:
-    """Compute all measures, those of links along the links of `plan`; also returns the input for comparing pairs.
+def measure(observations: Observations, round_: Round, temperature: float) -> tuple[Measures, Pairing]:
+    """Compute all measures, those of links along the links of `round_`; also returns the input for comparing pairs.
 
     temperature: of the softmax that turns outputs into distributions; the students' temperature in training.
     """
@@ -65,7 +65,7 @@ def measure(observations: Observations, plan: Round, temperature: float) -> tupl
         peers={
             peer: {name: float(values[place]) for name, values in per_peer.items()} for place, peer in enumerate(alive)
         },
-        edges=_edges(observed, alive, plan),
+        edges=_edges(observed, alive, round_),
     )
     if cka is None:
         return measures, Pairing(None, [])
@@ -83,9 +83,9 @@ def _mean_cka(cka: Float[np.ndarray, "peers peers"] | None, kernels: KernelSum |
     return consensus.mean_cka(kernels.values * KERNEL_UNIT, kernels.count)
 
 
-def _edges(observed: Observed, alive: list[int], plan: Round) -> dict[tuple[int, int], dict[str, float]]:
+def _edges(observed: Observed, alive: list[int], round_: Round) -> dict[tuple[int, int], dict[str, float]]:
     place = {peer: index for index, peer in enumerate(alive)}
-    weights = {(edge.teacher, s): edge.weight for s in plan.students for edge in plan.incoming[s]}
+    weights = {(edge.teacher, s): edge.weight for s in round_.students for edge in round_.incoming[s]}
     links = [(t, s) for t, s in weights if s != t and s in place and t in place]
     if not links:
         return {}

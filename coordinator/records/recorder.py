@@ -40,9 +40,9 @@ class Recorder:
         self.state.apply(event)
         self._observers.observe(event)
 
-    def start(self, observations: Observations, plan: Round) -> None:
+    def start(self, observations: Observations, round_: Round) -> None:
         """Record the measures before the first round, along the links of that round."""
-        self._measured(0, observations, plan)
+        self._measured(0, observations, round_)
 
     def round(self, record: RoundRecord, seconds: float) -> None:
         """Record a round. seconds: wall-clock time since the previous round."""
@@ -51,7 +51,7 @@ class Recorder:
         if not replayed:
             self.recovered()
             if record.observations:
-                self._measured(completed, record.observations, record.plan)
+                self._measured(completed, record.observations, record.round)
         sizes = (0, 0) if replayed else (record.num_bytes, so_far)
         self.publish(
             RoundCompleted(Phase.ROUNDS, completed, record.stats, *sizes, seconds, record.peer_seconds, replayed)
@@ -91,6 +91,6 @@ class Recorder:
             seconds, self._lost_since = time.perf_counter() - self._lost_since, None
             self.publish(FaultsRecovered(seconds))
 
-    def _measured(self, completed: int, observations: Observations, plan: Round) -> None:
-        measures, pairing = measure(observations, plan, self._temperature)
+    def _measured(self, completed: int, observations: Observations, round_: Round) -> None:
+        measures, pairing = measure(observations, round_, self._temperature)
         self.publish(Measured(completed, measures, pairing, sum(peer.seconds for peer in observations.peers.values())))

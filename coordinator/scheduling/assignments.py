@@ -12,19 +12,19 @@ KEPT = 64  # size of the memo: more than the period of any schedule that repeats
 T = TypeVar("T")
 
 
-class MemoByPlan(Generic[T]):
-    """Memoises a function of a round's plan by object identity: static schedules return the same plan each round."""
+class MemoByRound(Generic[T]):
+    """Memoises a function of a round by object identity: static schedules return the same object each round."""
 
     def __init__(self, compute: Callable[[Round], T]) -> None:
         self._compute = compute
-        self._memo: dict[int, tuple[Round, T]] = {}  # by id, which stays unique because the plan is kept alive
+        self._memo: dict[int, tuple[Round, T]] = {}  # by id, which stays unique because the round is kept alive
 
-    def __call__(self, plan: Round) -> T:
-        if id(plan) not in self._memo:
+    def __call__(self, round_: Round) -> T:
+        if id(round_) not in self._memo:
             if len(self._memo) == KEPT:
                 self._memo.pop(next(iter(self._memo)))
-            self._memo[id(plan)] = (plan, self._compute(plan))
-        return self._memo[id(plan)][1]
+            self._memo[id(round_)] = (round_, self._compute(round_))
+        return self._memo[id(round_)][1]
 
 
 class Routes:
@@ -39,10 +39,10 @@ class Routes:
         start: int = 0,
     ) -> None:
         self.host_of = {peer: host for host, peers in enumerate(hosts) for peer in peers}
-        self.foreign = MemoByPlan(self._foreign)
-        self.listeners = MemoByPlan(_listeners)
-        self.summed = MemoByPlan(lambda plan: shared_sum and sum_weights_of(plan) is not None)
-        self._parts = MemoByPlan(self._parts_of)
+        self.foreign = MemoByRound(self._foreign)
+        self.listeners = MemoByRound(_listeners)
+        self.summed = MemoByRound(lambda round_: shared_sum and sum_weights_of(round_) is not None)
+        self._parts = MemoByRound(self._parts_of)
         self._schedule = schedule
         self._num_rounds = num_rounds
         self._planned = start
@@ -56,49 +56,49 @@ class Routes:
             self._planned += 1
         return self._queues[peer].popleft() if self._queues[peer] else None
 
-    def _parts_of(self, plan: Round) -> dict[int, Callable[[int], Assignment]]:
-        """For each participant, a function from the index of a round with this plan to the peer's assignment."""
-        sum_weights = sum_weights_of(plan) if self.summed(plan) else None
-        remote = {teacher for row in self.foreign(plan) for teacher in row}
-        teaching = plan.teaching
+    def _parts_of(self, round_: Round) -> dict[int, Callable[[int], Assignment]]:
+        """For each participant, a function from the index of such a round to the peer's assignment."""
+        sum_weights = sum_weights_of(round_) if self.summed(round_) else None
+        remote = {teacher for row in self.foreign(round_) for teacher in row}
+        teaching = round_.teaching
 
         def maker(peer: int) -> Callable[[int], Assignment]:
             teaches, is_remote = peer in teaching, peer in remote
             if sum_weights is None:
-                links = _links(plan, peer)
+                links = _links(round_, peer)
                 return lambda at: Assignment(at, batch_index=at, links=links, teaches=teaches, remote=is_remote)
             own = sum_weights.get(peer)
             return lambda at: Assignment(at, batch_index=at, links=(), teaches=teaches, sum_weights=own, summed=teaches)
 
-        return {peer: maker(peer) for peer in participants(plan)}
+        return {peer: maker(peer) for peer in participants(round_)}
 
-    def _foreign(self, plan: Round) -> list[list[int]]:
+    def _foreign(self, round_: Round) -> list[list[int]]:
         """For each host, its students' remote teachers (those on other hosts), ascending."""
         found: list[set[int]] = [set() for _ in range(max(self.host_of.values()) + 1)]
         if len(found) > 1:
-            for teacher, student in plan.links:
+            for teacher, student in round_.links:
                 if self.host_of[teacher] != self.host_of[student]:
                     found[self.host_of[student]].add(teacher)
         return [sorted(teachers) for teachers in found]
 
 
-def participants(plan: Round) -> list[int]:
+def participants(round_: Round) -> list[int]:
     """The peers that compute on a round's batch, as teachers, students or `unheard` peers; others get no call."""
-    teaching = plan.teaching
-    return [peer for peer, edges in enumerate(plan.incoming) if edges or peer in teaching or peer in plan.unheard]
+    teaching = round_.teaching
+    return [peer for peer, edges in enumerate(round_.incoming) if edges or peer in teaching or peer in round_.unheard]
 
 
-def sum_weights_of(plan: Round) -> dict[int, SumWeights] | None:
+def sum_weights_of(round_: Round) -> dict[int, SumWeights] | None:
     """Each student's weights if all of them learn from every teacher of the round; None otherwise.
 
     All other teachers must have equal weights; the student's own weight may be anything, including zero.
     """
-    teaching = plan.teaching
+    teaching = round_.teaching
     found: dict[int, SumWeights] = {}
-    if any(edge.age for edges in plan.incoming for edge in edges):
+    if any(edge.age for edges in round_.incoming for edge in edges):
         return None  # the sum contains the messages of one round only
-    for student in plan.students:
-        by_teacher = {edge.teacher: edge.weight for edge in plan.incoming[student]}
+    for student in round_.students:
+        by_teacher = {edge.teacher: edge.weight for edge in round_.incoming[student]}
         own = by_teacher.pop(student, 0.0)
         if len(by_teacher) != len(teaching - {student}) or max(by_teacher.values(), default=0.0) > min(
             by_teacher.values(), default=0.0
@@ -108,14 +108,14 @@ def sum_weights_of(plan: Round) -> dict[int, SumWeights] | None:
     return found or None
 
 
-def _links(plan: Round, student: int) -> tuple[Link, ...]:
+def _links(round_: Round, student: int) -> tuple[Link, ...]:
     """A student's links in a round, in the type that peers use."""
-    return tuple(Link(edge.teacher, edge.weight, edge.age) for edge in plan.incoming[student])
+    return tuple(Link(edge.teacher, edge.weight, edge.age) for edge in round_.incoming[student])
 
 
-def _listeners(plan: Round) -> dict[int, int]:
+def _listeners(round_: Round) -> dict[int, int]:
     """The number of other peers that each teacher sends to."""
-    return dict(Counter(teacher for teacher, student in plan.links if teacher != student))
+    return dict(Counter(teacher for teacher, student in round_.links if teacher != student))
 
 
 def last_rounds(schedule: Schedule, num_rounds: int, most: int) -> list[list[int]]:

@@ -71,14 +71,14 @@ class SaveFailed:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """The results up to `completed` rounds; `plan` and `stats` are those of the last of these rounds.
+    """The results up to `completed` rounds; `round` and `stats` are those of the last of these rounds.
 
     peer_seconds: the peers' total computing time since the previous record. probes: may still be pending. saved: None
     if no checkpoint was due.
     """
 
     completed: int
-    plan: Round
+    round: Round
     stats: dict[int, Stats]
     num_bytes: int
     observations: Observations | None = None

@@ -29,7 +29,7 @@ class InFlight:
     """A submitted round whose results have not been read."""
 
     completed: int
-    plan: Round
+    round: Round
     published: dict[int, Assignment]
     stats: list[Ref[dict[int, Stats]]]
     observations: Observing | None = None
@@ -113,15 +113,15 @@ class RoundLoop:
         self._note(dict(self._current), _merged(self.pool.get(stats)))
 
     def _submit(self, round_index: int) -> InFlight:
-        plan = self.schedule(round_index)
+        round_ = self.schedule(round_index)
         active = self._active(round_index)
-        totals = self._totals(active) if self._routes.summed(plan) else {}
+        totals = self._totals(active) if self._routes.summed(round_) else {}
         bundles: dict[int, Ref[Bundle]] = {}
         stats: list[Ref[dict[int, Stats]]] = []
         published: dict[int, Assignment] = {}
         for host, peers in active.items():
             following = {peer: self._routes.following(peer) for peer in peers}
-            arrived: list[Ref[Bundle | Sum]] = [totals[host]] if totals else [*self._arrivals(plan, host)]
+            arrived: list[Ref[Bundle | Sum]] = [totals[host]] if totals else [*self._arrivals(round_, host)]
             bundle, answer = self.pool.hosts[host].advance(round_index, following, *arrived)
             stats.append(answer)
             for peer, after in following.items():
@@ -131,7 +131,7 @@ class RoundLoop:
                     self._current[peer] = published[peer] = after
                     bundles[peer] = bundle
         self._bundles.update(bundles)  # only after all calls: this round's students use the bundles from before
-        return self._measure(InFlight(round_index + 1, plan, published, stats))
+        return self._measure(InFlight(round_index + 1, round_, published, stats))
 
     def _active(self, round_index: int) -> dict[int, list[int]]:
         """The participants of a round on each host; hosts without participants are left out and get no call."""
@@ -140,9 +140,9 @@ class RoundLoop:
         mine = [[p for p in peers if p in parts and parts[p].round_index == round_index] for peers in hosts]
         return {host: peers for host, peers in enumerate(mine) if peers}
 
-    def _arrivals(self, plan: Round, host: int) -> list[Ref[Bundle]]:
+    def _arrivals(self, round_: Round, host: int) -> list[Ref[Bundle]]:
         """The bundles with the remote messages for a host's students in a round, without duplicates."""
-        return list(dict.fromkeys(self._bundles[teacher] for teacher in self._routes.foreign(plan)[host]))
+        return list(dict.fromkeys(self._bundles[teacher] for teacher in self._routes.foreign(round_)[host]))
 
     def _totals(self, active: Mapping[int, list[int]]) -> dict[int, Ref[Sum]]:
         """The sum of the round's messages for each host, computed once per node; {} if there is only one host."""
@@ -179,14 +179,14 @@ class RoundLoop:
         stats = _merged(self.pool.get(flight.stats))
         num_bytes = sum(
             self._sizes[flight.completed - 1, teacher] * count
-            for teacher, count in self._routes.listeners(flight.plan).items()
+            for teacher, count in self._routes.listeners(flight.round).items()
         )
         self._note(flight.published, stats)
         for key in [key for key in self._sizes if key[0] < flight.completed]:
             del self._sizes[key]
         record = RoundRecord(
             flight.completed,
-            flight.plan,
+            flight.round,
             stats,
             num_bytes,
             flight.observations.get() if flight.observations else None,
