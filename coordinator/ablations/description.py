@@ -60,7 +60,7 @@ def _parts(config: RunConfig) -> Parts:
         "Peers": peers,
         "Topology": [run_page.variant(topology)] + ([f"self-weight {weight:g}"] if weight is not None else []),
         "Exchange": run_page.exchange(table["exchange"]),
-        "Controls": ["raw pixels", "untrained", "calibrated", *run_page.asked_for(table["evaluation"])],
+        "Controls": ["raw pixels", "untrained", "calibrated", *run_page.optional_controls(table["evaluation"])],
     }
 
 
