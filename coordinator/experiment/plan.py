@@ -97,8 +97,7 @@ class Plan:
 def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     """Load the data (unless given), draw the schedule and check what no section can check alone.
 
-    Data or probes that the memory does not hold are refused; of a whole run, whose need is an estimate, a warning is
-    given where its data is loaded.
+    Refuses data or probes that exceed the memory; if it loads the data itself, warns if the whole run may exceed it.
 
     Raises: ConfigError.
     """
@@ -119,8 +118,9 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     further, left = plan.memory_bytes - plan.data_bytes, memory.available()
     if loaded and further > left and not config.hosting.address:
         warnings.warn(
-            f"the run will need about {memory.told(further)} of memory beside its data, and {memory.told(left)} are "
-            "left: it may be killed; lower peers.count or data.batch_size, or make the images smaller",
+            f"the run will need about {memory.format_bytes(further)} of memory beside its data, and "
+            f"{memory.format_bytes(left)} are left: it may be killed; lower peers.count or data.batch_size, or make "
+            "the images smaller",
             stacklevel=2,
         )
     return plan
