@@ -15,7 +15,7 @@ from coordinator.commands.streams import forgiving, why_lost
 from coordinator.experiment.home import provide_home, remove_temporary
 from coordinator.experiment.reading import ConfigError, path_reader
 
-app = typer.Typer(  # commands import what they need themselves, so that --help and completion need not wait for torch
+app = typer.Typer(  # commands import their own modules, so that --help and completion need not wait for torch
     pretty_exceptions_enable=False,
     help="Networks that learn only from each other's outputs, beside the controls that could explain it away.",
 )
@@ -248,9 +248,9 @@ def ui(
 
 
 def main() -> NoReturn:
-    """Entry point: turns what the user got wrong into one line each."""
+    """Entry point: turns user errors into one line each."""
     warnings.showwarning = show_warning
-    before = set(threading.enumerate())
+    threads_before = set(threading.enumerate())
     with forgiving() as output:
         missing = provide_home()
         if missing:
@@ -260,16 +260,16 @@ def main() -> NoReturn:
         lost = why_lost(output)
         if lost:
             in_folder = {"run", "resume", "ablate"} & set(sys.argv[1:2]) and "--json" not in sys.argv
-            what = "note" if in_folder else "error"  # else what was to be read is lost
-            print(f"{what}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
+            severity = "note" if in_folder else "error"  # without results in a folder, the lost output was the result
+            print(f"{severity}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
             code = code if in_folder else code or 2
-    if {thread.name for thread in set(threading.enumerate()) - before} & {"loading", "mlflow"}:
+    if {thread.name for thread in set(threading.enumerate()) - threads_before} & {"loading", "mlflow"}:
         remove_temporary()
-        os._exit(code)  # the interpreter would wait for what they are at, or abort
+        os._exit(code)  # exiting normally would wait for these threads, or abort
     sys.exit(code)
 
 
 def _console(stderr: bool = False) -> Console:
-    """A file or a pipe has no width: tables there are as wide as they need."""
+    """A console; for a file or a pipe, which has no width, wide enough for all tables."""
     console = Console(stderr=stderr, soft_wrap=True)
     return console if console.is_terminal else Console(stderr=stderr, soft_wrap=True, width=160)

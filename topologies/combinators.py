@@ -1,7 +1,7 @@
 """Schedule -> Schedule: the same rounds with something changed in each of them.
 
-A combinator replaces fields of a `Round` (and edges with their ages) and leaves the others as they are. `unheard`
-survives all of them: who only looks at a batch still does when others stop to study.
+A combinator replaces some fields of a `Round` (including edges and their ages) and keeps the others. All of them keep
+`unheard`: a peer that only runs the batch still does so when other peers stop studying.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from topologies.schedule import Schedule, periodic, round_rng
 
 
 def one_student(schedule: Schedule, seed: np.random.SeedSequence) -> Schedule:
-    """Of those who would study in a round only one, drawn uniformly, does; a round without students stays so."""
+    """Keep only one student per round, drawn uniformly; a round without students is unchanged."""
 
     def round_at(round_index: int) -> Round:
         full = schedule(round_index)
         if not full.students:
             return full
-        # one level deeper, so that a seed shared with the schedule does not tie the draws together
+        # a longer spawn key, so that the draws are independent of a schedule with the same seed
         chosen = full.students[round_rng(seed, round_index, 0).integers(len(full.students))]
         return _without(full, frozenset(full.students) - {chosen})
 
@@ -43,10 +43,10 @@ def without_students(schedule: Schedule, frozen: frozenset[int]) -> Schedule:
 
 
 def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
-    """Every student's target is its own outputs with this weight, its teachers' with the rest.
+    """Give every student's own outputs this weight in its target, and its teachers the rest.
 
-    So the mixing matrix is the one that is pooled with: the diagonal is `self_weight`. 0 leaves only the teachers.
-    Peers that teach themselves already are left as they are.
+    The mixing matrix is then exactly the one used for pooling: its diagonal is `self_weight`. With 0 only the teachers
+    count. Peers that already teach themselves are unchanged.
 
     Raises:
         ValueError: when the weight is not in [0, 1).
@@ -55,7 +55,7 @@ def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
         raise ValueError(f"topology.self_weight: must be in [0, 1), got {self_weight:g}; the rest is for the teachers")
 
     def mixed(full: Round) -> Round:
-        @cache  # students that share an edge go on sharing it
+        @cache  # students that share an edge object keep sharing it
         def lowered(edge: Edge) -> Edge:
             return edge._replace(weight=edge.weight * (1 - self_weight))
 
@@ -72,10 +72,10 @@ def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
 
 
 def each_alone(schedule: Schedule) -> Schedule:
-    """The control without exchange: whoever studies in a round of `schedule` learns from its own outputs instead.
+    """The control without exchange: every student in a round of `schedule` learns from its own outputs instead.
 
-    Whoever taught still looks at the batch, so that its BatchNorm buffers move as they did. It comes last, around the
-    whole schedule of the run whose control it is: who looks at a batch is settled by the run's own students.
+    Teachers still run the batch, so that their BatchNorm buffers move as in the run. Apply this combinator last, to the
+    complete schedule of the run: the run's own students decide which peers run a batch.
     """
 
     def alone(full: Round) -> Round:
@@ -90,14 +90,14 @@ def each_alone(schedule: Schedule) -> Schedule:
 
 
 def _every_round(schedule: Schedule, change: Callable[[Round], Round]) -> Schedule:
-    """The schedule with every round changed; facts of the old one say nothing of it."""
+    """The schedule with `change` applied to every round, without the facts of the old one, which no longer hold."""
     if schedule.period is None:
         return Schedule(schedule.num_peers, None, lambda round_index: change(schedule(round_index)))
     return periodic(tuple(change(schedule(round_index)) for round_index in range(schedule.period)))
 
 
 def _without(full: Round, students: frozenset[int]) -> Round:
-    """The round in which these peers do not study; who looks at its batch unheard still does."""
+    """The round without these peers as students; `unheard` is unchanged."""
     return replace(
         full,
         incoming=tuple(() if peer in students else edges for peer, edges in enumerate(full.incoming)),

@@ -48,7 +48,7 @@ class Complete(_Undirected):
     kind: Literal["complete"] = "complete"
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        return schedule.complete(num_peers)  # equal degrees: both rules of weights give the same
+        return schedule.complete(num_peers)  # all degrees are equal, so both weight rules agree
 
 
 class SelfTaught(Topology):

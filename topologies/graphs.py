@@ -132,7 +132,7 @@ def erdos_renyi(num_peers: int, p: float, rng: np.random.Generator, allow_discon
     if not 0 <= p <= 1:
         raise ValueError(f"topology.p: must be a probability, got {p}; choose a value from 0 to 1")
 
-    def draw() -> Graph:  # the draws of nx.gnp_random_graph, a row of pairs at a time
+    def draw() -> Graph:  # the same draws as nx.gnp_random_graph, one row of pairs at a time
         graph: Graph = nx.empty_graph(num_peers)
         for peer in range(num_peers - 1):
             linked = peer + 1 + np.flatnonzero(rng.random(num_peers - 1 - peer) < p)
@@ -179,10 +179,10 @@ def check_num_peers(num_peers: int) -> None:
 
 
 def check_degree(num_peers: int, degree: int) -> None:
-    """Refuse a degree that the other peers are too few for.
+    """Refuse a degree that exceeds the number of other peers.
 
     Raises:
-        ValueError: when there are not so many other peers.
+        ValueError: when there are too few other peers.
     """
     check_num_peers(num_peers)
     if not 1 <= degree < num_peers:
@@ -193,10 +193,10 @@ def check_degree(num_peers: int, degree: int) -> None:
 
 
 def check_regular(num_peers: int, degree: int) -> None:
-    """Refuse a degree that not all peers can have at once.
+    """Refuse a degree for which no regular graph exists.
 
     Raises:
-        ValueError: when there are not so many other peers, or an odd number of link ends.
+        ValueError: when there are too few other peers, or an odd number of link ends.
     """
     check_degree(num_peers, degree)
     if num_peers * degree % 2:
@@ -206,13 +206,13 @@ def check_regular(num_peers: int, degree: int) -> None:
         )
 
 
-def _connected(draw: Callable[[], Graph], allow_disconnected: bool, field: str, what: str) -> Graph:
-    """The first connected graph of `MAX_DRAWS`; the first one drawn where disconnected ones are allowed."""
+def _connected(draw: Callable[[], Graph], allow_disconnected: bool, field: str, description: str) -> Graph:
+    """The first connected graph in `MAX_DRAWS` draws, or the first graph if disconnected ones are allowed."""
     for _ in range(MAX_DRAWS):
         graph = draw()
         if allow_disconnected or nx.is_connected(graph):
             return graph
     raise ValueError(
-        f"{field}: {what} must give a connected graph, got none in {MAX_DRAWS} draws; "
+        f"{field}: {description} must give a connected graph, got none in {MAX_DRAWS} draws; "
         f"raise {field} or set topology.allow_disconnected = true"
     )

@@ -32,9 +32,9 @@ class LinkArrays(NamedTuple):
 class Round:
     """Who learns from whom in one round. Peers are 0..n-1, and every link runs teacher -> student.
 
-    incoming[i]: the edges into peer i, ascending by teacher; their weights sum to 1. Empty where peer i does not study.
-    kept[i]: the weight of peer i's own opinion in the mixing matrix W of gossip theory, 1 where it does not study.
-    unheard: peers that look at the round's batch although nobody learns from them.
+    incoming[i]: the edges into peer i, ascending by teacher; their weights sum to 1. Empty if peer i does not study.
+    kept[i]: peer i's diagonal entry in the mixing matrix W of gossip theory, 1 if it does not study.
+    unheard: peers that run the round's batch although nobody learns from them.
     """
 
     incoming: tuple[tuple[Edge, ...], ...]
@@ -61,7 +61,7 @@ class Round:
         return tuple((edge.teacher, student) for student in self.students for edge in self.incoming[student])
 
     def arrays(self) -> LinkArrays:
-        """The links as arrays; made anew at every call."""
+        """The links as arrays, which are new at every call."""
         edges = list(chain.from_iterable(self.incoming))
         return LinkArrays(
             np.fromiter((edge.teacher for edge in edges), np.int64, len(edges)),
@@ -71,28 +71,28 @@ class Round:
 
     @cached_property
     def mixing(self) -> csr_array:
-        """The row-stochastic W, students by teachers; sparse, made when it is first asked for. Ages do not enter it."""
+        """The sparse row-stochastic W, students by teachers, computed at first use. It ignores the ages of edges."""
         teachers, students, weights = self.arrays()
-        everybody, kept = np.arange(self.num_peers), np.array(self.kept)
+        peers, kept = np.arange(self.num_peers), np.array(self.kept)
         values = np.concatenate([weights * (1 - kept[students]), kept])
-        places = (np.concatenate([students, everybody]), np.concatenate([teachers, everybody]))
+        places = (np.concatenate([students, peers]), np.concatenate([teachers, peers]))
         mixing = coo_array((values, places), shape=(self.num_peers, self.num_peers)).tocsr()
         mixing.eliminate_zeros()
         mixing.data.setflags(write=False)
         return mixing
 
     def digest(self) -> str:
-        """SHA-256 of who learns from whom, with what weights, and of the ages if any message is old."""
+        """SHA-256 of teachers, students and weights, and of the ages if any of them is above 0."""
         columns = [tuple(tuple(edge[place] for edge in edges) for edges in self.incoming) for place in range(3)]
         aged = any(map(any, columns[2]))
         return hashlib.sha256(repr(tuple(columns if aged else columns[:2])).encode()).hexdigest()
 
     @classmethod
     def from_mixing(cls, mixing: csr_array | Float[np.ndarray, "peers peers"]) -> "Round":
-        """Teachers are a row's off-diagonal non-zeros, pooled in proportion to them."""
+        """The round of a mixing matrix: a row's off-diagonal non-zeros are its teachers, with proportional weights."""
         cells = csr_array(mixing).sorted_indices().tocoo()
         linked = (cells.row != cells.col) & (cells.data != 0)
-        everybody = list(range(cells.shape[0]))  # one number object a peer, not one a link
+        everybody = list(range(cells.shape[0]))  # one int object per peer, not one per link
         teachers, shares = [everybody[peer] for peer in cells.col[linked]], cells.data[linked]
         bounds = np.searchsorted(cells.row[linked], np.arange(cells.shape[0] + 1)).tolist()
         rows = [slice(*ends) for ends in pairwise(bounds)]

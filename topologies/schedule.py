@@ -1,6 +1,6 @@
-"""round_index -> Round: pure, seekable, without an internal clock; and the kinds whose rounds need no graph.
+"""round_index -> Round: pure, seekable, without internal state; and the topologies whose rounds need no graph.
 
-What changes the rounds of another schedule is in `combinators`.
+Functions that change the rounds of another schedule are in `combinators`.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ from topologies.round import Round as Round
 
 @dataclass(frozen=True)
 class Schedule:
-    """The rounds of a run: the same index gives the same round, in whatever order they are asked for.
+    """The rounds of a run: the same index always returns the same round, in any order of calls.
 
-    period: the number of rounds after which they repeat, 1 for a static schedule; None: each round is drawn anew.
-    facts: given where they are known without looking at the rounds.
+    period: the number of rounds after which they repeat, 1 for a static schedule; None: each round is drawn at random.
+    facts: the topology's figures, if they are known without computing any round.
     """
 
     num_peers: int
@@ -36,7 +36,7 @@ class Schedule:
 
 
 def static(round_: Round) -> Schedule:
-    """The same round for ever."""
+    """The same round forever."""
     return periodic((round_,))
 
 
@@ -52,9 +52,9 @@ def self_taught(num_peers: int) -> Schedule:
 
 
 def complete(num_peers: int) -> Schedule:
-    """Everyone learns from everyone else, with equal weights also on itself: agreed after one round.
+    """Everyone learns from everyone else, with equal weights including itself: plain averaging agrees after one round.
 
-    Its n (n - 1) links are made when they are first asked for; students share the n edges that they consist of.
+    The n (n - 1) links are created at first use; all students share the same n edge objects.
     """
     check_num_peers(num_peers)
     others, links = num_peers - 1, float(num_peers * (num_peers - 1))
@@ -74,10 +74,10 @@ def complete(num_peers: int) -> Schedule:
 
 
 def random_teachers(num_peers: int, num_teachers: int, seed: np.random.SeedSequence) -> Schedule:
-    """Every round each peer draws its teachers anew, all others being equally likely.
+    """In every round each peer draws its teachers uniformly from all others.
 
     Raises:
-        ValueError: when there are not so many other peers.
+        ValueError: when there are too few other peers.
     """
     check_teachers(num_peers, num_teachers)
     edges = _equal_edges(num_peers, num_teachers)
@@ -92,9 +92,9 @@ def random_teachers(num_peers: int, num_teachers: int, seed: np.random.SeedSeque
 
 
 def random_matching(num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-    """Every round a uniformly drawn matching; partners teach each other, and an odd peer is idle.
+    """In every round a uniformly drawn matching; partners teach each other, and with odd n one peer is idle.
 
-    E||deviation||^2 shrinks by (n - 2) / (2 (n - 1)) a round if n is even, by half if odd.
+    E||deviation||^2 shrinks by (n - 2) / (2 (n - 1)) per round if n is even, by half if odd.
     """
     check_num_peers(num_peers)
     edges = _equal_edges(num_peers, 1)
@@ -108,10 +108,10 @@ def random_matching(num_peers: int, seed: np.random.SeedSequence) -> Schedule:
 
 
 def random_pair(num_peers: int, num_teachers: int, seed: np.random.SeedSequence) -> Schedule:
-    """Every round one random student learns from distinct random teachers; all others are idle.
+    """In every round one random student learns from distinct random teachers; all others are idle.
 
     Raises:
-        ValueError: when there are not so many other peers.
+        ValueError: when there are too few other peers.
     Source: arXiv 2604.18390, the role sampling of its listing.
     """
     check_teachers(num_peers, num_teachers)
@@ -148,15 +148,15 @@ def base(num_peers: int, max_degree: int) -> Schedule:
 
 
 def round_rng(seed: np.random.SeedSequence, *key: int) -> np.random.Generator:
-    """A generator for one round; spawn() would count, and so forbid seeking."""
+    """A generator for one round. SeedSequence.spawn() counts its calls, and so would not allow seeking."""
     return np.random.default_rng(np.random.SeedSequence(seed.entropy, spawn_key=(*seed.spawn_key, *key)))
 
 
 def check_teachers(num_peers: int, num_teachers: int) -> None:
-    """Refuse a number of teachers that the others are too few for.
+    """Refuse a number of teachers that exceeds the number of other peers.
 
     Raises:
-        ValueError: when there are not so many other peers.
+        ValueError: when there are too few other peers.
     """
     check_num_peers(num_peers)
     if not 1 <= num_teachers < num_peers:
@@ -167,14 +167,14 @@ def check_teachers(num_peers: int, num_teachers: int) -> None:
 
 
 def _equal_edges(num_peers: int, num_teachers: int) -> tuple[Edge, ...]:
-    """An edge from every peer, for students that weigh so many teachers equally; rounds and students share them."""
+    """An edge from every peer with weight 1 / num_teachers; rounds and students share these objects."""
     return edges_from(range(num_peers), [1 / num_teachers] * num_peers)
 
 
 def _uniform_round(edges: tuple[Edge, ...], teachers: dict[int, list[int]]) -> Round:
-    """These students learn from these teachers along `edges`, and W weighs a student itself as each of its teachers.
+    """The round in which each student in `teachers` learns from its teachers; W weighs the student like each of them.
 
-    Peers that are not named are idle.
+    edges: one by each teacher. Peers that are not in `teachers` are idle.
     """
     incoming: list[tuple[Edge, ...]] = [()] * len(edges)
     kept = [1.0] * len(edges)

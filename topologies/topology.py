@@ -1,4 +1,4 @@
-"""What every kind of topology offers: its settings, an example of them, the peer counts that it takes, its schedule."""
+"""The base class of all topologies: settings, an example of them, valid peer counts, and the schedule."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated
@@ -23,27 +23,27 @@ class Topology(BaseModel, ABC):
 
     @abstractmethod
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        """The schedule of so many peers; what is drawn depends on the seed alone, which is left as it was.
+        """The schedule for this number of peers; random draws depend on `seed` only, which is not modified.
 
         Raises:
-            ValueError: when there is none; one line that names the field and what to do.
+            ValueError: when it cannot be built; one line that names the field and what to do.
         """
 
     @classmethod
     def example(cls, num_peers: int = 8) -> "Topology":
-        """Settings that suit so many peers; for kinds that need more than the defaults."""
+        """Settings that suit this number of peers; overridden where the defaults do not."""
         return cls()
 
     def check_count(self, num_peers: int) -> None:
-        """Refuse a number of peers for which there is no such topology; a random draw may still fail to connect.
+        """Refuse a number of peers for which the topology does not exist; a random draw may still be disconnected.
 
         Raises:
-            ValueError: when there is none; one line that names counts or settings that would do.
+            ValueError: when it does not exist; one line that names counts or settings that work.
         """
         check_num_peers(num_peers)
 
     def takes(self, num_peers: int) -> bool:
-        """Whether there is such a topology of so many peers, as in `check_count`."""
+        """Whether `check_count` accepts this number of peers."""
         try:
             self.check_count(num_peers)
         except ValueError:

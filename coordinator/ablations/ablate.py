@@ -1,4 +1,4 @@
-"""An ablation from its cells to its page: runs what is missing, then compares all that is there."""
+"""Run an ablation: run the missing cells and seeds, then compare all finished runs and write the page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from coordinator.reports.formatting import count_of, points
 from coordinator.reports.wording import power_note, probe_name
 
 COMMAND = "peer-consensus ablate ablation.toml"
-Errors = dict[tuple[str, int], str]  # by key and seed
+Errors = dict[tuple[str, int], str]  # by cell key and seed
 Rows = list[dict[str, Any]]
 
 
@@ -37,13 +37,13 @@ class Status(StrEnum):
     """How an ablation ended."""
 
     FINISHED = "finished"
-    FAILED = "failed"  # some runs have
+    FAILED = "failed"  # some runs failed
     INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
 class AblationResult:
-    """What an ablation left: `rows` are those of `results.parquet`; no comparison if no run has finished."""
+    """The outcome of an ablation. rows: those of `results.parquet`. comparison: None if no run has finished."""
 
     status: Status
     folder: Path
@@ -56,12 +56,12 @@ class AblationResult:
 
 
 def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[RunObserver] = ()) -> AblationResult:
-    """Run every cell with every seed, side by side, in `<output>/<name>`; what is finished there is not run again.
+    """Run every cell with every seed in parallel, in `<output>/<name>`; finished runs are not repeated.
 
-    A run that fails is told in its row and the others go on; the next call tries it again. Ctrl-C ends all runs, and
-    the next call continues. observers: get a `Note` of what happens.
+    A failed run has its error in its row, and the other runs continue; the next call tries it again. Ctrl-C ends all
+    runs, and the next call continues. observers: receive progress as `Note` events.
 
-    Raises: ConfigError, before anything is written, on input that cannot be run.
+    Raises: ConfigError, before anything is written, if the input is invalid.
     """
     tell = notes_to(observers)
     check_output(output)
@@ -79,10 +79,10 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
         except KeyboardInterrupt:
             interrupted = True
             rows = results_folder.result_rows(folder, ablation, errors)
-            if results_folder.is_folder_of(folder, ablation) and not (folder / "results.parquet").exists():  # outdated
+            if results_folder.is_folder_of(folder, ablation) and not (folder / "results.parquet").exists():  # removed
                 _write_tables(ablation, folder, rows)
         except OSError as error:
-            if error.errno is None:  # Ray's own, of a connection
+            if error.errno is None:  # raised by Ray for a lost connection
                 raise
             raise ConfigError(
                 f"--output: cannot write to '{folder}' ({error.strerror}): make room, then run the same command again"
@@ -115,7 +115,7 @@ def _tell_versions(ablation: Ablation, folder: Path, tell: Tell) -> None:
 
 
 def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, tell: Tell) -> None:
-    """Run what is missing; a finished run's folder is there at once, why another ended goes into `errors`."""
+    """Run the missing cells and seeds; store each finished run at once, and the errors of others in `errors`."""
     cells = list({cell.key: cell for cell, _ in missing}.values())
     tell("checking the cells")
     memory = check_cells(cells, ablation.seeds)
@@ -138,10 +138,10 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, t
                     results_folder.store_run(outcome, target)
                 else:
                     errors[cell.key, seed] = outcome.error
-                said = outcome.error or _gains(target)
-                what = "" if outcome.status is RunStatus.FINISHED else f"{outcome.status}: "
-                took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""  # unknown of a run that was lost
-                tell(f"{cell.label}, seed {seed}: {what}{said}{took}")
+                detail = outcome.error or _gains(target)
+                status = "" if outcome.status is RunStatus.FINISHED else f"{outcome.status}: "
+                took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""  # unknown if its process was lost
+                tell(f"{cell.label}, seed {seed}: {status}{detail}{took}")
         finally:
             runs.close()
 
@@ -149,7 +149,7 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, t
 def _conclude(
     ablation: Ablation, folder: Path, output: Path, errors: Errors, tell: Tell
 ) -> tuple[Rows, Comparison | None]:
-    """Write the tables, then what may take a while or fail: figures, page, MLflow."""
+    """Write the tables first, then figures, page and MLflow, which may be slow or fail."""
     results_folder.write_description(folder, ablation)
     rows = results_folder.result_rows(folder, ablation, errors)
     _write_tables(ablation, folder, rows)
@@ -166,7 +166,7 @@ def _conclude(
     for run, row in zip(runs_of(ablation), rows, strict=True):
         if row["status"] == RunStatus.FINISHED:
             runs[row["cell"]].append(folder_of(folder, run))
-    from coordinator.ablations.figures import save_ablation_figures  # here: it imports matplotlib
+    from coordinator.ablations.figures import save_ablation_figures  # imported here because it imports matplotlib
 
     save_ablation_figures(rows, runs, comparison, folder, tell)
     config = without_secrets(tomli_w.dumps(ablation.table))
@@ -186,7 +186,7 @@ def _conclude(
 
 
 def _write_tables(ablation: Ablation, folder: Path, rows: Rows) -> None:
-    """Write the results and their timings; what an earlier call made of other runs goes."""
+    """Write the tables of results and timings; without finished runs, remove the outputs of earlier calls."""
     if not any(row["status"] == RunStatus.FINISHED for row in rows):
         results_folder.remove_outputs(folder)
     write_table(folder / "results.parquet", rows)

@@ -1,4 +1,4 @@
-"""Cells of an ablation compared over seeds: from the table of its runs to what they show."""
+"""Compares the cells of an ablation over seeds: from the table of runs to estimates, tests and sentences."""
 
 import math
 import re
@@ -22,7 +22,7 @@ Key = TypeVar("Key")
 def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, measures: Sequence[str]) -> Comparison:
     """Compare the cells of a table with one row per (cell, seed): columns cell, seed, status, flags and the measures.
 
-    A row that has not finished, and a value that is missing or not finite, is left out; a pair needs both values.
+    Rows of unfinished runs and values that are missing or not finite are left out; paired differences need both values.
     """
     assert reference in cells
     seeds = tuple(dict.fromkeys(int(row["seed"]) for row in rows))
@@ -62,7 +62,7 @@ def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, me
 
 
 def to_table(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON can hold it: gains as fractions, None for what could not be computed."""
+    """The comparison as a table for JSON: gains as fractions, None for values that could not be computed."""
     return {
         "cells": list(comparison.cells),
         "seeds": list(comparison.seeds),
@@ -82,7 +82,7 @@ def to_table(comparison: Comparison) -> dict[str, Any]:
 
 
 def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """One row per measure that is compared and cell other than the reference, for `differences.parquet`."""
+    """The rows of `differences.parquet`: one per compared measure and cell other than the reference."""
     return [
         {"cell": difference.cell, "reference": difference.reference, "measure": difference.measure}
         | _numbers(difference.estimate)
@@ -98,7 +98,7 @@ def is_claim(measure: str) -> bool:
 
 
 def _over_another_control(measure: str) -> bool:
-    """Whether the measure sets the trained peers against another control than the calibrated ones."""
+    """Whether the measure is a gain of the trained peers over a control other than the calibrated ones."""
     number = GainMeasure.parse(measure)
     return (
         number is not None
@@ -112,14 +112,14 @@ def _value(value: object) -> float:
 
 
 def _flags(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """How many of a cell's rows have each flag; artefacts by probe, where the rows say which."""
-    found = []
+    """How many of a cell's rows have each flag; the artefact flag is counted per probe if the rows name the probes."""
+    raised = []
     for row in rows:
         flags, probes = _split(row.get("flags")), _split(row.get("artefacts"))
         for flag in sorted(flags):
             by_probe = [f"{Flag.ARTEFACT} ({probe_name(probe)})" for probe in sorted(probes)]
-            found += (by_probe or [flag]) if flag == Flag.ARTEFACT else [flag]
-    return dict(Counter(found))
+            raised += (by_probe or [flag]) if flag == Flag.ARTEFACT else [flag]
+    return dict(Counter(raised))
 
 
 def _split(text: object) -> set[str]:
@@ -127,10 +127,10 @@ def _split(text: object) -> set[str]:
 
 
 def _holm_adjusted(estimates: Mapping[Key, Estimate]) -> dict[Key, float]:
-    """Adjusted as one family, for those that could be tested; what is always 0 keeps its p of 1 and is not of it."""
-    known = {key: found.p for key, found in estimates.items() if found.p is not None}
-    tested = [key for key in known if estimates[key].varies]
-    return known | dict(zip(tested, holm([known[key] for key in tested]), strict=True))
+    """Holm-adjusted p values, as one family; an estimate that is 0 with every seed keeps p = 1 and is not counted."""
+    p_values = {key: single.p for key, single in estimates.items() if single.p is not None}
+    tested = [key for key in p_values if estimates[key].varies]
+    return p_values | dict(zip(tested, holm([p_values[key] for key in tested]), strict=True))
 
 
 def _numbers(found: Estimate) -> dict[str, Any]:

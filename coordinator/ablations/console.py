@@ -1,4 +1,4 @@
-"""What an ablation prints: its cells before it, the comparison after it."""
+"""Terminal output of an ablation: its cells before it runs, the comparison afterwards."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -13,7 +13,7 @@ from coordinator.reports.tables import compact_table
 
 
 def print_cells(ablation: Ablation, console: Console) -> None:
-    """Each cell with the settings that make it, and how many runs there would be."""
+    """Print each cell with its settings, and the number of runs."""
     factors = list(ablation.cells[0].settings)
     table = compact_table("cell", *factors, "key", wrapped="cell")
     for cell in ablation.cells:
@@ -28,7 +28,7 @@ def print_cells(ablation: Ablation, console: Console) -> None:
 
 
 def print_ablation(result: AblationResult, console: Console) -> None:
-    """The comparison, the runs that failed, and where to look next."""
+    """Print the comparison, the failed runs, and where to look next."""
     if result.status is Status.INTERRUPTED:
         count = len(result.rows)
         line = f"interrupted: {result.num_finished} of {count} runs done; the same command continues"

@@ -1,4 +1,4 @@
-"""Curves of finished runs over their seeds: the mean and its 95% t-interval, point by point."""
+"""Curves averaged over the seeds of finished runs, with a pointwise 95% t-interval."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Points = Float[np.ndarray, " points"]
 
 @dataclass(frozen=True)
 class Band:
-    """A curve over several runs; one run alone has no interval."""
+    """The mean curve of several runs with its interval; `low` and `high` are None for a single run."""
 
     x: Points
     mean: Points
@@ -24,7 +24,7 @@ class Band:
 
 
 def band(x: Points, runs: Float[np.ndarray, "runs points"], confidence: float = 0.95) -> Band:
-    """The mean over runs at each x, with Student's t interval over runs where there are two or more."""
+    """The mean over runs at each x, with Student's t-interval if there are at least two runs."""
     mean = runs.mean(axis=0)
     if len(runs) < 2:
         return Band(x, mean, None, None)
@@ -35,7 +35,7 @@ def band(x: Points, runs: Float[np.ndarray, "runs points"], confidence: float = 
 def curve(folders: Sequence[Path], x: str, y: str) -> Band | None:
     """Column `y` of the runs' rounds tables against column `x`, in the rounds where every run has both finite.
 
-    An `x` that differs between runs is averaged as well. None where the runs share no such round.
+    `x` is averaged over runs as well. None if the runs share no such round.
     """
     tables = [_points(folder, x, y) for folder in folders]
     shared = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
@@ -46,7 +46,7 @@ def curve(folders: Sequence[Path], x: str, y: str) -> Band | None:
 
 
 def _points(folder: Path, x: str, y: str) -> dict[int, tuple[float, float]]:
-    """By round; runs that measured nothing lack the column, and have no points."""
+    """(x, y) by round; empty if the run has no such column because it measured nothing."""
     path = folder / "metrics" / "rounds.parquet"
     if not {x, y} <= set(pq.read_schema(path).names):
         return {}

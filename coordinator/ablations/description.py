@@ -1,4 +1,4 @@
-"""What an ablation asks, in sentences: what it varies, and what all of its cells share."""
+"""Describes an ablation in sentences: the factors that it varies, and the settings that all cells share."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from coordinator.reports import run_page
 from coordinator.reports.formatting import count_of
 from peers.networks.config import PeerKind
 
-Parts = dict[str, list[str]]  # of sentences, by their subject
+Parts = dict[str, list[str]]  # parts of sentences, by subject
 
 
 def describe_ablation(ablation: Ablation) -> list[str]:
-    """A sentence for each factor, for each thing that cells share, and on what is compared."""
+    """A sentence for each factor, for each group of shared settings, and on the reference."""
     cells = ablation.cells
     configs = [cell.config for cell in cells]
     lines = []
@@ -38,7 +38,7 @@ def describe_ablation(ablation: Ablation) -> list[str]:
 
 
 def _shared(configs: list[RunConfig]) -> Parts:
-    """What is said of every cell."""
+    """The parts that the descriptions of all cells have in common."""
     first, *rest = (_parts(config) for config in configs)
     return {
         subject: [part for part in parts if all(part in other[subject] for other in rest)]
@@ -60,12 +60,12 @@ def _parts(config: RunConfig) -> Parts:
         "Peers": peers,
         "Topology": [run_page.variant(topology)] + ([f"self-weight {weight:g}"] if weight is not None else []),
         "Exchange": run_page.exchange(table["exchange"]),
-        "Controls": ["raw pixels", "untrained", "calibrated", *run_page.asked_for(table["evaluation"])],
+        "Controls": ["raw pixels", "untrained", "calibrated", *run_page.optional_controls(table["evaluation"])],
     }
 
 
 def _kind(kind: PeerKind) -> list[str]:
-    """The network and the optimiser of peers that are made alike."""
+    """The network and the optimiser of one kind of peers."""
     model, head = (_table(section) for section in (kind.model, kind.head))
     optimizer = {"kind": kind.optimizer.kind, "lr": kind.optimizer.lr, **_table(kind.optimizer, changed=True)}
     norm = "no" if kind.norm == "none" else kind.norm
@@ -73,13 +73,13 @@ def _kind(kind: PeerKind) -> list[str]:
 
 
 def _table(section: Any, changed: bool = False) -> dict[str, Any]:
-    """A section as a table, or only what is not as by default."""
+    """A section as a table; changed: only the settings that differ from the defaults."""
     table: dict[str, Any] = section.model_dump(mode="json", exclude_none=True, exclude_defaults=changed)
     return table
 
 
 def _alone(configs: list[RunConfig]) -> list[str]:
-    """Who teaches peers alone, where it is not simply themselves."""
+    """A sentence on the teacher of peers alone, if it is not the peer's current network."""
     alone = [config.exchange for config in configs if config.evaluation.alone or config.topology.kind == "self"]
     slow = [exchange for exchange in alone if exchange.separate_teacher]
     if not slow:

@@ -1,4 +1,4 @@
-"""What the cells of an ablation show over seeds: estimates, claims against 0, differences from a reference, flags."""
+"""The comparison of an ablation's cells over seeds: estimates, tests against 0, differences from a reference, flags."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -11,9 +11,9 @@ LEVEL = 0.05
 
 
 class Outcome(Enum):
-    """What the test of a difference found."""
+    """The result of testing a difference."""
 
-    UNTESTED = auto()  # too few seeds, or the same difference other than 0 with every seed
+    UNTESTED = auto()  # too few seeds, or the same non-zero difference with every seed
     EQUAL = auto()  # 0 with every seed
     NOT_FOUND = auto()
     ABOVE = auto()
@@ -22,7 +22,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a cell's measure is from the reference's, paired by seed; `p_holm` is None without a test."""
+    """The difference of a cell's measure from the reference's, paired by seed; `p_holm` is None without a test."""
 
     cell: str
     reference: str
@@ -43,16 +43,16 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Every cell's measures over seeds, what they show, and how they differ from the reference's.
+    """Estimates of every cell's measures over seeds, their tests, and their differences from the reference.
 
-    `estimates` and `p_holm` have (cell, measure) as keys. Holm's method corrects two families, each as a whole:
-    the tests of a gain against 0 (`p_holm`), and the differences. Intervals are not corrected. What is exactly 0 with
-    every seed, such as what a cell's gain over itself would be, has a p of 1 and is no test of either family.
+    `estimates` and `p_holm` are keyed by (cell, measure). Holm's method corrects two separate families: the tests of a
+    gain against 0 (`p_holm`), and the differences. Intervals are not corrected. A value that is exactly 0 with every
+    seed, such as the gain of a cell over itself, has p = 1 and is not counted in either family.
 
-    The measures of a gain over another control (`over_...`) have no differences: cells that share their controls differ
-    in them as they differ in `gain`, and one hypothesis is not tested twice.
+    Gains over other controls (`over_...`) have no differences: between cells with the same controls, they differ
+    exactly as `gain` does, and one hypothesis should not be tested twice.
 
-    finished: how many seeds of a cell are in it. flags: by cell, how many of these a run's warning was raised with.
+    finished: by cell, the number of finished seeds. flags: by cell, the number of these runs that raised each flag.
     """
 
     cells: tuple[str, ...]
@@ -68,12 +68,12 @@ class Comparison:
 
     @property
     def num_claims(self) -> int:
-        """The tests of a gain."""
+        """The number of tests of a gain against 0."""
         return sum(self.estimates[key].varies for key in self.p_holm)
 
     @property
     def num_differences(self) -> int:
-        """The tests of a difference."""
+        """The number of tests of a difference."""
         return sum(difference.estimate.varies for difference in self.differences)
 
     @property
@@ -81,13 +81,13 @@ class Comparison:
         return tuple(measure for measure in self.measures if self.differences_in(measure))
 
     def differences_in(self, measure: str) -> list[Difference]:
-        """One per cell other than the reference."""
+        """The differences in one measure, one per cell other than the reference."""
         return [difference for difference in self.differences if difference.measure == measure]
 
     def verdict(self, cell: str, measure: str) -> Verdict | None:
-        """What a gain shows over seeds, corrected; None for other measures and fewer than 2 seeds.
+        """The verdict on a gain after Holm's correction; None for other measures and for fewer than 2 seeds.
 
-        An exchange does not help where the same probe shows that the networks are worse for it.
+        "Exchange helps" becomes "hurts less" if the same probe shows that the networks got worse by training.
         """
         p, number = self.p_holm.get((cell, measure)), GainMeasure.parse(measure)
         if p is None or number is None:
@@ -100,7 +100,7 @@ class Comparison:
         return found
 
     def beats_both(self, cell: str, probe: str) -> bool | None:
-        """Whether a probe gains over calibrated networks and over peers alone; None where one was not measured."""
+        """Whether a probe gains over both calibrated networks and peers alone; None if one was not measured."""
         names = [GainMeasure(probe, gain).name for gain in (Gain.OVER_CALIBRATED, Gain.OVER_ALONE)]
         if not {*names} <= {*self.measures}:
             return None

@@ -1,4 +1,4 @@
-"""The factors of an ablation, which its file calls axes: read from nested tables, crossed, named in a few words."""
+"""The factors of an ablation (axes in its file): reading them, crossing them, and labelling the cells."""
 
 import itertools
 import json
@@ -13,12 +13,12 @@ from coordinator.experiment import reading
 from coordinator.experiment.config import PATHS, ConfigError, RunConfig
 from coordinator.experiment.errors import unknown_key
 
-Settings = dict[str, Any]  # dotted key -> value; of factors: their levels
+Settings = dict[str, Any]  # dotted key -> value; for factors: dotted key -> list of levels
 MAX_CELLS = 10_000
 
 
 def to_plain(value: Any) -> Any:
-    """A value as TOML can hold it: scalars, lists and tables."""
+    """A value converted to TOML types: scalars, lists and tables."""
     if isinstance(value, BaseModel):
         return to_plain(value.model_dump(mode="json", exclude_none=True))
     if isinstance(value, dict):
@@ -29,7 +29,7 @@ def to_plain(value: Any) -> Any:
 
 
 def with_absolute_paths(key: str, value: Any) -> Any:
-    """The value at a dotted key with file names that mean the same from any folder."""
+    """The value at a dotted key with its file names made absolute."""
     if isinstance(value, dict):
         return {name: with_absolute_paths(f"{key}.{name}" if key else name, inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -40,7 +40,7 @@ def with_absolute_paths(key: str, value: Any) -> Any:
 
 
 def dotted_items(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted key and value of all that is not a table; quoted dotted keys and nested tables give the same."""
+    """Dotted key and value of every leaf of a table; quoted dotted keys and nested tables are equivalent."""
     for name, value in table.items():
         if isinstance(value, dict) and value:
             yield from dotted_items(value, f"{prefix}{name}.")
@@ -70,7 +70,7 @@ def read_factors(grid: dict[str, Any], zipped: dict[str, Any]) -> tuple[Settings
 
 
 def combinations(grid: Settings, zipped: Settings) -> list[Settings]:
-    """All combinations, the last factor fastest; those of `zipped` together are one factor. Raises: ConfigError."""
+    """All combinations, with the last factor varying fastest; the zipped factors vary together. Raises: ConfigError."""
     together = [dict(zip(zipped, row, strict=True)) for row in zip(*zipped.values(), strict=True)] or [{}]
     count = math.prod(len(values) for values in grid.values()) * len(together)
     if count > MAX_CELLS:
@@ -79,30 +79,30 @@ def combinations(grid: Settings, zipped: Settings) -> list[Settings]:
 
 
 def cell_labels(cells: Sequence[Settings]) -> list[str]:
-    """A short name for each cell: its `run.name` where that tells all apart, else what varies between them."""
-    given = [settings.get("run.name") for settings in cells]
-    if all(isinstance(name, str) for name in given) and len(set(given)) == len(cells):
-        return [str(name) for name in given]
+    """A short label for each cell: its `run.name` if these are distinct, else the settings that vary between cells."""
+    run_names = [settings.get("run.name") for settings in cells]
+    if all(isinstance(name, str) for name in run_names) and len(set(run_names)) == len(cells):
+        return [str(name) for name in run_names]
     names = list(dict.fromkeys(key for settings in cells for key in settings))
     values = {key: list({as_text(settings[key]): settings[key] for settings in cells}.values()) for key in names}
     varying = [key for key in names if len(values[key]) > 1] or names
-    shown = {key: _short_values(values[key]) for key in varying}
+    texts = {key: _short_values(values[key]) for key in varying}
     short = _short_keys(varying)
 
     def part(key: str, value: Any) -> str:
-        text = shown[key][as_text(value)]
+        text = texts[key][as_text(value)]
         return text if len(varying) == 1 or short[key] == "topology" else f"{short[key]}={text}"
 
     return [", ".join(part(key, settings[key]) for key in varying) for settings in cells]
 
 
 def as_text(value: Any) -> str:
-    """A string as it is, anything else as compact JSON."""
+    """A string unchanged, any other value as compact JSON."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), sort_keys=True, default=str)
 
 
 def _mistake_in(where: str, key: str, values: Any) -> str:
-    """What is wrong with one factor; empty if nothing is."""
+    """The mistake in one factor; empty if there is none."""
     inside = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []
     if key == "run.seed" or (key == "run" and any("seed" in value for value in inside)):
         return f"{where}.{key}: seeds repeat every cell and are no axis: write seeds = [0, 1, 2]"
@@ -117,14 +117,14 @@ def _mistake_in(where: str, key: str, values: Any) -> str:
 
 
 def _short_keys(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of each dotted key, or all of it where two would be the same; the kind of a thing is the thing."""
+    """A short name per dotted key: its last part without `.kind`, or the whole key if two would be the same."""
     ends = {key: key.removesuffix(".kind").rsplit(".", 1)[-1] for key in keys}
-    taken = list(ends.values())
-    return {key: end if taken.count(end) == 1 else key for key, end in ends.items()}
+    end_names = list(ends.values())
+    return {key: end if end_names.count(end) == 1 else key for key, end in ends.items()}
 
 
 def _short_values(values: Sequence[Any]) -> dict[str, str]:
-    """Text of each value: tables by their kind, with the other keys where two would be the same."""
+    """A text per value: a table is named by its kind, with its other keys if two would be the same."""
     brief = [_brief(value) for value in values]
     return {
         as_text(value): text if brief.count(text) == 1 else _full(value)

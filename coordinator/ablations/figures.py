@@ -1,4 +1,4 @@
-"""Pictures of an ablation: estimates, gain against spectral gap, consensus and bytes over the rounds, peers' maps."""
+"""Figures of an ablation: estimates, consensus over rounds and bytes, gain against spectral gap, maps of peers."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -21,11 +21,11 @@ from coordinator.measures.statistics import Estimate, estimate
 from coordinator.reports.figures import CURVES
 from coordinator.reports.wording import PROBES, heading, is_gain
 
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito's, less yellow
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")  # Okabe and Ito, no yellow
 MARKERS, DASHES = "osD^vPX*", ("-", "--", ":")
-LEGEND_LABEL = 46  # characters that fit beside a line of the legend; two columns hold half of it each
-MAX_LINES, MAX_MEASURES = 40, 8  # that the picture of the estimates holds
-LOG_RANGE = 8.0  # from this ratio of largest to smallest on, a logarithmic scale shows more
+LEGEND_LABEL = 46  # characters per legend entry; half of it in a legend of two columns
+MAX_LINES, MAX_MEASURES = 40, 8  # drawn in the figure of estimates
+LOG_RANGE = 8.0  # ratio of largest to smallest value from which a logarithmic scale is used
 GAP = "topology.spectral_gap"
 
 
@@ -36,22 +36,22 @@ def save_ablation_figures(
     folder: Path,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[str]:
-    """Write what there is to draw into `figures` of `folder`; the names of the files, in the order of the page.
+    """Draw the figures into `figures` of `folder`; returns the names of the files, in the order of the page.
 
     rows: those of the results table. runs: by cell label, the folders of its finished runs in seed order.
-    A picture that has nothing to show is not made, and an older one of its name is removed. One that cannot be drawn is
-    left out, and `tell` gets a line: what a picture needs may be damaged, and the page comes without it.
+    A figure without data is not drawn, and an older file of its name is removed. A figure that fails, for example
+    because of a damaged file, is skipped with a line to `tell`; the page is written without it.
     """
     target = folder / "figures"
     target.mkdir(parents=True, exist_ok=True)
-    seen = {cell: paths for cell, paths in runs.items() if paths}
+    finished = {cell: paths for cell, paths in runs.items() if paths}
     pictures: dict[str, Callable[[], Figure | None]] = {
         "estimates.png": partial(draw_estimates, comparison),
-        "consensus.png": partial(draw_consensus, seen, comparison.cells),
+        "consensus.png": partial(draw_consensus, finished, comparison.cells),
         "spectral_gap.png": partial(draw_spectral_gap, rows, comparison.cells),
-        "bytes.png": partial(draw_bytes, seen, comparison.cells),
-        **{f"{measure.name}.png": partial(draw_pairs, seen, measure) for measure in declared.PAIRS},
-        "topologies.png": partial(draw_topologies, seen, tell),
+        "bytes.png": partial(draw_bytes, finished, comparison.cells),
+        **{f"{measure.name}.png": partial(draw_pairs, finished, measure) for measure in declared.PAIRS},
+        "topologies.png": partial(draw_topologies, finished, tell),
     }
     drawn = []
     for name, draw in pictures.items():
@@ -62,16 +62,16 @@ def save_ablation_figures(
             if figure is not None:
                 figure.savefig(path, dpi=150)
                 drawn.append(name)
-        except Exception as error:  # whatever it is, numbers and words do not need the picture
+        except Exception as error:  # any error: the numbers and sentences do not depend on the figure
             path.unlink(missing_ok=True)
             tell(f"figures/{name} is left out: {type(error).__name__}: {first_line(error)}")
     return drawn
 
 
 def draw_estimates(comparison: Comparison) -> Figure | None:
-    """Per measure a panel, per cell a line: the mean over seeds, its 95% interval, and 0 where it means no gain.
+    """A panel per measure with a line per cell: the mean over seeds and its 95% interval; for gains also 0.
 
-    So many of each as a picture holds; the table on the page has all.
+    At most MAX_MEASURES panels of MAX_LINES lines; the table on the page has all.
     """
     cells, measures = comparison.cells[:MAX_LINES], comparison.measures[:MAX_MEASURES]
     if not cells or not measures:
@@ -100,7 +100,7 @@ def draw_estimates(comparison: Comparison) -> Figure | None:
 
 
 def draw_consensus(runs: Mapping[str, Sequence[Path]], cells: Sequence[str]) -> Figure | None:
-    """The declared curves over the rounds, a panel each: per cell the mean over seeds and its 95% band."""
+    """A panel per declared curve over the rounds: the mean over seeds of each cell with its 95% band."""
     found = [(measure, _curves(runs, "round", measure)) for measure in CURVES]
     drawn = [(measure, curves) for measure, curves in found if curves]
     if not drawn:
@@ -118,7 +118,7 @@ def draw_consensus(runs: Mapping[str, Sequence[Path]], cells: Sequence[str]) -> 
 
 
 def draw_bytes(runs: Mapping[str, Sequence[Path]], cells: Sequence[str]) -> Figure | None:
-    """Disagreement against the bytes exchanged so far; cells that exchange nothing are not in it."""
+    """Disagreement against the bytes exchanged so far, without cells that exchange nothing."""
     measure = declared.RELATIVE_DISTANCE
     curves = _curves(runs, "bytes_so_far", measure)
     curves = {cell: band for cell, band in curves.items() if band.x[-1] > 0}
@@ -163,9 +163,9 @@ def _gain(probe: str) -> str:
 
 
 def _left_out_note(comparison: Comparison) -> str:
-    """What of the estimates is drawn, where that is not all."""
+    """A note on how many cells and measures are drawn; empty if all are."""
     limits = ((comparison.cells, MAX_LINES, "cells"), (comparison.measures, MAX_MEASURES, "measures"))
-    return "\n".join(f"the first {most} of {len(found)} {what}" for found, most, what in limits if len(found) > most)
+    return "\n".join(f"the first {limit} of {len(items)} {noun}" for items, limit, noun in limits if len(items) > limit)
 
 
 def _values(rows: list[dict[str, Any]], cell: str, name: str) -> list[float]:
@@ -175,7 +175,7 @@ def _values(rows: list[dict[str, Any]], cell: str, name: str) -> list[float]:
 
 
 def _moved_apart(places: dict[str, float]) -> dict[str, float]:
-    """The same places, those that coincide drawn slightly apart so that no interval hides another."""
+    """The positions, with coinciding ones moved slightly apart so that no interval hides another."""
     step, taken, moved = 0.015 * float(np.ptp(list(places.values()))), dict[float, int](), dict[str, float]()
     for cell, place in places.items():
         key = round(place, 9)
@@ -185,7 +185,7 @@ def _moved_apart(places: dict[str, float]) -> dict[str, float]:
 
 
 def _curves(runs: Mapping[str, Sequence[Path]], x: str, measure: Measure[Any]) -> dict[str, Band]:
-    """By cell, of the first MAX_PANELS cells."""
+    """The curve of each of the first MAX_PANELS cells, by cell; cells without data are left out."""
     found = {cell: curve(paths, x, measure.name) for cell, paths in list(runs.items())[:MAX_PANELS]}
     return {cell: band for cell, band in found.items() if band is not None}
 
@@ -205,7 +205,7 @@ def _band_note(curves: Mapping[str, Band]) -> str:
 
 
 def _log_where_it_helps(axis: Axes, curves: Mapping[str, Band]) -> None:
-    """A logarithmic y axis for means that span much; its limits are the means', as a band may reach below 0."""
+    """Use a logarithmic y axis if the means span a large range; limits follow the means, as bands may go below 0."""
     means = np.concatenate([band.mean for band in curves.values()])
     low, high = float(means.min()), float(means.max())
     if low > 0 and high > LOG_RANGE * low:
@@ -231,7 +231,7 @@ def _draw_point(axis: Axes, gap: float, known: Estimate, index: int, cell: str) 
 
 
 def _legend(figure: Figure, left_out: int = 0) -> None:
-    """Of the first panel, below all of them."""
+    """Draw the legend of the first panel below all panels."""
     handles, labels = figure.axes[0].get_legend_handles_labels()
     columns, labels = _legend_columns(labels), [textwrap.fill(label, LEGEND_LABEL) for label in labels]
     title = f"{left_out} more cells are not drawn" if left_out > 0 else None
@@ -243,7 +243,7 @@ def _legend_columns(labels: Sequence[str]) -> int:
 
 
 def _legend_height(cells: Sequence[str]) -> float:
-    """In inches, about."""
+    """The approximate height of the legend in inches."""
     lines = sum(len(textwrap.wrap(cell, LEGEND_LABEL)) for cell in cells)
     return 0.3 + 0.16 * lines / _legend_columns(cells)
 

@@ -1,4 +1,4 @@
-"""An ablation file: its own keys, and the experiment that all cells start from."""
+"""Reads an ablation file: its own keys, and the experiment that all cells are based on."""
 
 import re
 import warnings
@@ -24,12 +24,12 @@ from peers.data.config import TorchvisionData
 SECTIONS = tuple(RunConfig.model_fields)
 OWN = ("name", "base", "seeds", "measures", "reference", "grid", "zip", "exclude", "axes")
 OVERRIDABLE = ("name", "seeds", "measures")
-TAKEN = ("mlartifacts", "mlflow.db", "mlruns")  # in the output folder
+TAKEN = ("mlartifacts", "mlflow.db", "mlruns")  # names in the output folder that MLflow uses
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a file says: `base` are the sections of the experiment, `own` the other keys as they are written."""
+    """The content of an ablation file. base: the sections of the experiment. own: the other keys, as written."""
 
     name: str
     seeds: tuple[int, ...]
@@ -40,7 +40,7 @@ class Description:
 
 
 def read_description(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> Description:
-    """Read a file or a table, the base experiment that it names, and the overrides. Raises: ConfigError."""
+    """Read a file or a table, merge the base experiment that it names, apply the overrides. Raises: ConfigError."""
     if isinstance(source, dict):
         table, folder, stem, named = source, Path(), "ablation", "the table"
     else:
@@ -62,14 +62,14 @@ def read_description(source: str | Path | dict[str, Any], overrides: Sequence[st
 
 
 def apply_settings(table: dict[str, Any], settings: Settings) -> dict[str, Any]:
-    """The table with all settings, whole tables before what is in them and kinds before their other keys."""
+    """The table with all settings applied: tables before the keys in them, and kinds before their other keys."""
     for key in sorted(settings, key=lambda key: (key.count("."), not key.endswith(".kind"))):
         table = with_value(table, key, settings[key])
     return table
 
 
 def _in_order(factors: Settings, order: Any) -> Settings:
-    """The factors, those in `order` first: a resolved file has it, since TOML's writer moves tables to the end."""
+    """The factors, those in `order` first; resolved files store it because TOML writers move tables to the end."""
     if order is None:
         return factors
     if not isinstance(order, list) or not all(isinstance(key, str) for key in order):
@@ -88,7 +88,7 @@ def _check_keys(table: dict[str, Any], named: str) -> None:
 
 
 def _with_base(table: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The table with its sections merged over those of the experiment that `base` names."""
+    """The table with its sections merged into those of the experiment that `base` names."""
     if "base" not in table:
         return table
     named = str(table["base"])
@@ -131,7 +131,7 @@ def _with_overrides(table: dict[str, Any], overrides: Sequence[str], factors: Se
 
 
 def _with_absolute_paths(table: dict[str, Any]) -> dict[str, Any]:
-    """The same table from any folder: its sections, the factors' levels, and the settings that pick cells."""
+    """The table with absolute paths: in its sections, the levels of factors, and the settings that select cells."""
     sections = {key: value for key, value in table.items() if key in SECTIONS}
     data = sections.get("data")
     if isinstance(data, dict) and "root" in variant_keys(RunConfig, ["data"], data.get("kind")):

@@ -1,4 +1,4 @@
-"""The cells that an ablation's factors span: each an experiment, with a name for people and one for its folder."""
+"""The cells of an ablation: each is an experiment, with a label for people and a key for its folder."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from topologies.config import File
 
 @dataclass(frozen=True)
 class Cell:
-    """One experiment of the grid: `settings` are its factors' levels, `config` is that of the first seed."""
+    """One experiment of the grid. settings: the level of each factor. config: the config for the first seed."""
 
     key: str
     label: str
@@ -27,7 +27,7 @@ class Cell:
     config: RunConfig
 
     def at(self, seed: int) -> RunConfig:
-        """The experiment of one seed, named after the cell."""
+        """The config for one seed, named after the cell."""
         run = self.config.run
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.name}-{self.label}")[:80].strip("-")
         named = run.model_copy(update={"seed": seed, "name": f"{name}-seed-{seed}"[:100]})
@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Ablation:
-    """`table` is what `ablation.toml` gets: it starts the same ablation again."""
+    """A resolved ablation. table: the content of `ablation.toml`, which repeats the ablation."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -48,7 +48,7 @@ class Ablation:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A combination of levels before it is known to be an experiment."""
+    """A combination of levels that may or may not be a valid experiment; `mistake` says why it is not."""
 
     settings: Settings
     table: dict[str, Any]
@@ -56,15 +56,15 @@ class _Candidate:
     mistake: str = ""
 
     def matches(self, entry: Settings) -> bool:
-        """Whether all of the entry's settings are the candidate's, as written or as resolved."""
+        """Whether the candidate has all settings of the entry, as written or as resolved."""
         resolved = to_table(self.config) if self.config else {}
         return all(value in (_value_at(self.table, key), _value_at(resolved, key)) for key, value in entry.items())
 
 
 def load_ablation(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> Ablation:
-    """Read a TOML file (or a table) that is_folder_of an ablation, and resolve all of its cells.
+    """Read a TOML file (or a table) that describes an ablation, and resolve all of its cells.
 
-    Overrides are those of an experiment, for all cells, or set `name`, `seeds` or `measures`. Data is not looked at.
+    overrides: settings of the experiment, for all cells, or `name`, `seeds` or `measures`. Data is not loaded.
 
     Raises: ConfigError, one line per mistake.
     """
@@ -81,18 +81,18 @@ def load_ablation(source: str | Path | dict[str, Any], overrides: Sequence[str] 
 
 
 def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, int]:
-    """Find what a cell's run would refuse at its start: impossible topologies, widths that differ, missing data.
+    """Check each cell as its run would at the start: impossible topologies, widths that differ, missing data.
 
-    The topology is drawn with every seed, the rest is checked with the first. Gives the bytes of memory that a run of
-    each cell needs beside its data, by key.
+    The topology is checked with every seed, everything else with the first seed only. Returns, by cell key, the bytes
+    of memory that a run needs besides its data.
 
-    Raises: ConfigError, one line per mistake, with the cells that make it.
+    Raises: ConfigError, one line per mistake, with the cells that have it.
     """
     mistakes: dict[str, str] = {}
     memory: dict[str, int] = {}
     kinds = dict.fromkeys(data_key(cell.config) for cell in cells)
     for kind in kinds:
-        dataset = None  # frees the last one before the next is read
+        dataset = None  # free the previous data set before loading the next
         for cell in (cell for cell in cells if data_key(cell.config) == kind):
             try:
                 _check_without_data(cell, seeds)
@@ -106,12 +106,12 @@ def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, i
 
 
 def data_key(config: RunConfig) -> tuple[Any, int]:
-    """What decides a run's images: the data section but for what is done with them in a round, and the seed."""
+    """A key of the images that a run loads: the data section without settings that only affect rounds, and the seed."""
     return config.data.model_copy(update={"batch_size": 2, "flip": False, "on_each_node": False}), config.run.seed
 
 
 def _check_without_data(cell: Cell, seeds: Sequence[int]) -> None:
-    """Raises: ValueError, if the cell has checkpoints, or its topology cannot be drawn with some seed."""
+    """Raises: ValueError, if the cell asks for checkpoints, or its topology cannot be built with some seed."""
     if cell.config.checkpoint.every and "every" in cell.config.checkpoint.model_fields_set:
         raise ConfigError(
             f"checkpoint.every must be 0 in an ablation, got {cell.config.checkpoint.every}: a cell that was "
@@ -141,15 +141,15 @@ def _without_excluded(candidates: list[_Candidate], exclude: Any) -> list[_Candi
     """The candidates that no entry of `exclude` matches."""
     if not isinstance(exclude, list) or not all(isinstance(entry, dict) for entry in exclude):
         raise ConfigError(f"exclude: must be a list of tables, written as [[exclude]], got {exclude!r}")
-    gone: set[int] = set()
+    excluded: set[int] = set()
     for number, entry in enumerate(exclude):
-        matched = [place for place, candidate in enumerate(candidates) if candidate.matches(dict(dotted_items(entry)))]
+        matched = [index for index, candidate in enumerate(candidates) if candidate.matches(dict(dotted_items(entry)))]
         if not matched:
             raise ConfigError(f"exclude[{number}]: matches no cell, got {as_text(entry)}: correct or remove it")
-        gone.update(matched)
-    if len(gone) == len(candidates):
+        excluded.update(matched)
+    if len(excluded) == len(candidates):
         raise ConfigError("exclude: leaves no cell: remove an entry")
-    return [candidate for place, candidate in enumerate(candidates) if place not in gone]
+    return [candidate for index, candidate in enumerate(candidates) if index not in excluded]
 
 
 def _cells(candidates: list[_Candidate]) -> tuple[Cell, ...]:
@@ -176,7 +176,7 @@ def _cells(candidates: list[_Candidate]) -> tuple[Cell, ...]:
 
 
 def _key(config: RunConfig) -> str:
-    """What names a cell's folder: 12 hex digits that all of its experiment's settings go into, and its graph's file."""
+    """The name of a cell's folder: 12 hex digits of a hash of the experiment's settings and its edge file, if any."""
     table = to_table(config)
     kept = {section: values for section, values in table.items() if section not in ("tracking", "hosting")}
     kept["run"] = {key: value for key, value in table["run"].items() if key not in ("name", "seed")}
@@ -186,31 +186,31 @@ def _key(config: RunConfig) -> str:
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _reference(candidates: list[_Candidate], cells: tuple[Cell, ...], asked: Any) -> Cell:
-    """The cell that the settings pick; by default the one in which peers are alone, if it is one, else the first."""
-    if asked is None:
+def _reference(candidates: list[_Candidate], cells: tuple[Cell, ...], requested: Any) -> Cell:
+    """The cell that `requested` selects; by default the only cell with topology self, else the first cell."""
+    if requested is None:
         alone = [cell for cell in cells if cell.config.topology.kind == "self"]
         return alone[0] if len(alone) == 1 else cells[0]
-    if not isinstance(asked, dict) or not asked:
-        raise ConfigError(f"reference: must be a table of axis settings, got {asked!r}")
-    entry = dict(dotted_items(asked))
-    found = [cell for cell, candidate in zip(cells, candidates, strict=True) if candidate.matches(entry)]
-    if not found:
+    if not isinstance(requested, dict) or not requested:
+        raise ConfigError(f"reference: must be a table of axis settings, got {requested!r}")
+    entry = dict(dotted_items(requested))
+    matching = [cell for cell, candidate in zip(cells, candidates, strict=True) if candidate.matches(entry)]
+    if not matching:
         factors = ", ".join(cells[0].settings)
-        raise ConfigError(f"reference: matches no cell, got {as_text(asked)}: give settings of {factors}")
-    if len(found) > 1:
-        raise ConfigError(f"reference: must pick one cell, got {quoted_labels(found)}: add settings")
-    return found[0]
+        raise ConfigError(f"reference: matches no cell, got {as_text(requested)}: give settings of {factors}")
+    if len(matching) > 1:
+        raise ConfigError(f"reference: must pick one cell, got {quoted_labels(matching)}: add settings")
+    return matching[0]
 
 
 def quoted_labels(cells: Sequence[Cell], most: int = 3) -> str:
-    """The cells' labels in a sentence."""
+    """The cells' labels for use in a sentence."""
     names = [f"'{cell.label}'" for cell in cells]
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _value_at(table: Any, key: str) -> Any:
-    """What is at a dotted key, or something that nothing equals."""
+    """The value at a dotted key; if there is none, an object that equals nothing else."""
     for name in key.split("."):
         if not isinstance(table, dict) or name not in table:
             return object()
@@ -219,7 +219,7 @@ def _value_at(table: Any, key: str) -> Any:
 
 
 def _raise_mistakes(mistakes: dict[str, str], num_cells: int) -> None:
-    """Raise the mistakes of the cells with these labels; one that all cells make is told once, without them."""
+    """Raise the mistakes, by cell label; a mistake of all cells is reported once, without the labels."""
     lines: dict[str, list[str]] = {}
     for text, mistake in mistakes.items():
         for line in mistake.splitlines():

@@ -1,4 +1,4 @@
-"""Small multiples, a panel per cell: how every two peers compare at the end, and who taught whom with what gain."""
+"""Figures with a panel per cell: heat maps of all pairs of peers, and topologies coloured by gain."""
 
 import json
 import textwrap
@@ -18,28 +18,31 @@ from coordinator.measures.declared import Agreement, PairMeasure
 from coordinator.reports.figures import draw_links, gain_limit, gain_scale, node_colours, peer_gains
 from topologies.schedule import Schedule
 
-MAX_PANELS = 12  # panels, or curves, that one picture holds
+MAX_PANELS = 12  # panels, or curves, in one figure
 COLUMNS = 3
-WIDTH = 4.2  # inches: text of 8 points is still legible where a phone shows this in 330 pixels
+WIDTH = 4.2  # inches: 8-point text stays legible on a phone of 330 pixels
 LABEL_WIDTH = 23  # characters that fit above a panel
-MAX_ROUNDS = 4  # of a schedule that changes, so many are drawn together
+MAX_ROUNDS = 4  # rounds of a changing schedule that are drawn together
 Matrix = Float[np.ndarray, "peers peers"]
 
 
 def draw_pairs(runs: Mapping[str, Sequence[Path]], measure: PairMeasure) -> Figure | None:
-    """A heat map per cell of a measure of all pairs at the last measured round, mean over seeds; one scale for all."""
+    """A heat map per cell of a measure of all pairs of peers at the last measured round, averaged over seeds.
+
+    All maps share one colour scale.
+    """
     found = {cell: pair_matrix(paths, measure.name) for cell, paths in runs.items()}
     maps = {cell: matrix for cell, matrix in found.items() if matrix is not None and np.isfinite(matrix).any()}
     if not maps:
         return None
-    shown = dict(list(maps.items())[:MAX_PANELS])
+    drawn = dict(list(maps.items())[:MAX_PANELS])
     title = f"{measure.title} at the end ({measure.detail})"
-    figure, panels = _panels(shown, title + _left_out_note(len(maps)))
-    least = min(float(np.nanmin(matrix)) for matrix in shown.values())
-    low = 0.0 if measure.agreement is Agreement.LOW else least
-    high = max(float(np.nanmax(matrix)) for matrix in shown.values())
+    figure, panels = _panels(drawn, title + _left_out_note(len(maps)))
+    lowest = min(float(np.nanmin(matrix)) for matrix in drawn.values())
+    low = 0.0 if measure.agreement is Agreement.LOW else lowest
+    high = max(float(np.nanmax(matrix)) for matrix in drawn.values())
     image = None
-    for axis, (cell, values) in zip(panels, shown.items(), strict=False):
+    for axis, (cell, values) in zip(panels, drawn.items(), strict=False):
         image = axis.imshow(values, cmap="cividis", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest")
         axis.set_title(textwrap.fill(cell, LABEL_WIDTH), fontsize=7.5)
         axis.set_xticks([0, len(values) - 1])
@@ -52,7 +55,7 @@ def draw_pairs(runs: Mapping[str, Sequence[Path]], measure: PairMeasure) -> Figu
 
 
 def pair_matrix(folders: Sequence[Path], measure: str) -> Matrix | None:
-    """The measure of every two peers, mean over the runs that know it, nan on the diagonal; None if no run does."""
+    """The measure of each pair of peers, averaged over the runs that have it; nan on the diagonal; None if none has."""
     rows = [
         row
         for folder in folders
@@ -76,18 +79,18 @@ def pair_matrix(folders: Sequence[Path], measure: str) -> Matrix | None:
 def draw_topologies(
     runs: Mapping[str, Sequence[Path]], tell: Callable[[str], None] = lambda line: None
 ) -> Figure | None:
-    """Each cell's links, of its first seed, and its peers coloured by their gain, mean over seeds.
+    """The links of each cell with its first seed, and its peers coloured by their gain, averaged over seeds.
 
-    A cell whose links are no longer known, as its file has gone or changed, is left out, and `tell` gets a line.
+    A cell whose schedule cannot be rebuilt (its edge file is missing or invalid) is skipped with a line to `tell`.
     """
     schedules = {cell: _schedule(cell, paths[0], tell) for cell, paths in list(runs.items())[:MAX_PANELS]}
-    shown = {cell: schedule for cell, schedule in schedules.items() if schedule is not None}
-    if not shown:
+    drawn = {cell: schedule for cell, schedule in schedules.items() if schedule is not None}
+    if not drawn:
         return None
-    gains = {cell: mean_gains(runs[cell]) for cell in shown}
-    figure, panels = _panels(shown, "who teaches whom" + _left_out_note(len(runs)))
+    gains = {cell: mean_gains(runs[cell]) for cell in drawn}
+    figure, panels = _panels(drawn, "who teaches whom" + _left_out_note(len(runs)))
     limit = gain_limit(gain for _, peers in gains.values() for gain in peers.values())
-    for axis, (cell, schedule) in zip(panels, shown.items(), strict=False):
+    for axis, (cell, schedule) in zip(panels, drawn.items(), strict=False):
         links, rounds = _links(schedule)
         colours = node_colours(schedule.num_peers, gains[cell][1], limit)
         draw_links(axis, schedule.num_peers, links, colours, size=200)
@@ -108,7 +111,7 @@ def _schedule(cell: str, folder: Path, tell: Callable[[str], None]) -> Schedule 
 
 
 def mean_gains(folders: Sequence[Path]) -> tuple[str, dict[int, float]]:
-    """The probe that is shown, and each peer's gain over calibrated, mean over the runs in which it studied."""
+    """The probe to show, and each peer's gain over calibrated, averaged over the runs in which it studied."""
     found = [
         peer_gains(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["probes"]) for folder in folders
     ]
@@ -118,7 +121,7 @@ def mean_gains(folders: Sequence[Path]) -> tuple[str, dict[int, float]]:
 
 
 def _links(schedule: Schedule) -> tuple[set[tuple[int, int]], int]:
-    """The links of one period, or of the first MAX_ROUNDS, and how many rounds that is."""
+    """The links of one period, or of the first MAX_ROUNDS rounds, and the number of rounds."""
     rounds = min(schedule.period or MAX_ROUNDS, MAX_ROUNDS)
     return {link for round_index in range(rounds) for link in schedule(round_index).links}, rounds
 
@@ -128,7 +131,7 @@ def _left_out_note(count: int) -> str:
 
 
 def _panels(cells: Collection[str], title: str) -> tuple[Figure, list[Axes]]:
-    """Panels in rows of COLUMNS, with room for the cells' labels above them."""
+    """A figure of one panel per cell, in rows of COLUMNS, with room for the cells' labels above them."""
     count, lines = len(cells), max(len(textwrap.wrap(cell, LABEL_WIDTH)) for cell in cells)
     columns = min(count, COLUMNS)
     rows = -(-count // columns)

@@ -1,4 +1,4 @@
-"""The numbers of a run's summary that the cells of an ablation can be compared by."""
+"""The numbers in a run's summary by which the cells of an ablation can be compared."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -10,18 +10,20 @@ from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from topologies.facts import TopologyFacts
 
-OPTIONAL = (Condition.RESET, Condition.ALONE)  # controls that cost more, by their names in `evaluation`
+OPTIONAL = (Condition.RESET, Condition.ALONE)  # controls that run only if `evaluation` enables them
 
 
 def known_measures(config: RunConfig) -> list[str]:
-    """By their dotted names in the summary."""
-    there = [condition for condition in Condition if condition not in OPTIONAL or getattr(config.evaluation, condition)]
-    gains = [gain for gain in Gain if gain.needs <= set(there)]
+    """The measures in the summary of a run with this config, by dotted name."""
+    conditions = [
+        condition for condition in Condition if condition not in OPTIONAL or getattr(config.evaluation, condition)
+    ]
+    gains = [gain for gain in Gain if gain.needs <= set(conditions)]
     probes = [
         name
         for probe in config.evaluation.probes
         for name in (
-            *(_accuracy(probe, condition) for condition in there),
+            *(_accuracy(probe, condition) for condition in conditions),
             *(number.name for gain in gains for number in GainMeasure.of(probe, gain)),
         )
     ]
@@ -33,7 +35,7 @@ def known_measures(config: RunConfig) -> list[str]:
 
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:
-    """Each probe's gain, its gain over peers alone where that control is run, and the disagreement at the end."""
+    """Each probe's gain, its gain over alone if any cell runs that control, and the disagreement at the end."""
     probes = list(dict.fromkeys(name for config in configs for name in config.evaluation.probes))
     alone = any(config.evaluation.alone for config in configs)
     gains = [
@@ -64,19 +66,19 @@ def _accuracy(probe: str, condition: Condition) -> str:
 
 
 def _unknown(name: str, known: list[str], configs: Sequence[RunConfig]) -> str:
-    """Why a name is none of those known: a control that no cell runs, too many peers, or a name that is wrong."""
+    """Why a name is unknown: no cell runs its control, there are too many peers, or it is misspelt."""
     for control in OPTIONAL:
         if not any(getattr(config.evaluation, control) for config in configs) and _needs(name, control):
             return f"measures: '{name}' needs the control {control}: set evaluation.{control} = true"
-    for measure in declared.SCALARS:  # known, unless there are too many peers
+    for measure in declared.SCALARS:  # always known, except with too many peers
         if name in (f"consensus.{measure.name}.first", f"consensus.{measure.name}.last"):
-            most = measure.cost.most_peers
-            return f"measures: '{name}' is not measured of more than {most} peers: lower peers.count, or remove it"
-    near = nearest(name, known, listed=False)
-    return f"measures: '{name}' is not in a run's summary{near or '; such as ' + ', '.join(known[-3:])}"
+            limit = measure.cost.most_peers
+            return f"measures: '{name}' is not measured of more than {limit} peers: lower peers.count, or remove it"
+    suggestion = nearest(name, known, listed=False)
+    return f"measures: '{name}' is not in a run's summary{suggestion or '; such as ' + ', '.join(known[-3:])}"
 
 
 def _needs(name: str, control: Condition) -> bool:
-    """Whether a name is that of a number of a probe which is there only if that control is run."""
+    """Whether a probe's number exists only if this control is run."""
     keys = {control.value, *(gain.key for gain in Gain if control in gain.needs)}
     return name.startswith("probes.") and not keys.isdisjoint(name.split(".")[2:3])

@@ -1,4 +1,4 @@
-"""An ablation in MLflow, from its finished folders: a parent run, and a child for each cell and seed."""
+"""Logs a finished ablation to MLflow: a parent run, and a child run for each cell and seed."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from coordinator.records.summary import final_metrics, flatten, verdict_line
 
 
 def track(ablation: Ablation, folder: Path, output: Path) -> None:
-    """Log what is not logged yet; `mlflow.json` knows, so that calling this again adds nothing twice."""
+    """Log the runs that are not in MLflow yet; `mlflow.json` lists the logged ones, so none is logged twice."""
     config = ablation.cells[0].config.tracking
     if not config.enabled:
         return
@@ -41,7 +41,7 @@ def track(ablation: Ablation, folder: Path, output: Path) -> None:
 
 
 def _child(parent: Tracker, run: Run, folder: Path, summary: dict[str, Any]) -> Tracker:
-    """One run with its parameters, curves and final numbers."""
+    """Log one run as a child, with its parameters, curves and final numbers."""
     cell, seed = run
     child = parent.child(f"{cell.label}, seed {seed}", {"cell": cell.label, "seed": str(seed), "cell_key": cell.key})
     child.log_params(flatten(summary["config"]))

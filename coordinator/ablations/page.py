@@ -1,4 +1,4 @@
-"""`report.html` of an ablation: one self-contained page, readable without a network and on a phone."""
+"""`report.html` of an ablation: one self-contained page that works offline and on a phone."""
 
 from collections.abc import Sequence
 from html import escape
@@ -63,10 +63,10 @@ def render_ablation(
     config_text: str,
     failed: Sequence[str] = (),
 ) -> str:
-    """An ablation's page as text.
+    """The HTML of an ablation's page.
 
-    asked: what was varied and held, a sentence each. words: what came out. figures: the folder of the pictures.
-    command, config_text: what repeats it, without secrets. failed: a line for each run that did not finish.
+    asked: sentences on the varied and the fixed settings. words: sentences on the results. figures: the folder of the
+    figures. command, config_text: how to repeat the ablation, without secrets. failed: a line per failed run.
     """
     body = html.section("What was asked", html.words(asked)) + html.section("What came out", html.words(words))
     if failed:
@@ -82,7 +82,7 @@ def render_ablation(
 
 
 def _estimates(comparison: Comparison) -> str:
-    """A line per cell, a column per measure, and one of flags where there are any."""
+    """The table of estimates: a row per cell, a column per measure, and a column of flags if there are any."""
     rows, flagged = [], any(comparison.flags.values())
     for cell in comparison.cells:
         row = [f"{cell} (reference)" if cell == comparison.reference else cell]
@@ -103,7 +103,7 @@ def _estimates(comparison: Comparison) -> str:
 
 
 def _differences(comparison: Comparison) -> str:
-    """A table per measure."""
+    """The differences from the reference: a table per measure."""
     names = ["cell", "difference", "seeds", "p", "p (Holm)", "after correction"]
     tables = []
     for measure in comparison.measures_with_differences:

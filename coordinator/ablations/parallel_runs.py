@@ -1,4 +1,4 @@
-"""Many runs in parallel on one Ray: as many at once as fit, and whatever happens to one, the others go on."""
+"""Runs many experiments in parallel on one Ray cluster, as many at once as fit; a failed run does not stop others."""
 
 import time
 from collections import deque
@@ -32,11 +32,11 @@ from coordinator.pools.resources import (
 from coordinator.run.simulate import simulate, simulate_loaded
 from peers.data.datasets import Dataset
 
-PREFIX = "peer-consensus-"  # of temporary folders
+PREFIX = "peer-consensus-"  # of the names of temporary folders
 
 
 class RunStatus(StrEnum):
-    """How a cell's run ended, as `results.parquet` has it."""
+    """How a cell's run ended, as stored in `results.parquet`."""
 
     FINISHED = "finished"
     STOPPED = "stopped"
@@ -46,7 +46,7 @@ class RunStatus(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended, and the files of its folder by their relative names: none unless it finished."""
+    """How a run ended, and the files of its folder by relative name, which are empty unless it finished."""
 
     status: RunStatus
     error: str
@@ -55,9 +55,9 @@ class Outcome:
 
 
 def run_isolated(config: RunConfig, dataset: Dataset | None = None, prefix: str = PREFIX) -> Outcome:
-    """Run an experiment in a folder of its own that is gone afterwards, without MLflow and checkpoints.
+    """Run an experiment in a temporary folder of its own, without MLflow and checkpoints.
 
-    `prefix`: of the folder's name, by which whoever ends this process by force can find what it leaves.
+    prefix: start of the folder's name, by which the folder can be found and removed if this process is killed.
     """
     start = time.perf_counter()
     with TemporaryDirectory(prefix=prefix) as output:
@@ -65,7 +65,7 @@ def run_isolated(config: RunConfig, dataset: Dataset | None = None, prefix: str 
             bare = {"tracking": TrackingConfig(enabled=False), "checkpoint": CheckpointConfig(every=0)}
             alone = config.model_copy(update=bare)
             result = simulate(alone, output) if dataset is None else simulate_loaded(alone, output, dataset)
-        except Exception as error:  # whatever it is, it is this run's alone
+        except Exception as error:  # any error affects this run only
             kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
             return Outcome(RunStatus.FAILED, kind + first_line(error), {}, time.perf_counter() - start)
         files: dict[str, bytes] = {}
@@ -78,7 +78,7 @@ def run_isolated(config: RunConfig, dataset: Dataset | None = None, prefix: str 
 
 @dataclass
 class _Queued:
-    """A run that waits for room: `ready` resolves once it has some, `mentioned`: whether the wait has been."""
+    """A run that waits for resources. ready: resolves once it has them. mentioned: whether the wait was reported."""
 
     place: int
     ready: Any
@@ -86,10 +86,10 @@ class _Queued:
 
 
 class ParallelRuns:
-    """Runs in Ray tasks, each in a placement group that holds all that it needs, so that none starts by halves.
+    """Runs experiments in Ray tasks, each in a placement group that reserves all its resources before it starts.
 
-    `memory`: bytes that each run needs. `tell` gets a line when nothing has started for long. `prefix`: of the names of
-    their temporary folders, which are left where a run is ended by force.
+    memory: bytes that each run needs. tell: receives a line when nothing could start for a long time. prefix: start of
+    the names of their temporary folders, which remain if a run is killed.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ParallelRuns:
         self._prefix = prefix
         nodes = node_resources(ray)
 
-        @cache  # cells often ask for the same
+        @cache  # cells often need the same
         def needs(hosting: str, num_peers: int, num_bytes: int) -> Reservations:
             reservations = reservations_of_run(ray, HostingConfig.model_validate_json(hosting), num_peers)
             return with_memory(reservations, num_bytes, nodes)
@@ -115,7 +115,7 @@ class ParallelRuns:
             needs(config.hosting.model_dump_json(), config.peers.count, num_bytes)
             for config, num_bytes in zip(configs, memory, strict=True)
         ]
-        self._running: dict[Any, tuple[int, Any]] = {}  # and the one that Ray has still to find room for
+        self._running: dict[Any, tuple[int, Any]] = {}  # includes the queued run
         self._queued: _Queued | None = None
         self._keys = [data_key(config) for config in configs]
         self._data: dict[Any, Any] = {}
@@ -124,10 +124,10 @@ class ParallelRuns:
         assert self.at_once or not configs, "a run alone fits, or is refused with its bundles"
 
     def outcomes(self) -> Iterator[tuple[int, Outcome]]:
-        """Each run's place in the sequence and its outcome, as they end."""
+        """Yields each run's index in `configs` and its outcome, in the order in which they end."""
         waiting = deque(range(len(self._configs)))
         while waiting or self._running:
-            if waiting and self._queued is None:  # Ray holds one more than have room, and starts it
+            if waiting and self._queued is None:  # one more than fit is queued, so that Ray starts it at once
                 self._submit(waiting.popleft(), waiting)
             done = self._next()
             if done is not None:
@@ -137,7 +137,7 @@ class ParallelRuns:
                 yield place, outcome
 
     def close(self) -> None:
-        """End what still runs, and wait for a moment until it has ended."""
+        """Cancel the runs that are still going, and wait up to 5 seconds for them to end."""
         ended = list(self._running)
         while self._running:
             reference, (_, group) = self._running.popitem()
@@ -154,7 +154,7 @@ class ParallelRuns:
         data = self._data_of(place, waiting)
         group = placement_group(needs, strategy="PACK")
         options = {
-            "num_cpus": needs[0]["CPU"] if in_process else 0,  # else it only waits for its actors
+            "num_cpus": needs[0]["CPU"] if in_process else 0,  # with Ray actors, the task itself only waits for them
             "num_gpus": needs[0].get("GPU", 0) if in_process else 0,
             "max_retries": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True),
@@ -164,15 +164,15 @@ class ParallelRuns:
         self._queued = _Queued(place, group.ready())
 
     def _next(self) -> Any:
-        """The reference of a run that has ended; None if the queued one has found room, or nothing runs for long."""
+        """The reference of a run that has ended; None if the queued run has started, or if nothing has run for long."""
         queued = self._queued
         if queued is None:
             (done, *_), _ = self._ray.wait(list(self._running), num_returns=1)
             return done
         hosting = self._configs[queued.place].hosting
         patience = hosting.start_timeout if len(self._running) == 1 and not queued.mentioned else None
-        found, _ = self._ray.wait([queued.ready, *self._running], num_returns=1, timeout=patience)
-        if not found:
+        ready, _ = self._ray.wait([queued.ready, *self._running], num_returns=1, timeout=patience)
+        if not ready:
             needs, free = self._needs[queued.place], format_resources(self._ray.available_resources())
             self._tell(
                 f"nothing runs for {hosting.start_timeout:g} s: the next run waits for {len(needs)} x "
@@ -181,17 +181,17 @@ class ParallelRuns:
             )
             queued.mentioned = True
             return None
-        if found[0] == queued.ready:
+        if ready[0] == queued.ready:
             self._queued = None
             return None
-        if self._running[found[0]][0] == queued.place:
+        if self._running[ready[0]][0] == queued.place:
             self._queued = None
-        return found[0]
+        return ready[0]
 
     def _data_of(self, place: int, waiting: Sequence[int]) -> Any:
-        """A reference to the run's data set, which is loaded once; freed by Ray after the last run that it is for.
+        """A reference to the run's data set, which is loaded once for all its runs and freed after the last one.
 
-        None if it cannot be loaded: the run tries so itself, and says why.
+        None if it cannot be loaded: the run then tries itself, and reports the error.
         """
         key = self._keys[place]
         if key not in self._data:

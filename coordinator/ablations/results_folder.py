@@ -1,4 +1,4 @@
-"""An ablation's folder: the finished runs in it, and the tables made of them."""
+"""The folder of an ablation: its finished runs, and the tables computed from them."""
 
 import hashlib
 import json
@@ -28,10 +28,11 @@ Run = tuple[Cell, int]  # a cell and a seed
 Row = dict[str, Any]
 LOCK = ".lock"
 TIMINGS = ("rounds_per_second", "evaluation_share")
-COMPARED_VERSIONS = ("peer-consensus", "torch", "python")  # those that may change a run's numbers
-LEFT_OUT = (*TIMINGS, "config", "data", "measured_at", "versions", "hardware", "status", "message")  # of the results
+COMPARED_VERSIONS = ("peer-consensus", "torch", "python")  # packages whose version may change a run's numbers
+# keys of the summary that are not in the results
+LEFT_OUT = (*TIMINGS, "config", "data", "measured_at", "versions", "hardware", "status", "message")
 OUTPUTS = ("results.parquet", "timings.parquet", "differences.parquet", "summary.json", "report.html", "figures")
-NEEDED: dict[str, type] = {  # of a finished run's summary
+NEEDED: dict[str, type] = {  # in a finished run's summary
     **dict.fromkeys(("probes", "consensus", "topology", "not_finite", "config", "versions", "hardware"), dict),
     **dict.fromkeys(("flags", "artefacts"), list),
     **dict.fromkeys(("rounds", "bytes_exchanged", "relative_weight_change", "digest", *TIMINGS), object),
@@ -44,12 +45,12 @@ def folder_of(folder: Path, run: Run) -> Path:
 
 
 def runs_of(ablation: Ablation) -> list[Run]:
-    """All runs, in the order of the results."""
+    """All runs (cell, seed), in the order of the results table."""
     return [(cell, seed) for cell in ablation.cells for seed in ablation.seeds]
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
-    """The summary of a run that is there, finished and whole; a damaged one counts as missing, and is run again."""
+    """The summary of a finished run; None if it is missing, unfinished or damaged, and so has to be run."""
     try:
         summary = from_json((folder / "summary.json").read_bytes())
         float(from_json((folder / "timing.json").read_bytes())["seconds"])
@@ -64,29 +65,29 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
 
 
 def count_unlisted_cells(folder: Path, ablation: Ablation) -> int:
-    """How many cells are there that this ablation does not have: those of another version of its file."""
+    """The number of cells in the folder that are not in this ablation, but in another version of its file."""
     known = {cell.key for cell in ablation.cells}
-    there = folder / "cells"
-    if not there.is_dir():
+    cells_folder = folder / "cells"
+    if not cells_folder.is_dir():
         return 0
-    cells = {path.name for path in there.iterdir() if path.is_dir() and re.fullmatch("[0-9a-f]{12}", path.name)}
+    cells = {path.name for path in cells_folder.iterdir() if path.is_dir() and re.fullmatch("[0-9a-f]{12}", path.name)}
     return len(cells - known)
 
 
 def other_versions(folder: Path, ablation: Ablation) -> str:
-    """What differs between the finished runs, or between them and this process, that may show in their numbers."""
+    """Versions and hardware that may change numbers and differ among finished runs, or from this process."""
     summaries = [summary for run in runs_of(ablation) if (summary := read_summary(folder_of(folder, run)))]
-    here, found = versions(), []
+    current, differences = versions(), []
     for name in COMPARED_VERSIONS:
         counts = Counter(summary["versions"][name] for summary in summaries if name in summary.get("versions", {}))
-        if set(counts) - {here[name]}:
-            found.append(f"{name} {_runs_with_each(counts)}, here {here[name]}")
+        if set(counts) - {current[name]}:
+            differences.append(f"{name} {_runs_with_each(counts)}, here {current[name]}")
     counts = Counter(
         "with" if summary["hardware"]["gpus"] else "without" for summary in summaries if "hardware" in summary
     )
     if len(counts) > 1:
-        found.append(f"GPUs: {_runs_with_each(counts)}")
-    return "; ".join(found)
+        differences.append(f"GPUs: {_runs_with_each(counts)}")
+    return "; ".join(differences)
 
 
 def _runs_with_each(counts: Mapping[str, int]) -> str:
@@ -95,9 +96,9 @@ def _runs_with_each(counts: Mapping[str, int]) -> str:
 
 @contextmanager
 def locked_folder(folder: Path) -> Iterator[None]:
-    """The folder, for one process at a time; what is made for it is gone afterwards if nothing was written.
+    """Lock the folder for this process; folders created for it are removed afterwards if nothing was written.
 
-    Raises: ConfigError, if another process writes there, or if something else than an ablation is there.
+    Raises: ConfigError, if another process uses it, or if it exists and is not the folder of an ablation.
     """
     if os.path.lexists(folder) and not folder.is_dir():
         raise ConfigError(f"name: '{folder}' is a file: choose another name or --output")
@@ -123,7 +124,7 @@ def is_ablation_folder(folder: Path) -> bool:
 
 
 def is_folder_of(folder: Path, ablation: Ablation) -> bool:
-    """Whether the folder is this very ablation's: not that of another version of its file."""
+    """Whether the folder is of exactly this ablation, not of another version of its file."""
     try:
         return (folder / "ablation.toml").read_text(encoding="utf-8") == tomli_w.dumps(ablation.table)
     except (OSError, ValueError):
@@ -131,14 +132,14 @@ def is_folder_of(folder: Path, ablation: Ablation) -> bool:
 
 
 def write_description(folder: Path, ablation: Ablation) -> None:
-    """Say what the folder holds; what another version of the file has left is outdated."""
+    """Write `ablation.toml`; the outputs of another version of the file are removed as outdated."""
     if not is_folder_of(folder, ablation):
         remove_outputs(folder)
         write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table))
 
 
 def remove_outputs(folder: Path) -> None:
-    """Remove what was made of the runs, so that it never contradicts them."""
+    """Remove everything computed from the runs, so that it never contradicts them."""
     for path in (folder / name for name in OUTPUTS):
         if path.is_dir():
             shutil.rmtree(path)
@@ -147,22 +148,22 @@ def remove_outputs(folder: Path) -> None:
 
 
 def temporary_folder_prefix(folder: Path) -> str:
-    """What the temporary folders of this ablation's runs start with, and of no other's."""
+    """The prefix of the temporary folders of this ablation's runs, different from any other ablation's."""
     return f"peer-consensus-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}-"
 
 
 def remove_temporary_folders(folder: Path) -> None:
-    """Remove the temporary folders that runs of this ablation, ended by force, have left on this machine."""
-    there, prefix = Path(tempfile.gettempdir()), temporary_folder_prefix(folder)
-    with suppress(OSError):  # a folder that may be written to but not listed
-        for path in [path for path in there.iterdir() if path.name.startswith(prefix)]:
+    """Remove the temporary folders on this machine left by killed runs of this ablation."""
+    temporary, prefix = Path(tempfile.gettempdir()), temporary_folder_prefix(folder)
+    with suppress(OSError):  # the temporary folder may be writable but not listable
+        for path in [path for path in temporary.iterdir() if path.name.startswith(prefix)]:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def store_run(outcome: Outcome, target: Path) -> None:
-    """Put a finished run's files where they belong, in one step: the folder is there whole or not at all.
+    """Write a finished run's files to `target` atomically: the folder is complete or absent.
 
-    A finished run that is there already stays.
+    A finished run that is already stored is kept.
     """
     if read_summary(target) is not None:
         return
@@ -172,7 +173,7 @@ def store_run(outcome: Outcome, target: Path) -> None:
     for name, content in outcome.files.items():
         path = aside / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".toml":  # which may hold a password
+        if path.suffix == ".toml":  # these may contain a password
             write_whole(path, content.decode())
         else:
             path.write_bytes(content)
@@ -181,10 +182,10 @@ def store_run(outcome: Outcome, target: Path) -> None:
 
 
 def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int], str]) -> list[Row]:
-    """A row per run: what it is, how it ended, and every scalar of its summary that a repetition would repeat.
+    """A row per run: cell and seed, status, factor levels, and every reproducible scalar of its summary.
 
-    `errors` are by key and seed; a run that neither finished nor failed is `not run`. The columns of factors have the
-    prefix `axis.`: `axis.topology.max_degree` is what was asked, `topology.max_degree` what the topology has.
+    errors: by cell key and seed; a run that neither finished nor failed has status `not run`. The columns of factors
+    have the prefix `axis.`: `axis.topology.max_degree` is the setting, `topology.max_degree` the topology's value.
     """
     levels = _factor_columns(ablation)
     rows = []
@@ -193,27 +194,27 @@ def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int
         error = "" if summary else errors.get((cell.key, seed), "")
         status = RunStatus.FINISHED if summary else RunStatus.FAILED if error else RunStatus.NOT_RUN
         row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status.value, "error": error}
-        found = scalars(summary) if summary else {}
-        assert not (row.keys() & found.keys() or levels[cell.key].keys() & {*row, *found}), "no column hides another"
-        rows.append({**row, **found, **levels[cell.key]})
+        values = scalars(summary) if summary else {}
+        assert not (row.keys() & values.keys() or levels[cell.key].keys() & {*row, *values}), "no column hides another"
+        rows.append({**row, **values, **levels[cell.key]})
     return rows
 
 
 def timing_rows(folder: Path, ablation: Ablation) -> list[Row]:
-    """What a repetition changes: pace, share of measuring, and seconds from start to end."""
+    """The numbers that differ between repetitions: speed, share of time spent measuring, and seconds in total."""
     rows = []
     for cell, seed in runs_of(ablation):
-        there = folder_of(folder, (cell, seed))
-        summary = read_summary(there)
+        run_folder = folder_of(folder, (cell, seed))
+        summary = read_summary(run_folder)
         if summary:
-            seconds = json.loads((there / "timing.json").read_text())["seconds"]
+            seconds = json.loads((run_folder / "timing.json").read_text())["seconds"]
             pace = {name: summary.get(name) for name in TIMINGS}
             rows.append({"cell": cell.label, "seed": seed, **pace, "seconds": seconds})
     return rows
 
 
 def scalars(summary: Mapping[str, Any]) -> Row:
-    """The summary's numbers and words under dotted names; its flags, artefacts and what diverged as a text each."""
+    """The summary's numbers and strings by dotted name; flags, artefacts and diverged peers as one string each."""
     flat = flatten({name: value for name, value in summary.items() if name not in (*LEFT_OUT, "not_finite")})
     flat |= intervals(summary["probes"]) | {name: ", ".join(summary[name]) for name in ("flags", "artefacts")}
     diverged = [f"peer {peer}: round {fault['round']}" for peer, fault in summary["not_finite"].items()]
@@ -222,7 +223,7 @@ def scalars(summary: Mapping[str, Any]) -> Row:
 
 
 def _factor_columns(ablation: Ablation) -> dict[str, Row]:
-    """By cell the level of each factor: numbers and truth values where all cells have such, text otherwise."""
+    """By cell key the level of each factor: numbers or booleans if all cells have these, text otherwise."""
     columns: dict[str, Row] = {cell.key: {} for cell in ablation.cells}
     for factor in ablation.cells[0].settings:
         values = [cell.settings[factor] for cell in ablation.cells]

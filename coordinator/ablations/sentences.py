@@ -1,4 +1,4 @@
-"""What a comparison of cells shows, in sentences."""
+"""The results of an ablation's comparison as sentences."""
 
 from coordinator.ablations.estimates import LEVEL, Comparison, Difference, Outcome
 from coordinator.measures.gains import Gain, GainMeasure
@@ -19,7 +19,7 @@ from coordinator.reports.wording import (
 
 
 def in_words(comparison: Comparison) -> list[str]:
-    """Claims, both controls at once, flags, differences."""
+    """Sentences on gains, on both controls together, on flags, and on differences, in this order."""
     flags = flags_in_words(comparison)
     if len(comparison.seeds) < 2:
         return [few_seeds(comparison.seeds), *flags]
@@ -27,16 +27,16 @@ def in_words(comparison: Comparison) -> list[str]:
 
 
 def few_seeds(seeds: tuple[int, ...]) -> str:
-    """Why fewer than 2 seeds give no interval, and what to do."""
-    there = f"there is one seed ({seeds[0]})" if seeds else "there is no seed"
+    """A sentence on why fewer than 2 seeds give no interval, and what to do."""
+    count = f"there is one seed ({seeds[0]})" if seeds else "there is no seed"
     return (
-        f"No interval, test or verdict can be given: they rest on the spread over seeds, and {there}; "
+        f"No interval, test or verdict can be given: they rest on the spread over seeds, and {count}; "
         "add seeds = [0, 1, 2]."
     )
 
 
 def flags_in_words(comparison: Comparison) -> list[str]:
-    """A sentence per cell that has any."""
+    """A sentence per cell that has flags."""
     return [
         f"{quoted(cell)}: "
         + "; ".join(
@@ -49,13 +49,13 @@ def flags_in_words(comparison: Comparison) -> list[str]:
 
 
 def _meaning(flag: str) -> str:
-    """Empty for a flag that is not known here, as of a run of another version."""
+    """The explanation of a flag; empty for an unknown flag, as in a run of another version."""
     name = flag.partition(" (")[0]
     return f", {FLAGS[Flag(name)]}" if name in {*Flag} else ""
 
 
 def _claims(comparison: Comparison) -> list[str]:
-    """One sentence per cell and control, with all probes in it."""
+    """Sentences on gains: one per cell and control, covering all probes."""
     claimed = _claimed(comparison)
     if not claimed:
         return []
@@ -74,8 +74,8 @@ def _claims(comparison: Comparison) -> list[str]:
             verdicts = {comparison.verdict(cell, measure.name) for measure in measures} - {None}
             parts = [_claim(comparison, cell, measure) for measure in measures]
             parts += ["the probes do not agree"] if len(verdicts) > 1 else []
-            who = f"{quoted(cell)}{' reset' if gain is Gain.RESET_OVER_UNTRAINED else ''}"
-            lines.append(f"{who} against {CONTROLS[gain][0]}: {'; '.join(parts)}.")
+            subject = f"{quoted(cell)}{' reset' if gain is Gain.RESET_OVER_UNTRAINED else ''}"
+            lines.append(f"{subject} against {CONTROLS[gain][0]}: {'; '.join(parts)}.")
     return lines
 
 
@@ -86,7 +86,7 @@ def _claimed(comparison: Comparison) -> list[GainMeasure]:
 
 
 def _claim(comparison: Comparison, cell: str, measure: GainMeasure) -> str:
-    """A probe's verdict on one cell, and what it rests on."""
+    """A probe's verdict on one cell, with its evidence."""
     name, by = measure.name, f"by {probe_name(measure.probe)}"
     found, verdict = comparison.estimates[cell, name], comparison.verdict(cell, name)
     p = comparison.p_holm.get((cell, name))
@@ -98,7 +98,7 @@ def _claim(comparison: Comparison, cell: str, measure: GainMeasure) -> str:
 
 
 def _both_controls(comparison: Comparison) -> list[str]:
-    """Which cells gain over calibrated networks and over peers alone, where a probe was measured against both."""
+    """Sentences on cells that beat both calibrated networks and peers alone, if a probe was compared with both."""
     probes = dict.fromkeys(measure.probe for measure in _claimed(comparison))
     beaten = {
         cell: {probe: comparison.beats_both(cell, probe) for probe in probes if comparison.beats_both(cell, probe)}
@@ -109,12 +109,12 @@ def _both_controls(comparison: Comparison) -> list[str]:
         for cell, by in beaten.items()
         if by
     ]
-    asked = any(comparison.beats_both(comparison.reference, probe) is not None for probe in probes)
-    return lines or (["No cell beats both controls by any probe."] if asked else [])
+    measured = any(comparison.beats_both(comparison.reference, probe) is not None for probe in probes)
+    return lines or (["No cell beats both controls by any probe."] if measured else [])
 
 
 def _differences(comparison: Comparison) -> list[str]:
-    """What differs from the reference and what was not found to, measure by measure."""
+    """Sentences on differences found and not found, measure by measure."""
     if not comparison.differences:
         return []
     tests = comparison.num_differences
@@ -125,11 +125,11 @@ def _differences(comparison: Comparison) -> list[str]:
         *([note] if note else []),
     ]
     for measure in comparison.measures_with_differences:
-        here, found = comparison.differences_in(measure), (Outcome.ABOVE, Outcome.BELOW)
-        lines += [_found(difference, comparison) for difference in here if difference.outcome in found]
-        lines += _not_found([difference for difference in here if difference.outcome is Outcome.NOT_FOUND], tests)
-        lines += _equal([difference for difference in here if difference.outcome is Outcome.EQUAL])
-        lines += [_untested(difference) for difference in here if difference.outcome is Outcome.UNTESTED]
+        rows, detected = comparison.differences_in(measure), (Outcome.ABOVE, Outcome.BELOW)
+        lines += [_found(difference, comparison) for difference in rows if difference.outcome in detected]
+        lines += _not_found([difference for difference in rows if difference.outcome is Outcome.NOT_FOUND], tests)
+        lines += _equal([difference for difference in rows if difference.outcome is Outcome.EQUAL])
+        lines += [_untested(difference) for difference in rows if difference.outcome is Outcome.UNTESTED]
     return lines
 
 
@@ -166,7 +166,7 @@ def _equal(differences: list[Difference]) -> list[str]:
 
 
 def _not_found(differences: list[Difference], tests: int) -> list[str]:
-    """Absence of evidence, said as such, with how far apart the cells may still be."""
+    """A sentence that no difference was found, with the largest difference that the intervals still allow."""
     if not differences:
         return []
     measure, cells, furthest = differences[0].measure, [], 0.0
@@ -192,18 +192,18 @@ def _evidence(found: Estimate, p: float, measure: str, comparison: Comparison) -
 
 
 def _caveat(found: Estimate, p_holm: float, tests: int) -> list[str]:
-    """Said where the interval, which is not corrected, and the corrected test disagree."""
+    """A caveat if the uncorrected interval excludes 0, but the corrected test is not significant."""
     if found.p is None or found.p >= LEVEL or p_holm < LEVEL:
         return []
     side = "above" if found.mean > 0 else "below"
     return [f"interval {side} 0, but not after Holm's correction over {tests} tests"]
 
 
-def _corrected(count: int, what: str, of: str, tests: str) -> str:
-    """The end of a sentence on intervals: by what the tests are corrected, if there are any."""
-    family = f"1 {what}" if count == 1 else f"all {count} {what}s"
+def _corrected(count: int, noun: str, of: str, tests: str) -> str:
+    """The end of a sentence on intervals: how the tests are corrected, if there are any."""
+    family = f"1 {noun}" if count == 1 else f"all {count} {noun}s"
     return f"{tests}corrected by Holm's method over {family}{of} (one family)." if count else "; nothing to test."
 
 
-def _too_few(n: int, what: str) -> str:
-    return f"{'no seed has' if n == 0 else 'only one seed has'} {what}"
+def _too_few(n: int, noun: str) -> str:
+    return f"{'no seed has' if n == 0 else 'only one seed has'} {noun}"

@@ -1,4 +1,4 @@
-"""What an ablation prints: every cell's measures, the differences from the reference, then both in words."""
+"""Terminal tables of an ablation: estimates per cell, differences from the reference, then both as sentences."""
 
 import math
 
@@ -22,7 +22,7 @@ OUTCOMES = {
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Two tables, measure by measure, and the words; intervals are over seeds, p is corrected by Holm's method."""
+    """Print both tables and the sentences; intervals are over seeds, p values are corrected by Holm's method."""
     console.print(_estimates(comparison))
     if comparison.differences:
         console.print()
@@ -60,12 +60,12 @@ def _differences(comparison: Comparison) -> Table:
 
 
 def _name(cell: str, comparison: Comparison) -> str:
-    """Set in, with an asterisk on the reference."""
+    """The cell's name, indented, with an asterisk for the reference."""
     return f"  {escape(cell)}" + (" *" if cell == comparison.reference and len(comparison.cells) > 1 else "")
 
 
 def _cells(found: Estimate, p: float | None, measure: str, num_seeds: int) -> list[str]:
-    """Mean (with the seeds it is over, if some are missing), interval and p; empty where there is none."""
+    """Mean (with the number of seeds if some are missing), interval and p as text; empty if there is none."""
     mean = number(found.mean, measure) if math.isfinite(found.mean) else "none"
     if 0 < found.n < num_seeds:
         mean += f" ({found.n}/{num_seeds})"

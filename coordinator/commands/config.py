@@ -1,4 +1,4 @@
-"""What `peer-consensus config` shows: the keys of an experiment file, in a terminal or as configs/REFERENCE.md."""
+"""`peer-consensus config`: the keys of an experiment file, on a terminal or as configs/REFERENCE.md."""
 
 import textwrap
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ HINT = "peer-consensus config KEY explains a section, a key or a kind: exchange,
 
 
 def show(name: str, console: Console) -> None:
-    """Print what a section, key or kind means; without a name, all keys in a line each. Raises: ConfigError."""
+    """Explain a section, key or kind; without a name, list all keys, one per line. Raises: ConfigError."""
     sections = tables(RunConfig)
     lines = _explained(find(sections, name)) if name else _overview(sections)
     width = console.width if console.is_terminal else 120
@@ -39,7 +39,7 @@ def markdown() -> str:
     parts = [HEAD]
     for section in tables(RunConfig):
         parts.append(f"\n## {section.name}\n\n{_capital(section.description)}.\n")
-        parts += [_markdown_table(each) for each in walk((section,)) if isinstance(each, Table)]
+        parts += [_markdown_table(table) for table in walk((section,)) if isinstance(table, Table)]
     return "".join(parts)
 
 
@@ -47,28 +47,29 @@ def markdown() -> str:
 
 
 def _overview(sections: tuple[Table, ...]) -> Iterator[tuple[int, str]]:
-    """All keys with their defaults, and the kinds of tables that have some."""
+    """Lines for all keys with their defaults, and for all tables that have kinds."""
     for section in sections:
         yield 0, f"[{section.name}] {section.description}"
         yield from (
-            (2, _kinds_line(each)) if isinstance(each, Table) else (2, _assignment(each)) for each in _below(section)
+            (2, _kinds_line(entry)) if isinstance(entry, Table) else (2, _assignment(entry))
+            for entry in _below(section)
         )
         yield 0, ""
     yield 0, HINT
 
 
 def _below(section: Table) -> Iterator[Table | Key]:
-    """What is below a section, and itself where it has kinds; tables without kinds say nothing themselves."""
-    return (each for each in walk((section,)) if isinstance(each, Key) or each.variants)
+    """All keys of a section, and its tables that have kinds, including the section itself."""
+    return (entry for entry in walk((section,)) if isinstance(entry, Key) or entry.variants)
 
 
 def _explained(entries: list[Table | Key]) -> Iterator[tuple[int, str]]:
-    for each in entries:
-        yield from _with_meaning(each)
+    for entry in entries:
+        yield from _with_meaning(entry)
 
 
 def _with_meaning(entry: Table | Key) -> Iterator[tuple[int, str]]:
-    """A key with its allowed values and meaning; a table with its kinds, and all that is in it."""
+    """Lines for a key with its allowed values and meaning, or for a table with its kinds and entries."""
     if isinstance(entry, Key):
         yield 0, _assignment(entry)
         yield 4, entry.allowed
@@ -78,15 +79,15 @@ def _with_meaning(entry: Table | Key) -> Iterator[tuple[int, str]]:
     yield 4, entry.description
     for variant in entry.variants:
         yield 4, f"{', '.join(variant.kinds)}: {variant.description}"
-    for each in entry.entries:
-        yield from _with_meaning(each)
+    for child in entry.entries:
+        yield from _with_meaning(child)
 
 
 def _assignment(key: Key) -> str:
-    of = f"  (kind {', '.join(key.kinds)})" if key.kinds else ""
+    kinds = f"  (kind {', '.join(key.kinds)})" if key.kinds else ""
     if key.default in ("", LEFT_OUT):
-        return f"{key.name}: {key.default or 'required'}{of}"
-    return f"{key.name} = {key.default}{of}"
+        return f"{key.name}: {key.default or 'required'}{kinds}"
+    return f"{key.name} = {key.default}{kinds}"
 
 
 def _kinds_line(table: Table) -> str:
@@ -98,8 +99,8 @@ def _kinds_line(table: Table) -> str:
 
 
 def _markdown_table(table: Table) -> str:
-    """The kinds of a table, then its own keys; those of tables in it follow by themselves."""
-    keys = [each for each in table.entries if isinstance(each, Key)]
+    """The kinds of a table, then its own keys; nested tables get sections of their own."""
+    keys = [entry for entry in table.entries if isinstance(entry, Key)]
     text = f"\n### {table.name}\n\n{_capital(table.description)}.\n" if "." in table.name else ""
     if table.variants:
         default = f"default: `{table.default}`" if table.default else "required"
@@ -113,8 +114,8 @@ def _markdown_table(table: Table) -> str:
 
 def _row(key: Key) -> str:
     default = f"`{_cell(key.default)}`" if key.default not in ("", LEFT_OUT) else key.default or "required"
-    of = f"kind {_code(key.kinds)}: " if key.kinds else ""
-    return f"| `{key.name}` | {default} | {_cell(key.allowed)} | {of}{_cell(key.description)} |\n"
+    kinds = f"kind {_code(key.kinds)}: " if key.kinds else ""
+    return f"| `{key.name}` | {default} | {_cell(key.allowed)} | {kinds}{_cell(key.description)} |\n"
 
 
 def _code(words: tuple[str, ...]) -> str:

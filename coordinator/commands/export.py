@@ -1,4 +1,4 @@
-"""A peer's network out of a checkpoint, for use elsewhere."""
+"""Export a peer's network from a checkpoint, for use in other programs."""
 
 import json
 from pathlib import Path
@@ -14,10 +14,10 @@ from peers.learning import snapshot
 
 
 def export(run: Path, peer: int, to: Path | None = None) -> list[str]:
-    """Write the peer's parameters and buffers from the newest whole checkpoint; returns what to tell.
+    """Write the peer's parameters and buffers from the newest intact checkpoint; returns lines to print.
 
-    The file is a plain state_dict in safetensors; its metadata say what it is. The last three lines of what comes back
-    are the PyTorch that loads it. Raises: ConfigError.
+    The file is a plain state_dict in safetensors; its metadata describe the peer. The last three lines are the PyTorch
+    code that loads it. Raises: ConfigError.
     """
     check_run("export", run)
     config = load_config(run / "config.toml")
@@ -39,7 +39,7 @@ def export(run: Path, peer: int, to: Path | None = None) -> list[str]:
 
 
 def _newest(config: RunConfig, run: Path, peer: int) -> tuple[Checkpoint, dict[str, Any], list[str]]:
-    """The newest checkpoint that has the peer whole, its network, and what was damaged."""
+    """The newest checkpoint with an intact file of the peer, the network's tensors, and notes on damaged ones."""
 
     def take(found: Checkpoint) -> tuple[Checkpoint, dict[str, Any]]:
         checksum = found.checksums(config.peers.count)[peer]
@@ -61,7 +61,7 @@ def _spec_of(config: RunConfig, peer: int) -> dict[str, Any]:
 
 
 def _lines(spec: dict[str, Any], shape: list[int], to: Path) -> list[str]:
-    """Three lines of PyTorch."""
+    """Three lines of PyTorch code that load the file."""
     return [
         "from safetensors.torch import load_file; from peers.networks.config import PeerKind",
         f"network = PeerKind.model_validate({spec!r}).build_network({tuple(shape)!r})",

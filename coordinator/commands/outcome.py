@@ -1,4 +1,4 @@
-"""What went wrong in a command, as one line and an exit code."""
+"""Turns the errors of a command into one line each and an exit code."""
 
 import errno
 import sys
@@ -26,7 +26,7 @@ UsageError: Any = typer.BadParameter.__mro__[1]  # click's, which newer releases
 
 
 def guarded(command: Callable[[], Any]) -> int:
-    """Run a command; returns its exit code: 2 for what the user or this machine got wrong, told in one line each."""
+    """Run a command; returns its exit code: 2 for errors of the user or this machine, printed as one line each."""
     try:
         _check_arguments(sys.argv[1:])
         code = command()
@@ -36,11 +36,11 @@ def guarded(command: Callable[[], Any]) -> int:
     except UsageError as error:
         message = error.format_message().rstrip(".")
         named = error.ctx.command_path if error.ctx else "peer-consensus"
-        return _refused(f"{message} (see {named} --help)" if message else "")  # without arguments help was printed
+        return _refused(f"{message} (see {named} --help)" if message else "")  # empty: help was printed
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except OSError as error:
-        if error.errno not in OF_THE_MACHINE:  # a defect, which is to be seen
+        if error.errno not in OF_THE_MACHINE:  # a bug: show the traceback
             raise
         where = f"'{error.filename}': " if error.filename else ""
         return _refused(f"{where}{error.strerror}: choose another place, make room, or give this user access")
@@ -55,13 +55,13 @@ def _refused(lines: str) -> int:
 
 
 def _check_arguments(arguments: list[str]) -> None:
-    """Raises: ConfigError, for a name with bytes that no file of a run could hold."""
-    for each in arguments:
-        if not is_utf8(each):
-            raise ConfigError(f"{shown(each)} is not text in UTF-8: rename what it names")
+    """Raises: ConfigError, for an argument that is not UTF-8: no file of a run could hold it."""
+    for argument in arguments:
+        if not is_utf8(argument):
+            raise ConfigError(f"{shown(argument)} is not text in UTF-8: rename what it names")
 
 
 def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-    """Users are told of what is meant for them."""
+    """Print warnings that are meant for users, and drop all others."""
     if category is UserWarning:
         print(f"note: {message}", file=sys.stderr)

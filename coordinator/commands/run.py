@@ -1,4 +1,4 @@
-"""What the commands run and resume share: overrides with an address, and a run that heeds signals."""
+"""Shared by the commands run and resume: the --address option, and running with signal handlers."""
 
 import sys
 from collections.abc import Callable
@@ -16,19 +16,19 @@ from coordinator.run.signals import Interrupts
 
 
 def with_address(overrides: list[str], address: str) -> list[str]:
-    """The overrides with that of --address. Raises: ConfigError, if both say it."""
+    """The overrides, with --address added. Raises: ConfigError, if they set hosting.address as well."""
     if address and any(override.partition("=")[0].strip() == "hosting.address" for override in overrides):
         raise ConfigError("--address: hosting.address is given as well: leave one of them out")
     return [*overrides, f"hosting.address={address}"] if address else overrides
 
 
 def carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> None:
-    """Execute a run, heeding signals, and show its result; exit codes of runs that have not finished."""
+    """Execute a run with signal handlers and print its result; raises typer.Exit if it has not finished."""
     with Interrupts(handled=True) as interrupts:
         try:
             result = execute(interrupts)
         except KeyboardInterrupt as error:
-            folder = getattr(error, "folder", None)  # of a run that has begun, but could not say how it stands
+            folder = getattr(error, "folder", None)  # set for a run that began, but could not write its summary
             print(f"interrupted{f'; {way_on(folder)}' if folder else ' before anything was run'}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         print_result(result, console)

@@ -1,4 +1,4 @@
-"""What a Ray job's package of the current folder holds, found out before anything is sent."""
+"""Predicts which files Ray packs from the current folder for a job, before anything is sent."""
 
 import os
 import stat
@@ -9,7 +9,7 @@ from typing import Any
 from coordinator.experiment.config import PATHS, ConfigError, RunConfig
 from coordinator.experiment.reading import is_utf8, shown
 
-NOT_SHIPPED = (  # as .gitignore has it; what .gitignore and .rayignore name is left out by Ray
+NOT_SHIPPED = (  # in .gitignore syntax; Ray itself excludes what .gitignore and .rayignore name
     ".git/",
     "/runs/",
     "/data/",
@@ -22,13 +22,13 @@ NOT_SHIPPED = (  # as .gitignore has it; what .gitignore and .rayignore name is 
     ".*_cache/",
     "*.egg-info/",
 )
-MAX_FOLDERS = 64  # in each other
+MAX_FOLDERS = 64  # nested
 INSTEAD = ": copy it there, or name a path that the cluster has"
 Excluded = Callable[[Path], bool]
 
 
 def check_shipped(folder: Path, needed: dict[str, Path]) -> None:
-    """Find what Ray's packing would wait for, stumble over, or leave out although the job needs it.
+    """Refuse files that would block or break Ray's packing, and needed files that it would exclude.
 
     needed: files and folders, by the setting that names them. Raises: ConfigError.
     """
@@ -40,8 +40,8 @@ def check_shipped(folder: Path, needed: dict[str, Path]) -> None:
             )
         if not path.exists():
             raise ConfigError(f"{name}: '{path.relative_to(folder)}' is not in the current folder{INSTEAD}")
-        whole = [path, *(each for each in path.rglob("*") if each.is_file())]
-        left_out = next((each for each in whole if each not in shipped), None)
+        whole = [path, *(file for file in path.rglob("*") if file.is_file())]
+        left_out = next((file for file in whole if file not in shipped), None)
         if left_out is not None:
             raise ConfigError(
                 f"{name}: '{left_out.relative_to(folder)}' is not sent to the cluster, which gets the current folder "
@@ -51,9 +51,9 @@ def check_shipped(folder: Path, needed: dict[str, Path]) -> None:
 
 
 def needed_by(config: RunConfig, table: dict[str, Any], folder: Path) -> dict[str, Path]:
-    """What a config needs from the folder that it is started in: the files that it names by relative paths.
+    """The files that a config names by relative paths, by setting; `folder` is the folder it is started in.
 
-    table: the same config as it is written. Raises: ConfigError, for what would be lost with that folder.
+    table: the config as written in the file. Raises: ConfigError, if checkpoints would be lost with the job's folder.
     """
     needed: dict[str, Path] = {}
     for section, field in PATHS:
@@ -72,7 +72,7 @@ def needed_by(config: RunConfig, table: dict[str, Any], folder: Path) -> dict[st
 
 
 def _excludes() -> list[str]:
-    """What Ray leaves out by itself, where it does, and what we leave out."""
+    """The patterns that Ray excludes by default (in versions that do), and our own."""
     from ray._private import ray_constants
 
     by_default = getattr(ray_constants, "get_runtime_env_default_excludes", list)
@@ -80,7 +80,7 @@ def _excludes() -> list[str]:
 
 
 def _matcher(folder: Path, patterns: Sequence[str]) -> Excluded:
-    """Ray's own reading of patterns as .gitignore has them, relative to a folder."""
+    """Ray's own matcher for .gitignore patterns relative to a folder."""
     from ray._private.runtime_env.packaging import _get_excludes
 
     matches: Excluded = _get_excludes(folder, list(patterns))
@@ -88,46 +88,46 @@ def _matcher(folder: Path, patterns: Sequence[str]) -> Excluded:
 
 
 def _walk(path: Path, excluded: list[Excluded], depth: int = 0) -> Iterator[Path]:
-    """The folder and all that is sent of it, in the way that Ray goes. Raises: ConfigError."""
+    """Every path below `path` that is sent, traversed as Ray does. Raises: ConfigError."""
     try:
-        excluded = excluded + _ignore_files(path)  # which may name their own folder
+        excluded = excluded + _ignore_files(path)  # these may exclude the folder that they are in
         if any(matches(path) for matches in excluded):
             return
         _check_entry(path, depth)
-        below = sorted(path.iterdir()) if path.is_dir() else []
+        children = sorted(path.iterdir()) if path.is_dir() else []
     except OSError as error:
-        raise ConfigError(_told(path, f"cannot be read ({error.strerror})")) from None
+        raise ConfigError(_cannot_send(path, f"cannot be read ({error.strerror})")) from None
     except UnicodeDecodeError:
         raise ConfigError(f"submit: an ignore file in '{path}' is not text in UTF-8: correct it") from None
     yield path
-    for each in below:
-        yield from _walk(each, excluded, depth + 1)
+    for child in children:
+        yield from _walk(child, excluded, depth + 1)
 
 
 def _ignore_files(folder: Path) -> list[Excluded]:
-    """The patterns of the folder's own ignore files."""
+    """Matchers for the ignore files of the folder itself."""
     names = (
         [".rayignore"] if os.environ.get("RAY_RUNTIME_ENV_IGNORE_GITIGNORE") == "1" else [".gitignore", ".rayignore"]
     )
     files = [folder / name for name in names if (folder / name).is_file()]
-    return [_matcher(folder, each.read_text(encoding="utf-8").splitlines()) for each in files]
+    return [_matcher(folder, file.read_text(encoding="utf-8").splitlines()) for file in files]
 
 
 def _check_entry(path: Path, depth: int) -> None:
-    """Raises: ConfigError, for what cannot be packed."""
+    """Raises: ConfigError, if the path cannot be packed."""
     if not is_utf8(str(path)):
         raise ConfigError(f"submit: the name {shown(str(path))} is not text in UTF-8: rename it, or remove it")
     try:
         mode = path.stat().st_mode
-    except OSError:  # a link to nothing, which is left out
+    except OSError:  # a dangling link, which is not sent
         return
     if depth > MAX_FOLDERS or (path.is_symlink() and path.resolve() in path.parents):
-        raise ConfigError(_told(path, "lies in too many folders, or is a link that leads back to one above it"))
+        raise ConfigError(_cannot_send(path, "lies in too many folders, or is a link that leads back to one above it"))
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise ConfigError(_told(path, "is no file, but a pipe, a socket or a device"))
+        raise ConfigError(_cannot_send(path, "is no file, but a pipe, a socket or a device"))
     if not os.access(path, os.R_OK):
-        raise ConfigError(_told(path, "cannot be read (Permission denied)"))
+        raise ConfigError(_cannot_send(path, "cannot be read (Permission denied)"))
 
 
-def _told(path: Path, what: str) -> str:
-    return f"submit: '{path}' {what}, and cannot be sent: remove it, or name it in .rayignore"
+def _cannot_send(path: Path, problem: str) -> str:
+    return f"submit: '{path}' {problem}, and cannot be sent: remove it, or name it in .rayignore"

@@ -1,4 +1,4 @@
-"""Standard output and error that may go away, with a closed terminal or pipe or a full disk: no run ends for that."""
+"""Standard output and error that may become unwritable (closed terminal or pipe, full disk) without ending a run."""
 
 import errno
 import os
@@ -9,13 +9,13 @@ from typing import Any
 
 
 class Forgiving:
-    """A text stream that takes what cannot be written any more, and remembers why in `lost`."""
+    """A text stream that discards text after a write error, and keeps the first error in `lost`."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
         self.lost: OSError | None = None
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends no run either
+            stream.reconfigure(errors="backslashreplace")  # an unprintable name must not end a run
 
     def write(self, text: str) -> int:
         with self._forgiven():
@@ -36,9 +36,9 @@ class Forgiving:
             yield
         except OSError as error:
             self.lost = self.lost or error
-            with suppress(OSError, ValueError, AttributeError):  # a stream without a file needs no other
+            with suppress(OSError, ValueError, AttributeError):  # streams without a descriptor need nothing
                 nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, self._stream.fileno())  # what is buffered goes there, also when Python ends
+                os.dup2(nowhere, self._stream.fileno())  # buffered text goes there, also when Python exits
                 os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
@@ -47,21 +47,21 @@ class Forgiving:
 
 @contextmanager
 def forgiving() -> Iterator[Forgiving | None]:
-    """Make standard output and error forgiving for the length of a `with` block; gives the former, if there is one."""
-    before = sys.stdout, sys.stderr
-    shown = Forgiving(sys.stdout) if sys.stdout is not None else None
-    sys.stdout, sys.stderr = shown, Forgiving(sys.stderr) if sys.stderr is not None else None
+    """Wrap standard output and error in `Forgiving` within a `with` block; yields the standard output, if any."""
+    originals = sys.stdout, sys.stderr
+    stdout = Forgiving(sys.stdout) if sys.stdout is not None else None
+    sys.stdout, sys.stderr = stdout, Forgiving(sys.stderr) if sys.stderr is not None else None
     try:
-        yield shown
+        yield stdout
     finally:
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
-        sys.stdout, sys.stderr = before
+        sys.stdout, sys.stderr = originals
 
 
 def why_lost(shown: Forgiving | None) -> str:
-    """Why standard output could not be written; empty where it could, or where its reader had read enough."""
+    """Why standard output could not be written; empty if it could, or if its reader just closed the pipe."""
     if shown is None:
         return ""
     shown.flush()

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster by its job API: the working tree goes there, the log and the exit code come back."""
+"""Runs on a Ray cluster by its job API: send the current folder there, follow the log, return the exit code."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from coordinator.commands.shipping import NOT_SHIPPED, check_shipped, needed_by
 from coordinator.experiment.config import ConfigError, load_config, read_table, with_override
 from coordinator.experiment.redaction import first_line
 
-OUTPUT = "~/peer-consensus-runs"  # the job's own folder is thrown away
+OUTPUT = "~/peer-consensus-runs"  # not in the job's own folder, which Ray deletes
 REDIRECTIONS = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 POLL = 2.0  # seconds
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
@@ -22,20 +22,20 @@ Print = Callable[[str], None]
 
 
 def connect(address: str) -> Any:
-    """Ray's client of a dashboard at http://HEAD:8265. Raises: ConfigError."""
+    """Ray's client for a dashboard such as http://HEAD:8265. Raises: ConfigError."""
     from ray.job_submission import JobSubmissionClient
 
     if not address.startswith(("http://", "https://")):
         raise ConfigError(f"--address: must be a Ray dashboard's, such as http://HEAD:8265, got '{address}'")
     with _without_redirection():
-        return _asked(address, lambda: JobSubmissionClient(address), of_a_job=False)
+        return _ask_dashboard(address, lambda: JobSubmissionClient(address), of_a_job=False)
 
 
 def submit(address: str, config: Path, overrides: Sequence[str], output: str = OUTPUT) -> tuple[Any, str]:
-    """Ship the current folder and start a run there; returns the client and the job's id.
+    """Send the current folder to the cluster and start a run there; returns the client and the job's id.
 
-    output: a folder of the head, or one that all nodes reach. Raises: ConfigError, before anything is sent, on a config
-    that cannot be run.
+    output: a folder on the head node, or one that all nodes reach. Raises: ConfigError, before anything is sent, if
+    the config is invalid.
     """
     shipped, here = _checked(config, overrides), Path.cwd().resolve()
     if not output.startswith(("/", "~/")):
@@ -47,16 +47,18 @@ def submit(address: str, config: Path, overrides: Sequence[str], output: str = O
     command = ["python", "-m", "coordinator", "run", shipped.as_posix(), *overrides]
     entrypoint = " ".join(map(shlex.quote, command)) + f" --output {_for_shell(output)}"
     environment = {"working_dir": str(here), "excludes": list(NOT_SHIPPED)}
-    job = _asked(address, lambda: client.submit_job(entrypoint=entrypoint, runtime_env=environment), of_a_job=False)
+    job = _ask_dashboard(
+        address, lambda: client.submit_job(entrypoint=entrypoint, runtime_env=environment), of_a_job=False
+    )
     return client, job
 
 
 def _checked(config: Path, overrides: Sequence[str]) -> Path:
-    """The config's path in the current folder, of which all that it needs is sent. Raises: ConfigError."""
+    """The config's path in the current folder. Raises: ConfigError, if a file that it needs would not be sent."""
     loaded, here = load_config(config, overrides), Path.cwd().resolve()
     table = read_table(config)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # told by load_config
+        warnings.simplefilter("ignore", UserWarning)  # load_config has warned already
         for override in overrides:
             table = with_override(table, override)
     try:
@@ -70,7 +72,7 @@ def _checked(config: Path, overrides: Sequence[str]) -> Path:
 
 
 def follow(client: Any, job: str, address: str, tell: Print) -> int:
-    """Print a job's log until it ends; returns its exit code. A dashboard that is away for a while is asked again."""
+    """Print a job's log until it ends; returns its exit code. Retries while the dashboard does not answer."""
     printed, missed = 0, 0
     while True:
         try:
@@ -93,28 +95,28 @@ def follow(client: Any, job: str, address: str, tell: Print) -> int:
 
 
 def stop(address: str, job: str) -> str:
-    """Ask a job to end; its run gets SIGTERM and time to write a checkpoint. Raises: ConfigError."""
+    """Stop a job: its run gets SIGTERM and time to write a checkpoint. Raises: ConfigError."""
     client = connect(address)
-    asked = _asked(address, lambda: client.stop_job(job))
-    return f"{job}: asked to stop" if asked else f"{job}: had ended before"
+    was_running = _ask_dashboard(address, lambda: client.stop_job(job))
+    return f"{job}: asked to stop" if was_running else f"{job}: had ended before"
 
 
 def status_of(address: str, job: str) -> str:
-    """A line on a job. Raises: ConfigError."""
+    """The status of a job in one line. Raises: ConfigError."""
     client = connect(address)
-    info = _asked(address, lambda: client.get_job_info(job))
+    info = _ask_dashboard(address, lambda: client.get_job_info(job))
     code = "" if info.driver_exit_code is None else f" (exit code {info.driver_exit_code})"
     return f"{job}: {info.status.value}{code}{': ' + first_line(info.message) if info.message else ''}"
 
 
 @contextmanager
 def _without_redirection() -> Iterator[None]:
-    """Ray's client asks the dashboard that these variables name, whatever it is told."""
-    kept = {name: os.environ.pop(name) for name in REDIRECTIONS if name in os.environ}
+    """Unset the variables that would override the address given to Ray's client."""
+    removed = {name: os.environ.pop(name) for name in REDIRECTIONS if name in os.environ}
     try:
         yield
     finally:
-        os.environ.update(kept)
+        os.environ.update(removed)
 
 
 def _exit_code(client: Any, job: str, status: str, tell: Print) -> int:
@@ -130,12 +132,12 @@ def _exit_code(client: Any, job: str, status: str, tell: Print) -> int:
 
 
 def _for_shell(output: str) -> str:
-    """Quoted, but for a home that the cluster is to fill in."""
+    """The path quoted for a shell, except for a leading `~/`, which the cluster expands."""
     return "~/" + shlex.quote(output[2:]) if output.startswith("~/") else shlex.quote(output)
 
 
-def _asked(address: str, ask: Callable[[], Any], of_a_job: bool = True) -> Any:
-    """What the dashboard answers. Raises: ConfigError, in one line, where it does not or will not."""
+def _ask_dashboard(address: str, ask: Callable[[], Any], of_a_job: bool = True) -> Any:
+    """Call `ask` and return the dashboard's answer. Raises: ConfigError, in one line, if it fails or refuses."""
     from ray.exceptions import RayError
 
     try:

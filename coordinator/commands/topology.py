@@ -1,4 +1,4 @@
-"""What `peer-consensus topology` shows: the facts of one topology, or of all kinds side by side."""
+"""`peer-consensus topology`: the facts of one topology, or of all kinds side by side."""
 
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,11 @@ LONG = {
 
 
 def show(what: str, settings: list[str], plot: Path | None, console: Console) -> None:
-    """Print the facts of an experiment file, of one kind, or of all; draw the links if asked to.
+    """Print the facts of the topology of an experiment file, of one kind, or of all kinds; draw the links into `plot`.
 
     Raises: ConfigError.
     """
-    values = dict(parse_setting(each, "topology.") for each in settings)
+    values = dict(parse_setting(setting, "topology.") for setting in settings)
     if what == "list":
         if plot is not None:
             raise ConfigError("--plot: draws one topology: name a kind or an experiment file")
@@ -45,7 +45,7 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
         config = _of_kind(what, values)
     elif what.endswith(".toml") or Path(what).is_file():
         named = {"num_peers": "peers.count", "seed": "run.seed"}
-        config = load_config(what, [_renamed(each, named) for each in settings])
+        config = load_config(what, [_renamed(setting, named) for setting in settings])
     else:
         raise ConfigError(f"topology: '{what}' is neither a file nor a kind{nearest(what, [*KINDS, 'list'])}")
     schedule = _schedule(config)
@@ -58,7 +58,7 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
         console.print(f"  {LONG.get(name, name):<30}{value}", highlight=False)
     if plot is not None:
         try:
-            from coordinator.reports.figures import save_topology  # here: it imports matplotlib
+            from coordinator.reports.figures import save_topology  # imported here because it imports matplotlib
 
             save_topology(schedule, plot)
         except OSError as error:
@@ -76,8 +76,8 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
     if unknown:
         raise ConfigError(f"topology list: takes num_peers and seed, got {', '.join(unknown)}: name a kind")
     count = _of_kind("ring", values).peers.count
-    shown = [name for name in COLUMNS if name != "links"]
-    table = compact_table(*shown, "every round", wrapped=COLUMNS[-1])
+    columns = [name for name in COLUMNS if name != "links"]
+    table = compact_table(*columns, "every round", wrapped=COLUMNS[-1])
     impossible = []
     for kind, variant in KINDS.items():
         if kind == "file":
@@ -87,11 +87,11 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
         try:
             schedule = _schedule(_of_kind(kind, values | example))
         except ConfigError as error:
-            table.add_row(label, *["-"] * len(shown))
+            table.add_row(label, *["-"] * len(columns))
             impossible.append(f"{kind}: {error}")
             continue
         cells = dict(zip(COLUMNS[1:], _cells(describe(schedule)), strict=True))
-        table.add_row(label, *(cells[name] for name in shown[1:]), _pace(schedule))
+        table.add_row(label, *(cells[name] for name in columns[1:]), _pace(schedule))
     console.print(f"{count} peers", highlight=False)
     console.print(table)
     for line in impossible:
@@ -99,7 +99,7 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
 
 
 def _of_kind(kind: str, values: dict[str, Any]) -> RunConfig:
-    """A config whose only interest is its topology: 16 peers unless told otherwise."""
+    """A config of which only the topology is used, with 16 peers by default."""
     values = dict(values)
     if "kind" in values:
         raise ConfigError(f"kind: '{kind}' is named already, got kind={values['kind']}: leave it out")

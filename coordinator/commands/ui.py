@@ -1,4 +1,4 @@
-"""`peer-consensus ui`: MLflow's server on a folder's store, which ends when the command does, however that ends."""
+"""`peer-consensus ui`: runs MLflow's server on a folder's store, and ends it with the command, even if killed."""
 
 import os
 import signal
@@ -16,12 +16,12 @@ from coordinator.records.mlflow_store import FILE, bring_artifacts, store_uri
 from coordinator.run.signals import Interrupts
 
 HOST = "127.0.0.1"
-ENDING = 5.0  # seconds that the server has for its own end
+ENDING = 5.0  # seconds that the server has to shut down
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 def serve(output: Path, port: int) -> int:
-    """Serve until the server ends, or a signal comes; returns its exit code. Raises: ConfigError."""
+    """Run the server until it ends or a signal arrives; returns its exit code. Raises: ConfigError."""
     store = (output / FILE).absolute()
     if not store.is_file():
         raise ConfigError(f"no MLflow store in '{output}': name the folder that was given to run as --output")
@@ -32,7 +32,7 @@ def serve(output: Path, port: int) -> int:
         missing = f"files of runs may be missing: '{store}' does not take where they are now ({error})"
         warnings.warn(missing, stacklevel=2)
     options = ["--backend-store-uri", store_uri(output), "--host", HOST, "--port", str(port), "--workers", "1"]
-    # no shell, and nothing in it from elsewhere; -P: names of this package are no modules of Python's there
+    # no shell and no outside input; -P: the script's folder is not on sys.path, so its files shadow no modules
     command = [sys.executable, "-P", ui_server.__file__, "server", *options]
     with Interrupts(handled=True):
         server = subprocess.Popen(command, env=QUIET | os.environ, stdin=subprocess.PIPE, start_new_session=True)
@@ -45,7 +45,7 @@ def serve(output: Path, port: int) -> int:
 
 def _check_free(port: int) -> None:
     with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does when it binds
         try:
             trial.bind((HOST, port))
         except OSError as error:
@@ -62,7 +62,7 @@ def _tell_when_up(server: "subprocess.Popen[bytes]", port: int) -> None:
 
 
 def _end(server: "subprocess.Popen[bytes]") -> None:
-    """End the server's process group: what it started does not end with it."""
+    """End the server's whole process group, because its child processes do not end with it."""
     try:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)

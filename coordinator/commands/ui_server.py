@@ -1,6 +1,6 @@
-"""Runs MLflow's command line for `ui.py`, and ends with all that it started when that process is no more.
+"""Runs MLflow's command line for `ui.py`, and ends with all its child processes when that process is gone.
 
-A script of its own: it imports nothing of this package, whose imports take seconds.
+It is a separate script that imports nothing from this package, whose imports take seconds.
 """
 
 import os
@@ -11,7 +11,7 @@ import threading
 
 
 def end_with_parent() -> None:
-    """Wait for the end of standard input, whose other end is the parent's alone: no signal tells of a SIGKILL."""
+    """Wait until standard input closes, which happens even if the parent is killed by SIGKILL; then end the group."""
     while os.read(0, 1024):
         pass
     os.killpg(0, signal.SIGKILL)

@@ -1,14 +1,14 @@
-"""What `peer-consensus --version` prints."""
+"""The line that `peer-consensus --version` prints."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-PACKAGES = {"torch": "torch", "Ray": "ray"}  # what results depend on, by the name that is shown
+PACKAGES = {"torch": "torch", "Ray": "ray"}  # packages that results depend on, by displayed name
 
 
 def version_line() -> str:
-    """This package's version and those of Python, torch and Ray; none of them is imported."""
-    others = [f"{shown} {_version(package)}" for shown, package in PACKAGES.items()]
+    """The versions of this package, Python, torch and Ray, without importing them."""
+    others = [f"{label} {_version(package)}" for label, package in PACKAGES.items()]
     return (
         f"peer-consensus {_version('peer-consensus')} ({', '.join([f'Python {platform.python_version()}', *others])})"
     )

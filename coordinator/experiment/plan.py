@@ -97,8 +97,7 @@ class Plan:
 def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     """Load the data (unless given), draw the schedule and check what no section can check alone.
 
-    Data or probes that exceed the memory are an error. The need of the whole run is only an estimate, so exceeding it
-    is a warning, and only if the data is loaded here.
+    Refuses data or probes that exceed the memory. If it loads the data itself, warns if the whole run may exceed it.
 
     Raises: ConfigError.
     """
@@ -119,8 +118,9 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     further, free = plan.memory_bytes - plan.data_bytes, memory.available()
     if loaded and further > free and not config.hosting.address:
         warnings.warn(
-            f"the run will need about {memory.told(further)} of memory beside its data, and {memory.told(free)} are "
-            "left: it may be killed; lower peers.count or data.batch_size, or make the images smaller",
+            f"the run will need about {memory.format_bytes(further)} of memory beside its data, and "
+            f"{memory.format_bytes(free)} are left: it may be killed; lower peers.count or data.batch_size, or make "
+            "the images smaller",
             stacklevel=2,
         )
     return plan

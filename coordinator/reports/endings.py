@@ -1,4 +1,4 @@
-"""Why a run ended early, where it stood, and how it can be gone on with, in words."""
+"""Messages for a run that ended early: the reason, how far it came, and how to continue it."""
 
 from pathlib import Path
 
@@ -22,19 +22,19 @@ STAGES = {
 
 
 def where(stage: Stage, state: RunState, num_rounds: int) -> str:
-    """How far a run has come."""
+    """How far the run has come, as a phrase."""
     return f"in {STAGES[stage]}, with round {state.completed} of {num_rounds} completed"
 
 
 def last_checkpoint(state: RunState, every: int) -> str:
-    """Which checkpoint is the last; every: the config's `checkpoint.every`."""
+    """Which checkpoint is the last one, as a phrase; every: the config's `checkpoint.every`."""
     if state.last_checkpoint:
         return f"the last good checkpoint is of round {state.last_checkpoint}"
     return "there is no checkpoint yet" if every else "there is no checkpoint (checkpoint.every = 0)"
 
 
 def resumed_by(run: Path, every: int) -> str:
-    """How to go on with the run in a folder; empty where it would start again, as in an ablation."""
+    """How to resume the run in a folder; empty without checkpoints, as in an ablation, where it would start again."""
     return way_on(run) if every else ""
 
 
@@ -47,11 +47,11 @@ def stopped(stop: Stop, state: RunState, every: int) -> str:
 
 
 def out_of_memory(plan: Plan, error: Exception) -> str:
-    """What to say, and to lower, when a GPU's memory was not enough."""
+    """The message for a GPU that ran out of memory, with the settings to change."""
     peers = plan.config.hosting.peers_per_host if plan.num_hosts else plan.config.peers.count
-    most = max(group.peer_bytes for group in plan.groups)
+    largest = max(group.peer_bytes for group in plan.groups)
     why = first_line(error, "out of memory")[:160].rstrip(".")
     return (
-        f"hosting.device: the GPU's memory does not hold {peers} peers, estimated at {size(peers * most)} ({why}): "
+        f"hosting.device: the GPU's memory does not hold {peers} peers, estimated at {size(peers * largest)} ({why}): "
         "lower data.batch_size or hosting.peers_per_host, raise hosting.gpus_per_peer, or set hosting.recompute"
     )

@@ -1,4 +1,4 @@
-"""Pictures of a run: the topology it ran on, and consensus and accuracy over its rounds."""
+"""Figures of a run: its topology, the consensus over its rounds, and the accuracy of the probes."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,8 +26,8 @@ COLOURS = {
     Condition.RESET: "#e6ab5c",
     Condition.ALONE: "#9ecae1",
 }
-GAINS = LinearSegmentedColormap.from_list("gains", ["#e08214", "#f7f7f7", "#5aa3d0"])  # black numbers show on all of it
-PANEL, DPI = 2.4, 160  # inches of a topology, dots an inch: two panels are legible on a phone
+GAINS = LinearSegmentedColormap.from_list("gains", ["#e08214", "#f7f7f7", "#5aa3d0"])  # black text is legible on all
+PANEL, DPI = 2.4, 160  # inches per topology panel, dots per inch: two panels side by side are legible on a phone
 NODE, UNKNOWN = "#9ecae1", "#d9d9d9"
 
 
@@ -44,7 +44,10 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
 
 
 def peer_gains(probes: dict[str, Any]) -> tuple[str, dict[int, float]]:
-    """The probe that pictures show, linear where it was run, and each student's gain over calibrated; else nothing."""
+    """The probe to show in figures (linear if it was run, else kNN) and each student's gain over calibrated.
+
+    Empty if neither probe was run.
+    """
     for name in ("linear", "knn"):
         if "peers" in probes.get(name, {}):
             peers = probes[name]["peers"]
@@ -53,14 +56,17 @@ def peer_gains(probes: dict[str, Any]) -> tuple[str, dict[int, float]]:
 
 
 def save_topology(schedule: Schedule, path: Path, probe: str = "", gains: Mapping[int, float] | None = None) -> None:
-    """The links teacher -> student of one round, or of up to four where rounds differ; peers coloured by their gain."""
+    """Draw the links of one round, or of up to four different ones, with arrows teacher -> student.
+
+    Peers are coloured by their gain.
+    """
     count = min(schedule.period or 4, 4)
     columns = min(count, 2)
     figure = Figure(figsize=(PANEL * columns, PANEL * -(-count // columns) + 0.6 * bool(gains)), layout="constrained")
     axes = figure.subplots(-(-count // columns), columns, squeeze=False).flat
     limit = gain_limit(gains.values()) if gains else 0.0
     for round_index, axis in enumerate(axes):
-        axis.axis("off")  # as for a place that is left over
+        axis.axis("off")  # also for unused panels
         if round_index < count:
             draw_links(
                 axis, schedule.num_peers, schedule(round_index).links, node_colours(schedule.num_peers, gains, limit)
@@ -74,7 +80,7 @@ def save_topology(schedule: Schedule, path: Path, probe: str = "", gains: Mappin
 def draw_links(
     axis: Axes, num_peers: int, links: Iterable[tuple[int, int]], colours: list[Any], size: int = 300
 ) -> None:
-    """The peers on a circle and an arrow for every (teacher, student) of `links`."""
+    """Draw the peers on a circle, with an arrow for every (teacher, student) in `links`."""
     graph: nx.DiGraph[int] = nx.DiGraph()
     graph.add_nodes_from(range(num_peers))
     graph.add_edges_from((teacher, student) for teacher, student in links if student != teacher)
@@ -96,19 +102,19 @@ def draw_links(
 
 
 def node_colours(num_peers: int, gains: Mapping[int, float] | None, limit: float) -> list[Any]:
-    """A colour for each peer: its gain's, grey for one that has none, all alike where no gain is known."""
+    """A colour for each peer by its gain, grey for peers without one; one colour for all if no gains are known."""
     if not gains:
         return [NODE] * num_peers
     return [GAINS(0.5 + gains[peer] / (2 * limit)) if peer in gains else UNKNOWN for peer in range(num_peers)]
 
 
 def gain_limit(gains: Iterable[float]) -> float:
-    """The largest gain or loss, at which the colours end on both sides of 0."""
+    """The largest absolute gain: the colour scale runs from minus this value to this value."""
     return max((abs(gain) for gain in gains), default=0.0) or 0.01
 
 
 def gain_scale(figure: Figure, limit: float, probe: str) -> None:
-    """A bar below the panels that tells the gain of each colour."""
+    """Add a colour bar of the gains below the panels."""
     colours = ScalarMappable(Normalize(-100 * limit, 100 * limit), GAINS)
     bar = figure.colorbar(colours, ax=figure.axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)
     bar.set_label(f"{probe} gain over calibrated, points (grey: none)", fontsize=8)
@@ -116,9 +122,9 @@ def gain_scale(figure: Figure, limit: float, probe: str) -> None:
 
 
 def save_consensus(rows: list[dict[str, Any]], probes: dict[str, Any], path: Path, narrow: bool = False) -> None:
-    """How the peers came to agree, from rows of the rounds table; and what they learned, beside the controls.
+    """Plot the consensus over the rounds (rows of the rounds table), and the probes' accuracy beside the controls'.
 
-    The panels stand side by side, or, for a narrow screen, one below the other.
+    The panels are side by side, or, if `narrow`, stacked.
     """
     gained = {name: row for name, row in probes.items() if "gain" in row}
     curves = [measure for measure in CURVES if any(measure.name in row for row in rows)]
@@ -139,14 +145,14 @@ def save_consensus(rows: list[dict[str, Any]], probes: dict[str, Any], path: Pat
 
 
 def _draw_probes(axis: Axes, probes: dict[str, Any]) -> None:
-    """Bars for the controls and the trained peers; on the last, the interval of its gain over the calibrated."""
-    shown = [condition for condition in Condition if all(condition in row for row in probes.values())]
-    width = 0.8 / len(shown)
-    places = np.arange(len(probes))
-    for index, condition in enumerate(shown):
+    """Draw a bar for each control and the trained peers, with the interval of their gain over calibrated."""
+    conditions = [condition for condition in Condition if all(condition in row for row in probes.values())]
+    width = 0.8 / len(conditions)
+    positions = np.arange(len(probes))
+    for index, condition in enumerate(conditions):
         heights = [row[condition] for row in probes.values()]
-        axis.bar(places + index * width, heights, width, color=COLOURS[condition], label=CONDITIONS[condition])
-    trained = places + shown.index(Condition.TRAINED) * width
+        axis.bar(positions + index * width, heights, width, color=COLOURS[condition], label=CONDITIONS[condition])
+    trained = positions + conditions.index(Condition.TRAINED) * width
     lows, highs = (
         np.array([row[Condition.CALIBRATED] + row["interval"][end] for row in probes.values()]) for end in (0, 1)
     )
@@ -158,14 +164,14 @@ def _draw_probes(axis: Axes, probes: dict[str, Any]) -> None:
         ecolor="black",
         capsize=3,
     )
-    axis.set_xticks(places + (len(shown) - 1) / 2 * width, [probe_name(name, marked=True) for name in probes])
+    axis.set_xticks(positions + (len(conditions) - 1) / 2 * width, [probe_name(name, marked=True) for name in probes])
     axis.set_title("accuracy: controls and trained (95% of the gain)", fontsize=9)
     axis.set_ylim(0, 1)
     axis.legend(
         fontsize=7,
         loc="upper center",
         bbox_to_anchor=(0.5, -0.1),
-        ncols=min(len(shown), 3),
+        ncols=min(len(conditions), 3),
         handlelength=1,
         columnspacing=0.8,
     )

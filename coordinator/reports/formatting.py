@@ -1,10 +1,10 @@
-"""Numbers, lists and paths as people read them."""
+"""Numbers, lists and paths formatted for people."""
 
 from pathlib import Path
 
 
 def points(value: float) -> str:
-    """A gain, given as a fraction, with its sign; with more digits where one would leave nothing of it."""
+    """A gain in points with its sign, from a fraction; small values get one significant digit instead of 0.0."""
     return f"{100 * value:+.1f}" if not value or abs(value) >= 0.0005 else f"{100 * value:+.1g}"
 
 
@@ -17,7 +17,7 @@ def p_value(p: float) -> str:
 
 
 def quoted(cell: str) -> str:
-    """A cell's label within a sentence: in quotes unless it is a plain word."""
+    """A cell's label for use in a sentence: in quotes unless it is a plain word."""
     return cell if cell.replace("-", "").isalpha() else f"'{cell}'"
 
 
@@ -41,6 +41,6 @@ def size(num_bytes: float | int) -> str:
 
 
 def short(path: Path) -> str:
-    """A path as it is shown: relative where it lies in the current folder."""
+    """A path for display: relative if it is below the current folder, else absolute."""
     path = path.absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

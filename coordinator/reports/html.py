@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-Texts = Mapping[str, tuple[str, str]]  # of pictures: what is read to those who do not see them, what everybody reads
+Texts = Mapping[str, tuple[str, str]]  # by figure: (alt text, caption)
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
@@ -63,9 +63,9 @@ def words(lines: Iterable[str]) -> str:
 
 
 def table(caption: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table that scrolls within its box where the screen is narrow; its first column names the rows.
+    """A table that scrolls horizontally on narrow screens; the first column holds the row headers.
 
-    A line break in a cell stays one.
+    Line breaks in cells are kept.
     """
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     lines = [
@@ -81,8 +81,8 @@ def table(caption: str, names: Sequence[str], rows: Sequence[Sequence[str]]) -> 
 
 
 def figures(folder: Path, texts: Texts) -> str:
-    """The pictures of `texts` that are there; where there is a narrow form, phones get that."""
-    shown = []
+    """The figures of `texts` whose files exist in `folder`; narrow screens get the narrow version if there is one."""
+    items = []
     for name, (alt, caption) in texts.items():
         path, narrow = folder / f"{name}.png", folder / f"{name}-narrow.png"
         if not path.is_file():
@@ -91,8 +91,8 @@ def figures(folder: Path, texts: Texts) -> str:
         if narrow.is_file():
             image = f'<picture><source media="(max-width: 40rem)" srcset="{_data(narrow)}">{image}</picture>'
         kind = ' class="wide"' if narrow.is_file() else ""
-        shown.append(f"<figure{kind}>{image}<figcaption>{escape(caption)}</figcaption></figure>\n")
-    return f'<div class="figures">{"".join(shown)}</div>' if shown else ""
+        items.append(f"<figure{kind}>{image}<figcaption>{escape(caption)}</figcaption></figure>\n")
+    return f'<div class="figures">{"".join(items)}</div>' if items else ""
 
 
 def _data(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""What a run prints before it: its plan."""
+"""The plan of a run, as `run --dry-run` prints it."""
 
 import os
 
@@ -16,7 +16,7 @@ from peers.base import memory
 
 
 def print_plan(plan: Plan, console: Console) -> None:
-    """What a run would be, from `plan` alone."""
+    """Print the peers, data, topology, traffic and memory of a run, without starting it."""
     config, facts = plan.config, plan.facts
     columns = ("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
     table = compact_table(*columns, wrapped="optimiser")
@@ -42,49 +42,49 @@ def print_plan(plan: Plan, console: Console) -> None:
         "a round": f"{size(plan.round_bytes)} over all links",
         "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",
         "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
-        "asked": _asked(plan),
-        "there": _there(plan),
+        "asked": _requested_hardware(plan),
+        "there": _available_hardware(plan),
     }
     for name, text in lines.items():
         console.print(f"{name:<10}{text}", highlight=False)
     console.print("nothing was started (--dry-run)", highlight=False)
 
 
-def _asked(plan: Plan) -> str:
+def _requested_hardware(plan: Plan) -> str:
     hosting, count = plan.config.hosting, plan.config.peers.count
     gpus, ray = hosting.gpus_per_peer, hosting.pool == "ray"
     if hosting.device == "cpu" or (hosting.device == "auto" and gpus == "auto" and not ray):
-        asked = "no GPU"
+        gpus_requested = "no GPU"
     elif gpus == "auto":
         shared = "shared where they are fewer" if hosting.device == "cuda" else "else none"
-        asked = f"1 GPU each where there are so many, {shared}" if ray else "1 GPU"
+        gpus_requested = f"1 GPU each where there are so many, {shared}" if ray else "1 GPU"
     else:
-        asked = f"{gpus * count:g} GPUs"
-    how = {"loop": "", "vectorised": ", vectorised", "auto": ", in a loop or vectorised"}[hosting.execution]
+        gpus_requested = f"{gpus * count:g} GPUs"
+    execution = {"loop": "", "vectorised": ", vectorised", "auto": ", in a loop or vectorised"}[hosting.execution]
     if not ray:
-        return f"this process{how}; {asked}"
-    return f"{plan.num_hosts} Ray actors of {hosting.threads} thread each{how}; {asked}"
+        return f"this process{execution}; {gpus_requested}"
+    return f"{plan.num_hosts} Ray actors of {hosting.threads} thread each{execution}; {gpus_requested}"
 
 
-def _there(plan: Plan) -> str:
+def _available_hardware(plan: Plan) -> str:
     if plan.config.hosting.address:
         return f"the Ray cluster at {plan.config.hosting.address}, which was not asked"
-    here = hardware()
-    total, free, gpus = int(here["memory_bytes"]), memory.available(), len(here["gpus"])
-    lower = "lower peers.count or data.batch_size"
-    enough = ""
+    machine = hardware()
+    total, free, gpus = int(machine["memory_bytes"]), memory.available(), len(machine["gpus"])
+    advice = "lower peers.count or data.batch_size"
+    shortage = ""
     if plan.memory_bytes >= total:
-        enough = f"; too little memory: {lower}"
+        shortage = f"; too little memory: {advice}"
     elif plan.memory_bytes >= free:
-        enough = f"; too little of it is free, {size(free)}: end what else runs, or {lower}"
+        shortage = f"; too little of it is free, {size(free)}: end what else runs, or {advice}"
     refusal = _refusal(plan, gpus)
-    return f"{os.cpu_count()} cores, {size(total)} memory, {gpus} GPUs{enough}" + (
+    return f"{os.cpu_count()} cores, {size(total)} memory, {gpus} GPUs{shortage}" + (
         f"; the run would be refused: {refusal}" if refusal else ""
     )
 
 
 def _refusal(plan: Plan, gpus: int) -> str:
-    """What the run would say of this machine's CPUs and GPUs; empty if they are enough."""
+    """The error that the run would raise for this machine's CPUs and GPUs; empty if they suffice."""
     hosting = plan.config.hosting
     try:
         if hosting.pool == "ray":

@@ -1,4 +1,4 @@
-"""What a run prints after it: controls against trained peers, verdicts, and where to look next."""
+"""The result of a run, as printed at its end: controls against trained peers, verdicts, and where to look next."""
 
 import shlex
 from typing import Any
@@ -15,7 +15,7 @@ from coordinator.reports.wording import CONDITIONS, probe_name
 
 
 def print_result(result: Result, console: Console) -> None:
-    """Controls against trained, gain with interval, verdict, flags, and where to look next."""
+    """Print controls against trained peers, gains with intervals, verdicts, flags, and where to look next."""
     summary = result.summary
     if result.message:
         console.print(f"{result.status}: {result.message}", highlight=False)
@@ -40,16 +40,16 @@ def print_result(result: Result, console: Console) -> None:
 
 
 def _probe_table(probes: dict[str, Any]) -> Table:
-    shown = [
+    conditions = [
         condition
         for condition in Condition
         if condition is not Condition.ALONE and all(condition in row for row in probes.values())
     ]
-    names = [CONDITIONS[condition] for condition in shown]
+    names = [CONDITIONS[condition] for condition in conditions]
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
         cells = [
-            *(f"{row[condition]:.1%}" for condition in shown),
+            *(f"{row[condition]:.1%}" for condition in conditions),
             points(row["gain"]),
             points_between(*row["interval"]),
         ]
@@ -58,7 +58,7 @@ def _probe_table(probes: dict[str, Any]) -> Table:
 
 
 def _alone_table(probes: dict[str, Any]) -> Table:
-    """The fourth control: the same run with every peer its own teacher."""
+    """The comparison with the control alone: the same run with every peer as its own teacher."""
     names = [CONDITIONS[Condition.ALONE], CONDITIONS[Condition.TRAINED]]
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():

@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page of a run, readable without a network and on a phone."""
+"""`report.html` of a run: one self-contained page that works offline and on a phone."""
 
 from collections.abc import Mapping
 from html import escape
@@ -26,12 +26,14 @@ RUN_FIGURES: Texts = {
 
 
 def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path) -> str:
-    """A run's page as text: what was asked, what came out, the pictures, and how to run it again.
+    """The HTML of a run's page: the experiment, its results, the figures, and how to repeat the run.
 
-    `lines` are the report's sentences, `config` its config.toml; pictures are taken from the `figures` of `folder`.
+    lines: the report's sentences. config: the text of config.toml. Figures come from the folder `figures` in `folder`.
     """
-    said = [f"{summary['status']}: {summary['message']}"] if summary["message"] else []
-    body = _asked_of(summary) + html.section("What came out", html.words([*said, *verdicts(summary["probes"]), *lines]))
+    ending = [f"{summary['status']}: {summary['message']}"] if summary["message"] else []
+    body = _experiment_section(summary) + html.section(
+        "What came out", html.words([*ending, *verdicts(summary["probes"]), *lines])
+    )
     probes = _probes(summary["probes"])
     body += html.section("Did they learn?", probes) if probes else ""
     body += html.section("Figures", html.figures(folder / "figures", RUN_FIGURES))
@@ -40,7 +42,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path)
 
 
 def verdicts(probes: Mapping[str, Any]) -> list[str]:
-    """What a run's probes say about learning and about the exchange, in a sentence each."""
+    """A sentence for each verdict of a probe, on learning and on the exchange."""
     lines = []
     for name, row in probes.items():
         if "verdict" not in row:
@@ -54,16 +56,16 @@ def verdicts(probes: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-# ---- what was asked ----
+# ---- the experiment ----
 
 
-def _asked_of(summary: Mapping[str, Any]) -> str:
-    """A run's data, peers, topology and exchange, from its resolved config; a run that knows none has no section."""
+def _experiment_section(summary: Mapping[str, Any]) -> str:
+    """The section on a run's data, peers, topology and exchange; empty if the summary has no config."""
     if "config" not in summary:
         return ""
     config, facts = summary["config"], summary["topology"]
     data, run, topology = config["data"], config["run"], config["topology"]
-    asked = {
+    entries = {
         "Data": f"{_data(summary)}, batches of {data['batch_size']}"
         + (f"; {data['validation']:,} training images stand in for the test images" if data["validation"] else ""),
         "Peers": "; ".join(_group(group) for group in summary["peers"]) + _frozen(config["peers"]),
@@ -72,22 +74,22 @@ def _asked_of(summary: Mapping[str, Any]) -> str:
         + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
         "Exchange": "; ".join(exchange(config["exchange"])),
         "Rounds": f"{run['rounds']:,}, of which {summary['rounds']:,} were completed; seed {run['seed']}",
-        "Controls": ", ".join(["raw pixels", "untrained", "calibrated", *asked_for(config["evaluation"])]),
+        "Controls": ", ".join(["raw pixels", "untrained", "calibrated", *optional_controls(config["evaluation"])]),
     }
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in asked.items())
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
     return html.section("What was asked", f"<dl>{rows}</dl>")
 
 
 def _data(summary: Mapping[str, Any]) -> str:
     section, data = summary["config"]["data"], summary.get("data")
     name = f"{section['name']}, given from Python" if section["kind"] == "given" else section["kind"]
-    if data is None:  # of a run before they were noted
+    if data is None:  # a summary of an older version, without data
         return str(name)
     return f"{name} ({data['train']:,} training and {data['test']:,} test images, SHA-256 {data['sha256'][:12]})"
 
 
 def exchange(exchange: Mapping[str, Any]) -> list[str]:
-    """What peers send, what it becomes, and who teaches with what: parts of a sentence."""
+    """What peers send, its target and loss, and the weights they teach with, as parts of a sentence."""
     parts = [
         f"{exchange['what']} as {exchange['dtype']}",
         f"target {variant(exchange['target'])}",
@@ -104,8 +106,8 @@ def exchange(exchange: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def asked_for(evaluation: Mapping[str, Any]) -> list[str]:
-    """The controls that cost more."""
+def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:
+    """The controls that run only if the config enables them, because they cost more."""
     return [CONDITIONS[condition] for condition in Condition if evaluation.get(condition) is True]
 
 
@@ -121,7 +123,7 @@ def _frozen(peers: Mapping[str, Any]) -> str:
 
 
 def variant(table: Mapping[str, Any]) -> str:
-    """`standardise (temperature 0.5)`."""
+    """A variant with its settings, such as `standardise (temperature 0.5)`."""
     options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in table.items() if key != "kind")
     return f"{table['kind']} ({options})" if options else str(table["kind"])
 
@@ -130,19 +132,26 @@ def variant(table: Mapping[str, Any]) -> str:
 
 
 def _probes(probes: Mapping[str, Any]) -> str:
-    """Controls beside the trained peers, the gain over the calibrated ones, and the one over peers alone."""
-    shown = [condition for condition in Condition if any(condition in row for row in probes.values())]
-    if not shown:
+    """The table of probes: controls, trained peers, the gain over calibrated and the gain over alone."""
+    conditions = [condition for condition in Condition if any(condition in row for row in probes.values())]
+    if not conditions:
         return ""
     rows = []
     for name, row in probes.items():
         over = row.get("over_alone", {})
-        accuracies = [f"{row[condition]:.1%}" if condition in row else "" for condition in shown]
+        accuracies = [f"{row[condition]:.1%}" if condition in row else "" for condition in conditions]
         cells = [probe_name(name, marked=True), *accuracies]
         cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
         cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("exchange", "")]
         rows.append(cells)
-    names = ["probe", *(CONDITIONS[condition] for condition in shown), "gain", "verdict", "over alone", "the exchange"]
+    names = [
+        "probe",
+        *(CONDITIONS[condition] for condition in conditions),
+        "gain",
+        "verdict",
+        "over alone",
+        "the exchange",
+    ]
     if not any(row[-1] or row[-2] for row in rows):
         names, rows = names[:-2], [row[:-2] for row in rows]
     compared = any(name in FOR_COMPARISON for name in probes)

@@ -1,4 +1,4 @@
-"""What came of a run, in sentences."""
+"""The results of a run as sentences."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from coordinator.reports.wording import FLAGS, not_taken, probe_name
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-    """Consensus, flags and pace of a run in a sentence each."""
+    """A sentence each on consensus, flags, faults and speed of a run."""
     lines = []
     measures, moved, rate = summary["consensus"], summary["relative_weight_change"], summary["rounds_per_second"]
     measured = summary.get("measured_at", summary["rounds"])
@@ -43,7 +43,7 @@ def in_words(summary: dict[str, Any]) -> list[str]:
 
 
 def _from_first_to_last(measures: dict[str, Any]) -> list[str]:
-    """The reported measures of the group, then those of each peer, as they were at first and at last."""
+    """First and last values of the reported measures: those of the group, then those of each peer."""
     parts = []
     for declared in (GROUP, PEER):
         changes = [

@@ -1,4 +1,4 @@
-"""Tables on a terminal, whatever its width."""
+"""Tables for terminals of any width."""
 
 from collections.abc import Iterator
 
@@ -9,16 +9,16 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-FOLDED = 12  # columns that a cell which may take several lines needs, where a word in it is folded as well
+FOLDED = 12  # minimum width of the column that may wrap; longer words in it are broken
 
 
 class CompactTable(Table):
-    """A table on a terminal that is wide enough, else a list of what is in it, so that nothing is cut."""
+    """A table if the terminal is wide enough, else a list of its cells, so that nothing is cut off."""
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[ConsoleRenderable | RichCast | str | Segment]:
-        columns = [[str(cell) for cell in (each.header, *each.cells)] for each in self.columns]
+        columns = [[str(cell) for cell in (column.header, *column.cells)] for column in self.columns]
         widths = [
             max(map(cell_len, cells)) if column.no_wrap else min(FOLDED, max(map(cell_len, " ".join(cells).split())))
             for column, cells in zip(self.columns, columns, strict=True)
@@ -26,8 +26,8 @@ class CompactTable(Table):
         if sum(widths) + len(widths) - 1 <= options.max_width:
             yield from super().__rich_console__(console, options)
             return
-        names = [str(each.header) for each in self.columns]
-        for row in zip(*(each.cells for each in self.columns), strict=True):
+        names = [str(column.header) for column in self.columns]
+        for row in zip(*(column.cells for column in self.columns), strict=True):
             for name, cell in zip(names, row, strict=True):
                 if cell:
                     yield Text.from_markup(f"{name:<{max(map(cell_len, names))}}  {cell}")
@@ -35,7 +35,7 @@ class CompactTable(Table):
 
 
 def compact_table(*columns: str, wrapped: str) -> Table:
-    """A table of at most 80 columns on a narrow terminal: only the cells of one column may take two lines."""
+    """An empty table in which only the column `wrapped` may break its cells into several lines."""
     table = CompactTable(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
     for name in columns:
         table.add_column(name, no_wrap=name != wrapped, overflow="fold" if name == wrapped else "ellipsis")

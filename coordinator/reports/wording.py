@@ -1,4 +1,4 @@
-"""Verdicts, flags, probes, conditions and the summary's dotted names as people read them."""
+"""Verdicts, flags, probes, conditions and the summary's dotted names, worded for people."""
 
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
@@ -8,7 +8,7 @@ from coordinator.reports.formatting import count_of, points
 
 PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD"}
 CONDITIONS = {condition: condition.value for condition in Condition} | {Condition.RAW_PIXELS: "pixels"}
-CONTROLS = {  # by kind of gain: what the peers are compared with, and what that is
+CONTROLS = {  # by kind of gain: the name of the control, and its explanation
     Gain.OVER_CALIBRATED: ("calibrated networks", "untrained weights, forward passes only"),
     Gain.OVER_ALONE: (
         "peers alone",
@@ -22,7 +22,7 @@ CONTROLS = {  # by kind of gain: what the peers are compared with, and what that
         "as they were drawn; reset: the trained weights with BatchNorm's buffers as at the start",
     ),
 }
-IN_SENTENCE = {  # verdicts within a sentence, where their short names would not do
+IN_SENTENCE = {  # verdicts worded for use within a sentence, where that differs from their names
     Verdict.EXCHANGE_HELPS: "the exchange helps",
     Verdict.NO_DIFFERENCE: "no effect of the exchange found",
     Verdict.EXCHANGE_HURTS: "the exchange hurts",
@@ -34,22 +34,22 @@ FLAGS = {
     Flag.DROPPED_PEERS: "values that are not finite in some peers",
     Flag.ALONE_NOT_FINITE: "the control alone diverged; no verdict on the exchange",
 }
-NOTED_POWER = 3.0  # standard deviations that the clearest gain needs, from which on readers are told
+NOTED_POWER = 3.0  # standard deviations: a detectable gain above this is mentioned
 
 
 def is_gain(measure: str) -> bool:
     """Whether the measure is a probe's mean gain over a control: a difference of fractions, shown in points."""
-    found = GainMeasure.parse(measure)
-    return found is not None and found.part == "mean"
+    gain = GainMeasure.parse(measure)
+    return gain is not None and gain.part == "mean"
 
 
 def probe_name(probe: str, marked: bool = False) -> str:
-    """`marked` adds an asterisk to those that are for comparison only."""
+    """The probe's name; `marked` adds an asterisk to probes that are for comparison only."""
     return PROBES.get(probe, probe) + ("*" if marked and probe in FOR_COMPARISON else "")
 
 
 def measure_name(measure: str) -> str:
-    """`probes.knn.over_alone.mean` is kNN over alone, `consensus.agreement.last` is agreement at the end."""
+    """A name for people: `probes.knn.over_alone.mean` becomes "kNN over alone"."""
     section, _, rest = measure.partition(".")
     name, _, last = rest.partition(".")
     if section == "probes" and last:
@@ -84,9 +84,9 @@ def interval(low: float, high: float, measure: str) -> str:
 
 
 def power_note(num_tests: int, num_seeds: int, what: str = "gain") -> str:
-    """How clear a gain must be to be found, where few seeds and many tests ask for more than 3 standard deviations.
+    """A note on the smallest detectable gain, if few seeds and many tests put it above 3 standard deviations.
 
-    Empty where they ask for less, and where there is nothing to test.
+    Empty if it is smaller, or if there is nothing to test.
     """
     if num_tests < 1 or num_seeds < 2:
         return ""
@@ -100,12 +100,12 @@ def power_note(num_tests: int, num_seeds: int, what: str = "gain") -> str:
 
 
 def not_taken(num_peers: int) -> str:
-    """Which measures so many peers do not have, and why; empty where they have all."""
+    """Which measures are skipped for this number of peers, and why; empty if none is."""
     absent = declared.not_taken(num_peers)
     if not absent:
         return ""
-    most = min(measure.cost.most_peers or 0 for measure in absent)
+    limit = min(measure.cost.most_peers or 0 for measure in absent)
     return (
-        f"not measured of more than {most} peers, as the time grows with the square of their number: "
+        f"not measured of more than {limit} peers, as the time grows with the square of their number: "
         f"{', '.join(measure.title for measure in absent)}"
     )

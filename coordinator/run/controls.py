@@ -11,31 +11,31 @@ CONDITIONS = (Condition.RAW_PIXELS, Condition.UNTRAINED, Condition.CALIBRATED)
 
 
 class Controls:
-    """Asks for the probes that are missing, and records them once they are there."""
+    """Submits the control probes that have not been recorded yet, and records their results."""
 
     def __init__(self, plan: Plan, pool: Pool, recorder: Recorder) -> None:
         self._plan, self._pool, self._recorder = plan, pool, recorder
-        self._asked: dict[Condition, Probing] = {}
+        self._pending: dict[Condition, Probing] = {}
 
     def missing(self) -> list[Condition]:
-        """Those that are not recorded."""
-        return [each for each in CONDITIONS if not self._recorder.probes.has(each)]
+        """The conditions that have not been recorded yet."""
+        return [condition for condition in CONDITIONS if not self._recorder.probes.has(condition)]
 
     def ask(self) -> None:
-        """Submit the probes of what is missing; the hosts' peers must be untrained, unless there are evaluators."""
-        self._asked = {condition: self._probe(condition) for condition in self.missing()}
+        """Submit the missing probes. Without evaluators, the peers on the hosts must be untrained."""
+        self._pending = {condition: self._probe(condition) for condition in self.missing()}
 
     def read(self, patient: bool = True) -> None:
-        """Record what was asked for; without patience only what is there already."""
-        for condition, asked in list(self._asked.items()):
-            if patient or asked.done():
+        """Record the submitted probes. If not `patient`, skip those that have not finished."""
+        for condition, probing in list(self._pending.items()):
+            if patient or probing.done():
                 copies = self._plan.config.peers.count if condition is Condition.RAW_PIXELS else 1
-                self._recorder.probed(asked.get(), condition=condition, copies=copies)
-                del self._asked[condition]
+                self._recorder.probed(probing.get(), condition=condition, copies=copies)
+                del self._pending[condition]
 
     def forget(self) -> None:
-        """What was asked for will not come: hosts were lost."""
-        self._asked = {}
+        """Discard the submitted probes, whose results are lost together with their hosts."""
+        self._pending = {}
 
     def _probe(self, condition: Condition) -> Probing:
         if condition is Condition.RAW_PIXELS:

@@ -1,4 +1,4 @@
-"""How a run ends: its numbers are written first, then what may take a while or fail."""
+"""The end of a run: write its numbers first, then the figures, the page and MLflow, which may be slow or fail."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ MLFLOW_STATUS = {Status.FINISHED: "FINISHED", Status.INTERRUPTED: "KILLED", Stat
 
 @dataclass(frozen=True)
 class Finish:
-    """Writes what a run leaves into its folder and to MLflow."""
+    """Writes the results of a run to its folder and to MLflow."""
 
     recorder: Recorder
     tables: Tables
@@ -36,8 +36,8 @@ class Finish:
     def conclude(self, plan: Plan, ending: Ending) -> Result:
         """Write tables and summary, then figures and page, and close MLflow.
 
-        Where the latter fail or are interrupted, the folder says so, and `resume` makes them from what is written.
-        Raises: ConfigError, if the disk does not take them.
+        If figures, page or MLflow fail or are interrupted, the folder is marked as unreported, and `resume` produces
+        them from the tables and the summary. Raises: ConfigError, if writing to disk fails.
         """
         recorder, folder = self.recorder, self.folder
         recorder.recovered()
@@ -52,9 +52,9 @@ class Finish:
         return self._ended(plan.config, plan.schedule, Result(ending.status, summary, folder.path, ending.message))
 
     def complete(self, config: RunConfig) -> Result:
-        """Make what is missing of a finished run's figures, page and MLflow run, from its tables and its summary.
+        """Produce the missing figures, page and MLflow run of a finished run from its tables and its summary.
 
-        Raises: ConfigError, if the disk does not take them.
+        Raises: ConfigError, if writing to disk fails.
         """
         summary = from_json((self.folder.path / "summary.json").read_bytes())
         return self._ended(config, build_schedule(config), Result(Status.FINISHED, summary, self.folder.path))
@@ -69,7 +69,7 @@ class Finish:
         tracker, folder, summary = self.tracker, self.folder, result.summary
         try:
             try:
-                from coordinator.reports import figures  # here: matplotlib would hold up the start
+                from coordinator.reports import figures  # imported here because matplotlib would delay the start
 
                 figures.save(schedule, folder, summary)
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))

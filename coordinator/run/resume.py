@@ -1,4 +1,4 @@
-"""A run's folder opened again: what it was, how far it came, and what is left to do."""
+"""Reopen the folder of a run: its config, its newest checkpoint, and the work that remains."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -21,10 +21,10 @@ CHANGEABLE = ("hosting", "tracking", "checkpoint")
 
 @dataclass(frozen=True)
 class Resumed:
-    """A run to go on with. damaged_checkpoints: why each cannot be used, newest first.
+    """A run that can be continued.
 
-    remaining: `Remaining.REPORT` where all its numbers are written, but not its figures, its page or all of its MLflow
-    run.
+    remaining: `Remaining.REPORT` if all numbers are written, but figures, page or MLflow run are incomplete.
+    damaged_checkpoints: for each unusable checkpoint the reason, newest first.
     """
 
     config: RunConfig
@@ -35,36 +35,38 @@ class Resumed:
     tables_damaged: bool = False
 
     def check_inputs(self, plan: Plan) -> None:
-        """Raises: ConfigError, if data or links are not those that the rounds until now were run with."""
+        """Raises: ConfigError, if the data or the links differ from those of the completed rounds."""
         if self.recalled.found is not None:
             check_inputs(plan, self.recalled.found.state)
 
 
 @contextmanager
 def reopen(run: Path, rounds: int | None, overrides: Sequence[str], observers: Observers) -> Iterator[Resumed]:
-    """The run in a folder, with its rows and state as of its newest whole checkpoint. Raises: ConfigError."""
+    """Open the run in a folder, with its rows and state as of its newest intact checkpoint. Raises: ConfigError."""
     check_run("resume", run)
     run = run.resolve()
-    config, before = _config_of(run, rounds, overrides)
+    config, previous_rounds = _config_of(run, rounds, overrides)
     folder = RunFolder.reopened(run)
     with folder.locked():
         resumed = _recalled(config, folder, rounds)
         if _has_finished(run, config.run.rounds):
             if not folder.unreported:
-                raise ConfigError(f"resume: '{run}' has finished its {before} rounds: give --rounds to add some")
+                raise ConfigError(
+                    f"resume: '{run}' has finished its {previous_rounds} rounds: give --rounds to add some"
+                )
             if folder.load_tables(config.run.rounds):
                 resumed = Resumed(config, folder, resumed.recalled, Remaining.REPORT)
         if resumed.remaining is not Remaining.REPORT:
             resumed = _with_tables(resumed)
             _warn_of_cosine(resumed)
-        has_all = resumed.remaining is Remaining.REPORT
-        completed = config.run.rounds if has_all else resumed.recalled.state.completed
+        only_report = resumed.remaining is Remaining.REPORT
+        completed = config.run.rounds if only_report else resumed.recalled.state.completed
         observers.observe(RunReopened(run, completed, config.run.rounds, resumed.remaining))
         yield resumed
 
 
 def _recalled(config: RunConfig, folder: RunFolder, rounds: int | None) -> Resumed:
-    """What the newest whole checkpoint says of a run that is to have so many rounds. Raises: ConfigError."""
+    """Load the newest intact checkpoint; `rounds` is the new total number of rounds. Raises: ConfigError."""
     recalled, damaged = recall(config, reopen_checkpoints(config, folder.path))
     if rounds is not None and rounds < recalled.state.completed:
         raise ConfigError(f"--rounds must be at least the {recalled.state.completed} that are done, got {rounds}")
@@ -80,17 +82,17 @@ def _recalled(config: RunConfig, folder: RunFolder, rounds: int | None) -> Resum
 
 
 def _with_tables(resumed: Resumed) -> Resumed:
-    """The same with the rows of its rounds; without these it starts from nothing."""
+    """Load the tables of the completed rounds; if they cannot be loaded, the run starts again at round 0."""
     config, folder, recalled = resumed.config, resumed.folder, resumed.recalled
     if recalled.found is not None and folder.load_tables(recalled.state.completed):
         return resumed
     folder.load_tables(-1)
-    nothing, lost = Recalled.nothing(config), recalled.found is not None
-    return replace(resumed, recalled=nothing, remaining=Remaining.EVERYTHING, tables_damaged=lost)
+    untrained, lost = Recalled.nothing(config), recalled.found is not None
+    return replace(resumed, recalled=untrained, remaining=Remaining.EVERYTHING, tables_damaged=lost)
 
 
 def _warn_of_cosine(resumed: Resumed) -> None:
-    """A learning rate that follows the number of rounds does not become that of one longer run."""
+    """Warn that a cosine schedule laid out for another number of rounds gives other numbers than one longer run."""
     found, config = resumed.recalled.found, resumed.config
     if found is not None and found.planned_rounds != config.run.rounds and _follows_rounds(config):
         warnings.warn(
@@ -101,7 +103,7 @@ def _warn_of_cosine(resumed: Resumed) -> None:
 
 
 def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple[RunConfig, int]:
-    """The run's config with what is to change, and the rounds that it had before."""
+    """The run's config with `overrides` and `rounds` applied, and its previous number of rounds."""
     for override in overrides:
         key = parse_assignment(override)[0]
         if key == "checkpoint.path":
@@ -112,14 +114,14 @@ def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple
                 "change, and the rounds by --rounds"
             )
     config = load_config(run / "config.toml", overrides)
-    before = config.run.rounds
+    previous_rounds = config.run.rounds
     if rounds is None:
-        return config, before
-    return load_config(run / "config.toml", [*overrides, f"run.rounds={rounds}"]), before
+        return config, previous_rounds
+    return load_config(run / "config.toml", [*overrides, f"run.rounds={rounds}"]), previous_rounds
 
 
 def _has_finished(run: Path, rounds: int) -> bool:
-    """Whether a summary of so many rounds is written."""
+    """Whether the folder has the summary of a finished run of exactly `rounds` rounds."""
     try:
         summary = from_json((run / "summary.json").read_bytes()) if (run / "summary.json").is_file() else None
     except (OSError, ValueError):
@@ -128,5 +130,6 @@ def _has_finished(run: Path, rounds: int) -> bool:
 
 
 def _follows_rounds(config: RunConfig) -> bool:
+    """Whether the learning rate of some peers depends on the total number of rounds."""
     kinds = config.peers.groups or [config.peers]
     return any(kind.optimizer.schedule != "constant" for kind in kinds)

@@ -1,4 +1,4 @@
-"""One run from config to verdict, or on from where it ended: controls, rounds, probes, and a folder with all of it."""
+"""Run an experiment from config to verdict, or resume one: controls, rounds, probes, and the folder of results."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -37,8 +37,8 @@ from coordinator.scheduling.synchronous import SynchronousScheduler
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
 
-PATIENCE = 1.0  # seconds that data may take before Ray is started beside it
-LOADING = "loading"  # name of the thread
+PATIENCE = 1.0  # seconds to wait for the data before Ray is started in parallel
+LOADING = "loading"  # name of the thread that loads the data
 
 
 def simulate(
@@ -48,29 +48,30 @@ def simulate(
     dataset: Dataset | None = None,
     interrupts: Interrupts | None = None,
 ) -> Result:
-    """Run an experiment; its folder is made in `output`.
+    """Run an experiment and write its results to a new folder in `output`.
 
-    observers: told of every event of the run, in order.
-    dataset: images and labels instead of those that the config names. The run's config then says so, with their digest:
-    it cannot be started again from its file alone, and `resume` wants the same.
-    A run that is interrupted (Ctrl-C) or stopped (values that are not finite, hosts lost too often) still writes what
-    it has, and says so in the result's status.
+    observers: receive every event of the run, in order.
+    dataset: replaces the data set that the config names. The config of the run then records its name and digest; the
+    run cannot be repeated from its config file alone, and `resume` requires the same data set.
 
-    Raises: ConfigError, before anything is written, on input that cannot be run; and whatever an observer raises, once
-    the rounds in flight have ended and all numbers and a checkpoint are written.
+    A run that is interrupted (Ctrl-C) or stopped (values that are not finite, hosts lost too often) still writes its
+    results so far; the status of the result says how it ended.
+
+    Raises: ConfigError, before anything is written, if the input is invalid. An exception from an observer is raised
+    after the rounds in flight have finished and all numbers and a checkpoint are written.
     """
     check_output(output)
     if dataset is not None:
         config, dataset = given_data.take(config, dataset)
     fan_out = Observers(observers)
-    result = _run(config, Path(output), None, _Around(fan_out, dataset, interrupts or Interrupts()))
+    result = _run(config, Path(output), None, _Context(fan_out, dataset, interrupts or Interrupts()))
     fan_out.reraise()
     return result
 
 
 def simulate_loaded(config: RunConfig, output: str | Path, dataset: Dataset) -> Result:
-    """Run an experiment on the data that its config names, already loaded: several runs share it."""
-    return _run(config, Path(output), None, _Around(Observers(), dataset, Interrupts()))
+    """Run an experiment on a data set that is already loaded; it must be the one that the config names."""
+    return _run(config, Path(output), None, _Context(Observers(), dataset, Interrupts()))
 
 
 def resume(
@@ -81,29 +82,30 @@ def resume(
     dataset: Dataset | None = None,
     interrupts: Interrupts | None = None,
 ) -> Result:
-    """Go on with a run that was killed, interrupted or stopped, or with one that has finished for more `rounds`.
+    """Continue a run that was killed, interrupted or stopped, or extend a finished run to more `rounds`.
 
-    It continues from its newest whole checkpoint, in the same tables and the same MLflow run, with the numbers that it
-    would have had. overrides: of hosting, tracking and checkpoint. dataset: what the run was given, if it was.
+    The run continues from its newest intact checkpoint, in the same tables and the same MLflow run, and produces the
+    same numbers as an uninterrupted run. overrides: settings of hosting, tracking and checkpoint only. dataset:
+    required if the run was started with a data set from Python.
 
-    Raises: ConfigError, on a folder that is no run's, that another process writes to, or that has nothing left to do;
-    and whatever an observer raises, as `simulate` does.
+    Raises: ConfigError, if the folder has no run, is in use by another process, or has nothing left to do. Exceptions
+    from observers are raised as in `simulate`.
     """
     fan_out = Observers(observers)
     with reopen(Path(run), rounds, overrides, fan_out) as resumed:
         if dataset is not None:
             dataset = given_data.take_again(resumed.config, dataset)
-        around = _Around(fan_out, dataset, interrupts or Interrupts())
+        context = _Context(fan_out, dataset, interrupts or Interrupts())
         if resumed.remaining is Remaining.REPORT:
-            result = _complete(resumed, around)
+            result = _complete(resumed, context)
         else:
-            result = _run(resumed.config, resumed.folder.path.parent, resumed, around)
+            result = _run(resumed.config, resumed.folder.path.parent, resumed, context)
     fan_out.reraise()
     return result
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A signal has ended a run before it could say how it stands; its folder has what was written until then."""
+    """A signal ended a run before it could write its summary; `folder` has the results written until then."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(str(folder))
@@ -111,23 +113,23 @@ class RunInterrupted(KeyboardInterrupt):
 
 
 @dataclass(frozen=True)
-class _Around:
-    """What a run is given beside its config; dataset: what the config's section loads, where that is done already."""
+class _Context:
+    """The inputs of a run besides its config. dataset: the config's data set if it is already loaded."""
 
     observers: Observers
     dataset: Dataset | None
     interrupts: Interrupts
 
 
-def _run(config: RunConfig, output: Path, resumed: Resumed | None, around: _Around) -> Result:
-    observers = around.observers
+def _run(config: RunConfig, output: Path, resumed: Resumed | None, context: _Context) -> Result:
+    observers = context.observers
     observers.observe(StageEntered(Stage.LOADING, config))
-    loading = in_background(lambda: identified(prepare(config, around.dataset)))
+    loading = in_background(lambda: identified(prepare(config, context.dataset)))
     wait([loading], timeout=PATIENCE)
     observers.observe(StageEntered(Stage.START, config))
     observers.reraise()
     if loading.done():
-        loading.result()  # a mistake in the config is told before anything starts
+        loading.result()  # report a mistake in the config before anything starts
 
     def loaded() -> tuple[Sequence[PeerSettings], Dataset]:
         data = loading.result().dataset
@@ -138,8 +140,8 @@ def _run(config: RunConfig, output: Path, resumed: Resumed | None, around: _Arou
 
     try:
         opening = loading_pool(config.peers.count, config.hosting, loaded, tell)
-        return _run_on(loading, opening, output, resumed, around)
-    except torch.OutOfMemoryError as error:  # before the first stage, which would write what there is
+        return _run_on(loading, opening, output, resumed, context)
+    except torch.OutOfMemoryError as error:  # before the first stage: later ones write the results so far
         raise ConfigError(out_of_memory(loading.result(), error)) from None
 
 
@@ -148,7 +150,7 @@ def _run_on(
     opening: AbstractContextManager[Pool],
     output: Path,
     resumed: Resumed | None,
-    around: _Around,
+    context: _Context,
 ) -> Result:
     result, folder = None, resumed.folder if resumed else None
     try:
@@ -161,17 +163,17 @@ def _run_on(
             new = folder or RunFolder(output, config.run.name)
             with nullcontext() if resumed else new.locked():
                 try:
-                    simulation, checkpoints = _compose(plan, pool, new, resumed, around)
+                    simulation, checkpoints = _compose(plan, pool, new, resumed, context)
                 except BaseException:
                     if not resumed:
-                        shutil.rmtree(new.path, ignore_errors=True)  # nothing was run: leave nothing
+                        shutil.rmtree(new.path, ignore_errors=True)  # nothing was run, so leave no folder behind
                     raise
                 folder = new
                 resumable = config.checkpoint.every > 0
                 pool.advise(way_on(folder.path) if resumable else "start it again")
                 result = simulation.run()
                 pool.advise("")
-        checkpoints.discard_incomplete()  # now that no peer writes any more
+        checkpoints.discard_incomplete()  # no peer writes to them any more
     except KeyboardInterrupt:
         if result is None and folder is not None:
             raise RunInterrupted(folder.path) from None
@@ -181,22 +183,22 @@ def _run_on(
 
 
 def _compose(
-    plan: Plan, pool: Pool, folder: RunFolder, resumed: Resumed | None, around: _Around
+    plan: Plan, pool: Pool, folder: RunFolder, resumed: Resumed | None, context: _Context
 ) -> tuple[Simulation, Checkpoints]:
-    """What a run consists of, with what it had when it ended, if it has been there before."""
+    """Assemble the parts of a run; a resumed run gets its recorded state back."""
     config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
     plan = replace(plan, config=config)
     folder.write_text(
         "config.toml", (given_data.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config)
     )
-    finish = _records(config, folder, resumed, around.observers)
+    finish = _records(config, folder, resumed, context.observers)
     recorder, tables = finish.recorder, finish.tables
     schedulers = {
         Phase.ROUNDS: SynchronousScheduler(pool, config.exchange.delivery == "shared-sum"),
         Phase.ALONE: SynchronousScheduler(pool),
     }
     manager = CheckpointManager(checkpoints, identity_of(plan), pool, recorder, tables)
-    observers, interrupts = around.observers, around.interrupts
+    observers, interrupts = context.observers, context.interrupts
     simulation = Simulation(
         plan,
         pool,
@@ -213,9 +215,9 @@ def _compose(
 
 
 def _records(config: RunConfig, folder: RunFolder, resumed: Resumed | None, observers: Observers) -> Finish:
-    """Where the run's numbers go, with those that it has already."""
+    """The recorder, tables and MLflow tracker of a run; a resumed run gets its recorded numbers back."""
     tables = Tables(folder)
-    tracker = _tracker(config, folder, known=resumed is not None)
+    tracker = _tracker(config, folder, continued=resumed is not None)
     mlflow = MlflowObserver(tracker)
     observers.attach(tables, mlflow)
     recalled = resumed.recalled if resumed else Recalled.nothing(config)
@@ -231,26 +233,26 @@ def _records(config: RunConfig, folder: RunFolder, resumed: Resumed | None, obse
     return Finish(recorder, tables, tracker)
 
 
-def _tracker(config: RunConfig, folder: RunFolder, known: bool) -> Tracker:
-    """The run in MLflow; known: the one that the folder names is continued."""
+def _tracker(config: RunConfig, folder: RunFolder, continued: bool) -> Tracker:
+    """The run in MLflow; continued: whether to continue the MLflow run whose id is in the folder."""
 
     def note(run_id: str) -> None:
-        if folder.path.is_dir():  # else the run has not begun after all
+        if folder.path.is_dir():  # otherwise the run was abandoned before it began
             folder.write_text(MLFLOW_RUN, run_id)
 
-    return Tracker(config.tracking, folder.path.parent, folder.path.name, folder.mlflow_run if known else "", note)
+    return Tracker(config.tracking, folder.path.parent, folder.path.name, folder.mlflow_run if continued else "", note)
 
 
-def _complete(resumed: Resumed, around: _Around) -> Result:
-    """Figures, page and MLflow run of a run whose numbers are all there."""
-    with around.interrupts:
-        finish = _records(resumed.config, resumed.folder, resumed, around.observers)
+def _complete(resumed: Resumed, context: _Context) -> Result:
+    """Produce figures, page and MLflow run of a run whose numbers are complete."""
+    with context.interrupts:
+        finish = _records(resumed.config, resumed.folder, resumed, context.observers)
         finish.recorder.publish(RunStarted(resumed.config, resumed.folder.path))
         return finish.complete(resumed.config)
 
 
 def in_background(compute: Callable[[], Plan]) -> "Future[Plan]":
-    """Start a computation in a thread. The interpreter waits for it at its end, where it would crash under torch."""
+    """Start a computation in a non-daemon thread: exiting while torch runs in a daemon thread crashes Python."""
     future: Future[Plan] = Future()
 
     def run() -> None:

@@ -1,6 +1,6 @@
-"""The stages of a run: controls, rounds, probes, the control alone; each knows what of it is done already.
+"""The stages of a run: controls, rounds, final probes, the control alone. Each stage skips its completed part.
 
-So a run that is resumed, and one that has lost hosts, both go through the stages again from the newest checkpoint.
+A run that is resumed or has lost hosts therefore goes through all stages again, from the newest checkpoint.
 """
 
 import time
@@ -40,7 +40,7 @@ from peers.probing.measuring import ProbeSubject
 
 @dataclass(frozen=True)
 class Position:
-    """Where all peers stand: after so many rounds of a phase."""
+    """The state that all peers are in: after `completed` rounds of a phase."""
 
     phase: Phase
     completed: int
@@ -50,10 +50,10 @@ START = Position(Phase.ROUNDS, 0)
 
 
 class Simulation:
-    """Calls the peers in order and hands what they say to the recorder; holds no parameters and no messages.
+    """Runs the stages in order and passes their results to the recorder; it holds no parameters and no messages.
 
-    schedulers: of each phase. conclude: writes what the run leaves. resumed: the peers are to be brought back to a
-    checkpoint first.
+    schedulers: one for each phase. conclude: writes the results of the run. resumed: whether the peers have to be
+    restored from a checkpoint first.
     """
 
     def __init__(
@@ -75,15 +75,15 @@ class Simulation:
         self.conclude, self.folder = conclude, folder
         self.controls = Controls(plan, pool, recorder)
         self._stage = Stage.START
-        self._position = None if resumed else START  # None: unknown, so they are brought to a checkpoint
+        self._position = None if resumed else START  # None: unknown, so the peers are restored from a checkpoint
 
     def run(self) -> Result:
         with self.interrupts:
             try:
                 ending = self._run_until_stopped()
-            except Exception as error:  # a defect: keep the numbers, then let it be seen
-                said = f"in {endings.STAGES[self._stage]}: {type(error).__name__}: {error}"
-                self._end(Ending(Status.STOPPED, said))
+            except Exception as error:  # a bug: save the numbers, then raise it
+                message = f"in {endings.STAGES[self._stage]}: {type(error).__name__}: {error}"
+                self._end(Ending(Status.STOPPED, message))
                 raise
             return self._end(ending)
 
@@ -104,18 +104,18 @@ class Simulation:
         except HostLost as error:
             return self._ending(Status.STOPPED, str(error), self._where(), self._last_good(), self._resumed_by())
         except torch.OutOfMemoryError as error:
-            said = endings.out_of_memory(self.plan, error)
-            return self._ending(Status.STOPPED, said, self._where(), self._last_good())
+            message = endings.out_of_memory(self.plan, error)
+            return self._ending(Status.STOPPED, message, self._where(), self._last_good())
 
     def _survive(self) -> Ending:
-        """All stages; where hosts are lost they are started anew. Raises: HostLost, when that has been enough."""
+        """Run all stages, restarting lost hosts. Raises: HostLost, after too many losses."""
         losses = LostHosts(self.pool, self.recorder, self.config.hosting.max_failures)
         while True:
             try:
                 losses.revive()
                 return self._stages()
             except HostLost as error:
-                if self.interrupts.asked:
+                if self.interrupts.stop_requested:
                     raise KeyboardInterrupt from None
                 losses.note(error)
                 self._position = None
@@ -136,7 +136,7 @@ class Simulation:
         self.recorder.recovered()
         return Ending(Status.FINISHED)
 
-    # ---- what to say at an early end ----
+    # ---- messages for a run that ends early ----
 
     def _ending(self, status: Status, *parts: str) -> Ending:
         return Ending(status, "; ".join(filter(None, parts)))
@@ -157,7 +157,7 @@ class Simulation:
         self.recorder.publish(StageEntered(stage, self.config))
 
     def _bring(self, phase: Phase) -> int:
-        """Have the peers where they can go on with a phase; returns the rounds of it that they have completed."""
+        """Bring the peers to a state of `phase`; returns the number of its rounds that they have completed."""
         if self._position is None or self._position.phase is not phase:
             self._position = Position(phase, self.checkpoints.restore(phase))
         return self._position.completed
@@ -168,7 +168,7 @@ class Simulation:
             self._position = START
 
     def _probe_controls(self) -> None:
-        """Evaluators probe the controls while the rounds run; without any it is done before them."""
+        """Probe the controls: on evaluators while the rounds run, or, without evaluators, before the first round."""
         if self.controls.missing():
             self._enter(Stage.CONTROLS)
             if not self.pool.evaluators:
@@ -180,27 +180,27 @@ class Simulation:
             self._untrained()
             self.recorder.start(observe(self.pool).get(), self.plan.schedule(0))
         if self.state.completed:
-            # a control may have taken the peers to their start, but there is a checkpoint to go on from
+            # the controls may have reset the peers, so restore them from the checkpoint
             self._position = None
 
     def _rounds(self) -> Stop | None:
-        """Run all rounds that are left; returns why they stopped early, if they did. Raises: KeyboardInterrupt."""
+        """Run the remaining rounds; returns the reason if they stop early. Raises: KeyboardInterrupt."""
         if self.state.digests:
-            return None  # what comes after them is done, too
+            return None  # the final probes are done, and so are all rounds
         self._stage, stop = Stage.ROUNDS, None
         start = completed = self._bring(Phase.ROUNDS)
         self._enter(Stage.ROUNDS)
-        late = deque[tuple[int, Probing]]()  # evaluators lag behind
-        self._position = None  # until the rounds have ended
+        late = deque[tuple[int, Probing]]()  # (round, probes) whose results have not been read: evaluators lag behind
+        self._position = None  # unknown until the rounds have ended
         since = time.perf_counter()
         self.interrupts.gentle = self.config.checkpoint.every > 0
         try:
             for record in self._records(Phase.ROUNDS, start):
-                completed, before, since = record.completed, since, time.perf_counter()
-                self.recorder.round(record, since - before)
+                completed, previous, since = record.completed, since, time.perf_counter()
+                self.recorder.round(record, since - previous)
                 if record.probes is not None:
                     late.append((completed, record.probes))
-                # a checkpoint vouches for all that came before it
+                # everything up to a checkpoint must be recorded before it is completed
                 self._read_late(late, OUTSTANDING if self.pool.evaluators and not record.saved else 0)
                 stop = self._note_failures(record)
                 if stop is not None:
@@ -238,57 +238,57 @@ class Simulation:
             self.interrupts.gentle = False
             self.recorder.publish(StageLeft(Stage.ALONE))
         self.observers.check()
-        if self.interrupts.asked:
+        if self.interrupts.stop_requested:
             raise KeyboardInterrupt
-        if self.state.failed_alone:  # a control of fewer or half-trained peers would be no control
+        if self.state.failed_alone:  # fewer or half-trained peers are no valid control
             self.recorder.publish(ControlVoid(tuple(sorted(self.state.failed_alone))))
         else:
             self.recorder.probed(probe(self.pool, ProbeSubject.AS_IS).get(), condition=Condition.ALONE)
 
     def _records(self, phase: Phase, start: int) -> Iterator[RoundRecord]:
-        """The rounds of a phase that are left."""
-        config, own = self.config, phase is Phase.ROUNDS
+        """The records of the remaining rounds of a phase."""
+        config, is_main = self.config, phase is Phase.ROUNDS
         cadence = Cadence(
             config.run.rounds,
             config.hosting.lookahead,
-            config.evaluation.every if own else 0,
-            config.evaluation.probe_every if own else 0,
+            config.evaluation.every if is_main else 0,
+            config.evaluation.probe_every if is_main else 0,
             config.checkpoint.every,
             config.checkpoint.seconds,
             lambda completed: self.checkpoints.aside(phase, completed),
             recorded_until=self.state.completed,
             probed=frozenset(self.state.probed),
         )
-        schedule = self.plan.schedule if own else build_schedule(config, alone=True)
+        schedule = self.plan.schedule if is_main else build_schedule(config, alone=True)
         return self.schedulers[phase].records(schedule, cadence, start, self._is_to_end)
 
     def _is_to_end(self) -> bool:
-        """Whether the rounds in flight are to be the last: after a signal, or when an observer has raised."""
-        return self.interrupts.asked or self.observers.raised is not None
+        """Whether the rounds in flight are the last ones: after a signal, or after an observer has raised an error."""
+        return self.interrupts.stop_requested or self.observers.raised is not None
 
     def _save_last(self, phase: Phase, completed: int, saved: int) -> None:
-        """A checkpoint of where the peers stand, unless one was `saved` there, or none are wanted."""
+        """Save a checkpoint of the peers, unless checkpoints are disabled or this round is already `saved`."""
         if self.config.checkpoint.every and completed not in (0, saved):
             outcome = self.schedulers[phase].save(self.checkpoints.aside(phase, completed), completed)
             self.checkpoints.complete(phase, completed, outcome)
 
-    def _read_late(self, late: deque[tuple[int, Probing]], most: int) -> None:
-        """Read probes until at most so many are on their way."""
-        while len(late) > most:
-            completed, asked = late.popleft()
-            self.recorder.probed(asked.get(), completed)
+    def _read_late(self, late: deque[tuple[int, Probing]], max_pending: int) -> None:
+        """Record pending probes, oldest first, until at most `max_pending` are left."""
+        while len(late) > max_pending:
+            completed, probing = late.popleft()
+            self.recorder.probed(probing.get(), completed)
 
     def _note_failures(self, record: RoundRecord) -> Stop | None:
-        """Remember the peers that dropped out; returns why the run is to stop, if it is."""
-        goes_on = self.config.run.on_nonfinite == "drop-peer"
-        found = dropouts_of(record)
-        for each in found:
-            if each.peer not in self.state.dropped:
-                self.recorder.publish(PeerDropped(each, goes_on))
-        if found and not goes_on:  # also when hosts were lost on the way to it
-            return Stop(StopReason.NOT_FINITE, found[0])
-        everybody = len(self.state.dropped) == self.config.peers.count
-        return Stop(StopReason.NO_PEER_LEFT) if everybody else None
+        """Publish the peers that dropped out; returns the reason if the run has to stop."""
+        continues = self.config.run.on_nonfinite == "drop-peer"
+        dropouts = dropouts_of(record)
+        for dropout in dropouts:
+            if dropout.peer not in self.state.dropped:
+                self.recorder.publish(PeerDropped(dropout, continues))
+        if dropouts and not continues:  # also if the dropout was already published before hosts were lost
+            return Stop(StopReason.NOT_FINITE, dropouts[0])
+        all_dropped = len(self.state.dropped) == self.config.peers.count
+        return Stop(StopReason.NO_PEER_LEFT) if all_dropped else None
 
     def _final_probes(self) -> None:
         if self.state.digests:

@@ -1,4 +1,4 @@
-"""How much memory this machine has left, and the refusal of what it does not hold."""
+"""How much memory is free on this machine, and an error for what does not fit."""
 
 import os
 from pathlib import Path
@@ -9,24 +9,26 @@ def available(
     groups: Path = Path("/proc/self/cgroup"),
     root: Path = Path("/sys/fs/cgroup"),
 ) -> int:
-    """Bytes that this process may still use: what the machine has left, swap included, or a container's or job's limit.
+    """Bytes that this process may still use: the machine's free memory with swap, or what a container's limit leaves.
 
-    Where the system does not tell what is left (it is not Linux), all that the machine has.
+    On systems that do not report free memory (other than Linux), the total memory of the machine.
     """
     return min([_machine(meminfo), *_limits(groups, root)])
 
 
 def require(num_bytes: int, what: str, advice: str) -> None:
-    """Refuse what would not fit. `what` is the start of the line, up to "need"; `advice` its end.
+    """Raise an error if `num_bytes` are not available; its message is "`what` need ...; `advice`".
 
     Raises: ValueError.
     """
-    if num_bytes > (left := available()):
-        raise ValueError(f"{what} need {told(num_bytes)} of memory, and {told(left)} are left; {advice}")
+    if num_bytes > (free := available()):
+        raise ValueError(
+            f"{what} need {format_bytes(num_bytes)} of memory, and {format_bytes(free)} are left; {advice}"
+        )
 
 
-def told(num_bytes: int) -> str:
-    """Bytes in GiB, or MiB where they are few."""
+def format_bytes(num_bytes: int) -> str:
+    """A number of bytes in GiB, or in MiB below 1 GiB."""
     return f"{num_bytes / 2**20:,.1f} MiB" if num_bytes < 2**30 else f"{num_bytes / 2**30:,.1f} GiB"
 
 
@@ -39,12 +41,12 @@ def _machine(meminfo: Path) -> int:
 
 
 def _limits(groups: Path, root: Path) -> list[int]:
-    """What each control group that this process is in has left, of both versions of the kernel's interface."""
+    """The free memory of each control group of this process, for cgroups v1 and v2."""
     try:
         lines = [line.split(":", 2) for line in groups.read_text().splitlines()]
     except OSError:
         return []
-    left = []
+    free = []
     for _, controllers, path in lines:
         if controllers == "":
             base, names = root, ("memory.max", "memory.current", "inactive_file")
@@ -53,16 +55,16 @@ def _limits(groups: Path, root: Path) -> list[int]:
         else:
             continue
         parts = Path(path).parts[1:]
-        for depth in range(len(parts) + 1):  # a limit further up binds as well; seen from a container, most are absent
-            left += _left(base.joinpath(*parts[:depth]), *names)
-    return left
+        for depth in range(len(parts) + 1):  # limits of parents apply as well; inside a container, most are not visible
+            free += _free_in_group(base.joinpath(*parts[:depth]), *names)
+    return free
 
 
-def _left(group: Path, limit: str, usage: str, cache: str) -> list[int]:
-    """The limit less what is in use, of which the page cache is given back; empty where there is no limit."""
+def _free_in_group(group: Path, limit: str, usage: str, cache: str) -> list[int]:
+    """The limit minus the memory in use, not counting the page cache; empty if there is no limit."""
     try:
-        most, used = int((group / limit).read_text()), int((group / usage).read_text())
+        maximum, used = int((group / limit).read_text()), int((group / usage).read_text())
         statistics = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-    except (OSError, ValueError):  # not there, or "max"
+    except (OSError, ValueError):  # absent, or "max"
         return []
-    return [max(0, most - used + int(statistics.get(cache, 0)))]
+    return [max(0, maximum - used + int(statistics.get(cache, 0)))]

@@ -13,7 +13,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _default_kinds(cls, values: object) -> object:
-        """A table that leaves out its `kind` is of the default one, and what else it leaves out is as by default."""
+        """A table without `kind` is of the default kind, and has the default's values for its missing keys."""
         if not isinstance(values, dict):
             return values
         defaults = {name: field.default for name, field in cls.model_fields.items() if name in values}
@@ -25,12 +25,12 @@ class Section(BaseModel):
 
 
 def leaves_out_kind(value: object) -> bool:
-    """Whether the value is a table that does not say of which kind it is."""
+    """Whether the value is a table without the key `kind`."""
     return isinstance(value, dict) and "kind" not in value
 
 
 class Variant(Section):
-    """One alternative of a union that is tagged by `kind`; it builds, or computes, what it names."""
+    """One alternative of a union that is tagged by `kind`; it builds or computes the thing it names."""
 
     @classmethod
     def example(cls) -> "Variant":
@@ -43,17 +43,17 @@ class Variant(Section):
 
 
 def variants(union: Any) -> tuple[type[Variant], ...]:
-    """The members of `Annotated[A | B | ..., Field(discriminator="kind")]`, in that order."""
+    """The members of `Annotated[A | B | ..., Field(discriminator="kind")]`, in order."""
     return get_args(get_args(union)[0])
 
 
 def kinds(variant: type[Variant]) -> tuple[str, ...]:
-    """The values of `kind` that choose the variant: mostly one."""
+    """The values of `kind` that select the variant, usually one."""
     return get_args(variant.model_fields["kind"].annotation)
 
 
 def examples(union: Any) -> list[Any]:
-    """An example of every kind of the union, for tests over all kinds: a new one is found by itself."""
+    """An example of every kind of the union, so that tests over all kinds cover new ones automatically."""
     return [
         variant.model_validate(variant.example().model_dump() | {"kind": kind})
         for variant in variants(union)

@@ -28,5 +28,5 @@ def torch_seed(seed: int, purpose: Purpose, *indices: int) -> int:
 
 
 def child(seed: np.random.SeedSequence, *key: int) -> np.random.SeedSequence:
-    """A stream of its own; unlike `seed.spawn`, this leaves `seed` as it is."""
+    """An independent child stream; unlike `seed.spawn`, this does not modify `seed`."""
     return np.random.SeedSequence(entropy=seed.entropy, spawn_key=(*seed.spawn_key, *key))

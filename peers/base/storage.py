@@ -4,7 +4,7 @@ from typing import Any
 
 
 class Folder:
-    """A folder of files that are written whole; made when something is written into it.
+    """A folder of files that are read and written as a whole; it is created by the first write.
 
     Raises: OSError from its methods, as the file system does; ValueError for a URL of an unknown file system.
     """
@@ -21,25 +21,25 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         kind = self._files.info(self._at(name))["type"]
-        if kind not in ("file", "link"):  # a pipe in its place would be waited for
+        if kind not in ("file", "link"):  # reading a pipe would block
             raise OSError(f"it is no file but of type '{kind}'")
         with self._files.open(self._at(name), "rb") as file:
             return bytes(file.read())
 
     def names(self) -> list[str]:
-        """What lies in it, folders included; nothing where it has not been made."""
+        """The names of its files and folders, sorted; empty if the folder does not exist."""
         self._files.invalidate_cache()
         if not self._files.isdir(self._path):
             return []
-        return sorted(str(each).rstrip("/").rpartition("/")[2] for each in self._files.ls(self._path, detail=False))
+        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in self._files.ls(self._path, detail=False))
 
     def rename(self, name: str, to: str) -> None:
-        """Rename a folder in it, in one step where the file system can; what was there before under `to` is gone."""
+        """Rename a folder in it, atomically if the file system can; an existing `to` is removed first."""
         self.remove(to)
         self._files.mv(self._at(name), self._at(to), recursive=True)
 
     def remove(self, name: str) -> None:
-        """Remove a file or folder, if it is there."""
+        """Remove a file or folder, if it exists."""
         self._files.invalidate_cache()
         if self._files.exists(self._at(name)):
             self._files.rm(self._at(name), recursive=True)
@@ -53,7 +53,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
     from fsspec.implementations.local import LocalFileSystem
 
-    if url.startswith("/"):  # no URL, whatever else is in it: fsspec would take "::" for a chain of them
+    if url.startswith("/"):  # not a URL, even with "::" in it, which fsspec would take for a chain of URLs
         return LocalFileSystem(), url
     try:
         files, path = url_to_fs(url)
@@ -63,7 +63,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 
 def _of_pyarrow(url: str, missing: Exception) -> tuple[Any, str]:
-    """pyarrow brings some file systems along for which fsspec needs a further package."""
+    """The same with pyarrow, which includes some file systems for which fsspec needs an extra package."""
     from fsspec.implementations.arrow import ArrowFSWrapper
     from pyarrow.fs import FileSystem
 

@@ -1,4 +1,4 @@
-"""The batch of every round as a pure function of (seed, round), made once for all peers of a host."""
+"""The batch of every round, a pure function of (seed, round), created once for all peers of a host."""
 
 from collections import OrderedDict
 from functools import lru_cache
@@ -11,15 +11,15 @@ from torch import Tensor
 from peers.base.seeds import child, stream
 from peers.data.datasets import Dataset, Normalisation, images_to_tensor
 
-KEPT = 2  # rounds: the one that is studied and the one that is published
+KEPT = 2  # rounds memoised: the one being studied and the one being published
 
 Batch = tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, " batch"]]
 
 
 class Batches:
-    """Images and labels of a round, a pure function of (seed, round); nobody may write to them.
+    """Images and labels of a round, a pure function of (seed, round). Callers must not write to them.
 
-    flip: half of the images are mirrored. on_device: the data set lies on the GPU, and batches are cut from it there.
+    flip: mirror half of the images. on_device: keep the data set on the GPU and assemble batches there.
     """
 
     def __init__(
@@ -60,8 +60,8 @@ class Batches:
             images, labels = resident_batch(*self._resident, size, round_index, *seeds, normalisation)
         else:
             images, labels = batch(self._dataset, size, round_index, *seeds, normalisation, torch.device("cpu"))
-            if self._device.type == "cuda":  # from pinned memory a copy does not hold up the host
-                images, labels = (each.pin_memory().to(self._device, non_blocking=True) for each in (images, labels))
+            if self._device.type == "cuda":  # copies from pinned memory do not block the host
+                images, labels = (part.pin_memory().to(self._device, non_blocking=True) for part in (images, labels))
         return images.to(memory_format=self._memory_format), labels
 
 
@@ -74,10 +74,10 @@ def batch(
     normalisation: Normalisation,
     device: torch.device,
 ) -> Batch:
-    """Normalised images and labels of a round: the same view for every peer that asks.
+    """Normalised images and labels of a round, the same view for every peer.
 
     Args:
-        dataset: its training images are drawn from.
+        dataset: the source of the training images.
         batch_size: number of images.
         round_index: the round.
         batches: stream of the order of the images.
@@ -103,23 +103,23 @@ def resident_batch(
     flips: np.random.SeedSequence | None,
     normalisation: Normalisation,
 ) -> Batch:
-    """What `batch` gives, from a data set that lies on the peers' device.
+    """The result of `batch`, from a data set on the peers' device.
 
-    The same numbers on a CPU; a GPU divides by 255 through its reciprocal, which may move the last bit.
+    On a CPU the numbers are identical; a GPU multiplies by 1 / 255, which may change the last bit.
     """
     chosen = torch.from_numpy(batch_indices(len(labels), batch_size, batches, round_index)).to(labels.device)
     images = pixels[chosen]
     if flips is not None:
         mask = torch.from_numpy(flip_mask(flips, round_index, batch_size)).to(labels.device)
         images = torch.where(mask[:, None, None, None], images.flip(-1), images)
-    centre, scale = (torch.tensor(each, device=labels.device)[:, None, None] for each in normalisation)
+    centre, scale = (torch.tensor(part, device=labels.device)[:, None, None] for part in normalisation)
     return images.to(torch.float32).div_(255).sub_(centre).div_(scale), labels[chosen]
 
 
 def batch_indices(
     num_examples: int, batch_size: int, seed: np.random.SeedSequence, round_index: int
 ) -> Int64[np.ndarray, " batch"]:
-    """Examples of a round: a permutation per epoch is cut into batches, and its rest is dropped.
+    """Indices of a round's examples: a permutation per epoch is cut into batches; the incomplete last one is dropped.
 
     Raises:
         ValueError: the batch is larger than the data.
@@ -139,6 +139,6 @@ def flip_mask(seed: np.random.SeedSequence, round_index: int, batch_size: int) -
     return np.random.default_rng(child(seed, round_index)).random(batch_size) < 0.5
 
 
-@lru_cache(maxsize=2)  # the last epochs only; a round's lookahead may straddle two
+@lru_cache(maxsize=2)  # the lookahead of rounds may span two epochs
 def _permutation(num_examples: int, words: tuple[int, ...]) -> Int64[np.ndarray, " examples"]:
     return np.random.default_rng(words).permutation(num_examples)

@@ -1,4 +1,4 @@
-"""Whether a data set that comes from anywhere is sound, and whether two are the same."""
+"""Validates data sets from any source, and computes a digest to compare them."""
 
 import hashlib
 from dataclasses import fields
@@ -11,7 +11,7 @@ MAX_NAME = 200
 
 
 def check(dataset: object) -> None:
-    """What every part of a run takes for granted of its images and labels.
+    """Check the properties of images and labels that every part of a run relies on.
 
     Raises:
         ValueError: an array is of another type, dtype or shape, lengths differ, or a label is not in
@@ -49,7 +49,7 @@ def check(dataset: object) -> None:
 
 
 def digest_of(dataset: Dataset) -> bytes:
-    """SHA-256 over all images and labels, with their shapes and dtypes, and the number of classes; not the name."""
+    """SHA-256 over all images and labels with their shapes and dtypes, and the number of classes, without the name."""
     sha = hashlib.sha256(f"num_classes {dataset.num_classes}".encode())
     for field in fields(dataset):
         value = getattr(dataset, field.name)

@@ -1,4 +1,4 @@
-"""Data sets in memory: subsets of them, and the statistics of their pixels."""
+"""Data sets in memory, subsets of them, and statistics of their pixels."""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,12 +13,12 @@ from peers.base.seeds import child
 
 Normalisation = tuple[Float32[np.ndarray, " channel"], Float32[np.ndarray, " channel"]]
 
-AT_ONCE = 2**22  # pixels that are worked on at a time, where 8 bits become 64
+AT_ONCE = 2**22  # pixels processed at a time where 8 bits become 64
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Labelled images, 0..255; the arrays may be read-only shared memory and are never written."""
+    """Labelled images with values 0..255; the arrays may be read-only shared memory, and must not be modified."""
 
     name: str
     train_images: UInt8[np.ndarray, "train channel height width"]
@@ -35,7 +35,7 @@ class Dataset:
 
 
 def limit(dataset: Dataset, train_limit: int, test_limit: int, seed: np.random.SeedSequence) -> Dataset:
-    """A random subset of so many images, in their order; 0 keeps all.
+    """A random subset of the training and test images, in their original order; a limit of 0 keeps all.
 
     Raises:
         ValueError: a limit is larger than the data.
@@ -54,19 +54,19 @@ def limit(dataset: Dataset, train_limit: int, test_limit: int, seed: np.random.S
 def stratified_holdout(
     labels: Int64[np.ndarray, " examples"], num_test: int, rng: np.random.Generator
 ) -> Bool[np.ndarray, " examples"]:
-    """True for `num_test` random examples, of which each class has its share, rounded up or down."""
+    """True for `num_test` random examples; each class has its proportional share, rounded up or down."""
     shuffled = rng.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    every = (np.arange(num_test) * 2 + 1) * len(labels) // (2 * num_test)
+    picked = (np.arange(num_test) * 2 + 1) * len(labels) // (2 * num_test)
     test = np.zeros(len(labels), dtype=np.bool_)
-    test[by_class[every]] = True
+    test[by_class[picked]] = True
     return test
 
 
 def chosen_rows(
     split: Literal["train", "test"], num: int, most: int, seed: np.random.SeedSequence
 ) -> Int64[np.ndarray, " chosen"] | slice:
-    """The examples that a limit leaves, ascending; a slice, which copies nothing, where that is all of them."""
+    """The examples within a limit, ascending; if that is all of them, a slice, which needs no copy."""
     if most > num:
         raise ValueError(f"data.{split}_limit: must be at most the {num} {split} images, got {most}; use 0 for all")
     if not most:
@@ -76,7 +76,7 @@ def chosen_rows(
 
 
 def hold_out(dataset: Dataset, num_images: int, seed: np.random.SeedSequence) -> Dataset:
-    """The same data with so many training images (stratified) in place of the test images, which are dropped.
+    """Replace the test images by `num_images` (stratified) training images; the original test images are dropped.
 
     Raises:
         ValueError: no training image of some class would be left.
@@ -86,20 +86,20 @@ def hold_out(dataset: Dataset, num_images: int, seed: np.random.SeedSequence) ->
         raise ValueError(
             f"data.validation: must be below the {len(labels)} training images, got {num_images}; lower it"
         )
-    held = stratified_holdout(labels, num_images, np.random.default_rng(seed))
-    gone = set(labels.tolist()) - set(labels[~held].tolist())
-    if gone:
+    held_out = stratified_holdout(labels, num_images, np.random.default_rng(seed))
+    lost_classes = set(labels.tolist()) - set(labels[~held_out].tolist())
+    if lost_classes:
         raise ValueError(
             f"data.validation: must leave a training image of every class, got {num_images} of {len(labels)}, which "
-            f"leaves none of class {min(gone)}; lower it"
+            f"leaves none of class {min(lost_classes)}; lower it"
         )
     images = dataset.train_images
     return replace(
         dataset,
-        train_images=images[~held],
-        train_labels=labels[~held],
-        test_images=images[held],
-        test_labels=labels[held],
+        train_images=images[~held_out],
+        train_labels=labels[~held_out],
+        test_images=images[held_out],
+        test_labels=labels[held_out],
     )
 
 
@@ -108,7 +108,7 @@ def images_to_tensor(
     mean: Float32[np.ndarray, " channel"],
     std: Float32[np.ndarray, " channel"],
 ) -> Float32[Tensor, "batch channel height width"]:
-    """(pixels / 255 - mean) / std per channel; `pixels` is left as it is."""
+    """(pixels / 255 - mean) / std per channel; `pixels` is not modified."""
     values = torch.from_numpy(pixels.astype(np.float32, order="C"))
     centre, scale = (torch.from_numpy(array.copy())[:, None, None] for array in (mean, std))
     return values.div_(255).sub_(centre).div_(scale)
@@ -121,8 +121,8 @@ def channel_statistics(pixels: UInt8[np.ndarray, "batch channel height width"]) 
     for start in range(0, len(pixels), step):
         for channel, row in enumerate(counts):
             values = pixels[start : start + step, channel].ravel()
-            for at in range(0, len(values), AT_ONCE):  # a count needs int64 copies: of a part, not of everything
-                row += np.bincount(values[at : at + AT_ONCE], minlength=256)
+            for first in range(0, len(values), AT_ONCE):  # bincount makes int64 copies, so count in parts
+                row += np.bincount(values[first : first + AT_ONCE], minlength=256)
     shares = counts / counts.sum(axis=1, keepdims=True)
     levels = np.arange(256) / 255
     mean = shares @ levels

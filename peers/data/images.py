@@ -1,4 +1,4 @@
-"""Reads images from Parquet tables, and brings whatever Pillow opens to 8 bits, grey or RGB."""
+"""Reads images from Parquet tables, and converts every format that Pillow opens to 8-bit grey or RGB."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -15,18 +15,18 @@ from peers.data.tables import open_table, readable
 
 _GREY_MODES = {"1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N"}
 _ALPHA_MODES = {"LA", "La", "PA", "RGBA", "RGBa"}
-_SIXTEEN_BITS = {"PNG", "PPM"}  # formats whose mode I is 16 bits, for Pillow has no other there
-_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # of TIFF
-_DECODING_BYTES = 16  # a pixel, while one image is decoded: Pillow's own four, and copies
-_LARGE = 2**22  # pixels from which on a single image's memory is checked
+_SIXTEEN_BITS = {"PNG", "PPM"}  # formats in which Pillow uses mode I for 16 bits
+_BITS, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0  # TIFF tags, and a value
+_DECODING_BYTES = 16  # bytes per pixel while an image is decoded: Pillow's four, and copies
+_LARGE = 2**22  # pixels from which a single image's memory is checked
 _BATCH_ROWS = 512
 
 Cell = tuple[bytes | None, str]
-"""An encoded image, and where it is, in words."""
+"""An encoded image, and its location for error messages."""
 
 
 class Header(NamedTuple):
-    """What an image says of itself before it is decoded, as it stands upright."""
+    """Properties of an image from its header, without decoding; height and width after EXIF rotation."""
 
     height: int
     width: int
@@ -38,7 +38,7 @@ def read_header(files: Sequence[Path], row: int, column: str) -> Header:
     """The header of one row's image, counted over all `files`. Raises: ValueError, as `read_images` does."""
     cell, where = next(_cells(files, np.array([row], dtype=np.int64), column))
     image = _opened(cell, where)
-    turned = image.format != "TIFF" and 5 <= _orientation(image, where) <= 8  # Pillow turns TIFF's sizes itself
+    turned = image.format != "TIFF" and 5 <= _orientation(image, where) <= 8  # Pillow already swaps the sizes of TIFF
     width, height = reversed(image.size) if turned else image.size
     return Header(height, width, image.mode in _GREY_MODES, where)
 
@@ -46,24 +46,24 @@ def read_header(files: Sequence[Path], row: int, column: str) -> Header:
 def check_images(
     files: Sequence[Path], rows: tuple[Int64[np.ndarray, " train"], Int64[np.ndarray, " test"]], column: str, size: int
 ) -> tuple[int, int]:
-    """(height, width) of all images, from the headers of the first ones, before any is decoded.
+    """(height, width) of all images, from the headers of the first image of each split, without decoding.
 
-    Raises: ValueError, if the two splits differ in it, or the memory does not hold so many.
+    Raises: ValueError, if the two splits differ in size, or if the images do not fit into memory.
     """
-    first, first_test = (read_header(files, int(each[0]), column) for each in rows)
+    first, first_test = (read_header(files, int(split_rows[0]), column) for split_rows in rows)
     like = (size, size) if size else (first.height, first.width)
     count, channels = len(rows[0]) + len(rows[1]), 1 if first.grey and first_test.grey else 3
     advice = f"{'lower' if size else 'set'} data.image_size, or set data.train_limit and data.test_limit"
-    what = f"data: {count:,} images of {like[1]}x{like[0]} pixels"
-    one = _DECODING_BYTES * first.height * first.width
-    memory.require(one + count * channels * like[0] * like[1], what, advice)
+    subject = f"data: {count:,} images of {like[1]}x{like[0]} pixels"
+    decoding_bytes = _DECODING_BYTES * first.height * first.width
+    memory.require(decoding_bytes + count * channels * like[0] * like[1], subject, advice)
     if not size:
         check_size((first_test.height, first_test.width), like, first_test.where)
     return like
 
 
 def check_size(found: tuple[int, int], like: tuple[int, int], where: str) -> None:
-    """Raises: ValueError, if an image's (height, width) are not those of the first one."""
+    """Raises: ValueError, if an image's (height, width) differs from that of the first image."""
     if found != like:
         raise ValueError(
             f"data.image_size: {where} is {found[1]}x{found[0]} pixels, the first image {like[1]}x{like[0]}; set "
@@ -80,22 +80,22 @@ def read_images(
 ) -> UInt8[np.ndarray, "rows channel height width"]:
     """Pixels of the ascending `rows`, counted over all `files`: one channel if all of them are greyscale, else RGB.
 
-    An image stands upright, as its EXIF orientation tells; of several frames or pages it is the first. 16-bit grey
-    (and 12-bit TIFF) is scaled to 8 bits, colour by Pillow. Floating-point images must be in 0..1; 32-bit and signed
-    integers are refused, since nothing tells what is white. CMYK, LAB and palettes become RGB by Pillow's rules.
-    Transparency is dropped, as torchvision's loaders do: colours are those below it; a picture that is in its
-    transparency alone is refused. Images are decoded one at a time.
+    Images are rotated as their EXIF orientation says; of several frames or pages, the first is used. 16-bit grey (and
+    12-bit TIFF) is scaled to 8 bits; colour is converted by Pillow. Floating-point images must be in 0..1; 32-bit and
+    signed integers are refused, because their range of values is not known. CMYK, LAB and palettes become RGB by
+    Pillow's rules. Transparency is dropped, as in torchvision's loaders; an image with one colour whose content is only
+    in its transparency is refused. Images are decoded one at a time.
 
     Args:
         files: Parquet files, read as one table.
-        rows: rows to decode; the others are skipped.
-        column: bytes of a JPEG, PNG, ..., or a struct with a field `bytes`.
+        rows: the rows to decode.
+        column: a column of encoded images (JPEG, PNG, ...), as binary or as a struct with a field `bytes`.
         size: width and height to crop and resize to, in pixels; 0: all images have one size already.
-        like: (height, width) that the images must have; None: that of the first.
+        like: (height, width) that the images must have; None: that of the first image.
 
     Raises:
-        ValueError: a column is absent or of another type; an image is null, corrupt, of another size, larger than the
-            memory, or of values whose range is not known.
+        ValueError: the column is absent or of another type; an image is null, corrupt, of another size, too large for
+            the memory, or has values of unknown range.
     """
     images = np.empty((0, 1, 0, 0), dtype=np.uint8)
     for position, (cell, where) in enumerate(_cells(files, rows, column)):
@@ -106,12 +106,12 @@ def read_images(
             images = np.empty((len(rows), len(pixels), *like), dtype=np.uint8)
         elif len(pixels) > images.shape[1]:
             images = in_colour(images)
-        images[position] = pixels  # one grey channel fills all three
+        images[position] = pixels  # one grey channel is broadcast to all three
     return images
 
 
 def in_colour(images: UInt8[np.ndarray, "rows channel height width"]) -> UInt8[np.ndarray, "rows 3 height width"]:
-    """The same images with three channels. Raises: ValueError, if the memory does not hold them."""
+    """The same images with three channels. Raises: ValueError, if they do not fit into memory."""
     if images.shape[1] == 3:
         return images
     memory.require(3 * images.nbytes, f"data: {len(images):,} images, of which some have colours,", "convert them")
@@ -119,7 +119,7 @@ def in_colour(images: UInt8[np.ndarray, "rows channel height width"]) -> UInt8[n
 
 
 def _cells(files: Sequence[Path], rows: Int64[np.ndarray, " rows"], column: str) -> Iterator[Cell]:
-    """Encoded image of each of `rows`; row groups without any are not read."""
+    """The encoded image of each row in `rows`; row groups without such rows are not read."""
     start = 0
     for file in files:
         parquet = open_table(file, column, "data.image_column")
@@ -166,7 +166,7 @@ def _decode(cell: bytes | None, size: int, where: str) -> UInt8[np.ndarray, "cha
     try:
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
-    except Exception as error:  # Pillow's readers raise whatever the broken bytes lead them to
+    except Exception as error:  # Pillow's readers raise many types of errors on broken bytes
         raise _corrupt(where) from error
     image = _eight_bits(image, where)
     if size and image.size != (size, size):
@@ -176,7 +176,7 @@ def _decode(cell: bytes | None, size: int, where: str) -> UInt8[np.ndarray, "cha
 
 
 def _opened(cell: bytes | None, where: str) -> Image.Image:
-    """An image whose header alone has been read, and which the memory holds."""
+    """Open an image without decoding it. Raises: ValueError, if it is unreadable or too large for the memory."""
     if cell is None:
         raise ValueError(f"data.image_column: {where} has no image (null); drop the row")
     try:
@@ -207,7 +207,7 @@ def _orientation(image: Image.Image, where: str) -> int:
 
 
 def _eight_bits(image: Image.Image, where: str) -> Image.Image:
-    """The image in mode L or RGB."""
+    """The image converted to mode L or RGB."""
     grey = image.mode in _GREY_MODES
     if image.mode.startswith(("I", "F")):
         return _scaled(image, where)
@@ -218,12 +218,12 @@ def _eight_bits(image: Image.Image, where: str) -> Image.Image:
 
 
 def _scaled(image: Image.Image, where: str) -> Image.Image:
-    """An image of 12, 16 or floating-point bits in 8, which Pillow would clip."""
+    """Scale an image of 12, 16 or floating-point bits to 8 bits; Pillow would clip its values."""
     values = np.asarray(image)
     tags = getattr(image, "tag_v2", {})
     inverted = tags.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
     if image.mode == "F":
-        if not ((values >= 0) & (values <= 1)).all():  # not a number is refused as well
+        if not ((values >= 0) & (values <= 1)).all():  # also refuses NaN
             low, high = values.min(), values.max()
             raise ValueError(
                 f"data.image_column: {where} is a floating-point image (mode F) of values from {low:g} to {high:g}; "
@@ -241,12 +241,12 @@ def _scaled(image: Image.Image, where: str) -> Image.Image:
 
 def _without_alpha(image: Image.Image, where: str) -> Image.Image:
     if image.mode == "La":
-        image = image.convert("LA")  # Pillow's only way
+        image = image.convert("LA")  # Pillow's only conversion of La
     *colours, alpha = (channel.getextrema() for channel in image.convert("RGBA").split())
     if alpha[0] != alpha[1] and all(low == high for low, high in colours):
         raise ValueError(
             f"data.image_column: {where} has one colour, and its picture in the transparency alone; put the images on "
             "a background"
         )
-    image.info.pop("transparency", None)  # of which Pillow would warn
+    image.info.pop("transparency", None)  # Pillow would warn about it
     return image

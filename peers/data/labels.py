@@ -13,19 +13,19 @@ from jaxtyping import Int64
 from peers.base import memory
 from peers.data.tables import num_rows, open_table, readable
 
-_ROW_BYTES = 64  # a label as it is read and as a number, and the orders in which rows are chosen
+_ROW_BYTES = 64  # bytes per row: the label as read and as a number, and permutations of the rows
 
 
 def read_labels(files: Sequence[Path], column: str) -> tuple[Int64[np.ndarray, " rows"], int]:
     """The class of each row of all `files`, and the number of classes.
 
-    Classes are the labels that occur, numbered from 0 in sorted order: integers by value (so 0, 1, .., C - 1 stay as
-    they are), booleans as 0 and 1, strings by code point. Negative integers are refused: as a rule they mark images
-    without a label. So are floating-point numbers, whole or not.
+    Classes are the labels that occur, numbered from 0 in sorted order: integers by value (so 0, 1, .., C - 1 are
+    unchanged), booleans as 0 and 1, strings by code point. Negative integers are refused because they usually mark
+    images without a label. Floating-point numbers are refused as well.
 
     Raises:
         ValueError: a file is not Parquet, its column is absent, of another type, or holds a null or a negative number;
-            or the memory does not hold so many rows.
+            or the rows do not fit into memory.
     """
     rows = num_rows(files)
     if not rows:
@@ -47,7 +47,7 @@ def read_labels(files: Sequence[Path], column: str) -> tuple[Int64[np.ndarray, "
 def check_classes(
     train: Int64[np.ndarray, " train"], test: Int64[np.ndarray, " test"], num_classes: int, column: str
 ) -> None:
-    """Raises: ValueError, if no test image can be classified rightly; a warning, if some cannot."""
+    """Raises: ValueError, if no test image can be classified correctly. Warns, if only some can."""
     known = np.isin(test, train)
     if not known.any():
         raise ValueError(
@@ -63,7 +63,7 @@ def check_classes(
 
 
 def _read(file: Path, column: str) -> Any:
-    """The labels of one file as they are: 64 bits without a sign, or strings."""
+    """The labels of one file, as unsigned 64-bit integers or strings."""
     parquet = open_table(file, column, "data.label_column")
     with readable(file):
         labels = parquet.read(columns=[column]).column(column)

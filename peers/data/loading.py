@@ -1,4 +1,4 @@
-"""Loads data sets: from scikit-learn, torchvision, Parquet files, or drawn at random."""
+"""Loads data sets from scikit-learn, torchvision or Parquet files, or draws them at random."""
 
 import math
 from pathlib import Path
@@ -16,8 +16,8 @@ _DIGITS_TEST = 500
 
 
 def load_digits(seed: np.random.SeedSequence) -> Dataset:
-    """scikit-learn's 1,797 digits of 8x8 pixels, 500 of them (stratified) for the test."""
-    from sklearn.datasets import load_digits as read_digits  # here: an actor has no use for 140 MiB of scikit-learn
+    """scikit-learn's 1,797 digits of 8x8 pixels, of which 500 (stratified) are test images."""
+    from sklearn.datasets import load_digits as read_digits  # imported here: actors do not need scikit-learn's 140 MiB
 
     digits = read_digits()
     pixels = np.rint(digits.images[:, None] * (255 / 16)).astype(np.uint8)
@@ -27,7 +27,7 @@ def load_digits(seed: np.random.SeedSequence) -> Dataset:
 
 
 def load_torchvision(kind: TorchvisionKind, root: str | Path, download: bool) -> Dataset:
-    """A data set that torchvision knows, from the folder `root`; STL-10's labelled images only.
+    """A data set of torchvision, from the folder `root`; of STL-10 only the labelled images.
 
     Raises:
         ValueError: the files are absent or broken, or the download failed.
@@ -49,11 +49,11 @@ def load_parquet(
 ) -> Dataset:
     """Images from a folder of train*.parquet and test*.parquet, or from one file with some rows held out.
 
-    Only the rows that the limits leave are decoded: the same that `limit` would choose with the same seed.
+    Only the rows within the limits are decoded: those that `limit` would choose with the same seed.
 
     Raises:
         ValueError: see `splits.split_files`, `labels.read_labels`, `images.read_images`; or a limit is too large, or
-            no label is common to both splits, or the memory does not hold the images.
+            the splits have no common label, or the images do not fit into memory.
     """
     train_files, test_files = splits.split_files(Path(path))
     files = [*train_files, *test_files]
@@ -80,20 +80,20 @@ def load_parquet(
 def load_synthetic(
     num_train: int, num_test: int, num_classes: int, shape: tuple[int, int, int], seed: np.random.SeedSequence
 ) -> Dataset:
-    """Gaussian class means plus as much noise a pixel, in balanced classes: for tests and timings.
+    """Random class means plus noise of equal deviation in every pixel, in balanced classes: for tests and timings.
 
-    Raises: ValueError, if the memory does not hold them.
+    Raises: ValueError, if the images do not fit into memory.
     """
     rng = np.random.default_rng(seed)
     size, num_images = math.prod(shape), num_train + num_test
-    what = f"data: {num_images:,} images and {num_classes:,} classes of {'x'.join(map(str, shape))}"
+    subject = f"data: {num_images:,} images and {num_classes:,} classes of {'x'.join(map(str, shape))}"
     needed = size * (num_images + 8 * num_classes) + 32 * num_images + 4 * 8 * max(size, AT_ONCE)
-    memory.require(needed, what, "lower data.num_train, data.num_test, data.num_classes or data.shape")
+    memory.require(needed, subject, "lower data.num_train, data.num_test, data.num_classes or data.shape")
     means = rng.normal(128, 32, size=(num_classes, *shape))
     labels = rng.permutation(np.arange(num_images, dtype=np.int64) % num_classes)
     pixels = np.empty((num_images, *shape), dtype=np.uint8)
     step = max(1, AT_ONCE // size)
-    for start in range(0, num_images, step):  # the same draws as all at once, which would take 24 times the memory
+    for start in range(0, num_images, step):  # the same draws as in one call, which would take 24 times the memory
         part = labels[start : start + step]
         noisy = means[part] + rng.normal(0, 32, size=(len(part), *shape))
         pixels[start : start + step] = np.clip(np.rint(noisy), 0, 255)

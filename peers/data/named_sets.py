@@ -1,4 +1,4 @@
-"""Reads the data sets that torchvision knows, and the IDX files of MNIST and Fashion-MNIST wherever they lie."""
+"""Reads the data sets of torchvision, and the IDX files of MNIST and Fashion-MNIST from several places."""
 
 import gzip
 import math
@@ -27,7 +27,7 @@ _IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images
 
 
 def read_torchvision(kind: TorchvisionKind, root: Path, download: bool) -> Arrays:
-    """Images and labels of a data set that torchvision knows; MNIST's files may also lie in `root` itself.
+    """Images and labels of a data set of torchvision; MNIST's files may also be in `root` itself.
 
     Raises:
         ValueError: the files are absent or broken, or the download failed.
@@ -48,13 +48,13 @@ def read_torchvision(kind: TorchvisionKind, root: Path, download: bool) -> Array
 
 
 def find_idx(folders: Sequence[Path], name: str) -> list[Path]:
-    """All files of that name in any of `folders`, plain or with .gz."""
+    """All files of this name in any of `folders`, with or without .gz."""
     paths = (path for folder in folders for path in (folder / name, folder / f"{name}.gz"))
     return [path for path in paths if path.is_file()]
 
 
 def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
-    """The array of bytes in an IDX file, plain or gzipped.
+    """The array of bytes in an IDX file, which may be gzipped.
 
     Raises:
         ValueError: the file is truncated or not IDX.
@@ -78,7 +78,7 @@ def read_idx(file: Path) -> UInt8[np.ndarray, "..."]:
 
 
 def _read_idx_splits(kind: TorchvisionKind, root: Path, download: bool) -> Arrays:
-    """MNIST's layout, in `root` itself or where torchvision keeps it."""
+    """Read MNIST's four files from `root` itself, or from torchvision's folder below it."""
     folders = (root, root / _SOURCES[kind][1] / "raw")
     if not all(find_idx(folders, name) for name in _IDX_NAMES):
         if not download:
@@ -89,7 +89,7 @@ def _read_idx_splits(kind: TorchvisionKind, root: Path, download: bool) -> Array
 
 
 def _read_alike(files: Sequence[Path]) -> UInt8[np.ndarray, "..."]:
-    """What the files hold. Raises: ValueError, if that is not one and the same."""
+    """The array that all these files contain. Raises: ValueError, if they differ."""
     first, *others = files
     array = read_idx(first)
     for other in others:
@@ -100,7 +100,7 @@ def _read_alike(files: Sequence[Path]) -> UInt8[np.ndarray, "..."]:
 
 def _open_torchvision(kind: TorchvisionKind, root: Path, download: bool, **options: str | bool) -> Any:
     try:
-        import torchvision  # here: an actor has no use for 160 MiB of it
+        import torchvision  # imported here: actors do not need its 160 MiB
 
         return getattr(torchvision.datasets, _SOURCES[kind][1])(root, download=download, **options)
     except (OSError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""Which Parquet files of a folder are for training, and which for the test."""
+"""Assigns the Parquet files of a folder to the training and test splits."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ _SPLITS = {
 _SPLIT_OF = {word: split for split, words in _SPLITS.items() for word in words}
 _TABLE = re.compile(r"\.(parquet|parq|pq)$")
 _UNFINISHED = re.compile(r"\.(parquet|parq|pq)\.(incomplete|part|partial|crdownload|download|tmp|gz|zip|zst|bz2|xz)$")
-_NUMBERING = re.compile(r"of|(part|shard|chunk)?\d*|[0-9a-f]{16}")  # of shards, with a digest in some
+_NUMBERING = re.compile(r"of|(part|shard|chunk)?\d*|[0-9a-f]{16}")  # shard numbers, sometimes with a digest
 _SHARD = re.compile(r"(\d+)-of-(\d+)")
 _DEPTH = 2
 
 
 @dataclass(frozen=True)
 class _Table:
-    """A Parquet file, the words that name its split, and what else its name says but for a shard's number."""
+    """A Parquet file, the words that name its split, and the other words of its name without shard numbers."""
 
     file: Path
     words: frozenset[str]
@@ -28,19 +28,19 @@ class _Table:
 
 
 def split_files(path: Path) -> tuple[list[Path], list[Path]]:
-    """Parquet files of the training and of the test split, each in name order; no test files: hold some rows out.
+    """Parquet files of the training and of the test split, each sorted by name; without test files, hold out rows.
 
-    `path` is one file, or a folder that holds one data set: in the folder itself, in folders of it, or two below.
-    A file's split is the word train, validation or test (or training, valid, val, dev, testing, eval, evaluation: the
-    words of Hugging Face's `datasets`) in its name, or in its folder's; words end at `-`, `_`, `.` and spaces, and
-    upper case is as lower case. Validation files are the test split where there is no other, and else not used. All
-    but the split and the numbers of shards must be equal in the names of all files (those in a folder with a split's
-    name may have any): else there are several data sets. Names that begin with `.` or `_` are passed over. No file is
-    left out silently.
+    `path` is one file, or a folder with one data set: in the folder itself, or up to two levels below. A file's split
+    is the word train, validation or test (or training, valid, val, dev, testing, eval, evaluation: the words of Hugging
+    Face's `datasets`) in its name or in its folder's; words are separated by `-`, `_`, `.` and spaces, and case is
+    ignored. Validation files serve as the test split if there is no other, and are not used otherwise. Apart from
+    split and shard numbers, all files must have the same name, otherwise they belong to several data sets; files in a
+    folder named after a split may have any name. Names that begin with `.` or `_` are ignored. No other file is
+    skipped silently.
 
     Raises:
-        ValueError: there is no such path, or no training file in it; a file is of no split or of two, or not whole; the
-            files are several data sets; or of the shards `n-of-m` one is absent.
+        ValueError: the path does not exist or has no training file; a file has no split or two, or is incomplete; the
+            files belong to several data sets; or a shard of `n-of-m` is missing.
     """
     if path.is_file():
         return [path], []
@@ -85,7 +85,7 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _read(file: Path, path: Path) -> _Table:
-    """What the names of a file and of its folders below `path` say."""
+    """Parse the names of a file and of its folders below `path`."""
     *folders, name = file.relative_to(path).parts
     words, rest = set[str](), list[str]()
     for folder in folders:
@@ -99,7 +99,7 @@ def _read(file: Path, path: Path) -> _Table:
 
 
 def _words(name: str) -> tuple[set[str], list[str]]:
-    """The words of a name that name a split, and the others but for a shard's number."""
+    """The words of a name that name a split, and its other words without shard numbers."""
     tokens = re.split(r"[-._ ]+", _TABLE.sub("", name.lower()))
     named = {token: token.strip("0123456789") for token in tokens}
     found = {word for word in named.values() if word in _SPLIT_OF}
@@ -107,13 +107,13 @@ def _words(name: str) -> tuple[set[str], list[str]]:
 
 
 def _split(table: _Table) -> str:
-    """train, validation or test; empty where the names say none or two."""
+    """The split: train, validation or test; empty if the names have none or two."""
     splits = {_SPLIT_OF[word] for word in table.words}
     return splits.pop() if len(splits) == 1 else ""
 
 
 def _check_known(files: Sequence[Path], unknown: Sequence[Path], path: Path) -> None:
-    """Raises: ValueError, if files would be left out: of an `unknown` split, not whole, packed, links to nothing."""
+    """Raises: ValueError, if files cannot be used: of an `unknown` split, incomplete, compressed, or dangling links."""
     if unknown:
         raise ValueError(
             f"data.path: '{path}' holds files of no split, or of two: {_named(unknown, path)}; name them after train, "
@@ -127,7 +127,7 @@ def _check_known(files: Sequence[Path], unknown: Sequence[Path], path: Path) -> 
 
 
 def _check_one_set(tables: Sequence[_Table], chosen: tuple[list[_Table], ...], path: Path) -> None:
-    """Raises: ValueError, if names differ in more than the split and the shard, or call one split by two words."""
+    """Raises: ValueError, if names differ in more than split and shard, or use two words for one split."""
     by_rest = {table.rest: table.file for table in reversed(tables)}
     by_word = [{tuple(sorted(table.words)): table.file for table in reversed(split)} for split in chosen]
     for sets in (by_rest, *by_word):
@@ -139,7 +139,7 @@ def _check_one_set(tables: Sequence[_Table], chosen: tuple[list[_Table], ...], p
 
 
 def _check_shards(files: Sequence[Path], path: Path) -> None:
-    """Raises: ValueError, if files that are called `n-of-m` are not the m shards of one split."""
+    """Raises: ValueError, if files named `n-of-m` are not exactly the m shards of one split."""
     matches = [match for file in files if (match := _SHARD.search(file.name))]
     if not matches:
         return

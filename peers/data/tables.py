@@ -1,4 +1,4 @@
-"""Opens Parquet files, with one line for whatever is wrong with them."""
+"""Opens Parquet files, and reports any problem with them in one line."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 
 def num_rows(files: Sequence[Path]) -> int:
-    """Rows of all `files`. Raises: ValueError, if one is not Parquet."""
+    """The number of rows of all `files`. Raises: ValueError, if one is not Parquet."""
     total = 0
     for file in files:
         with readable(file):
@@ -19,7 +19,7 @@ def num_rows(files: Sequence[Path]) -> int:
 
 
 def open_table(file: Path, column: str, field: str) -> Any:
-    """The file, which has the column that the config's `field` names.
+    """Open a file and check that it has `column`, which the config's `field` names.
 
     Raises: ValueError, if it is not Parquet or has no such column.
     """
@@ -33,7 +33,7 @@ def open_table(file: Path, column: str, field: str) -> Any:
 
 @contextmanager
 def readable(file: Path) -> Iterator[None]:
-    """Damaged pages, doubled columns, numbers out of range: whatever the file does to its reader, in one line."""
+    """Turn any error of reading the file (damaged pages, duplicate columns, ...) into a one-line ValueError."""
     try:
         yield
     except (pa.ArrowException, OSError, KeyError, OverflowError) as error:

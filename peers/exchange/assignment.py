@@ -1,4 +1,4 @@
-"""What the coordinator asks of a peer in a round, and what it reads of the answer."""
+"""A peer's assignment in a round, sent by the coordinator, and the statistics that it reads back."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -6,12 +6,12 @@ from functools import cached_property
 from peers.exchange.sums import SumWeights
 
 MessageKey = tuple[int, int]
-"""Which message: (sender, the sender's round)."""
+"""Identifies a message: (sender, round in which it was published)."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """One teacher of a student in a round: the weight of its outputs, and how many rounds ago it published them."""
+    """One teacher of a student in a round: the weight of its outputs, and their age in rounds."""
 
     teacher: int
     weight: float
@@ -20,21 +20,21 @@ class Link:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One peer's part in one round: on which batch, from whom it learns, and who needs its message.
+    """One peer's part in one round: its batch, its teachers, and the recipients of its message.
 
-    The peer runs one forward pass, on batch `batch_index`: its outputs are published as the message of `round_index`,
-    and its step moves them towards its teachers'. A scheduler that sets an age also sees to it that the messages are
-    about that batch.
+    The peer runs one forward pass on batch `batch_index`. Its outputs are published as the message of `round_index`,
+    and its optimiser step moves them towards its teachers' outputs. A scheduler that sets an age has to ensure that the
+    messages are about the same batch.
 
     Args:
-        round_index: the round; names the message, and sets the learning rate.
-        batch_index: the batch that the peer looks at.
-        links: its teachers; empty where it does not study, or studies by the sum.
-        teaches: whether anybody learns from its message.
-        sum_weights: given where it learns from all who teach in the round, by the sum of their messages.
-        summed: its message goes into the round's sum.
-        remote: its message goes to other hosts.
-        kept_for: rounds after this one in which students of its own host may still need its message.
+        round_index: the round; it identifies the message and determines the learning rate.
+        batch_index: the batch of the forward pass.
+        links: its teachers; empty if it does not study, or learns from the round's sum.
+        teaches: whether any peer learns from its message.
+        sum_weights: set if it learns from the sum of all messages of the round.
+        summed: whether its message is part of the round's sum.
+        remote: whether its message is sent to other hosts.
+        kept_for: number of later rounds in which students on its own host may need its message.
     """
 
     round_index: int
@@ -52,16 +52,16 @@ class Assignment:
 
     @cached_property
     def message_keys(self) -> tuple[MessageKey, ...]:
-        """The messages that its student step needs, in its teachers' order."""
+        """The keys of the messages that its student step needs, in the order of its teachers."""
         return tuple((link.teacher, self.round_index - link.age) for link in self.links)
 
 
 @dataclass(frozen=True)
 class Stats:
-    """What the coordinator reads of one call: small numbers only.
+    """Statistics of one call that the coordinator reads: small numbers only.
 
-    `loss` and `gradient_norm` are None when the peer did not study; `sent_bytes` is the size of the message that the
-    call published; `failure` says why and in which round the peer dropped out, and is empty otherwise.
+    loss, gradient_norm: None if the peer did not study. sent_bytes: size of the message that the call published.
+    failure, failure_round: why and in which round the peer dropped out; empty and -1 if it has not.
     """
 
     loss: float | None = None
@@ -73,4 +73,4 @@ class Stats:
 
 
 class StaleRound(RuntimeError):
-    """A call for another round than the one this peer stands at."""
+    """A call for a round other than the one that the peer has published for."""

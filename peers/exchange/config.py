@@ -25,7 +25,7 @@ Centre = Float[Tensor, " dim"]
 Temperature = Annotated[float, Field(gt=0)]
 
 
-# ---- target transforms: what a teacher's outputs become before a student sees them ----
+# ---- target transforms: from the teachers' outputs to the student's target ----
 
 
 class Tempered(Variant):
@@ -134,7 +134,7 @@ class ExchangeConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _target_of_the_loss(cls, values: object) -> object:
-        """The target, where it is left out, is one that the loss takes: vectors have no temperature."""
+        """A missing target gets a default that suits the loss: vector losses use no temperature."""
         if not isinstance(values, dict) or "target" in values:
             return values
         loss = values.get("loss")
@@ -146,7 +146,7 @@ class ExchangeConfig(Section):
 
     @classmethod
     def unfitting(cls, values: dict[str, object], key: str) -> list[str]:
-        """Settings of the section that do not go with the one at `key`, which was just changed by an override."""
+        """Settings of the section that conflict with the setting at `key`, which an override has just changed."""
         loss, target = values.get("loss"), values.get("target")
         if key not in ("loss", "loss.kind") or not isinstance(loss, dict) or not isinstance(target, dict):
             return []
@@ -191,7 +191,7 @@ class ExchangeConfig(Section):
 
     @property
     def separate_teacher(self) -> bool:
-        """Whether a peer teaches with other weights than those it studies with."""
+        """Whether a peer teaches with other weights than those that it trains."""
         return self.refresh_every != 1 or self.teacher_ema > 0
 
     @property
@@ -200,11 +200,11 @@ class ExchangeConfig(Section):
         return self.loss.temperature if isinstance(self.loss, DistributionLoss) else 1.0
 
     def exchanged(self, features: Float[Tensor, "batch features"], outputs: Float[Tensor, "batch outputs"]) -> Batch:
-        """Which result of a forward pass peers exchange and are compared by: its features, or its outputs (logits)."""
+        """The result of a forward pass that peers exchange and are compared by: features, or outputs (logits)."""
         return features if self.what == "features" else outputs
 
     def sent(self, exchanged: Batch) -> Batch:
-        """The form in which that is sent: softmax probabilities, or as it is."""
+        """The exchanged values as they are sent: softmax probabilities, or unchanged."""
         return torch.softmax(exchanged, dim=-1) if self.what == "probabilities" else exchanged
 
     @property
@@ -225,7 +225,7 @@ class ExchangeConfig(Section):
         centre: Centre,
         labels: Int64[Tensor, " batch"],
     ) -> Float[Tensor, ""]:
-        """What a student minimises: the distillation loss, plus `supervised` times the cross-entropy on labels."""
+        """The loss of a student: the distillation loss, plus `supervised` times the cross-entropy on labels."""
         loss = self.distillation_loss(self.exchanged(features, outputs), teachers, weights, centre)
         if self.supervised:
             loss = loss + self.supervised * torch.nn.functional.cross_entropy(outputs, labels)
@@ -240,9 +240,9 @@ class ExchangeConfig(Section):
     ) -> Float[Tensor, ""]:
         """The loss of a student's `exchanged` outputs against those of its teachers; only the student gets gradients.
 
-        `average = "outputs"` compares with the weighted mean of the teachers' outputs, taken before the target's
-        transform; `"losses"` averages one loss per teacher (the paper's). The gradients agree for MSE, and for KL and
-        cross-entropy on probabilities that are not transformed. `weights` sum to 1.
+        `average = "outputs"` compares with the weighted mean of the teachers' outputs before the target's transform;
+        `"losses"` averages one loss per teacher, as in the paper. Both have the same gradients for MSE, and for KL and
+        cross-entropy on untransformed probabilities. `weights` sum to 1.
         """
         teachers = teachers.detach()
         if self.average == "outputs":
@@ -259,10 +259,10 @@ class ExchangeConfig(Section):
     def updated_centre(
         self, centre: Centre, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
     ) -> Centre:
-        """The running centre after a batch, as a new tensor; the old one if the target has no centre."""
-        if not isinstance(self.target, CentredTarget):  # as keeps_centre says
+        """The running centre after a batch, as a new tensor; `centre` itself if the target has none."""
+        if not isinstance(self.target, CentredTarget):  # the same condition as keeps_centre
             return centre
-        if self.average == "outputs":  # the centre of the very logits that it is subtracted from
+        if self.average == "outputs":  # the mean of the logits that the centre is subtracted from
             batch_mean = self._logits(objectives.average_teachers(teachers, weights)).mean(dim=0)
         else:
             means = torch.stack([self._logits(teacher).mean(dim=0) for teacher in teachers])

@@ -1,13 +1,13 @@
-"""The losses that `[exchange]` may name: each variant compares one student's outputs with one target.
+"""The losses of `[exchange]`: each variant compares one student's outputs with one target.
 
-What a loss must keep to, so that `vmap` can run it for all students at once (torch.func):
+Rules for a loss, so that `vmap` (torch.func) can run it for all students at once:
 
 - Both arguments are [batch, dim]; the result is one scalar, the mean over the batch.
-- It is made of torch operations only: no `.item()`, `.tolist()`, `numpy` or `float(tensor)`.
+- It uses torch operations only: no `.item()`, `.tolist()`, `numpy` or `float(tensor)`.
 - No `if` or `while` on a tensor's values, and no result whose shape depends on them: `torch.where`, not `x[x > 0]`.
-- It writes to neither argument: `x - y`, not `x.sub_(y)`.
-- It draws nothing and keeps nothing from call to call.
-- The target gives no gradient: `.detach()`.
+- It modifies neither argument: `x - y`, not `x.sub_(y)`.
+- It uses no random numbers, and has no state between calls.
+- The target receives no gradient: `.detach()`.
 """
 
 from typing import Annotated, Literal

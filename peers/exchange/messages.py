@@ -1,4 +1,4 @@
-"""Messages: what crosses a link."""
+"""Messages, which are sent over links."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,9 +14,9 @@ from peers.exchange.wire import Payload, Wire
 
 @dataclass(frozen=True)
 class Message:
-    """A peer's outputs in one round, `width` of them a sample; without a payload, a notice that it has dropped out.
+    """A peer's outputs in one round, `width` per sample; without a payload, a dropout notice.
 
-    Arrays that come through Ray are read-only: those above 100 KiB are shared memory.
+    Arrays received through Ray are read-only; above 100 KiB they are shared memory.
     """
 
     sender: int
@@ -31,23 +31,23 @@ class Message:
 
     @property
     def is_dropout_notice(self) -> bool:
-        """Whether it only says that its sender has dropped out."""
+        """Whether it has no outputs because its sender has dropped out."""
         return self.payload is None
 
     @property
     def num_bytes(self) -> int:
-        """Bytes that cross each link."""
+        """Bytes sent over each link."""
         return 0 if self.payload is None else sum(part.nbytes for part in self.payload)
 
 
 def check(message: Message, wire: Wire, width: int, batch: int, distribution: bool) -> None:
-    """Raises: ValueError if a message from another host is not what this experiment's peers send."""
-    about = f"the message of peer {message.sender} for round {message.round_index}"
+    """Raises: ValueError if a message from another host does not have the format of this experiment."""
+    description = f"the message of peer {message.sender} for round {message.round_index}"
     if message.wire != wire or message.width != width:
-        raise ValueError(f"{about} has {message.width} outputs as {message.wire}, not {width} as {wire}")
+        raise ValueError(f"{description} has {message.width} outputs as {message.wire}, not {width} as {wire}")
     flaw = wire.flaw(message.payload, batch, width, distribution) if message.payload is not None else ""
     if flaw:
-        raise ValueError(f"{about} has {flaw}")
+        raise ValueError(f"{description} has {flaw}")
 
 
 def decode(message: Message, device: torch.device) -> Float[Tensor, "batch dim"]:
@@ -58,7 +58,7 @@ def decode(message: Message, device: torch.device) -> Float[Tensor, "batch dim"]
 
 @dataclass(frozen=True)
 class Packed:
-    """Outputs of one peer, or of several along a leading axis: as sent, as read, and for each peer whether finite."""
+    """Outputs of one peer, or of several along a leading axis: packed, unpacked, and whether each peer's are finite."""
 
     payload: Payload
     received: Float[Tensor, "*peers batch dim"]
@@ -66,7 +66,7 @@ class Packed:
 
 
 def pack_checked(outputs: Float[Tensor, "*peers batch dim"], wire: Wire, device: torch.device) -> Packed:
-    """Pack outputs for a link, unpack them on `device` as a reader does, and check what arrives."""
+    """Pack outputs for a link, unpack them on `device` as a reader would, and check whether these are finite."""
     payload = wire.pack(outputs)
     received = wire.unpack(payload, outputs.shape[-1], device)
     peers = received.shape[:-2]

@@ -1,7 +1,7 @@
-"""What a student minimises: the average of its teachers, target transforms, vector and distribution losses.
+"""The parts of a student's objective: average of the teachers, target transforms, vector and distribution losses.
 
-Everything here is pure and computed in float32 at least, whatever dtype crossed the link. The target of a loss is
-always behind a stop-gradient. Divergences are in nats, summed over outputs and averaged over the batch.
+All functions are pure and compute in float32 at least, whatever the dtype of messages. The target of a loss never
+receives gradients. Divergences are in nats, summed over outputs and averaged over the batch.
 """
 
 import math
@@ -17,8 +17,8 @@ def average_teachers(
 ) -> Float[Tensor, "batch dim"]:
     """Mean of the teachers' outputs, weighted by `weights` (not all zero; need not sum to 1).
 
-    The teachers are added one by one in their order: a BLAS product may round by memory alignment, which would make
-    the averages of two processes differ in the last bit.
+    The teachers are added one by one in order: the rounding of a BLAS product may depend on memory alignment, so that
+    two processes could differ in the last bit.
     """
     wide_weights = _wide(weights)
     wide_weights = wide_weights / wide_weights.sum()
@@ -29,13 +29,13 @@ def average_teachers(
 
 
 def probs_to_logits(probs: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
-    """Logits whose softmax gives the probs back: their logarithm, floored at the smallest normal number (-87.3)."""
+    """Logits whose softmax is `probs`: the logarithm, with probs clamped to the smallest normal number (-87.3)."""
     probs = _wide(probs)
     return probs.clamp_min(torch.finfo(probs.dtype).tiny).log()
 
 
 def centre(logits: Float[Tensor, "batch dim"], running_centre: Float[Tensor, " dim"]) -> Float[Tensor, "batch dim"]:
-    """Teacher logits less a running mean: alone it drives the targets to uniform, so sharpen them as well.
+    """Teacher logits minus a running mean. Centring alone drives targets to uniform, so combine it with sharpening.
 
     Source: Caron et al., 2021 (DINO), section 3.1.
     """
@@ -45,7 +45,7 @@ def centre(logits: Float[Tensor, "batch dim"], running_centre: Float[Tensor, " d
 def update_centre(
     running_centre: Float[Tensor, " dim"], batch_mean: Float[Tensor, " dim"], momentum: float
 ) -> Float[Tensor, " dim"]:
-    """Exponential moving average of the teacher logits' batch mean; the new value, nothing in place.
+    """Exponential moving average of the teacher logits' batch mean; returned as a new tensor.
 
     Source: Caron et al., 2021 (DINO), equation 4.
     """
@@ -77,7 +77,7 @@ def sinkhorn(logits: Float[Tensor, "batch dim"], epsilon: float, iterations: int
 
 
 def mse(student: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
-    """Squared difference, mean over batch and dimensions: depends on the scale, a joint shrink lowers it."""
+    """Mean squared difference over batch and dimensions; it is not scale-invariant: shrinking both lowers it."""
     return (_wide(student) - _wide(target).detach()).square().mean()
 
 
@@ -102,8 +102,8 @@ def kl(
 ) -> Float[Tensor, ""]:
     """KL(target || softmax(student / temperature)) in nats, batch mean; a target prob of 0 contributes 0.
 
-    Given the temperature that softened the targets, the loss is multiplied by `target_temperature * temperature`,
-    which keeps gradients comparable across temperatures: T^2 where both are T.
+    If the temperature of the targets is given, the loss is multiplied by `target_temperature * temperature` (T^2 if
+    both are T), which keeps gradients comparable across temperatures.
 
     Source: Hinton, Vinyals and Dean, 2015, section 2.
     """
@@ -137,5 +137,5 @@ def js(
 
 
 def _wide(values: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
-    """The values in float32, or in float64 if they already are: half precision is for the link, not for sums."""
+    """The values in float32, or in float64 if they are already: half precision is for messages, not for arithmetic."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -1,7 +1,7 @@
-"""Pooling over all teachers at once: a round's messages are added up once, and each student subtracts its own.
+"""Pooling by a shared sum: a round's messages are added up once, and each student subtracts its own message.
 
-So the targets of a complete graph cost O(peers) in all. The sums are in float64, so that what is left after the
-subtraction is the sum of the others to float32 precision.
+The targets of a complete graph therefore cost O(peers) in total. Sums are in float64, so that after the subtraction the
+sum of the others is accurate to float32 precision.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SumWeights:
-    """How a student weighs a round's sum: its own message, each other one, and whether its own one is in the sum."""
+    """A student's weights for its own and each other message; included: whether its own message is in the sum."""
 
     own: float
     other: float
@@ -24,7 +24,7 @@ class SumWeights:
 
 @dataclass(frozen=True)
 class Sum:
-    """The sum of some of a round's messages, and their number; peers that dropped out count in neither."""
+    """The sum of some of a round's messages, and their number, both without peers that dropped out."""
 
     round_index: int
     count: int
@@ -41,7 +41,7 @@ class Sum:
 
     @classmethod
     def total(cls, parts: Iterable["Sum"]) -> "Sum":
-        """The sum of partial sums of one round, added in their order. Raises: ValueError for sums of several rounds."""
+        """The sum of partial sums of one round, added in order. Raises: ValueError for sums of several rounds."""
         parts = list(parts)
         rounds = {part.round_index for part in parts}
         if len(rounds) != 1:
@@ -66,10 +66,10 @@ class Sum:
     def average(
         self, own: Float[Tensor, "*peers batch dim"] | None, weights: SumWeights, device: torch.device
     ) -> Float[Tensor, "*peers batch dim"] | None:
-        """The weighted mean of the messages that a student learns from, in float32; None where there is none.
+        """The weighted mean of the messages that a student learns from, in float32; None if there are none.
 
-        own: the student's message as others read it, None if it has dropped out or does not teach. Several students
-        with equal weights may be asked for at once, along a leading axis.
+        own: the student's message as others read it, None if it has dropped out or does not teach; several students
+        with equal weights may be stacked along a leading axis.
         """
         subtract_own = own is not None and weights.included
         num_others = self.count - subtract_own

@@ -1,4 +1,4 @@
-"""Wire formats: pure functions that pack outputs into NumPy arrays for a link, and unpack them again."""
+"""Wire formats: pure functions that pack outputs into NumPy arrays for a link, and unpack them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ Payload = tuple[np.ndarray, ...]
 
 _TORCH: dict[str, torch.dtype] = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _LEVELS = 127  # int8 values on either side of zero
-_SHORT = 2**16  # outputs that an index of 16 bits can name
+_SHORT = 2**16  # number of outputs that a 16-bit index can address
 
 
 @dataclass(frozen=True)
 class Wire:
-    """A format: the dtype of values, and how many outputs of each distribution are sent (0: all).
+    """A format: the dtype of values, and the number of outputs sent per distribution (0: all).
 
-    int8: a sample's values are rounded to multiples of a step, its largest magnitude / 127, which is sent along in
-    float32. The error is at most half a step; smaller values arrive as 0.
+    int8: a sample's values are rounded to multiples of a step, its largest magnitude / 127, which is sent as well, in
+    float32. The error is at most half a step; values below half a step arrive as 0.
 
     top_k: the k largest probabilities of a sample are sent with their indices, and the reader spreads the remaining
-    mass evenly over the other outputs. That is the distribution of largest entropy given what was sent, and losses and
-    targets need not know of it, as they would of one extra "rest" output. In sharp distributions, mostly with dtypes
-    of few bits, rounding may leave nothing to spread (the others are 0), or make a sent value smaller than what the
-    others get (their order is lost).
+    mass evenly over the other outputs. This is the maximum-entropy distribution given the sent values; losses and
+    targets need no change, unlike with one extra "rest" output. In sharp distributions, mainly with dtypes of few
+    bits, rounding may leave no mass to spread (the others are 0), or make a sent value smaller than the share of the
+    others (the order is lost).
     """
 
     dtype: WireDtype = "float32"
     top_k: int = 0
 
     def num_bytes(self, batch: int, width: int) -> int:
-        """Bytes of a message of `batch` samples and `width` outputs: values, scales and indices."""
+        """Size of a message of `batch` samples and `width` outputs in bytes: values, scales and indices."""
         sent = self.top_k or width
         value = 1 if self.dtype == "int8" else _TORCH[self.dtype].itemsize
         scale = 4 if self.dtype == "int8" else 0
@@ -43,18 +43,18 @@ class Wire:
         return batch * (sent * (value + place) + scale)
 
     def flaw(self, payload: Payload, batch: int, width: int, distribution: bool) -> str:
-        """What is wrong with a payload of `batch` samples and `width` outputs; "" if nothing is.
+        """Describe the flaw of a payload of `batch` samples and `width` outputs; "" if it has none.
 
-        distribution: whether its values must be probabilities; their sum may exceed 1 by the format's rounding only.
+        distribution: whether its values must be probabilities, whose sum may exceed 1 only by the format's rounding.
         """
         found = [(part.dtype, part.shape) for part in payload]
         sent = self.top_k or width
         value = np.dtype({"bfloat16": "int16"}.get(self.dtype, self.dtype))
-        asked = [(value, (batch, sent))] + ([(np.dtype("float32"), (batch,))] if self.dtype == "int8" else [])
+        expected = [(value, (batch, sent))] + ([(np.dtype("float32"), (batch,))] if self.dtype == "int8" else [])
         if self.top_k:
-            asked.append((np.dtype(np.uint16 if width <= _SHORT else np.uint32), (batch, sent)))
-        if found != asked:
-            return f"arrays of {_told(found)} where {self.dtype} has {_told(asked)}"
+            expected.append((np.dtype(np.uint16 if width <= _SHORT else np.uint32), (batch, sent)))
+        if found != expected:
+            return f"arrays of {_format_arrays(found)} where {self.dtype} has {_format_arrays(expected)}"
         values = self._unpack_values(payload[: 2 if self.dtype == "int8" else 1], torch.device("cpu"))
         if not torch.isfinite(values).all():
             return "values that are not finite"
@@ -68,20 +68,20 @@ class Wire:
         return ""
 
     def pack(self, outputs: Float[Tensor, "*peers batch width"]) -> Payload:
-        """Arrays that share no memory with `outputs`; of each array, row i of leading axes belongs to peer i."""
+        """Pack into arrays that share no memory with `outputs`; each array keeps the leading axes of `outputs`."""
         outputs = outputs.detach()
         if not self.top_k:
             return self._pack_values(outputs)
-        # a stable sort, so that of equal probabilities the first is sent
+        # a stable sort, so that of equal probabilities the first ones are sent
         places = torch.sort(outputs, dim=-1, descending=True, stable=True).indices[..., : self.top_k]
         kind = np.uint16 if outputs.shape[-1] <= _SHORT else np.uint32
-        # what is not sent must not hide that it is not finite
+        # non-finite values that are not sent must not go unnoticed
         whole = torch.isfinite(outputs).all(dim=-1, keepdim=True)
         values = torch.where(whole, outputs.gather(-1, places), torch.nan)
         return *self._pack_values(values), places.cpu().numpy().astype(kind)
 
     def unpack(self, payload: Payload, width: int, device: torch.device) -> Float[Tensor, "*peers batch width"]:
-        """The outputs in float32, in new memory; the arrays may be read-only."""
+        """Unpack the outputs in float32, in new memory; the arrays may be read-only."""
         if not self.top_k:
             return self._unpack_values(payload, device)
         places = torch.tensor(payload[-1].astype(np.int64), device=device)
@@ -89,14 +89,14 @@ class Wire:
 
     def _pack_values(self, values: Float[Tensor, "*peers batch sent"]) -> Payload:
         if self.dtype == "int8":
-            # what is not finite makes the scale so, and thereby all of the sample
+            # a non-finite value makes the scale non-finite, and with it the whole sample
             scale = values.to(torch.float32).abs().amax(dim=-1) / _LEVELS
             steps = torch.where(scale[..., None] > 0, values / scale[..., None], 0.0).nan_to_num(0.0, 0.0, 0.0)
             whole = steps.round().clamp(-_LEVELS, _LEVELS).to(torch.int8)
             return whole.cpu().numpy(), scale.cpu().numpy()
         wire = values.to(device="cpu", dtype=_TORCH[self.dtype])
         if wire.data_ptr() == values.data_ptr():
-            wire = wire.clone()  # a message must not change when its sender does
+            wire = wire.clone()  # a message must not change with its sender's tensors
         return ((wire.view(torch.int16) if self.dtype == "bfloat16" else wire).numpy(),)  # NumPy has no bfloat16
 
     def _unpack_values(self, payload: Payload, device: torch.device) -> Float[Tensor, "*peers batch sent"]:
@@ -106,16 +106,16 @@ class Wire:
         return (values.view(torch.bfloat16) if self.dtype == "bfloat16" else values).to(torch.float32)
 
 
-def _told(parts: Sequence[tuple[np.dtype[Any], tuple[int, ...]]]) -> str:
+def _format_arrays(parts: Sequence[tuple[np.dtype[Any], tuple[int, ...]]]) -> str:
     return " and ".join(f"{dtype} {'x'.join(map(str, shape))}" for dtype, shape in parts)
 
 
 def _spread(
     values: Float[Tensor, "*peers batch sent"], places: Int64[Tensor, "*peers batch sent"], width: int
 ) -> Float[Tensor, "*peers batch width"]:
-    """Distributions with `values` at `places` and the rest of their mass spread evenly over the others.
+    """Distributions with `values` at `places`, and the remaining mass spread evenly over the other outputs.
 
-    Values that add up to more than 1 by rounding leave nothing to spread: then they are scaled to 1.
+    If rounding makes the values sum to more than 1, they are scaled to sum to 1, and nothing is spread.
     """
     total = values.sum(dim=-1, keepdim=True)
     rest = (1.0 - total).clamp_min(0.0) / (width - values.shape[-1])

@@ -7,10 +7,10 @@ from peers.hosting.host import PeerHost
 
 
 class Located:
-    """An actor that knows the node it runs on."""
+    """Mixin for actors that reports the node they run on."""
 
     def node(self) -> str:
-        """The id of the Ray node that this actor is on."""
+        """The id of the Ray node that this actor runs on."""
         return str(ray.get_runtime_context().get_node_id())
 
 

@@ -1,4 +1,4 @@
-"""Probes peers in a process of its own, while they go on."""
+"""The evaluator: probes copies of peers in a separate process, while the rounds continue."""
 
 import os
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ State = dict[str, np.ndarray]
 
 
 class Evaluator:
-    """Rebuilds peers from their settings and states, and probes them as they would be probed in their hosts."""
+    """Rebuilds peers from their settings and states, and probes them exactly as their hosts would."""
 
     def open(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int) -> None:
-        """Take the settings of all peers; each is made when it is probed."""
+        """Store the settings of all peers; each peer is built when it is probed."""
         torch.set_num_threads(num_threads)
         self._settings = settings
         self._dataset = dataset
@@ -32,7 +32,7 @@ class Evaluator:
     def probe(
         self, peer: int, subject: ProbeSubject, rounds: Sequence[int], states: dict[int, State] | None
     ) -> dict[int, ProbeOutcome]:
-        """`Peer.probe` of one peer, as its host would answer: untrained, or in its state among those of its host."""
+        """`Peer.probe` of one peer, in the form of its host's answer; `states`: its host's states, None: untrained."""
         rebuilt = Peer(self._settings[peer], self._dataset, self._batches)
         if states is not None:
             rebuilt.network.load_state_dict({name: torch.tensor(array) for name, array in states[peer].items()})

@@ -1,4 +1,4 @@
-"""The host of one or more peers: the same in this process and in a Ray actor."""
+"""The host of one or more peers, used both in this process and in a Ray actor."""
 
 import os
 import time
@@ -21,50 +21,50 @@ from peers.learning.vectorised.peer_stack import WIDTH, Answer, PeerStack
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations, observe_all
 
-TRIED, TRIAL_ROUNDS = 16, 3  # peers and rounds that "auto" times; the first round warms up
+TRIED, TRIAL_ROUNDS = 16, 3  # peers and rounds timed for execution "auto"; the first round is a warm-up
 
 Bundle = tuple[Message | Sum, ...]
-"""What one call of a host sends to the others: messages that students there need, or their sum."""
+"""What one call sends to other hosts: the messages that their students need, or the sum of these messages."""
 
 
 class PeerHost:
-    """Holds peers and takes them through the rounds, in a loop or vectorised; calls come one at a time and in order.
+    """Holds peers and runs them through the rounds, in a loop or vectorised; calls arrive one at a time and in order.
 
-    Messages between its own peers never leave it, those to other hosts travel together.
+    Messages between its own peers never leave the host; those to other hosts are sent together.
     """
 
     def open(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int, execution: Execution) -> None:
-        """Make the peers."""
+        """Build the peers."""
         first = settings[0]
         configure(torch.device(first.device), num_threads, first.precision, first.deterministic)
         batches = first.batches(dataset)
-        self.peers = {each.index: Peer(each, dataset, batches) for each in settings}
+        self.peers = {peer_settings.index: Peer(peer_settings, dataset, batches) for peer_settings in settings}
         self.device = torch.device(first.device)
         self.use(execution)
 
     def use(self, execution: Execution) -> None:
-        """Run the coming rounds in this way; what was published is discarded."""
+        """Use this execution for the next rounds; published messages are discarded."""
         self.execution: Execution = execution
         self.stacks = _stacks(list(self.peers.values())) if execution == "vectorised" else []
         self._stacked = {peer.index: number for number, stack in enumerate(self.stacks) for peer in stack.peers}
         self.mailbox = Mailbox(self.device)
 
     def trial(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int) -> tuple[float, float]:
-        """Seconds of a peer and round in a loop and vectorised: the best of a few rounds of the first of these peers.
+        """Seconds per peer and round, in a loop and vectorised: the best of a few rounds of the first of these peers.
 
-        Each is its own teacher, in a host of their own, which is then forgotten.
+        The timed peers are their own teachers, in a temporary host.
         """
-        some = settings[:TRIED]
+        trial_settings = settings[:TRIED]
 
         def best_of(execution: Execution) -> float:
             host = PeerHost()
-            host.open(some, dataset, num_threads, execution)
-            host.publish(_self_taught(some, 0))
+            host.open(trial_settings, dataset, num_threads, execution)
+            host.publish(_self_taught(trial_settings, 0))
             seconds = []
             for round_index in range(TRIAL_ROUNDS):
                 start = time.perf_counter()
-                host.advance(round_index, _self_taught(some, round_index + 1))
-                seconds.append((time.perf_counter() - start) / len(some))
+                host.advance(round_index, _self_taught(trial_settings, round_index + 1))
+                seconds.append((time.perf_counter() - start) / len(trial_settings))
             return min(seconds)
 
         return best_of("loop"), best_of("vectorised")
@@ -74,7 +74,7 @@ class PeerHost:
         return os.getpid()
 
     def touch(self, folder: str, name: str) -> None:
-        """Write a small file, to see whether this process reaches a folder. Raises: OSError."""
+        """Write a small file, to check that this process can write to a folder. Raises: OSError."""
         Folder(folder).write(name, b"reached\n")
 
     # ---- rounds ----
@@ -84,7 +84,7 @@ class PeerHost:
         answers: dict[int, Answer] = {}
         for number, of_stack in self._split(assignments):
             if number is None:
-                answers |= {peer: self.peers[peer].publish(each) for peer, each in of_stack.items()}
+                answers |= {peer: self.peers[peer].publish(assignment) for peer, assignment in of_stack.items()}
             else:
                 answers |= self.stacks[number].publish(of_stack, self.mailbox)
         return self._deliver(answers, assignments)
@@ -92,7 +92,9 @@ class PeerHost:
     def advance(
         self, round_index: int, following: Mapping[int, Assignment | None], *arrived: Bundle | Sum
     ) -> tuple[Bundle, dict[int, Stats]]:
-        """Learn one round, then publish: `following` has the next assignment of each peer with a part in this round.
+        """Learn one round, then publish for the next one.
+
+        following: the next assignment of each peer that has a part in this round.
 
         Raises: StaleRound if a peer has not published for the round; ValueError if a message is missing or malformed.
         """
@@ -102,25 +104,25 @@ class PeerHost:
         for number, of_stack in self._split(following):
             if number is None:
                 messages = {peer: self.mailbox.collect(dues[peer]) for peer in of_stack}
-                for peer, after in of_stack.items():
-                    answers[peer] = self.peers[peer].advance(dues[peer], after, *messages[peer])
+                for peer, upcoming in of_stack.items():
+                    answers[peer] = self.peers[peer].advance(dues[peer], upcoming, *messages[peer])
             else:
                 answers |= self.stacks[number].advance(dues, of_stack, self.mailbox)
         self.mailbox.discard_through(round_index)
-        return self._deliver(answers, {peer: after for peer, after in following.items() if after is not None})
+        return self._deliver(answers, {peer: upcoming for peer, upcoming in following.items() if upcoming is not None})
 
     def total(self, *bundles: Bundle) -> Sum:
-        """The sum of a round's messages, of the sums that the hosts have sent; once for all hosts of a node."""
-        return Sum.total(each for bundle in bundles for each in bundle if isinstance(each, Sum))
+        """The sum of a round's messages from the partial sums of the hosts, computed once for all hosts of a node."""
+        return Sum.total(part for bundle in bundles for part in bundle if isinstance(part, Sum))
 
     # ---- anything else ----
 
     def observe(self, grams: bool) -> Observations:
-        """What every peer sees of the probe batch; see `observing.observe_all`."""
+        """Every peer's observation of the probe batch; see `observing.observe_all`."""
         return observe_all({index: peer.observe for index, peer in self.peers.items()}, grams)
 
     def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> dict[int, ProbeOutcome]:
-        """`Peer.probe` of some peers; rounds: by peer, those of the calibrated control."""
+        """`Peer.probe` of some peers; rounds: by peer, the rounds whose batches the calibrated control is shown."""
         return {index: self.peers[index].probe(subject, of_peer) for index, of_peer in rounds.items()}
 
     def states(self) -> dict[int, State]:
@@ -135,23 +137,23 @@ class PeerHost:
         return {index: peer.digest() for index, peer in self.peers.items()}
 
     def save(self, folder: str, completed: int) -> dict[int, str]:
-        """Write every peer's state after `completed` rounds; gives the SHA-256 of their files. Raises: OSError."""
+        """Write every peer's state after `completed` rounds; returns the SHA-256 of each file. Raises: OSError."""
         return {index: peer.save(folder, completed) for index, peer in self.peers.items()}
 
     def restore(self, folder: str, checksums: Mapping[int, str]) -> dict[int, int]:
-        """Load every peer from a checkpoint; gives the rounds they had completed. Raises: DamagedCheckpoint.
+        """Load every peer from a checkpoint; returns their numbers of completed rounds. Raises: DamagedCheckpoint.
 
-        checksums: by peer, the SHA-256 that its file must have; empty: not checked.
+        checksums: by peer, the expected SHA-256 of its file; an empty string is not checked.
         """
         completed = {index: peer.restore(folder, checksums[index]) for index, peer in self.peers.items()}
-        self.use(self.execution)  # what was published is void
+        self.use(self.execution)  # published messages are void
         return completed
 
     def restart(self) -> None:
-        """Make every peer untrained again."""
+        """Reset every peer to its untrained state."""
         for peer in self.peers.values():
             peer.restart()
-        self.use(self.execution)  # what was published is void
+        self.use(self.execution)  # published messages are void
 
     def _due(self, round_index: int, peer: int) -> Assignment:
         due = self.peers[peer].due
@@ -160,12 +162,12 @@ class PeerHost:
         return due
 
     def _receive(self, round_index: int, dues: Mapping[int, Assignment], arrived: Sequence[Bundle | Sum]) -> None:
-        """Put what came from other hosts and is needed in this round into the mailbox. Raises: ValueError."""
+        """Put the messages from other hosts that are needed in this round into the mailbox. Raises: ValueError."""
         if not arrived:
             return
         needed = {key for due in dues.values() for key in due.message_keys}
         bundles = (bundle for bundle in arrived if not isinstance(bundle, Sum))
-        parts = (part for bundle in bundles for part in bundle)  # some are for other hosts, or of other rounds
+        parts = (part for bundle in bundles for part in bundle)  # some are for other hosts or rounds
         messages = [part for part in parts if isinstance(part, Message) and part.key in needed]
         total = next((part for part in arrived if isinstance(part, Sum)), None)
         self._check(messages, total)
@@ -175,7 +177,7 @@ class PeerHost:
             self.mailbox.put_sum(total)
 
     def _check(self, messages: Sequence[Message], total: Sum | None) -> None:
-        """Check what came from other hosts, once for all who learn from it. Raises: ValueError."""
+        """Check messages from other hosts, once for all students that use them. Raises: ValueError."""
         first = next(iter(self.peers.values()))
         exchange, batch, width = first.settings.exchange, first.settings.data.batch_size, len(first.centre)
         for message in messages:
@@ -184,7 +186,7 @@ class PeerHost:
             total.check(batch, width, first.settings.peers.count)
 
     def _split(self, parts: Mapping[int, Any]) -> list[tuple[int | None, dict[int, Any]]]:
-        """The peers' parts by the stack that they are in; None: in none."""
+        """The peers' parts grouped by the number of their stack; None: peers in no stack."""
         split: dict[int | None, dict[int, Any]] = {}
         for peer, part in parts.items():
             split.setdefault(self._stacked.get(peer), {})[peer] = part
@@ -193,7 +195,7 @@ class PeerHost:
     def _deliver(
         self, answers: Mapping[int, Answer], published: Mapping[int, Assignment]
     ) -> tuple[Bundle, dict[int, Stats]]:
-        """Put what was published into the mailbox; returns what goes to other hosts, in peer order, and the stats."""
+        """Put published messages into the mailbox; returns those for other hosts, in peer order, and the stats."""
         stats = {peer: peer_stats for peer, (_, peer_stats) in answers.items()}
         messages = {peer: message for peer in published if (message := answers[peer][0]) is not None}
         for peer, message in messages.items():
@@ -203,7 +205,7 @@ class PeerHost:
         return tuple(sums or remote), stats
 
     def _sums(self, messages: Sequence[Message]) -> list[Sum]:
-        """The sum of these messages for each of their rounds, put into the mailbox as well."""
+        """Sum these messages per round, and put the sums into the mailbox."""
         by_round: dict[int, list[Message]] = {}
         for message in messages:
             by_round.setdefault(message.round_index, []).append(message)
@@ -219,10 +221,10 @@ class PeerHost:
 
 
 def _stacks(peers: list[Peer]) -> list[PeerStack]:
-    """Peers of one kind together, at most `WIDTH`; one that is alone of its kind stays in the loop."""
+    """Stacks of at most `WIDTH` peers of one kind; a peer that would be alone in its stack is run in the loop."""
     kinds: list[list[Peer]] = []
     for peer in peers:
-        alike = next((each for each in kinds if each[0].kind == peer.kind), None)
+        alike = next((members for members in kinds if members[0].kind == peer.kind), None)
         if alike is None:
             kinds.append([peer])
         else:

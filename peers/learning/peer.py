@@ -1,8 +1,8 @@
-"""One peer: a network, its optimiser, and the only mutable state of the simulation.
+"""One peer: a network with its optimiser. Peers hold all mutable state of the learning.
 
 Between two calls the network is always *settled*: in the state after the peer's last step. The forward pass that
-published the peer's outputs for its next round works on copies of the BatchNorm buffers, which become the network's
-own when that round begins. So a measure or a checkpoint never sees half of a round, whichever call ran the forward.
+publishes the peer's outputs for its next round uses copies of the BatchNorm buffers, which become the network's own
+when that round begins. Measures and checkpoints therefore never see the state in the middle of a round.
 """
 
 import copy
@@ -38,7 +38,7 @@ from peers.probing.observing import Observation
 
 @dataclass
 class Pending:
-    """The forward pass whose outputs were published, kept with its graph until the student's step of that round."""
+    """The forward pass of a published message, kept with its autograd graph until the student's step of that round."""
 
     round_index: int
     images: Float[Tensor, "batch channel height width"]
@@ -51,8 +51,8 @@ class Pending:
 class Peer:
     """A peer that publishes its outputs, learns from its teachers' outputs, and is measured.
 
-    `publish` and `advance` run it on its own, which is the execution "loop". A `PeerStack` runs many at once, and
-    calls what they have in common: `assign`, `outgoing`, `drop`, `drop_unless_finite`, `end_step`, `renew_teacher`.
+    `publish` and `advance` run a single peer, which is the execution "loop". A `PeerStack` runs many at once, and
+    calls these methods: `assign`, `outgoing`, `drop`, `drop_unless_finite`, `end_step`, `renew_teacher`.
     """
 
     def __init__(self, settings: PeerSettings, dataset: Dataset, batches: Batches | None = None) -> None:
@@ -66,7 +66,7 @@ class Peer:
         self.restart()
 
     def restart(self) -> None:
-        """Go back to the untrained state."""
+        """Reset to the untrained state."""
         self.network = initial_network(self.settings, self.dataset.shape)
         exchange = self.settings.exchange
         self.teacher = Teacher(self.network, exchange) if exchange.separate_teacher else None
@@ -83,7 +83,7 @@ class Peer:
     # ---- rounds ----
 
     def publish(self, assignment: Assignment) -> tuple[Message | None, Stats]:
-        """Run the forward pass of a coming round; returns its outputs as a message if the peer teaches in it."""
+        """Run the forward pass of an upcoming round; returns its outputs as a message if the peer teaches in it."""
         start = time.perf_counter()
         message = self.sent = self._publish(assignment)
         return message, self.stats(time.perf_counter() - start, message)
@@ -91,12 +91,12 @@ class Peer:
     def advance(
         self, assignment: Assignment, following: Assignment | None, *messages: Message | Sum
     ) -> tuple[Message | None, Stats]:
-        """Learn one round from its teachers' messages, then publish for `following`, the next round with a part for it.
+        """Learn one round from the teachers' messages, then publish for `following`, the peer's next assignment.
 
-        messages: those of the assignment's links, in their order; where it has `sum_weights`, the round's sum instead.
+        messages: those of the assignment's links, in order; or the round's sum, if the assignment has `sum_weights`.
 
-        Raises: StaleRound if this is not the round that the peer has published for; ValueError if a message is of
-        another sender or round than its link says.
+        Raises: StaleRound if the peer has not published for this round; ValueError if the sender or round of a message
+        differs from its link.
         """
         start = time.perf_counter()
         if self.due != assignment:
@@ -113,12 +113,12 @@ class Peer:
         return message, self.stats(time.perf_counter() - start, message, loss, norm)
 
     def assign(self, assignment: Assignment) -> Message | None:
-        """Take up a part in a coming round; a peer that has dropped out answers with the notice of it."""
+        """Accept the assignment of an upcoming round; returns a dropout notice if the peer has dropped out."""
         self.due = assignment
         return self._dropout_notice(assignment.round_index) if self.failure else None
 
     def outgoing(self, assignment: Assignment, payload: Payload, finite: bool) -> Message | None:
-        """The message to publish: None if nobody learns from it, a dropout notice if its outputs are not finite."""
+        """The message to publish; None if no peer learns from it, a dropout notice if the outputs are not finite."""
         if not finite:
             exchange = self.settings.exchange
             self.drop(f"outputs are not finite in {exchange.dtype}", assignment.round_index)
@@ -155,7 +155,7 @@ class Peer:
         return Message(self.index, round_index, self.settings.exchange.wire, len(self.centre), payload)
 
     def _dropout_notice(self, round_index: int) -> Message:
-        """Tells students to do without this peer."""
+        """A message that tells students that this peer has dropped out."""
         return self._message(round_index, None)
 
     def _settle(self, pending: Pending) -> None:
@@ -166,7 +166,7 @@ class Peer:
     def _teachers(
         self, assignment: Assignment, messages: Sequence[Message | Sum]
     ) -> tuple[Float[Tensor, "teachers batch dim"], Float[Tensor, " teachers"]] | None:
-        """Outputs of the teachers that have not dropped out and their weights, which sum to 1; None if all have."""
+        """Outputs and weights (with sum 1) of the teachers that have not dropped out; None if all have."""
         if assignment.sum_weights is None:
             received = received_outputs(assignment, messages, lambda message: decode(message, self.device))
             return stack_teachers(received, self.device)
@@ -178,7 +178,7 @@ class Peer:
     def _study(
         self, pending: Pending, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
     ) -> tuple[float | None, float | None]:
-        """One optimiser step towards the teachers; returns loss and gradient norm, None both if the peer drops out."""
+        """One optimiser step towards the teachers; returns loss and gradient norm, both None if the peer drops out."""
         round_index = pending.round_index
         if self.settings.recompute:
             pending.features, pending.outputs = self._forward(pending.buffers, pending.images)
@@ -204,18 +204,18 @@ class Peer:
         return loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
 
     def drop(self, reason: str, round_index: int) -> None:
-        """Drop out: from now on this peer neither studies nor teaches."""
+        """Drop out: from now on, this peer neither studies nor teaches."""
         self.failure, self.failure_round = reason, round_index
         self.pending = None
 
     def drop_unless_finite(self, name: str, value: float, round_index: int) -> bool:
-        """Whether a number of a step is finite; if it is not, the peer drops out."""
+        """Return whether `value` is finite; if it is not, the peer drops out."""
         if not math.isfinite(value):
             self.drop(f"{name} is {value}", round_index)
         return math.isfinite(value)
 
     def end_step(self, round_index: int, finite_weights: bool) -> bool:
-        """After a step: drop out if weights are not finite, else move the average to teach with; whether it goes on."""
+        """After a step: drop out if weights are not finite, else update the average. Returns `finite_weights`."""
         if not finite_weights:
             self.drop("weights are not finite after the step", round_index)
         elif self.teacher is not None:
@@ -223,21 +223,21 @@ class Peer:
         return finite_weights
 
     def renew_teacher(self, round_index: int) -> None:
-        """Take the snapshot to teach with that is due by a round with a part for this peer."""
+        """Renew the snapshot that the peer teaches with if it is due in this round, in which the peer has a part."""
         if self.teacher is not None:
             self.teacher.renew(self.network, round_index)
 
     def stats(
         self, seconds: float, message: Message | None, loss: float | None = None, norm: float | None = None
     ) -> Stats:
-        """What the coordinator reads of a call."""
+        """The statistics of a call, for the coordinator."""
         sent = message.num_bytes if message is not None else 0
         return Stats(loss, norm, sent, seconds, self.failure, self.failure_round)
 
     # ---- measures ----
 
     def observe(self) -> Observation:
-        """Measures of the outputs on the fixed probe batch, and of the weights; changes nothing."""
+        """Measure the outputs on the fixed probe batch, and the weights, without changing the peer."""
         start = time.perf_counter()
         pixels = self.dataset.test_images[self.probe_images.batch]
         images = datasets.images_to_tensor(pixels, *self.settings.normalisation).to(self.device)
@@ -245,10 +245,10 @@ class Peer:
         return replace(seen, seconds=time.perf_counter() - start)
 
     def probe(self, subject: ProbeSubject, rounds: Sequence[int] = ()) -> ProbeOutcome:
-        """Whether each test image is classified correctly, by each probe, on this peer or on a control of it.
+        """Whether each probe classifies each test image correctly, on this peer or on one of its controls.
 
-        rounds: those whose batches a peer is calibrated with. Given the rounds in which it takes part, the control goes
-        through all that training does but the steps.
+        rounds: the rounds whose batches the calibrated control is shown. With the rounds in which the peer takes part,
+        the control runs through the same forward passes as training, but without the steps.
         """
         start = time.perf_counter()
         task = ProbeTask(
@@ -275,13 +275,13 @@ class Peer:
         return snapshot.save(self, folder, completed)
 
     def restore(self, folder: str, sha256: str = "") -> int:
-        """Load the state of a checkpoint; returns the rounds it had completed. Raises: DamagedCheckpoint."""
+        """Load the state of a checkpoint; returns the number of completed rounds. Raises: DamagedCheckpoint."""
         completed = snapshot.restore(self, folder, sha256)
-        self.due = self.pending = self.sent = None  # it has to publish anew
+        self.due = self.pending = self.sent = None  # it has to publish again
         return completed
 
     def digest(self) -> bytes:
-        """SHA-256 over the settled parameters and buffers, names and shapes included."""
+        """SHA-256 over the settled parameters and buffers, including names and shapes."""
         sha = hashlib.sha256()
         for name, tensor in sorted(self.network.state_dict().items()):
             sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

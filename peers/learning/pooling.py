@@ -1,4 +1,4 @@
-"""What students learn from in a round: the outputs of their teachers, decoded, and weights that sum to 1."""
+"""Pools the messages of a round for students: the teachers' decoded outputs, and weights that sum to 1."""
 
 from collections.abc import Callable, Sequence
 
@@ -30,9 +30,9 @@ def average_of_sum(
     own: Float[Tensor, "*peers batch dim"] | None,
     device: torch.device,
 ) -> Float[Tensor, "*peers batch dim"] | None:
-    """The one target of a student (or of several with equal weights) that learns by the round's sum: see `Sum.average`.
+    """The target of a student (or of several with equal weights) that learns from the round's sum; see `Sum.average`.
 
-    own: its message as others read it, None if it has dropped out or does not teach.
+    own: its message as others read it; None if it has dropped out or does not teach.
     """
     assert assignment.sum_weights is not None
     (total,) = (message for message in messages if isinstance(message, Sum))
@@ -52,23 +52,23 @@ def stack_teachers(
 def pad_teachers(
     rows: Sequence[Sequence[WeightedOutputs]], empty: Float[Tensor, "batch dim"], average: bool
 ) -> tuple[Float[Tensor, "rows teachers batch dim"], Float[Tensor, "rows teachers"], Bool[Tensor, " rows"]] | None:
-    """Many students' teachers side by side: outputs, weights that sum to 1, and which rows have any teacher.
+    """The teachers of many students, stacked: outputs, weights that sum to 1, and which rows have any teacher.
 
-    Rows of fewer teachers are padded with weight 0; `empty` stands in where a row has none. average: the teachers of a
-    row are averaged into one, which spares memory where the loss compares with their mean. None if no row has any.
+    Rows with fewer teachers are padded with weight 0; `empty` is the filler for rows without teachers. average: replace
+    the teachers of a row by their mean, which saves memory if the loss uses only that. None if no row has a teacher.
     """
-    most = max(len(row) for row in rows)
-    if most == 0:
+    num_slots = max(len(row) for row in rows)
+    if num_slots == 0:
         return None
     padding = [row[0][1] if row else empty for row in rows]
     weights = torch.tensor(
-        [[weight for weight, _ in row] + [0.0] * (most - len(row)) for row in rows], device=empty.device
+        [[weight for weight, _ in row] + [0.0] * (num_slots - len(row)) for row in rows], device=empty.device
     )
     has_teachers = weights.sum(dim=1) > 0
     weights = weights / torch.where(has_teachers, weights.sum(dim=1), 1.0)[:, None]
     slots = (
         torch.stack([row[slot][1] if slot < len(row) else filler for row, filler in zip(rows, padding, strict=True)])
-        for slot in range(most)
+        for slot in range(num_slots)
     )
     if not average:
         return torch.stack(list(slots), dim=1), weights, has_teachers

@@ -18,7 +18,7 @@ Execution = Literal["loop", "vectorised"]
 
 @dataclass(frozen=True)
 class PeerSettings:
-    """Everything that a peer is made from; together with the data set and the messages it fixes every number."""
+    """All settings of a peer; together with the data set and the messages, they determine every number."""
 
     index: int
     seed: int
@@ -33,7 +33,7 @@ class PeerSettings:
     precision: Precision = "float32"
     deterministic: bool = True
     data_on_device: bool = True
-    layout: tuple[str, ...] = ()  # of its network as the coordinator builds it; empty: not checked
+    layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
 
     def batches(self, dataset: Dataset) -> Batches:
         """The batches of the run's rounds, for all peers of a process."""
@@ -50,7 +50,7 @@ class PeerSettings:
 
 
 class OtherNetwork(ValueError):
-    """A peer's process builds another network than the coordinator, so the user would be shown the wrong one."""
+    """A peer's process builds another network than the coordinator, so that reports would describe the wrong one."""
 
 
 def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:
@@ -65,14 +65,14 @@ def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> mode
 
 
 def _check_layout(settings: PeerSettings, built: tuple[str, ...]) -> None:
-    """Raises: OtherNetwork."""
+    """Raises: OtherNetwork, if the network differs from the coordinator's."""
     expected = settings.layout
     if not expected or built == expected:
         return
-    there = next((line for line in built if line not in expected), f"{len(built)} modules and tensors")
-    here = next((line for line in expected if line not in built), f"{len(expected)} modules and tensors")
+    actual = next((line for line in built if line not in expected), f"{len(built)} modules and tensors")
+    wanted = next((line for line in expected if line not in built), f"{len(expected)} modules and tensors")
     raise OtherNetwork(
-        f"peers.model: the process of peer {settings.index} builds another network than the coordinator ('{there}', "
-        f"here '{here}'): classes that were changed in one process only, or another version of the package, are not "
+        f"peers.model: the process of peer {settings.index} builds another network than the coordinator ('{actual}', "
+        f"here '{wanted}'): classes that were changed in one process only, or another version of the package, are not "
         "seen by the other; set hosting.pool to in-process, or install the same on all nodes"
     )

@@ -1,4 +1,4 @@
-"""A peer's state as a flat table of tensors: what a checkpoint holds, without pickle."""
+"""A peer's state as a flat table of tensors, the content of a checkpoint, without pickle."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from peers.networks.optimizers import OptimizerState
 
 @runtime_checkable
 class Saved(Protocol):
-    """What a checkpoint holds of a peer. A pending forward pass is not saved: the peer publishes again."""
+    """The state of a peer in a checkpoint. A pending forward pass is not saved: the peer publishes again."""
 
     index: int
     device: device
@@ -28,7 +28,7 @@ class Saved(Protocol):
 
 
 class DamagedCheckpoint(ValueError):
-    """A file of a checkpoint is missing, or differs from what was written."""
+    """A file of a checkpoint is missing, or differs from the one that was written."""
 
 
 def file_of(peer: int) -> str:
@@ -84,7 +84,7 @@ def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict
 
 
 def content_of(folder: str, name: str, sha256: str = "") -> bytes:
-    """The content of a checkpoint's file; sha256: as for `restore`. Raises: DamagedCheckpoint."""
+    """The content of a checkpoint's file; sha256: as in `restore`. Raises: DamagedCheckpoint."""
     try:
         content = Folder(folder).read(name)
     except OSError as error:
@@ -95,5 +95,5 @@ def content_of(folder: str, name: str, sha256: str = "") -> bytes:
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """The tensors under a prefix, without it."""
+    """The tensors whose names start with `prefix`, with the prefix removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Separate weights to teach with: a snapshot of the peer, or a moving average of its weights."""
+"""Separate weights for teaching: a snapshot of the peer, or a moving average of its weights."""
 
 import copy
 
@@ -12,7 +12,7 @@ from peers.networks.models import Network
 
 
 class Teacher:
-    """A copy of a peer's network that follows it by `exchange.refresh_every` or `exchange.teacher_ema`.
+    """A copy of a peer's network that is updated from it as `exchange.refresh_every` or `exchange.teacher_ema` says.
 
     It is part of the peer's state.
     """
@@ -21,12 +21,12 @@ class Teacher:
         self.network = copy.deepcopy(network)
         self.every = exchange.refresh_every
         self.momentum = exchange.teacher_ema
-        self.epoch = 0  # number of the refresh period that the snapshot is from
+        self.epoch = 0  # index of the refresh period of the snapshot
 
     def renew(self, network: Network, round_index: int) -> None:
-        """Take a new snapshot if this round lies in a later refresh period; call it before every round of the peer.
+        """Take a new snapshot if this round is in a new refresh period; to be called before every round of the peer.
 
-        A peer does not change between two of its rounds, so its state now is that at the start of the period.
+        A peer does not change between its rounds, so its current state is that at the start of the period.
         """
         if self.every > 1 and round_index // self.every != self.epoch:
             self.epoch = round_index // self.every
@@ -43,7 +43,7 @@ class Teacher:
     def outputs(
         self, images: Float[Tensor, "batch channel height width"]
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
-        """Features and outputs, normalised by the batch's own BatchNorm statistics; changes nothing."""
+        """Features and outputs, with the batch's own BatchNorm statistics; the state is not changed."""
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         features, outputs = functional_call(self.network, buffers, (images,))
         return features, outputs

@@ -194,7 +194,7 @@ class PeersConfig(PeerKind):
     @model_validator(mode="before")
     @classmethod
     def _count_the_groups(cls, values: object) -> object:
-        """`count` may be left out where groups say it; keys that a group leaves out are those of the section."""
+        """`count` defaults to the sum over groups, and a group's missing keys to those of the section."""
         if not isinstance(values, dict) or not isinstance(values.get("groups"), list | tuple):
             return values
         shared = {key: values[key] for key in ("model", "norm", "head", "optimizer") if key in values}
@@ -232,7 +232,7 @@ class PeersConfig(PeerKind):
 
 
 def _shared_with(group: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
-    """A group's table with what it leaves out, also within tables that do not say another kind."""
+    """A group's table with its missing keys filled in, also within nested tables that do not set another kind."""
     tables = {key: value.model_dump() if isinstance(value, Section) else value for key, value in shared.items()}
     within = {
         key: tables[key] | value

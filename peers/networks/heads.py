@@ -21,12 +21,12 @@ def linear(in_dim: int, dim: int) -> nn.Module:
 class PrototypeHead(nn.Module):
     """Cosines, in -1..1, between batch-centred features and `dim` learned prototypes.
 
-    The centre is the mean of the batch at hand in every mode, so outputs depend on the batch they are computed in.
-    Source: Caron et al. 2020 (SwAV), prototypes; the centring is this project's.
+    The centre is the mean of the current batch in train and eval mode, so outputs depend on the whole batch.
+    Source: Caron et al. 2020 (SwAV), prototypes; the centring is specific to this project.
     """
 
     def __init__(self, in_dim: int, dim: int) -> None:
-        """Draw `dim` prototypes, uniform in direction."""
+        """Draw `dim` prototypes with uniformly distributed directions."""
         super().__init__()
         self.prototypes = nn.Parameter(torch.randn(dim, in_dim))
 
@@ -37,13 +37,13 @@ class PrototypeHead(nn.Module):
 
 
 class BottleneckHead(nn.Module):
-    """An MLP of three layers, its result on the unit sphere, and its cosines to `dim` directions.
+    """A three-layer MLP whose normalised result is compared with `dim` directions by cosine.
 
     Source: Caron et al. 2021 (DINO), projection head; Sarnthein et al. 2023, L2-bottleneck.
     """
 
     def __init__(self, in_dim: int, dim: int, hidden: int = 2048, bottleneck: int = 256) -> None:
-        """Draw all weights from a truncated normal of deviation 0.02; biases are zero."""
+        """Draw all weights from a truncated normal of standard deviation 0.02; biases are zero."""
         super().__init__()
         widths = (in_dim, hidden, hidden, bottleneck)
         first, second, third = (nn.Linear(a, b) for a, b in itertools.pairwise(widths))

@@ -1,4 +1,4 @@
-"""Networks: encoders from images to features, and what can be said of a network without training it."""
+"""Networks: encoders from images to features, and facts about networks that need no training."""
 
 import math
 import threading
@@ -33,7 +33,7 @@ class Network(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channel height width"]
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
-        """Features of the encoder and outputs of the head; under head "none" they are one tensor."""
+        """Features of the encoder and outputs of the head; with head "none" they are the same tensor."""
         features = self.encoder(images)
         return features, self.head(features)
 
@@ -78,7 +78,7 @@ def resnet18(shape: Shape, norm: Norm) -> nn.Module:
 
     Source: He et al. 2016; stem for small images as in Sarnthein et al. 2023.
     """
-    from torchvision.models import resnet18  # here, and below: it costs 160 MiB and a second
+    from torchvision.models import resnet18  # imported here, and below, because it costs 160 MiB and a second
 
     model: Any = resnet18(weights=None)
     model.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
@@ -123,9 +123,9 @@ def densenet121(shape: Shape, norm: Norm) -> nn.Module:
 
 
 def norm_layer(norm: Norm, channels: int, spatial: bool = True) -> nn.Module:
-    """A normalisation of `channels` channels, of feature maps (`spatial`) or of vectors.
+    """A normalisation layer for `channels` channels of feature maps (`spatial`) or of vectors.
 
-    Groups hold at least 8 channels, of which there are at most 32: in groups of one, a vector would become zeros.
+    GroupNorm has at most 32 groups of at least 8 channels: with groups of one channel, a vector would become zeros.
     Source: Wu and He 2018, equation 7.
     """
     if norm == "batch":
@@ -153,20 +153,20 @@ def _require_size(model: str, shape: Shape, smallest: int) -> None:
 
 
 def seeded(build: Callable[[], M], seed: int) -> M:
-    """What `build` makes when all that torch draws in it on the CPU comes from a generator of its own.
+    """The result of `build`, with all its random draws on the CPU from a generator of its own.
 
-    It is what `torch.manual_seed(seed)` would give, whatever other threads draw meanwhile; the global generator is left
-    as it was.
+    The result is the same as after `torch.manual_seed(seed)`, whatever other threads draw at the same time; the state
+    of the global generator is not changed.
     """
     with _OwnGenerator(seed):
         return build()
 
 
 class _OwnGenerator(TorchFunctionMode):
-    """Has what this thread draws by torch's functions come from one generator instead of torch's global one.
+    """Makes torch's functions in this thread draw from one generator instead of torch's global one.
 
-    Functions that take no generator get its state in the global one's place, one thread at a time. A mode of torch's
-    dispatcher would see single operations, but imports torch's compiler.
+    For functions without a generator argument, the global generator temporarily gets its state, one thread at a time.
+    A TorchDispatchMode would see single operations, but imports torch's compiler.
     """
 
     def __init__(self, seed: int) -> None:
@@ -175,10 +175,10 @@ class _OwnGenerator(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        devices = {each.device.type for each in (*args, *kwargs.values()) if isinstance(each, Tensor)}
+        devices = {value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}
         devices.add(torch.device(kwargs.get("device") or "cpu").type)
         if not devices <= {"cpu", "meta"}:
-            return func(*args, **kwargs)  # a device's own generator
+            return func(*args, **kwargs)  # uses the device's own generator
         if getattr(func, "__name__", "") in TAKE_A_GENERATOR:
             given = kwargs.get("generator")
             return func(*args, **{**kwargs, "generator": self._generator if given is None else given})
@@ -191,10 +191,10 @@ class _OwnGenerator(TorchFunctionMode):
 
 @torch.no_grad()
 def feature_dim(encoder: nn.Module, shape: Shape) -> int:
-    """Number of features `encoder` gives an image of `shape`, read off two blank ones; its buffers stay as they are.
+    """Number of features of `encoder` for an image of `shape`, from two blank images; its buffers are not changed.
 
-    Not on the meta device, unless the encoder is there: its operations import torch's compiler, a hundred MiB and a
-    second for each process of peers.
+    It does not use the meta device (unless the encoder is there), because meta operations import torch's compiler: a
+    hundred MiB and a second for each process of peers.
     """
     buffers = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
     device = next((parameter.device for parameter in encoder.parameters()), torch.device("cpu"))
@@ -204,12 +204,12 @@ def feature_dim(encoder: nn.Module, shape: Shape) -> int:
 
 
 def num_parameters(module: nn.Module) -> int:
-    """Number of scalars that can be trained, shared ones once."""
+    """Number of trainable scalars; shared ones count once."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def layout(network: nn.Module) -> tuple[str, ...]:
-    """What a network is built of, a line each: the class of every module, dtype and shape of every tensor, by name."""
+    """The structure of a network as lines: class of every module, dtype and shape of every tensor, by name."""
     modules = [f"{name or 'network'}: {type(module).__name__}" for name, module in network.named_modules()]
     tensors = [
         f"{name}: {str(tensor.dtype).removeprefix('torch.')} {'x'.join(map(str, tensor.shape)) or 'scalar'}"
@@ -219,12 +219,12 @@ def layout(network: nn.Module) -> tuple[str, ...]:
 
 
 def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
-    """Bytes that one forward keeps for its backward, the images among them; parameters and buffers are not counted.
+    """Bytes that one forward pass saves for backward, including the images, without parameters and buffers.
 
-    It is read off a forward on the meta device: no memory is taken, no buffer changes.
+    Measured by a forward pass on the meta device, which takes no memory and changes no buffer.
     """
     state = _on_meta(network)
-    kept: dict[int, Tensor] = {}  # by storage; the tensors stay alive, so no address is used twice
+    kept: dict[int, Tensor] = {}  # by storage; keeping the tensors alive ensures that no address is reused
 
     def keep(tensor: Tensor) -> Tensor:
         kept.setdefault(_storage_id(tensor), tensor)
@@ -241,8 +241,8 @@ def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
 def interpolate_locality(network: nn.Module, reference: nn.Module, alpha: float) -> None:
     """Move `network`'s weights to [(1 - alpha) reference + alpha own] / sqrt((1 - alpha)^2 + alpha^2), in place.
 
-    The divisor keeps the variance of independent weights. Parameters that are equal in both (BatchNorm gains, zero
-    biases) stay as they are, and so do buffers. alpha 0 is a copy of the reference, alpha 1 no change.
+    The divisor preserves the variance of independent weights. Parameters that are equal in both (BatchNorm gains, zero
+    biases) and buffers are not changed. alpha 0 copies the reference, alpha 1 changes nothing.
 
     Raises:
         ValueError: alpha is outside 0..1, or the two have different architectures.
@@ -262,7 +262,7 @@ def interpolate_locality(network: nn.Module, reference: nn.Module, alpha: float)
 
 
 def _on_meta(module: nn.Module) -> dict[str, Tensor]:
-    """Stand-ins for the parameters and buffers of `module`, by name, without data."""
+    """Tensors on the meta device, without data, for the parameters and buffers of `module`, by name."""
     state = {name: torch.empty_like(buffer, device="meta") for name, buffer in module.named_buffers()}
     for name, parameter in module.named_parameters():
         state[name] = torch.empty_like(parameter, device="meta", requires_grad=parameter.requires_grad)

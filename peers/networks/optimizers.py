@@ -1,7 +1,7 @@
-"""Optimisers: what the configuration says of one, its step by torch's functional forms, and the moments behind it.
+"""Optimisers: their settings, their steps by torch's functional API, and the state of their moments.
 
 The classes of `torch.optim` compute the same, but creating one imports torch's compiler: more than a second and a
-hundred MiB for each process of peers. Besides, one call here may step many peers at once.
+hundred MiB for each process of peers. Besides, one call here can step many peers at once.
 """
 
 import math
@@ -20,7 +20,7 @@ from peers.base.section import Variant
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Tensors = list[Tensor]
 Moments = dict[str, list[Tensor]]
-Fused = bool | None  # None: as torch.optim chooses by itself
+Fused = bool | None  # None: the default of torch.optim
 
 
 class Optimizer(Variant):
@@ -42,7 +42,7 @@ class Optimizer(Variant):
     )
 
     def lr_at(self, round_index: int, num_rounds: int) -> float:
-        """The learning rate of a round: a function of the round alone, so that a run can be resumed anywhere."""
+        """The learning rate of a round: a function of the round only, so that a run can be resumed anywhere."""
         if self.schedule == "constant":
             return self.lr
         return self.lr * 0.5 * (1 + math.cos(math.pi * round_index / num_rounds))
@@ -65,7 +65,7 @@ class SGD(Optimizer):
     def update(
         self, parameters: Tensors, gradients: Tensors, moments: Moments, steps: int, lr: float, fused: Fused = None
     ) -> None:
-        """One step in place, after `steps` others. Source: torch.optim.SGD."""
+        """One step in place, after `steps` earlier steps. Source: torch.optim.SGD."""
         buffers = list(moments.get("momentum_buffer", [None] * len(parameters)))
         sgd(
             parameters,
@@ -82,7 +82,7 @@ class SGD(Optimizer):
 
 
 class Adaptive(Optimizer):
-    """What Adam and AdamW share: all but the function that makes the step."""
+    """The common part of Adam and AdamW: everything but the function that makes the step."""
 
     betas: tuple[Beta, Beta] = Field(
         (0.9, 0.999), description="decay rates of the running means of the gradient and of its square"
@@ -93,8 +93,8 @@ class Adaptive(Optimizer):
     def update(
         self, parameters: Tensors, gradients: Tensors, moments: Moments, steps: int, lr: float, fused: Fused = None
     ) -> None:
-        """One step in place, after `steps` others. Source: torch.optim.Adam, torch.optim.AdamW."""
-        counters = [torch.tensor(float(steps), device=each.device if fused else "cpu") for each in parameters]
+        """One step in place, after `steps` earlier steps. Source: torch.optim.Adam, torch.optim.AdamW."""
+        counters = [torch.tensor(float(steps), device=parameter.device if fused else "cpu") for parameter in parameters]
         self.function(
             parameters,
             gradients,
@@ -131,9 +131,9 @@ OptimizerConfig = Annotated[SGD | Adam | AdamW, Field(discriminator="kind")]
 
 
 class OptimizerState:
-    """The moments of some parameters and the number of steps taken; both part of a peer's state.
+    """The moments of some parameters and the number of steps taken, which are part of a peer's state.
 
-    `moments[name][i]` belongs to the i-th parameter; they are made with the first step.
+    `moments[name][i]` belongs to the i-th parameter; moments are created at the first step.
     """
 
     def __init__(self, config: OptimizerConfig, parameters: Sequence[Tensor]) -> None:
@@ -143,14 +143,14 @@ class OptimizerState:
         self.steps = 0
 
     def allocate(self) -> None:
-        """Zeros for every moment, unless they are there."""
+        """Create every moment that does not exist yet, as zeros."""
         for name in self.config.moment_names:
             if name not in self.moments:
-                self.moments[name] = [torch.zeros_like(each, requires_grad=False) for each in self.parameters]
+                self.moments[name] = [torch.zeros_like(parameter, requires_grad=False) for parameter in self.parameters]
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor | None], lr: float) -> None:
-        """Move the parameters that have a gradient, in place."""
+        """Update the parameters that have a gradient, in place."""
         self.allocate()
         moving = [index for index, gradient in enumerate(gradients) if gradient is not None]
         self.config.update(
@@ -164,18 +164,18 @@ class OptimizerState:
 
     def tensors(self) -> dict[str, Tensor]:
         """The state by name, `<parameter>.<moment>`, and `steps`."""
-        named = {f"{i}.{name}": each for name, moment in self.moments.items() for i, each in enumerate(moment)}
+        named = {f"{i}.{name}": moment for name, moments in self.moments.items() for i, moment in enumerate(moments)}
         return {"steps": torch.tensor(self.steps), **named}
 
     @torch.no_grad()
     def load(self, tensors: dict[str, Tensor]) -> None:
-        """Take up what `tensors` gave, in place."""
+        """Load a state that `tensors` returned, in place."""
         self.steps = int(tensors["steps"])
         if self.steps:
             self.allocate()
-        for name, moment in self.moments.items():
-            for index, each in enumerate(moment):
+        for name, moments in self.moments.items():
+            for index, moment in enumerate(moments):
                 if self.steps:
-                    each.copy_(tensors[f"{index}.{name}"])
+                    moment.copy_(tensors[f"{index}.{name}"])
                 else:
-                    each.zero_()
+                    moment.zero_()

@@ -1,4 +1,4 @@
-"""The part of the `[evaluation]` section that peers act on: which probes, on how many images."""
+"""The part of the `[evaluation]` section that peers use: which probes, on how many images."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""How a peer is measured: its view of the fixed probe batch, and the probes on its features and controls."""
+"""Runs the probes on the features of a peer and of its controls, on fixed subsets of the images."""
 
 import copy
 from collections.abc import Iterable
@@ -22,17 +22,17 @@ _CHUNK = 256
 
 
 class ProbeSubject(StrEnum):
-    """What of a peer is probed."""
+    """The version of a peer that is probed: the peer itself, or one of its controls."""
 
     RAW_PIXELS = "raw_pixels"  # the images themselves
     AS_IS = "as_is"  # the network as it stands, trained or not
-    CALIBRATED = "calibrated"  # a copy of it that has been shown batches, forward only
-    RESET = "reset"  # a copy of it with BatchNorm's buffers as they were at the start
+    CALIBRATED = "calibrated"  # a copy that has been shown batches, forward only
+    RESET = "reset"  # a copy with BatchNorm's buffers as they were at the start
 
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """Per probe, whether each test image is classified rightly."""
+    """For each probe, whether each test image is classified correctly."""
 
     correct: dict[ProbeName, Bool[np.ndarray, " test"]]
     seconds: float
@@ -48,7 +48,7 @@ class ProbeImages:
 
 
 def probe_images(dataset: Dataset, config: ProbeConfig, seed: int) -> ProbeImages:
-    """Which images the probes and the consensus measures use: a function of the seed alone."""
+    """The images that the probes and the consensus measures use: a function of the seed only."""
     return _probe_images(len(dataset.train_labels), len(dataset.test_labels), config, seed)
 
 
@@ -81,9 +81,9 @@ class ProbeTask:
     def correct(
         self, subject: ProbeSubject, batches: Iterable[Tensor] = ()
     ) -> dict[ProbeName, Bool[np.ndarray, " test"]]:
-        """Per probe and test image, whether the class is right.
+        """For each probe and test image, whether the predicted class is correct.
 
-        `batches` are shown to the copy that is calibrated; of one that is reset, `network` has the buffers already.
+        batches: shown to the copy for the calibrated control. For a reset peer, `network` must be reset already.
         """
         if subject is ProbeSubject.RAW_PIXELS:
             train, test = self._pixels(train=True), self._pixels(train=False)

@@ -1,4 +1,4 @@
-"""What the probes need beside the features that they are given."""
+"""The memory that the probes need, besides the features that they are given."""
 
 from peers.probing.config import ProbeConfig, ProbeName
 from peers.probing.probes import CHUNK_DIMS, CHUNK_ELEMENTS
@@ -7,14 +7,14 @@ _FLOAT, _DOUBLE = 4, 8
 
 
 def probing_bytes(config: ProbeConfig, num_train: int, num_test: int, dim: int, num_classes: int) -> int:
-    """Most that one of the probes holds at a time: they run one after another. Measured, it is within 20%.
+    """Peak memory of the probes, which run one after another; within 20% of measurements.
 
     Args:
         config: the probes, and how many images they see.
         num_train: training images of the data set.
         num_test: its test images.
-        dim: of the features.
-        num_classes: each has a column in votes, targets and weights.
+        dim: dimension of the features.
+        num_classes: number of columns of votes, targets and weights.
     """
     train, test = min(config.probe_train, num_train), min(config.probe_test, num_test)
     return max((_bytes(name, config.knn.k, train, test, dim, num_classes) for name in config.probes), default=0)

@@ -1,4 +1,4 @@
-"""What is observed of peers on the fixed probe batch: their outputs, and what follows from features and weights."""
+"""Observations of peers on the fixed probe batch: their outputs, and measures of their features and weights."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,15 +14,15 @@ from peers.exchange.config import ExchangeConfig
 from peers.networks.models import Network
 from peers.probing import spectra
 
-KERNEL_UNIT = 2.0**-48  # entries are at most 1: 2^14 peers leave room in 64 bits
-MAX_PAIRED = 64  # peers whose features are compared pair by pair: the time grows with their square
+KERNEL_UNIT = 2.0**-48  # entries are at most 1, so that sums of 2^14 peers fit into 64 bits
+MAX_PAIRED = 64  # most peers whose features are compared pairwise: the time is quadratic
 
 
 @dataclass(frozen=True)
 class KernelSum:
-    """The sum of the unit kernels of some peers' features, and how many they are; not `defined` where one is not.
+    """The sum of the unit kernels of some peers' features, and the number of peers; `defined` if all kernels are.
 
-    In whole numbers of `KERNEL_UNIT`, so that no split of the peers over hosts changes a bit of it.
+    Values are integer multiples of `KERNEL_UNIT`, so that the sum does not depend on how peers are split over hosts.
     """
 
     values: Int64[np.ndarray, "examples examples"]
@@ -38,14 +38,14 @@ class KernelSum:
 
     @classmethod
     def total(cls, parts: Sequence["KernelSum"]) -> "KernelSum":
-        """The sum of sums, of which there is at least one."""
+        """The sum of one or more partial sums."""
         values: Int64[np.ndarray, "examples examples"] = reduce(np.add, (part.values for part in parts))
         return cls(values, sum(part.count for part in parts), all(part.defined for part in parts))
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A peer's outputs on the probe batch, its features' Gram matrix, if that leaves its host, and scalars."""
+    """A peer's outputs on the probe batch, scalars, and its features' Gram matrix (None if it stays in its host)."""
 
     outputs: Float32[np.ndarray, "examples outputs"]
     gram: Float[np.ndarray, "examples examples"] | None
@@ -59,10 +59,10 @@ class Observation:
 
 @dataclass(frozen=True)
 class Observations:
-    """What several peers see of the probe batch: those of one host, or all of a run, in peer order.
+    """The observations of several peers, of one host or of the whole run, in peer order.
 
-    kernels: the sum of the peers' kernels where there are too many peers to compare them pair by pair; their own Gram
-    matrices are None then. None also where every peer has failed.
+    kernels: the sum of the peers' kernels if there are too many peers for pairwise comparison; their Gram matrices are
+    then None. kernels is also None if every peer has failed.
     """
 
     peers: dict[int, Observation]
@@ -70,7 +70,7 @@ class Observations:
 
     @classmethod
     def of_hosts(cls, hosts: Iterable["Observations"]) -> "Observations":
-        """The observations of all hosts together."""
+        """Merge the observations of all hosts."""
         hosts = list(hosts)
         peers = {index: seen for host in hosts for index, seen in host.peers.items()}
         kernels = [host.kernels for host in hosts if host.kernels is not None]
@@ -80,7 +80,7 @@ class Observations:
 def feature_std(features: Float[Tensor, "examples dim"]) -> float:
     """Standard deviation over examples of the l2-normalised features, mean over dim, times sqrt(dim).
 
-    1 for directions spread evenly, 0 if all examples have one direction.
+    It is 1 for uniformly spread directions, and 0 if all examples have the same direction.
 
     Source: Chen and He, 2021 (SimSiam), section 4.1.
     """
@@ -96,9 +96,9 @@ def observe(
     exchange: ExchangeConfig,
     failed: bool,
 ) -> Observation:
-    """Outputs with the probe batch's own BatchNorm statistics, on copies of the buffers.
+    """Observe a network with the probe batch's own BatchNorm statistics, on copies of its buffers.
 
-    So a network that was never calibrated, whose running statistics say nothing, is comparable with one that was.
+    This makes uncalibrated networks, whose running statistics are meaningless, comparable with calibrated ones.
     """
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     features, outputs = functional_call(network.train(), buffers, (images,))
@@ -118,9 +118,9 @@ def observe(
 
 
 def observe_all(peers: Mapping[int, Callable[[], Observation]], grams: bool) -> Observations:
-    """The observations of a host's peers, with their Gram matrices or with the sum of their kernels.
+    """The observations of a host's peers, with their Gram matrices (`grams`) or with the sum of their kernels.
 
-    The kernels are added up one by one: a thousand of them would be half a GiB. Peers that failed are left out.
+    Kernels are added one by one, because a thousand of them would take half a GiB; failed peers are not added.
     """
     seen: dict[int, Observation] = {}
     kernels: KernelSum | None = None

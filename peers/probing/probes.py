@@ -1,7 +1,7 @@
-"""What can be read off frozen features: kNN, ridge and SGD probes, and the calibrated-BatchNorm control.
+"""Probes of frozen features (kNN, ridge and SGD), and the calibrated-BatchNorm control.
 
-Each probe returns whether each test example was classified correctly, so that two probes of the same test set can be
-compared example by example; the accuracy is the mean. Labels are integers in [0, num_classes).
+Each probe returns whether each test example is classified correctly, so that results on the same test set can be
+compared example by example; the accuracy is their mean. Labels are integers in [0, num_classes).
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 DEFAULT_PENALTIES = tuple(10.0**exponent for exponent in range(-2, 7))
-CHUNK_ELEMENTS = 2**22  # of the largest intermediate: 16 MB of float32, 32 MB of int64
+CHUNK_ELEMENTS = 2**22  # of the largest intermediate tensor: 16 MB of float32, 32 MB of int64
 CHUNK_DIMS = 1024
 SELECTION_FOLDS = 5
 
@@ -22,13 +22,13 @@ SELECTION_FOLDS = 5
 def standardise_by(
     train: Float[Tensor, "train dim"], test: Float[Tensor, "test dim"]
 ) -> tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]]:
-    """Both sets with the training set's mean 0 and (biased) standard deviation 1 per dimension.
+    """Standardise both sets by the training set's mean and (biased) standard deviation per dimension.
 
-    A dimension that is constant up to float rounding, or not finite, in the training set is 0 in both.
+    Dimensions that are constant up to rounding, or not finite, in the training set become 0 in both sets.
     """
     mean, scale = train.mean(dim=0), train.std(dim=0, correction=0)
     largest = torch.maximum(train.amax(dim=0), -train.amin(dim=0))
-    varies = scale > 8 * torch.finfo(train.dtype).eps * largest  # NaN compares false: fixed as well
+    varies = scale > 8 * torch.finfo(train.dtype).eps * largest  # NaN compares false, so it is fixed as well
     fixed = ~(varies & torch.isfinite(scale) & torch.isfinite(mean))
     return (train - mean).div_(scale).masked_fill_(fixed, 0.0), (test - mean).div_(scale).masked_fill_(fixed, 0.0)
 
@@ -52,7 +52,7 @@ def knn(
     """k-nearest-neighbour votes; with `similarity`, a neighbour's vote weighs exp(similarity / temperature).
 
     The similarity is the cosine, or minus the Euclidean distance. The defaults are DINO's; the paper's are k = 5.
-    Equally similar neighbours are taken in training order, equal votes go to the smaller label.
+    Ties between neighbours are broken by training order, ties between votes by the smaller label.
 
     Raises:
         ValueError: `k` exceeds the number of training examples.
@@ -89,7 +89,7 @@ def _similarity(
 def _most_similar(
     similarity: Float[Tensor, "queries train"], k: int
 ) -> tuple[Float[Tensor, "queries k"], Int[Tensor, "queries k"]]:
-    """The k largest of each row; of equals, those with the smaller index, which `topk` alone does not promise."""
+    """The k largest values of each row; ties go to the smaller index, which `topk` does not guarantee."""
     values, indices = similarity.topk(k, dim=1)
     tied = (similarity >= values[:, -1:]).sum(dim=1) > k
     if tied.any():
@@ -113,9 +113,9 @@ def ridge(
 ) -> Bool[Tensor, " test"]:
     """Ridge regression on one-hot labels, with intercept, on features standardised by the training set.
 
-    Minimises |Y - XW|^2 + penalty |W|^2, solved in float64 in the smaller of its primal and dual forms. The penalty
-    is the one most accurate on every fifth training example of each class (the larger of equals); the weights are
-    then fitted to all training examples.
+    Minimises |Y - XW|^2 + penalty |W|^2, solved in float64 in the smaller of its primal and dual forms. The penalty is
+    the most accurate one on a held-out fifth of each class (the larger one if equal); the weights are then fitted to
+    all training examples.
 
     Raises:
         ValueError: a penalty is not above 0, or there are too few training examples to choose one.
@@ -145,24 +145,24 @@ def _choose_penalty(
     *,
     dual: bool,
 ) -> float:
-    """The penalty (ascending in) that classifies held-out training examples best; the larger of equals.
+    """The penalty that classifies held-out training examples best; the larger one if equal. `penalties` are ascending.
 
-    Every fifth example in the order of the labels is held out: each class keeps its share, whatever the file's order.
+    Every fifth example in label order is held out, which preserves the share of each class.
     """
     if len(penalties) == 1:
         return penalties[0]
-    held = torch.zeros_like(labels, dtype=torch.bool)
-    held[labels.argsort(stable=True)[SELECTION_FOLDS - 1 :: SELECTION_FOLDS]] = True
-    one_hot = F.one_hot(labels[~held], num_classes).double()
+    held_out = torch.zeros_like(labels, dtype=torch.bool)
+    held_out[labels.argsort(stable=True)[SELECTION_FOLDS - 1 :: SELECTION_FOLDS]] = True
+    one_hot = F.one_hot(labels[~held_out], num_classes).double()
     targets = one_hot - one_hot.mean(dim=0)
     if dual:
-        system, right, readout = gram[~held][:, ~held], targets, gram[held][:, ~held]
+        system, right, readout = gram[~held_out][:, ~held_out], targets, gram[held_out][:, ~held_out]
     else:
-        system, right, readout = gram - _gram(train[held].T), _product(train[~held].T, targets), train[held]
+        system, right, readout = gram - _gram(train[held_out].T), _product(train[~held_out].T, targets), train[held_out]
     best, best_correct = penalties[0], -1
     for penalty in penalties:
         scores = _product(readout, _solve(system, right, penalty)) + one_hot.mean(dim=0)
-        correct = int((scores.argmax(dim=1) == labels[held]).sum())
+        correct = int((scores.argmax(dim=1) == labels[held_out]).sum())
         if correct >= best_correct:
             best, best_correct = penalty, correct
     return best
@@ -176,7 +176,7 @@ def _ridge_weights(
     *,
     dual: bool,
 ) -> Float[Tensor, "dim classes"]:
-    """(X'X + penalty I)^-1 X'Y, or the same as X'(XX' + penalty I)^-1 Y, from the Gram matrix of that form."""
+    """(X'X + penalty I)^-1 X'Y, or in dual form X'(XX' + penalty I)^-1 Y, from the Gram matrix of that form."""
     if dual:
         return _product(train.T, _solve(gram, targets, penalty))
     return _solve(gram, _product(train.T, targets), penalty)
@@ -191,7 +191,7 @@ def _solve(
 
 
 def _gram(rows: Float[Tensor, "rows inner"]) -> Float[Tensor, "rows rows"]:
-    """rows @ rows.T in float64: a slice of the inner axis at a time to bound memory, one triangle to halve the work."""
+    """rows @ rows.T in float64, in slices of the inner axis to bound memory, and one triangle to halve the work."""
     gram = torch.zeros(len(rows), len(rows), dtype=torch.float64, device=rows.device)
     for part in torch.split(rows, CHUNK_DIMS, dim=1):
         wide = part.double()
@@ -204,7 +204,7 @@ def _gram(rows: Float[Tensor, "rows inner"]) -> Float[Tensor, "rows rows"]:
 
 
 def _product(left: Float[Tensor, "rows inner"], right: Float[Tensor, "inner columns"]) -> Float[Tensor, "rows columns"]:
-    """left @ right in float64, a slice of the inner axis at a time: `left` is never converted as a whole."""
+    """left @ right in float64, in slices of the inner axis, so that `left` is never converted as a whole."""
     product = torch.zeros(len(left), right.shape[1], dtype=torch.float64, device=left.device)
     for part, factor in zip(torch.split(left, CHUNK_DIMS, dim=1), torch.split(right, CHUNK_DIMS), strict=True):
         product += part.double() @ factor.double()
@@ -227,11 +227,11 @@ def sgd_probe(
     lr: float = 0.01,
     batch_size: int = 128,
 ) -> Bool[Tensor, " test"]:
-    """A linear layer trained by plain SGD with cross-entropy on the features as they are: for comparison only.
+    """A linear layer trained by plain SGD with cross-entropy on unstandardised features: for comparison only.
 
-    It measures the scale of the features as much as their content: it barely moves on small ones and diverges where
-    lr * |features|^2 is well above 2. All draws come from `generator`; one on the CPU
-    draws the same for every device. The batch size is our choice.
+    It measures the scale of the features as much as their content: it barely learns from small features, and diverges
+    if lr * |features|^2 is well above 2. All draws come from `generator`; a generator on the CPU makes them the same
+    for every device. The batch size is our choice.
 
     Source: arXiv 2604.18390, 2026 (DINOHerd): 20 epochs, learning rate 0.01.
     """
@@ -258,10 +258,10 @@ def sgd_probe(
 
 @torch.no_grad()
 def calibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Show `batches` to the network in train mode: BatchNorm's running buffers move as in training, nothing else.
+    """Run the network on `batches` in train mode, which updates BatchNorm's running buffers in place, as in training.
 
-    In place. Parameters stay as they are, every module's training flag is put back. A network without BatchNorm has
-    nothing to calibrate and is not run.
+    Parameters are not changed, and every module's training flag is restored. A network without BatchNorm has nothing to
+    calibrate, and is not run.
     """
     if not any(isinstance(module, _BatchNorm) for module in network.modules()):
         return

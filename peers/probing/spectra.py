@@ -1,4 +1,4 @@
-"""What the Gram matrices of features tell: effective ranks, and the kernels that similarity compares."""
+"""Computed from Gram matrices of features: effective ranks, and the kernels for similarity (CKA)."""
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +11,7 @@ _QUIET = np.errstate(invalid="ignore", over="ignore")
 def centre_gram(
     grams: Float[np.ndarray, "peers examples examples"],
 ) -> Float[np.ndarray, "peers examples examples"]:
-    """The Gram matrices of the features less their mean over examples."""
+    """The Gram matrices of the features after subtracting their mean over examples."""
     rows = grams.mean(axis=1, keepdims=True)
     centred: Float[np.ndarray, "peers examples examples"] = grams - rows
     centred -= rows.transpose(0, 2, 1)
@@ -22,8 +22,8 @@ def centre_gram(
 def rankme(grams: Float[np.ndarray, "peers examples examples"]) -> Float[np.ndarray, " peers"]:
     """Effective rank of each peer: exp of the entropy of its normalised singular values, at most min(examples, dim).
 
-    Takes *uncentred* Gram matrices, as defined. Use more examples than dimensions and compare within one network: a
-    random network already ranks high. 0 for features that are all zero, nan for features that are not finite.
+    Takes *uncentred* Gram matrices, as in its definition. Use more examples than dimensions, and compare only within
+    one network: a random network already has a high rank. It is 0 for all-zero features, nan for non-finite features.
 
     Source: Garrido et al., 2023 (its epsilon on the nonzero singular values only).
     """
@@ -34,7 +34,7 @@ def rankme(grams: Float[np.ndarray, "peers examples examples"]) -> Float[np.ndar
 def participation_ratio(grams: Float[np.ndarray, "peers examples examples"]) -> Float[np.ndarray, " peers"]:
     """(sum l)^2 / sum l^2 over each Gram matrix's eigenvalues l; 0 for a zero matrix.
 
-    Of *centred* Gram matrices (`centre_gram`): the number of principal components that carry the variance.
+    For *centred* Gram matrices (`centre_gram`), it is the effective number of principal components.
     """
     traces = np.trace(grams, axis1=1, axis2=2)
     squares = np.einsum("pij,pij->p", grams, grams)
@@ -44,13 +44,13 @@ def participation_ratio(grams: Float[np.ndarray, "peers examples examples"]) -> 
 
 @_QUIET
 def unit_kernels(grams: Float[np.ndarray, "peers examples examples"]) -> Float[np.ndarray, "peers examples examples"]:
-    """Centred Gram matrices of norm 1, whose products are the linear CKA; nan for constant features.
+    """Centred Gram matrices of norm 1, whose inner products are the linear CKA; nan for constant features.
 
     Source: Kornblith et al., 2019, linear CKA.
     """
     kernels = centre_gram(grams)
     norms = np.linalg.norm(kernels.reshape(len(grams), -1), axis=1)
-    floor = 1e-12 * np.linalg.norm(grams, axis=(1, 2))  # what centring leaves of constant features by rounding
+    floor = 1e-12 * np.linalg.norm(grams, axis=(1, 2))  # rounding error of centring constant features
     kernels /= np.where(norms > floor, norms, np.nan)[:, None, None]
     return kernels
 

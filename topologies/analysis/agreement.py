@@ -1,4 +1,4 @@
-"""How fast plain averaging agrees: what is exact in rounds that repeat, and power iteration for the rest."""
+"""How fast plain averaging reaches agreement in repeating rounds: exact where possible, else by power iteration."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,20 +12,20 @@ from topologies.analysis.structure import agrees
 from topologies.mixing import contraction, spectral_gap
 from topologies.schedule import Round
 
-EPSILON = 1e-3  # the disagreement that counts as agreed, relative to the worst possible start
-MAX_ROUNDS = 10_000  # that are looked at one by one
-EXACT = 1e-12  # what rounding leaves of an exact average
-SLOWEST = int(-math.log(EPSILON) / EXACT)  # rounds that a gap of EXACT needs: beyond, rounding hides the gap
-DENSE_PEERS = 512  # up to here products of rounds are dense matrices
-FOLLOWED = 1_000  # rounds that are followed where rounds repeat and neither an eigenvalue nor dense products tell
-STARTS = 8  # random opinions that are followed at a time
-KEPT = 512  # rounds of a path that are kept; later ones are made again when they are needed
+EPSILON = 1e-3  # disagreement that counts as agreement, relative to the worst possible start
+MAX_ROUNDS = 10_000  # simulated at most
+EXACT = 1e-12  # rounding error of an exact average
+SLOWEST = int(-math.log(EPSILON) / EXACT)  # rounds needed at a gap of EXACT; smaller gaps are lost in rounding
+DENSE_PEERS = 512  # up to this many peers, products of rounds are dense matrices
+FOLLOWED = 1_000  # repeating rounds simulated if neither an eigenvalue nor dense products are available
+STARTS = 8  # random opinions that are simulated in parallel
+KEPT = 512  # rounds of a path that are memoised; later ones are recomputed when needed
 
 Columns = Float[np.ndarray, "peers columns"]
 
 
 class Agreement(NamedTuple):
-    """1 - contraction a round, and the rounds to EPSILON; as in `TopologyFacts`."""
+    """1 - contraction per round, and the rounds until EPSILON, as in `TopologyFacts`."""
 
     spectral_gap: float
     rounds_to: int | None
@@ -33,13 +33,14 @@ class Agreement(NamedTuple):
 
 
 def repeated(rounds: Sequence[Round], digits: tuple[int, ...] | None) -> Agreement:
-    """The agreement of rounds that come over and over; digits: those of `structure.translations`.
+    """The agreement of repeating rounds; digits: the result of `structure.translations`.
 
-    Exact if a translation changes nothing, or W is one symmetric matrix: then its norm is its second eigenvalue's.
-    Otherwise the gap is the second eigenvalue's where that is known (`second_modulus`), or else measured: the mean
-    contraction over the rounds followed, which up to DENSE_PEERS are those until agreement. `rounds_to` is exact up to
-    DENSE_PEERS, if disagreement never grows, by products of rounds; above, it is found by power iteration, or bounded
-    from below by an eigenvalue that is known (no norm is less) or by the rounds followed.
+    Both figures are exact if translations leave the rounds unchanged, or if W is a single symmetric matrix: its
+    contraction is then its second eigenvalue. Otherwise the gap comes from the second eigenvalue if that is known
+    (`second_modulus`), else from the mean contraction over the simulated rounds, which up to DENSE_PEERS are all rounds
+    until agreement. Up to DENSE_PEERS, `rounds_to` is exact, by products of rounds, if disagreement never grows. Above,
+    it comes from power iteration, or has a lower bound: from a known eigenvalue (no norm is below it), or from the
+    number of simulated rounds.
     """
     if not agrees(rounds):
         return Agreement(0.0, None)
@@ -55,7 +56,7 @@ def repeated(rounds: Sequence[Round], digits: tuple[int, ...] | None) -> Agreeme
 
 
 def _of_modes(moduli: Float[np.ndarray, "rounds modes"]) -> Agreement:
-    """From each mode's shrinking in each round of a period, the slowest mode deciding: bisection over the rounds."""
+    """The agreement from the factor of each mode in each round of a period, by bisection over the rounds."""
     period = len(moduli)
     logs = np.log(np.maximum(moduli, np.finfo(float).tiny))
     so_far = np.concatenate([np.zeros_like(logs[:1]), np.cumsum(logs, axis=0)])
@@ -64,7 +65,7 @@ def _of_modes(moduli: Float[np.ndarray, "rounds modes"]) -> Agreement:
 
     def agreed(count: int) -> bool:
         periods, rest = divmod(count, period)
-        # what is an exact 0.001 must not fail by its last bit
+        # an exact 0.001 must not fail because of its last bit
         return float((periods * so_far[-1] + so_far[rest]).max()) <= math.log(EPSILON) + 1e-9
 
     if slowest > -EXACT * period:
@@ -73,7 +74,7 @@ def _of_modes(moduli: Float[np.ndarray, "rounds modes"]) -> Agreement:
 
 
 def _dense(rounds: Sequence[Round]) -> Agreement:
-    """Whole periods by bisection over powers of their product, then round by round through the last one."""
+    """Find the last whole period before agreement by bisection over matrix powers, then go on round by round."""
     powers = [product_of(rounds)]  # its powers 1, 2, 4, ...
     gap = _dense_gap(powers[0], len(rounds))
     while not is_small(powers[-1]):
@@ -94,13 +95,13 @@ def _dense(rounds: Sequence[Round]) -> Agreement:
 
 
 def _dense_gap(product: Float[np.ndarray, "peers peers"], period: int) -> float | None:
-    """The gap by the eigenvalues of a period's product; None where rounding decides."""
+    """The gap from the eigenvalues of a period's product; None if rounding errors dominate."""
     modulus = 0.0 if contraction(product) < EXACT else whole_modulus(product)
     return None if modulus is None else 1 - math.pow(modulus, 1 / period)
 
 
 def _sparse(rounds: Sequence[Round]) -> Agreement:
-    """The gap by an eigenvalue, or measured over FOLLOWED rounds where it is not known; then the rounds one by one."""
+    """The gap from an eigenvalue, or measured over FOLLOWED rounds; `rounds_to` by simulating the rounds."""
     path = Path(lambda index: rounds[index % len(rounds)], rounds[0].num_peers)
     path.follow(len(rounds), least=len(rounds))
     if path.gap == 1:  # an exact average
@@ -117,26 +118,26 @@ def _sparse(rounds: Sequence[Round]) -> Agreement:
 
 
 class Path:
-    """A few random opinions on their way through many rounds, which are made one at a time."""
+    """Simulates averaging of a few random opinions through many rounds, which are created one at a time."""
 
     def __init__(self, round_at: Callable[[int], Round], num_peers: int) -> None:
-        self.num_rounds = 0  # that were followed
+        self.num_rounds = 0  # simulated so far
         self._round_at = round_at
         self._kept: list[Round] = []
         self._opinions = deviation(np.random.default_rng(0).standard_normal((num_peers, STARTS)))
         self._start = np.linalg.norm(self._opinions, axis=0)
-        self._scale = 0.0  # logarithm of what the opinions have been divided by
-        self._below: int | None = None  # the rounds after which all of these starts have agreed
-        self._above: int | None = None  # so many that every start has, most likely
+        self._scale = 0.0  # logarithm of the product of all rescaling factors
+        self._below: int | None = None  # rounds after which all these starts have agreed
+        self._above: int | None = None  # rounds after which every possible start has very probably agreed
         self._worst = np.random.default_rng(1).standard_normal((num_peers, 1))
 
     @property
     def gap(self) -> float:
-        """1 - the geometric mean of the rounds' contraction of these starts."""
+        """1 - the geometric mean of the contraction per round of these starts."""
         return 1.0 if self._scale == -math.inf else -math.expm1(self._scale / self.num_rounds)
 
     def follow(self, limit: int, least: int = 0) -> None:
-        """Go on until everything has agreed and `least` rounds are seen, but at most to the limit."""
+        """Simulate rounds until every start has agreed, for at least `least` and at most `limit` rounds in total."""
         while self.num_rounds < limit and (self.num_rounds < least or self._above is None):
             round_ = self._round(self.num_rounds)
             if self.num_rounds < KEPT:
@@ -146,13 +147,13 @@ class Path:
                 self._step(round_)
 
     def rounds_to(self) -> int | None:
-        """The rounds that bring every start to EPSILON; None: more than were followed.
+        """The rounds until every start is at EPSILON; None: more than were simulated.
 
-        Bisection over the norm of the rounds' product, which assumes that disagreement never grows.
+        Uses bisection over the norm of the rounds' product, which assumes that disagreement never grows.
         """
         if self._below is None:
             return None
-        # the estimate behind _above errs on the safe side, so the rounds followed may do without it
+        # _above is a safe over-estimate, so the simulated rounds may suffice even if it is None
         if self._above is None and not self._agreed(self.num_rounds):
             return None
         return first_true(self._agreed, self._below - 1, self._above or self.num_rounds)
@@ -166,35 +167,35 @@ class Path:
         ratio = float(np.linalg.norm(self._opinions)) / before
         self._scale += math.log(ratio) if ratio > EXACT else -math.inf
         self._opinions /= ratio or 1.0
-        left = math.exp(self._scale) * np.linalg.norm(self._opinions, axis=0)
-        if self._below is None and (left / self._start).max() <= EPSILON:
+        remaining = math.exp(self._scale) * np.linalg.norm(self._opinions, axis=0)
+        if self._below is None and (remaining / self._start).max() <= EPSILON:
             self._below = self.num_rounds
-        # for random starts this estimates the Frobenius norm, which is above the largest singular value
-        if self._above is None and 2 * math.sqrt(float(np.mean(left**2))) <= EPSILON:
+        # for random starts this estimates the Frobenius norm, an upper bound of the largest singular value
+        if self._above is None and 2 * math.sqrt(float(np.mean(remaining**2))) <= EPSILON:
             self._above = self.num_rounds
 
     def _agreed(self, count: int, tolerance: float = 1e-3, most: int = 200) -> bool:
-        """Whether ||(I - J) W||_2 of the product of so many rounds is down to EPSILON.
+        """Whether ||(I - J) W||_2 of the product W of the first `count` rounds is at most EPSILON.
 
-        By power iteration through the rounds and back, which goes on from the worst start found before.
+        Uses power iteration through the rounds and back, starting from the worst start found before.
         """
-        found = 0.0
+        norm = 0.0
         for _ in range(most):
             image = self._worst / np.linalg.norm(self._worst)
             for index in range(count):
                 image = mixed(self._round(index), image)
             image = deviation(image)
-            last, found = found, float(np.linalg.norm(image))
-            if found > EPSILON or found - last <= tolerance * found:
+            last, norm = norm, float(np.linalg.norm(image))
+            if norm > EPSILON or norm - last <= tolerance * norm:
                 break
             for index in reversed(range(count)):
                 image = mixed_back(self._round(index), image)
             self._worst = image
-        return found <= EPSILON
+        return norm <= EPSILON
 
 
 def first_true(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The first count above `low` for which it holds, given that it does at `high`, and from the first one on."""
+    """The first count above `low` for which `holds` is true, if it is monotone and true at `high`."""
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle, high)
@@ -202,7 +203,7 @@ def first_true(holds: Callable[[int], bool], low: int, high: int) -> int:
 
 
 def product_of(rounds: Sequence[Round]) -> Float[np.ndarray, "peers peers"]:
-    """The matrix of all these rounds, the first one rightmost."""
+    """The product of the rounds' mixing matrices, with the first round rightmost."""
     product = np.eye(rounds[0].num_peers)
     for round_ in rounds:
         product = mixed(round_, product)
@@ -210,12 +211,12 @@ def product_of(rounds: Sequence[Round]) -> Float[np.ndarray, "peers peers"]:
 
 
 def is_small(product: Float[np.ndarray, "peers peers"]) -> bool:
-    """Whether the product leaves at most EPSILON of any disagreement; the cheap norm decides most cases."""
-    left = deviation(product)
-    total = float(np.linalg.norm(left))
-    if total <= EPSILON or total > EPSILON * math.sqrt(len(left)):
+    """Whether at most EPSILON of any disagreement remains; the Frobenius norm, which is cheap, decides most cases."""
+    remaining = deviation(product)
+    total = float(np.linalg.norm(remaining))
+    if total <= EPSILON or total > EPSILON * math.sqrt(len(remaining)):
         return total <= EPSILON
-    return float(np.linalg.norm(left, 2)) <= EPSILON
+    return float(np.linalg.norm(remaining, 2)) <= EPSILON
 
 
 def deviation(values: Columns) -> Columns:
@@ -225,26 +226,26 @@ def deviation(values: Columns) -> Columns:
 
 
 def mixed(round_: Round, values: Columns) -> Columns:
-    """W @ values; row by row where few peers study, as then most rows stay as they are."""
+    """W @ values; computed row by row if few peers study, because most rows are then unchanged."""
     if len(round_.students) * 16 > round_.num_peers:
-        every: Columns = round_.mixing @ values
-        return every
-    some = values.copy()
+        product: Columns = round_.mixing @ values
+        return product
+    result = values.copy()
     for student in round_.students:
         kept, (teachers, weights, _) = round_.kept[student], zip(*round_.incoming[student], strict=True)
-        some[student] = kept * values[student] + (1 - kept) * (np.array(weights) @ values[list(teachers)])
-    return some
+        result[student] = kept * values[student] + (1 - kept) * (np.array(weights) @ values[list(teachers)])
+    return result
 
 
 def mixed_back(round_: Round, values: Columns) -> Columns:
-    """W.T @ values, in the same way."""
+    """W.T @ values, computed in the same way as `mixed`."""
     if len(round_.students) * 16 > round_.num_peers:
-        every: Columns = round_.mixing.T @ values
-        return every
-    some = values.copy()
+        product: Columns = round_.mixing.T @ values
+        return product
+    result = values.copy()
     for student in round_.students:
-        some[student] -= (1 - round_.kept[student]) * values[student]
+        result[student] -= (1 - round_.kept[student]) * values[student]
     for student in round_.students:
         teachers, weights, _ = zip(*round_.incoming[student], strict=True)
-        some[list(teachers)] += ((1 - round_.kept[student]) * np.array(weights))[:, None] * values[student]
-    return some
+        result[list(teachers)] += ((1 - round_.kept[student]) * np.array(weights))[:, None] * values[student]
+    return result

@@ -1,4 +1,4 @@
-"""How fast averaging agrees over rounds that are drawn anew: measured, as there is no end to them."""
+"""How fast averaging reaches agreement over rounds drawn at random: measured on a sample of rounds."""
 
 import math
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from topologies.analysis.structure import is_split
 from topologies.analysis.tally import Tally
 from topologies.schedule import Round, Schedule
 
-FEW_PEERS = 128  # up to here the worst start is followed, and 200 rounds at least; above, random starts
-MAX_STUDENTS = 400_000  # studying peers that are followed at most, over all rounds
-MAX_PEERS = 20_000_000  # peers, whether they study or not
+FEW_PEERS = 128  # up to this many peers, the worst start over at least 200 rounds; above, random starts
+MAX_STUDENTS = 400_000  # students simulated at most, summed over all rounds
+MAX_PEERS = 20_000_000  # peers simulated at most, students or not, summed over all rounds
 
 
 def measured(schedule: Schedule, num_rounds: int | None, tally: Tally) -> Agreement:
-    """The agreement over the rounds looked at (None: enough of them), which are counted in `tally`.
+    """The agreement over `num_rounds` rounds (None: as many as needed), which are added to `tally`.
 
-    Up to FEW_PEERS both figures are of the worst start: the gap over the rounds looked at, `rounds_to` within
-    MAX_ROUNDS. Above, the gap is of random starts, which shrink at the same rate in the long run, and `rounds_to`,
-    still of the worst start, is found by power iteration on the product of the rounds, as far as these are followed.
-    Where enough rounds have left two groups of peers that hear nothing from outside, no more are looked at.
+    Up to FEW_PEERS, both figures are for the worst start: the gap over the sampled rounds, `rounds_to` within
+    MAX_ROUNDS. Above, the gap is for random starts, which shrink at the same rate asymptotically; `rounds_to` is still
+    for the worst start, by power iteration on the product of the simulated rounds. Simulation stops early if, after
+    enough rounds, two groups of peers have received nothing from outside.
     """
     students = float(np.mean([len(schedule(index).students) for index in range(20)]))
     enough = _enough_rounds(schedule.num_peers, students) if num_rounds is None else num_rounds
@@ -48,7 +48,7 @@ def measured(schedule: Schedule, num_rounds: int | None, tally: Tally) -> Agreem
 
 
 def _enough_rounds(num_peers: int, students: float) -> int:
-    """So many that every peer studies several times, however few do in a round (coupon collector)."""
+    """The number of rounds in which every peer studies several times, even with few students (coupon collector)."""
     least = int(np.clip(200 * FEW_PEERS // num_peers, 32, 200))
     return int(np.clip(4 * num_peers * math.log(num_peers) / max(students, 1 / 20), least, _most_rounds(num_peers)))
 
@@ -60,14 +60,14 @@ def _most_rounds(num_peers: int) -> int:
 def _worst_gap(seen: Sequence[Round]) -> float:
     """1 - geometric mean of the rounds' worst-case contraction, rescaled each round so that it never underflows."""
     num_peers = seen[0].num_peers
-    left, log_contraction = np.eye(num_peers) - 1 / num_peers, 0.0
+    remaining, log_contraction = np.eye(num_peers) - 1 / num_peers, 0.0
     for round_ in seen:
-        left = deviation(mixed(round_, left))
-        scale = float(np.linalg.norm(left))
+        remaining = deviation(mixed(round_, remaining))
+        scale = float(np.linalg.norm(remaining))
         if scale < EXACT:
             return 1.0
-        left, log_contraction = left / scale, log_contraction + math.log(scale)
-    log_contraction += math.log(np.linalg.norm(left, 2))
+        remaining, log_contraction = remaining / scale, log_contraction + math.log(scale)
+    log_contraction += math.log(np.linalg.norm(remaining, 2))
     return float(np.clip(1 - math.exp(log_contraction / len(seen)), 0, 1))
 
 
@@ -76,11 +76,11 @@ def _worst_rounds_to(schedule: Schedule, limit: int) -> int | None:
     probe = np.linspace(-1, 1, schedule.num_peers)
     for round_index in range(limit):
         product = mixed(schedule(round_index), product)
-        left = deviation(product)
-        image = left @ probe
-        # a power iteration bounds the norm from below, which spares most rounds the decomposition
-        if np.linalg.norm(image) <= EPSILON * np.linalg.norm(probe) and np.linalg.norm(left, 2) <= EPSILON:
+        remaining = deviation(product)
+        image = remaining @ probe
+        # power iteration is a lower bound of the norm, and saves the decomposition in most rounds
+        if np.linalg.norm(image) <= EPSILON * np.linalg.norm(probe) and np.linalg.norm(remaining, 2) <= EPSILON:
             return round_index + 1
-        probe = left.T @ image
+        probe = remaining.T @ image
         probe /= max(float(np.linalg.norm(probe)), EXACT)
     return None

@@ -1,4 +1,4 @@
-"""What a schedule amounts to: degrees, links, diameter, and how fast plain averaging over it agrees."""
+"""The figures of a schedule: degrees, links, diameter, and how fast plain averaging reaches agreement."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from topologies.schedule import Schedule
 
 
 def describe(schedule: Schedule, rounds: int | None = None) -> TopologyFacts:
-    """The facts, exact over one period, or measured on `rounds` rounds (None: enough) if each is drawn anew."""
+    """The schedule's figures: exact over one period, or measured on `rounds` random rounds (None: enough)."""
     if schedule.facts is not None:
         return schedule.facts
     tally = Tally(schedule.num_peers)

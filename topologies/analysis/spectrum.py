@@ -1,4 +1,4 @@
-"""The second-largest eigenvalue of sparse mixing matrices, with many peers too."""
+"""The second-largest eigenvalue modulus of sparse mixing matrices, including those of many peers."""
 
 import cmath
 import math
@@ -13,22 +13,22 @@ from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator
 from topologies.mixing import spectral_gap
 from topologies.schedule import Round
 
-MAX_RESTARTS = 60  # of Lanczos before it counts as stuck among eigenvalues that lie close together
-BESIDE = 1e-8  # how far outside of [-1, 1], or of the unit circle, those are looked for then
-WHOLE_PEERS = 1_000  # up to here all eigenvalues are found where W is not symmetric: seconds
-MAX_STEPS = 24_000  # of Arnoldi
-NEAR = 16  # eigenvalues that are found at a point of the unit circle
-MAX_POINTS = 200  # of the circle
-MAX_WORK = 1e9  # peers times squared bandwidth, that is spent at a point
-RESIDUAL = 1e-9  # the most that ||W v - value v|| may be, for v of norm 1
-ALIKE = 1e-3  # the most that two findings of a gap may differ by, relative to it
-ROUNDING = 1e-13  # and absolutely
+MAX_RESTARTS = 60  # Lanczos restarts before it counts as stuck among clustered eigenvalues
+BESIDE = 1e-8  # distance of the shift from [-1, 1], or from the unit circle, in shift-invert mode
+WHOLE_PEERS = 1_000  # up to this many peers, all eigenvalues of an asymmetric W are computed, in seconds
+MAX_STEPS = 24_000  # Arnoldi steps
+NEAR = 16  # eigenvalues computed around each point of the unit circle
+MAX_POINTS = 200  # points on the circle
+MAX_WORK = 1e9  # peers times squared bandwidth, per point
+RESIDUAL = 1e-9  # largest accepted ||W v - value v||, for v of norm 1
+ALIKE = 1e-3  # largest accepted difference of two results for a gap, relative to it
+ROUNDING = 1e-13  # the same, absolute
 
 
 def group_moduli(mixing: csr_array, digits: tuple[int, ...]) -> Float[np.ndarray, " modes"]:
-    """|eigenvalues| of a matrix that translations leave as it is, but for the one of the mean.
+    """|eigenvalues| of a translation-invariant matrix, except that of the mean.
 
-    Their eigenvectors are the characters of the group: the eigenvalues are a row's Fourier transform over the digits.
+    The eigenvectors are the characters of the group; the eigenvalues are a row's Fourier transform over the digits.
     """
     row = mixing[[0]].toarray().reshape(digits[::-1])
     moduli: Float[np.ndarray, " modes"] = np.minimum(np.abs(np.fft.fftn(row)).ravel()[1:], 1.0)
@@ -36,16 +36,16 @@ def group_moduli(mixing: csr_array, digits: tuple[int, ...]) -> Float[np.ndarray
 
 
 def second_modulus(rounds: Sequence[Round], symmetric: bool) -> float | None:
-    """The second-largest |eigenvalue| of the rounds' product; symmetric: it is one symmetric matrix.
+    """The second-largest |eigenvalue| of the rounds' product; symmetric: whether it is a single symmetric matrix.
 
-    None where it is not known: no iteration settles, or two findings of it tell different gaps. For without symmetry it
-    is found twice, of the matrix and of its transpose, which rounding and luck treat differently: among all eigenvalues
-    up to WHOLE_PEERS, else by Arnoldi iteration, else along the unit circle.
+    None if it is not known: no iteration converges, or two results imply different gaps. Without symmetry it is
+    computed twice, for the matrix and for its transpose, because rounding and start vectors affect them differently:
+    from all eigenvalues up to WHOLE_PEERS, else by Arnoldi iteration, else along the unit circle.
     """
     size = rounds[0].num_peers
     start = np.random.default_rng(0).standard_normal(size)
     if symmetric:
-        operator = LinearOperator((size, size), matvec=lambda values: _apart(rounds, values), dtype=np.float64)
+        operator = LinearOperator((size, size), matvec=lambda values: _without_mean(rounds, values), dtype=np.float64)
         try:
             value, vector = eigsh(operator, k=1, which="LM", v0=start, maxiter=MAX_RESTARTS)
             return _refined(rounds[0].mixing, float(value[0]), vector[:, 0])
@@ -63,20 +63,20 @@ def second_modulus(rounds: Sequence[Round], symmetric: bool) -> float | None:
 
 
 def whole_modulus(product: Float[np.ndarray, "peers peers"]) -> float | None:
-    """The second-largest |eigenvalue| among all; None where rounding decides: the transpose, with the same, differs."""
+    """The second-largest |eigenvalue| from all eigenvalues; None if rounding makes the transpose yield another."""
     return _if_alike(1 - spectral_gap(product), 1 - spectral_gap(product.T))
 
 
-def _apart(rounds: Sequence[Round], values: Float[np.ndarray, " peers"]) -> Float[np.ndarray, " peers"]:
-    """(I - J) W: without the eigenvalue 1 of agreement, the others as they are."""
+def _without_mean(rounds: Sequence[Round], values: Float[np.ndarray, " peers"]) -> Float[np.ndarray, " peers"]:
+    """(I - J) W @ values: removes the eigenvalue 1 of agreement and keeps the others."""
     for round_ in rounds:
         values = round_.mixing @ values
     away: Float[np.ndarray, " peers"] = values - values.mean()
     return away
 
 
-def _apart_back(rounds: Sequence[Round], values: Float[np.ndarray, " peers"]) -> Float[np.ndarray, " peers"]:
-    """The transpose of `_apart`."""
+def _without_mean_back(rounds: Sequence[Round], values: Float[np.ndarray, " peers"]) -> Float[np.ndarray, " peers"]:
+    """The transpose of `_without_mean`."""
     values = values - values.mean()
     for round_ in reversed(rounds):
         values = round_.mixing.T @ values
@@ -84,13 +84,13 @@ def _apart_back(rounds: Sequence[Round], values: Float[np.ndarray, " peers"]) ->
 
 
 def _if_alike(modulus: float, other: float) -> float | None:
-    """The first of two findings of one modulus, if they tell the same gap."""
+    """The modulus, if another result for it implies the same gap; else None."""
     alike = abs(modulus - other) <= ALIKE * (1 - modulus) + ROUNDING
     return modulus if alike else None
 
 
 def _is_narrow(matrix: csr_array) -> bool:
-    """Whether equations in it are solved in about a second, by its width once neighbours have neighbouring places."""
+    """Whether a linear system in the matrix is solved in about a second, judged by its bandwidth after reordering."""
     order = csgraph.reverse_cuthill_mckee(matrix)
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
@@ -100,9 +100,12 @@ def _is_narrow(matrix: csr_array) -> bool:
 
 
 def _by_arnoldi(rounds: Sequence[Round], start: Float[np.ndarray, " peers"]) -> float | None:
-    """From both sides, as one side alone can settle on a smaller eigenvalue; None where they do not meet."""
+    """By Arnoldi iteration on the matrix and its transpose, as one alone may converge to a smaller eigenvalue.
+
+    None if they disagree.
+    """
     moduli = []
-    for way, kept in ((_apart, 20), (_apart_back, 60)):
+    for way, kept in ((_without_mean, 20), (_without_mean_back, 60)):
         operator = LinearOperator((len(start),) * 2, matvec=partial(way, rounds), dtype=np.float64)
         try:
             found = eigs(
@@ -115,11 +118,11 @@ def _by_arnoldi(rounds: Sequence[Round], start: Float[np.ndarray, " peers"]) -> 
 
 
 def _along_circle(matrix: csr_array, start: Float[np.ndarray, " peers"]) -> float | None:
-    """The same where many moduli crowd: by the eigenvalues nearest to points of the unit circle.
+    """The second-largest modulus if many are clustered, from the eigenvalues nearest to points of the unit circle.
 
-    Such a point's disc up to its farthest eigenvalue found holds no other one. So once discs cover the ring between the
-    largest modulus found and the circle, none is there; as they come in pairs, half of the ring will do, and of it what
-    Gershgorin's discs allow.
+    The disc around a point that reaches to the farthest eigenvalue found contains no other eigenvalue. Once such discs
+    cover the ring between the largest modulus found and the circle, no larger one can exist. Eigenvalues come in
+    conjugate pairs, so half of the ring suffices, and of that only the angles that Gershgorin's discs allow.
     """
     own_weight = float(matrix.diagonal().min())
     largest, best, covered, step = 0.0, 0.0, 0.0, 0.0
@@ -134,7 +137,7 @@ def _along_circle(matrix: csr_array, start: Float[np.ndarray, " peers"]) -> floa
         half = _half_width(radius, largest)
         if not half:
             return None
-        if half >= step:  # it meets what was covered before
+        if half >= step:  # the new arc touches the covered one
             covered, step = angle + half, half
         else:
             step /= 2
@@ -145,15 +148,15 @@ def _along_circle(matrix: csr_array, start: Float[np.ndarray, " peers"]) -> floa
 
 
 def _nearest(matrix: csr_array, angle: float, start: Float[np.ndarray, " peers"]) -> tuple[float, float] | None:
-    """Of the NEAR eigenvalues around this point of the circle: the largest modulus but for 1, the farthest's distance.
+    """The NEAR eigenvalues around this point of the circle: their largest modulus except 1, and their largest distance.
 
-    None where they are not found, or their residuals are too large.
+    None if they are not found, or their residuals are too large.
     """
     point = (1 + BESIDE) * cmath.exp(1j * angle)
     shifted = matrix.astype(np.complex128).tocsc()
     try:
         values, vectors = eigs(shifted, NEAR, sigma=point, v0=start.astype(np.complex128), maxiter=MAX_RESTARTS)
-    except (RuntimeError, MemoryError):  # ARPACK's and SuperLU's ways to say that they cannot
+    except (RuntimeError, MemoryError):  # raised by ARPACK and SuperLU on failure
         return None
     residuals = np.asarray(matrix @ vectors) - vectors * values
     if np.linalg.norm(residuals, axis=0).max() > RESIDUAL:
@@ -163,14 +166,14 @@ def _nearest(matrix: csr_array, angle: float, start: Float[np.ndarray, " peers"]
 
 
 def _half_width(radius: float, inner: float) -> float:
-    """The angle to either side of a disc's centre, beside the circle, in which it covers all from inner to 1."""
+    """The half angle in which a disc centred just outside the circle covers all moduli from `inner` to 1."""
     centre, radius = 1 + BESIDE, radius * (1 - BESIDE)
     cosines = [(edge**2 + centre**2 - radius**2) / (2 * edge * centre) for edge in (inner, 1.0) if edge]
     return math.acos(min(max(*cosines, -1.0), 1.0))
 
 
 def _widest(own_weight: float, inner: float) -> float:
-    """The widest angle of an eigenvalue of at least that modulus, as none is farther from w = own_weight than 1 - w."""
+    """The widest angle of an eigenvalue of modulus >= inner, given that all are within 1 - w of w = own_weight."""
     if not own_weight:
         return math.pi
     edge = min(max(inner, math.sqrt(max(2 * own_weight - 1, 0.0))), 1.0)
@@ -178,9 +181,9 @@ def _widest(own_weight: float, inner: float) -> float:
 
 
 def _beside(matrix: csr_array, start: Float[np.ndarray, " peers"]) -> float | None:
-    """The same where many eigenvalues crowd at an end: by solving with the matrix shifted just beyond 1 and -1.
+    """The second-largest modulus if many eigenvalues cluster near 1 or -1, by shift-invert just beyond these ends.
 
-    An end where this does not settle has no eigenvalue near it, and so not the second-largest.
+    If this does not converge at an end, no eigenvalue is near it, and so not the second-largest modulus.
     """
     moduli = []
     for end, count in ((1 + BESIDE, 2), (-1 - BESIDE, 1)):
@@ -194,7 +197,7 @@ def _beside(matrix: csr_array, start: Float[np.ndarray, " peers"]) -> float | No
 
 
 def _refined(matrix: csr_array, value: float, vector: Float[np.ndarray, " peers"]) -> float:
-    """|eigenvalue| from its eigenvector: 1 - |value| is a sum of squares, which keeps its digits when it is small."""
+    """|eigenvalue| from its eigenvector: 1 - |value| as a sum of squares, which stays accurate when it is small."""
     pairs = matrix.tocoo()
     other = vector[pairs.col] if value > 0 else -vector[pairs.col]
     return 1 - float(np.sum(pairs.data * (vector[pairs.row] - other) ** 2) / 2 / np.sum(vector**2))

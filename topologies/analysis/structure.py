@@ -1,4 +1,4 @@
-"""What can be said of rounds from their links alone: whether averaging agrees, the diameter, and symmetries."""
+"""Properties of rounds that follow from their links alone: whether averaging agrees, diameter, symmetries."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,16 @@ from scipy.sparse import coo_array, csgraph, csr_array
 
 from topologies.schedule import Round
 
-WORDS = 2**23  # 64-bit words that are gathered at a time: 64 MiB
-FEW_STEPS = 32  # diameters up to here are found for all peers at once
+WORDS = 2**23  # 64-bit words gathered at a time: 64 MiB
+FEW_STEPS = 32  # diameters up to this are computed for all peers at once
 
 
 def agrees(rounds: Sequence[Round]) -> bool:
-    """Whether averaging in these rounds, over and over, brings all peers to one value in the end.
+    """Whether repeated averaging in these rounds brings all peers to one value.
 
-    It does if one group of peers, closed under "learns from", is heard by all, and is not split into turns. Links, not
-    numbers, decide: a node for each peer and place in the period, linked to those that it averages at the place before.
+    It does if there is exactly one closed group of peers (closed under "learns from"), and that group is aperiodic.
+    Only links matter, not weights: the graph has a node per peer and position in the period, linked to the nodes of the
+    previous position that it averages.
     """
     num_peers, period = rounds[0].num_peers, len(rounds)
     links = [round_.mixing.tocoo() for round_ in rounds]
@@ -35,15 +36,15 @@ def agrees(rounds: Sequence[Round]) -> bool:
 
 
 def is_split(links: csr_array) -> bool:
-    """Whether two groups of peers hear nothing from outside: then they never agree over these links."""
+    """Whether two groups of peers receive nothing from outside, and so never agree over these links."""
     pairs = links.tocoo()
     return len(_closed_classes(links, pairs.row, pairs.col)[0]) > 1
 
 
 def diameter(links: csr_array, alike: bool) -> int | None:
-    """The longest shortest path over links that include each peer's own; None where some peer is unreached.
+    """The longest shortest path, over links that include self-links; None if not every peer reaches all others.
 
-    alike: all peers see the same graph, so that one peer's distances are everybody's.
+    alike: whether the graph looks the same from every peer, so that one peer's distances suffice.
     """
     if csgraph.connected_components(links, directed=True, connection="strong")[0] > 1:
         return None
@@ -54,9 +55,9 @@ def diameter(links: csr_array, alike: bool) -> int | None:
 
 
 def translations(rounds: Sequence[Round]) -> tuple[int, ...] | None:
-    """Sizes of the digits of a peer's index, lowest first, such that raising any digit by one changes no round.
+    """Sizes of mixed-radix digits of a peer's index, lowest first, such that raising any digit by one changes no round.
 
-    A ring has one digit, a torus two, a hypercube one for each of its dimensions. None: there are no such digits.
+    A ring has one digit, a torus two, a hypercube one per dimension. None if there are no such digits.
     """
     num_peers, stride, sizes = rounds[0].num_peers, 1, list[int]()
     index = np.arange(num_peers)
@@ -77,7 +78,7 @@ def translations(rounds: Sequence[Round]) -> tuple[int, ...] | None:
 def _closed_classes(
     graph: csr_array, rows: Int[np.ndarray, " links"], columns: Int[np.ndarray, " links"]
 ) -> tuple[Int[np.ndarray, " closed"], Int[np.ndarray, " nodes"]]:
-    """The strongly connected parts that nothing leads out of, and each node's part."""
+    """The strongly connected components without outgoing links, and the component of each node."""
     count, label = csgraph.connected_components(graph, directed=True, connection="strong")
     leaving = label[rows][label[rows] != label[columns]]
     return np.setdiff1d(np.arange(count), leaving), label
@@ -87,7 +88,7 @@ def _unchanged(mixing: csr_array, moved: Int[np.ndarray, " peers"]) -> bool:
     """Whether W[moved[i], moved[j]] is W[i, j] for all i and j."""
     first = mixing.indices[: mixing.indptr[1]]
     second = mixing.indices[mixing.indptr[moved[0]] : mixing.indptr[moved[0] + 1]]
-    if not np.array_equal(np.sort(moved[first]), second):  # tells most cases, at once
+    if not np.array_equal(np.sort(moved[first]), second):  # quickly rejects most cases
         return False
     pairs, num_peers = mixing.tocoo(), mixing.shape[0]
     keys = moved[pairs.row].astype(np.int64) * num_peers + moved[pairs.col]
@@ -97,7 +98,7 @@ def _unchanged(mixing: csr_array, moved: Int[np.ndarray, " peers"]) -> bool:
 
 
 def _depths(links: csr_array, start: int) -> Int[np.ndarray, " peers"]:
-    """Links from `start` to each peer that it reaches, by pointer jumping up the tree of a breadth-first search."""
+    """The distance from `start` to each peer that it reaches, by pointer jumping in a breadth-first search tree."""
     _, parents = csgraph.breadth_first_order(links, start)
     parents = np.where(parents < 0, start, parents)
     depths: Int[np.ndarray, " peers"] = (parents != np.arange(len(parents))).astype(np.int64)
@@ -108,13 +109,13 @@ def _depths(links: csr_array, start: int) -> Int[np.ndarray, " peers"]:
 
 
 def _short_diameter(links: csr_array) -> int | None:
-    """The diameter by growing everybody's reach a step at a time, a bit for each pair; None if above FEW_STEPS."""
+    """The diameter by growing all peers' reachable sets step by step, as bit sets; None if above FEW_STEPS."""
     num_peers = links.shape[0]
     width = -(-num_peers // 64)
     index = np.arange(num_peers)
     reach: UInt64[np.ndarray, "peers words"] = np.zeros((num_peers, width), np.uint64)
     reach[index, index // 64] = np.uint64(1) << (index % 64).astype(np.uint64)
-    everybody = np.bitwise_or.reduce(reach, axis=0)
+    all_peers = np.bitwise_or.reduce(reach, axis=0)
     rows = max(1, WORDS // (width * int(np.diff(links.indptr).max())))
     for step in range(1, FEW_STEPS + 1):
         parts = []
@@ -123,13 +124,13 @@ def _short_diameter(links: csr_array) -> int | None:
             heard = reach[links.indices[bounds[0] : bounds[-1]]]
             parts.append(np.bitwise_or.reduceat(heard, bounds[:-1] - bounds[0], axis=0))
         reach = np.concatenate(parts)
-        if (reach == everybody).all():
+        if (reach == all_peers).all():
             return step
     return None
 
 
 def _long_diameter(links: csr_array) -> int:
-    """The diameter by a search from each peer whose bound does not rule it out.
+    """The diameter by a search from each peer that the bounds do not exclude.
 
     Source: Takes and Kosters, 2011, Determining the diameter of small world networks; the bounds need links both ways.
     """

@@ -1,4 +1,4 @@
-"""The counts of the rounds that were looked at, without keeping the rounds."""
+"""Counts over a sequence of rounds, without keeping the rounds."""
 
 import numpy as np
 from jaxtyping import Int
@@ -8,7 +8,7 @@ from topologies.schedule import Round
 
 
 class Tally:
-    """Degrees and links of rounds, added one at a time."""
+    """Counts degrees and links of rounds, which are added one at a time."""
 
     def __init__(self, num_peers: int) -> None:
         self.num_peers = num_peers
@@ -26,7 +26,7 @@ class Tally:
         self._pairs.append(students * self.num_peers + teachers)
 
     def links(self) -> csr_array:
-        """1 where the row's peer learns from the column's in some round, and on the diagonal."""
+        """A matrix with 1 where the row's peer learns from the column's peer in some round, and on the diagonal."""
         own = np.arange(self.num_peers) * (self.num_peers + 1)
         keys = np.unique(np.concatenate([own, *self._pairs]))
         pairs = (keys // self.num_peers, keys % self.num_peers)

@@ -1,4 +1,4 @@
-"""Networks of one architecture, stacked: their parameters along a first axis, one forward pass for all."""
+"""Stacks networks of one architecture along a first axis, so that one forward pass runs all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from torch.func import functional_call, vmap
 
 from peers.networks.models import Network
 
-Rows = Int64[Tensor, " rows"] | None  # None: all of them, without a copy
+Rows = Int64[Tensor, " rows"] | None  # None: all rows, without a copy
 
 
 @dataclass
 class Forward:
-    """One forward pass of some networks; `parameters` are the leaves to differentiate with respect to."""
+    """One forward pass of some networks; `parameters` are the leaf tensors for gradients."""
 
     parameters: dict[str, Tensor]
     buffers: dict[str, Tensor]
@@ -24,9 +24,9 @@ class Forward:
 
 
 class Stack:
-    """Keeps the state of `networks` in tensors with a first axis; the networks' own tensors become views of them.
+    """Keeps the state of `networks` in stacked tensors; the networks' own tensors become views of them.
 
-    So code that reads or writes one network in place (a measure, a checkpoint) needs to know nothing of the stack.
+    Code that reads or writes one network in place (measures, checkpoints) therefore works without changes.
     """
 
     def __init__(self, networks: Sequence[Network]) -> None:
@@ -37,7 +37,7 @@ class Stack:
             parameter.requires_grad_()
 
     def forward(self, rows: Rows, images: Float[Tensor, "batch channel height width"]) -> Forward:
-        """Features and outputs of those networks on one batch, in train mode, on copies of their buffers.
+        """Features and outputs of the networks in `rows` on one batch, in train mode, on copies of their buffers.
 
         The graph is kept if gradients are enabled.
         """
@@ -55,7 +55,7 @@ class Stack:
 
     @torch.no_grad()
     def settle(self, rows: Rows, buffers: dict[str, Tensor]) -> None:
-        """Make the buffers of a forward pass the networks' own."""
+        """Copy the buffers of a forward pass into the networks."""
         for name, buffer in self.buffers.items():
             put(buffer, rows, buffers[name])
 

@@ -1,7 +1,7 @@
-"""Many peers of one kind that publish and study together: the vectorised form of what `Peer` does one by one.
+"""Runs many peers of one kind together: the vectorised form of `Peer.publish` and `Peer.advance`.
 
-The numbers agree with the loop's to float tolerance. All state stays in the peers: their tensors are views of rows of
-the stacked ones.
+The numbers agree with the loop's to float tolerance. All state stays in the peers, whose tensors are views of rows of
+the stacked tensors.
 """
 
 import time
@@ -24,16 +24,16 @@ from peers.learning.vectorised.network_stack import Forward, Rows, Stack
 from peers.learning.vectorised.rowwise import norms_of, scale_rows, take
 from peers.learning.vectorised.stack_optimizer import StackOptimizer
 
-WIDTH = 32  # peers that go through one forward pass: more gain little, and their activations leave the cache
+WIDTH = 32  # peers per forward pass: more are hardly faster, and their activations do not fit into the cache
 
 Answer = tuple[Message | None, Stats]
 
 
 @dataclass
 class PendingRows:
-    """The forward pass of some rows, kept from their publication until their step; `received`: as students read it.
+    """The forward pass of some rows, kept from publishing until their step; received: outputs as students read them.
 
-    A *place* below is an index into `rows`, a *row* one into the stack.
+    Below, a *place* is an index into `rows`, and a *row* is an index into the stack.
     """
 
     round_index: int
@@ -47,7 +47,7 @@ class PendingRows:
 
 @dataclass(frozen=True)
 class Group:
-    """What peers have in common that go through one forward pass."""
+    """The properties shared by the peers of one forward pass."""
 
     round_index: int
     batch_index: int
@@ -56,7 +56,7 @@ class Group:
 
 
 class PeerStack:
-    """Up to `WIDTH` peers of one kind."""
+    """Up to `WIDTH` peers of one kind that are run together."""
 
     def __init__(self, peers: Sequence[Peer]) -> None:
         self.peers = list(peers)
@@ -73,7 +73,7 @@ class PeerStack:
     # ---- rounds ----
 
     def publish(self, assignments: Mapping[int, Assignment], mailbox: Mailbox) -> dict[int, Answer]:
-        """Run the forward passes of coming rounds; `mailbox` remembers the outputs as students read them."""
+        """Run the forward passes of upcoming rounds; `mailbox` memoises the outputs as students read them."""
         start = time.perf_counter()
         messages = self._publish_all(assignments, mailbox)
         seconds = (time.perf_counter() - start) / max(len(messages), 1)
@@ -82,13 +82,14 @@ class PeerStack:
     def advance(
         self, dues: Mapping[int, Assignment], following: Mapping[int, Assignment | None], mailbox: Mailbox
     ) -> dict[int, Answer]:
-        """Learn the round that is due from the mailbox's messages, then publish for the following ones.
+        """Learn the current round from the mailbox's messages, then publish for the next assignments.
 
-        dues: the assignment, all of one round, of each peer in `following`. Raises: ValueError if a message is missing.
+        dues: the current assignment of each peer in `following`, all of one round. Raises: ValueError if a message is
+        missing.
         """
         start = time.perf_counter()
         messages = {peer: mailbox.collect(dues[peer]) for peer in following}
-        rounds = {dues[peer].round_index for peer in following}  # one round
+        rounds = {dues[peer].round_index for peer in following}  # a single round
         due = [pending for pending in self.pending if pending.round_index in rounds]
         self.pending = [pending for pending in self.pending if pending.round_index not in rounds]
         learned: dict[int, tuple[float, float]] = {}
@@ -108,7 +109,7 @@ class PeerStack:
         }
 
     def _settle(self, pending: PendingRows) -> None:
-        """Make the buffers of a forward pass the networks' own, except for peers that diverged in it."""
+        """Copy the buffers of a forward pass into the networks, except for peers that diverged in it."""
         sound = [place for place, row in enumerate(pending.rows) if not self.peers[row].failure]
         buffers = pending.forward.buffers
         if len(sound) < len(pending.rows):
@@ -120,7 +121,7 @@ class PeerStack:
         messages: dict[int, Message | None] = {}
         for index, assignment in assignments.items():
             row = self.row_of[index]
-            notice = messages[index] = self.peers[row].assign(assignment)  # None keeps the place in the order
+            notice = messages[index] = self.peers[row].assign(assignment)  # None reserves its position in the order
             if notice is None:
                 group = Group(
                     assignment.round_index, assignment.batch_index, assignment.studies, assignment.sum_weights
@@ -208,17 +209,17 @@ class PeerStack:
     def _gradients(
         self, pending: PendingRows, forward: Forward, teachers: Tensor, weights: Tensor, centres: Tensor, active: Tensor
     ) -> tuple[Float[Tensor, " rows"], list[Tensor | None]]:
-        """Every row's loss and gradients; those of rows that are not active are meaningless."""
+        """Every row's loss and gradients; those of inactive rows are meaningless."""
         losses = vmap(self.exchange.loss_of, in_dims=(0, 0, 0, 0, 0, None))(
             forward.features, forward.outputs, teachers, weights, centres, pending.labels
         )
         leaves = list(forward.parameters.values())
         gradients = torch.autograd.grad(torch.where(active, losses, 0.0).sum(), leaves, allow_unused=True)
-        # one copy here spares several: backward leaves transposes, and the fused optimisers read memory in its order
+        # one copy here saves several: backward may return transposes, and fused optimisers need contiguous memory
         return losses, [gradient if gradient is None else gradient.contiguous() for gradient in gradients]
 
     def _step(self, pending: PendingRows, places: list[int], gradients: list[Tensor | None]) -> list[int]:
-        """Step the rows at those places; returns the places whose weights stay finite."""
+        """Step the rows at these places; returns the places whose weights stay finite."""
         lr = self.kind.optimizer.lr_at(pending.round_index, self.settings.num_rounds)
         index = self._places(pending, places)
         chosen = [gradient if gradient is None else take(gradient, index) for gradient in gradients]
@@ -237,7 +238,7 @@ class PeerStack:
         messages: Mapping[int, Sequence[Message | Sum]],
         mailbox: Mailbox,
     ) -> tuple[Float[Tensor, "rows teachers batch dim"], Float[Tensor, "rows teachers"], Bool[Tensor, " rows"]] | None:
-        """What every row learns from: outputs of its teachers, or one average of them, weights, and who has any."""
+        """For every row the outputs of its teachers (or their average), the weights, and whether it has any teacher."""
         peers = [self.peers[row].index for row in pending.rows]
         first = dues[peers[0]]
         if first.sum_weights is None:
@@ -253,7 +254,7 @@ class PeerStack:
     def _drop_unless_finite(
         self, pending: PendingRows, active: Bool[Tensor, " rows"], name: str, values: Float[Tensor, " rows"]
     ) -> Bool[Tensor, " rows"]:
-        """The active rows whose value is finite; the peers of the others drop out."""
+        """The active rows whose value is finite; the other active peers drop out."""
         finite = torch.isfinite(values)
         for place in (active & ~finite).nonzero().flatten().tolist():
             self.peers[pending.rows[place]].drop_unless_finite(name, values[place].item(), pending.round_index)

@@ -17,10 +17,10 @@ def norms_of(gradients: Sequence[Tensor | None]) -> Float[Tensor, " rows"]:
 
 
 def scale_rows(values: Float[Tensor, "rows *axes"], factor: Float[Tensor, " rows"]) -> Tensor:
-    """Each row times its own factor."""
+    """Multiply each row by its own factor."""
     return values * factor.view(-1, *[1] * (values.ndim - 1))
 
 
 def take(values: Tensor, rows: Rows) -> Tensor:
-    """Those rows; all of them, without a copy, where `rows` is None."""
+    """Select rows; if `rows` is None, all of them without a copy."""
     return values if rows is None else values[rows]

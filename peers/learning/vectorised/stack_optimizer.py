@@ -1,4 +1,4 @@
-"""One optimiser step of many networks at once; each network has its own moments and its own number of steps."""
+"""Optimiser steps of many networks at once; each network has its own moments and its own number of steps."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ from peers.networks.optimizers import OptimizerState
 
 
 class StackOptimizer:
-    """Keeps the moments of the peers' optimisers in tensors with a first axis; the peers' own become views of them.
+    """Keeps the moments of the peers' optimisers in stacked tensors; the peers' own moments become views of them.
 
-    parameters: those of the stack, in the order of the optimisers'.
+    parameters: the stacked parameters, in the order of the optimisers' parameters.
     """
 
     def __init__(self, states: Sequence[OptimizerState], parameters: Sequence[Tensor]) -> None:
@@ -32,7 +32,7 @@ class StackOptimizer:
                 state.moments[name] = [moment[row] for moment in moments]
 
     def step(self, rows: Sequence[int], gradients: Sequence[Tensor | None], lr: float) -> None:
-        """Update those rows in place, given their gradients in that order; rows of equally many steps go together."""
+        """Update `rows` in place with their gradients, in the same order; rows with equal step counts go together."""
         by_steps: dict[int, list[int]] = {}
         for place, row in enumerate(rows):
             by_steps.setdefault(self._states[row].steps, []).append(place)
@@ -49,7 +49,7 @@ class StackOptimizer:
         moments = {name: [take(stacked[i], index) for i in moving] for name, stacked in self._moments.items()}
         given = [gradient for gradient in gradients if gradient is not None]
         self._states[0].config.update(parameters, given, moments, steps, lr, fused=True)
-        if index is not None:  # what was stepped is a copy
+        if index is not None:  # the step was on copies
             for place, i in enumerate(moving):
                 put(self._parameters[i], index, parameters[place])
                 for name, stepped in moments.items():

@@ -44,7 +44,7 @@ class Stopping:
         self.interrupts = Interrupts()
 
     def observe(self, event: RunEvent) -> None:
-        self.interrupts.asked |= isinstance(event, RoundCompleted) and event.completed == 3
+        self.interrupts.stop_requested |= isinstance(event, RoundCompleted) and event.completed == 3
 
 
 def interrupted(tmp_path: Path, dataset: Dataset | None, *overrides: str) -> Path:

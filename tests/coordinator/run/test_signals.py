@@ -100,7 +100,7 @@ def test_interrupts__a_hangup_that_comes_twice_is_one(capfd: pytest.CaptureFixtu
         interrupts.gentle = True
         for _ in range(3):
             os.kill(os.getpid(), signal.SIGHUP)
-        assert interrupts.asked
+        assert interrupts.stop_requested
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGHUP) == before
@@ -113,7 +113,7 @@ def test_interrupts__what_is_ignored_stays_ignored():
     try:
         with Interrupts(handled=True) as interrupts:
             os.kill(os.getpid(), signal.SIGHUP)
-        assert not interrupts.asked
+        assert not interrupts.stop_requested
     finally:
         signal.signal(signal.SIGHUP, before)
 
@@ -127,7 +127,7 @@ def test_interrupts__an_inner_block_takes_the_signals_back():
         with interrupts:
             interrupts.gentle = True
             os.kill(os.getpid(), signal.SIGTERM)
-            assert interrupts.asked
+            assert interrupts.stop_requested
     assert signal.getsignal(signal.SIGTERM) == before
 
 
@@ -161,7 +161,7 @@ def test_simulate__asked_to_end_while_alone_leaves_a_checkpoint_and_no_verdict(
     class Asking:
         def observe(self, event: RunEvent) -> None:
             if isinstance(event, RoundCompleted):
-                interrupts.asked |= event.phase is Phase.ALONE and event.completed == 3
+                interrupts.stop_requested |= event.phase is Phase.ALONE and event.completed == 3
 
     first = simulate(config, tmp_path / "asked", [Asking()], interrupts=interrupts)
     assert first.status == "interrupted" and "alone" not in first.summary["probes"]["knn"]
@@ -245,7 +245,7 @@ def test_interrupts__the_same_signal_twice_in_a_moment_is_one(monkeypatch: pytes
         interrupts.gentle = True
         os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert interrupts.asked
+        assert interrupts.stop_requested
         now[0] += 1.0
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -260,7 +260,7 @@ def test_simulate__interrupted_says_as_of_when_it_was_measured(small: dict[str, 
 
         class Asking:
             def observe(self, event: RunEvent, last: int = last, interrupts: Interrupts = interrupts) -> None:
-                interrupts.asked |= isinstance(event, RoundCompleted) and event.completed == last
+                interrupts.stop_requested |= isinstance(event, RoundCompleted) and event.completed == last
 
         summary = simulate(load_config(table), tmp_path, [Asking()], interrupts=interrupts).summary
         assert summary["measured_at"] == measured < last <= summary["rounds"] and said in in_words(summary)[0]

@@ -52,7 +52,7 @@ def test_simulate__takes_another_scheduler(small: dict[str, Any], tmp_path: Path
 
     class Asking:
         def observe(self, event: RunEvent) -> None:
-            interrupts.asked |= isinstance(event, RoundCompleted) and event.completed == 3
+            interrupts.stop_requested |= isinstance(event, RoundCompleted) and event.completed == 3
 
     first = simulate(load_config(table), tmp_path / "cut", [Asking()], interrupts=interrupts)
     assert CALLS == [("records", 0, 8), ("save", 3, 3)] and first.summary["rounds"] == 3
