@@ -369,6 +369,7 @@ def test_compare__two_cells_of_one_name_differ_in_five_percent():
     assert 35 <= found <= 65  # 50 expected, standard deviation 7
 
 
+@pytest.mark.slow
 def test_compare__more_cells_and_measures_differ_no_more_often():
     rng = np.random.default_rng(1)
     found = claimed = uncorrected = 0

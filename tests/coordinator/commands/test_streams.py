@@ -98,7 +98,12 @@ def test_run__its_terminal_goes_away(started: Started, tiny: Path):
             0,
             "note: standard output cannot be written (No space left on device): send it elsewhere",
         ),
-        (["run", "tiny.toml", "--json"], 2, "error: standard output cannot be written (No space left on device)"),
+        pytest.param(
+            ["run", "tiny.toml", "--json"],
+            2,
+            "error: standard output cannot be written (No space left on device)",
+            marks=pytest.mark.slow,
+        ),
         (["topology", "ring"], 2, "error: standard output cannot be written (No space left on device)"),
     ],
 )
@@ -113,6 +118,7 @@ def test_run__a_full_disk_for_its_output(tiny: Path, arguments: list[str], code:
         assert_finished(tiny.parent / "runs")
 
 
+@pytest.mark.slow
 def test_run__without_any_output(tiny: Path):
     """As a daemon: standard output and error are closed."""
     script = 'exec "$@" >&- 2>&-'

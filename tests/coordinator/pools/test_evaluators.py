@@ -33,7 +33,7 @@ def config_of(**hosting: Any) -> RunConfig:
     )
 
 
-@pytest.mark.parametrize("execution", ["loop", "vectorised"])
+@pytest.mark.parametrize("execution", [pytest.param("loop", marks=pytest.mark.slow), "vectorised"])
 def test_evaluators__change_no_number(cluster: Any, tmp_path: Path, execution: str):
     """Controls, probes in the middle and at the end, consensus and digest; one evaluator beside one host."""
     results = [simulate(config_of(evaluators=n, execution=execution), tmp_path / str(n)) for n in (0, 1)]

@@ -96,7 +96,9 @@ def send(number: int, sent: signal.Signals, after: float = 0.0) -> None:
     threading.Thread(target=act).start() if after else os.kill(number, sent)
 
 
-@pytest.mark.parametrize("after", [0.0, 0.005], ids=["between calls", "in a call"])
+@pytest.mark.parametrize(
+    "after", [pytest.param(0.0, id="between calls", marks=pytest.mark.slow), pytest.param(0.005, id="in a call")]
+)
 def test_faults__a_killed_host_costs_no_number(
     cluster: Any, tmp_path: Path, processes: list[int], after: float, runs: Path
 ):
@@ -135,6 +137,7 @@ def test_faults__killed_while_a_checkpoint_is_written(
     assert names == ["round-000050", "round-000060"]
 
 
+@pytest.mark.slow
 def test_faults__a_host_that_hangs_is_named_and_started_anew(cluster: Any, tmp_path: Path, processes: list[int]):
     """SIGSTOP: the process is there and never answers."""
     observer = At(25, lambda: send(processes[1], signal.SIGSTOP))

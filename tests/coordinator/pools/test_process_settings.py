@@ -20,7 +20,7 @@ def run(seed: int, output: Path, **hosting: Any) -> dict[str, Any]:
     table = {
         "run": {"rounds": 6, "seed": seed},
         "data": {"kind": "synthetic", "num_train": 160, "num_test": 80, "batch_size": 32},
-        "peers": {"count": 12, "model": {"kind": "mlp", "hidden": [64, 32]}, "head": {"kind": "linear", "dim": 8}},
+        "peers": {"count": 6, "model": {"kind": "mlp", "hidden": [64, 32]}, "head": {"kind": "linear", "dim": 8}},
         "topology": {"kind": "ring"},
         "evaluation": {"every": 2, "probe_batch": 40, "alone": True},
         "hosting": {"pool": "in-process", **hosting},
@@ -42,7 +42,7 @@ def test_simulate__threads_do_not_change_each_others_numbers(tmp_path: Path):
 def test_simulate__threads_share_the_ray_that_the_first_has_started(tmp_path: Path):
     """It goes with the last of them, and takes nothing from the other."""
     expected = [run(seed, tmp_path / "before") for seed in range(2)]
-    hosting = {"pool": "ray", "peers_per_host": 12, "cpus_per_peer": 0.02, "evaluators": 0}
+    hosting = {"pool": "ray", "peers_per_host": 6, "cpus_per_peer": 0.02, "evaluators": 0}
     with ThreadPoolExecutor(2) as threads:
         together = list(threads.map(lambda seed: run(seed, tmp_path / "together", **hosting), range(2)))
     assert together == expected and not ray.is_initialized()

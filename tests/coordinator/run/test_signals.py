@@ -191,7 +191,10 @@ main()
 """
 
 
-@pytest.mark.parametrize("ends", ["refused", "refused again", "Ctrl-C", "Ctrl-C before Ray"])
+AGAIN = pytest.param("refused again", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("ends", ["refused", AGAIN, "Ctrl-C", "Ctrl-C before Ray"])
 def test_run__ends_in_order_while_data_is_still_loaded(started: Started, tiny: Path, ends: str):
     """A thread that is in torch when the interpreter ends would take the process with it: `terminate called`."""
     settings = ["hosting.address=127.0.0.1:1"] if ends != "Ctrl-C" else []

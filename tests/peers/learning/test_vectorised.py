@@ -250,7 +250,7 @@ def test_vectorised__equals_the_loop_on_every_kind_of_round(topology: dict[str, 
     assert max(deviation(topology=topology, hosting={"recompute": recompute}).values()) < 1e-5
 
 
-SLOW = {"densenet121": pytest.mark.slow}
+SLOW = dict.fromkeys(("densenet121", "resnet18"), pytest.mark.slow)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_second_modulus__is_not_known_where_rounding_decides(whole: int, monkeyp
     assert facts.rounds_to is None and facts.rounds_over == agreement.FOLLOWED
 
 
+@pytest.mark.slow
 def test_describe__few_peers_are_measured_where_rounding_decides() -> None:
     """By the mean contraction until agreement; the dense gap is 0.03, the true one 0.1."""
     matrix = drift(300, 0.1)
