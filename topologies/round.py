@@ -50,14 +50,14 @@ class Round:
         """The peers that learn, ascending."""
         return tuple(peer for peer, edges in enumerate(self.incoming) if edges)
 
-    @property
+    @cached_property
     def teaching(self) -> frozenset[int]:
         """The peers that somebody learns from."""
-        return frozenset(edge.teacher for edges in self.incoming for edge in edges)
+        return frozenset({teacher for edges in self.incoming for teacher, _, _ in edges})
 
     @property
     def links(self) -> tuple[tuple[int, int], ...]:
-        """(teacher, student) pairs, ordered by student, then teacher."""
+        """(teacher, student) pairs, ordered by student, then teacher: new at every call, one object for each link."""
         return tuple((edge.teacher, student) for student in self.students for edge in self.incoming[student])
 
     def arrays(self) -> LinkArrays:

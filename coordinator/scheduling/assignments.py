@@ -2,9 +2,10 @@
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 
-from peers.exchange.assignment import Assignment, Link
+from peers.exchange.assignment import Assignment, Links
 from peers.exchange.sums import SumWeights
 from topologies.schedule import Round, Schedule
 
@@ -58,28 +59,37 @@ class Routes:
 
     def _parts_of(self, round_: Round) -> dict[int, Callable[[int], Assignment]]:
         """For each participant, a function from the index of such a round to the peer's assignment."""
-        sum_weights = sum_weights_of(round_) if self.summed(round_) else None
-        remote = {teacher for row in self.foreign(round_) for teacher in row}
-        teaching = round_.teaching
+        maker = self._by_sum(round_) if self.summed(round_) else self._by_links(round_)
+        return {peer: maker(peer) for peer in participants(round_)}
+
+    def _by_sum(self, round_: Round) -> Callable[[int], Callable[[int], Assignment]]:
+        """From a peer to its function in `_parts_of`, where students learn from the round's sum."""
+        sum_weights, teaching, none = sum_weights_of(round_) or {}, round_.teaching, Links()
 
         def maker(peer: int) -> Callable[[int], Assignment]:
-            teaches, is_remote = peer in teaching, peer in remote
-            if sum_weights is None:
-                links = _links(round_, peer)
-                return lambda at: Assignment(at, batch_index=at, links=links, teaches=teaches, remote=is_remote)
-            own = sum_weights.get(peer)
-            return lambda at: Assignment(at, batch_index=at, links=(), teaches=teaches, sum_weights=own, summed=teaches)
+            own, teaches = sum_weights.get(peer), peer in teaching
+            return lambda at: Assignment(at, at, none, teaches, sum_weights=own, summed=teaches)
 
-        return {peer: maker(peer) for peer in participants(round_)}
+        return maker
+
+    def _by_links(self, round_: Round) -> Callable[[int], Callable[[int], Assignment]]:
+        """From a peer to its function in `_parts_of`, where students learn from each of their teachers."""
+        links, teaching = _links(round_), round_.teaching
+        remote = {teacher for row in self.foreign(round_) for teacher in row}
+
+        def maker(peer: int) -> Callable[[int], Assignment]:
+            own, teaches, is_remote = links[peer], peer in teaching, peer in remote
+            return lambda at: Assignment(at, batch_index=at, links=own, teaches=teaches, remote=is_remote)
+
+        return maker
 
     def _foreign(self, round_: Round) -> list[list[int]]:
         """For each host, its students' remote teachers (those on other hosts), ascending."""
         found: list[set[int]] = [set() for _ in range(max(self.host_of.values()) + 1)]
         if len(found) > 1:
-            for teacher, student in round_.links:
-                if self.host_of[teacher] != self.host_of[student]:
-                    found[self.host_of[student]].add(teacher)
-        return [sorted(teachers) for teachers in found]
+            for student, edges in enumerate(round_.incoming):
+                found[self.host_of[student]].update([teacher for teacher, _, _ in edges])
+        return [sorted(peer for peer in teachers if self.host_of[peer] != host) for host, teachers in enumerate(found)]
 
 
 def participants(round_: Round) -> list[int]:
@@ -108,14 +118,20 @@ def sum_weights_of(round_: Round) -> dict[int, SumWeights] | None:
     return found or None
 
 
-def _links(round_: Round, student: int) -> tuple[Link, ...]:
-    """A student's links in a round, in the type that peers use."""
-    return tuple(Link(edge.teacher, edge.weight, edge.age) for edge in round_.incoming[student])
+def _links(round_: Round) -> list[Links]:
+    """Each peer's links in a round, in the type that peers use.
+
+    Students with equal weights share the tuple of these, so that it is sent to a host only once.
+    """
+    shared: dict[tuple[float, ...], tuple[float, ...]] = {}
+    rows = [Links.of(*edges) for edges in round_.incoming]
+    return [replace(row, weights=shared.setdefault(row.weights, row.weights)) for row in rows]
 
 
 def _listeners(round_: Round) -> dict[int, int]:
     """The number of other peers that each teacher sends to."""
-    return dict(Counter(teacher for teacher, student in round_.links if teacher != student))
+    rows = enumerate(round_.incoming)
+    return dict(Counter(teacher for student, edges in rows for teacher, _, _ in edges if teacher != student))
 
 
 def last_rounds(schedule: Schedule, num_rounds: int, most: int) -> list[list[int]]:

@@ -1,7 +1,9 @@
 """A peer's assignment in a round, sent by the coordinator, and the statistics that it reads back."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import repeat
+from typing import NamedTuple
 
 from peers.exchange.sums import SumWeights
 
@@ -9,13 +11,38 @@ MessageKey = tuple[int, int]
 """Identifies a message: (sender, round in which it was published)."""
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(NamedTuple):
     """One teacher of a student in a round: the weight of its outputs, and their age in rounds."""
 
     teacher: int
     weight: float
     age: int = 0
+
+
+@dataclass(frozen=True)
+class Links:
+    """A student's links in a round, as columns: small to send, and no object for each link of a dense graph.
+
+    ages: None if all of them are 0.
+    """
+
+    teachers: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+    ages: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, *links: tuple[int, float, int]) -> "Links":
+        """The columns of (teacher, weight, age) rows."""
+        if not links:
+            return cls()
+        teachers, weights, ages = zip(*links, strict=True)
+        return cls(teachers, weights, ages if any(ages) else None)
+
+    def __len__(self) -> int:
+        return len(self.teachers)
+
+    def __iter__(self) -> Iterator[Link]:
+        return map(Link, self.teachers, self.weights, repeat(0) if self.ages is None else self.ages)
 
 
 @dataclass(frozen=True)
@@ -39,7 +66,7 @@ class Assignment:
 
     round_index: int
     batch_index: int
-    links: tuple[Link, ...]
+    links: Links
     teaches: bool
     sum_weights: SumWeights | None = None
     summed: bool = False
@@ -50,10 +77,19 @@ class Assignment:
     def studies(self) -> bool:
         return bool(self.links) or self.sum_weights is not None
 
-    @cached_property
+    @property
     def message_keys(self) -> tuple[MessageKey, ...]:
         """The keys of the messages that its student step needs, in the order of its teachers."""
+        if self.links.ages is None:
+            return tuple(zip(self.links.teachers, repeat(self.round_index)))
         return tuple((link.teacher, self.round_index - link.age) for link in self.links)
+
+    def senders_by_round(self) -> Iterator[tuple[int, Iterable[int]]]:
+        """The same as (round, senders) pairs, in no particular order; a round may come more than once."""
+        if self.links.ages is None:
+            yield self.round_index, self.links.teachers
+        else:
+            yield from ((round_index, (sender,)) for sender, round_index in self.message_keys)
 
 
 @dataclass(frozen=True)

@@ -21,23 +21,25 @@ class Mailbox:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._messages: dict[MessageKey, Message] = {}
+        self._messages: dict[int, dict[int, Message]] = {}  # by round, then sender: one lookup for all teachers
         self._outputs: dict[MessageKey, Float[Tensor, "batch dim"]] = {}
         self._sums: dict[int, Sum] = {}
-        self._expiry: list[tuple[int, MessageKey]] = []  # a heap of (last round that needs it, message key)
+        self._last_rounds: dict[MessageKey, int] = {}  # the last round that needs the message, or its outputs
+        self._expiry: list[tuple[int, MessageKey]] = []  # a heap of these; outdated entries stay until their round
 
     def __len__(self) -> int:
         """The number of messages held."""
-        return len(self._messages)
+        return sum(map(len, self._messages.values()))
 
     def put(self, message: Message, last_round: int) -> None:
-        """Hold a message through `last_round`."""
-        self._messages[message.key] = message
-        heappush(self._expiry, (last_round, message.key))
+        """Hold a message through `last_round`, or through a later round for which it was put in before."""
+        self._messages.setdefault(message.round_index, {})[message.sender] = message
+        self._hold(message.key, last_round)
 
     def remember(self, key: MessageKey, outputs: Float[Tensor, "batch dim"]) -> None:
-        """Memoise the decoded outputs of a message that will be put in."""
+        """Memoise the decoded outputs of a message that will be put in; without it, they are held for its round."""
         self._outputs[key] = outputs
+        self._hold(key, key[1])
 
     def put_sum(self, total: Sum) -> None:
         """Hold the sum of a round's messages through that round; it replaces a partial sum of the same round."""
@@ -46,9 +48,9 @@ class Mailbox:
     def discard_through(self, round_index: int) -> None:
         """Discard the messages and sums held for rounds up to this one."""
         while self._expiry and self._expiry[0][0] <= round_index:
-            _, key = heappop(self._expiry)
-            self._messages.pop(key, None)
-            self._outputs.pop(key, None)
+            last_round, key = heappop(self._expiry)
+            if self._last_rounds.get(key) == last_round:
+                self._discard(key)
         for past in [held for held in self._sums if held <= round_index]:
             del self._sums[past]
 
@@ -58,11 +60,16 @@ class Mailbox:
             if assignment.round_index not in self._sums:
                 raise ValueError(f"the sum of round {assignment.round_index} has not arrived")
             return (self._sums[assignment.round_index],)
+        links, now = assignment.links, assignment.round_index
         try:
-            return tuple([self._messages[key] for key in assignment.message_keys])
+            if links.ages is None:
+                of_round = self._messages.get(now, {})
+                return tuple([of_round[teacher] for teacher in links.teachers])
+            return tuple([self._messages[sent_in][sender] for sender, sent_in in assignment.message_keys])
         except KeyError:
-            missing = [key for key in assignment.message_keys if key not in self._messages]
-        raise ValueError(f"round {assignment.round_index}: no message has arrived of (peer, round) {missing}")
+            keys = assignment.message_keys
+        missing = [(sender, sent_in) for sender, sent_in in keys if sender not in self._messages.get(sent_in, {})]
+        raise ValueError(f"round {now}: no message has arrived of (peer, round) {missing}")
 
     def outputs(self, message: Message) -> Float[Tensor, "batch dim"]:
         """The outputs of a held message, decoded once for all readers, which must not modify them."""
@@ -70,6 +77,20 @@ class Mailbox:
         if outputs is None:
             outputs = self._outputs[message.key] = decode(message, self.device)
         return outputs
+
+    def _hold(self, key: MessageKey, last_round: int) -> None:
+        if last_round > self._last_rounds.get(key, last_round - 1):
+            self._last_rounds[key] = last_round
+            heappush(self._expiry, (last_round, key))
+
+    def _discard(self, key: MessageKey) -> None:
+        sender, round_index = key
+        del self._last_rounds[key]
+        self._outputs.pop(key, None)
+        of_round = self._messages.get(round_index, {})
+        of_round.pop(sender, None)
+        if not of_round:
+            self._messages.pop(round_index, None)
 
 
 def check_senders(peer: int, assignment: Assignment, messages: Sequence[Message | Sum]) -> None:

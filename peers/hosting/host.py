@@ -10,7 +10,7 @@ import torch
 from peers.base.precision import configure
 from peers.base.storage import Folder
 from peers.data.datasets import Dataset
-from peers.exchange.assignment import Assignment, Link, StaleRound, Stats
+from peers.exchange.assignment import Assignment, Links, StaleRound, Stats
 from peers.exchange.mailbox import Mailbox
 from peers.exchange.messages import Message, check
 from peers.exchange.sums import Sum
@@ -165,10 +165,15 @@ class PeerHost:
         """Put the messages from other hosts that are needed in this round into the mailbox. Raises: ValueError."""
         if not arrived:
             return
-        needed = {key for due in dues.values() for key in due.message_keys}
+        needed: dict[int, set[int]] = {}
+        for due in dues.values():
+            for sent_in, senders in due.senders_by_round():
+                needed.setdefault(sent_in, set()).update(senders)
         bundles = (bundle for bundle in arrived if not isinstance(bundle, Sum))
         parts = (part for bundle in bundles for part in bundle)  # some are for other hosts or rounds
-        messages = [part for part in parts if isinstance(part, Message) and part.key in needed]
+        messages = [
+            part for part in parts if isinstance(part, Message) and part.sender in needed.get(part.round_index, ())
+        ]
         total = next((part for part in arrived if isinstance(part, Sum)), None)
         self._check(messages, total)
         for message in messages:
@@ -235,4 +240,4 @@ def _stacks(peers: list[Peer]) -> list[PeerStack]:
 
 def _self_taught(settings: Sequence[PeerSettings], round_index: int) -> dict[int, Assignment]:
     peers = [peer_settings.index for peer_settings in settings]
-    return {peer: Assignment(round_index, round_index, (Link(peer, 1.0),), teaches=True) for peer in peers}
+    return {peer: Assignment(round_index, round_index, Links((peer,), (1.0,)), teaches=True) for peer in peers}

@@ -18,8 +18,8 @@ def received_outputs(
 ) -> list[WeightedOutputs]:
     """(weight, outputs) of each teacher that has not dropped out; `read` decodes a message."""
     return [
-        (link.weight, read(message))
-        for link, message in zip(assignment.links, messages, strict=True)
+        (weight, read(message))
+        for weight, message in zip(assignment.links.weights, messages, strict=True)
         if isinstance(message, Message) and message.payload is not None
     ]
 

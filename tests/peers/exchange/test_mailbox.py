@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from peers.exchange.assignment import Assignment, Link
+from peers.exchange.assignment import Assignment, Link, Links
 from peers.exchange.mailbox import Mailbox, check_senders
 from peers.exchange.messages import Message
 from peers.exchange.sums import Sum, SumWeights
@@ -19,7 +19,7 @@ def message_of(sender: int, round_index: int) -> Message:
 
 
 def learning(round_index: int, *links: Link) -> Assignment:
-    return Assignment(round_index, round_index, links, teaches=False)
+    return Assignment(round_index, round_index, Links.of(*links), teaches=False)
 
 
 def held(mailbox: Mailbox, sender: int, rounds: range) -> list[int]:
@@ -55,7 +55,7 @@ def test_collect__names_what_is_missing():
         ValueError, match=r"^round 5: no message has arrived of \(peer, round\) \[\(1, 3\), \(2, 5\)\]$"
     ):
         mailbox.collect(learning(5, Link(1, 0.2, age=1), Link(1, 0.4, age=2), Link(2, 0.4)))
-    summed = Assignment(5, 5, (), teaches=True, sum_weights=SumWeights(0.0, 1.0, True))
+    summed = Assignment(5, 5, Links(), teaches=True, sum_weights=SumWeights(0.0, 1.0, True))
     mailbox.put_sum(Sum(4, 1, np.zeros((2, 3))))
     with pytest.raises(ValueError, match="the sum of round 5 has not arrived"):
         mailbox.collect(summed)
@@ -75,6 +75,34 @@ def test_discard_through__what_no_later_round_needs_and_only_that():
     assert held(mailbox, 1, range(9)) == [] and len(mailbox) == 1
     mailbox.discard_through(7)
     assert len(mailbox) == 0
+
+
+def test_discard_through__not_before_the_latest_round_that_a_message_was_put_in_for():
+    for last_rounds in ((5, 7), (7, 5), (5, 7, 7)):
+        mailbox = Mailbox(CPU)
+        for last_round in last_rounds:
+            mailbox.put(message_of(1, 4), last_round)
+        mailbox.discard_through(6)
+        assert held(mailbox, 1, range(9)) == [4], last_rounds
+        mailbox.discard_through(7)
+        assert len(mailbox) == 0, last_rounds
+        mailbox.put(message_of(1, 4), 9)  # nothing is left of the earlier times
+        mailbox.discard_through(8)
+        assert held(mailbox, 1, range(9)) == [4], last_rounds
+
+
+def test_remember__expires_with_the_round_if_the_message_never_comes():
+    mailbox = Mailbox(CPU)
+    for round_index in range(50):
+        mailbox.remember((1, round_index), torch.zeros(2, 3))
+        mailbox.discard_through(round_index - 1)
+        assert len(mailbox._outputs) == 1
+    mailbox.put(message_of(1, 49), last_round=51)  # now as long as the message
+    known = mailbox.outputs(message_of(1, 49))
+    mailbox.discard_through(50)
+    assert mailbox.outputs(message_of(1, 49)) is known
+    mailbox.discard_through(51)
+    assert not mailbox._outputs and not mailbox._expiry and not mailbox._last_rounds
 
 
 def test_outputs__decoded_once_until_discarded():
@@ -125,7 +153,7 @@ def test_check_senders__refuses_another_sender_round_order_or_number(
 def test_check_senders__takes_messages_as_old_as_their_links_say():
     links = (Link(1, 0.25, age=1), Link(2, 0.25), Link(1, 0.5, age=6))
     check_senders(0, learning(6, *links), [message_of(1, 5), message_of(2, 6), message_of(1, 0)])
-    summed = Assignment(6, 6, (), teaches=True, sum_weights=SumWeights(0.0, 1.0, True))
+    summed = Assignment(6, 6, Links(), teaches=True, sum_weights=SumWeights(0.0, 1.0, True))
     check_senders(0, summed, [Sum(6, 0, None)])
     with pytest.raises(ValueError, match=r"\[\('sum', 6\)\], got messages of \[\('sum', 5\)\]"):
         check_senders(0, summed, [Sum(5, 0, None)])

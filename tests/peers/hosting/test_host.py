@@ -9,7 +9,7 @@ import pytest
 CODE = """
 import sys
 from peers.hosting.actor import ActorHost
-from peers.exchange.assignment import Assignment, Link
+from peers.exchange.assignment import Assignment, Links
 from peers.data.config import Synthetic
 from peers.networks.config import MLP, LinearHead, PeersConfig
 from peers.data.datasets import channel_statistics
@@ -24,7 +24,7 @@ probes = ProbeConfig(probe_batch=16)
 make = lambda i: PeerSettings(i, 0, 3, peers, ExchangeConfig(), data, probes, channel_statistics(dataset.train_images))
 host = ActorHost()
 host.open([make(0), make(1)], dataset, 1, sys.argv[1])
-part = lambda t: {i: Assignment(t, t, (Link(1 - i, 1.0),), True) for i in (0, 1)}
+part = lambda t: {i: Assignment(t, t, Links((1 - i,), (1.0,)), True) for i in (0, 1)}
 host.publish(part(0))
 stats = host.advance(0, part(1))[1]
 host.observe(True)

@@ -7,7 +7,7 @@ import torch
 
 from peers.data.config import Synthetic
 from peers.data.datasets import channel_statistics
-from peers.exchange.assignment import Assignment, Link, Stats
+from peers.exchange.assignment import Assignment, Link, Links, Stats
 from peers.exchange.config import ExchangeConfig, PlainTarget
 from peers.exchange.losses import MSE
 from peers.exchange.messages import Message
@@ -41,7 +41,7 @@ def ring(round_index: int, age: int, kept_for: int, late: bool = False) -> dict[
         peer: Assignment(
             round_index,
             round_index - age if late else round_index,
-            (Link((peer + 1) % COUNT, 1.0, age),),
+            Links.of(Link((peer + 1) % COUNT, 1.0, age)),
             teaches=True,
             kept_for=kept_for,
         )
@@ -98,7 +98,7 @@ def test_host__picks_what_it_needs_from_bundles_whatever_their_order(execution: 
     digests = []
     needed, older, newer = remote_message(9, 2, 0.5), remote_message(9, 1, 50.0), remote_message(9, 3, -50.0)
     for_others = remote_message(8, 2, 7.0)
-    part = {peer: Assignment(3, 2, (Link(9, 1.0, age=1),), teaches=False) for peer in range(COUNT)}
+    part = {peer: Assignment(3, 2, Links.of(Link(9, 1.0, age=1)), teaches=False) for peer in range(COUNT)}
     for arrived in (((needed,),), ((older, for_others, needed), (newer,)), ((newer,), (needed, older))):
         host = host_of(execution)
         host.publish(part)
@@ -111,7 +111,7 @@ def test_host__picks_what_it_needs_from_bundles_whatever_their_order(execution: 
 @EXECUTIONS
 def test_host__refuses_a_needed_message_that_is_malformed(execution: Execution):
     host = host_of(execution)
-    part = {peer: Assignment(3, 3, (Link(9, 1.0),), teaches=False) for peer in range(COUNT)}
+    part = {peer: Assignment(3, 3, Links.of(Link(9, 1.0)), teaches=False) for peer in range(COUNT)}
     host.publish(part)
     with pytest.raises(ValueError, match="message of peer 9 for round 3 has values that are not finite"):
         host.advance(3, dict.fromkeys(part), (remote_message(9, 3, float("nan")),))

@@ -13,7 +13,7 @@ from peers.base.section import examples
 from peers.data import datasets
 from peers.data.config import Synthetic
 from peers.exchange import losses
-from peers.exchange.assignment import Assignment, Link, StaleRound
+from peers.exchange.assignment import Assignment, Link, Links, StaleRound
 from peers.exchange.config import ExchangeConfig, PlainTarget, TargetConfig
 from peers.exchange.losses import LossConfig
 from peers.exchange.messages import Message, decode
@@ -48,7 +48,7 @@ def settings_of(index: int = 0, **changes: Any) -> PeerSettings:
 
 
 def both(round_index: int, teacher: int) -> Assignment:
-    return Assignment(round_index, round_index, (Link(teacher, 1.0),), True)
+    return Assignment(round_index, round_index, Links.of(Link(teacher, 1.0)), True)
 
 
 def exchange_rounds(peers: list[Peer], start: int, stop: int) -> list[tuple[float | None, float | None]]:
@@ -105,7 +105,7 @@ def sgd_step(settings: PeerSettings, batch_index: int, target: torch.Tensor) -> 
 def test_advance__learns_from_a_message_of_the_previous_round_on_that_rounds_batch(recompute: bool):
     settings = settings_of(recompute=recompute)
     settings = replace(settings, peers=settings.peers.model_copy(update={"optimizer": SGD(lr=0.5)}))
-    late = Assignment(round_index=4, batch_index=3, links=(Link(1, 1.0, age=1),), teaches=False)
+    late = Assignment(round_index=4, batch_index=3, links=Links.of(Link(1, 1.0, age=1)), teaches=False)
     target = torch.randn(16, 5, generator=torch.Generator().manual_seed(1))
     peer = Peer(settings, DATASET)
     peer.publish(late)
@@ -121,7 +121,7 @@ def test_advance__learns_from_a_message_of_the_previous_round_on_that_rounds_bat
 def test_advance__averages_messages_of_unlike_ages_by_their_weights():
     settings = settings_of()
     settings = replace(settings, peers=settings.peers.model_copy(update={"optimizer": SGD(lr=0.5)}))
-    links = (Link(1, 0.25, age=2), Link(2, 0.5), Link(1, 0.25, age=1))
+    links = Links.of(Link(1, 0.25, age=2), Link(2, 0.5), Link(1, 0.25, age=1))
     mixed = Assignment(round_index=6, batch_index=6, links=links, teaches=False)
     old, new, between = torch.randn(3, 16, 5, generator=torch.Generator().manual_seed(1))
     peer = Peer(settings, DATASET)
@@ -135,7 +135,7 @@ def test_advance__averages_messages_of_unlike_ages_by_their_weights():
 @pytest.mark.parametrize(("age", "round_index"), [(1, 4), (1, 2), (0, 3), (2, 3)])
 def test_advance__refuses_a_message_of_another_age(age: int, round_index: int):
     peer = Peer(settings_of(), DATASET)
-    late = Assignment(4, 4, (Link(1, 1.0, age),), teaches=False)
+    late = Assignment(4, 4, Links.of(Link(1, 1.0, age)), teaches=False)
     peer.publish(late)
     before = peer.digest()
     expected = rf"peer 0 learns from \(peer, round\) \[\(1, {4 - age}\)\], got messages of \[\(1, {round_index}\)\]"
@@ -146,7 +146,7 @@ def test_advance__refuses_a_message_of_another_age(age: int, round_index: int):
 
 def test_publish__is_the_forward_pass_on_the_assignments_batch():
     said = [
-        Peer(settings_of(), DATASET).publish(Assignment(round_index, batch_index, (), teaches=True))[0]
+        Peer(settings_of(), DATASET).publish(Assignment(round_index, batch_index, Links(), teaches=True))[0]
         for round_index, batch_index in ((5, 2), (2, 2), (5, 5))
     ]
     assert [message.round_index for message in said if message is not None] == [5, 2, 5]
@@ -156,7 +156,7 @@ def test_publish__is_the_forward_pass_on_the_assignments_batch():
 
 def test_advance__a_teacher_without_teachers_keeps_its_weights():
     peer = Peer(settings_of(), DATASET)
-    teach = [Assignment(t, t, (), True) for t in range(3)]
+    teach = [Assignment(t, t, Links(), True) for t in range(3)]
     peer.publish(teach[0])
     _, stats = peer.advance(teach[0], teach[1])
     assert stats.loss is None
@@ -213,14 +213,14 @@ def test_publish__a_peer_nobody_hears_is_checked_as_well():
     peer = Peer(settings_of(), DATASET)
     with torch.no_grad():
         peer.network.head.bias.fill_(float("inf"))
-    _, stats = peer.publish(Assignment(4, 4, (Link(1, 1.0),), False))
+    _, stats = peer.publish(Assignment(4, 4, Links.of(Link(1, 1.0)), False))
     assert (stats.failure, stats.failure_round) == ("outputs are not finite in float32", 4)
 
 
 def test_advance__does_without_teachers_that_dropped_out():
     """The remaining weights are scaled to sum to 1: the same step as with the other teacher alone."""
-    pair = Assignment(0, 0, (Link(1, 0.25), Link(2, 0.75)), False)
-    alone = Assignment(0, 0, (Link(2, 1.0),), False)
+    pair = Assignment(0, 0, Links.of(Link(1, 0.25), Link(2, 0.75)), False)
+    alone = Assignment(0, 0, Links.of(Link(2, 1.0)), False)
     first, second = Peer(settings_of(), DATASET), Peer(settings_of(), DATASET)
     first.publish(pair)
     second.publish(alone)

@@ -15,7 +15,7 @@ from coordinator.scheduling.probing import probe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 from peers.base.seeds import stream
 from peers.data.batches import resident_batch
-from peers.exchange.assignment import Assignment
+from peers.exchange.assignment import Assignment, Links
 from peers.exchange.messages import Message
 from peers.probing.measuring import ProbeSubject
 
@@ -79,7 +79,7 @@ def test_bfloat16__forwards_only_and_close_to_float32(execution: str):
     assert other == pytest.approx(first, rel=0.1) and other != first
     host = pool._host
     assert {parameter.dtype for parameter in host.peers[0].network.parameters()} == {torch.float32}
-    (message,), _ = host.publish({0: Assignment(ROUNDS, ROUNDS, (), teaches=True, remote=True)})
+    (message,), _ = host.publish({0: Assignment(ROUNDS, ROUNDS, Links(), teaches=True, remote=True)})
     assert isinstance(message, Message) and message.payload is not None and message.payload[0].dtype == np.float32
     assert all(stats.failure == "" for record in rounded for stats in record.stats.values())
 

@@ -7,7 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from peers.data import datasets
 from peers.data.config import Synthetic
-from peers.exchange.assignment import Assignment, Link
+from peers.exchange.assignment import Assignment, Link, Links
 from peers.exchange.config import ExchangeConfig
 from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings
@@ -68,7 +68,7 @@ def test_measures__leave_the_peer_and_its_pending_round_as_they_were(measure: st
     digests = []
     for look in (False, True):
         peer = peer_of()
-        assignment = Assignment(0, 0, (Link(0, 1.0),), True)
+        assignment = Assignment(0, 0, Links.of(Link(0, 1.0)), True)
         message, _ = peer.publish(assignment)
         if look and measure == "observe":
             peer.observe()
