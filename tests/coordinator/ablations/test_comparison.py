@@ -417,4 +417,4 @@ def test_compare__seeds_that_all_agree_are_no_test():
     )
     assert not _found(ours)
     expected = "is 0.3 above self in each of 3 seeds, which leaves no spread to test with."
-    assert _said(ours, "relative distance").endswith(expected)
+    assert _said(ours, "disagreement").endswith(expected)
