@@ -17,7 +17,7 @@ from coordinator.experiment.reading import ConfigError, path_reader
 
 app = typer.Typer(  # commands import their own modules, so that --help and completion need not wait for torch
     pretty_exceptions_enable=False,
-    help="Networks that learn only from each other's outputs, beside the controls that could explain it away.",
+    help="Simulate networks that learn only from each other's outputs, and test whether the exchange taught them.",
 )
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
 Output = Annotated[
@@ -88,7 +88,7 @@ def resume(
     rounds: Annotated[int | None, typer.Option(help="rounds in all; more than before continues a finished run")] = None,
     json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
 ) -> None:
-    """Go on with a run from its newest checkpoint."""
+    """Continue a run from its newest checkpoint."""
     from coordinator import resume as go_on
     from coordinator.commands.run import carry_out
     from coordinator.records.terminal import Live
@@ -111,10 +111,10 @@ def submit(
     address: Annotated[str, typer.Option(help="the cluster's dashboard")] = "http://127.0.0.1:8265",
     output: Annotated[str, typer.Option(help="folder on the cluster for the run's folder")] = "~/peer-consensus-runs",
     follow: Annotated[bool, typer.Option(help="print the log, and exit with the run's code")] = True,
-    stop: Annotated[str, typer.Option(help="a job's id: end it", metavar="ID")] = "",
-    status: Annotated[str, typer.Option(help="a job's id: how it stands", metavar="ID")] = "",
+    stop: Annotated[str, typer.Option(help="a job's id: stop it", metavar="ID")] = "",
+    status: Annotated[str, typer.Option(help="a job's id: print its status", metavar="ID")] = "",
 ) -> None:
-    """Run an experiment on a Ray cluster, which gets the current folder; or ask after a run there."""
+    """Send the current folder to a Ray cluster and run an experiment there; or stop such a job or print its status."""
     from coordinator.commands import submit as jobs
     from coordinator.run.signals import Interrupts
 

@@ -13,8 +13,8 @@ HEAD = """# Every key of an experiment file
 Written by `peer-consensus config --markdown > configs/REFERENCE.md`; `peer-consensus config KEY` shows a part of it.
 
 - A key is set in the file, or on the command line as `section.key=value`, with the value in TOML.
-- Some tables come in kinds, told apart by the key `kind`. Written without `kind`, such a table is the default one
-  but for the keys that it sets; written with `kind`, what it leaves out has that kind's own defaults.
+- Some tables come in kinds, chosen by the key `kind`. With `kind`, a key that is left out has that kind's default.
+  Without `kind`, the table is the default that is shown for it below, except for the keys that it sets.
 - `section.table.kind=NAME` on the command line keeps the keys that the new kind knows, too, and drops the others with a
   note.
 """

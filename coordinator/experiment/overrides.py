@@ -56,50 +56,52 @@ def with_value(root: Model, table: dict[str, Any], key: str, value: Any) -> dict
             raise ConfigError(f"'{'.'.join(path)}' is not a table but {shown(child)}")
         node[parent] = dict(child)
         node = node[parent]
-    if last == "kind" and node.get("kind") != value:
-        _change_kind(root, node, parents, value)
+    changed = last == "kind" and node.get("kind") != value
+    old, new = (variant(root, parents, kind) if changed else None for kind in (node.get("kind"), value))
+    unknown = [name for name in node if name not in new.model_fields] if new else []  # no such kind: validation reports
+    for name in unknown:
+        del node[name]
     node[last] = value
-    _adapt(root, result, parents[:1], key)
+    unfitting = _drop_unfitting(root, result, parents[:1], key)
+    dropped = [f"{'.'.join(parents)}.{name}" for name in unknown] + unfitting
+    if dropped:
+        setting = f"{key}={value}" if changed else key
+        if unfitting:
+            reason = f"which {'does' if len(dropped) == 1 else 'do'} not go with it"
+        else:
+            reason = f"which '{value}' does not have"
+        warnings.warn(f"{setting} drops {', '.join(dropped)}, {reason}", stacklevel=3)
+    if old and new:
+        _note_kept(node, ".".join(parents), old, new)
     return result
 
 
-def _change_kind(root: Model, node: dict[str, Any], parents: list[str], kind: object) -> None:
-    """Drop the keys of a table that its new kind does not have, with a warning."""
-    table, old, new = ".".join(parents), variant(root, parents, node.get("kind")), variant(root, parents, kind)
-    if new is None:  # no such kind: validation will report it
-        return
-    dropped = [name for name in node if name not in new.model_fields]
-    for name in dropped:
-        del node[name]
-    if dropped:
-        names = ", ".join(f"{table}.{name}" for name in dropped)
-        warnings.warn(f"{table}.kind={kind} drops {names}, which '{kind}' does not have", stacklevel=3)
+def _note_kept(node: dict[str, Any], table: str, old: Model, new: Model) -> None:
+    """Warn of the keys that a table keeps in its new kind although the two kinds differ in their defaults."""
     for name, value in node.items():
         default = new.model_fields[name].default
-        if (
-            name == "kind"
-            or old is None
-            or default in (old.model_fields[name].default, PydanticUndefined, plain(value))
-        ):
+        if name == "kind" or default in (old.model_fields[name].default, PydanticUndefined, plain(value)):
             continue
+        kind = node["kind"]
         warnings.warn(
             f"{table}.kind={kind} keeps {table}.{name} = {shown(value)}; the default of '{kind}' is {shown(default)}",
-            stacklevel=3,
+            stacklevel=4,
         )
 
 
-def _adapt(root: Model, table: dict[str, Any], section: list[str], key: str) -> None:
-    """Drop keys of a section that are incompatible with a value that was just set in it, with a warning."""
+def _drop_unfitting(root: Model, table: dict[str, Any], section: list[str], key: str) -> list[str]:
+    """Drop the keys of a section that do not go with a value that was just set in it; returns their dotted names."""
     model = root.model_fields[section[0]].annotation if section and section[0] in root.model_fields else None
     unfitting = getattr(model, "unfitting", None)
-    for name in unfitting(table[section[0]], key.partition(".")[2]) if unfitting else ():
+    names = unfitting(table[section[0]], key.partition(".")[2]) if unfitting else []
+    for name in names:
         *parents, last = name.split(".")
         node = table[section[0]]
         for parent in parents:
             node[parent] = dict(node[parent])
             node = node[parent]
         del node[last]
-        warnings.warn(f"{key} drops {section[0]}.{name}, which does not go with it", stacklevel=4)
+    return [f"{section[0]}.{name}" for name in names]
 
 
 def _parts(text: str) -> tuple[str, Any, str]:

@@ -57,8 +57,9 @@ def measure(observations: Observations, round_: Round, temperature: float) -> tu
     cka = consensus.linear_cka(np.stack(grams)) if len(grams) == len(seen) else None
     mean_cka = _mean_cka(cka, observations.kernels) if len(seen) > 1 else float("nan")
     observed = Observed(outputs, consensus.probabilities(outputs, temperature), seen, cka, mean_cka)
-    per_peer = {measure.name: measure.compute(observed) for measure in declared.PEER}
-    group = [measure for measure in declared.GROUP if len(seen) > 1 and measure.cost.allows(len(observations.peers))]
+    num_peers = len(observations.peers)
+    per_peer = {each.name: each.compute(observed) for each in declared.PEER if each.cost.allows(num_peers)}
+    group = [measure for measure in declared.GROUP if len(seen) > 1 and measure.cost.allows(num_peers)]
     measures = Measures(
         scalars={measure.name: measure.compute(observed) for measure in group}
         | {name: float(values.mean()) for name, values in per_peer.items()},

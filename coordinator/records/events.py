@@ -8,7 +8,7 @@ from typing import Any
 
 from coordinator.experiment.config import RunConfig
 from coordinator.measures.gains import Condition
-from coordinator.measures.measure import Measures, Pairing
+from coordinator.measures.measure import Measures
 from coordinator.records.result import Status
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
@@ -90,12 +90,11 @@ class PeersRestored:
 class Measured:
     """Measures after a round, published before its `RoundCompleted`; `completed` is 0 before the first round.
 
-    pairing: the input for comparing all pairs of peers. seconds: the peers' total time spent on the observations.
+    seconds: the peers' total time spent on the observations.
     """
 
     completed: int
     measures: Measures
-    pairing: Pairing
     seconds: float
 
 
@@ -103,7 +102,8 @@ class Measured:
 class RoundCompleted:
     """A round of a phase is complete. stats: those of its participants.
 
-    num_bytes: size of the messages received in this round. bytes_so_far: the same over all rounds up to this one.
+    num_bytes: size of the messages received in this round; 0 in the phase ALONE. bytes_so_far: the total of the phase
+    ROUNDS when this event is published, in which every round counts once: a replayed round does not raise it.
     seconds: wall-clock time since the previous round. peer_seconds: the peers' total computing time since then.
     replayed: the round was published before, and is repeated after the loss of hosts.
     """
@@ -141,7 +141,10 @@ class RoundCompleted:
 
 @dataclass(frozen=True)
 class Probed:
-    """Probe outcomes of all peers, in peer order: after `completed` rounds, as a `condition` for verdicts, or both."""
+    """Probe outcomes: after `completed` rounds, as a `condition` for verdicts, or both.
+
+    outcomes: of all peers, in peer order; for RAW_PIXELS a single one, as raw pixels are the same for every peer.
+    """
 
     outcomes: list[ProbeOutcome]
     completed: int | None = None
@@ -217,11 +220,16 @@ class Note:
 
 @dataclass(frozen=True)
 class RunEnded:
-    """The run has ended and nothing more will be written to its folder."""
+    """The last event of every call of `simulate` and `resume`, published exactly once, however the call ends.
+
+    Nothing more will be written to the run's folder. status: FAILED if an error is raised, even if the summary of the
+    results so far calls the run stopped. message: the reason if the run did not finish; of an error, the first line.
+    folder: None if the run was refused or failed before it had a folder.
+    """
 
     status: Status
     message: str
-    folder: Path
+    folder: Path | None
 
 
 RunEvent = (

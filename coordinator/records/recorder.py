@@ -1,9 +1,10 @@
 """Turns the peers' results into events, applies them to the run's state and publishes them to observers."""
 
 import time
+from collections.abc import Callable
 
 from coordinator.measures.gains import Condition
-from coordinator.measures.measure import measure
+from coordinator.measures.measure import Pairing, measure
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.records.events import (
     Fault,
@@ -25,14 +26,23 @@ from topologies.schedule import Round
 class Recorder:
     """Records a run's results in order; replayed rounds are not recorded again.
 
-    temperature: of the softmax with which the peers' outputs are compared.
+    temperature: of the softmax with which the peers' outputs are compared. compare_later: gets the completed rounds of
+    each measurement and the input for comparing all pairs of peers, which has all their outputs and is no event's.
     """
 
-    def __init__(self, state: RunState, probes: ProbeTable, observers: Observers, temperature: float) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        probes: ProbeTable,
+        observers: Observers,
+        temperature: float,
+        compare_later: Callable[[int, Pairing], None] = lambda completed, pairing: None,
+    ) -> None:
         self.state = state
         self.probes = probes
         self._observers = observers
         self._temperature = temperature
+        self._compare_later = compare_later
         self._lost_since: float | None = None  # time of a loss of hosts, until the lost rounds are repeated
 
     def publish(self, event: RunEvent) -> None:
@@ -47,19 +57,28 @@ class Recorder:
     def round(self, record: RoundRecord, seconds: float) -> None:
         """Record a round. seconds: wall-clock time since the previous round."""
         completed, replayed = record.completed, record.completed <= self.state.completed
-        so_far = self.state.bytes_exchanged + record.num_bytes
         if not replayed:
             self.recovered()
             if record.observations:
                 self._measured(completed, record.observations, record.round)
-        sizes = (0, 0) if replayed else (record.num_bytes, so_far)
+        so_far = self.state.bytes_exchanged + (0 if replayed else record.num_bytes)
         self.publish(
-            RoundCompleted(Phase.ROUNDS, completed, record.stats, *sizes, seconds, record.peer_seconds, replayed)
+            RoundCompleted(
+                Phase.ROUNDS,
+                completed,
+                record.stats,
+                record.num_bytes,
+                so_far,
+                seconds,
+                record.peer_seconds,
+                replayed,
+            )
         )
 
     def round_alone(self, record: RoundRecord) -> None:
         """Record a round of the control alone."""
-        self.publish(RoundCompleted(Phase.ALONE, record.completed, record.stats))
+        so_far = self.state.bytes_exchanged
+        self.publish(RoundCompleted(Phase.ALONE, record.completed, record.stats, record.num_bytes, so_far))
 
     def probed(
         self,
@@ -93,4 +112,5 @@ class Recorder:
 
     def _measured(self, completed: int, observations: Observations, round_: Round) -> None:
         measures, pairing = measure(observations, round_, self._temperature)
-        self.publish(Measured(completed, measures, pairing, sum(peer.seconds for peer in observations.peers.values())))
+        self._compare_later(completed, pairing)
+        self.publish(Measured(completed, measures, sum(peer.seconds for peer in observations.peers.values())))

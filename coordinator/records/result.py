@@ -7,11 +7,15 @@ from typing import Any
 
 
 class Status(StrEnum):
-    """How a run ended: complete, interrupted by the user, or stopped because it could not go on."""
+    """How a run ended: complete, interrupted by the user, or stopped because it could not go on.
+
+    FAILED: an error was raised. This occurs only in the event `RunEnded`, since there is no result then.
+    """
 
     FINISHED = "finished"
     INTERRUPTED = "interrupted"
     STOPPED = "stopped"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)

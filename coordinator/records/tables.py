@@ -26,6 +26,10 @@ class Tables:
             case _:
                 pass
 
+    def compare_later(self, completed: int, pairing: Pairing) -> None:
+        """Keep the input for comparing all pairs of peers, until the tables are written or newer input arrives."""
+        self._last_measured = (completed, pairing)
+
     def save(self, completed: int) -> None:
         """Write the rows added since the last call, up to round `completed`. Raises: OSError."""
         self._compare_pairs()
@@ -43,7 +47,6 @@ class Tables:
         self.folder.record("rounds", {"round": event.completed}, event.row)
 
     def _add_measures(self, event: Measured) -> None:
-        self._last_measured = (event.completed, event.pairing)
         self.folder.record("rounds", {"round": event.completed}, event.measures.scalars)
         for peer, values in event.measures.peers.items():
             self.folder.record("peers", {"round": event.completed, "peer": peer}, values)

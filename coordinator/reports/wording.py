@@ -24,7 +24,7 @@ CONTROLS = {  # by kind of gain: the name of the control, and its explanation
 }
 IN_SENTENCE = {  # verdicts worded for use within a sentence, where that differs from their names
     Verdict.EXCHANGE_HELPS: "the exchange helps",
-    Verdict.NO_DIFFERENCE: "no effect of the exchange found",
+    Verdict.NO_DIFFERENCE: "the exchange makes no difference",
     Verdict.EXCHANGE_HURTS: "the exchange hurts",
     Verdict.EXCHANGE_HURTS_LESS: "the exchange hurts less than learning alone",
 }
@@ -34,6 +34,7 @@ FLAGS = {
     Flag.DROPPED_PEERS: "values that are not finite in some peers",
     Flag.ALONE_NOT_FINITE: "the control alone diverged; no verdict on the exchange",
 }
+TITLES = {measure.name: measure.title for measure in declared.SCALARS}
 NOTED_POWER = 3.0  # standard deviations: a detectable gain above this is mentioned
 
 
@@ -57,7 +58,7 @@ def measure_name(measure: str) -> str:
         trained = "trained " if gain is not None and gain.gain is Gain.OVER_RESET else ""
         return f"{probe_name(name)} {trained}{last.removesuffix('.mean').replace('_', ' ')}"
     if section == "consensus" and last in ("first", "last"):
-        return f"{name.replace('_', ' ')} at the {'start' if last == 'first' else 'end'}"
+        return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
     return (rest if section == "topology" else measure).replace("_", " ")
 
 

@@ -7,7 +7,7 @@ from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.plan import Plan, build_schedule
 from coordinator.experiment.reading import from_json
 from coordinator.experiment.redaction import without_secrets
-from coordinator.records.events import RunEnded, Stage, StageEntered
+from coordinator.records.events import Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Ending, Result, Status
@@ -49,7 +49,7 @@ class Finish:
         except OSError as error:
             self.tracker.close(MLFLOW_STATUS[ending.status])
             raise _no_room(folder.path, error) from None
-        return self._ended(plan.config, plan.schedule, Result(ending.status, summary, folder.path, ending.message))
+        return self._reported(plan.config, plan.schedule, Result(ending.status, summary, folder.path, ending.message))
 
     def complete(self, config: RunConfig) -> Result:
         """Produce the missing figures, page and MLflow run of a finished run from its tables and its summary.
@@ -57,13 +57,11 @@ class Finish:
         Raises: ConfigError, if writing to disk fails.
         """
         summary = from_json((self.folder.path / "summary.json").read_bytes())
-        return self._ended(config, build_schedule(config), Result(Status.FINISHED, summary, self.folder.path))
+        return self._reported(config, build_schedule(config), Result(Status.FINISHED, summary, self.folder.path))
 
-    def _ended(self, config: RunConfig, schedule: Schedule, result: Result) -> Result:
+    def _reported(self, config: RunConfig, schedule: Schedule, result: Result) -> Result:
         self.recorder.publish(StageEntered(Stage.REPORT, config))
-        result = self._report(schedule, result)
-        self.recorder.publish(RunEnded(result.status, result.message, result.folder))
-        return result
+        return self._report(schedule, result)
 
     def _report(self, schedule: Schedule, result: Result) -> Result:
         tracker, folder, summary = self.tracker, self.folder, result.summary

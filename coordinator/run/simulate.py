@@ -28,6 +28,7 @@ from coordinator.records.result import Result
 from coordinator.records.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
 from coordinator.records.tables import Tables
 from coordinator.reports.endings import out_of_memory
+from coordinator.run.end import EndOfRun
 from coordinator.run.finish import Finish
 from coordinator.run.resume import Resumed, reopen
 from coordinator.run.signals import Interrupts
@@ -50,7 +51,7 @@ def simulate(
 ) -> Result:
     """Run an experiment and write its results to a new folder in `output`.
 
-    observers: receive every event of the run, in order.
+    observers: receive every event of the run, in order; the last one is `RunEnded`, even if an error is raised.
     dataset: replaces the data set that the config names. The config of the run then records its name and digest; the
     run cannot be repeated from its config file alone, and `resume` requires the same data set.
 
@@ -60,11 +61,13 @@ def simulate(
     Raises: ConfigError, before anything is written, if the input is invalid. An exception from an observer is raised
     after the rounds in flight have finished and all numbers and a checkpoint are written.
     """
-    check_output(output)
-    if dataset is not None:
-        config, dataset = given_data.take(config, dataset)
     fan_out = Observers(observers)
-    result = _run(config, Path(output), None, _Context(fan_out, dataset, interrupts or Interrupts()))
+    with EndOfRun(fan_out) as end:
+        check_output(output)
+        if dataset is not None:
+            config, dataset = given_data.take(config, dataset)
+        context = _Context(fan_out, dataset, interrupts or Interrupts())
+        end.result = result = _run(config, Path(output), None, context)
     fan_out.reraise()
     return result
 
@@ -92,14 +95,14 @@ def resume(
     from observers are raised as in `simulate`.
     """
     fan_out = Observers(observers)
-    with reopen(Path(run), rounds, overrides, fan_out) as resumed:
+    with EndOfRun(fan_out) as end, reopen(Path(run), rounds, overrides, fan_out) as resumed:
         if dataset is not None:
             dataset = given_data.take_again(resumed.config, dataset)
         context = _Context(fan_out, dataset, interrupts or Interrupts())
         if resumed.remaining is Remaining.REPORT:
-            result = _complete(resumed, context)
+            end.result = result = _complete(resumed, context)
         else:
-            result = _run(resumed.config, resumed.folder.path.parent, resumed, context)
+            end.result = result = _run(resumed.config, resumed.folder.path.parent, resumed, context)
     fan_out.reraise()
     return result
 
@@ -221,7 +224,8 @@ def _records(config: RunConfig, folder: RunFolder, resumed: Resumed | None, obse
     mlflow = MlflowObserver(tracker)
     observers.attach(tables, mlflow)
     recalled = resumed.recalled if resumed else Recalled.nothing(config)
-    recorder = Recorder(recalled.state, recalled.probes, observers, config.exchange.student_temperature)
+    temperature = config.exchange.student_temperature
+    recorder = Recorder(recalled.state, recalled.probes, observers, temperature, tables.compare_later)
     if resumed:
         if resumed.remaining is not Remaining.REPORT:
             tracker.log_tags({"resumed_from_round": str(recalled.state.completed)})

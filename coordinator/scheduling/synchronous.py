@@ -8,16 +8,17 @@ in order, and a reference is passed on only after the call that produces it was 
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from coordinator.pools.base import Pool, Ref, in_order
-from coordinator.scheduling.assignments import Routes
+from coordinator.scheduling.assignments import MemoByRound, Routes
 from coordinator.scheduling.probing import Observing, Probing, observe, probe
 from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, SaveFailed
 from peers.exchange.assignment import Assignment, Stats
 from peers.exchange.sums import Sum
 from peers.hosting.host import Bundle
 from peers.probing.measuring import ProbeSubject
+from topologies.round import Edge
 from topologies.schedule import Round, Schedule
 
 FIRST_CHECKPOINT = 5.0  # seconds until the first checkpoint: the most work that can be lost before there is one
@@ -42,6 +43,9 @@ class SynchronousScheduler:
     """In each round, every peer waits only for the messages of its own teachers.
 
     shared_sum: on a complete graph, students learn from the sum of the round's messages, computed once per node.
+
+    Only the messages of the same round are delivered: `records` raises a ValueError when it comes to plan a round that
+    has an edge of age > 0.
     """
 
     pool: Pool
@@ -77,11 +81,11 @@ class RoundLoop:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pool = pool
-        self.schedule = schedule
+        self.schedule = _without_ages(schedule)
         self.cadence = cadence
         self.start = start
         self.stop = stop
-        self._routes = Routes(schedule, cadence.num_rounds, [host.peers for host in pool.hosts], shared_sum, start)
+        self._routes = Routes(self.schedule, cadence.num_rounds, [host.peers for host in pool.hosts], shared_sum, start)
         self._current: dict[int, Assignment] = {}
         self._bundles: dict[int, Ref[Bundle]] = {}  # peer -> the bundle that contains its latest message
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message
@@ -201,6 +205,29 @@ class RoundLoop:
         for peer, assignment in published.items():
             self._sizes[assignment.round_index, peer] = stats[peer].sent_bytes
         self._peer_seconds += sum(peer_stats.seconds for peer_stats in stats.values())
+
+
+def _without_ages(schedule: Schedule) -> Schedule:
+    """The same schedule; it raises a ValueError for a round that has an edge of age > 0."""
+    aged = MemoByRound(_aged)  # checks the one round of a static schedule once
+
+    def round_at(round_index: int) -> Round:
+        round_ = schedule(round_index)
+        found = aged(round_)
+        if found is not None:
+            student, edge = found
+            raise ValueError(
+                f"round {round_index}: the edge from peer {edge.teacher} to peer {student} has age {edge.age}, but the "
+                "synchronous scheduler delivers only messages of the same round (age 0)"
+            )
+        return round_
+
+    return replace(schedule, round_at=round_at)
+
+
+def _aged(round_: Round) -> tuple[int, Edge] | None:
+    """The first student with an edge of age > 0, and that edge; None if there is none."""
+    return next(((student, edge) for student in round_.students for edge in round_.incoming[student] if edge.age), None)
 
 
 def _submit_save(pool: Pool, folder: str, completed: int) -> Saving | SaveFailed:

@@ -130,7 +130,7 @@ def test_compare__words_say_what_differs_and_what_was_not_found():
     assert claims.endswith("; the probes do not agree.")
     assert "by kNN not distinguishable, +0.0 points (all 3 seeds equal, p = 1.000)" in _said(ours, "self against")
     assert _said(ours, "kNN gain").startswith("kNN gain: 'ring, peers.count=8' is 5.0 points above self (+4.8 to +5.2")
-    assert "is 0.4 above self (0.375 to 0.425, p < 0.001)." in _said(ours, "relative distance at the end")
+    assert "is 0.4 above self (0.375 to 0.425, p < 0.001)." in _said(ours, "disagreement at the end")
     not_found = _said(ours, "linear gain")
     assert "no difference from self found for 'ring, peers.count=8'" in not_found
     assert f"the intervals reach to {half:.1f} points from 0, which is no evidence that they are equal." in not_found
@@ -141,7 +141,7 @@ def test_compare__words_on_the_exchange():
     assert _said(ours, "ring against peers alone").startswith(
         "ring against peers alone: by kNN the exchange helps, +5.0"
     )
-    assert "by kNN no effect of the exchange found" in _said(ours, "self against peers alone")
+    assert "by kNN the exchange makes no difference" in _said(ours, "self against peers alone")
 
 
 def test_compare__words_on_reset_networks():
@@ -316,7 +316,7 @@ def test_print_comparison__tables_and_words():
         ("probes.sgd.gain", "SGD gain"),
         (RESET, "kNN trained over reset"),
         (RESET_OVER, "kNN reset over untrained"),
-        (DISTANCE, "relative distance at the end"),
+        (DISTANCE, "disagreement at the end"),
         ("bytes_exchanged", "bytes exchanged"),
         ("topology.spectral_gap", "spectral gap"),
     ],
@@ -418,4 +418,4 @@ def test_compare__seeds_that_all_agree_are_no_test():
     )
     assert not _found(ours)
     expected = "is 0.3 above self in each of 3 seeds, which leaves no spread to test with."
-    assert _said(ours, "relative distance").endswith(expected)
+    assert _said(ours, "disagreement").endswith(expected)

@@ -14,7 +14,7 @@ from coordinator.ablations.measure_names import known_measures, read_measures
 from coordinator.measures import declared
 from coordinator.measures.declared import NATS, Agreement, Cost, Measure, Shown
 from coordinator.measures.gains import Gain, GainMeasure
-from coordinator.measures.measure import Measures, Pairing, measure
+from coordinator.measures.measure import Measures, measure
 from coordinator.measures.verdict import Verdict
 from coordinator.records.events import Measured
 from coordinator.records.terminal import Live
@@ -115,7 +115,7 @@ def test_progress__shows_what_is_declared(pairwise: Measure[float], monkeypatch:
     monkeypatch.setattr("coordinator.records.terminal.IN_PROGRESS", declared.shown_in(Shown.PROGRESS))
     text = io.StringIO()
     measures = Measures({"agreement": 0.25, pairwise.name: 0.5}, {}, {})
-    Live(Console(file=text, width=160)).observe(Measured(0, measures, Pairing(None, []), 0.0))
+    Live(Console(file=text, width=160)).observe(Measured(0, measures, 0.0))
     assert text.getvalue() == "before the first round: agreement 25.0%, largest gap 0.500\n"
 
 

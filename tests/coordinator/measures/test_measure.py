@@ -1,5 +1,6 @@
 """The table of pairs: every two peers against hand values, whoever is linked with whom, once at the end."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,21 @@ def test_measure__scalars_are_the_declared_ones() -> None:
     assert scalars["agreement"] == 0.5 and scalars["mean_entropy"] == pytest.approx((0.325083 + np.log(2)) / 2)
 
 
+@pytest.mark.parametrize("kinds", ["GROUP", "PEER"])
+def test_measure__what_costs_too_much_for_so_many_peers_is_left_out(
+    kinds: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measures of the group and of each peer alike."""
+    monkeypatch.setattr("coordinator.measures.declared.MAX_PAIRED", 2)
+    first, *others = getattr(declared, kinds)
+    costly = replace(first, cost=declared.Cost.PAIRS)
+    monkeypatch.setattr(declared, kinds, (costly, *others))
+    peers = [seen(SURE, LINE), seen(EVEN, TWICE), seen(TURNED, SQUARE)]
+    two, three = (measure(together(peers[:count]), ALONE(count)(0), 1.0)[0] for count in (2, 3))
+    assert two.scalars.keys() - three.scalars.keys() == {costly.name}
+    assert costly.name not in three.peers[0] and others[0].name in three.scalars
+
+
 def test_recorder__pairs_are_compared_when_tables_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
     pairs = Pairing.pairs
@@ -123,7 +139,7 @@ def test_recorder__pairs_are_compared_when_tables_are_written(tmp_path: Path, mo
     folder = RunFolder(tmp_path, "run")
     observers, tables = Observers(), Tables(folder)
     observers.attach(tables)
-    recorder = Recorder(RunState(), ProbeTable(("knn",)), observers, 1.0)
+    recorder = Recorder(RunState(), ProbeTable(("knn",)), observers, 1.0, tables.compare_later)
     plan, first = ALONE(2)(0), together([seen(SURE, LINE), seen(EVEN, LINE)])
     last = together([seen(SURE, LINE), seen(TURNED, LINE)])
     recorder.start(first, plan)

@@ -26,6 +26,8 @@ from coordinator.records.events import (
 )
 from coordinator.records.observer import RunObserver
 from coordinator.records.result import Status
+from coordinator.records.run_folder import RunFolder
+from coordinator.scheduling.synchronous import SynchronousScheduler
 
 
 class Odd(BaseException):
@@ -53,6 +55,12 @@ class Keeping:
 
     def observe(self, event: RunEvent) -> None:
         self.events.append(event)
+
+
+def ends(keeping: Keeping) -> list[RunEvent]:
+    """The ends that it was told of; nothing may follow the first."""
+    first = next(place for place, event in enumerate(keeping.events) if isinstance(event, RunEnded))
+    return keeping.events[first:]
 
 
 def entered(stage: Stage) -> Callable[[RunEvent], bool]:
@@ -164,8 +172,56 @@ def test_simulate__events_tell_the_whole_run(small: dict[str, Any], tmp_path: Pa
     for condition, accuracies in probed.items():
         expected = result.summary["probes"]["knn"][condition]
         assert sum(accuracies) / len(accuracies) == pytest.approx(expected)
-    assert events[-1] == RunEnded(Status.FINISHED, "", result.folder)
+    assert {each.bytes_so_far for each in rounds if each.phase is Phase.ALONE} == {rounds[7].bytes_so_far}
+    assert [len(each.outcomes) for each in events if isinstance(each, Probed)] == [1, 3, 3, 3, 3]
+    assert ends(keeping) == [RunEnded(Status.FINISHED, "", result.folder)]
     assert capsys.readouterr().out == ""
+
+
+def test_simulate__tells_the_end_of_a_run_that_is_refused(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Before the start, at the start, and by the folder that is to be resumed: there is a first line, but no folder."""
+    file = tmp_path / "file"
+    file.write_text("")
+
+    def fail(*_: Any) -> None:
+        raise ConfigError("hosting.gpus_per_peer: no GPU\nsecond line")
+
+    def refused(call: Callable[[list[RunObserver]], object]) -> str:
+        keeping = Keeping()
+        with pytest.raises(ConfigError) as error:
+            call([keeping])
+        assert ends(keeping) == [RunEnded(Status.FAILED, str(error.value).splitlines()[0], None)]
+        return keeping.events[-1].message  # type: ignore[union-attr]
+
+    assert "--output" in refused(lambda told: simulate(load_config(small), file, told))
+    assert "none" in refused(lambda told: resume(tmp_path / "none", observers=told))
+    monkeypatch.setattr("coordinator.run.simulate.loading_pool", fail)
+    assert refused(lambda told: simulate(load_config(small), tmp_path, told)) == "hosting.gpus_per_peer: no GPU"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug\nin two lines")], ids=["signal", "bug"])
+def test_simulate__tells_the_end_of_a_run_that_raises(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+):
+    """In the rounds, and again while the results are written: no result is returned."""
+    for module, name in ((SynchronousScheduler, "records"), (RunFolder, "write_tables")):
+
+        def fail(*_: Any) -> None:
+            raise error
+
+        keeping = Keeping()
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, fail)
+            try:
+                status = simulate(load_config(small), tmp_path / name, [keeping]).status
+            except (KeyboardInterrupt, RuntimeError):
+                status = Status.INTERRUPTED if isinstance(error, KeyboardInterrupt) else Status.FAILED
+        (folder,) = (tmp_path / name).iterdir()
+        (end,) = ends(keeping)
+        assert isinstance(end, RunEnded) and (end.status, end.folder) == (status, folder)
+        assert end.message == "RuntimeError: a bug" if status is Status.FAILED else "resume" in end.message
 
 
 NONE = """

@@ -12,7 +12,7 @@ from coordinator.checkpoints.identity import identity_of
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.checkpoints.opening import open_checkpoints, recall
 from coordinator.experiment.plan import peer_settings, prepare
-from coordinator.measures.measure import Measures, Pairing
+from coordinator.measures.measure import Measures
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.pools.in_process import InProcessPool
 from coordinator.records.events import (
@@ -24,6 +24,7 @@ from coordinator.records.events import (
     Phase,
     RoundCompleted,
     RoundsChanged,
+    RunEvent,
 )
 from coordinator.records.observer import Observers
 from coordinator.records.recorder import Recorder
@@ -31,10 +32,10 @@ from coordinator.records.run_folder import RunFolder
 from coordinator.records.run_state import RunState, SurvivedFault
 from coordinator.records.tables import Tables
 from coordinator.scheduling.dropouts import Dropout
+from coordinator.scheduling.scheduler import RoundRecord
 from coordinator.scheduling.synchronous import SynchronousScheduler
 from peers.exchange.assignment import Stats
-
-NO_PAIRS = Pairing(None, [])
+from topologies.schedule import self_taught
 
 
 def full() -> RunState:
@@ -113,6 +114,23 @@ def test_apply__replayed_rounds_cost_time_and_count_once():
     assert state.studied == {0, 1} and state.failed_alone == set()
 
 
+def test_recorder__bytes_so_far_is_the_running_total():
+    """It neither falls nor counts a round twice when rounds are replayed, and stays as it is in the control alone."""
+    told = list[RoundCompleted]()
+
+    class Keeping:
+        def observe(self, event: RunEvent) -> None:
+            told.append(event)  # type: ignore[arg-type]
+
+    recorder, round_ = Recorder(RunState(), ProbeTable(("knn",)), Observers([Keeping()]), 1.0), self_taught(2)(0)
+    for completed in (1, 2, 1, 2, 3):
+        recorder.round(RoundRecord(completed, round_, {}, 10 * completed), 0.0)
+    recorder.round_alone(RoundRecord(1, round_, {}, 0))
+    assert [(each.num_bytes, each.bytes_so_far, each.replayed) for each in told] == [
+        *((10, 10, False), (20, 30, False), (10, 30, True), (20, 30, True), (30, 60, False), (0, 60, False))
+    ]
+
+
 def test_apply__rounds_alone_only_tell_who_failed():
     state = RunState()
     state.apply(RoundCompleted(Phase.ALONE, 7, {0: Stats(loss=1.0), 3: Stats(failure="the loss is nan")}, 9, 9))
@@ -136,9 +154,7 @@ def test_apply__faults_are_closed_with_the_time_they_cost():
 def test_apply__first_measures_stay_and_a_peer_drops_once():
     state = RunState()
     for completed in (0, 4):
-        state.apply(
-            Measured(completed, Measures({"js": float(completed)}, {}, {(0, 1): {"weight": 1.0}}), NO_PAIRS, 0.5)
-        )
+        state.apply(Measured(completed, Measures({"js": float(completed)}, {}, {(0, 1): {"weight": 1.0}}), 0.5))
         state.apply(PeerDropped(Dropout(2, completed, "first" if not completed else "second"), run_goes_on=True))
     assert state.first == Measures({"js": 0.0}, {}, {}) and state.last == Measures({"js": 4.0}, {}, {})
     assert (state.measured_at, state.evaluation_seconds) == (4, 1.0)

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from coordinator import load_config
 from coordinator.experiment.config import RunConfig
-from coordinator.measures.measure import Measures, Pairing
+from coordinator.measures.measure import Measures
 from coordinator.records.events import (
     CheckpointWritten,
     ControlVoid,
@@ -42,7 +42,7 @@ def live(monkeypatch: pytest.MonkeyPatch, terminal: bool = False) -> tuple[Live,
 
 def measured(completed: int) -> Measured:
     measures = Measures({"relative_distance": 0.5, "agreement": 0.25}, {}, {})
-    return Measured(completed, measures, Pairing(None, []), 0.0)
+    return Measured(completed, measures, 0.0)
 
 
 def completed(number: int, loss: float | None = None) -> RoundCompleted:

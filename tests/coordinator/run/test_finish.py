@@ -11,7 +11,8 @@ from mlflow import MlflowClient
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.pools.in_process import InProcessPool
-from coordinator.records.events import Remaining, RoundCompleted, RunEvent, RunReopened
+from coordinator.records.events import Remaining, RoundCompleted, RunEnded, RunEvent, RunReopened
+from coordinator.records.result import Status
 from coordinator.records.run_folder import RunFolder
 
 
@@ -28,6 +29,13 @@ class Watching:
 
     def observe(self, event: RunEvent) -> None:
         self.events.append(event)
+
+    @property
+    def ends(self) -> list[RunEnded]:
+        """The ends that it was told of; nothing may follow one."""
+        found = [each for each in self.events if isinstance(each, RunEnded)]
+        assert self.events[-1] is found[-1]
+        return found
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, module: str, name: str, error: BaseException) -> None:
@@ -50,18 +58,21 @@ def test_resume__completes_what_a_full_disk_kept_from_being_made(
     table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, name: str
 ):
     """Without any checkpoint: nothing may be run again."""
-    straight = simulate(load_config(table), tmp_path / "straight")
+    straight, full = simulate(load_config(table), tmp_path / "straight"), Watching()
     with monkeypatch.context() as patched:
         failing(patched, module, name, FULL)
         with pytest.raises(ConfigError, match=r"No space left on device\): make room, then go on with: .* resume "):
-            simulate(load_config(table), tmp_path / "full")
+            simulate(load_config(table), tmp_path / "full", [full])
     (folder,) = (tmp_path / "full").iterdir()
+    (end,) = full.ends
+    assert (end.status, end.folder) == (Status.FAILED, folder) and "No space left on device" in end.message
     assert json.loads((folder / "summary.json").read_text())["digest"] == straight.summary["digest"]
     assert not (folder / "report.html").exists()
     watching = Watching()
     result = resume(folder, observers=[watching])
     assert result.status == "finished" and not any(isinstance(each, RoundCompleted) for each in watching.events)
     assert watching.events[0] == RunReopened(folder, 4, 4, Remaining.REPORT)
+    assert watching.ends == [RunEnded(Status.FINISHED, "", folder)]
     assert {path.name for path in (folder / "figures").iterdir()} == {
         path.name for path in (straight.folder / "figures").iterdir()
     }
@@ -77,7 +88,8 @@ def test_resume__completes_what_was_interrupted(
     config = load_config({**table, "tracking": {"enabled": True}})
     with monkeypatch.context() as patched:
         failing(patched, "coordinator.reports.figures", "save", KeyboardInterrupt())
-        first = simulate(config, runs)
+        first = simulate(config, runs, [watching := Watching()])
+    assert watching.ends == [RunEnded(Status.INTERRUPTED, first.message, first.folder)]
     assert first.status == "interrupted" and first.summary["status"] == "finished"
     assert first.message == f"the numbers are written; figures, page and MLflow: peer-consensus resume {first.folder}"
     assert resume(first.folder).status == "finished"

@@ -4,6 +4,7 @@ import copy
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -172,6 +173,24 @@ def test_round_loop__no_student_ever_hears_a_peer_outside_its_rounds_edges(
     assert [record.completed for record in records] == list(range(1, rounds + 1))
     crossing = [sum(teacher != student for teacher, student in schedule(t).links) for t in range(rounds)]
     assert [record.num_bytes for record in records] == [10 * count for count in crossing]
+
+
+@pytest.mark.parametrize("shared_sum", [False, True])
+@pytest.mark.parametrize("first_aged", [0, 4])
+def test_round_loop__refuses_a_round_with_aged_edges_when_it_plans_it(first_aged: int, shared_sum: bool):
+    """In one line, and before any host is told of that round: only messages of the same round are delivered."""
+    ring = Ring().build(4, np.random.SeedSequence(0))
+    static = ring(0)
+    (first, *others), *rest = static.incoming
+    aged = replace(static, incoming=((first._replace(age=2), *others), *rest))
+    schedule = replace(ring, period=None, round_at=lambda index: static if index < first_aged else aged)
+    pool = RecordingPool(4, 2)
+    loop = RoundLoop(pool, schedule, Cadence(8, 3), shared_sum)
+    with pytest.raises(
+        ValueError, match=f"^round {first_aged}: the edge from peer {first.teacher} to peer 0 has age 2, "
+    ):
+        list(loop)
+    assert all(round_index < first_aged for _, round_index in pool.published)
 
 
 def reference(config: RunConfig, rounds: int) -> list[dict[int, dict[str, torch.Tensor]]]:
