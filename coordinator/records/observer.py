@@ -17,9 +17,14 @@ class RunObserver(Protocol):
 
 def checked(observers: Sequence[RunObserver]) -> list[RunObserver]:
     """Check a user's observers. Raises: ConfigError, if an object is not an observer."""
-    if not isinstance(observers, list | tuple) or not all(isinstance(observer, RunObserver) for observer in observers):
+    if not isinstance(observers, list | tuple) or not all(map(_can_observe, observers)):
         raise ConfigError(f"observers: must be a list of objects with a method observe(event), got {observers!r}")
     return list(observers)
+
+
+def _can_observe(observer: object) -> bool:
+    """Whether it is an object, not a class, with a method `observe`."""
+    return not isinstance(observer, type) and callable(getattr(observer, "observe", None))
 
 
 def notes_to(observers: Sequence[RunObserver]) -> Callable[[str], None]:

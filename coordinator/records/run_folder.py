@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coordinator.experiment.config import ConfigError
-from coordinator.experiment.reading import shown
+from coordinator.experiment.reading import read_table, shown
 from coordinator.experiment.redaction import has_secrets
+from coordinator.experiment.renamed import renamed_in
 
 Row = dict[str, Any]
 MLFLOW_RUN = "mlflow_run"
@@ -152,10 +153,15 @@ def way_on(run: Path) -> str:
 
 
 def check_run(command: str, run: Path) -> None:
-    """Raises: ConfigError, if `run` is not the folder of a run."""
+    """Raises: ConfigError, if `run` is not the folder of a run that this version can continue."""
     if not (run / "config.toml").is_file():
         raise ConfigError(
             f"{command}: '{run}' is no run's folder: it has no config.toml; name one such as runs/NAME-TIME"
+        )
+    if renamed_in(read_table(run / "config.toml")):
+        raise ConfigError(
+            f"{command}: '{run}' was written by an older version of peer-consensus, with other names of settings and "
+            "another format of checkpoints: use that version, or start a new run"
         )
 
 

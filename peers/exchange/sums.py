@@ -1,4 +1,4 @@
-"""Pooling by a shared sum: a round's messages are added up once, and each student subtracts its own message.
+"""Averaging by a shared sum: a round's messages are added up once, and each student subtracts its own message.
 
 The targets of a complete graph therefore cost O(peers) in total. Sums are in float64, so that after the subtraction the
 sum of the others is accurate to float32 precision.

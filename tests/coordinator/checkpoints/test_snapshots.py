@@ -40,3 +40,20 @@ def test_resume__refuses_a_checkpoint_of_another_format(
     assert str(refused.value) == line
     assert cli("export", str(folder), "--peer", "0") == (2, "", f"error: {line}\n")
     assert cli("resume", str(folder), "--rounds", "12") == (2, "", f"error: {line}\n")
+
+
+def test_resume__a_run_of_a_version_with_other_names(
+    small: dict[str, Any], tmp_path: Path, cli: Callable[..., tuple[Any, str, str]]
+):
+    """Its config has old keys that nobody has typed: told as what it is, and nothing is touched."""
+    folder = simulate(load_config({**small, "evaluation": {**small["evaluation"], "alone": False}}), tmp_path).folder
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace("average = ", "pool = ").replace("delivery = ", "pooling = "))
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    line = (
+        f"'{folder}' was written by an older version of peer-consensus, with other names of settings and another "
+        "format of checkpoints: use that version, or start a new run"
+    )
+    assert cli("resume", str(folder), "--rounds", "12") == (2, "", f"error: resume: {line}\n")
+    assert cli("export", str(folder), "--peer", "0") == (2, "", f"error: export: {line}\n")
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

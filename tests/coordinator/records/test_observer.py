@@ -227,11 +227,11 @@ def test_simulate__tells_the_end_of_a_run_that_raises(
 NONE = """
 from coordinator import ConfigError
 from coordinator.records.observer import Observers
-for wrong in (print, [print]):
+for wrong in (print, [print], [Observers], [type("No", (), {"observe": 3})()]):
     try:
         Observers(wrong)
     except ConfigError as error:
-        print(error)
+        print(str(error).partition(" object at ")[0])
 """
 
 
@@ -239,7 +239,12 @@ def test_observers__what_cannot_observe_is_refused():
     """In a process without the tests' type checks, which would come first."""
     done = subprocess.run([sys.executable, "-c", NONE], capture_output=True, text=True, check=True)
     line = "observers: must be a list of objects with a method observe(event), got "
-    assert done.stdout.splitlines() == [line + "<built-in function print>", line + "[<built-in function print>]"]
+    assert done.stdout.splitlines() == [
+        line + "<built-in function print>",
+        line + "[<built-in function print>]",
+        line + "[<class 'coordinator.records.observer.Observers'>]",
+        line + "[<__main__.No",
+    ]
 
 
 def test_observers__fit_the_protocol():
