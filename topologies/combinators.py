@@ -45,7 +45,7 @@ def without_students(schedule: Schedule, frozen: frozenset[int]) -> Schedule:
 def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
     """Give every student's own outputs this weight in its target, and its teachers the rest.
 
-    The mixing matrix is then exactly the one used for pooling: its diagonal is `self_weight`. With 0 only the teachers
+    The mixing matrix is then exactly the one used for averaging: its diagonal is `self_weight`. With 0 only the teachers
     count. Peers that already teach themselves are unchanged.
 
     Raises:

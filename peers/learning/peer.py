@@ -27,7 +27,7 @@ from peers.exchange.messages import Message, decode, pack_checked
 from peers.exchange.sums import Sum
 from peers.exchange.wire import Payload
 from peers.learning import snapshot
-from peers.learning.pooling import average_of_sum, received_outputs, stack_teachers
+from peers.learning.averaging import average_of_sum, received_outputs, stack_teachers
 from peers.learning.settings import PeerSettings, initial_network
 from peers.learning.teacher import Teacher
 from peers.networks.optimizers import OptimizerState

@@ -18,8 +18,8 @@ from peers.exchange.assignment import Assignment, Stats
 from peers.exchange.mailbox import Mailbox
 from peers.exchange.messages import Message, pack_checked
 from peers.exchange.sums import Sum, SumWeights
+from peers.learning.averaging import average_of_sum, pad_teachers, received_outputs
 from peers.learning.peer import Peer
-from peers.learning.pooling import average_of_sum, pad_teachers, received_outputs
 from peers.learning.vectorised.network_stack import Forward, Rows, Stack
 from peers.learning.vectorised.rowwise import norms_of, scale_rows, take
 from peers.learning.vectorised.stack_optimizer import StackOptimizer

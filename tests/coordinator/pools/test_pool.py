@@ -99,7 +99,7 @@ def test_pools__vectorised_hosts_and_shared_sums_equal_the_loop_to_float_toleran
 ):
     """Messages and sums also cross between hosts, of which the last has fewer peers."""
     base = {"run": {"rounds": ROUNDS, "seed": 1}, "exchange": {"target": {"kind": "standardise"}}}
-    pooling = "shared-sum" if topology["kind"] == "complete" else "per-edge"
+    delivery = "shared-sum" if topology["kind"] == "complete" else "per-edge"
     plain = config_of("ray", **base).model_copy(
         update={"topology": load_config({"data": {"kind": "digits"}, "topology": topology}).topology}
     )
@@ -111,7 +111,7 @@ def test_pools__vectorised_hosts_and_shared_sums_equal_the_loop_to_float_toleran
     for execution, peers_per_host in (("loop", 1), ("vectorised", 4), ("vectorised", 6)):
         hosting = plain.hosting.model_copy(update={"execution": execution, "peers_per_host": peers_per_host})
         pool = RayPool(len(settings), hosting, lambda: (settings, plan.dataset))
-        records = list(RoundLoop(pool, plan.schedule, Cadence(ROUNDS, 3), pooling == "shared-sum"))
+        records = list(RoundLoop(pool, plan.schedule, Cadence(ROUNDS, 3), delivery == "shared-sum"))
         pool.close()
         for stats, record in zip(expected, records, strict=True):
             for peer, each in stats.items():
