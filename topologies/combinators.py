@@ -45,8 +45,8 @@ def without_students(schedule: Schedule, frozen: frozenset[int]) -> Schedule:
 def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
     """Give every student's own outputs this weight in its target, and its teachers the rest.
 
-    The mixing matrix is then exactly the one used for averaging: its diagonal is `self_weight`. With 0 only the teachers
-    count. Peers that already teach themselves are unchanged.
+    The mixing matrix is then exactly the one used for averaging: its diagonal is `self_weight`. With 0 only the
+    teachers count. Peers that already teach themselves are unchanged.
 
     Raises:
         ValueError: when the weight is not in [0, 1).
