@@ -2,13 +2,13 @@
 
 from typing import TYPE_CHECKING, Any
 
-from coordinator.config import ConfigError, RunConfig, load_config
-from coordinator.ending import Result
-from coordinator.simulate import resume, simulate
-
 if TYPE_CHECKING:
-    from coordinator.ablation import AblationResult, ablate
-    from coordinator.grid import Ablation, load_ablation
+    from coordinator.ablations.ablate import AblationResult, ablate
+    from coordinator.ablations.grid import Ablation, load_ablation
+    from coordinator.experiment.config import ConfigError, RunConfig, load_config
+    from coordinator.records.observer import RunObserver
+    from coordinator.records.result import Result
+    from coordinator.run.simulate import resume, simulate
 
 __all__ = [
     "Ablation",
@@ -16,6 +16,7 @@ __all__ = [
     "ConfigError",
     "Result",
     "RunConfig",
+    "RunObserver",
     "ablate",
     "load_ablation",
     "load_config",
@@ -24,11 +25,25 @@ __all__ = [
 ]
 
 
+_MODULES = {
+    "Ablation": "ablations.grid",
+    "AblationResult": "ablations.ablate",
+    "ConfigError": "experiment.config",
+    "Result": "records.result",
+    "RunConfig": "experiment.config",
+    "RunObserver": "records.observer",
+    "ablate": "ablations.ablate",
+    "load_ablation": "ablations.grid",
+    "load_config": "experiment.config",
+    "resume": "run.simulate",
+    "simulate": "run.simulate",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """Ablations are imported when they are asked for."""
+    """Import what is asked for only then: the command line need not wait for torch to show its help."""
     from importlib import import_module
 
-    places = {"Ablation": "grid", "load_ablation": "grid", "AblationResult": "ablation", "ablate": "ablation"}
-    if name not in places:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"coordinator.{places[name]}"), name)
+    return getattr(import_module(f"coordinator.{_MODULES[name]}"), name)

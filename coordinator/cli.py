@@ -4,24 +4,20 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
-from coordinator.config import ConfigError
-from coordinator.display import forgiving, why_lost
-from coordinator.home import provide_home, remove_temporary
-from coordinator.one_line import INTERRUPTED, guarded, show_warning
-from coordinator.reading import path_reader
+from coordinator.commands.outcome import INTERRUPTED, guarded, show_warning
+from coordinator.commands.streams import forgiving, why_lost
+from coordinator.experiment.home import provide_home, remove_temporary
+from coordinator.experiment.reading import ConfigError, path_reader
 
-app = typer.Typer(
-    add_completion=False,
-    no_args_is_help=True,
+app = typer.Typer(  # commands import their own modules, so that --help and completion need not wait for torch
     pretty_exceptions_enable=False,
-    help="Networks that learn only from each other's outputs, beside the controls that could explain it away.",
+    help="Simulate networks that learn only from each other's outputs, and test whether the exchange taught them.",
 )
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
 Output = Annotated[
@@ -30,6 +26,20 @@ Output = Annotated[
         help="folder in which the run's folder and the MLflow store are made", callback=path_reader("--output")
     ),
 ]
+
+
+@app.callback(invoke_without_command=True)
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="print the versions of peer-consensus, Python, torch and Ray")
+    ] = False,
+) -> None:
+    """Options that go before a command."""
+    if version:
+        from coordinator.commands.version import version_line
+
+        print(version_line())
+        raise typer.Exit
 
 
 @app.command()
@@ -48,18 +58,19 @@ def run(
     address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
 ) -> None:
     """Run an experiment."""
-    from coordinator import report
-    from coordinator.config import load_config
-    from coordinator.plan import prepare
-    from coordinator.progress import Live
-    from coordinator.simulate import simulate
+    from coordinator.commands.run import carry_out, with_address
+    from coordinator.experiment.config import load_config
+    from coordinator.experiment.plan import prepare
+    from coordinator.records.terminal import Live
+    from coordinator.reports.plan import print_plan
+    from coordinator.run.simulate import simulate
 
     console = _console(stderr=json)
-    loaded = load_config(config, _with_address(overrides or [], address))
+    loaded = load_config(config, with_address(overrides or [], address))
     if dry_run:
-        report.print_plan(prepare(loaded), console)
+        print_plan(prepare(loaded), console)
         return
-    _carry_out(lambda interrupts: simulate(loaded, output, Live(console), interrupts=interrupts), console, json)
+    carry_out(lambda interrupts: simulate(loaded, output, [Live(console)], interrupts=interrupts), console, json)
 
 
 @app.command()
@@ -77,13 +88,14 @@ def resume(
     rounds: Annotated[int | None, typer.Option(help="rounds in all; more than before continues a finished run")] = None,
     json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
 ) -> None:
-    """Go on with a run from its newest checkpoint."""
+    """Continue a run from its newest checkpoint."""
     from coordinator import resume as go_on
-    from coordinator.progress import Live
+    from coordinator.commands.run import carry_out
+    from coordinator.records.terminal import Live
 
     console = _console(stderr=json)
     changes = overrides or []
-    _carry_out(lambda interrupts: go_on(run, rounds, changes, Live(console), interrupts=interrupts), console, json)
+    carry_out(lambda interrupts: go_on(run, rounds, changes, [Live(console)], interrupts=interrupts), console, json)
 
 
 @app.command()
@@ -99,12 +111,12 @@ def submit(
     address: Annotated[str, typer.Option(help="the cluster's dashboard")] = "http://127.0.0.1:8265",
     output: Annotated[str, typer.Option(help="folder on the cluster for the run's folder")] = "~/peer-consensus-runs",
     follow: Annotated[bool, typer.Option(help="print the log, and exit with the run's code")] = True,
-    stop: Annotated[str, typer.Option(help="a job's id: end it", metavar="ID")] = "",
-    status: Annotated[str, typer.Option(help="a job's id: how it stands", metavar="ID")] = "",
+    stop: Annotated[str, typer.Option(help="a job's id: stop it", metavar="ID")] = "",
+    status: Annotated[str, typer.Option(help="a job's id: print its status", metavar="ID")] = "",
 ) -> None:
-    """Run an experiment on a Ray cluster, which gets the current folder; or ask after a run there."""
-    from coordinator import submit as jobs
-    from coordinator.interrupts import Interrupts
+    """Send the current folder to a Ray cluster and run an experiment there; or stop such a job or print its status."""
+    from coordinator.commands import submit as jobs
+    from coordinator.run.signals import Interrupts
 
     if stop or status:
         print(jobs.stop(address, stop) if stop else jobs.status_of(address, status))
@@ -142,7 +154,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a peer's network as a plain state_dict, and print the lines of PyTorch that load it."""
-    from coordinator.exporting import export as write
+    from coordinator.commands.export import export as write
 
     for line in write(run, peer, to):
         print(line)
@@ -162,20 +174,21 @@ def ablate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
-    from coordinator import ablation, ablation_report
-    from coordinator.grid import check_cells, load_ablation
-    from coordinator.interrupts import Interrupts
-    from coordinator.progress import Live
+    from coordinator.ablations import ablate
+    from coordinator.ablations.console import print_ablation, print_cells
+    from coordinator.ablations.grid import check_cells, load_ablation
+    from coordinator.records.terminal import Live
+    from coordinator.run.signals import Interrupts
 
     console = _console()
     loaded = load_ablation(config, overrides or [])
     if dry_run:
         check_cells(loaded.cells, loaded.seeds)
-        ablation_report.print_cells(loaded, console)
+        print_cells(loaded, console)
         return
     with Interrupts(handled=True):
-        result = ablation.ablate(loaded, output, Live(console))
-    ablation_report.print_ablation(result, console)
+        result = ablate.ablate(loaded, output, [Live(console)])
+    print_ablation(result, console)
     if result.status != "finished":
         raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
 
@@ -195,9 +208,26 @@ def topology(
     ] = None,
 ) -> None:
     """Degree, links, diameter, spectral gap and rounds to agreement of a topology, or of all kinds."""
-    from coordinator import topology_table
+    from coordinator.commands import topology
 
-    topology_table.show(what, settings or [], plot, _console())
+    topology.show(what, settings or [], plot, _console())
+
+
+@app.command()
+def config(
+    key: Annotated[
+        str,
+        typer.Argument(help="a section, key or kind: exchange, peers.optimizer.lr, topology.ring", show_default=False),
+    ] = "",
+    markdown: Annotated[bool, typer.Option("--markdown", help="print all of it as configs/REFERENCE.md")] = False,
+) -> None:
+    """The keys of an experiment file: what they mean, which values they take, what they are by default."""
+    from coordinator.commands import config
+
+    if markdown:
+        print(config.markdown(), end="")
+    else:
+        config.show(key, _console())
 
 
 @app.command()
@@ -212,60 +242,34 @@ def ui(
     port: Annotated[int, typer.Option(help="port on 127.0.0.1", min=1, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI on the runs of a folder, on this machine only."""
-    from coordinator.ui import serve
+    from coordinator.commands.ui import serve
 
     raise typer.Exit(serve(output, port))
 
 
-def _with_address(overrides: list[str], address: str) -> list[str]:
-    """The overrides with that of --address. Raises: ConfigError, if both say it."""
-    if address and any(each.partition("=")[0].strip() == "hosting.address" for each in overrides):
-        raise ConfigError("--address: hosting.address is given as well: leave one of them out")
-    return [*overrides, f"hosting.address={address}"] if address else overrides
-
-
-def _carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> None:
-    """Execute a run, heeding signals, and show its result; exit codes of runs that have not finished."""
-    from coordinator import report
-    from coordinator.interrupts import Interrupts
-    from coordinator.store import way_on
-
-    with Interrupts(handled=True) as interrupts:
-        try:
-            result = execute(interrupts)
-        except KeyboardInterrupt as error:
-            folder = getattr(error, "folder", None)  # of a run that has begun, but could not say how it stands
-            print(f"interrupted{f'; {way_on(folder)}' if folder else ' before anything was run'}", file=sys.stderr)
-            raise typer.Exit(INTERRUPTED) from None
-        report.print_result(result, console)
-        if json:
-            print((result.folder / "summary.json").read_text(), end="")
-    if result.status != "finished":
-        raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
-
-
 def main() -> NoReturn:
-    """Entry point: turns what the user got wrong into one line each."""
+    """Entry point: turns user errors into one line each."""
     warnings.showwarning = show_warning
-    before = set(threading.enumerate())
+    threads_before = set(threading.enumerate())
     with forgiving() as output:
         missing = provide_home()
         if missing:
             warnings.warn(missing, stacklevel=1)
-        code = guarded(lambda: app(prog_name="peer-consensus", standalone_mode=False))
+        arguments = sys.argv[1:] or ["--help"]
+        code = guarded(lambda: app(arguments, prog_name="peer-consensus", standalone_mode=False))
         lost = why_lost(output)
         if lost:
             in_folder = {"run", "resume", "ablate"} & set(sys.argv[1:2]) and "--json" not in sys.argv
-            what = "note" if in_folder else "error"  # else what was to be read is lost
-            print(f"{what}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
+            severity = "note" if in_folder else "error"  # without results in a folder, the lost output was the result
+            print(f"{severity}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
             code = code if in_folder else code or 2
-    if {thread.name for thread in set(threading.enumerate()) - before} & {"loading", "mlflow"}:
+    if {thread.name for thread in set(threading.enumerate()) - threads_before} & {"loading", "mlflow"}:
         remove_temporary()
-        os._exit(code)  # the interpreter would wait for what they are at, or abort
+        os._exit(code)  # exiting normally would wait for these threads, or abort
     sys.exit(code)
 
 
 def _console(stderr: bool = False) -> Console:
-    """A file or a pipe has no width: tables there are as wide as they need."""
+    """A console; for a file or a pipe, which has no width, wide enough for all tables."""
     console = Console(stderr=stderr, soft_wrap=True)
     return console if console.is_terminal else Console(stderr=stderr, soft_wrap=True, width=160)

@@ -53,6 +53,22 @@ def small() -> dict[str, Any]:
     }
 
 
+@pytest.fixture(scope="session")
+def topology_example(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Any, int], Any]:
+    """A kind's example for so many peers; for one that reads a file, of a line in which each learns from the next."""
+    folder = tmp_path_factory.mktemp("edges")
+
+    def example(kind: Any, num_peers: int) -> Any:
+        found = kind.example(num_peers)
+        if "path" not in kind.model_fields:
+            return found
+        path = folder / f"{num_peers}.csv"
+        path.write_text("teacher,student\n" + "".join(f"{peer + 1},{peer}\n" for peer in range(num_peers - 1)))
+        return found.model_copy(update={"path": path})
+
+    return example
+
+
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """`tiny.toml` in a new current folder: four small MLPs on a ring, two rounds."""
@@ -125,17 +141,11 @@ def started() -> Callable[..., AbstractContextManager[Command]]:
     return _started
 
 
-@pytest.fixture
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs without their figures, which take longer than the rounds of a small run, for tests that ask for none."""
-    monkeypatch.setattr("coordinator.figures.save", lambda *_: None)
-
-
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store, whose migrations take seconds: made once, then copied."""
-    from coordinator.config import TrackingConfig
-    from coordinator.tracking import Tracker
+    from coordinator.experiment.config import TrackingConfig
+    from coordinator.records.mlflow import Tracker
 
     folder = tmp_path_factory.mktemp("mlflow")
     with warnings.catch_warnings():

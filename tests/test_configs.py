@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import tomli_w
 
-from coordinator.config import ConfigError, RunConfig, load_config, to_table, to_toml
-from coordinator.grid import load_ablation
-from coordinator.plan import prepare
-from peers import memory
+from coordinator.ablations.grid import load_ablation
+from coordinator.experiment.config import ConfigError, RunConfig, load_config, to_table, to_toml
+from coordinator.experiment.plan import prepare
+from peers.base import memory
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.toml"))

@@ -1,53 +1,138 @@
-"""The import rules of the three packages, read from their syntax trees."""
+"""The import rules of the packages and their rooms, read from their syntax trees, and the sizes of what is in them."""
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted(path for package in ("topologies", "peers", "coordinator") for path in (ROOT / package).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 FORBIDDEN = {
     "topologies": {"peers", "coordinator", "torch", "torchvision", "ray", "mlflow"},
     "peers": {"topologies", "coordinator", "mlflow"},
     "coordinator": set(),
 }
 ONLY_IN = {
-    "mlflow": {"coordinator/tracking.py"},
-    "ray": {
-        "peers/actor.py",
-        "coordinator/cluster.py",
-        "coordinator/nodes.py",
-        "coordinator/placement.py",
-        "coordinator/ray_pool.py",
-        "coordinator/shipping.py",
-        "coordinator/side_by_side.py",
-        "coordinator/submit.py",
-    },
+    "mlflow": {"coordinator/records/mlflow.py"},
+    "ray": {"peers/hosting/actor.py", "coordinator/pools", "coordinator/commands", "coordinator/ablations"},
 }
+FLOORS = {  # a room imports from itself and from lower floors; "": the modules beside the rooms
+    "topologies": [{""}, {"analysis"}],
+    "peers": [{"base"}, {"data"}, {"networks", "exchange"}, {"probing"}, {"learning"}, {"hosting"}],
+    "coordinator": [
+        {"experiment"},
+        {"pools", "measures"},
+        {"scheduling"},
+        {"records"},
+        {"reports", "checkpoints"},
+        {"run"},
+        {"commands", "ablations"},
+        {""},
+    ],
+}
+LONGEST_FILE, LONGEST_FUNCTION, LONGEST_PAGE = 300, 40, 45
+FEW_MODULES = 4
 
 
-def imported(source: str) -> set[str]:
-    """Top-level packages that a source imports, at its top, in functions and for type checkers alike."""
-    nodes = list(ast.walk(ast.parse(source)))
+def trees() -> Iterator[tuple[str, ast.Module]]:
+    for name, path in MODULES.items():
+        yield name, ast.parse(path.read_text())
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """What a source imports, at its top, in functions and for type checkers alike: modules, and names in them."""
+    nodes = list(ast.walk(tree))
     plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in nodes), "imports are absolute"
-    parts = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
-    return {name.split(".")[0] for name in plain | parts}
+    parts = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert not any(node.level for node in parts), "imports are absolute"
+    return plain | {f"{node.module}.{alias.name}" for node in parts for alias in node.names}
+
+
+def links() -> set[tuple[str, str]]:
+    """(module, module that it imports), within the packages."""
+    found = set()
+    for name, tree in trees():
+        for each in imported(tree):
+            target = each if each in MODULES else each.rpartition(".")[0]
+            if target in MODULES and MODULES[target].stat().st_size:  # an empty __init__ is a folder, nothing else
+                found.add((name, target))
+    return found
+
+
+def room_of(module: str) -> tuple[str, str]:
+    """A module's package, and its room in it."""
+    package, *rest = module.split(".")
+    inside = MODULES[module].parent != ROOT / package
+    return package, rest[0] if inside else ""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_layers__imports_go_one_way(path: Path) -> None:
+def test_layers__packages_import_one_way(path: Path) -> None:
     name = path.relative_to(ROOT).as_posix()
-    found = imported(path.read_text())
+    found = {each.split(".")[0] for each in imported(ast.parse(path.read_text()))}
     assert not found & FORBIDDEN[name.split("/")[0]]
     for package, places in ONLY_IN.items():
-        assert package not in found or name in places
+        assert package not in found or any(name.startswith(place) for place in places)
+
+
+def test_layers__rooms_import_downwards() -> None:
+    floors = {
+        (package, room): floor for package, rooms in FLOORS.items() for floor, each in enumerate(rooms) for room in each
+    }
+    assert {room_of(module) for module in MODULES} - {("peers", "")} == set(floors)  # peers/__init__.py is empty
+    upwards = [
+        (source, target)
+        for source, target in sorted(links())
+        if room_of(source)[0] == room_of(target)[0]
+        and room_of(source) != room_of(target)
+        and floors[room_of(source)] <= floors[room_of(target)]
+    ]
+    assert upwards == []
+
+
+def test_layers__no_circles() -> None:
+    assert list(nx.simple_cycles(nx.DiGraph(links()))) == []
 
 
 def test_layers__every_package_is_read() -> None:
-    assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(FORBIDDEN)
+    assert {path.relative_to(ROOT).parts[0] for path in FILES} == set(FORBIDDEN) == set(FLOORS)
+
+
+def test_layers__every_folder_is_a_package() -> None:
+    """Else a wheel is built without it."""
+    assert {path.parent for path in FILES} == {path.parent for path in FILES if path.name == "__init__.py"}
+
+
+def test_layers__files_and_functions_are_short() -> None:
+    long = [name for name, path in MODULES.items() if len(path.read_text().splitlines()) > LONGEST_FILE]
+    for name, tree in trees():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                assert node.end_lineno is not None
+                if node.end_lineno - node.lineno + 1 > LONGEST_FUNCTION:
+                    long.append(f"{name}.{node.name}")
+    assert long == []
+
+
+def test_layers__every_room_has_a_page_that_names_its_modules() -> None:
+    """Of one screen; a room of few modules needs none."""
+    for folder in {path.parent for path in FILES}:
+        modules = sorted(path.name for path in folder.glob("*.py") if not path.name.startswith("__"))
+        page = folder / "README.md"
+        if len(modules) <= FEW_MODULES and not page.exists():
+            continue
+        text = page.read_text()
+        assert len(text.splitlines()) <= LONGEST_PAGE, page
+        assert [name for name in modules if f"`{name}`" not in text] == [], page
+        named = {name for name in re.findall(r"`([a-z_]+\.py)`", text)}
+        assert named - {path.name for path in FILES} - {path.name for path in TESTS} == set(), page
 
 
 def test_imported__finds_nested_and_dotted() -> None:
-    assert imported("import a.b\ndef f():\n    from c.d import e\n    import g as h\n") == {"a", "c", "g"}
+    tree = ast.parse("import a.b\ndef f():\n    from c.d import e\n    import g as h\n")
+    assert imported(tree) == {"a.b", "c.d.e", "g"}

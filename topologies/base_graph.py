@@ -12,10 +12,10 @@ Cells = tuple[Int[np.ndarray, " _"], Int[np.ndarray, " _"], Float[np.ndarray, " 
 
 
 def base_rounds(num_peers: int, max_degree: int) -> list[csr_array]:
-    """Base-(k+1) graph: the shorter of the simple one on all peers and one on blocks, then across blocks.
+    """Base-(k+1) graph: either the simple one on all peers, or one within and then across blocks; the shorter wins.
 
-    With n = p q, where p has no prime factor above k+1, blocks of q peers average by the simple graph and the
-    p peers at the same place of every block average by the hyper-hypercube.
+    With n = p q, where p has no prime factor above k+1: first each block of q peers averages by the simple graph, then
+    the p peers at the same position of every block average by the hyper-hypercube.
     """
     simple = simple_base_rounds(num_peers, max_degree)
     num_blocks = int(np.prod(_factors(num_peers, max_degree)[0], dtype=int))
@@ -26,15 +26,16 @@ def base_rounds(num_peers: int, max_degree: int) -> list[csr_array]:
 
 
 def hyper_hypercube_rounds(num_peers: int, max_degree: int) -> list[csr_array]:
-    """Averages along one digit of the mixed-radix index a round; needs n without a prime factor above k+1."""
+    """Each round averages along one digit of the mixed-radix index; n must have no prime factor above k+1."""
     return [_matrix(num_peers, [_cliques(groups)]) for groups in _hyper_hypercube(num_peers, max_degree)]
 
 
 def simple_base_rounds(num_peers: int, max_degree: int) -> list[csr_array]:
-    """Simple Base-(k+1) graph; parts V_1, V_2, ... hold the digits of n in base k+1, a_l (k+1)^p_l peers each.
+    """Simple Base-(k+1) graph: peers are split into parts V_l of a_l (k+1)^p_l peers, one per base-(k+1) digit of n.
 
-    Every part averages within itself. Then in round l each peer of the later parts trades with one peer of each of
-    V_l's a_l subsets, so that all later parts hold the right mean; each subset of V_l then averages within itself.
+    First every part averages within itself. Then, in round l, each peer of the later parts exchanges with one peer of
+    each of V_l's a_l subsets, after which all later parts hold the global mean; finally each subset of V_l averages
+    within itself.
     """
     if _factors(num_peers, max_degree)[1] == 1:
         return hyper_hypercube_rounds(num_peers, max_degree)
@@ -47,7 +48,7 @@ def simple_base_rounds(num_peers: int, max_degree: int) -> list[csr_array]:
         cells: list[Cells] = []
         step = index - num_gather
         for place in range(len(parts)):
-            # A part that is through averages equal values again; its links serve learning between the averages.
+            # A finished part averages equal values again: this leaves the mean unchanged, but its peers keep learning.
             sequence, when = (gather[place], index) if step < 0 else (finish[place], step - place - 1)
             if (step < 0 or place < step or place == step == len(parts) - 1) and sequence:
                 cells.append(_cliques(sequence[when % len(sequence)]))
@@ -59,7 +60,7 @@ def simple_base_rounds(num_peers: int, max_degree: int) -> list[csr_array]:
 
 
 def _factors(num_peers: int, max_degree: int) -> tuple[list[int], int]:
-    """Factors of n from 2 to k+1, largest taken first, and what they leave of n."""
+    """Factors of n from 2 to k+1, largest taken first, and the remaining cofactor of n."""
     factors, rest = [], num_peers
     for factor in range(max_degree + 1, 1, -1):
         while rest % factor == 0:
@@ -81,7 +82,7 @@ def _hyper_hypercube(num_peers: int, max_degree: int) -> list[Int[np.ndarray, "g
 
 
 def _parts(num_peers: int, max_degree: int) -> list[Int[np.ndarray, "subsets size"]]:
-    """The peers by the non-zero digits of n in base k+1: a_l subsets of (k+1)^p_l peers, longest first."""
+    """The peers split by the non-zero base-(k+1) digits of n: a_l subsets of (k+1)^p_l peers, largest first."""
     size = 1
     while size * (max_degree + 1) <= num_peers:
         size *= max_degree + 1
@@ -96,32 +97,32 @@ def _parts(num_peers: int, max_degree: int) -> list[Int[np.ndarray, "subsets siz
 
 
 def _finish(part: Int[np.ndarray, "subsets size"], max_degree: int) -> list[Int[np.ndarray, "groups members"]]:
-    """Rounds that average each subset; single peers, which are through, form one group instead."""
+    """Rounds that average each subset; subsets of one peer are finished, and form one group instead."""
     if part.shape[1] == 1:
         return [part.T] if part.size > 1 else []
     return [part[:, groups].reshape(-1, groups.shape[1]) for groups in _hyper_hypercube(part.shape[1], max_degree)]
 
 
 def _matrix(num_peers: int, cells: list[Cells]) -> csr_array:
-    """The matrix with these cells; peers without any keep what they have."""
-    rows, columns, values = (np.concatenate(each) for each in zip(*cells, strict=True))
+    """The mixing matrix with these cells; peers without cells keep their own value."""
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*cells, strict=True))
     rest = np.setdiff1d(np.arange(num_peers), rows)
     places = (np.concatenate([rows, rest]), np.concatenate([columns, rest]))
     return coo_array((np.concatenate([values, np.ones(len(rest))]), places), shape=(num_peers, num_peers)).tocsr()
 
 
 def _cliques(groups: Int[np.ndarray, "groups size"]) -> Cells:
-    """The averages within each group."""
+    """The cells of averaging within each group."""
     size = groups.shape[1]
     rows, columns = np.repeat(groups, size, axis=1).ravel(), np.tile(groups, (1, size)).ravel()
     return rows, columns, np.full(len(rows), 1 / size)
 
 
 def _trades(part: Int[np.ndarray, "subsets size"], later: Int[np.ndarray, " rest"], max_degree: int) -> list[Cells]:
-    """The trades of a part with the later peers; peers left over average in groups of k+1."""
+    """The cells of the exchange between a part and the later peers; idle peers average in groups of k+1."""
     num_subsets, size = part.shape
     share = part.size / (part.size + later.size)
-    first = size - later.size  # later.size < size: it is what a shorter digit of n leaves
+    first = size - later.size  # later.size < size, because the later digits of n are of lower order
     partners, others = part[:, first:].ravel(), np.tile(later, num_subsets)
     traded = np.full(len(partners), share / num_subsets)
     idle = part[:, :first].ravel()

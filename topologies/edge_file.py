@@ -1,4 +1,4 @@
-"""A directed graph from a CSV file of edges, read a line at a time: every mistake is told by its line."""
+"""Reads a directed graph from a CSV file of edges, line by line; error messages name the line."""
 
 import csv
 import math
@@ -13,13 +13,13 @@ from topologies.graphs import DiGraph, check_num_peers
 
 WEIGHT_TOLERANCE = 1e-6
 LONGEST = 1_000  # characters of a line
-COLUMNS = (["student", "teacher"], ["student", "teacher", "weight"])
+COLUMNS = (["student", "teacher"], ["student", "teacher", "weight"])  # sorted
 
 
 def from_edge_file(path: Path, num_peers: int, allow_disconnected: bool = False) -> DiGraph:
-    """The edges of a CSV file with columns `student,teacher[,weight]`, in any order.
+    """The edges of a CSV file with columns `teacher,student[,weight]`, in any order.
 
-    The weights of a student's teachers sum to 1. Empty lines and those that begin with # say nothing.
+    The weights of a student's teachers sum to 1. Empty lines and lines that begin with # are ignored.
 
     Raises:
         ValueError: when the file cannot be read, a line breaks a rule (it is named), or the graph is disconnected.
@@ -50,7 +50,7 @@ def from_edge_file(path: Path, num_peers: int, allow_disconnected: bool = False)
 
 
 def _edges(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and cells by column of every edge; the first line with anything to say names the columns."""
+    """Line number and cells by column of every edge; the first line that is not ignored names the columns."""
     columns: list[str] | None = None
     for number, line in _lines(path):
         where = _line(path, number)
@@ -76,11 +76,11 @@ def _edges(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a regular file with their numbers, without the white space around them; never a long one whole."""
+    """The stripped lines of a regular file with their numbers; never reads an overlong line completely."""
     if "\0" in str(path):
         raise ValueError(f"topology.path: must be a file's name, got {str(path)!r}; remove the zero byte")
     try:
-        mode = path.stat().st_mode  # before it is opened: opening a pipe waits for its other end
+        mode = path.stat().st_mode  # checked before opening, because opening a pipe blocks
         if not stat.S_ISREG(mode):
             kind = {stat.S_IFDIR: "it is a folder", stat.S_IFIFO: "it is a pipe", stat.S_IFSOCK: "it is a socket"}
             reason = kind.get(stat.S_IFMT(mode), "it is a device")
@@ -89,8 +89,8 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             number = 1
             while line := file.readline(LONGEST + 1):
                 if "\0" in line or len(line) > LONGEST:
-                    what = "holds a zero byte" if "\0" in line else f"has more than {LONGEST:,} characters"
-                    raise ValueError(f"{_line(path, number)}: {what}, so it is no edge; name a CSV file of edges")
+                    problem = "holds a zero byte" if "\0" in line else f"has more than {LONGEST:,} characters"
+                    raise ValueError(f"{_line(path, number)}: {problem}, so it is no edge; name a CSV file of edges")
                 yield number, line.strip()
                 number += 1
     except UnicodeDecodeError:
@@ -112,7 +112,7 @@ def _check_columns(columns: list[str], where: str) -> None:
         if len(columns) == 1 and sorted(columns[0].split(separator)) in COLUMNS:
             raise ValueError(f"{where}: columns must be separated by commas, got {name}; replace them in every line")
     raise ValueError(
-        f"{where}: columns must be student,teacher or student,teacher,weight, got {','.join(columns)!r}; "
+        f"{where}: columns must be teacher,student or teacher,student,weight, got {','.join(columns)!r}; "
         "name them in the first line"
     )
 

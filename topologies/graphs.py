@@ -43,6 +43,17 @@ def torus(num_peers: int) -> Graph:
     Raises:
         ValueError: when the count has no factorisation into two sides of at least 2.
     """
+    rows = torus_rows(num_peers)
+    grid = nx.grid_2d_graph(rows, num_peers // rows, periodic=True)
+    return nx.convert_node_labels_to_integers(grid, ordering="sorted")
+
+
+def torus_rows(num_peers: int) -> int:
+    """The shorter side of the most square torus.
+
+    Raises:
+        ValueError: when the count has no factorisation into two sides of at least 2.
+    """
     check_num_peers(num_peers)
     rows = next((side for side in range(math.isqrt(num_peers), 1, -1) if num_peers % side == 0), None)
     if rows is None:
@@ -50,12 +61,25 @@ def torus(num_peers: int) -> Graph:
             f"topology.kind: torus needs a peer count that is a product of two sides of at least 2, got {num_peers}; "
             f"set peers.count to {max(4, num_peers + 1)} or choose another kind"
         )
-    grid = nx.grid_2d_graph(rows, num_peers // rows, periodic=True)
-    return nx.convert_node_labels_to_integers(grid, ordering="sorted")
+    return rows
 
 
 def hypercube(num_peers: int) -> Graph:
     """Neighbours differ in one binary digit of their index.
+
+    Raises:
+        ValueError: when the count is no power of two.
+    """
+    dimension = hypercube_dimension(num_peers)
+    graph: Graph = nx.empty_graph(num_peers)
+    graph.add_edges_from(
+        (i, i | 1 << digit) for i in range(num_peers) for digit in range(dimension) if not i >> digit & 1
+    )
+    return graph
+
+
+def hypercube_dimension(num_peers: int) -> int:
+    """The binary digits of a peer's index.
 
     Raises:
         ValueError: when the count is no power of two.
@@ -67,11 +91,7 @@ def hypercube(num_peers: int) -> Graph:
             f"topology.kind: hypercube needs a power of two of peers, got {num_peers}; "
             f"set peers.count to {2**dimension} or {2 ** (dimension + 1)}"
         )
-    graph: Graph = nx.empty_graph(num_peers)
-    graph.add_edges_from(
-        (i, i | 1 << digit) for i in range(num_peers) for digit in range(dimension) if not i >> digit & 1
-    )
-    return graph
+    return dimension
 
 
 def exponential(num_peers: int) -> DiGraph:
@@ -93,13 +113,7 @@ def random_regular(num_peers: int, degree: int, rng: np.random.Generator, allow_
     Raises:
         ValueError: when no such graph exists, or none of the draws is connected.
     """
-    check_num_peers(num_peers)
-    _check_degree(num_peers, degree)
-    if num_peers * degree % 2:
-        raise ValueError(
-            f"topology.degree: peers.count * topology.degree must be even, got {num_peers} * {degree}; "
-            "change either by one"
-        )
+    check_regular(num_peers, degree)
     return _connected(
         lambda: nx.random_regular_graph(degree, num_peers, seed=rng),
         allow_disconnected,
@@ -118,7 +132,7 @@ def erdos_renyi(num_peers: int, p: float, rng: np.random.Generator, allow_discon
     if not 0 <= p <= 1:
         raise ValueError(f"topology.p: must be a probability, got {p}; choose a value from 0 to 1")
 
-    def draw() -> Graph:  # the draws of nx.gnp_random_graph, a row of pairs at a time
+    def draw() -> Graph:  # the same draws as nx.gnp_random_graph, one row of pairs at a time
         graph: Graph = nx.empty_graph(num_peers)
         for peer in range(num_peers - 1):
             linked = peer + 1 + np.flatnonzero(rng.random(num_peers - 1 - peer) < p)
@@ -141,8 +155,7 @@ def watts_strogatz(
     Raises:
         ValueError: when degree or rewire is out of range, or none of the draws is connected.
     """
-    check_num_peers(num_peers)
-    _check_degree(num_peers, degree)
+    check_degree(num_peers, degree)
     if degree % 2:
         raise ValueError(f"topology.degree: must be even for watts-strogatz, got {degree}; change it by one")
     if not 0 <= rewire <= 1:
@@ -165,7 +178,13 @@ def check_num_peers(num_peers: int) -> None:
         raise ValueError(f"peers.count: a topology needs at least 2 peers, got {num_peers}; raise peers.count")
 
 
-def _check_degree(num_peers: int, degree: int) -> None:
+def check_degree(num_peers: int, degree: int) -> None:
+    """Refuse a degree that exceeds the number of other peers.
+
+    Raises:
+        ValueError: when there are too few other peers.
+    """
+    check_num_peers(num_peers)
     if not 1 <= degree < num_peers:
         raise ValueError(
             f"topology.degree: must be from 1 to peers.count - 1 = {num_peers - 1}, got {degree}; "
@@ -173,13 +192,27 @@ def _check_degree(num_peers: int, degree: int) -> None:
         )
 
 
-def _connected(draw: Callable[[], Graph], allow_disconnected: bool, field: str, what: str) -> Graph:
-    """The first connected graph of `MAX_DRAWS`; the first one drawn where disconnected ones are allowed."""
+def check_regular(num_peers: int, degree: int) -> None:
+    """Refuse a degree for which no regular graph exists.
+
+    Raises:
+        ValueError: when there are too few other peers, or an odd number of link ends.
+    """
+    check_degree(num_peers, degree)
+    if num_peers * degree % 2:
+        raise ValueError(
+            f"topology.degree: peers.count * topology.degree must be even, got {num_peers} * {degree}; "
+            "change either by one"
+        )
+
+
+def _connected(draw: Callable[[], Graph], allow_disconnected: bool, field: str, description: str) -> Graph:
+    """The first connected graph in `MAX_DRAWS` draws, or the first graph if disconnected ones are allowed."""
     for _ in range(MAX_DRAWS):
         graph = draw()
         if allow_disconnected or nx.is_connected(graph):
             return graph
     raise ValueError(
-        f"{field}: {what} must give a connected graph, got none in {MAX_DRAWS} draws; "
+        f"{field}: {description} must give a connected graph, got none in {MAX_DRAWS} draws; "
         f"raise {field} or set topology.allow_disconnected = true"
     )

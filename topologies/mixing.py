@@ -1,4 +1,4 @@
-"""Graph -> row-stochastic mixing matrix W, and how fast averaging with it agrees."""
+"""Graph -> row-stochastic mixing matrix W, and how fast averaging with W reaches agreement."""
 
 from itertools import chain
 
@@ -34,16 +34,16 @@ def weighted(graph: DiGraph) -> csr_array:
     students, teachers, shares = list[int](), list[int](), list[float]()
     own = np.ones(num_peers)
     for student in range(num_peers):
-        row = np.zeros(num_peers)  # summed with its zeros: a sum's last bits depend on its length
+        row = np.zeros(num_peers)  # dense on purpose: the last bits of a sum depend on its length
         for teacher, _, data in graph.in_edges(student, data=True):
             row[teacher] = data.get("weight", 1.0)
-        heard = np.flatnonzero(row)
-        if len(heard):
-            own[student] = 1 / (len(heard) + 1)
-            row *= len(heard) / (len(heard) + 1) / row.sum()
-            students += [student] * len(heard)
-            teachers += heard.tolist()
-            shares += row[heard].tolist()
+        neighbours = np.flatnonzero(row)
+        if len(neighbours):
+            own[student] = 1 / (len(neighbours) + 1)
+            row *= len(neighbours) / (len(neighbours) + 1) / row.sum()
+            students += [student] * len(neighbours)
+            teachers += neighbours.tolist()
+            shares += row[neighbours].tolist()
     return _matrix(np.array(students, int), np.array(teachers, int), np.array(shares), own)
 
 
@@ -55,15 +55,15 @@ def spectral_gap(mixing: Float[np.ndarray, "peers peers"]) -> float:
 
 
 def contraction(mixing: Float[np.ndarray, "peers peers"]) -> float:
-    """||(I - J) W||_2: the largest share of the peers' deviation from their mean that W can leave.
+    """||(I - J) W||_2: the largest fraction of the peers' deviation from their mean that can remain after W.
 
-    It is |lambda_2| if W is symmetric. W may be a product of rounds, latest first; J is the matrix of the mean.
+    It equals |lambda_2| if W is symmetric. W may be a product of rounds, latest first; J averages over all peers.
     """
     return float(np.linalg.norm(mixing - mixing.mean(axis=0), 2))
 
 
 def _links(graph: Graph) -> tuple[Int[np.ndarray, " links"], Int[np.ndarray, " links"]]:
-    """Students and their teachers, link by link."""
+    """The student and the teacher of each link."""
     edges = np.fromiter(chain.from_iterable(graph.edges), np.int64, 2 * graph.number_of_edges()).reshape(-1, 2)
     teachers, students = edges.T
     if graph.is_directed():
@@ -77,7 +77,7 @@ def _matrix(
     shares: Float[np.ndarray, " links"],
     own: Float[np.ndarray, " peers"],
 ) -> csr_array:
-    """The matrix of these shares of the teachers, and of what each peer keeps of its own."""
-    everybody = np.arange(len(own))
-    rows, columns = np.concatenate([students, everybody]), np.concatenate([teachers, everybody])
+    """The sparse matrix with the teachers' shares, and each peer's own weight on the diagonal."""
+    peers = np.arange(len(own))
+    rows, columns = np.concatenate([students, peers]), np.concatenate([teachers, peers])
     return coo_array((np.concatenate([shares, own]), (rows, columns)), shape=(len(own), len(own))).tocsr()

@@ -1,71 +1,107 @@
 """Who learns from whom in one round, and the mixing matrix that follows."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, pairwise
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csr_array
+
+
+class Edge(NamedTuple):
+    """A link into a student: the teacher, the weight of its message in the student's target, and the message's age."""
+
+    teacher: int
+    weight: float
+    age: int = 0  # in rounds: 0 is what the teacher publishes in this round
+
+
+class LinkArrays(NamedTuple):
+    """The links of a round as arrays of one length, ordered by student, then teacher."""
+
+    teachers: Int[np.ndarray, " links"]
+    students: Int[np.ndarray, " links"]
+    weights: Float[np.ndarray, " links"]
 
 
 @dataclass(frozen=True)
 class Round:
-    """Who learns from whom in one round.
+    """Who learns from whom in one round. Peers are 0..n-1, and every link runs teacher -> student.
 
-    teachers[i] ascends and is empty where peer i does not study; weights[i] pools those teachers and sums to 1.
-    kept[i] is what gossip theory's W leaves peer i of its own opinion, 1 where it does not study; the rest of its row
-    is spread by the weights. unheard are peers that look at the round's batch although nobody hears them.
+    incoming[i]: the edges into peer i, ascending by teacher; their weights sum to 1. Empty if peer i does not study.
+    kept[i]: peer i's diagonal entry in the mixing matrix W of gossip theory, 1 if it does not study.
+    unheard: peers that run the round's batch although nobody learns from them.
     """
 
-    teachers: tuple[tuple[int, ...], ...]
-    weights: tuple[tuple[float, ...], ...]
+    incoming: tuple[tuple[Edge, ...], ...]
     kept: tuple[float, ...] = field(compare=False, repr=False)
     unheard: frozenset[int] = frozenset()
 
-    @cached_property
-    def mixing(self) -> csr_array:
-        """The row-stochastic W, peers by peers, made when it is first asked for."""
-        index, kept = np.arange(len(self.teachers)), np.array(self.kept)
-        rows = np.repeat(index, [len(row) for row in self.teachers])
-        columns = np.fromiter(chain.from_iterable(self.teachers), np.int64, len(rows))
-        shares = np.fromiter(chain.from_iterable(self.weights), float, len(rows)) * (1 - kept[rows])
-        cells = (np.concatenate([shares, kept]), (np.concatenate([rows, index]), np.concatenate([columns, index])))
-        mixing = coo_array(cells, shape=(len(index), len(index))).tocsr()
-        mixing.eliminate_zeros()
-        mixing.data.setflags(write=False)
-        return mixing
+    @property
+    def num_peers(self) -> int:
+        return len(self.incoming)
 
     @cached_property
     def students(self) -> tuple[int, ...]:
         """The peers that learn, ascending."""
-        return tuple(peer for peer, row in enumerate(self.teachers) if row)
+        return tuple(peer for peer, edges in enumerate(self.incoming) if edges)
 
-    @property
+    @cached_property
     def teaching(self) -> frozenset[int]:
         """The peers that somebody learns from."""
-        return frozenset(teacher for row in self.teachers for teacher in row)
+        return frozenset({teacher for edges in self.incoming for teacher, _, _ in edges})
 
     @property
-    def edges(self) -> tuple[tuple[int, int], ...]:
-        """(student, teacher) pairs, ascending."""
-        return tuple((student, teacher) for student in self.students for teacher in self.teachers[student])
+    def links(self) -> tuple[tuple[int, int], ...]:
+        """(teacher, student) pairs, ordered by student, then teacher: new at every call, one object for each link."""
+        return tuple((edge.teacher, student) for student in self.students for edge in self.incoming[student])
+
+    def arrays(self) -> LinkArrays:
+        """The links as arrays, which are new at every call."""
+        edges = list(chain.from_iterable(self.incoming))
+        return LinkArrays(
+            np.fromiter((edge.teacher for edge in edges), np.int64, len(edges)),
+            np.repeat(np.arange(self.num_peers), [len(row) for row in self.incoming]),
+            np.fromiter((edge.weight for edge in edges), float, len(edges)),
+        )
+
+    @cached_property
+    def mixing(self) -> csr_array:
+        """The sparse row-stochastic W, students by teachers, computed at first use. It ignores the ages of edges."""
+        teachers, students, weights = self.arrays()
+        peers, kept = np.arange(self.num_peers), np.array(self.kept)
+        values = np.concatenate([weights * (1 - kept[students]), kept])
+        places = (np.concatenate([students, peers]), np.concatenate([teachers, peers]))
+        mixing = coo_array((values, places), shape=(self.num_peers, self.num_peers)).tocsr()
+        mixing.eliminate_zeros()
+        mixing.data.setflags(write=False)
+        return mixing
 
     def digest(self) -> str:
-        """SHA-256 of who learns from whom, and with what weights."""
-        return hashlib.sha256(repr((self.teachers, self.weights)).encode()).hexdigest()
+        """SHA-256 of teachers, students and weights, and of the ages if any of them is above 0."""
+        columns = [tuple(tuple(edge[place] for edge in edges) for edges in self.incoming) for place in range(3)]
+        aged = any(map(any, columns[2]))
+        return hashlib.sha256(repr(tuple(columns if aged else columns[:2])).encode()).hexdigest()
 
     @classmethod
     def from_mixing(cls, mixing: csr_array | Float[np.ndarray, "peers peers"]) -> "Round":
-        """Teachers are a row's off-diagonal non-zeros, pooled in proportion to them."""
+        """The round of a mixing matrix: a row's off-diagonal non-zeros are its teachers, with proportional weights."""
         cells = csr_array(mixing).sorted_indices().tocoo()
         linked = (cells.row != cells.col) & (cells.data != 0)
-        columns, shares = cells.col[linked], cells.data[linked]
+        everybody = list(range(cells.shape[0]))  # one int object per peer, not one per link
+        teachers, shares = [everybody[peer] for peer in cells.col[linked]], cells.data[linked]
         bounds = np.searchsorted(cells.row[linked], np.arange(cells.shape[0] + 1)).tolist()
         rows = [slice(*ends) for ends in pairwise(bounds)]
         return cls(
-            teachers=tuple(tuple(columns[row].tolist()) for row in rows),
-            weights=tuple(tuple((shares[row] / shares[row].sum()).tolist()) for row in rows),
+            incoming=tuple(edges_from(teachers[row], (shares[row] / shares[row].sum()).tolist()) for row in rows),
             kept=tuple(cells.diagonal().tolist()),
         )
+
+
+def edges_from(teachers: Iterable[int], weights: Iterable[float]) -> tuple[Edge, ...]:
+    """Edges from these teachers with these weights, in the order given, without age."""
+    return tuple(map(Edge, teachers, weights))

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from coordinator import load_config
-from coordinator.plan import build_schedule
+from coordinator.experiment.plan import build_schedule
 from topologies.schedule import Schedule
 
 
@@ -32,10 +32,9 @@ def pooled(schedule: Schedule, round_index: int) -> np.ndarray:
     """The matrix of a round that pools teachers, without self-weights; an idle peer keeps its outputs."""
     plan = schedule(round_index)
     matrix = np.eye(schedule.num_peers)
-    for student, (row, weights) in enumerate(zip(plan.teachers, plan.weights, strict=True)):
-        if row:
-            matrix[student] = 0
-            matrix[student, list(row)] = weights
+    matrix[list(plan.students)] = 0
+    teachers, students, weights = plan.arrays()
+    matrix[students, teachers] = weights
     return matrix
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from common import experiment, in_turn, local_ray, run, show
 
-from coordinator.checkpoint import Checkpoints
-from coordinator.config import CheckpointConfig
-from coordinator.plan import peer_settings, prepare
-from coordinator.pool import open_pool
-from coordinator.rounds import Cadence, RoundLoop
+from coordinator.checkpoints.snapshots import Checkpoints
+from coordinator.experiment.config import CheckpointConfig
+from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.pools.opening import open_pool
+from coordinator.scheduling.scheduler import Cadence, PeersSaved, Phase
+from coordinator.scheduling.synchronous import RoundLoop
 
 
 def main() -> None:
@@ -38,10 +39,10 @@ def main() -> None:
         checkpoints = Checkpoints(folder, CheckpointConfig().keep)
 
         def saving(rounds: int) -> None:
-            cadence = Cadence(rounds, 3, checkpoint_every=1, aside=lambda done: checkpoints.aside("round", done))
+            cadence = Cadence(rounds, 3, checkpoint_every=1, aside=lambda done: checkpoints.aside(Phase.ROUNDS, done))
             for record in RoundLoop(pool, plan.schedule, cadence):
-                assert isinstance(record.saved, list)
-                checkpoints.complete("round", record.completed, record.saved, {}, b"")
+                assert isinstance(record.saved, PeersSaved)
+                checkpoints.complete(Phase.ROUNDS, record.completed, record.saved.checksums, {}, b"")
 
         variants: dict[str, Any] = {
             "without": lambda rounds: run(pool, plan, config, rounds, shared_sum=False),

@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from coordinator.config import RunConfig, load_config
-from coordinator.plan import Plan, peer_settings, prepare
-from coordinator.pool import Pool, open_pool
-from coordinator.rounds import Cadence, RoundLoop, RoundRecord
+from coordinator.experiment.config import RunConfig, load_config
+from coordinator.experiment.plan import Plan, peer_settings, prepare
+from coordinator.pools.base import Pool
+from coordinator.pools.opening import open_pool
+from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"kind": "mlp", "hidden": [128, 128]},
@@ -66,7 +67,7 @@ def local_ray(cpus: int) -> Iterator[None]:
 def rounds_of(config: RunConfig, plan: Plan | None = None) -> Iterator[Callable[[int], list[RoundRecord]]]:
     """A function that runs so many rounds on an open pool."""
     plan = plan or prepare(config)
-    shared = config.exchange.pooling == "shared-sum"
+    shared = config.exchange.delivery == "shared-sum"
     with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
         yield lambda rounds: run(pool, plan, config, rounds, shared)
 

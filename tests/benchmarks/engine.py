@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from common import experiment, in_turn, local_ray, ratio, rounds_of, show
 from torch import Tensor
 
-from coordinator.config import RunConfig
-from coordinator.plan import peer_settings, prepare
-from peers import data
-from peers.seeds import stream
-from peers.settings import initial_network
+from coordinator.experiment.config import RunConfig
+from coordinator.experiment.plan import peer_settings, prepare
+from peers.base.seeds import stream
+from peers.data import batches
+from peers.learning.settings import initial_network
 
 
 class Loop:
@@ -51,7 +51,7 @@ class Loop:
 
     def one(self) -> list[float]:
         n = len(self.table)
-        images, _ = data.batch(
+        images, _ = batches.batch(
             self.dataset,
             self.config.data.batch_size,
             self.round,

@@ -35,15 +35,15 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for topology in asked.topologies:
-        for pooling in ("per-edge", "shared-sum") if topology == "complete" else ("per-edge",):
+        for delivery in ("per-edge", "shared-sum") if topology == "complete" else ("per-edge",):
             sizes = [
-                n for n in asked.peers if pooling == "shared-sum" or topology != "complete" or n <= asked.most_per_edge
+                n for n in asked.peers if delivery == "shared-sum" or topology != "complete" or n <= asked.most_per_edge
             ]
-            rows += measured(topology, pooling, sizes, asked)
+            rows += measured(topology, delivery, sizes, asked)
     show({"benchmark": "scale", **vars(asked), "rows": rows})
 
 
-def measured(topology: str, pooling: str, sizes: list[int], asked: argparse.Namespace) -> list[dict[str, Any]]:
+def measured(topology: str, delivery: str, sizes: list[int], asked: argparse.Namespace) -> list[dict[str, Any]]:
     """A row for each size: microseconds of a peer and round, that over the smallest size's, bytes, memory."""
     micros: dict[int, list[float]] = {size: [] for size in sizes}
     sent: dict[int, float] = {}
@@ -53,7 +53,7 @@ def measured(topology: str, pooling: str, sizes: list[int], asked: argparse.Name
         for size in sizes:
             hosting = {"pool": "ray", "peers_per_host": -(-size // asked.hosts), "execution": "vectorised"}
             total = 2 + asked.rounds * asked.repeats
-            exchange = {"pooling": pooling}
+            exchange = {"delivery": delivery}
             config = experiment(
                 size, "mlp", asked.batch, total, TOPOLOGIES[topology], hosting=hosting, exchange=exchange
             )
@@ -71,7 +71,7 @@ def measured(topology: str, pooling: str, sizes: list[int], asked: argparse.Name
     return [
         {
             "topology": topology,
-            "pooling": pooling,
+            "delivery": delivery,
             "peers": size,
             "microseconds": round(statistics.median(micros[size])),
             "over_smallest": round(

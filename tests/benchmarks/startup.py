@@ -13,23 +13,24 @@ from typing import Any
 
 from common import experiment, show
 
-from coordinator.config import to_toml
+from coordinator.experiment.config import to_toml
 
 RUN = """
 import json, sys, time
 start = float(sys.argv[1])
 import tempfile
-from coordinator import load_config, simulate
-from coordinator.progress import Silent
+from coordinator import load_config
+from coordinator import simulate
+from coordinator.records.events import RoundCompleted
 imported = time.time() - start
-class First(Silent):
+class First:
     at = None
-    def round(self, row):
-        if row["round"] == 1 and self.at is None: self.at = time.time() - start
+    def observe(self, event):
+        if isinstance(event, RoundCompleted) and event.completed == 1 and self.at is None: self.at = time.time() - start
 first = First()
 import tomllib
 with tempfile.TemporaryDirectory() as folder:
-    simulate(load_config(tomllib.loads(sys.stdin.read())), folder, first)
+    simulate(load_config(tomllib.loads(sys.stdin.read())), folder, [first])
 print(json.dumps({"imports": imported, "first round": first.at, "end": time.time() - start}))
 """
 FLOOR = """
@@ -57,8 +58,8 @@ MODULES = (
     "sklearn.datasets",
     "networkx",
     "pyarrow.parquet",
-    "peers.actor",
-    "coordinator",
+    "peers.hosting.actor",
+    "coordinator.run.simulate",
     "coordinator.cli",
 )
 

@@ -36,15 +36,15 @@ def test_from_edge_file__allow_disconnected(tmp_path: Path, refusal: Refusal) ->
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "line 1: columns must be student,teacher or student,teacher,weight, got ''"),
-        ("from,to\n0,1\n", "line 1: columns must be student,teacher or student,teacher,weight, got 'from,to'"),
+        ("", "line 1: columns must be teacher,student or teacher,student,weight, got ''"),
+        ("from,to\n0,1\n", "line 1: columns must be teacher,student or teacher,student,weight, got 'from,to'"),
         ("teacher,student,wieght\n0,1,1\n", "got 'teacher,student,wieght'"),
         ("teacher,student\n0,1\n0,x\n", "line 3: student must be an integer, got 'x'"),
         ("teacher,student\n0.5,1\n", "line 2: teacher must be an integer, got '0.5'"),
         ("teacher,student\n0\n", "line 2: must have 2 cells, got 1; add student"),
         ("teacher,student\n0,\n", "line 2: student must be an integer, got ''"),
         ("teacher,student\n1_0,1\n", "line 2: teacher must be an integer, got '1_0'"),
-        ("# who teaches whom\n\n0,1\n", "line 3: columns must be student,teacher or student,teacher,weight, got '0,1'"),
+        ("# who teaches whom\n\n0,1\n", "line 3: columns must be teacher,student or teacher,student,weight, got '0,1'"),
         ("student;teacher\n0;1\n", "line 1: columns must be separated by commas, got semicolons"),
         ("student\tteacher\n0\t1\n", "line 1: columns must be separated by commas, got tabs"),
         ("student teacher\n0 1\n", "line 1: columns must be separated by commas, got spaces"),

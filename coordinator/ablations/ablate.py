@@ -1,0 +1,206 @@
+"""Run an ablation: run the missing cells and seeds, then compare all finished runs and write the page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from coordinator.ablations import results_folder
+from coordinator.ablations.comparison import compare, difference_rows, is_claim, to_table
+from coordinator.ablations.description import describe_ablation
+from coordinator.ablations.estimates import Comparison
+from coordinator.ablations.grid import Ablation, check_cells
+from coordinator.ablations.mlflow_runs import track
+from coordinator.ablations.page import render_ablation
+from coordinator.ablations.parallel_runs import ParallelRuns, RunStatus
+from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
+from coordinator.ablations.sentences import few_seeds
+from coordinator.experiment.config import ConfigError
+from coordinator.experiment.redaction import without_secrets
+from coordinator.pools.base import Tell
+from coordinator.pools.ray_cluster import open_ray
+from coordinator.pools.unaltered import check_unaltered
+from coordinator.records.observer import RunObserver, notes_to
+from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
+from coordinator.reports.formatting import count_of, points
+from coordinator.reports.wording import power_note, probe_name
+
+COMMAND = "peer-consensus ablate ablation.toml"
+Errors = dict[tuple[str, int], str]  # by cell key and seed
+Rows = list[dict[str, Any]]
+
+
+class Status(StrEnum):
+    """How an ablation ended."""
+
+    FINISHED = "finished"
+    FAILED = "failed"  # some runs failed
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """The outcome of an ablation. rows: those of `results.parquet`. comparison: None if no run has finished."""
+
+    status: Status
+    folder: Path
+    rows: Rows
+    comparison: Comparison | None
+
+    @property
+    def num_finished(self) -> int:
+        return sum(row["status"] == RunStatus.FINISHED for row in self.rows)
+
+
+def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[RunObserver] = ()) -> AblationResult:
+    """Run every cell with every seed in parallel, in `<output>/<name>`; finished runs are not repeated.
+
+    A failed run has its error in its row, and the other runs continue; the next call tries it again. Ctrl-C ends all
+    runs, and the next call continues. observers: receive progress as `Note` events.
+
+    Raises: ConfigError, before anything is written, if the input is invalid.
+    """
+    tell = notes_to(observers)
+    check_output(output)
+    folder = Path(output).absolute() / ablation.name
+    errors: Errors = {}
+    comparison, interrupted = None, False
+    with results_folder.locked_folder(folder):
+        try:
+            results_folder.remove_temporary_folders(folder)
+            missing = [run for run in runs_of(ablation) if read_summary(folder_of(folder, run)) is None]
+            _announce(ablation, folder, len(missing), tell)
+            if missing:
+                _run(ablation, missing, folder, errors, tell)
+            rows, comparison = _conclude(ablation, folder, Path(output), errors, tell)
+        except KeyboardInterrupt:
+            interrupted = True
+            rows = results_folder.result_rows(folder, ablation, errors)
+            if results_folder.is_folder_of(folder, ablation) and not (folder / "results.parquet").exists():  # removed
+                _write_tables(ablation, folder, rows)
+        except OSError as error:
+            if error.errno is None:  # raised by Ray for a lost connection
+                raise
+            raise ConfigError(
+                f"--output: cannot write to '{folder}' ({error.strerror}): make room, then run the same command again"
+            ) from None
+        finally:
+            results_folder.remove_temporary_folders(folder)
+    status = Status.INTERRUPTED if interrupted else Status.FAILED if errors else Status.FINISHED
+    return AblationResult(status, folder, rows, comparison)
+
+
+def _announce(ablation: Ablation, folder: Path, num_missing: int, tell: Tell) -> None:
+    count = len(ablation.cells) * len(ablation.seeds)
+    done = f", {count - num_missing} of {count} runs done before" if num_missing < count else ""
+    cells, seeds = count_of(len(ablation.cells), "cell"), count_of(len(ablation.seeds), "seed")
+    tell(f"{ablation.name}: {cells} x {seeds}{done}")
+    others = results_folder.count_unlisted_cells(folder, ablation)
+    if others:
+        tell(f"{count_of(others, 'cell')} of another version of the file in {folder / 'cells'}: not shown")
+    _tell_versions(ablation, folder, tell)
+    num_tests = len(ablation.cells) * sum(map(is_claim, ablation.measures))
+    note = few_seeds(ablation.seeds) if len(ablation.seeds) < 2 else power_note(num_tests, len(ablation.seeds))
+    if note:
+        tell(note)
+
+
+def _tell_versions(ablation: Ablation, folder: Path, tell: Tell) -> None:
+    differing = results_folder.other_versions(folder, ablation)
+    if differing:
+        tell(f"finished runs are kept though they differ: {differing}; delete their folders to run them again")
+
+
+def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, tell: Tell) -> None:
+    """Run the missing cells and seeds; store each finished run at once, and the errors of others in `errors`."""
+    cells = list({cell.key: cell for cell, _ in missing}.values())
+    tell("checking the cells")
+    memory = check_cells(cells, ablation.seeds)
+    addresses = {cell.config.hosting.address for cell in cells}
+    if len(addresses) > 1:
+        raise ConfigError(f"hosting.address: must be one for all cells, got {', '.join(sorted(addresses))}")
+    check_unaltered("peers", "topologies")
+    tell("starting Ray")
+    prefix = results_folder.temporary_folder_prefix(folder)
+    with open_ray(addresses.pop(), "the same command goes on with it") as ray:
+        configs = [cell.at(seed) for cell, seed in missing]
+        runs = ParallelRuns(ray, configs, [memory[cell.key] for cell, _ in missing], tell, prefix)
+        tell(f"{count_of(len(missing), 'run')} to go, {runs.at_once} at once")
+        results_folder.write_description(folder, ablation)
+        try:
+            for place, outcome in runs.outcomes():
+                (cell, seed), target = missing[place], folder_of(folder, missing[place])
+                if outcome.status is RunStatus.FINISHED:
+                    results_folder.remove_outputs(folder)
+                    results_folder.store_run(outcome, target)
+                else:
+                    errors[cell.key, seed] = outcome.error
+                detail = outcome.error or _gains(target)
+                status = "" if outcome.status is RunStatus.FINISHED else f"{outcome.status}: "
+                took = f" ({outcome.seconds:.0f} s)" if outcome.seconds else ""  # unknown if its process was lost
+                tell(f"{cell.label}, seed {seed}: {status}{detail}{took}")
+        finally:
+            runs.close()
+
+
+def _conclude(
+    ablation: Ablation, folder: Path, output: Path, errors: Errors, tell: Tell
+) -> tuple[Rows, Comparison | None]:
+    """Write the tables first, then figures, page and MLflow, which may be slow or fail."""
+    results_folder.write_description(folder, ablation)
+    rows = results_folder.result_rows(folder, ablation, errors)
+    _write_tables(ablation, folder, rows)
+    if not any(row["status"] == RunStatus.FINISHED for row in rows):
+        track(ablation, folder, output)
+        return rows, None
+    comparison = compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
+    write_table(folder / "differences.parquet", difference_rows(comparison))
+    failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == RunStatus.FAILED]
+    summary = {"name": ablation.name, "command": COMMAND, **to_table(comparison), "failed": failed}
+    write_whole(folder / "summary.json", to_json(summary))
+    tell("drawing figures, writing the report and MLflow")
+    runs: dict[str, list[Path]] = {cell.label: [] for cell in ablation.cells}
+    for run, row in zip(runs_of(ablation), rows, strict=True):
+        if row["status"] == RunStatus.FINISHED:
+            runs[row["cell"]].append(folder_of(folder, run))
+    from coordinator.ablations.figures import save_ablation_figures  # imported here because it imports matplotlib
+
+    save_ablation_figures(rows, runs, comparison, folder, tell)
+    config = without_secrets(tomli_w.dumps(ablation.table))
+    html = render_ablation(
+        ablation.name,
+        describe_ablation(ablation),
+        comparison.words,
+        comparison,
+        folder / "figures",
+        COMMAND,
+        config,
+        failed,
+    )
+    write_whole(folder / "report.html", html)
+    track(ablation, folder, output)
+    return rows, comparison
+
+
+def _write_tables(ablation: Ablation, folder: Path, rows: Rows) -> None:
+    """Write the tables of results and timings; without finished runs, remove the outputs of earlier calls."""
+    if not any(row["status"] == RunStatus.FINISHED for row in rows):
+        results_folder.remove_outputs(folder)
+    write_table(folder / "results.parquet", rows)
+    write_table(folder / "timings.parquet", results_folder.timing_rows(folder, ablation))
+
+
+def _gains(folder: Path) -> str:
+    """The gains of a finished run, in points."""
+    summary = read_summary(folder)
+    assert summary is not None, "it has just been kept"
+    gains = [
+        f"{probe_name(name)} {points(row['gain'])}"
+        + (f" ({points(row['over_alone']['mean'])} over alone)" if "over_alone" in row else "")
+        for name, row in summary["probes"].items()
+        if "verdict" in row
+    ]
+    return ", ".join(gains) or "finished"

@@ -1,0 +1,137 @@
+"""Compares the cells of an ablation over seeds: from the table of runs to estimates, tests and sentences."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from numbers import Real
+from typing import Any, TypeVar
+
+from coordinator.ablations.estimates import Comparison, Difference
+from coordinator.ablations.parallel_runs import RunStatus
+from coordinator.ablations.sentences import in_words
+from coordinator.measures.gains import Condition, GainMeasure
+from coordinator.measures.statistics import Estimate, estimate, holm, paired_difference
+from coordinator.measures.verdict import Flag
+from coordinator.reports.wording import probe_name
+
+Key = TypeVar("Key")
+
+
+def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, measures: Sequence[str]) -> Comparison:
+    """Compare the cells of a table with one row per (cell, seed): columns cell, seed, status, flags and the measures.
+
+    Rows of unfinished runs and values that are missing or not finite are left out; paired differences need both values.
+    """
+    assert reference in cells
+    seeds = tuple(dict.fromkeys(int(row["seed"]) for row in rows))
+    finished = {
+        (row["cell"], int(row["seed"])): row
+        for row in rows
+        if row.get("status", RunStatus.FINISHED) == RunStatus.FINISHED
+    }
+    values = {
+        (cell, measure): [_value(finished.get((cell, seed), {}).get(measure)) for seed in seeds]
+        for cell in cells
+        for measure in measures
+    }
+    estimates = {key: estimate(of_seeds) for key, of_seeds in values.items()}
+    differences = {
+        (cell, measure): paired_difference(of_seeds, values[reference, measure])
+        for (cell, measure), of_seeds in values.items()
+        if cell != reference and not _over_another_control(measure)
+    }
+    p_differences = _holm_adjusted(differences)
+    comparison = Comparison(
+        tuple(cells),
+        seeds,
+        reference,
+        tuple(measures),
+        estimates,
+        _holm_adjusted({key: found for key, found in estimates.items() if is_claim(key[1])}),
+        tuple(
+            Difference(cell, reference, measure, found, p_differences.get((cell, measure)))
+            for (cell, measure), found in differences.items()
+        ),
+        (),
+        {cell: sum(key[0] == cell for key in finished) for cell in cells},
+        {cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
+    )
+    return replace(comparison, words=tuple(in_words(comparison)))
+
+
+def to_table(comparison: Comparison) -> dict[str, Any]:
+    """The comparison as a table for JSON: gains as fractions, None for values that could not be computed."""
+    return {
+        "cells": list(comparison.cells),
+        "seeds": list(comparison.seeds),
+        "reference": comparison.reference,
+        "measures": list(comparison.measures),
+        "finished": comparison.finished,
+        "flags": comparison.flags,
+        "estimates": [
+            {"cell": cell, "measure": measure}
+            | _numbers(found)
+            | {"p_holm": comparison.p_holm.get((cell, measure)), "verdict": comparison.verdict(cell, measure) or ""}
+            for (cell, measure), found in comparison.estimates.items()
+        ],
+        "differences": difference_rows(comparison),
+        "words": list(comparison.words),
+    }
+
+
+def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
+    """The rows of `differences.parquet`: one per compared measure and cell other than the reference."""
+    return [
+        {"cell": difference.cell, "reference": difference.reference, "measure": difference.measure}
+        | _numbers(difference.estimate)
+        | {"p_holm": difference.p_holm}
+        for difference in comparison.differences
+    ]
+
+
+def is_claim(measure: str) -> bool:
+    """Whether the measure is a gain that a verdict may rest on."""
+    number = GainMeasure.parse(measure)
+    return number is not None and number.claims
+
+
+def _over_another_control(measure: str) -> bool:
+    """Whether the measure is a gain of the trained peers over a control other than the calibrated ones."""
+    number = GainMeasure.parse(measure)
+    return (
+        number is not None
+        and number.gain.treated is Condition.TRAINED
+        and number.gain.control is not Condition.CALIBRATED
+    )
+
+
+def _value(value: object) -> float:
+    return float(value) if isinstance(value, Real) else math.nan
+
+
+def _flags(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """How many of a cell's rows have each flag; the artefact flag is counted per probe if the rows name the probes."""
+    raised = []
+    for row in rows:
+        flags, probes = _split(row.get("flags")), _split(row.get("artefacts"))
+        for flag in sorted(flags):
+            by_probe = [f"{Flag.ARTEFACT} ({probe_name(probe)})" for probe in sorted(probes)]
+            raised += (by_probe or [flag]) if flag == Flag.ARTEFACT else [flag]
+    return dict(Counter(raised))
+
+
+def _split(text: object) -> set[str]:
+    return {*re.split(r"[,\s]+", text)} - {""} if isinstance(text, str) else set()
+
+
+def _holm_adjusted(estimates: Mapping[Key, Estimate]) -> dict[Key, float]:
+    """Holm-adjusted p values, as one family; an estimate that is 0 with every seed keeps p = 1 and is not counted."""
+    p_values = {key: single.p for key, single in estimates.items() if single.p is not None}
+    tested = [key for key in p_values if estimates[key].varies]
+    return p_values | dict(zip(tested, holm([p_values[key] for key in tested]), strict=True))
+
+
+def _numbers(found: Estimate) -> dict[str, Any]:
+    return {name: value if value is None or math.isfinite(value) else None for name, value in asdict(found).items()}

@@ -1,0 +1,46 @@
+"""Terminal output of an ablation: its cells before it runs, the comparison afterwards."""
+
+from rich.console import Console
+from rich.markup import escape
+
+from coordinator.ablations.ablate import AblationResult, Status
+from coordinator.ablations.factors import as_text
+from coordinator.ablations.grid import Ablation
+from coordinator.ablations.parallel_runs import RunStatus
+from coordinator.ablations.tables import print_comparison
+from coordinator.reports.formatting import short
+from coordinator.reports.tables import compact_table
+
+
+def print_cells(ablation: Ablation, console: Console) -> None:
+    """Print each cell with its settings, and the number of runs."""
+    factors = list(ablation.cells[0].settings)
+    table = compact_table("cell", *factors, "key", wrapped="cell")
+    for cell in ablation.cells:
+        name = f"{cell.label} *" if cell is ablation.reference and len(ablation.cells) > 1 else cell.label
+        table.add_row(*map(escape, (name, *(as_text(cell.settings[factor]) for factor in factors), cell.key)))
+    console.print(table)
+    count = len(ablation.cells) * len(ablation.seeds)
+    seeds = ", ".join(map(str, ablation.seeds))
+    console.print(f"{count} runs: {len(ablation.cells)} cells, seeds {seeds}; * is the reference", highlight=False)
+    console.print(f"compared by {', '.join(ablation.measures)}", highlight=False)
+    console.print("nothing was started (--dry-run)", highlight=False)
+
+
+def print_ablation(result: AblationResult, console: Console) -> None:
+    """Print the comparison, the failed runs, and where to look next."""
+    if result.status is Status.INTERRUPTED:
+        count = len(result.rows)
+        line = f"interrupted: {result.num_finished} of {count} runs done; the same command continues"
+        console.print(line, highlight=False)
+        return
+    if result.comparison is not None:
+        print_comparison(result.comparison, console)
+    failed = [row for row in result.rows if row["status"] == RunStatus.FAILED]
+    for row in failed:
+        console.print(f"failed: {row['cell']}, seed {row['seed']}: {row['error']}", highlight=False, markup=False)
+    if failed:
+        console.print(f"{len(failed)} of {len(result.rows)} runs failed; the same command tries them again")
+    console.print(f"results  {short(result.folder)}", highlight=False)
+    if result.comparison is not None:
+        console.print(f"report   {short(result.folder / 'report.html')}", highlight=False)

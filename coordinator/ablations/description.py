@@ -1,0 +1,89 @@
+"""Describes an ablation in sentences: the factors that it varies, and the settings that all cells share."""
+
+from typing import Any
+
+from coordinator.ablations.factors import cell_labels
+from coordinator.ablations.grid import Ablation
+from coordinator.experiment.config import RunConfig, to_table
+from coordinator.reports import run_page
+from coordinator.reports.formatting import count_of
+from peers.networks.config import PeerKind
+
+Parts = dict[str, list[str]]  # parts of sentences, by subject
+
+
+def describe_ablation(ablation: Ablation) -> list[str]:
+    """A sentence for each factor, for each group of shared settings, and on the reference."""
+    cells = ablation.cells
+    configs = [cell.config for cell in cells]
+    lines = []
+    for factor in cells[0].settings:
+        values = list(dict.fromkeys(cell_labels([{factor: cell.settings[factor]} for cell in cells])))
+        lines.append(f"{'Varied' if len(values) > 1 else 'Held'}: {factor} = {', '.join(values)}.")
+    rounds, peers, data = (
+        ", ".join(dict.fromkeys(map(str, values)))
+        for values in (
+            [config.run.rounds for config in configs],
+            [config.peers.count for config in configs],
+            [config.data.kind for config in configs],
+        )
+    )
+    seeds = ", ".join(map(str, ablation.seeds))
+    lines.append(f"{count_of(len(cells), 'cell')}, each with seeds {seeds}: {peers} peers, {rounds} rounds, {data}.")
+    lines += [f"{subject}: {'; '.join(parts)}." for subject, parts in _shared(configs).items() if parts]
+    lines += _alone(configs)
+    if len(cells) > 1:
+        lines.append(f"Differences are from '{ablation.reference.label}', paired by seed.")
+    return lines
+
+
+def _shared(configs: list[RunConfig]) -> Parts:
+    """The parts that the descriptions of all cells have in common."""
+    first, *rest = (_parts(config) for config in configs)
+    return {
+        subject: [part for part in parts if all(part in other[subject] for other in rest)]
+        for subject, parts in first.items()
+    }
+
+
+def _parts(config: RunConfig) -> Parts:
+    table = to_table(config)
+    topology = {key: value for key, value in table["topology"].items() if key not in ("self_weight", "path")}
+    weight, held_out = config.topology.self_weight, config.data.validation
+    data = [f"batches of {config.data.batch_size}"]
+    data += [f"{held_out:,} training images stand in for the test images"] if held_out else []
+    groups = [f"{group.count} with {', '.join(_kind(group))}" for group in config.peers.groups]
+    peers = groups or _kind(config.peers)
+    peers += [f"frozen: {', '.join(map(str, config.peers.frozen))}"] if config.peers.frozen else []
+    return {
+        "Data": data,
+        "Peers": peers,
+        "Topology": [run_page.variant(topology)] + ([f"self-weight {weight:g}"] if weight is not None else []),
+        "Exchange": run_page.exchange(table["exchange"]),
+        "Controls": ["raw pixels", "untrained", "calibrated", *run_page.optional_controls(table["evaluation"])],
+    }
+
+
+def _kind(kind: PeerKind) -> list[str]:
+    """The network and the optimiser of one kind of peers."""
+    model, head = (_table(section) for section in (kind.model, kind.head))
+    optimizer = {"kind": kind.optimizer.kind, "lr": kind.optimizer.lr, **_table(kind.optimizer, changed=True)}
+    norm = "no" if kind.norm == "none" else kind.norm
+    return [run_page.variant(model), f"{norm} norm", f"{run_page.variant(head)} head", run_page.variant(optimizer)]
+
+
+def _table(section: Any, changed: bool = False) -> dict[str, Any]:
+    """A section as a table; changed: only the settings that differ from the defaults."""
+    table: dict[str, Any] = section.model_dump(mode="json", exclude_none=True, exclude_defaults=changed)
+    return table
+
+
+def _alone(configs: list[RunConfig]) -> list[str]:
+    """A sentence on the teacher of peers alone, if it is not the peer's current network."""
+    alone = [config.exchange for config in configs if config.evaluation.alone or config.topology.kind == "self"]
+    slow = [exchange for exchange in alone if exchange.separate_teacher]
+    if not slow:
+        return []
+    kinds = list(dict.fromkeys("moving average" if exchange.teacher_ema else "snapshot" for exchange in slow))
+    where = "" if len(slow) == len(alone) else ", where cells ask for one"
+    return [f"Peers alone are taught by their own {' or '.join(kinds)}{where}, not by what they are now."]

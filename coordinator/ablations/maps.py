@@ -1,0 +1,144 @@
+"""Figures with a panel per cell: heat maps of all pairs of peers, and topologies coloured by gain."""
+
+import json
+import textwrap
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from coordinator.experiment.config import load_config
+from coordinator.experiment.plan import build_schedule
+from coordinator.experiment.redaction import first_line
+from coordinator.measures.declared import Agreement, PairMeasure
+from coordinator.reports.figures import draw_links, gain_limit, gain_scale, node_colours, peer_gains
+from topologies.schedule import Schedule
+
+MAX_PANELS = 12  # panels, or curves, in one figure
+COLUMNS = 3
+WIDTH = 4.2  # inches: 8-point text stays legible on a phone of 330 pixels
+LABEL_WIDTH = 23  # characters that fit above a panel
+MAX_ROUNDS = 4  # rounds of a changing schedule that are drawn together
+Matrix = Float[np.ndarray, "peers peers"]
+
+
+def draw_pairs(runs: Mapping[str, Sequence[Path]], measure: PairMeasure) -> Figure | None:
+    """A heat map per cell of a measure of all pairs of peers at the last measured round, averaged over seeds.
+
+    All maps share one colour scale.
+    """
+    found = {cell: pair_matrix(paths, measure.name) for cell, paths in runs.items()}
+    maps = {cell: matrix for cell, matrix in found.items() if matrix is not None and np.isfinite(matrix).any()}
+    if not maps:
+        return None
+    drawn = dict(list(maps.items())[:MAX_PANELS])
+    title = f"{measure.title} at the end ({measure.detail})"
+    figure, panels = _panels(drawn, title + _left_out_note(len(maps)))
+    lowest = min(float(np.nanmin(matrix)) for matrix in drawn.values())
+    low = 0.0 if measure.agreement is Agreement.LOW else lowest
+    high = max(float(np.nanmax(matrix)) for matrix in drawn.values())
+    image = None
+    for axis, (cell, values) in zip(panels, drawn.items(), strict=False):
+        image = axis.imshow(values, cmap="cividis", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest")
+        axis.set_title(textwrap.fill(cell, LABEL_WIDTH), fontsize=7.5)
+        axis.set_xticks([0, len(values) - 1])
+        axis.set_yticks([0, len(values) - 1])
+        axis.tick_params(labelsize=7)
+    assert image is not None
+    bar = figure.colorbar(image, ax=figure.axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)
+    bar.ax.tick_params(labelsize=8)
+    return figure
+
+
+def pair_matrix(folders: Sequence[Path], measure: str) -> Matrix | None:
+    """The measure of each pair of peers, averaged over the runs that have it; nan on the diagonal; None if none has."""
+    rows = [
+        row
+        for folder in folders
+        for path in [folder / "metrics" / "pairs.parquet"]
+        if path.is_file()
+        for row in pq.read_table(path).to_pylist()
+    ]
+    if not rows:
+        return None
+    num_peers = 1 + max(row["other"] for row in rows)
+    total, count = np.zeros((num_peers, num_peers)), np.zeros((num_peers, num_peers))
+    for row in rows:
+        if row[measure] is not None and np.isfinite(row[measure]):
+            total[row["peer"], row["other"]] += row[measure]
+            count[row["peer"], row["other"]] += 1
+    total, count = total + total.T, count + count.T
+    means: Matrix = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    return means
+
+
+def draw_topologies(
+    runs: Mapping[str, Sequence[Path]], tell: Callable[[str], None] = lambda line: None
+) -> Figure | None:
+    """The links of each cell with its first seed, and its peers coloured by their gain, averaged over seeds.
+
+    A cell whose schedule cannot be rebuilt (its edge file is missing or invalid) is skipped with a line to `tell`.
+    """
+    schedules = {cell: _schedule(cell, paths[0], tell) for cell, paths in list(runs.items())[:MAX_PANELS]}
+    drawn = {cell: schedule for cell, schedule in schedules.items() if schedule is not None}
+    if not drawn:
+        return None
+    gains = {cell: mean_gains(runs[cell]) for cell in drawn}
+    figure, panels = _panels(drawn, "who teaches whom" + _left_out_note(len(runs)))
+    limit = gain_limit(gain for _, peers in gains.values() for gain in peers.values())
+    for axis, (cell, schedule) in zip(panels, drawn.items(), strict=False):
+        links, rounds = _links(schedule)
+        colours = node_colours(schedule.num_peers, gains[cell][1], limit)
+        draw_links(axis, schedule.num_peers, links, colours, size=200)
+        note = f"\n{rounds} rounds together" if rounds > 1 else ""
+        axis.set_title(textwrap.fill(cell, LABEL_WIDTH) + note, fontsize=7.5)
+    probe = next((name for name, _ in gains.values() if name), "")
+    if probe:
+        gain_scale(figure, limit, probe)
+    return figure
+
+
+def _schedule(cell: str, folder: Path, tell: Callable[[str], None]) -> Schedule | None:
+    try:
+        return build_schedule(load_config(folder / "config.toml"))
+    except (OSError, ValueError) as error:
+        tell(f"figures/topologies.png is without '{cell}': {first_line(error)}")
+        return None
+
+
+def mean_gains(folders: Sequence[Path]) -> tuple[str, dict[int, float]]:
+    """The probe to show, and each peer's gain over calibrated, averaged over the runs in which it studied."""
+    found = [
+        peer_gains(json.loads((folder / "summary.json").read_text(encoding="utf-8"))["probes"]) for folder in folders
+    ]
+    peers = sorted({peer for _, gains in found for peer in gains})
+    means = {peer: float(np.mean([gains[peer] for _, gains in found if peer in gains])) for peer in peers}
+    return next((name for name, _ in found if name), ""), means
+
+
+def _links(schedule: Schedule) -> tuple[set[tuple[int, int]], int]:
+    """The links of one period, or of the first MAX_ROUNDS rounds, and the number of rounds."""
+    rounds = min(schedule.period or MAX_ROUNDS, MAX_ROUNDS)
+    return {link for round_index in range(rounds) for link in schedule(round_index).links}, rounds
+
+
+def _left_out_note(count: int) -> str:
+    return f"\nthe first {MAX_PANELS} of {count} cells" if count > MAX_PANELS else ""
+
+
+def _panels(cells: Collection[str], title: str) -> tuple[Figure, list[Axes]]:
+    """A figure of one panel per cell, in rows of COLUMNS, with room for the cells' labels above them."""
+    count, lines = len(cells), max(len(textwrap.wrap(cell, LABEL_WIDTH)) for cell in cells)
+    columns = min(count, COLUMNS)
+    rows = -(-count // columns)
+    height = 0.9 + rows * (0.25 + 0.13 * lines + 0.85 * WIDTH / columns)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in panels[count:]:
+        figure.delaxes(axis)
+    return figure, panels[:count]

@@ -1,0 +1,84 @@
+"""The numbers in a run's summary by which the cells of an ablation can be compared."""
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.errors import nearest
+from coordinator.measures import declared
+from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from topologies.facts import TopologyFacts
+
+OPTIONAL = (Condition.RESET, Condition.ALONE)  # controls that run only if `evaluation` enables them
+
+
+def known_measures(config: RunConfig) -> list[str]:
+    """The measures in the summary of a run with this config, by dotted name."""
+    conditions = [
+        condition for condition in Condition if condition not in OPTIONAL or getattr(config.evaluation, condition)
+    ]
+    gains = [gain for gain in Gain if gain.needs <= set(conditions)]
+    probes = [
+        name
+        for probe in config.evaluation.probes
+        for name in (
+            *(_accuracy(probe, condition) for condition in conditions),
+            *(number.name for gain in gains for number in GainMeasure.of(probe, gain)),
+        )
+    ]
+    measured = [
+        f"consensus.{name}.{when}" for name in declared.scalar_names(config.peers.count) for when in ("first", "last")
+    ]
+    facts = [f"topology.{fact.name}" for fact in fields(TopologyFacts)]
+    return [*probes, *measured, *facts, "rounds", "bytes_exchanged", "relative_weight_change"]
+
+
+def default_measures(configs: Sequence[RunConfig]) -> list[str]:
+    """Each probe's gain, its gain over alone if any cell runs that control, and the disagreement at the end."""
+    probes = list(dict.fromkeys(name for config in configs for name in config.evaluation.probes))
+    alone = any(config.evaluation.alone for config in configs)
+    gains = [
+        GainMeasure(name, gain).name
+        for gain in ((Gain.OVER_CALIBRATED, Gain.OVER_ALONE) if alone else (Gain.OVER_CALIBRATED,))
+        for name in probes
+        if name not in FOR_COMPARISON
+    ]
+    return [*gains, f"consensus.{declared.RELATIVE_DISTANCE.name}.last"]
+
+
+def read_measures(asked: Any, configs: Sequence[RunConfig]) -> tuple[str, ...]:
+    """The measures that the file asks for, or the default ones. Raises: ConfigError."""
+    if asked is None:
+        return tuple(default_measures(configs))
+    if not isinstance(asked, list) or not asked:
+        raise ConfigError(f"measures: must be a list of at least one name, got {asked!r}")
+    known = list(dict.fromkeys(name for config in configs for name in known_measures(config)))
+    mistakes = [_unknown(str(name), known, configs) for name in asked if name not in known]
+    mistakes += [f"measures: '{name}' stands twice: remove one" for name in {*map(str, asked)} if asked.count(name) > 1]
+    if mistakes:
+        raise ConfigError("\n".join(mistakes))
+    return tuple(asked)
+
+
+def _accuracy(probe: str, condition: Condition) -> str:
+    return f"probes.{probe}.{condition}"
+
+
+def _unknown(name: str, known: list[str], configs: Sequence[RunConfig]) -> str:
+    """Why a name is unknown: no cell runs its control, there are too many peers, or it is misspelt."""
+    for control in OPTIONAL:
+        if not any(getattr(config.evaluation, control) for config in configs) and _needs(name, control):
+            return f"measures: '{name}' needs the control {control}: set evaluation.{control} = true"
+    for measure in declared.SCALARS:  # always known, except with too many peers
+        if name in (f"consensus.{measure.name}.first", f"consensus.{measure.name}.last"):
+            limit = measure.cost.most_peers
+            return f"measures: '{name}' is not measured of more than {limit} peers: lower peers.count, or remove it"
+    suggestion = nearest(name, known, listed=False)
+    return f"measures: '{name}' is not in a run's summary{suggestion or '; such as ' + ', '.join(known[-3:])}"
+
+
+def _needs(name: str, control: Condition) -> bool:
+    """Whether a probe's number exists only if this control is run."""
+    keys = {control.value, *(gain.key for gain in Gain if control in gain.needs)}
+    return name.startswith("probes.") and not keys.isdisjoint(name.split(".")[2:3])

@@ -1,0 +1,66 @@
+"""Identifies the experiment of a checkpoint, so that no other experiment is resumed from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from coordinator.experiment.config import ConfigError, RunConfig, to_table
+from coordinator.experiment.plan import Plan
+from coordinator.records.summary import flatten, versions
+
+DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that determine the numbers
+FREE = (
+    "run.rounds",
+    "run.name",
+    "data.name",
+    "data.root",
+    "data.path",
+    "data.on_each_node",
+    "topology.path",
+)  # keys of these sections that do not
+INPUTS = {"data": "data: the images or labels", "links": "topology.path: the links"}
+
+
+def identity_of(plan: Plan) -> dict[str, Any]:
+    """A checkpoint's description of its experiment: settings, planned rounds, SHA-256 of inputs, package versions."""
+    return {
+        "config": deciding(plan.config),
+        "rounds": plan.config.run.rounds,
+        "shape": plan.dataset.shape,
+        "inputs": _inputs(plan),
+        "versions": versions(),
+    }
+
+
+def deciding(config: RunConfig) -> dict[str, object]:
+    """The settings that determine a run's numbers, by dotted key."""
+    table = to_table(config)
+    flat = flatten({section: table[section] for section in DECIDING})
+    return {name: value for name, value in flat.items() if name not in FREE}
+
+
+def check_config(config: RunConfig, identity: Mapping[str, Any]) -> None:
+    """Raises: ConfigError, if a setting that determines the numbers differs from the checkpoint's."""
+    now, then = deciding(config), identity["config"]
+    differing = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
+    if differing:
+        name = differing[0]
+        raise ConfigError(
+            f"{name}: the checkpoint was made with {then.get(name)!r}, but config.toml has {now.get(name)!r}: put it "
+            "back, or start a new run"
+        )
+
+
+def check_inputs(plan: Plan, identity: Mapping[str, Any]) -> None:
+    """Raises: ConfigError, if data or links differ from the checkpoint's."""
+    for name, digest in _inputs(plan).items():
+        before = identity["inputs"].get(name, digest)
+        if digest != before:
+            raise ConfigError(
+                f"{INPUTS[name]} have changed since the run was started (SHA-256 {before[:12]}, now {digest[:12]}): "
+                "put them back, or start a new run"
+            )
+
+
+def _inputs(plan: Plan) -> dict[str, str]:
+    found = {"data": plan.data_digest, "links": plan.links_digest}
+    return {name: digest for name, digest in found.items() if digest}

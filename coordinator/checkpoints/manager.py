@@ -1,0 +1,72 @@
+"""Completes a run's checkpoints, and restores its peers from them."""
+
+from typing import Any
+
+from coordinator.checkpoints.snapshots import Checkpoint, Checkpoints, round_name
+from coordinator.experiment.redaction import without_secrets
+from coordinator.pools.base import Pool, ask
+from coordinator.records.events import CheckpointWritten, FaultKind, PeersRestored
+from coordinator.records.recorder import Recorder
+from coordinator.records.tables import Tables
+from coordinator.scheduling.scheduler import PeersSaved, Phase, SaveFailed
+
+
+class CheckpointManager:
+    """Completes the checkpoints that the peers write, and restores the peers from the newest intact one.
+
+    identity: describes the experiment; see `identity_of`.
+    """
+
+    def __init__(
+        self, store: Checkpoints, identity: dict[str, Any], pool: Pool, recorder: Recorder, tables: Tables
+    ) -> None:
+        self._store = store
+        self._identity = identity
+        self._pool = pool
+        self._recorder = recorder
+        self._tables = tables
+
+    def aside(self, phase: Phase, completed: int) -> str:
+        """The folder that peers write to until a checkpoint is complete."""
+        return self._store.aside(phase, completed)
+
+    def complete(self, phase: Phase, completed: int, saved: PeersSaved | SaveFailed) -> None:
+        """Complete a checkpoint from the files of all peers; a failure is recorded as a fault, and the run goes on."""
+        written = CheckpointWritten(phase, completed)
+        try:
+            if isinstance(saved, SaveFailed):
+                raise saved.error
+            self._tables.save(self._recorder.state.completed)  # first: a checkpoint requires the rows up to its round
+            state = {"run_state": self._recorder.state.with_checkpoint(written).to_json(), **self._identity}
+            self._store.complete(phase, completed, saved.checksums, state, self._recorder.probes.to_bytes())
+        except OSError as error:
+            why = without_secrets(error.strerror or str(error))
+            last = next((round_name(phase, older) for older in self._store.completed(phase)), "")
+            remaining = f"that of {last} is the last" if last else "there is none yet"
+            self._recorder.fault(
+                FaultKind.CHECKPOINT_NOT_WRITTEN,
+                f"no checkpoint of {round_name(phase, completed)} could be written ({why}); {remaining}",
+            )
+        else:
+            self._recorder.publish(written)
+
+    def restore(self, phase: Phase) -> int:
+        """Restore all peers from the newest intact checkpoint of a phase; returns its number of completed rounds.
+
+        Without a checkpoint, the peers restart untrained and the result is 0.
+        """
+        completed, damaged = self._store.newest_whole(phase, self._restore_from)
+        for problem in damaged:
+            self._recorder.fault(FaultKind.CHECKPOINT_DAMAGED, problem)
+        if completed is None:
+            self._pool.get([host.restart() for host in self._pool.hosts])
+            return 0
+        if completed:
+            self._recorder.publish(PeersRestored(phase, completed))
+        return completed
+
+    def _restore_from(self, found: Checkpoint) -> int:
+        found.arrays()  # an intact checkpoint includes the coordinator's arrays: check them, too
+        checksums = found.checksums(sum(len(host.peers) for host in self._pool.hosts))
+        ask(self._pool, lambda host: host.restore(found.folder, {peer: checksums[peer] for peer in host.peers}))
+        return found.completed

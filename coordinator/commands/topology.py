@@ -1,0 +1,147 @@
+"""`peer-consensus topology`: the facts of one topology, or of all kinds side by side."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from coordinator.experiment.config import ConfigError, RunConfig, config_from, load_config, parse_setting
+from coordinator.experiment.errors import nearest
+from coordinator.experiment.plan import build_schedule
+from coordinator.reports.tables import compact_table
+from topologies.analysis.agreement import EPSILON
+from topologies.analysis.measures import describe
+from topologies.config import KINDS
+from topologies.facts import TopologyFacts
+from topologies.schedule import Schedule
+
+PICTURES = (".png", ".pdf", ".svg")
+COLUMNS = ("kind", "degree", "links", "messages", "diameter", "gap", f"rounds to {EPSILON:g}")
+
+LINKS = {"the same": "the same links every round", "drawn anew": "links drawn anew every round"}
+LONG = {
+    "degree": "teachers of a student",
+    "links": "links a round",
+    "messages": "messages a round",
+    "gap": "spectral gap",
+    COLUMNS[-1]: f"rounds to disagreement {EPSILON:g}",
+}
+
+
+def show(what: str, settings: list[str], plot: Path | None, console: Console) -> None:
+    """Print the facts of the topology of an experiment file, of one kind, or of all kinds; draw the links into `plot`.
+
+    Raises: ConfigError.
+    """
+    values = dict(parse_setting(setting, "topology.") for setting in settings)
+    if what == "list":
+        if plot is not None:
+            raise ConfigError("--plot: draws one topology: name a kind or an experiment file")
+        _show_all(values, console)
+        return
+    if plot is not None and plot.suffix.lower() not in PICTURES:
+        raise ConfigError(f"--plot: '{plot}' must end in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
+    if what in KINDS:
+        config = _of_kind(what, values)
+    elif what.endswith(".toml") or Path(what).is_file():
+        named = {"num_peers": "peers.count", "seed": "run.seed"}
+        config = load_config(what, [_renamed(setting, named) for setting in settings])
+    else:
+        raise ConfigError(f"topology: '{what}' is neither a file nor a kind{nearest(what, [*KINDS, 'list'])}")
+    schedule = _schedule(config)
+    facts = describe(schedule)
+    console.print(
+        f"{config.topology.kind}, {facts.num_peers} peers, {LINKS.get(_pace(schedule), _pace(schedule))}",
+        highlight=False,
+    )
+    for name, value in zip(COLUMNS[1:], _cells(facts), strict=True):
+        console.print(f"  {LONG.get(name, name):<30}{value}", highlight=False)
+    if plot is not None:
+        try:
+            from coordinator.reports.figures import save_topology  # imported here because it imports matplotlib
+
+            save_topology(schedule, plot)
+        except OSError as error:
+            raise ConfigError(f"--plot: cannot draw into '{plot}': {error.strerror}") from None
+        console.print(f"  {'drawn in':<30}{plot}", highlight=False)
+
+
+def _renamed(setting: str, named: dict[str, str]) -> str:
+    key, equals, value = setting.partition("=")
+    return f"{named.get(key, key)}{equals}{value}"
+
+
+def _show_all(values: dict[str, Any], console: Console) -> None:
+    unknown = sorted(set(values) - {"num_peers", "seed"})
+    if unknown:
+        raise ConfigError(f"topology list: takes num_peers and seed, got {', '.join(unknown)}: name a kind")
+    count = _of_kind("ring", values).peers.count
+    columns = [name for name in COLUMNS if name != "links"]
+    table = compact_table(*columns, "every round", wrapped=COLUMNS[-1])
+    impossible = []
+    for kind, variant in KINDS.items():
+        if kind == "file":
+            continue
+        example = variant.example(count).model_dump(exclude_unset=True)
+        label = " ".join([kind, *(f"{key}={value}" for key, value in example.items())])
+        try:
+            schedule = _schedule(_of_kind(kind, values | example))
+        except ConfigError as error:
+            table.add_row(label, *["-"] * len(columns))
+            impossible.append(f"{kind}: {error}")
+            continue
+        cells = dict(zip(COLUMNS[1:], _cells(describe(schedule)), strict=True))
+        table.add_row(label, *(cells[name] for name in columns[1:]), _pace(schedule))
+    console.print(f"{count} peers", highlight=False)
+    console.print(table)
+    for line in impossible:
+        console.print(line, highlight=False)
+
+
+def _of_kind(kind: str, values: dict[str, Any]) -> RunConfig:
+    """A config of which only the topology is used, with 16 peers by default."""
+    values = dict(values)
+    if "kind" in values:
+        raise ConfigError(f"kind: '{kind}' is named already, got kind={values['kind']}: leave it out")
+    count, seed = values.pop("num_peers", 16), values.pop("seed", 0)
+    table = {
+        "run": {"seed": seed},
+        "data": {"kind": "digits"},
+        "peers": {"count": count},
+        "topology": {"kind": kind, **values},
+    }
+    try:
+        return config_from(table)
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("peers.count", "num_peers").replace("run.seed", "seed")) from None
+
+
+def _schedule(config: RunConfig) -> Schedule:
+    try:
+        return build_schedule(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _cells(facts: TopologyFacts) -> list[str]:
+    degree = str(facts.min_degree) if facts.min_degree == facts.max_degree else f"{facts.min_degree}-{facts.max_degree}"
+    return [
+        degree,
+        f"{facts.edges:g}",
+        f"{facts.messages_per_round:g}",
+        "none" if facts.diameter is None else str(facts.diameter),
+        f"{facts.spectral_gap:.4g}",
+        _rounds_to(facts),
+    ]
+
+
+def _rounds_to(facts: TopologyFacts) -> str:
+    if facts.rounds_to is not None:
+        return f"{facts.rounds_to:,}"
+    return "never" if facts.rounds_over is None else f"more than {facts.rounds_over:,}"
+
+
+def _pace(schedule: Schedule) -> str:
+    if schedule.period == 1:
+        return "the same"
+    return "drawn anew" if schedule.period is None else f"one of {schedule.period}"

@@ -1,0 +1,141 @@
+"""RunConfig: the sections of an experiment file, read from TOML with dotted overrides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from coordinator.experiment import overrides as _overrides
+from coordinator.experiment.errors import explain
+from coordinator.experiment.overrides import parse_assignment as parse_assignment
+from coordinator.experiment.reading import ConfigError as ConfigError
+from coordinator.experiment.reading import absolute_path, check_depth, plain, unusable_values
+from coordinator.experiment.reading import read_table as read_table
+from coordinator.experiment.sections import CheckpointConfig as CheckpointConfig
+from coordinator.experiment.sections import EvaluationConfig, RunSection
+from coordinator.experiment.sections import HostingConfig as HostingConfig
+from coordinator.experiment.sections import TrackingConfig as TrackingConfig
+from peers.base.section import Section
+from peers.data.config import DataConfig
+from peers.exchange.config import ExchangeConfig
+from peers.learning.settings import Execution
+from peers.networks.config import PeersConfig
+from topologies.config import TopologyConfig
+
+PATHS = (  # keys whose values are names of files or folders
+    ("data", "root"),
+    ("data", "path"),
+    ("topology", "path"),
+    ("checkpoint", "path"),
+)
+
+
+class RunConfig(Section):
+    """A whole experiment. Components receive their own section, never this."""
+
+    run: RunSection = Field(RunSection(), description="name, seed and length of the run")
+    data: DataConfig = Field(description="images and labels, and how batches are cut from them")
+    peers: PeersConfig = Field(PeersConfig(), description="the networks: how many, and what each is made of")
+    topology: TopologyConfig = Field(description="who learns from whom in which round")
+    exchange: ExchangeConfig = Field(
+        ExchangeConfig(), description="what peers send to each other, and the loss by which students learn from it"
+    )
+    evaluation: EvaluationConfig = Field(
+        EvaluationConfig(), description="what is measured, how often, and with which controls"
+    )
+    hosting: HostingConfig = Field(
+        HostingConfig(), description="where and how peers are computed: processes, devices, a Ray cluster"
+    )
+    tracking: TrackingConfig = Field(TrackingConfig(), description="the record of the run in MLflow")
+    checkpoint: CheckpointConfig = Field(
+        CheckpointConfig(), description="snapshots from which an interrupted run goes on"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "RunConfig":
+        if self.exchange.delivery == "shared-sum" and self.topology.kind != "complete":
+            raise ValueError(
+                f"exchange.delivery 'shared-sum' needs topology 'complete', where all hear all, got "
+                f"'{self.topology.kind}': use per-edge"
+            )
+        if self.hosting.execution != "loop" and self.peers.channels_last:
+            raise ValueError(
+                f"hosting.execution '{self.hosting.execution}' does not take peers.channels_last, which lays out one "
+                "network's images: set hosting.execution to loop, or peers.channels_last to false"
+            )
+        return self
+
+
+def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a TOML file (or a table already read) and apply `section.key=value` overrides, values in TOML.
+
+    Relative paths are resolved against the current folder; the returned config has absolute paths only.
+
+    Raises: ConfigError, one line per mistake.
+    """
+    table = source if isinstance(source, dict) else read_table(Path(source))
+    if "grid" in table or "zip" in table:
+        named = "the table" if isinstance(source, dict) else f"'{source}'"
+        raise ConfigError(f"config: {named} is an ablation, with axes: use peer-consensus ablate")
+    for override in overrides:
+        table = with_override(table, override)
+    return config_from(table)
+
+
+def config_from(table: dict[str, Any]) -> RunConfig:
+    """Validate nested tables, whose values may include NumPy types and paths. Raises: ConfigError."""
+    check_depth(table)
+    table = plain(table)
+    unusable = unusable_values(table)
+    if unusable:
+        raise ConfigError("\n".join(unusable))
+    try:
+        config = RunConfig.model_validate(table)
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error, table, RunConfig))) from None
+    return _with_absolute_paths(config)
+
+
+def with_execution(config: RunConfig, execution: Execution) -> RunConfig:
+    """The config with `hosting.execution` resolved from "auto", so that a repetition takes the same path."""
+    return config.model_copy(update={"hosting": config.hosting.model_copy(update={"execution": execution})})
+
+
+def to_table(config: RunConfig) -> dict[str, Any]:
+    """The config as nested tables of plain values, ready for TOML, JSON and MLflow."""
+    return config.model_dump(mode="json", exclude_none=True)
+
+
+def to_toml(config: RunConfig) -> str:
+    return tomli_w.dumps(to_table(config))
+
+
+def parse_setting(text: str, section: str = "") -> tuple[str, Any]:
+    """Parse `key=value`; `section`, such as "topology.", is the prefix of the key. Raises: ConfigError."""
+    return _overrides.parse_setting(RunConfig, text, section)
+
+
+def with_override(table: dict[str, Any], text: str) -> dict[str, Any]:
+    """A copy of `table` with one `section.key=value` override applied. Raises: ConfigError."""
+    return _overrides.with_override(RunConfig, table, text)
+
+
+def with_value(table: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """A copy of `table` with the value at a dotted key replaced; see `overrides`. Raises: ConfigError."""
+    return _overrides.with_value(RunConfig, table, key, value)
+
+
+def _with_absolute_paths(config: RunConfig) -> RunConfig:
+    """The config with absolute paths."""
+    updates: dict[str, Any] = {}
+    for section, field in PATHS:
+        part = updates.get(section, getattr(config, section))
+        if hasattr(part, field):
+            name = getattr(part, field)
+            if not str(name) or "://" in str(name):
+                continue
+            absolute = absolute_path(f"{section}.{field}", name)
+            updates[section] = part.model_copy(update={field: type(name)(absolute)})
+    return config.model_copy(update=updates)

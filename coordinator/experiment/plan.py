@@ -1,0 +1,300 @@
+"""Plans a run before anything starts: loads the data, draws the schedule, estimates sizes and memory, checks all."""
+
+import math
+import warnings
+from dataclasses import dataclass, replace
+
+import torch
+
+from coordinator.experiment.config import ConfigError, RunConfig
+from peers.base import memory
+from peers.base.seeds import stream
+from peers.data import dataset_check
+from peers.data.config import DataConfig
+from peers.data.dataset_check import digest_of
+from peers.data.datasets import Dataset, channel_statistics, hold_out
+from peers.learning.settings import PeerSettings
+from peers.networks import models
+from peers.networks.config import PeerKind
+from peers.networks.models import Network, activation_bytes, num_parameters
+from peers.probing.config import ProbeConfig
+from peers.probing.memory import probing_bytes
+from peers.probing.probes import SELECTION_FOLDS
+from topologies.analysis.measures import describe
+from topologies.combinators import each_alone, one_student, with_self_weight, without_students
+from topologies.facts import TopologyFacts
+from topologies.schedule import Schedule
+
+# Measured proportional set size, CUDA build of torch: a Ray actor without peers, the coordinator, Ray's daemons.
+ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 400 * 2**20, 720 * 2**20, 450 * 2**20
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """A group of identically configured peers, and the memory that one of them needs, in bytes."""
+
+    count: int
+    model: str
+    norm: str
+    head: str
+    optimizer: str
+    num_parameters: int
+    feature_dim: int
+    output_dim: int
+    state_bytes: int
+    activation_bytes: int
+    probe_bytes: int
+
+    @property
+    def peer_bytes(self) -> int:
+        return self.state_bytes + self.activation_bytes + self.probe_bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    config: RunConfig
+    dataset: Dataset
+    schedule: Schedule
+    facts: TopologyFacts
+    groups: tuple[GroupPlan, ...]
+    width: int
+    message_bytes: int
+    data_digest: str = ""  # SHA-256 of images and labels; both digests are set by `identified`
+    links_digest: str = ""  # SHA-256 of links read from a file; else empty: the config determines them
+
+    @property
+    def num_hosts(self) -> int:
+        if self.config.hosting.pool == "in-process":
+            return 0
+        return -(-self.config.peers.count // self.config.hosting.peers_per_host)
+
+    @property
+    def data_bytes(self) -> int:
+        return self.dataset.train_images.nbytes + self.dataset.test_images.nbytes
+
+    @property
+    def memory_bytes(self) -> int:
+        """Estimate of the memory for the whole run: peers, processes, data."""
+        peers = sum(group.count * group.peer_bytes for group in self.groups)
+        ray = RAY_BYTES if self.num_hosts else 0
+        # a student holds its teachers' messages, a stack of them and temporaries; the coordinator, all probe outputs
+        decoded = self.config.data.batch_size * self.width * FLOAT
+        peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
+        peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
+        evaluators = self.config.hosting.evaluators
+        processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
+        on_features, on_pixels = _probing_bytes(self.config, self.dataset, self.groups)
+        probes = max(1, processes) * on_features + max(0, on_pixels - on_features)  # pixels: once, in one process
+        return peers + probes + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
+
+    @property
+    def round_bytes(self) -> float:
+        """Mean bytes that cross links in a round."""
+        return self.facts.messages_per_round * self.message_bytes
+
+
+def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
+    """Load the data (unless given), draw the schedule and check what no section can check alone.
+
+    Refuses data or probes that exceed the memory. If it loads the data itself, warns if the whole run may exceed it.
+
+    Raises: ConfigError.
+    """
+    loaded = dataset is None
+    try:
+        schedule = build_schedule(config)
+        dataset = load_data(config) if dataset is None else dataset
+        dataset_check.check(dataset)
+        groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config))
+        _check_memory(config, dataset, groups)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    except MemoryError as error:
+        raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
+    width = _check(config, dataset, groups)
+    message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
+    plan = Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
+    further, free = plan.memory_bytes - plan.data_bytes, memory.available()
+    if loaded and further > free and not config.hosting.address:
+        warnings.warn(
+            f"the run will need about {memory.format_bytes(further)} of memory beside its data, and "
+            f"{memory.format_bytes(free)} are left: it may be killed; lower peers.count or data.batch_size, or make "
+            "the images smaller",
+            stacklevel=2,
+        )
+    return plan
+
+
+def identified(plan: Plan) -> Plan:
+    """The plan with the SHA-256 digests of its inputs; a separate step, since checking a config does not need them."""
+    links = plan.schedule(0).digest() if plan.config.topology.kind == "file" else ""
+    return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links)
+
+
+def load_data(config: RunConfig) -> Dataset:
+    """Load the images and labels of a run. Raises: ValueError."""
+    return load_section(config.data, config.run.seed)
+
+
+def load_section(data: DataConfig, seed: int) -> Dataset:
+    """`load_data`, given only the data section and the run's seed. Raises: ValueError."""
+    return held_out(data.load(seed), data, seed)
+
+
+def held_out(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
+    """If `data.validation` is set, replace the test images by held-out training images. Raises: ValueError."""
+    return hold_out(dataset, data.validation, stream(seed, "data", 2)) if data.validation else dataset
+
+
+def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
+    """The schedule of who learns from whom. alone: that of the control in which every peer is its own teacher.
+
+    The control keeps the roles, so that every peer is a student in as many rounds as in the run.
+    Raises: ValueError.
+    """
+    seed, peers = config.run.seed, config.peers
+    schedule = config.topology.build(peers.count, stream(seed, "topology"))
+    if config.topology.self_weight is not None:
+        if config.topology.kind == "self":
+            raise ValueError(
+                f"topology.self_weight is {config.topology.self_weight:g}, but peers that teach themselves have nobody "
+                "to share with: leave it out"
+            )
+        schedule = with_self_weight(schedule, config.topology.self_weight)
+    if peers.frozen:
+        schedule = without_students(schedule, frozenset(peers.frozen))
+    if config.exchange.roles == "one-student":
+        schedule = one_student(schedule, stream(seed, "roles"))
+    return each_alone(schedule) if alone else schedule
+
+
+def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
+    """The settings from which each peer of a run is created."""
+    normalisation = channel_statistics(dataset.train_images)
+    layouts = [
+        layout for kind, count in _kinds(config) for layout in [models.layout(_blank(kind, dataset.shape))] * count
+    ]
+    # a ProbeConfig, since unpickling an EvaluationConfig would import the whole coordinator in every actor
+    probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
+    return [
+        PeerSettings(
+            index=index,
+            seed=config.run.seed,
+            num_rounds=config.run.rounds,
+            peers=config.peers,
+            exchange=config.exchange,
+            data=config.data,
+            probes=probes,
+            normalisation=normalisation,
+            recompute=config.hosting.recompute,
+            precision=config.hosting.precision,
+            deterministic=config.hosting.deterministic,
+            data_on_device=config.hosting.data_on_device,
+            layout=layouts[index],
+        )
+        for index in range(config.peers.count)
+    ]
+
+
+def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
+    return [(group, group.count) for group in config.peers.groups] or [(config.peers, config.peers.count)]
+
+
+def _blank(kind: PeerKind, shape: tuple[int, int, int]) -> Network:
+    """A peer's network on the meta device: its parameters take no memory, and no random numbers are drawn."""
+    with torch.device("meta"):
+        return kind.build_network(shape)
+
+
+def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int) -> GroupPlan:
+    network = _blank(kind, dataset.shape)
+    parameters = num_parameters(network)
+    moments = len(kind.optimizer.moment_names)
+    teacher = 1 if config.exchange.separate_teacher else 0
+    buffers = sum(buffer.nbytes for buffer in network.buffers())
+    return GroupPlan(
+        count=count,
+        model=kind.model.kind,
+        norm=kind.norm,
+        head=kind.head.kind,
+        optimizer=f"{kind.optimizer.kind} {kind.optimizer.lr:g}",
+        num_parameters=parameters,
+        feature_dim=network.feature_dim,
+        output_dim=network.output_dim,
+        state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # theta, theta_0, gradients, moments
+        activation_bytes=activation_bytes(network, dataset.shape, config.data.batch_size),
+        probe_bytes=2 * _probed_images(config, dataset) * network.feature_dim * FLOAT,  # features, raw and standardised
+    )
+
+
+def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:
+    """The memory of a process that probes one peer's features, and of one that probes raw pixels, in bytes."""
+
+    def needed(dim: int) -> int:
+        num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
+        return probing_bytes(config.evaluation, num_train, num_test, dim, dataset.num_classes)
+
+    pixels = math.prod(dataset.shape)
+    on_features = max(needed(group.feature_dim) for group in groups)
+    return on_features, _probed_images(config, dataset) * pixels * FLOAT + needed(pixels)
+
+
+def _probed_images(config: RunConfig, dataset: Dataset) -> int:
+    train = min(config.evaluation.probe_train, len(dataset.train_labels))
+    return train + min(config.evaluation.probe_test, len(dataset.test_labels))
+
+
+def _check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> None:
+    """Refuse probes that exceed this machine's memory, unless the run is on a cluster. Raises: ValueError."""
+    if config.hosting.address:
+        return
+    images, pixels = _probed_images(config, dataset), math.prod(dataset.shape)
+    subject = f"evaluation.probes: {images:,} images of {pixels:,} values in {dataset.num_classes:,} classes"
+    advice = "lower evaluation.probe_train and evaluation.probe_test, or name labels with fewer classes"
+    memory.require(max(_probing_bytes(config, dataset, groups)), subject, advice)
+
+
+def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
+    """Check the config against data and networks; returns the width of exchanged vectors. Raises: ConfigError."""
+    features = config.exchange.what == "features"
+    widths = sorted({group.feature_dim if features else group.output_dim for group in groups})
+    if len(widths) > 1:
+        raise ConfigError(
+            f"peers.groups: all must exchange vectors of one width, got {', '.join(map(str, widths))}: "
+            + ("exchange logits through heads of one dim" if features else "give them heads of one dim")
+        )
+    num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
+    if num_test < 2:
+        raise ConfigError(f"data: at least 2 test images are needed, got {num_test}: raise data.test_limit or add some")
+    if config.data.batch_size > num_train:
+        raise ConfigError(
+            f"data.batch_size must be at most the {num_train} training images, got {config.data.batch_size}: lower it"
+        )
+    if config.exchange.top_k >= widths[0]:
+        raise ConfigError(
+            f"exchange.top_k must be below the {widths[0]} outputs, got {config.exchange.top_k}: lower it, or set it "
+            "to 0 to send all"
+        )
+    _check_probes(config, num_train)
+    if config.exchange.supervised and widths[0] < dataset.num_classes:
+        raise ConfigError(
+            f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
+            "set peers.head.dim"
+        )
+    return widths[0]
+
+
+def _check_probes(config: RunConfig, num_train: int) -> None:
+    """Refuse settings with which a probe would fail in the middle of the run. Raises: ConfigError."""
+    evaluation = config.evaluation
+    seen = min(evaluation.probe_train, num_train)
+    if "knn" in evaluation.probes and evaluation.knn.k > seen:
+        raise ConfigError(
+            f"evaluation.knn.k must be at most the {seen} training images that are probed, got {evaluation.knn.k}: "
+            "lower it"
+        )
+    if "linear" in evaluation.probes and seen < SELECTION_FOLDS:
+        raise ConfigError(
+            f"evaluation.probes: linear needs at least {SELECTION_FOLDS} training images, got {seen}: leave it out"
+        )

@@ -1,0 +1,183 @@
+"""The config sections that only the coordinator reads: run, evaluation, hosting, tracking, checkpoint."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from peers.base.precision import Precision
+from peers.base.section import Section
+from peers.probing.config import ProbeConfig
+
+MANY = 65_536  # upper limit for numbers of processes, threads and devices
+LONG = 1e7  # upper limit for times, in seconds: four months
+
+
+class RunSection(Section):
+    name: str = Field(
+        "run",
+        pattern=r"^[A-Za-z0-9._-]+$",
+        max_length=100,
+        description="name of the run: its folder is called NAME-TIME, and MLflow shows it",
+    )
+    seed: int = Field(
+        0,
+        ge=0,
+        lt=2**63,
+        strict=True,
+        description="seed of everything drawn at random: weights, batches, links, roles, probe images",
+    )
+    rounds: int = Field(
+        100, ge=1, le=10**9, strict=True, description="number of rounds; a round is one mini-batch that all peers share"
+    )
+    on_nonfinite: Literal["stop", "drop-peer"] = Field(
+        "stop",
+        description="when a peer's loss or outputs are NaN or infinite: stop the run, or go on without this peer",
+    )
+
+
+class EvaluationConfig(ProbeConfig):
+    every: int = Field(
+        20, ge=1, strict=True, description="rounds between two measurements of consensus, collapse and similarity"
+    )
+    probe_every: int = Field(
+        0, ge=0, strict=True, description="rounds between two evaluations of the probes; 0: at the start and end only"
+    )
+    alone: bool = Field(
+        False, description="also run the control in which every peer is its own teacher: about one more run"
+    )
+    reset: bool = Field(
+        False,
+        description="also probe the trained peers with their BatchNorm buffers put back to their values at the start",
+    )
+
+
+class HostingConfig(Section):
+    pool: Literal["ray", "in-process"] = Field(
+        "ray", description="where hosts run: each a Ray actor (a process of its own), or all in this process"
+    )
+    peers_per_host: int = Field(1, ge=1, le=MANY, description="number of peers in one Ray actor, at most")
+    execution: Literal["loop", "vectorised", "auto"] = Field(
+        "loop",
+        description="how a host computes its peers: one after the other; as one stacked network where they are alike "
+        "(equal to the loop up to rounding); or whichever is faster, timed at the start and noted in the run's config",
+    )
+    address: str = Field(
+        "",
+        description="address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; empty: a local Ray that the run "
+        "starts and ends, or inside a Ray job that job's cluster",
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="device of the peers; auto: GPUs if there is one for each peer, else the CPU; cuda: GPUs, which "
+        "peers share if there are fewer",
+    )
+    gpus_per_peer: Annotated[float, Field(ge=0, le=MANY)] | Literal["auto"] = Field(
+        "auto",
+        description="GPUs reserved for each peer, below 1 a share of one; auto: 1 if each peer can have one, else 0",
+    )
+    cpus_per_peer: Annotated[float, Field(gt=0, le=MANY)] | Literal["auto"] = Field(
+        "auto",
+        description="CPUs reserved for each peer; auto: 1 for each host, or an equal share where there are more hosts "
+        "than CPUs",
+    )
+    resources: dict[str, Annotated[float, Field(gt=0, le=1e12)]] = Field(
+        {}, description="custom resources of the Ray cluster that each host reserves: amount by name"
+    )
+    placement: Literal["spread", "pack"] = Field(
+        "spread",
+        description="how hosts are placed on the nodes of a Ray cluster: evenly, so that a lost node takes few of "
+        "them, or on as few nodes as possible, so that few messages cross the network",
+    )
+    precision: Precision = Field(
+        "float32",
+        description="arithmetic of a round's forward and backward passes; tf32 needs CUDA; weights, losses and "
+        "measures stay in float32",
+    )
+    deterministic: bool = Field(
+        True,
+        description="on a GPU use deterministic algorithms only, so that equal runs give equal numbers, at some cost "
+        "in speed; CPU runs always do",
+    )
+    data_on_device: bool = Field(
+        True, description="on a GPU keep the whole data set in its memory; false: copy each batch there"
+    )
+    threads: int = Field(1, ge=1, le=1024, description="torch threads of each host")
+    evaluators: Annotated[int, Field(ge=0, le=MANY, strict=True)] | Literal["auto"] = Field(
+        "auto",
+        description="number of Ray processes that only evaluate probes, while rounds go on; auto: one for each CPU "
+        "that the hosts leave idle, at most one for each host, none where hosts have GPUs",
+    )
+    lookahead: int = Field(
+        3, ge=1, le=MANY, description="number of rounds that may be under way at once; it changes no result"
+    )
+    recompute: bool = Field(
+        False,
+        description="keep no activations between publishing and learning, and run the forward pass a second time: "
+        "less memory, more time",
+    )
+    start_timeout: float = Field(
+        300.0, gt=0, le=LONG, description="seconds to wait for the hosts to start, and for an ablation's next run"
+    )
+    timeout: float = Field(
+        1800.0, gt=0, le=LONG, description="seconds that one call of a host may take; a host that takes longer is ended"
+    )
+    max_failures: int = Field(
+        5,
+        ge=0,
+        strict=True,
+        description="number of times that a run replaces lost hosts and goes on from its last checkpoint, before it "
+        "stops; 0: it stops at the first",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "HostingConfig":
+        if self.device == "cpu" and self.gpus_per_peer not in ("auto", 0):
+            raise ValueError(
+                f"hosting.gpus_per_peer is {self.gpus_per_peer:g} but hosting.device is 'cpu': leave one of them out"
+            )
+        if self.execution == "vectorised" and self.pool == "ray" and self.peers_per_host == 1:
+            raise ValueError(
+                "hosting.execution 'vectorised' runs the peers of a host together, but hosting.peers_per_host is 1: "
+                "raise it, or set hosting.execution to loop"
+            )
+        if self.pool == "in-process" and self.evaluators not in ("auto", 0):
+            raise ValueError(
+                f"hosting.evaluators is {self.evaluators} but hosting.pool is 'in-process': set hosting.pool to ray"
+            )
+        if self.device == "cuda" and self.gpus_per_peer == 0:
+            raise ValueError("hosting.device is 'cuda' but hosting.gpus_per_peer is 0: leave one of them out")
+        return self
+
+
+class TrackingConfig(Section):
+    enabled: bool = Field(True, description="record the run in MLflow")
+    uri: str = Field("", description="an MLflow tracking URI; empty: an SQLite file in the output folder")
+    experiment: str = Field(
+        "peer-consensus", min_length=1, max_length=500, description="MLflow experiment that the run belongs to"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "TrackingConfig":
+        if self.uri.startswith("~"):
+            raise ValueError(
+                f"tracking.uri must be a URI, in which ~ is no home, got '{self.uri}': write the path out, such as "
+                "sqlite:////home/me/mlflow.db"
+            )
+        return self
+
+
+class CheckpointConfig(Section):
+    every: int = Field(
+        100, ge=0, strict=True, description="rounds between two checkpoints; 0: no checkpoints, not even at the end"
+    )
+    seconds: float = Field(
+        300.0,
+        ge=0,
+        description="seconds after which a checkpoint is due whatever the rounds, and the first one after at most 5; "
+        "0: only rounds count",
+    )
+    keep: int = Field(2, ge=1, strict=True, description="number of checkpoints kept; older ones are deleted")
+    path: str = Field(
+        "",
+        description="folder that every node reaches, or a URL (fsspec, pyarrow); empty: in the run's folder",
+    )

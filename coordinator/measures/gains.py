@@ -1,0 +1,147 @@
+"""The conditions under which peers are probed, and the gain of one condition over another."""
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Literal, get_args
+
+from coordinator.measures.verdict import Interval, Side, Verdict
+from peers.probing.config import ProbeName
+from peers.probing.measuring import ProbeSubject
+
+FOR_COMPARISON: tuple[ProbeName, ...] = ("sgd",)  # not standardised, so its result depends on the features' scale
+Part = Literal["mean", "low", "high"]
+
+
+class Condition(StrEnum):
+    """What is probed. Values are the names in `summary.json`; their order is that of tables and figures."""
+
+    RAW_PIXELS = "raw_pixels"
+    UNTRAINED = "untrained"
+    CALIBRATED = "calibrated"  # untrained weights, with BatchNorm buffers updated by forward passes
+    TRAINED = "trained"
+    RESET = "reset"  # trained weights, with BatchNorm buffers reset to their initial values
+    ALONE = "alone"  # trained in the same rounds, but with every peer as its own teacher
+
+    @property
+    def subject(self) -> ProbeSubject:
+        """The probe's subject, to be used on a peer in this condition."""
+        subjects = {
+            Condition.RAW_PIXELS: ProbeSubject.RAW_PIXELS,
+            Condition.CALIBRATED: ProbeSubject.CALIBRATED,
+            Condition.RESET: ProbeSubject.RESET,
+        }
+        return subjects.get(self, ProbeSubject.AS_IS)
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    key: str
+    treated: Condition
+    control: Condition
+    above: Verdict
+    neither: Verdict
+    below: Verdict
+
+
+class Gain(Enum):
+    """A probe's accuracy under one condition minus that under another, with the possible verdicts."""
+
+    OVER_CALIBRATED = _Comparison(
+        "gain",
+        Condition.TRAINED,
+        Condition.CALIBRATED,
+        Verdict.LEARNED,
+        Verdict.NOT_DISTINGUISHABLE,
+        Verdict.DEGRADED,
+    )
+    OVER_ALONE = _Comparison(
+        "over_alone",
+        Condition.TRAINED,
+        Condition.ALONE,
+        Verdict.EXCHANGE_HELPS,
+        Verdict.NO_DIFFERENCE,
+        Verdict.EXCHANGE_HURTS,
+    )
+    OVER_UNTRAINED = _Comparison(
+        "over_untrained",
+        Condition.TRAINED,
+        Condition.UNTRAINED,
+        Verdict.ABOVE_UNTRAINED,
+        Verdict.NOT_DISTINGUISHABLE,
+        Verdict.BELOW_UNTRAINED,
+    )
+    OVER_RESET = _Comparison(
+        "over_reset",
+        Condition.TRAINED,
+        Condition.RESET,
+        Verdict.ABOVE_RESET,
+        Verdict.NOT_DISTINGUISHABLE,
+        Verdict.BELOW_RESET,
+    )
+    RESET_OVER_UNTRAINED = _Comparison(
+        "reset_over_untrained",
+        Condition.RESET,
+        Condition.UNTRAINED,
+        Verdict.ABOVE_UNTRAINED,
+        Verdict.NOT_DISTINGUISHABLE,
+        Verdict.BELOW_UNTRAINED,
+    )
+
+    @property
+    def key(self) -> str:
+        """The name of the gain in `summary.json`."""
+        return self.value.key
+
+    @property
+    def treated(self) -> Condition:
+        return self.value.treated
+
+    @property
+    def control(self) -> Condition:
+        return self.value.control
+
+    @property
+    def needs(self) -> set[Condition]:
+        return {self.treated, self.control}
+
+    def on(self, side: Side) -> Verdict:
+        """The verdict for a gain on this side of 0."""
+        return {Side.ABOVE: self.value.above, Side.NEITHER: self.value.neither, Side.BELOW: self.value.below}[side]
+
+    def verdict(self, interval: Interval) -> Verdict:
+        """The verdict of a single run: it depends on the side of 0 on which the whole interval lies."""
+        return self.on(interval.side)
+
+
+@dataclass(frozen=True)
+class GainMeasure:
+    """One number of a probe's gain in `summary.json`, such as `probes.knn.over_alone.mean`."""
+
+    probe: str
+    gain: Gain
+    part: Part = "mean"
+
+    @property
+    def name(self) -> str:
+        end = "" if self.gain is Gain.OVER_CALIBRATED else f".{self.part}"
+        return f"probes.{self.probe}.{self.gain.key}{end}"
+
+    @classmethod
+    def of(cls, probe: str, gain: Gain) -> "list[GainMeasure]":
+        """All numbers of one gain; over calibrated networks only the mean, since the interval is a separate list."""
+        parts: tuple[Part, ...] = get_args(Part)
+        return [cls(probe, gain, part) for part in (parts[:1] if gain is Gain.OVER_CALIBRATED else parts)]
+
+    @classmethod
+    def parse(cls, name: str) -> "GainMeasure | None":
+        """Parse a dotted name; None if it is not the name of a gain."""
+        section, _, rest = name.partition(".")
+        probe = rest.partition(".")[0]
+        if section != "probes":
+            return None
+        return next((number for gain in Gain for number in cls.of(probe, gain) if number.name == name), None)
+
+    @property
+    def claims(self) -> bool:
+        """Whether verdicts may use this number: a mean gain of a probe that is not only for comparison."""
+        return self.part == "mean" and self.probe not in FOR_COMPARISON

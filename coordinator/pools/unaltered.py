@@ -1,0 +1,55 @@
+"""Detects monkeypatched code: Ray's workers import the package from the disk, without such patches."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from types import CodeType
+from typing import Any
+
+from coordinator.experiment.config import ConfigError
+
+
+def check_unaltered(*packages: str) -> None:
+    """Raises: ConfigError, if a function or class of the packages was replaced in this process only."""
+    found = [name for package in packages for name in altered(package)]
+    if found:
+        raise ConfigError(
+            f"hosting.pool: '{found[0]}' was replaced in this process, but Ray's workers import the package from the "
+            "disk and would run something else: change the package's file, or run it with pool 'in-process', not in an "
+            "ablation"
+        )
+
+
+def altered(package: str) -> list[str]:
+    """Functions, classes and methods in a package's loaded modules that differ from the definitions in its files."""
+    names = [name for name in list(sys.modules) if name == package or name.startswith(f"{package}.")]
+    return [found for name in sorted(names) for found in _replaced_in_module(name)]
+
+
+def _replaced_in_module(name: str) -> Iterator[str]:
+    module = sys.modules[name]
+    loader = getattr(module.__spec__, "loader", None)
+    code = loader.get_code(name) if loader is not None and hasattr(loader, "get_code") else None
+    if code is not None:
+        yield from _replaced(vars(module), code, name, name)
+
+
+def _replaced(namespace: Mapping[str, Any], code: CodeType, module: str, place: str) -> Iterator[str]:
+    """Names that `code` defines but `namespace` has from elsewhere; nested code objects are among its constants."""
+    for defined in code.co_consts:
+        if not isinstance(defined, CodeType) or defined.co_name not in namespace:
+            continue
+        value = _function_of(namespace[defined.co_name])
+        origin = getattr(value, "__module__", module), getattr(value, "__qualname__", defined.co_qualname)
+        if origin != (module, defined.co_qualname):
+            yield f"{place}.{defined.co_name}"
+        elif isinstance(value, type):
+            yield from _replaced(vars(value), defined, module, f"{place}.{defined.co_name}")
+
+
+def _function_of(value: Any) -> Any:
+    if isinstance(value, classmethod | staticmethod):
+        return value.__func__
+    if isinstance(value, property):
+        return value.fget
+    return value.func if isinstance(value, cached_property) else value

@@ -1,0 +1,253 @@
+"""The typed events of a run: each is applied to the run's state and then passed to its observers, in order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+from pathlib import Path
+from typing import Any
+
+from coordinator.experiment.config import RunConfig
+from coordinator.measures.gains import Condition
+from coordinator.measures.measure import Measures
+from coordinator.records.result import Status
+from coordinator.scheduling.dropouts import Dropout
+from coordinator.scheduling.scheduler import Phase
+from peers.exchange.assignment import Stats
+from peers.probing.measuring import ProbeOutcome
+
+
+class Stage(Enum):
+    """The stages of a run, in order."""
+
+    LOADING = auto()
+    START = auto()
+    CONTROLS = auto()
+    ROUNDS = auto()
+    FINAL_PROBES = auto()
+    ALONE = auto()
+    REPORT = auto()
+
+
+class Remaining(Enum):
+    """What a resumed run still has to do: some rounds, everything, or only the figures, page and MLflow run."""
+
+    ROUNDS = auto()
+    EVERYTHING = auto()
+    REPORT = auto()
+
+
+class FaultKind(StrEnum):
+    """The kinds of faults that a run survives."""
+
+    HOST_LOST = "host-lost"
+    CHECKPOINT_NOT_WRITTEN = "checkpoint-not-written"
+    CHECKPOINT_DAMAGED = "checkpoint-damaged"
+    TABLES_DAMAGED = "tables-damaged"
+
+
+@dataclass(frozen=True)
+class RunReopened:
+    """A run is resumed from its folder, with `completed` of `num_rounds` rounds done."""
+
+    folder: Path
+    completed: int
+    num_rounds: int
+    remaining: Remaining
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The peers are ready and the run's folder exists."""
+
+    config: RunConfig
+    folder: Path
+
+
+@dataclass(frozen=True)
+class StageEntered:
+    """A stage begins. config: tells how long it will be, for example through `config.run.rounds`."""
+
+    stage: Stage
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class StageLeft:
+    """The stage ROUNDS or ALONE is over, whether or not it was completed."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class PeersRestored:
+    """All peers were restored from a checkpoint written after `completed` rounds of a phase."""
+
+    phase: Phase
+    completed: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Measures after a round, published before its `RoundCompleted`; `completed` is 0 before the first round.
+
+    seconds: the peers' total time spent on the observations.
+    """
+
+    completed: int
+    measures: Measures
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RoundCompleted:
+    """A round of a phase is complete. stats: those of its participants.
+
+    num_bytes: size of the messages received in this round; 0 in the phase ALONE. bytes_so_far: the total of the phase
+    ROUNDS when this event is published, in which every round counts once: a replayed round does not raise it.
+    seconds: wall-clock time since the previous round. peer_seconds: the peers' total computing time since then.
+    replayed: the round was published before, and is repeated after the loss of hosts.
+    """
+
+    phase: Phase
+    completed: int
+    stats: Mapping[int, Stats]
+    num_bytes: int = 0
+    bytes_so_far: int = 0
+    seconds: float = 0.0
+    peer_seconds: float = 0.0
+    replayed: bool = False
+
+    @property
+    def losses(self) -> dict[int, float]:
+        """The loss of each student."""
+        return {peer: stats.loss for peer, stats in self.stats.items() if stats.loss is not None}
+
+    @property
+    def loss(self) -> float | None:
+        """The students' mean loss; None if there were no students."""
+        losses = self.losses
+        return sum(losses.values()) / len(losses) if losses else None
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The round's numbers by their names in tables and MLflow."""
+        return {
+            "loss": self.loss,
+            "students": len(self.losses),
+            "bytes": self.num_bytes,
+            "bytes_so_far": self.bytes_so_far,
+        }
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Probe outcomes: after `completed` rounds, as a `condition` for verdicts, or both.
+
+    outcomes: of all peers, in peer order; for RAW_PIXELS a single one, as raw pixels are the same for every peer.
+    """
+
+    outcomes: list[ProbeOutcome]
+    completed: int | None = None
+    condition: Condition | None = None
+
+    @property
+    def accuracies(self) -> dict[str, list[float]]:
+        """The accuracies of each probe in peer order, by the names used in tables and MLflow."""
+        names = self.outcomes[0].correct
+        return {
+            f"{name}_accuracy": [float(outcome.correct[name].mean()) for outcome in self.outcomes] for name in names
+        }
+
+
+@dataclass(frozen=True)
+class Digested:
+    """The run's rounds and final probes are done. digests: SHA-256 of each peer's parameters and buffers."""
+
+    digests: list[bytes]
+
+
+@dataclass(frozen=True)
+class PeerDropped:
+    """A peer has failed. run_goes_on: whether the run goes on without it or stops."""
+
+    dropout: Dropout
+    run_goes_on: bool
+
+
+@dataclass(frozen=True)
+class ControlVoid:
+    """The control alone is void because these peers failed in it; there is no verdict on the exchange."""
+
+    peers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class CheckpointWritten:
+    """A checkpoint is complete. A failure to write one is a `Fault`."""
+
+    phase: Phase
+    completed: int
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A fault that the run survives. completed: the rounds done by then. number: counts the run's faults from 1."""
+
+    kind: FaultKind
+    what: str
+    completed: int
+    number: int
+
+
+@dataclass(frozen=True)
+class FaultsRecovered:
+    """All rounds that were undone by lost hosts have been repeated. seconds: time since the loss."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class RoundsChanged:
+    """The run is resumed with a different number of rounds, so its final results no longer hold."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A text for people, without meaning for the program."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """The last event of every call of `simulate` and `resume`, published exactly once, however the call ends.
+
+    Nothing more will be written to the run's folder. status: FAILED if an error is raised, even if the summary of the
+    results so far calls the run stopped. message: the reason if the run did not finish; of an error, the first line.
+    folder: None if the run was refused or failed before it had a folder.
+    """
+
+    status: Status
+    message: str
+    folder: Path | None
+
+
+RunEvent = (
+    RunReopened
+    | RunStarted
+    | StageEntered
+    | StageLeft
+    | PeersRestored
+    | Measured
+    | RoundCompleted
+    | Probed
+    | Digested
+    | PeerDropped
+    | ControlVoid
+    | CheckpointWritten
+    | Fault
+    | FaultsRecovered
+    | RoundsChanged
+    | Note
+    | RunEnded
+)

@@ -1,0 +1,116 @@
+"""Turns the peers' results into events, applies them to the run's state and publishes them to observers."""
+
+import time
+from collections.abc import Callable
+
+from coordinator.measures.gains import Condition
+from coordinator.measures.measure import Pairing, measure
+from coordinator.measures.probe_table import ProbeTable
+from coordinator.records.events import (
+    Fault,
+    FaultKind,
+    FaultsRecovered,
+    Measured,
+    Probed,
+    RoundCompleted,
+    RunEvent,
+)
+from coordinator.records.observer import Observers
+from coordinator.records.run_state import RunState
+from coordinator.scheduling.scheduler import Phase, RoundRecord
+from peers.probing.measuring import ProbeOutcome
+from peers.probing.observing import Observations
+from topologies.schedule import Round
+
+
+class Recorder:
+    """Records a run's results in order; replayed rounds are not recorded again.
+
+    temperature: of the softmax with which the peers' outputs are compared. compare_later: gets the completed rounds of
+    each measurement and the input for comparing all pairs of peers, which has all their outputs and is no event's.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        probes: ProbeTable,
+        observers: Observers,
+        temperature: float,
+        compare_later: Callable[[int, Pairing], None] = lambda completed, pairing: None,
+    ) -> None:
+        self.state = state
+        self.probes = probes
+        self._observers = observers
+        self._temperature = temperature
+        self._compare_later = compare_later
+        self._lost_since: float | None = None  # time of a loss of hosts, until the lost rounds are repeated
+
+    def publish(self, event: RunEvent) -> None:
+        """Apply an event to the state, then pass it to the observers."""
+        self.state.apply(event)
+        self._observers.observe(event)
+
+    def start(self, observations: Observations, round_: Round) -> None:
+        """Record the measures before the first round, along the links of that round."""
+        self._measured(0, observations, round_)
+
+    def round(self, record: RoundRecord, seconds: float) -> None:
+        """Record a round. seconds: wall-clock time since the previous round."""
+        completed, replayed = record.completed, record.completed <= self.state.completed
+        if not replayed:
+            self.recovered()
+            if record.observations:
+                self._measured(completed, record.observations, record.round)
+        so_far = self.state.bytes_exchanged + (0 if replayed else record.num_bytes)
+        self.publish(
+            RoundCompleted(
+                Phase.ROUNDS,
+                completed,
+                record.stats,
+                record.num_bytes,
+                so_far,
+                seconds,
+                record.peer_seconds,
+                replayed,
+            )
+        )
+
+    def round_alone(self, record: RoundRecord) -> None:
+        """Record a round of the control alone."""
+        so_far = self.state.bytes_exchanged
+        self.publish(RoundCompleted(Phase.ALONE, record.completed, record.stats, record.num_bytes, so_far))
+
+    def probed(
+        self,
+        outcomes: list[ProbeOutcome],
+        completed: int | None = None,
+        condition: Condition | None = None,
+        copies: int = 1,
+    ) -> None:
+        """Record probes of all peers: of a round (unless already recorded), of a condition for the verdict, or both.
+
+        copies: the number of peers for which each outcome counts.
+        """
+        if condition is not None:
+            self.probes.add(condition, outcomes * copies)
+        if completed not in self.state.probed:
+            self.publish(Probed(outcomes, completed, condition))
+
+    def fault(self, kind: FaultKind, what: str) -> None:
+        """Record a fault; apart from lost hosts, repetitions of the same fault are ignored."""
+        if kind is FaultKind.HOST_LOST:
+            self._lost_since = self._lost_since or time.perf_counter()
+        elif any(fault.what == what for fault in self.state.faults):
+            return
+        self.publish(Fault(kind, what, self.state.completed, len(self.state.faults) + 1))
+
+    def recovered(self) -> None:
+        """Close open faults with their recovery time."""
+        if self._lost_since is not None:
+            seconds, self._lost_since = time.perf_counter() - self._lost_since, None
+            self.publish(FaultsRecovered(seconds))
+
+    def _measured(self, completed: int, observations: Observations, round_: Round) -> None:
+        measures, pairing = measure(observations, round_, self._temperature)
+        self._compare_later(completed, pairing)
+        self.publish(Measured(completed, measures, sum(peer.seconds for peer in observations.peers.values())))

@@ -1,0 +1,162 @@
+"""The content of `summary.json`: all scalars of a run."""
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from coordinator.experiment.config import RunConfig, to_table
+from coordinator.experiment.plan import Plan
+from coordinator.experiment.redaction import without_secrets
+from coordinator.measures.declared import WEIGHT_CHANGE
+from coordinator.measures.probe_table import ProbeTable
+from coordinator.measures.verdict import Flag, collapsed
+from coordinator.records.result import Ending
+from coordinator.records.run_state import RunState
+from coordinator.scheduling.dropouts import Dropout
+
+PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
+
+
+def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -> dict[str, Any]:
+    """All scalars of a run; only timings and hardware differ if the run is repeated."""
+    students = state.students
+    busy = state.peer_seconds + state.evaluation_seconds
+    first, last = state.first, state.last
+    return {
+        "status": ending.status.value,
+        "message": ending.message,
+        "rounds": state.completed,
+        "rounds_per_second": state.completed / state.seconds if state.seconds else None,
+        "bytes_exchanged": state.bytes_exchanged,
+        "evaluation_share": state.evaluation_seconds / busy if busy else None,
+        "probes": probes.summary(students),
+        "flags": flags(plan, state, probes),
+        "artefacts": probes.artefacts(students),
+        "consensus": {
+            name: {"first": value, "last": last.scalars[name]}
+            for name, value in (first.scalars if first else {}).items()
+            if last is not None and name in last.scalars
+        },
+        "measured_at": state.measured_at,
+        "relative_weight_change": _weight_change(state, students),
+        "faults": [{"round": fault.completed, "what": fault.what, "seconds": fault.seconds} for fault in state.faults],
+        "not_finite": {str(dropout.peer): _failure(dropout) for dropout in state.dropped.values()},
+        "digest": hashlib.sha256(b"".join(state.digests)).hexdigest() if state.digests else None,
+        "data": {
+            "name": plan.dataset.name,
+            "train": len(plan.dataset.train_labels),
+            "test": len(plan.dataset.test_labels),
+            "shape": plan.dataset.shape,
+            "classes": plan.dataset.num_classes,
+            "sha256": plan.data_digest,
+        },
+        "topology": asdict(plan.facts) | ({"sha256": plan.links_digest} if plan.links_digest else {}),
+        "peers": [asdict(group) for group in plan.groups],
+        "config": shown_config(plan.config),
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def _failure(dropout: Dropout) -> dict[str, Any]:
+    return {"round": dropout.completed, "reason": dropout.reason}
+
+
+def shown_config(config: RunConfig) -> dict[str, Any]:
+    """The config without credentials in URIs, fit to be published."""
+    table: dict[str, Any] = _without_secrets(to_table(config))
+    return table
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(inner) for inner in value]
+    return without_secrets(value) if isinstance(value, str) else value
+
+
+def flags(plan: Plan, state: RunState, probes: ProbeTable) -> list[Flag]:
+    """The warning flags listed beside the verdicts."""
+    found = []
+    first, last = state.first, state.last
+    students = [peer for peer in state.students if first and last and peer in last.peers]
+    if students and first and last:
+        before, after = ({peer: measures.peers[peer] for peer in students} for measures in (first, last))
+        if collapsed(before, after):
+            found.append(Flag.COLLAPSED)
+    if probes.artefacts(state.students):
+        found.append(Flag.ARTEFACT)
+    if state.dropped and plan.config.run.on_nonfinite == "drop-peer":
+        found.append(Flag.DROPPED_PEERS)
+    if state.failed_alone:
+        found.append(Flag.ALONE_NOT_FINITE)
+    return found
+
+
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested tables into one with dotted keys."""
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def final_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The summary's numbers that are logged to MLflow at the end, in addition to the curves."""
+    names = ("probes", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
+    return flatten({name: summary[name] for name in names}) | intervals(summary["probes"])
+
+
+def intervals(probes: Mapping[str, Any]) -> dict[str, float]:
+    """The lower and upper end of each gain's interval, by dotted name."""
+    return {
+        f"probes.{probe}.interval_{end}": value
+        for probe, table in probes.items()
+        if "interval" in table
+        for end, value in zip(("low", "high"), table["interval"], strict=True)
+    }
+
+
+def verdict_line(summary: Mapping[str, Any]) -> str:
+    """The verdicts and flags as one line of text."""
+    verdicts = [f"{name}: {table['verdict']}" for name, table in summary["probes"].items() if "verdict" in table]
+    return "; ".join(verdicts + list(summary["flags"])) or "no verdict"
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """This machine: processor, cores, memory in bytes, GPUs."""
+    import torch
+
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def _weight_change(state: RunState, students: list[int]) -> float | None:
+    """The students' mean of |theta - theta_0| / |theta_0|, at the last measurement."""
+    if state.last is None:
+        return None
+    changes = [state.last.peers[peer][WEIGHT_CHANGE.name] for peer in students if peer in state.last.peers]
+    return sum(changes) / len(changes) if changes else None

@@ -1,0 +1,145 @@
+"""Shows a run's progress: a live bar on a terminal, plain lines elsewhere."""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+from coordinator.experiment.config import RunConfig
+from coordinator.measures.declared import Shown, shown_in
+from coordinator.records.events import (
+    ControlVoid,
+    Fault,
+    Measured,
+    Note,
+    PeerDropped,
+    PeersRestored,
+    Remaining,
+    RoundCompleted,
+    RunEvent,
+    RunReopened,
+    Stage,
+    StageEntered,
+    StageLeft,
+)
+from coordinator.scheduling.scheduler import Phase
+
+IN_PROGRESS = shown_in(Shown.PROGRESS)
+MEASURED, UNMEASURED = 1.0, 10.0  # minimum seconds between progress lines, with and without new measures
+BARS = {Stage.ROUNDS: "rounds", Stage.ALONE: "alone"}  # the stages that consist of rounds
+
+
+class Live:
+    """Shows rounds/s, remaining time, loss, and the latest values of the measures declared for the progress line."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._measured = self._title = ""
+        self._is_new = False  # whether the latest measures have not been shown yet
+        self._total, self._start, self._shown = 0, 0.0, 0.0
+        self._before: int | None = None  # rounds done before this process, known from the first event
+
+    def observe(self, event: RunEvent) -> None:
+        match event:
+            case StageEntered(stage=stage, config=config) if stage in BARS:
+                self._begin(config.run.rounds, BARS[stage])
+            case StageLeft():
+                self._end()
+            case Measured():
+                self._measure(event)
+            case RoundCompleted():
+                self._round(event)
+            case _:
+                line = in_words(event)
+                if line:
+                    self._print(line)
+
+    def _print(self, text: str) -> None:
+        self.console.print(f"[dim]{text}[/dim]" if self.console.is_terminal else text, highlight=False)
+
+    def _measure(self, event: Measured) -> None:
+        scalars = event.measures.scalars
+        shown = [measure.written(scalars[measure.name]) for measure in IN_PROGRESS if measure.name in scalars]
+        if shown:
+            self._measured, self._is_new = ", ".join(shown), True
+        if event.completed == 0:
+            self._print(f"before the first round: {self._measured}")
+
+    def _begin(self, num_rounds: int, title: str) -> None:
+        self._total, self._start = num_rounds, time.monotonic()
+        self._title, self._measured, self._shown, self._before = title, "", self._start, None
+        self._is_new = False
+        if self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=None, table_column=Column(ratio=1)),  # takes the rest of the line
+                MofNCompleteColumn(table_column=Column(no_wrap=True)),
+                TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+                TextColumn("{task.fields[shown]}", table_column=Column(no_wrap=True)),
+            )
+            self._bar = Progress(*columns, console=self.console, expand=True)
+            self._task = self._bar.add_task(title, total=num_rounds, shown="")
+            self._bar.start()
+
+    def _round(self, event: RoundCompleted) -> None:
+        completed, is_new, self._is_new = event.completed, self._is_new, False
+        if self._before is None:
+            self._before = completed - 1
+        rate = (completed - self._before) / max(time.monotonic() - self._start, 1e-9)
+        has_loss = event.phase is Phase.ROUNDS and not event.replayed and event.loss is not None
+        loss = f"loss {event.loss:.3g}" if has_loss else ""
+        shown = ", ".join(filter(None, (loss, self._measured)))
+        if self._bar is not None:
+            self._bar.update(self._task, completed=completed, shown=f"{rate:.1f}/s {shown}")
+        elif completed == self._total or time.monotonic() - self._shown > (MEASURED if is_new else UNMEASURED):
+            self._shown = time.monotonic()
+            pace = f"{rate:.1f} rounds/s, {(self._total - completed) / rate:.0f} s left"
+            line = ", ".join(filter(None, (pace, shown)))
+            self.console.print(f"{self._title} {completed}/{self._total}: {line}", highlight=False)
+
+    def _end(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+def in_words(event: RunEvent) -> str:
+    """The line of text for an event; empty if the event is displayed in another way, or not at all."""
+    match event:
+        case StageEntered(stage=stage, config=config):
+            return _stage(stage, config)
+        case RunReopened():
+            return f"{event.folder}: {_remaining(event)}"
+        case PeersRestored(completed=completed):
+            return f"from the checkpoint of round {completed}"
+        case PeerDropped(dropout=dropout, run_goes_on=True):
+            return f"{dropout}; the others go on without it"
+        case ControlVoid(peers=peers):
+            named = ", ".join(map(str, peers))
+            return f"values that are not finite in peer {named} alone: no verdict on the exchange"
+        case Fault(what=text) | Note(text=text):
+            return text
+        case _:
+            return ""
+
+
+def _stage(stage: Stage, config: RunConfig) -> str:
+    lines = {
+        Stage.LOADING: f"loading {config.data.kind}",
+        Stage.START: f"starting {config.peers.count} peers ({config.hosting.pool})",
+        Stage.CONTROLS: "probing the controls: raw pixels, untrained, calibrated",
+        Stage.FINAL_PROBES: "probing the trained peers",
+        Stage.REPORT: "drawing figures, closing MLflow" if config.tracking.enabled else "drawing figures",
+    }
+    return lines.get(stage, "")
+
+
+def _remaining(event: RunReopened) -> str:
+    if event.remaining is Remaining.REPORT:
+        return "all rounds are done; what is made of their numbers is not"
+    if event.remaining is Remaining.EVERYTHING:
+        return "there is no whole checkpoint: again from round 0"
+    return f"{event.completed} of {event.num_rounds} rounds are done"

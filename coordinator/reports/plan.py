@@ -1,0 +1,97 @@
+"""The plan of a run, as `run --dry-run` prints it."""
+
+import os
+
+from rich.console import Console
+
+from coordinator.experiment.config import ConfigError
+from coordinator.experiment.plan import Plan
+from coordinator.pools.base import check_precision
+from coordinator.pools.in_process import gpus_in_process
+from coordinator.pools.resources import reservations_on_machine
+from coordinator.records.summary import hardware
+from coordinator.reports.formatting import size
+from coordinator.reports.tables import compact_table
+from peers.base import memory
+
+
+def print_plan(plan: Plan, console: Console) -> None:
+    """Print the peers, data, topology, traffic and memory of a run, without starting it."""
+    config, facts = plan.config, plan.facts
+    columns = ("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
+    table = compact_table(*columns, wrapped="optimiser")
+    for group in plan.groups:
+        table.add_row(
+            str(group.count),
+            group.model,
+            group.norm,
+            group.head,
+            group.optimizer,
+            f"{group.num_parameters:,}",
+            f"{group.feature_dim:,}",
+            f"{group.output_dim:,}",
+            size(group.peer_bytes),
+        )
+    console.print(table)
+    lines = {
+        "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
+        f"{len(plan.dataset.test_labels):,} test images of {'x'.join(map(str, plan.dataset.shape))}",
+        "topology": f"{config.topology.kind}: {facts.messages_per_round:g} messages a round, spectral gap "
+        f"{facts.spectral_gap:.4g}",
+        "message": f"{size(plan.message_bytes)} ({config.exchange.what}, {config.exchange.dtype})",
+        "a round": f"{size(plan.round_bytes)} over all links",
+        "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",
+        "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
+        "asked": _requested_hardware(plan),
+        "there": _available_hardware(plan),
+    }
+    for name, text in lines.items():
+        console.print(f"{name:<10}{text}", highlight=False)
+    console.print("nothing was started (--dry-run)", highlight=False)
+
+
+def _requested_hardware(plan: Plan) -> str:
+    hosting, count = plan.config.hosting, plan.config.peers.count
+    gpus, ray = hosting.gpus_per_peer, hosting.pool == "ray"
+    if hosting.device == "cpu" or (hosting.device == "auto" and gpus == "auto" and not ray):
+        gpus_requested = "no GPU"
+    elif gpus == "auto":
+        shared = "shared where they are fewer" if hosting.device == "cuda" else "else none"
+        gpus_requested = f"1 GPU each where there are so many, {shared}" if ray else "1 GPU"
+    else:
+        gpus_requested = f"{gpus * count:g} GPUs"
+    execution = {"loop": "", "vectorised": ", vectorised", "auto": ", in a loop or vectorised"}[hosting.execution]
+    if not ray:
+        return f"this process{execution}; {gpus_requested}"
+    return f"{plan.num_hosts} Ray actors of {hosting.threads} thread each{execution}; {gpus_requested}"
+
+
+def _available_hardware(plan: Plan) -> str:
+    if plan.config.hosting.address:
+        return f"the Ray cluster at {plan.config.hosting.address}, which was not asked"
+    machine = hardware()
+    total, free, gpus = int(machine["memory_bytes"]), memory.available(), len(machine["gpus"])
+    advice = "lower peers.count or data.batch_size"
+    shortage = ""
+    if plan.memory_bytes >= total:
+        shortage = f"; too little memory: {advice}"
+    elif plan.memory_bytes >= free:
+        shortage = f"; too little of it is free, {size(free)}: end what else runs, or {advice}"
+    refusal = _refusal(plan, gpus)
+    return f"{os.cpu_count()} cores, {size(total)} memory, {gpus} GPUs{shortage}" + (
+        f"; the run would be refused: {refusal}" if refusal else ""
+    )
+
+
+def _refusal(plan: Plan, gpus: int) -> str:
+    """The error that the run would raise for this machine's CPUs and GPUs; empty if they suffice."""
+    hosting = plan.config.hosting
+    try:
+        if hosting.pool == "ray":
+            shares = reservations_on_machine(hosting, plan.config.peers.count, os.cpu_count() or 1, gpus)
+            check_precision(hosting, any(share["GPU"] for share in shares))
+        else:
+            gpus_in_process(hosting)
+    except ConfigError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,167 @@
+"""`report.html` of a run: one self-contained page that works offline and on a phone."""
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from coordinator.measures.declared import Shown, shown_in
+from coordinator.measures.gains import FOR_COMPARISON, Condition
+from coordinator.reports import html
+from coordinator.reports.formatting import listed, points, points_between
+from coordinator.reports.html import Texts
+from coordinator.reports.wording import CONDITIONS, probe_name
+
+CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)]).capitalize()
+RUN_FIGURES: Texts = {
+    "consensus": (
+        f"{CURVES} over the rounds, and bars of the probes' accuracy",
+        f"{CURVES} of the peers over the rounds; accuracy of the probes on the controls and the trained peers.",
+    ),
+    "topology": (
+        "The peers on a circle with arrows from teachers to students",
+        "Who teaches whom: an arrow from teacher to student. Peers are coloured by their gain where it is known.",
+    ),
+}
+
+
+def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path) -> str:
+    """The HTML of a run's page: the experiment, its results, the figures, and how to repeat the run.
+
+    lines: the report's sentences. config: the text of config.toml. Figures come from the folder `figures` in `folder`.
+    """
+    ending = [f"{summary['status']}: {summary['message']}"] if summary["message"] else []
+    body = _experiment_section(summary) + html.section(
+        "What came out", html.words([*ending, *verdicts(summary["probes"]), *lines])
+    )
+    probes = _probes(summary["probes"])
+    body += html.section("Did they learn?", probes) if probes else ""
+    body += html.section("Figures", html.figures(folder / "figures", RUN_FIGURES))
+    body += html.again("peer-consensus run config.toml", "config.toml", config)
+    return html.page(folder.name, body)
+
+
+def verdicts(probes: Mapping[str, Any]) -> list[str]:
+    """A sentence for each verdict of a probe, on learning and on the exchange."""
+    lines = []
+    for name, row in probes.items():
+        if "verdict" not in row:
+            continue
+        gain = _gain(row["gain"], *row["interval"])
+        lines.append(f"{probe_name(name)}: {row['verdict']}; gain over calibrated networks {gain} points")
+        if "exchange" in row:
+            over = row["over_alone"]
+            gain = _gain(over["mean"], over["low"], over["high"])
+            lines.append(f"{probe_name(name)}: {row['exchange']}; gain over peers alone {gain} points")
+    return lines
+
+
+# ---- the experiment ----
+
+
+def _experiment_section(summary: Mapping[str, Any]) -> str:
+    """The section on a run's data, peers, topology and exchange; empty if the summary has no config."""
+    if "config" not in summary:
+        return ""
+    config, facts = summary["config"], summary["topology"]
+    data, run, topology = config["data"], config["run"], config["topology"]
+    entries = {
+        "Data": f"{_data(summary)}, batches of {data['batch_size']}"
+        + (f"; {data['validation']:,} training images stand in for the test images" if data["validation"] else ""),
+        "Peers": "; ".join(_group(group) for group in summary["peers"]) + _frozen(config["peers"]),
+        "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round, spectral gap "
+        f"{facts['spectral_gap']:.3g}"
+        + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
+        "Exchange": "; ".join(exchange(config["exchange"])),
+        "Rounds": f"{run['rounds']:,}, of which {summary['rounds']:,} were completed; seed {run['seed']}",
+        "Controls": ", ".join(["raw pixels", "untrained", "calibrated", *optional_controls(config["evaluation"])]),
+    }
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
+    return html.section("What was asked", f"<dl>{rows}</dl>")
+
+
+def _data(summary: Mapping[str, Any]) -> str:
+    section, data = summary["config"]["data"], summary.get("data")
+    name = f"{section['name']}, given from Python" if section["kind"] == "given" else section["kind"]
+    if data is None:  # a summary of an older version, without data
+        return str(name)
+    return f"{name} ({data['train']:,} training and {data['test']:,} test images, SHA-256 {data['sha256'][:12]})"
+
+
+def exchange(exchange: Mapping[str, Any]) -> list[str]:
+    """What peers send, its target and loss, and the weights they teach with, as parts of a sentence."""
+    parts = [
+        f"{exchange['what']} as {exchange['dtype']}",
+        f"target {variant(exchange['target'])}",
+        f"loss {variant(exchange['loss'])}",
+        f"{exchange['roles'].replace('-', ' ')} studies",
+    ]
+    if exchange["refresh_every"] != 1:
+        often = f"renewed every {exchange['refresh_every']} rounds" if exchange["refresh_every"] else "never renewed"
+        parts.append(f"peers teach with a snapshot of themselves, {often}")
+    if exchange["teacher_ema"]:
+        parts.append(f"peers teach with a moving average of momentum {exchange['teacher_ema']:g}")
+    if exchange["supervised"]:
+        parts.append(f"labels with weight {exchange['supervised']:g}")
+    return parts
+
+
+def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:
+    """The controls that run only if the config enables them, because they cost more."""
+    return [CONDITIONS[condition] for condition in Condition if evaluation.get(condition) is True]
+
+
+def _group(group: Mapping[str, Any]) -> str:
+    return (
+        f"{group['count']} with {group['model']}, {group['norm']} norm, {group['head']} head, {group['optimizer']}, "
+        f"{group['num_parameters']:,} parameters"
+    )
+
+
+def _frozen(peers: Mapping[str, Any]) -> str:
+    return f"; frozen: {', '.join(map(str, peers['frozen']))}" if peers["frozen"] else ""
+
+
+def variant(table: Mapping[str, Any]) -> str:
+    """A variant with its settings, such as `standardise (temperature 0.5)`."""
+    options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in table.items() if key != "kind")
+    return f"{table['kind']} ({options})" if options else str(table["kind"])
+
+
+# ---- tables ----
+
+
+def _probes(probes: Mapping[str, Any]) -> str:
+    """The table of probes: controls, trained peers, the gain over calibrated and the gain over alone."""
+    conditions = [condition for condition in Condition if any(condition in row for row in probes.values())]
+    if not conditions:
+        return ""
+    rows = []
+    for name, row in probes.items():
+        over = row.get("over_alone", {})
+        accuracies = [f"{row[condition]:.1%}" if condition in row else "" for condition in conditions]
+        cells = [probe_name(name, marked=True), *accuracies]
+        cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
+        cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("exchange", "")]
+        rows.append(cells)
+    names = [
+        "probe",
+        *(CONDITIONS[condition] for condition in conditions),
+        "gain",
+        "verdict",
+        "over alone",
+        "the exchange",
+    ]
+    if not any(row[-1] or row[-2] for row in rows):
+        names, rows = names[:-2], [row[:-2] for row in rows]
+    compared = any(name in FOR_COMPARISON for name in probes)
+    note = " * on features as they are: for comparison, no verdict." if compared else ""
+    caption = (
+        "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "
+        f"forward passes only) and over alone, with 95% intervals over this run's peers and test images.{note}"
+    )
+    return html.table(caption, names, rows)
+
+
+def _gain(mean: float | None, low: float, high: float) -> str:
+    return "" if mean is None else f"{points(mean)} ({points_between(low, high)})"

@@ -1,0 +1,56 @@
+"""The results of a run as sentences."""
+
+from typing import Any
+
+from coordinator.measures.declared import GROUP, PEER, Shown
+from coordinator.measures.verdict import Flag
+from coordinator.reports.formatting import size
+from coordinator.reports.wording import FLAGS, not_taken, probe_name
+
+
+def in_words(summary: dict[str, Any]) -> list[str]:
+    """A sentence each on consensus, flags, faults and speed of a run."""
+    lines = []
+    measures, moved, rate = summary["consensus"], summary["relative_weight_change"], summary["rounds_per_second"]
+    measured = summary.get("measured_at", summary["rounds"])
+    if measured == 0 < summary["rounds"]:
+        lines.append("consensus: not measured since the first round")
+    elif any(measure.name in measures for measure in GROUP):
+        lines.append(
+            f"consensus: {'; '.join(_from_first_to_last(measures))}"
+            + (f"; weights moved {moved:.2%}" if moved is not None else "")
+            + (f" (as of round {measured})" if measured < summary["rounds"] else "")
+        )
+        lines += filter(None, [not_taken(sum(group["count"] for group in summary["peers"]))])
+    artefacts = ", ".join(probe_name(name, marked=True) for name in summary["artefacts"])
+    explained = FLAGS | {
+        Flag.ARTEFACT: f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
+        "it is no evidence of learning",
+        Flag.DROPPED_PEERS: f"values that are not finite in peer {', '.join(summary['not_finite'])}",
+    }
+    lines += [f"flag {flag}: {explained[flag]}" for flag in summary["flags"]]
+    faults = summary.get("faults", [])
+    if faults:
+        lost = sum(fault["seconds"] or 0.0 for fault in faults)
+        more = f", and {len(faults) - 1} more in summary.json" if len(faults) > 1 else ""
+        lines.append(f"survived: {faults[0]['what']}{more}; {lost:.0f} s lost, no number changed")
+    if rate:
+        lines.append(
+            f"{summary['rounds']} rounds at {rate:.1f} rounds/s, {size(summary['bytes_exchanged'])} exchanged, "
+            f"{summary['evaluation_share']:.0%} of the peers' time spent measuring"
+        )
+    return lines
+
+
+def _from_first_to_last(measures: dict[str, Any]) -> list[str]:
+    """First and last values of the reported measures: those of the group, then those of each peer."""
+    parts = []
+    for declared in (GROUP, PEER):
+        changes = [
+            f"{measure.written(measures[measure.name]['first'])} -> "
+            f"{measure.unit.written(measures[measure.name]['last'])}"
+            for measure in declared
+            if Shown.REPORT in measure.shown and measure.name in measures
+        ]
+        parts += [", ".join(changes)] if changes else []
+    return parts

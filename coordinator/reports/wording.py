@@ -1,0 +1,112 @@
+"""Verdicts, flags, probes, conditions and the summary's dotted names, worded for people."""
+
+from coordinator.measures import declared
+from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.statistics import detectable
+from coordinator.measures.verdict import Flag, Verdict
+from coordinator.reports.formatting import count_of, points
+
+PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD"}
+CONDITIONS = {condition: condition.value for condition in Condition} | {Condition.RAW_PIXELS: "pixels"}
+CONTROLS = {  # by kind of gain: the name of the control, and its explanation
+    Gain.OVER_CALIBRATED: ("calibrated networks", "untrained weights, forward passes only"),
+    Gain.OVER_ALONE: (
+        "peers alone",
+        "the same rounds, every peer its own teacher (by its own snapshot or average, where refresh_every or "
+        "teacher_ema say so)",
+    ),
+    Gain.OVER_UNTRAINED: ("untrained networks", "as they were drawn"),
+    Gain.OVER_RESET: ("its reset networks", "the trained weights with BatchNorm's buffers as at the start"),
+    Gain.RESET_OVER_UNTRAINED: (
+        "untrained networks",
+        "as they were drawn; reset: the trained weights with BatchNorm's buffers as at the start",
+    ),
+}
+IN_SENTENCE = {  # verdicts worded for use within a sentence, where that differs from their names
+    Verdict.EXCHANGE_HELPS: "the exchange helps",
+    Verdict.NO_DIFFERENCE: "the exchange makes no difference",
+    Verdict.EXCHANGE_HURTS: "the exchange hurts",
+    Verdict.EXCHANGE_HURTS_LESS: "the exchange hurts less than learning alone",
+}
+FLAGS = {
+    Flag.COLLAPSED: "the outputs or features lost most of what told images apart",
+    Flag.ARTEFACT: "a gain over untrained that is none over calibrated networks",
+    Flag.DROPPED_PEERS: "values that are not finite in some peers",
+    Flag.ALONE_NOT_FINITE: "the control alone diverged; no verdict on the exchange",
+}
+TITLES = {measure.name: measure.title for measure in declared.SCALARS}
+NOTED_POWER = 3.0  # standard deviations: a detectable gain above this is mentioned
+
+
+def is_gain(measure: str) -> bool:
+    """Whether the measure is a probe's mean gain over a control: a difference of fractions, shown in points."""
+    gain = GainMeasure.parse(measure)
+    return gain is not None and gain.part == "mean"
+
+
+def probe_name(probe: str, marked: bool = False) -> str:
+    """The probe's name; `marked` adds an asterisk to probes that are for comparison only."""
+    return PROBES.get(probe, probe) + ("*" if marked and probe in FOR_COMPARISON else "")
+
+
+def measure_name(measure: str) -> str:
+    """A name for people: `probes.knn.over_alone.mean` becomes "kNN over alone"."""
+    section, _, rest = measure.partition(".")
+    name, _, last = rest.partition(".")
+    if section == "probes" and last:
+        gain = GainMeasure.parse(measure)
+        trained = "trained " if gain is not None and gain.gain is Gain.OVER_RESET else ""
+        return f"{probe_name(name)} {trained}{last.removesuffix('.mean').replace('_', ' ')}"
+    if section == "consensus" and last in ("first", "last"):
+        return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
+    return (rest if section == "topology" else measure).replace("_", " ")
+
+
+def heading(measure: str) -> str:
+    """A measure's name with its unit, if it has one."""
+    return measure_name(measure) + (" (points)" if is_gain(measure) else "")
+
+
+def number(value: float, measure: str) -> str:
+    """A value of the measure without its unit: gains in points with their sign, others to three digits."""
+    if is_gain(measure):
+        return points(value)
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def amount(value: float, measure: str) -> str:
+    """The size of a value, with its unit if it has one."""
+    size = number(abs(value), measure).removeprefix("+")
+    return f"{size} points" if is_gain(measure) else size
+
+
+def interval(low: float, high: float, measure: str) -> str:
+    return f"{number(low, measure)} to {number(high, measure)}"
+
+
+def power_note(num_tests: int, num_seeds: int, what: str = "gain") -> str:
+    """A note on the smallest detectable gain, if few seeds and many tests put it above 3 standard deviations.
+
+    Empty if it is smaller, or if there is nothing to test.
+    """
+    if num_tests < 1 or num_seeds < 2:
+        return ""
+    ratio = detectable(num_tests, num_seeds)
+    if ratio <= NOTED_POWER:
+        return ""
+    return (
+        f"With {count_of(num_tests, 'test')} and {num_seeds} seeds a {what} is told from 0 only if its mean is "
+        f"{ratio:.1f} standard deviations over the seeds; more seeds lower that."
+    )
+
+
+def not_taken(num_peers: int) -> str:
+    """Which measures are skipped for this number of peers, and why; empty if none is."""
+    absent = declared.not_taken(num_peers)
+    if not absent:
+        return ""
+    limit = min(measure.cost.most_peers or 0 for measure in absent)
+    return (
+        f"not measured of more than {limit} peers, as the time grows with the square of their number: "
+        f"{', '.join(measure.title for measure in absent)}"
+    )

@@ -1,0 +1,92 @@
+"""The end of a run: write its numbers first, then the figures, the page and MLflow, which may be slow or fail."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.plan import Plan, build_schedule
+from coordinator.experiment.reading import from_json
+from coordinator.experiment.redaction import without_secrets
+from coordinator.records.events import Stage, StageEntered
+from coordinator.records.mlflow import Tracker
+from coordinator.records.recorder import Recorder
+from coordinator.records.result import Ending, Result, Status
+from coordinator.records.run_folder import RunFolder, to_json, way_on
+from coordinator.records.summary import final_metrics, summarise, verdict_line
+from coordinator.records.tables import Tables
+from coordinator.reports import run_page
+from coordinator.reports.sentences import in_words
+from topologies.schedule import Schedule
+
+MLFLOW_STATUS = {Status.FINISHED: "FINISHED", Status.INTERRUPTED: "KILLED", Status.STOPPED: "FAILED"}
+
+
+@dataclass(frozen=True)
+class Finish:
+    """Writes the results of a run to its folder and to MLflow."""
+
+    recorder: Recorder
+    tables: Tables
+    tracker: Tracker
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.tables.folder
+
+    def conclude(self, plan: Plan, ending: Ending) -> Result:
+        """Write tables and summary, then figures and page, and close MLflow.
+
+        If figures, page or MLflow fail or are interrupted, the folder is marked as unreported, and `resume` produces
+        them from the tables and the summary. Raises: ConfigError, if writing to disk fails.
+        """
+        recorder, folder = self.recorder, self.folder
+        recorder.recovered()
+        summary = summarise(plan, recorder.state, recorder.probes, ending)
+        try:
+            folder.note_unreported()
+            self.tables.write()
+            folder.write_text("summary.json", to_json(summary))
+        except OSError as error:
+            self.tracker.close(MLFLOW_STATUS[ending.status])
+            raise _no_room(folder.path, error) from None
+        return self._reported(plan.config, plan.schedule, Result(ending.status, summary, folder.path, ending.message))
+
+    def complete(self, config: RunConfig) -> Result:
+        """Produce the missing figures, page and MLflow run of a finished run from its tables and its summary.
+
+        Raises: ConfigError, if writing to disk fails.
+        """
+        summary = from_json((self.folder.path / "summary.json").read_bytes())
+        return self._reported(config, build_schedule(config), Result(Status.FINISHED, summary, self.folder.path))
+
+    def _reported(self, config: RunConfig, schedule: Schedule, result: Result) -> Result:
+        self.recorder.publish(StageEntered(Stage.REPORT, config))
+        return self._report(schedule, result)
+
+    def _report(self, schedule: Schedule, result: Result) -> Result:
+        tracker, folder, summary = self.tracker, self.folder, result.summary
+        try:
+            try:
+                from coordinator.reports import figures  # imported here because matplotlib would delay the start
+
+                figures.save(schedule, folder, summary)
+                config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
+                folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path))
+                tracker.log_metrics(final_metrics(summary), summary["rounds"])
+                tracker.log_tags({"status": result.status.value, "verdict": verdict_line(summary)})
+                tracker.log_folder(folder.path)
+            finally:
+                tracker.close(MLFLOW_STATUS[result.status])
+            folder.note_reported()
+        except KeyboardInterrupt:
+            message = f"the numbers are written; figures, page and MLflow: peer-consensus resume {folder.path}"
+            return Result(Status.INTERRUPTED, summary, folder.path, "; ".join(filter(None, (result.message, message))))
+        except OSError as error:
+            raise _no_room(folder.path, error) from None
+        return result
+
+
+def _no_room(folder: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"--output: cannot write to '{folder}' ({error.strerror or error}): make room, then {way_on(folder)}"
+    )

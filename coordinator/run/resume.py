@@ -1,0 +1,135 @@
+"""Reopen the folder of a run: its config, its newest checkpoint, and the work that remains."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from coordinator.checkpoints.identity import check_inputs
+from coordinator.checkpoints.opening import Recalled, recall, reopen_checkpoints
+from coordinator.experiment.config import ConfigError, RunConfig, load_config, parse_assignment
+from coordinator.experiment.plan import Plan
+from coordinator.experiment.reading import from_json
+from coordinator.records.events import Remaining, RunReopened
+from coordinator.records.observer import Observers
+from coordinator.records.result import Status
+from coordinator.records.run_folder import RunFolder, check_run
+
+CHANGEABLE = ("hosting", "tracking", "checkpoint")
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A run that can be continued.
+
+    remaining: `Remaining.REPORT` if all numbers are written, but figures, page or MLflow run are incomplete.
+    damaged_checkpoints: for each unusable checkpoint the reason, newest first.
+    """
+
+    config: RunConfig
+    folder: RunFolder
+    recalled: Recalled
+    remaining: Remaining
+    damaged_checkpoints: Sequence[str] = ()
+    tables_damaged: bool = False
+
+    def check_inputs(self, plan: Plan) -> None:
+        """Raises: ConfigError, if the data or the links differ from those of the completed rounds."""
+        if self.recalled.found is not None:
+            check_inputs(plan, self.recalled.found.state)
+
+
+@contextmanager
+def reopen(run: Path, rounds: int | None, overrides: Sequence[str], observers: Observers) -> Iterator[Resumed]:
+    """Open the run in a folder, with its rows and state as of its newest intact checkpoint. Raises: ConfigError."""
+    check_run("resume", run)
+    run = run.resolve()
+    config, previous_rounds = _config_of(run, rounds, overrides)
+    folder = RunFolder.reopened(run)
+    with folder.locked():
+        resumed = _recalled(config, folder, rounds)
+        if _has_finished(run, config.run.rounds):
+            if not folder.unreported:
+                raise ConfigError(
+                    f"resume: '{run}' has finished its {previous_rounds} rounds: give --rounds to add some"
+                )
+            if folder.load_tables(config.run.rounds):
+                resumed = Resumed(config, folder, resumed.recalled, Remaining.REPORT)
+        if resumed.remaining is not Remaining.REPORT:
+            resumed = _with_tables(resumed)
+            _warn_of_cosine(resumed)
+        only_report = resumed.remaining is Remaining.REPORT
+        completed = config.run.rounds if only_report else resumed.recalled.state.completed
+        observers.observe(RunReopened(run, completed, config.run.rounds, resumed.remaining))
+        yield resumed
+
+
+def _recalled(config: RunConfig, folder: RunFolder, rounds: int | None) -> Resumed:
+    """Load the newest intact checkpoint; `rounds` is the new total number of rounds. Raises: ConfigError."""
+    recalled, damaged = recall(config, reopen_checkpoints(config, folder.path))
+    if rounds is not None and rounds < recalled.state.completed:
+        raise ConfigError(f"--rounds must be at least the {recalled.state.completed} that are done, got {rounds}")
+    remaining = Remaining.ROUNDS if recalled.found else Remaining.EVERYTHING
+    has_tables = (folder.path / "metrics").is_dir()
+    if recalled.found is None and config.checkpoint.path and config.checkpoint.every and has_tables:
+        warnings.warn(
+            f"checkpoint.path: nothing is saved there of a run named '{folder.path.name}', which starts again: if "
+            "its folder has been renamed, end this and rename it back",
+            stacklevel=3,
+        )
+    return Resumed(config, folder, recalled, remaining, damaged)
+
+
+def _with_tables(resumed: Resumed) -> Resumed:
+    """Load the tables of the completed rounds; if they cannot be loaded, the run starts again at round 0."""
+    config, folder, recalled = resumed.config, resumed.folder, resumed.recalled
+    if recalled.found is not None and folder.load_tables(recalled.state.completed):
+        return resumed
+    folder.load_tables(-1)
+    untrained, lost = Recalled.nothing(config), recalled.found is not None
+    return replace(resumed, recalled=untrained, remaining=Remaining.EVERYTHING, tables_damaged=lost)
+
+
+def _warn_of_cosine(resumed: Resumed) -> None:
+    """Warn that a cosine schedule laid out for another number of rounds gives other numbers than one longer run."""
+    found, config = resumed.recalled.found, resumed.config
+    if found is not None and found.planned_rounds != config.run.rounds and _follows_rounds(config):
+        warnings.warn(
+            f"the learning rate's cosine was laid out for {found.planned_rounds} rounds and follows "
+            f"{config.run.rounds} from here: not the numbers of one run of as many",
+            stacklevel=3,
+        )
+
+
+def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple[RunConfig, int]:
+    """The run's config with `overrides` and `rounds` applied, and its previous number of rounds."""
+    for override in overrides:
+        key = parse_assignment(override)[0]
+        if key == "checkpoint.path":
+            raise ConfigError(f"override '{override}': a run that is resumed keeps its checkpoints where they are")
+        if key.partition(".")[0] not in CHANGEABLE:
+            raise ConfigError(
+                f"override '{override}': a run that is resumed keeps its experiment; only {', '.join(CHANGEABLE)} may "
+                "change, and the rounds by --rounds"
+            )
+    config = load_config(run / "config.toml", overrides)
+    previous_rounds = config.run.rounds
+    if rounds is None:
+        return config, previous_rounds
+    return load_config(run / "config.toml", [*overrides, f"run.rounds={rounds}"]), previous_rounds
+
+
+def _has_finished(run: Path, rounds: int) -> bool:
+    """Whether the folder has the summary of a finished run of exactly `rounds` rounds."""
+    try:
+        summary = from_json((run / "summary.json").read_bytes()) if (run / "summary.json").is_file() else None
+    except (OSError, ValueError):
+        return False
+    return isinstance(summary, dict) and summary.get("status") == Status.FINISHED and summary.get("rounds") == rounds
+
+
+def _follows_rounds(config: RunConfig) -> bool:
+    """Whether the learning rate of some peers depends on the total number of rounds."""
+    kinds = config.peers.groups or [config.peers]
+    return any(kind.optimizer.schedule != "constant" for kind in kinds)

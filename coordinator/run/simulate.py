@@ -1,0 +1,269 @@
+"""Run an experiment from config to verdict, or resume one: controls, rounds, probes, and the folder of results."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, wait
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from threading import Thread
+
+import torch
+
+from coordinator.checkpoints.identity import identity_of
+from coordinator.checkpoints.manager import CheckpointManager
+from coordinator.checkpoints.opening import Recalled, open_checkpoints
+from coordinator.checkpoints.snapshots import Checkpoints
+from coordinator.experiment import given_data
+from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
+from coordinator.experiment.plan import Plan, identified, peer_settings, prepare
+from coordinator.pools.base import Pool
+from coordinator.pools.opening import loading_pool
+from coordinator.records.events import FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
+from coordinator.records.mlflow import Tracker
+from coordinator.records.mlflow_observer import MlflowObserver
+from coordinator.records.observer import Observers, RunObserver
+from coordinator.records.recorder import Recorder
+from coordinator.records.result import Result
+from coordinator.records.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
+from coordinator.records.tables import Tables
+from coordinator.reports.endings import out_of_memory
+from coordinator.run.end import EndOfRun
+from coordinator.run.finish import Finish
+from coordinator.run.resume import Resumed, reopen
+from coordinator.run.signals import Interrupts
+from coordinator.run.stages import Simulation
+from coordinator.scheduling.scheduler import Phase
+from coordinator.scheduling.synchronous import SynchronousScheduler
+from peers.data.datasets import Dataset
+from peers.learning.settings import PeerSettings
+
+PATIENCE = 1.0  # seconds to wait for the data before Ray is started in parallel
+LOADING = "loading"  # name of the thread that loads the data
+
+
+def simulate(
+    config: RunConfig,
+    output: str | Path = "runs",
+    observers: Sequence[RunObserver] = (),
+    dataset: Dataset | None = None,
+    interrupts: Interrupts | None = None,
+) -> Result:
+    """Run an experiment and write its results to a new folder in `output`.
+
+    observers: receive every event of the run, in order; the last one is `RunEnded`, even if an error is raised.
+    dataset: replaces the data set that the config names. The config of the run then records its name and digest; the
+    run cannot be repeated from its config file alone, and `resume` requires the same data set.
+
+    A run that is interrupted (Ctrl-C) or stopped (values that are not finite, hosts lost too often) still writes its
+    results so far; the status of the result says how it ended.
+
+    Raises: ConfigError, before anything is written, if the input is invalid. An exception from an observer is raised
+    after the rounds in flight have finished and all numbers and a checkpoint are written.
+    """
+    fan_out = Observers(observers)
+    with EndOfRun(fan_out) as end:
+        check_output(output)
+        if dataset is not None:
+            config, dataset = given_data.take(config, dataset)
+        context = _Context(fan_out, dataset, interrupts or Interrupts())
+        end.result = result = _run(config, Path(output), None, context)
+    fan_out.reraise()
+    return result
+
+
+def simulate_loaded(config: RunConfig, output: str | Path, dataset: Dataset) -> Result:
+    """Run an experiment on a data set that is already loaded; it must be the one that the config names."""
+    return _run(config, Path(output), None, _Context(Observers(), dataset, Interrupts()))
+
+
+def resume(
+    run: str | Path,
+    rounds: int | None = None,
+    overrides: Sequence[str] = (),
+    observers: Sequence[RunObserver] = (),
+    dataset: Dataset | None = None,
+    interrupts: Interrupts | None = None,
+) -> Result:
+    """Continue a run that was killed, interrupted or stopped, or extend a finished run to more `rounds`.
+
+    The run continues from its newest intact checkpoint, in the same tables and the same MLflow run, and produces the
+    same numbers as an uninterrupted run. overrides: settings of hosting, tracking and checkpoint only. dataset:
+    required if the run was started with a data set from Python.
+
+    Raises: ConfigError, if the folder has no run, is in use by another process, or has nothing left to do. Exceptions
+    from observers are raised as in `simulate`.
+    """
+    fan_out = Observers(observers)
+    with EndOfRun(fan_out) as end, reopen(Path(run), rounds, overrides, fan_out) as resumed:
+        if dataset is not None:
+            dataset = given_data.take_again(resumed.config, dataset)
+        context = _Context(fan_out, dataset, interrupts or Interrupts())
+        if resumed.remaining is Remaining.REPORT:
+            end.result = result = _complete(resumed, context)
+        else:
+            end.result = result = _run(resumed.config, resumed.folder.path.parent, resumed, context)
+    fan_out.reraise()
+    return result
+
+
+class RunInterrupted(KeyboardInterrupt):
+    """A signal ended a run before it could write its summary; `folder` has the results written until then."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(str(folder))
+        self.folder = folder
+
+
+@dataclass(frozen=True)
+class _Context:
+    """The inputs of a run besides its config. dataset: the config's data set if it is already loaded."""
+
+    observers: Observers
+    dataset: Dataset | None
+    interrupts: Interrupts
+
+
+def _run(config: RunConfig, output: Path, resumed: Resumed | None, context: _Context) -> Result:
+    observers = context.observers
+    observers.observe(StageEntered(Stage.LOADING, config))
+    loading = in_background(lambda: identified(prepare(config, context.dataset)))
+    wait([loading], timeout=PATIENCE)
+    observers.observe(StageEntered(Stage.START, config))
+    observers.reraise()
+    if loading.done():
+        loading.result()  # report a mistake in the config before anything starts
+
+    def loaded() -> tuple[Sequence[PeerSettings], Dataset]:
+        data = loading.result().dataset
+        return peer_settings(config, data), data
+
+    def tell(text: str) -> None:
+        observers.observe(Note(text))
+
+    try:
+        opening = loading_pool(config.peers.count, config.hosting, loaded, tell)
+        return _run_on(loading, opening, output, resumed, context)
+    except torch.OutOfMemoryError as error:  # before the first stage: later ones write the results so far
+        raise ConfigError(out_of_memory(loading.result(), error)) from None
+
+
+def _run_on(
+    loading: "Future[Plan]",
+    opening: AbstractContextManager[Pool],
+    output: Path,
+    resumed: Resumed | None,
+    context: _Context,
+) -> Result:
+    result, folder = None, resumed.folder if resumed else None
+    try:
+        with opening as pool:
+            plan = loading.result()
+            config = with_execution(plan.config, pool.execution)
+            plan = replace(plan, config=config)
+            if resumed:
+                resumed.check_inputs(plan)
+            new = folder or RunFolder(output, config.run.name)
+            with nullcontext() if resumed else new.locked():
+                try:
+                    simulation, checkpoints = _compose(plan, pool, new, resumed, context)
+                except BaseException:
+                    if not resumed:
+                        shutil.rmtree(new.path, ignore_errors=True)  # nothing was run, so leave no folder behind
+                    raise
+                folder = new
+                resumable = config.checkpoint.every > 0
+                pool.advise(way_on(folder.path) if resumable else "start it again")
+                result = simulation.run()
+                pool.advise("")
+        checkpoints.discard_incomplete()  # no peer writes to them any more
+    except KeyboardInterrupt:
+        if result is None and folder is not None:
+            raise RunInterrupted(folder.path) from None
+        if result is None:
+            raise
+    return result
+
+
+def _compose(
+    plan: Plan, pool: Pool, folder: RunFolder, resumed: Resumed | None, context: _Context
+) -> tuple[Simulation, Checkpoints]:
+    """Assemble the parts of a run; a resumed run gets its recorded state back."""
+    config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
+    plan = replace(plan, config=config)
+    folder.write_text(
+        "config.toml", (given_data.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config)
+    )
+    finish = _records(config, folder, resumed, context.observers)
+    recorder, tables = finish.recorder, finish.tables
+    schedulers = {
+        Phase.ROUNDS: SynchronousScheduler(pool, config.exchange.delivery == "shared-sum"),
+        Phase.ALONE: SynchronousScheduler(pool),
+    }
+    manager = CheckpointManager(checkpoints, identity_of(plan), pool, recorder, tables)
+    observers, interrupts = context.observers, context.interrupts
+    simulation = Simulation(
+        plan,
+        pool,
+        schedulers,
+        recorder,
+        manager,
+        observers,
+        interrupts,
+        finish.conclude,
+        folder.path,
+        resumed is not None,
+    )
+    return simulation, checkpoints
+
+
+def _records(config: RunConfig, folder: RunFolder, resumed: Resumed | None, observers: Observers) -> Finish:
+    """The recorder, tables and MLflow tracker of a run; a resumed run gets its recorded numbers back."""
+    tables = Tables(folder)
+    tracker = _tracker(config, folder, continued=resumed is not None)
+    mlflow = MlflowObserver(tracker)
+    observers.attach(tables, mlflow)
+    recalled = resumed.recalled if resumed else Recalled.nothing(config)
+    temperature = config.exchange.student_temperature
+    recorder = Recorder(recalled.state, recalled.probes, observers, temperature, tables.compare_later)
+    if resumed:
+        if resumed.remaining is not Remaining.REPORT:
+            tracker.log_tags({"resumed_from_round": str(recalled.state.completed)})
+        mlflow.send_again(folder)
+        for damaged in resumed.damaged_checkpoints:
+            recorder.fault(FaultKind.CHECKPOINT_DAMAGED, damaged)
+        if resumed.tables_damaged:
+            recorder.fault(FaultKind.TABLES_DAMAGED, "the tables in metrics/ are damaged or incomplete")
+    return Finish(recorder, tables, tracker)
+
+
+def _tracker(config: RunConfig, folder: RunFolder, continued: bool) -> Tracker:
+    """The run in MLflow; continued: whether to continue the MLflow run whose id is in the folder."""
+
+    def note(run_id: str) -> None:
+        if folder.path.is_dir():  # otherwise the run was abandoned before it began
+            folder.write_text(MLFLOW_RUN, run_id)
+
+    return Tracker(config.tracking, folder.path.parent, folder.path.name, folder.mlflow_run if continued else "", note)
+
+
+def _complete(resumed: Resumed, context: _Context) -> Result:
+    """Produce figures, page and MLflow run of a run whose numbers are complete."""
+    with context.interrupts:
+        finish = _records(resumed.config, resumed.folder, resumed, context.observers)
+        finish.recorder.publish(RunStarted(resumed.config, resumed.folder.path))
+        return finish.complete(resumed.config)
+
+
+def in_background(compute: Callable[[], Plan]) -> "Future[Plan]":
+    """Start a computation in a non-daemon thread: exiting while torch runs in a daemon thread crashes Python."""
+    future: Future[Plan] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(compute())
+        except BaseException as error:
+            future.set_exception(error)
+
+    Thread(target=run, name=LOADING).start()
+    return future

@@ -1,0 +1,72 @@
+"""Submits probes and observations of the peers, whose results are read later."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from coordinator.pools.base import Pool, Ref, in_order
+from peers.hosting.evaluator import State
+from peers.probing.measuring import ProbeOutcome, ProbeSubject
+from peers.probing.observing import MAX_PAIRED, Observations
+
+OUTSTANDING = 2  # evaluations of the probes that may be pending during the rounds: each holds a copy of every peer
+
+
+@dataclass(frozen=True)
+class Probing:
+    """A future for the outcomes of the probed peers."""
+
+    pool: Pool
+    references: list[Ref[dict[int, ProbeOutcome]]]
+
+    def done(self) -> bool:
+        """Whether all outcomes are available."""
+        return self.pool.done(self.references)
+
+    def get(self) -> list[ProbeOutcome]:
+        """Wait for the outcomes, in peer order."""
+        return in_order(self.pool.get(self.references))
+
+
+def probe(
+    pool: Pool,
+    subject: ProbeSubject,
+    rounds: Mapping[int, Sequence[int]] | None = None,
+    untrained: bool = False,
+    peers: Sequence[int] | None = None,
+) -> Probing:
+    """Submit a probe of every peer in its present state; evaluators do the work if there are any, else the hosts.
+
+    Evaluators get copies of the peers' states, which a host makes when it reaches that call. If the peers are still
+    `untrained`, evaluators create them without such copies. rounds: per peer, the rounds whose batches calibrate the
+    BatchNorm control. peers: the peers to probe; default: all.
+    """
+    hosts = [(host, own) for host in pool.hosts if (own := [p for p in host.peers if peers is None or p in peers])]
+    rounds_of = {peer: list(rounds[peer]) if rounds is not None else [] for _, own in hosts for peer in own}
+    if not pool.evaluators:
+        return Probing(pool, [host.probe(subject, {peer: rounds_of[peer] for peer in own}) for host, own in hosts])
+    states: dict[int, Ref[dict[int, State]] | None] = {}
+    for host, own in hosts:
+        states |= dict.fromkeys(own, None if untrained else host.states())
+    references = [
+        pool.evaluators[place % len(pool.evaluators)].probe(peer, subject, rounds_of[peer], states[peer])
+        for place, peer in enumerate(sorted(rounds_of))
+    ]
+    return Probing(pool, references)
+
+
+@dataclass(frozen=True)
+class Observing:
+    """A future for the observations of all peers."""
+
+    pool: Pool
+    references: list[Ref[Observations]]
+
+    def get(self) -> Observations:
+        """Wait for the observations of all hosts."""
+        return Observations.of_hosts(self.pool.get(self.references))
+
+
+def observe(pool: Pool) -> Observing:
+    """Submit an observation of every peer; hosts return Gram matrices only if all pairs of peers are compared."""
+    grams = sum(len(host.peers) for host in pool.hosts) <= MAX_PAIRED
+    return Observing(pool, [host.observe(grams) for host in pool.hosts])

@@ -1,0 +1,105 @@
+"""The scheduler interface, which runs the rounds of a schedule: its settings and the records it yields."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from coordinator.scheduling.probing import Probing
+from peers.exchange.assignment import Stats
+from peers.probing.observing import Observations
+from topologies.schedule import Round, Schedule
+
+
+class Phase(StrEnum):
+    """The run's own rounds, or those of the control in which every peer is its own teacher."""
+
+    ROUNDS = "round"
+    ALONE = "alone"
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """How many rounds to run and to keep in flight, and how often to observe, probe and checkpoint (0: never).
+
+    checkpoint_seconds: a checkpoint is also due after this time; 0: only after every `checkpoint_every` rounds.
+    aside: the folder that peers write an incomplete checkpoint to, given the completed rounds. recorded_until: rounds
+    up to this one are replayed and not measured again. probed: rounds after which the peers were probed already.
+    """
+
+    num_rounds: int
+    lookahead: int
+    observe_every: int = 0
+    probe_every: int = 0
+    checkpoint_every: int = 0
+    checkpoint_seconds: float = 0.0
+    aside: Callable[[int], str] = "{:06d}".format
+    recorded_until: int = -1
+    probed: frozenset[int] = frozenset()
+
+    def observes(self, completed: int) -> bool:
+        """Whether to measure consensus after this round; False in replayed rounds."""
+        return completed > self.recorded_until and self._due(self.observe_every, completed, at_end=True)
+
+    def probes(self, completed: int) -> bool:
+        """Whether to probe the peers after this round; the final probes are a separate stage."""
+        last = completed == self.num_rounds
+        return not last and completed not in self.probed and self._due(self.probe_every, completed)
+
+    def saves(self, completed: int, seconds: float, patience: float) -> bool:
+        """Whether a checkpoint is due, `seconds` after the last one. patience: the time limit in seconds; 0: none."""
+        late = self.checkpoint_every > 0 and 0 < patience <= seconds
+        return late or self._due(self.checkpoint_every, completed, at_end=True)
+
+    def _due(self, every: int, completed: int, at_end: bool = False) -> bool:
+        return every > 0 and (completed % every == 0 or (at_end and completed == self.num_rounds))
+
+
+@dataclass(frozen=True)
+class PeersSaved:
+    """All peers have written their checkpoint files. checksums: SHA-256 of each file, in peer order."""
+
+    checksums: list[str]
+
+
+@dataclass(frozen=True)
+class SaveFailed:
+    """A peer could not write its checkpoint file."""
+
+    error: OSError
+
+
+@dataclass(frozen=True)
+class RoundRecord:
+    """The results up to `completed` rounds; `round` and `stats` are those of the last of these rounds.
+
+    peer_seconds: the peers' total computing time since the previous record. probes: may still be pending. saved: None
+    if no checkpoint was due.
+    """
+
+    completed: int
+    round: Round
+    stats: dict[int, Stats]
+    num_bytes: int
+    observations: Observations | None = None
+    probes: Probing | None = None
+    saved: PeersSaved | SaveFailed | None = None
+    peer_seconds: float = 0.0
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """Decides which peers compute when. Yields one record per round, in order."""
+
+    def records(
+        self, schedule: Schedule, cadence: Cadence, start: int, stop: Callable[[], bool]
+    ) -> Iterator[RoundRecord]:
+        """Run the rounds from index `start` on; the peers have completed all rounds before it.
+
+        stop: called before each round; once it returns True, no further round is submitted.
+        """
+        ...
+
+    def save(self, folder: str, completed: int) -> PeersSaved | SaveFailed:
+        """Have the peers write a checkpoint of their present state into a folder; no round may be in flight."""
+        ...

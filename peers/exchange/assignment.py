@@ -1,0 +1,112 @@
+"""A peer's assignment in a round, sent by the coordinator, and the statistics that it reads back."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from typing import NamedTuple
+
+from peers.exchange.sums import SumWeights
+
+MessageKey = tuple[int, int]
+"""Identifies a message: (sender, round in which it was published)."""
+
+
+class Link(NamedTuple):
+    """One teacher of a student in a round: the weight of its outputs, and their age in rounds."""
+
+    teacher: int
+    weight: float
+    age: int = 0
+
+
+@dataclass(frozen=True)
+class Links:
+    """A student's links in a round, as columns: small to send, and no object for each link of a dense graph.
+
+    ages: None if all of them are 0.
+    """
+
+    teachers: tuple[int, ...] = ()
+    weights: tuple[float, ...] = ()
+    ages: tuple[int, ...] | None = None
+
+    @classmethod
+    def of(cls, *links: tuple[int, float, int]) -> "Links":
+        """The columns of (teacher, weight, age) rows."""
+        if not links:
+            return cls()
+        teachers, weights, ages = zip(*links, strict=True)
+        return cls(teachers, weights, ages if any(ages) else None)
+
+    def __len__(self) -> int:
+        return len(self.teachers)
+
+    def __iter__(self) -> Iterator[Link]:
+        return map(Link, self.teachers, self.weights, repeat(0) if self.ages is None else self.ages)
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One peer's part in one round: its batch, its teachers, and the recipients of its message.
+
+    The peer runs one forward pass on batch `batch_index`. Its outputs are published as the message of `round_index`,
+    and its optimiser step moves them towards its teachers' outputs. A scheduler that sets an age has to ensure that the
+    messages are about the same batch.
+
+    Args:
+        round_index: the round; it identifies the message and determines the learning rate.
+        batch_index: the batch of the forward pass.
+        links: its teachers; empty if it does not study, or learns from the round's sum.
+        teaches: whether any peer learns from its message.
+        sum_weights: set if it learns from the sum of all messages of the round.
+        summed: whether its message is part of the round's sum.
+        remote: whether its message is sent to other hosts.
+        kept_for: number of later rounds in which students on its own host may need its message.
+    """
+
+    round_index: int
+    batch_index: int
+    links: Links
+    teaches: bool
+    sum_weights: SumWeights | None = None
+    summed: bool = False
+    remote: bool = False
+    kept_for: int = 0
+
+    @property
+    def studies(self) -> bool:
+        return bool(self.links) or self.sum_weights is not None
+
+    @property
+    def message_keys(self) -> tuple[MessageKey, ...]:
+        """The keys of the messages that its student step needs, in the order of its teachers."""
+        if self.links.ages is None:
+            return tuple(zip(self.links.teachers, repeat(self.round_index)))
+        return tuple((link.teacher, self.round_index - link.age) for link in self.links)
+
+    def senders_by_round(self) -> Iterator[tuple[int, Iterable[int]]]:
+        """The same as (round, senders) pairs, in no particular order; a round may come more than once."""
+        if self.links.ages is None:
+            yield self.round_index, self.links.teachers
+        else:
+            yield from ((round_index, (sender,)) for sender, round_index in self.message_keys)
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Statistics of one call that the coordinator reads: small numbers only.
+
+    loss, gradient_norm: None if the peer did not study. sent_bytes: size of the message that the call published.
+    failure, failure_round: why and in which round the peer dropped out; empty and -1 if it has not.
+    """
+
+    loss: float | None = None
+    gradient_norm: float | None = None
+    sent_bytes: int = 0
+    seconds: float = 0.0
+    failure: str = ""
+    failure_round: int = -1
+
+
+class StaleRound(RuntimeError):
+    """A call for a round other than the one that the peer has published for."""

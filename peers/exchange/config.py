@@ -1,0 +1,273 @@
+"""The `[exchange]` section, and the distillation loss that it describes."""
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int64
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from peers.base.section import Section, Variant
+from peers.exchange import objectives
+from peers.exchange.losses import (
+    DISTRIBUTION_LOSSES,
+    KL,
+    VECTOR_LOSSES,
+    DistributionLoss,
+    LossConfig,
+    VectorLoss,
+    any_of,
+)
+from peers.exchange.wire import Wire, WireDtype
+
+Batch = Float[Tensor, "batch dim"]
+Centre = Float[Tensor, " dim"]
+Temperature = Annotated[float, Field(gt=0)]
+
+
+# ---- target transforms: from the teachers' outputs to the student's target ----
+
+
+class Tempered(Variant):
+    """A transform of the outputs themselves, and a softmax at a temperature where the loss wants a distribution."""
+
+    temperature: Temperature = Field(
+        1.0, description=f"temperature of the target's softmax; unused by {any_of(VECTOR_LOSSES)}"
+    )
+    makes_probs: ClassVar[bool] = False
+
+    def vector(self, outputs: Batch, centre: Centre) -> Batch:
+        return outputs
+
+    def probs(self, logits: Batch, centre: Centre) -> Batch:
+        return torch.softmax(self.vector(logits, centre) / self.temperature, dim=-1)
+
+
+class PlainTarget(Tempered):
+    """The teachers' outputs as they are."""
+
+    kind: Literal["none"] = "none"
+
+
+class CentredTarget(Tempered):
+    """Outputs less a running mean of them (DINO, Caron et al. 2021, section 3.1)."""
+
+    kind: Literal["centre"] = "centre"
+    temperature: Temperature = Field(0.04, description="temperature of the target's softmax (DINO: 0.04)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of the running mean (DINO: 0.9)")
+
+    def vector(self, outputs: Batch, centre: Centre) -> Batch:
+        return objectives.centre(outputs, centre)
+
+
+class StandardisedTarget(Tempered):
+    """Every output scaled to mean 0 and standard deviation 1 over the batch."""
+
+    kind: Literal["standardise"] = "standardise"
+
+    def vector(self, outputs: Batch, centre: Centre) -> Batch:
+        return objectives.standardise(outputs)
+
+
+class SinkhornTarget(Variant):
+    """Distributions that use all outputs equally over the batch (Cuturi 2013; SwAV, Caron et al. 2020, section 3.1)."""
+
+    kind: Literal["sinkhorn"] = "sinkhorn"
+    epsilon: float = Field(0.05, gt=0, description="entropic regularisation, in units of the outputs (SwAV: 0.05)")
+    iterations: int = Field(3, ge=1, description="number of times that columns and rows are scaled (SwAV: 3)")
+    makes_probs: ClassVar[bool] = True
+    temperature: ClassVar[None] = None
+
+    def probs(self, logits: Batch, centre: Centre) -> Batch:
+        return objectives.sinkhorn(logits, self.epsilon, self.iterations)
+
+
+TargetConfig = Annotated[PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget, Field(discriminator="kind")]
+
+
+# ---- the section ----
+
+
+class ExchangeConfig(Section):
+    what: Literal["probabilities", "logits", "features"] = Field(
+        "logits", description="what a peer sends of each image: logits, their softmax, or the encoder's features"
+    )
+    dtype: WireDtype = Field("float32", description="number format of messages; int8 is scaled for each sample")
+    top_k: int = Field(
+        0,
+        ge=0,
+        strict=True,
+        description="number of largest probabilities sent of each sample; what is left of its mass is spread evenly "
+        "over the other outputs; 0: all; needs what = probabilities",
+    )
+    target: TargetConfig = Field(
+        StandardisedTarget(temperature=0.5),
+        description="transform of the teachers' outputs into the student's target; left out with "
+        f"{any_of(VECTOR_LOSSES)}: standardise at temperature 1, or none where probabilities are sent",
+    )
+    loss: LossConfig = Field(KL(temperature=0.1), description="what a student minimises")
+    average: Literal["outputs", "losses"] = Field(
+        "outputs", description="what is averaged over a student's teachers: their outputs, or a loss for each of them"
+    )
+    delivery: Literal["per-edge", "shared-sum"] = Field(
+        "per-edge",
+        description="how messages reach students: one for each link; or, on a complete graph, the sum of a round's "
+        "messages, from which a student takes its own away: O(n) instead of O(n^2), equal up to rounding",
+    )
+    roles: Literal["every-peer", "one-student"] = Field(
+        "every-peer", description="who learns in a round: all whom the topology gives teachers, or a random one of them"
+    )
+    supervised: float = Field(
+        0.0, ge=0, description="weight of the cross-entropy on labels, added to the loss; 0: labels are not used"
+    )
+    refresh_every: int = Field(
+        1,
+        ge=0,
+        strict=True,
+        description="rounds between two renewals of the snapshot of itself that a peer teaches with; 1: it teaches as "
+        "it is; 0: never renewed, it teaches as it was before the first round",
+    )
+    teacher_ema: float = Field(
+        0.0, ge=0, lt=1, description="momentum of the moving average of its weights that a peer teaches with; 0: none"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _target_of_the_loss(cls, values: object) -> object:
+        """A missing target gets a default that suits the loss: vector losses use no temperature."""
+        if not isinstance(values, dict) or "target" in values:
+            return values
+        loss = values.get("loss")
+        kind = loss.get("kind") if isinstance(loss, dict) else getattr(loss, "kind", None)
+        if kind not in VECTOR_LOSSES:
+            return values
+        default = PlainTarget() if values.get("what") == "probabilities" else StandardisedTarget()
+        return {**values, "target": default}
+
+    @classmethod
+    def unfitting(cls, values: dict[str, object], key: str) -> list[str]:
+        """Settings of the section that conflict with the setting at `key`, which an override has just changed."""
+        loss, target = values.get("loss"), values.get("target")
+        if key not in ("loss", "loss.kind") or not isinstance(loss, dict) or not isinstance(target, dict):
+            return []
+        return ["target.temperature"] if loss.get("kind") in VECTOR_LOSSES and "temperature" in target else []
+
+    @model_validator(mode="after")
+    def _check(self) -> "ExchangeConfig":
+        if self.refresh_every != 1 and self.teacher_ema:
+            raise ValueError(
+                f"exchange.teacher_ema is {self.teacher_ema:g} and exchange.refresh_every is {self.refresh_every}, but "
+                "a teacher is either a moving average or a snapshot: leave one of them out"
+            )
+        vector_loss = isinstance(self.loss, VectorLoss)
+        if vector_loss and self.target.makes_probs:
+            raise ValueError(
+                f"exchange.target '{self.target.kind}' makes probabilities, which exchange.loss '{self.loss.kind}' "
+                f"does not compare: use {any_of(DISTRIBUTION_LOSSES)}"
+            )
+        if vector_loss and self.what == "probabilities" and self.target.kind != "none":
+            raise ValueError(
+                f"exchange.loss '{self.loss.kind}' on probabilities takes exchange.target 'none', "
+                f"got '{self.target.kind}': set exchange.target to {{ kind = 'none' }}"
+            )
+        if vector_loss and isinstance(self.target, Tempered) and self.target.temperature != 1:
+            raise ValueError(
+                f"exchange.target.temperature is {self.target.temperature:g}, which exchange.loss '{self.loss.kind}' "
+                "does not use: set exchange.target.temperature to 1"
+            )
+        if self.top_k and self.what != "probabilities":
+            raise ValueError(
+                f"exchange.top_k is {self.top_k}, which is for distributions, but exchange.what is '{self.what}': set "
+                "it to probabilities, or exchange.top_k to 0"
+            )
+        if self.delivery == "shared-sum" and self.average == "losses":
+            raise ValueError(
+                "exchange.delivery 'shared-sum' adds the outputs up, but exchange.average 'losses' compares with each "
+                "teacher: set exchange.average to outputs, or exchange.delivery to per-edge"
+            )
+        if self.supervised and self.what == "features":
+            raise ValueError("exchange.supervised needs class logits: set exchange.what to logits or probabilities")
+        return self
+
+    @property
+    def separate_teacher(self) -> bool:
+        """Whether a peer teaches with other weights than those that it trains."""
+        return self.refresh_every != 1 or self.teacher_ema > 0
+
+    @property
+    def student_temperature(self) -> float:
+        """The temperature at which the students' outputs become distributions, in losses and measures alike."""
+        return self.loss.temperature if isinstance(self.loss, DistributionLoss) else 1.0
+
+    def exchanged(self, features: Float[Tensor, "batch features"], outputs: Float[Tensor, "batch outputs"]) -> Batch:
+        """The result of a forward pass that peers exchange and are compared by: features, or outputs (logits)."""
+        return features if self.what == "features" else outputs
+
+    def sent(self, exchanged: Batch) -> Batch:
+        """The exchanged values as they are sent: softmax probabilities, or unchanged."""
+        return torch.softmax(exchanged, dim=-1) if self.what == "probabilities" else exchanged
+
+    @property
+    def wire(self) -> Wire:
+        """The format of messages."""
+        return Wire(self.dtype, self.top_k)
+
+    @property
+    def keeps_centre(self) -> bool:
+        return isinstance(self.target, CentredTarget)
+
+    def loss_of(
+        self,
+        features: Float[Tensor, "batch features"],
+        outputs: Float[Tensor, "batch outputs"],
+        teachers: Float[Tensor, "teachers batch dim"],
+        weights: Float[Tensor, " teachers"],
+        centre: Centre,
+        labels: Int64[Tensor, " batch"],
+    ) -> Float[Tensor, ""]:
+        """The loss of a student: the distillation loss, plus `supervised` times the cross-entropy on labels."""
+        loss = self.distillation_loss(self.exchanged(features, outputs), teachers, weights, centre)
+        if self.supervised:
+            loss = loss + self.supervised * torch.nn.functional.cross_entropy(outputs, labels)
+        return loss
+
+    def distillation_loss(
+        self,
+        student: Batch,
+        teachers: Float[Tensor, "teachers batch dim"],
+        weights: Float[Tensor, " teachers"],
+        centre: Centre,
+    ) -> Float[Tensor, ""]:
+        """The loss of a student's `exchanged` outputs against those of its teachers; only the student gets gradients.
+
+        `average = "outputs"` compares with the weighted mean of the teachers' outputs before the target's transform;
+        `"losses"` averages one loss per teacher, as in the paper. Both have the same gradients for MSE, and for KL and
+        cross-entropy on untransformed probabilities. `weights` sum to 1.
+        """
+        teachers = teachers.detach()
+        if self.average == "outputs":
+            return self._loss_to(student, objectives.average_teachers(teachers, weights), centre)
+        losses = [self._loss_to(student, teacher, centre) for teacher in teachers]
+        return (torch.stack(losses) * weights).sum()
+
+    def _loss_to(self, student: Batch, target: Batch, centre: Centre) -> Float[Tensor, ""]:
+        if isinstance(self.loss, VectorLoss):
+            assert not isinstance(self.target, SinkhornTarget)
+            return self.loss(self.sent(student), self.target.vector(target, centre))
+        return self.loss(student, self.target.probs(self._logits(target), centre), self.target.temperature)
+
+    def updated_centre(
+        self, centre: Centre, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
+    ) -> Centre:
+        """The running centre after a batch, as a new tensor; `centre` itself if the target has none."""
+        if not isinstance(self.target, CentredTarget):  # the same condition as keeps_centre
+            return centre
+        if self.average == "outputs":  # the mean of the logits that the centre is subtracted from
+            batch_mean = self._logits(objectives.average_teachers(teachers, weights)).mean(dim=0)
+        else:
+            means = torch.stack([self._logits(teacher).mean(dim=0) for teacher in teachers])
+            batch_mean = (means * weights[:, None]).sum(dim=0)
+        return objectives.update_centre(centre, batch_mean, self.target.momentum)
+
+    def _logits(self, received: Batch) -> Batch:
+        return objectives.probs_to_logits(received) if self.what == "probabilities" else received

@@ -1,0 +1,26 @@
+"""The host of peers, and the evaluator, as Ray actors."""
+
+import ray
+
+from peers.hosting.evaluator import Evaluator
+from peers.hosting.host import PeerHost
+
+
+class Located:
+    """Mixin for actors that reports the node they run on."""
+
+    def node(self) -> str:
+        """The id of the Ray node that this actor runs on."""
+        return str(ray.get_runtime_context().get_node_id())
+
+
+class ActorHost(Located, PeerHost):
+    """A host of peers as a Ray actor."""
+
+
+class ActorEvaluator(Located, Evaluator):
+    """An evaluator as a Ray actor."""
+
+
+RemotePeerHost = ray.remote(ActorHost)
+RemoteEvaluator = ray.remote(ActorEvaluator)

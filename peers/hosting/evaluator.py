@@ -1,0 +1,39 @@
+"""The evaluator: probes copies of peers in a separate process, while the rounds continue."""
+
+import os
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from peers.data.datasets import Dataset
+from peers.learning.peer import Peer
+from peers.learning.settings import PeerSettings
+from peers.probing.measuring import ProbeOutcome, ProbeSubject
+
+State = dict[str, np.ndarray]
+"""A network's parameters and buffers by name."""
+
+
+class Evaluator:
+    """Rebuilds peers from their settings and states, and probes them exactly as their hosts would."""
+
+    def open(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int) -> None:
+        """Store the settings of all peers; each peer is built when it is probed."""
+        torch.set_num_threads(num_threads)
+        self._settings = settings
+        self._dataset = dataset
+        self._batches = settings[0].batches(dataset)
+
+    def ready(self) -> int:
+        """The process id, once the process can be called."""
+        return os.getpid()
+
+    def probe(
+        self, peer: int, subject: ProbeSubject, rounds: Sequence[int], states: dict[int, State] | None
+    ) -> dict[int, ProbeOutcome]:
+        """`Peer.probe` of one peer, in the form of its host's answer; `states`: its host's states, None: untrained."""
+        rebuilt = Peer(self._settings[peer], self._dataset, self._batches)
+        if states is not None:
+            rebuilt.network.load_state_dict({name: torch.tensor(array) for name, array in states[peer].items()})
+        return {peer: rebuilt.probe(subject, rounds)}

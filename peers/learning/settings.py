@@ -1,0 +1,78 @@
+"""The settings that a peer is made from, and its initial network."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from peers.base.precision import Precision
+from peers.base.seeds import torch_seed
+from peers.data.batches import Batches
+from peers.data.config import DataConfig
+from peers.data.datasets import Dataset, Normalisation
+from peers.exchange.config import ExchangeConfig
+from peers.networks import models
+from peers.networks.config import PeersConfig
+from peers.probing.config import ProbeConfig
+
+Execution = Literal["loop", "vectorised"]
+
+
+@dataclass(frozen=True)
+class PeerSettings:
+    """All settings of a peer; together with the data set and the messages, they determine every number."""
+
+    index: int
+    seed: int
+    num_rounds: int
+    peers: PeersConfig
+    exchange: ExchangeConfig
+    data: DataConfig
+    probes: ProbeConfig
+    normalisation: Normalisation
+    device: str = "cpu"
+    recompute: bool = False
+    precision: Precision = "float32"
+    deterministic: bool = True
+    data_on_device: bool = True
+    layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
+
+    def batches(self, dataset: Dataset) -> Batches:
+        """The batches of the run's rounds, for all peers of a process."""
+        return Batches(
+            dataset,
+            seed=self.seed,
+            batch_size=self.data.batch_size,
+            flip=self.data.flip,
+            normalisation=self.normalisation,
+            device=self.device,
+            on_device=self.data_on_device,
+            memory_format=self.peers.memory_format,
+        )
+
+
+class OtherNetwork(ValueError):
+    """A peer's process builds another network than the coordinator, so that reports would describe the wrong one."""
+
+
+def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:
+    """The peer's random weights, interpolated towards peer 0's where `locality` is below 1."""
+    kind = settings.peers.kind_of(settings.index)
+    network = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", settings.index))
+    if settings.peers.locality < 1 and settings.index != 0:
+        reference = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", 0))
+        models.interpolate_locality(network, reference, settings.peers.locality)
+    _check_layout(settings, models.layout(network))
+    return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
+
+
+def _check_layout(settings: PeerSettings, built: tuple[str, ...]) -> None:
+    """Raises: OtherNetwork, if the network differs from the coordinator's."""
+    expected = settings.layout
+    if not expected or built == expected:
+        return
+    actual = next((line for line in built if line not in expected), f"{len(built)} modules and tensors")
+    wanted = next((line for line in expected if line not in built), f"{len(expected)} modules and tensors")
+    raise OtherNetwork(
+        f"peers.model: the process of peer {settings.index} builds another network than the coordinator ('{actual}', "
+        f"here '{wanted}'): classes that were changed in one process only, or another version of the package, are not "
+        "seen by the other; set hosting.pool to in-process, or install the same on all nodes"
+    )

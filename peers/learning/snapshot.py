@@ -1,0 +1,99 @@
+"""A peer's state as a flat table of tensors, the content of a checkpoint, without pickle."""
+
+import hashlib
+import json
+from typing import Any, Protocol, runtime_checkable
+
+import safetensors.torch
+from torch import Tensor, device
+
+from peers.base.storage import Folder
+from peers.learning.teacher import Teacher
+from peers.networks.models import Network
+from peers.networks.optimizers import OptimizerState
+
+
+@runtime_checkable
+class Saved(Protocol):
+    """The state of a peer in a checkpoint. A pending forward pass is not saved: the peer publishes again."""
+
+    index: int
+    device: device
+    network: Network
+    centre: Tensor
+    teacher: Teacher | None
+    optimizer: OptimizerState
+    failure: str
+    failure_round: int
+
+
+class DamagedCheckpoint(ValueError):
+    """A file of a checkpoint is missing, or differs from the one that was written."""
+
+
+def file_of(peer: int) -> str:
+    """The name of a peer's file in a checkpoint's folder."""
+    return f"peer-{peer:04d}.safetensors"
+
+
+def save(peer: Saved, folder: str, completed: int) -> str:
+    """Write the state after `completed` rounds; returns the file's SHA-256. Raises: OSError."""
+    tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
+    tensors["centre"] = peer.centre
+    if peer.teacher is not None:
+        tensors |= {f"teacher.{name}": tensor for name, tensor in peer.teacher.network.state_dict().items()}
+    tensors |= {f"optimizer.{name}": tensor for name, tensor in peer.optimizer.tensors().items()}
+    about = {
+        "peer": peer.index,
+        "completed": completed,
+        "epoch": peer.teacher.epoch if peer.teacher is not None else 0,
+        "failure": peer.failure,
+        "failure_round": peer.failure_round,
+    }
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = safetensors.torch.save(contiguous, {"about": json.dumps(about)})
+    Folder(folder).write(file_of(peer.index), content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def restore(peer: Saved, folder: str, sha256: str = "") -> int:
+    """Load a peer's saved state; returns the number of rounds completed.
+
+    sha256: the file's expected checksum, not compared if empty. Raises: DamagedCheckpoint.
+    """
+    about, tensors = read(folder, peer.index, sha256)
+    peer.network.load_state_dict(part(tensors, "network."))
+    if peer.teacher is not None:
+        peer.teacher.network.load_state_dict(part(tensors, "teacher."))
+        peer.teacher.epoch = about["epoch"]
+    peer.centre = tensors["centre"].to(peer.device)
+    peer.optimizer.load(part(tensors, "optimizer."))
+    peer.failure, peer.failure_round = about["failure"], about["failure_round"]
+    return int(about["completed"])
+
+
+def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The metadata in a peer's file, and its tensors. Raises: DamagedCheckpoint."""
+    name = file_of(peer)
+    content = content_of(folder, name, sha256)
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return json.loads(header["__metadata__"]["about"]), safetensors.torch.load(content)
+    except (ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
+        raise DamagedCheckpoint(f"{name} is no checkpoint of a peer: {error}") from None
+
+
+def content_of(folder: str, name: str, sha256: str = "") -> bytes:
+    """The content of a checkpoint's file; sha256: as in `restore`. Raises: DamagedCheckpoint."""
+    try:
+        content = Folder(folder).read(name)
+    except OSError as error:
+        raise DamagedCheckpoint(f"{name} cannot be read: {error.strerror or error}") from None
+    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
+        raise DamagedCheckpoint(f"{name} is not what was written: its checksum differs")
+    return content
+
+
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix`, with the prefix removed."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

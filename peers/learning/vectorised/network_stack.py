@@ -1,0 +1,77 @@
+"""Stacks networks of one architecture along a first axis, so that one forward pass runs all of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+from torch.func import functional_call, vmap
+
+from peers.networks.models import Network
+
+Rows = Int64[Tensor, " rows"] | None  # None: all rows, without a copy
+
+
+@dataclass
+class Forward:
+    """One forward pass of some networks; `parameters` are the leaf tensors for gradients."""
+
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    features: Float[Tensor, "rows batch features"]
+    outputs: Float[Tensor, "rows batch outputs"]
+
+
+class Stack:
+    """Keeps the state of `networks` in stacked tensors; the networks' own tensors become views of them.
+
+    Code that reads or writes one network in place (measures, checkpoints) therefore works without changes.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._template = networks[0]
+        self.parameters = _join([dict(network.named_parameters()) for network in networks])
+        self.buffers = _join([dict(network.named_buffers()) for network in networks])
+        for parameter in self.parameters.values():
+            parameter.requires_grad_()
+
+    def forward(self, rows: Rows, images: Float[Tensor, "batch channel height width"]) -> Forward:
+        """Features and outputs of the networks in `rows` on one batch, in train mode, on copies of their buffers.
+
+        The graph is kept if gradients are enabled.
+        """
+        parameters, buffers = self.parameters, {name: buffer.clone() for name, buffer in self.buffers.items()}
+        if rows is not None:
+            parameters = {name: stacked.detach()[rows].requires_grad_() for name, stacked in parameters.items()}
+            buffers = {name: buffer[rows] for name, buffer in buffers.items()}
+
+        def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            features, outputs = functional_call(self._template, (parameters, buffers), (images,))
+            return features, outputs
+
+        features, outputs = vmap(call)(parameters, buffers)
+        return Forward(parameters, buffers, features, outputs)
+
+    @torch.no_grad()
+    def settle(self, rows: Rows, buffers: dict[str, Tensor]) -> None:
+        """Copy the buffers of a forward pass into the networks."""
+        for name, buffer in self.buffers.items():
+            put(buffer, rows, buffers[name])
+
+
+def put(stacked: Tensor, rows: Rows, values: Tensor) -> None:
+    """Write `values` to some rows, in place."""
+    if rows is None:
+        stacked.copy_(values)
+    else:
+        stacked.index_copy_(0, rows, values)
+
+
+@torch.no_grad()
+def _join(named: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    stacked = {name: torch.stack([tensors[name].detach() for tensors in named]) for name in named[0]}
+    for row, tensors in enumerate(named):
+        for name, tensor in tensors.items():
+            tensor.data = stacked[name][row]
+    return stacked

@@ -1,0 +1,26 @@
+"""Small operations on each row of stacked tensors."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from peers.learning.vectorised.network_stack import Rows
+
+
+def norms_of(gradients: Sequence[Tensor | None]) -> Float[Tensor, " rows"]:
+    """The norm of each row's gradient over all parameters."""
+    norms = [torch.linalg.vector_norm(gradient.flatten(1), dim=1) for gradient in gradients if gradient is not None]
+    total: Float[Tensor, " rows"] = torch.linalg.vector_norm(torch.stack(norms), dim=0)
+    return total
+
+
+def scale_rows(values: Float[Tensor, "rows *axes"], factor: Float[Tensor, " rows"]) -> Tensor:
+    """Multiply each row by its own factor."""
+    return values * factor.view(-1, *[1] * (values.ndim - 1))
+
+
+def take(values: Tensor, rows: Rows) -> Tensor:
+    """Select rows; if `rows` is None, all of them without a copy."""
+    return values if rows is None else values[rows]

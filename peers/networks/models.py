@@ -1,0 +1,273 @@
+"""Networks: encoders from images to features, and facts about networks that need no training."""
+
+import math
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
+
+Norm = Literal["batch", "group", "layer", "none"]
+Shape = tuple[int, int, int]
+M = TypeVar("M")
+_GLOBAL_GENERATOR = threading.RLock()
+TAKE_A_GENERATOR = {"uniform_", "normal_", "exponential_", "bernoulli_", "rand", "randn", "randint", "randperm"}
+
+
+class Network(nn.Module):
+    """An encoder and a head: images in, features and outputs out."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, shape: Shape) -> None:
+        """Join `encoder` and `head` for images of `shape` (channel, height, width)."""
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.feature_dim = feature_dim(encoder, shape)
+        self.output_dim = feature_dim(nn.Sequential(encoder, head), shape)
+
+    def forward(
+        self, images: Float[Tensor, "batch channel height width"]
+    ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
+        """Features of the encoder and outputs of the head; with head "none" they are the same tensor."""
+        features = self.encoder(images)
+        return features, self.head(features)
+
+
+def paper_cnn(shape: Shape, norm: Norm) -> nn.Module:
+    """Four 3x3 convolutions, two max-pools, flattened: 16,384 features of a 32x32 image.
+
+    Source: arXiv 2604.18390; its padding is not stated, and 1 is assumed here.
+    """
+    _require_size("paper-cnn", shape, 4)
+    layers: list[nn.Module] = []
+    in_channels = shape[0]
+    for channels, pool in ((64, False), (128, True), (256, False), (256, True)):
+        layers += [nn.Conv2d(in_channels, channels, 3, padding=1), norm_layer(norm, channels), nn.LeakyReLU()]
+        layers += [nn.MaxPool2d(2)] if pool else []
+        in_channels = channels
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def small_cnn(shape: Shape, channels: Sequence[int], norm: Norm) -> nn.Module:
+    """Blocks of convolution, norm and ReLU, max-pools between them, averaged over space: channels[-1] features."""
+    assert channels, "small_cnn needs a block"
+    _require_size("small-cnn", shape, 2 ** (len(channels) - 1))
+    layers: list[nn.Module] = []
+    for index, (before, after) in enumerate(zip((shape[0], *channels), channels, strict=False)):
+        layers += [nn.MaxPool2d(2)] if index else []
+        layers += [nn.Conv2d(before, after, 3, padding=1), norm_layer(norm, after), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def mlp(shape: Shape, hidden: Sequence[int], norm: Norm) -> nn.Module:
+    """Linear, norm and ReLU per width of `hidden`: hidden[-1] features."""
+    assert hidden, "mlp needs a layer"
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in zip((math.prod(shape), *hidden), hidden, strict=False):
+        layers += [nn.Linear(before, after), norm_layer(norm, after, spatial=False), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+def resnet18(shape: Shape, norm: Norm) -> nn.Module:
+    """ResNet-18 with a 3x3 stem of stride 1 and no max-pool: 512 features.
+
+    Source: He et al. 2016; stem for small images as in Sarnthein et al. 2023.
+    """
+    from torchvision.models import resnet18  # imported here, and below, because it costs 160 MiB and a second
+
+    model: Any = resnet18(weights=None)
+    model.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    model.maxpool = nn.Identity()
+    model.fc = nn.Identity()
+    return _replace_norms(model, norm)
+
+
+def vgg11(shape: Shape, norm: Norm) -> nn.Module:
+    """The convolutions of VGG-11, flattened: 512 features of a 32x32 image.
+
+    Source: Simonyan and Zisserman 2015, configuration A.
+    """
+    _require_size("vgg11", shape, 32)
+    from torchvision.models import vgg
+
+    layers: nn.Sequential = vgg.make_layers(vgg.cfgs["A"], batch_norm=True)
+    layers[0] = nn.Conv2d(shape[0], 64, 3, padding=1)
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            assert layer.bias is not None
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+    return _replace_norms(layers.append(nn.Flatten()), norm)
+
+
+def densenet121(shape: Shape, norm: Norm) -> nn.Module:
+    """DenseNet-121 with a 3x3 stem of stride 1 and no max-pool: 1,024 features.
+
+    Source: Huang et al. 2017, table 1.
+    """
+    _require_size("densenet121", shape, 8)
+    from torchvision.models import densenet121
+
+    model: Any = densenet121(weights=None)
+    model.features.conv0 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(model.features.conv0.weight)
+    model.features.pool0 = nn.Identity()
+    model.classifier = nn.Identity()
+    return _replace_norms(model, norm)
+
+
+def norm_layer(norm: Norm, channels: int, spatial: bool = True) -> nn.Module:
+    """A normalisation layer for `channels` channels of feature maps (`spatial`) or of vectors.
+
+    GroupNorm has at most 32 groups of at least 8 channels: with groups of one channel, a vector would become zeros.
+    Source: Wu and He 2018, equation 7.
+    """
+    if norm == "batch":
+        return nn.BatchNorm2d(channels) if spatial else nn.BatchNorm1d(channels)
+    if norm == "group":
+        most = max(1, min(32, channels // 8))
+        return nn.GroupNorm(max(groups for groups in range(1, most + 1) if channels % groups == 0), channels)
+    return nn.GroupNorm(1, channels) if norm == "layer" else nn.Identity()
+
+
+def _replace_norms(model: nn.Module, norm: Norm) -> nn.Module:
+    """Replace every BatchNorm2d of `model`, in place, by `norm`."""
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            model.set_submodule(name, norm_layer(norm, module.num_features))
+    return model
+
+
+def _require_size(model: str, shape: Shape, smallest: int) -> None:
+    if min(shape[1:]) < smallest:
+        raise ValueError(
+            f"peers.model: {model} needs images of at least {smallest}x{smallest}, got {shape[1]}x{shape[2]}; "
+            "choose a shallower model or larger images"
+        )
+
+
+def seeded(build: Callable[[], M], seed: int) -> M:
+    """The result of `build`, with all its random draws on the CPU from a generator of its own.
+
+    The result is the same as after `torch.manual_seed(seed)`, whatever other threads draw at the same time; the state
+    of the global generator is not changed.
+    """
+    with _OwnGenerator(seed):
+        return build()
+
+
+class _OwnGenerator(TorchFunctionMode):
+    """Makes torch's functions in this thread draw from one generator instead of torch's global one.
+
+    For functions without a generator argument, the global generator temporarily gets its state, one thread at a time.
+    A TorchDispatchMode would see single operations, but imports torch's compiler.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self._generator = torch.Generator().manual_seed(seed)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        devices = {value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}
+        devices.add(torch.device(kwargs.get("device") or "cpu").type)
+        if not devices <= {"cpu", "meta"}:
+            return func(*args, **kwargs)  # uses the device's own generator
+        if getattr(func, "__name__", "") in TAKE_A_GENERATOR:
+            given = kwargs.get("generator")
+            return func(*args, **{**kwargs, "generator": self._generator if given is None else given})
+        with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
+            torch.default_generator.set_state(self._generator.get_state())
+            made = func(*args, **kwargs)
+            self._generator.set_state(torch.default_generator.get_state())
+            return made
+
+
+@torch.no_grad()
+def feature_dim(encoder: nn.Module, shape: Shape) -> int:
+    """Number of features of `encoder` for an image of `shape`, from two blank images; its buffers are not changed.
+
+    It does not use the meta device (unless the encoder is there), because meta operations import torch's compiler: a
+    hundred MiB and a second for each process of peers.
+    """
+    buffers = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    device = next((parameter.device for parameter in encoder.parameters()), torch.device("cpu"))
+    features = functional_call(encoder, buffers, (torch.zeros(2, *shape, device=device),))
+    assert features.ndim == 2, "an encoder gives vectors"
+    return int(features.shape[1])
+
+
+def num_parameters(module: nn.Module) -> int:
+    """Number of trainable scalars; shared ones count once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def layout(network: nn.Module) -> tuple[str, ...]:
+    """The structure of a network as lines: class of every module, dtype and shape of every tensor, by name."""
+    modules = [f"{name or 'network'}: {type(module).__name__}" for name, module in network.named_modules()]
+    tensors = [
+        f"{name}: {str(tensor.dtype).removeprefix('torch.')} {'x'.join(map(str, tensor.shape)) or 'scalar'}"
+        for name, tensor in network.state_dict(keep_vars=True).items()
+    ]
+    return (*modules, *tensors)
+
+
+def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
+    """Bytes that one forward pass saves for backward, including the images, without parameters and buffers.
+
+    Measured by a forward pass on the meta device, which takes no memory and changes no buffer.
+    """
+    state = _on_meta(network)
+    kept: dict[int, Tensor] = {}  # by storage; keeping the tensors alive ensures that no address is reused
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.setdefault(_storage_id(tensor), tensor)
+        return tensor
+
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = functional_call(network, state, torch.empty(batch_size, *shape, device="meta"))
+    own = {_storage_id(tensor) for tensor in state.values()}
+    total = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
+    del outputs
+    return total
+
+
+def interpolate_locality(network: nn.Module, reference: nn.Module, alpha: float) -> None:
+    """Move `network`'s weights to [(1 - alpha) reference + alpha own] / sqrt((1 - alpha)^2 + alpha^2), in place.
+
+    The divisor preserves the variance of independent weights. Parameters that are equal in both (BatchNorm gains, zero
+    biases) and buffers are not changed. alpha 0 copies the reference, alpha 1 changes nothing.
+
+    Raises:
+        ValueError: alpha is outside 0..1, or the two have different architectures.
+    Source: Sarnthein et al. 2023, locality of the student's initialisation.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"peers.locality: alpha must be in 0..1, got {alpha}; 0 copies the reference, 1 ignores it")
+    own, other = dict(network.named_parameters()), dict(reference.named_parameters())
+    for name in sorted(own.keys() | other.keys()):
+        if name not in own or name not in other or own[name].shape != other[name].shape:
+            raise ValueError(f"peers.locality: the two networks differ at '{name}'; give both the same peers.model")
+    scale = math.hypot(1 - alpha, alpha)
+    with torch.no_grad():
+        for name, parameter in own.items():
+            if not torch.equal(parameter, other[name]):
+                parameter.copy_(((1 - alpha) * other[name] + alpha * parameter) / scale)
+
+
+def _on_meta(module: nn.Module) -> dict[str, Tensor]:
+    """Tensors on the meta device, without data, for the parameters and buffers of `module`, by name."""
+    state = {name: torch.empty_like(buffer, device="meta") for name, buffer in module.named_buffers()}
+    for name, parameter in module.named_parameters():
+        state[name] = torch.empty_like(parameter, device="meta", requires_grad=parameter.requires_grad)
+    return state
+
+
+def _storage_id(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)

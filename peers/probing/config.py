@@ -1,0 +1,56 @@
+"""The part of the `[evaluation]` section that peers use: which probes, on how many images."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from peers.base.section import Section
+
+ProbeName = Literal["knn", "linear", "sgd"]
+
+
+class KNN(Section):
+    """Defaults: DINO's. arXiv 2604.18390: k = 5; Random Teachers: k = 20, uniform votes, Euclidean distance."""
+
+    k: int = Field(20, ge=1, description="number of nearest training images that vote (DINO: 20; arXiv 2604.18390: 5)")
+    vote: Literal["similarity", "uniform"] = Field(
+        "similarity", description="weight of a neighbour's vote: exp(similarity / temperature), or 1"
+    )
+    temperature: float = Field(
+        0.07, gt=0, description="temperature of votes by similarity (DINO: 0.07); uniform votes use none"
+    )
+    metric: Literal["cosine", "euclidean"] = Field(
+        "cosine", description="similarity of two images' features: the cosine, or minus the Euclidean distance"
+    )
+
+
+class SGDProbe(Section):
+    """The linear probe of arXiv 2604.18390: plain SGD on features that are not standardised."""
+
+    epochs: int = Field(20, ge=1, description="passes over the training images (arXiv 2604.18390: 20)")
+    lr: float = Field(0.01, gt=0, description="learning rate (arXiv 2604.18390: 0.01)")
+    batch_size: int = Field(128, ge=1, le=2**24, description="images in a mini-batch of the probe")
+
+
+class ProbeConfig(Section):
+    """The part of the `[evaluation]` section that a peer acts on."""
+
+    probes: tuple[ProbeName, ...] = Field(
+        ("knn", "linear", "sgd"),
+        description="classifiers fitted to frozen features: weighted nearest neighbours, ridge regression, and the "
+        "linear probe of arXiv 2604.18390",
+    )
+    probe_train: int = Field(
+        4000, ge=10, description="number of training images that probes are fitted to, at most; drawn by the run's seed"
+    )
+    probe_test: int = Field(
+        2000, ge=2, description="number of test images that probes are tested on, at most; drawn by the run's seed"
+    )
+    probe_batch: int = Field(
+        256, ge=2, description="number of test images on which consensus, collapse and similarity are measured, at most"
+    )
+    calibration_passes: int = Field(
+        100, ge=1, description="number of the run's batches shown, forward only, to the calibrated control, at most"
+    )
+    knn: KNN = Field(KNN(), description="settings of the knn probe")
+    sgd: SGDProbe = Field(SGDProbe(), description="settings of the sgd probe")

@@ -1,0 +1,139 @@
+"""Runs the probes on the features of a peer and of its controls, on fixed subsets of the images."""
+
+import copy
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64, UInt8
+from torch import Tensor
+
+from peers.base.seeds import stream, torch_seed
+from peers.data import datasets
+from peers.data.datasets import Dataset
+from peers.networks.models import Network
+from peers.probing import probes
+from peers.probing.config import ProbeConfig, ProbeName
+
+_CHUNK = 256
+
+
+class ProbeSubject(StrEnum):
+    """The version of a peer that is probed: the peer itself, or one of its controls."""
+
+    RAW_PIXELS = "raw_pixels"  # the images themselves
+    AS_IS = "as_is"  # the network as it stands, trained or not
+    CALIBRATED = "calibrated"  # a copy that has been shown batches, forward only
+    RESET = "reset"  # a copy with BatchNorm's buffers as they were at the start
+
+
+@dataclass(frozen=True)
+class ProbeOutcome:
+    """For each probe, whether each test image is classified correctly."""
+
+    correct: dict[ProbeName, Bool[np.ndarray, " test"]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class ProbeImages:
+    """The seeded subsets on which all peers and controls are compared."""
+
+    train: Int64[np.ndarray, " train"]
+    test: Int64[np.ndarray, " test"]
+    batch: Int64[np.ndarray, " examples"]
+
+
+def probe_images(dataset: Dataset, config: ProbeConfig, seed: int) -> ProbeImages:
+    """The images that the probes and the consensus measures use: a function of the seed only."""
+    return _probe_images(len(dataset.train_labels), len(dataset.test_labels), config, seed)
+
+
+@lru_cache(maxsize=4)  # one for all peers of a host
+def _probe_images(num_train: int, num_test: int, config: ProbeConfig, seed: int) -> ProbeImages:
+    def subset(available: int, limit: int, index: int) -> Int64[np.ndarray, " chosen"]:
+        rng = np.random.default_rng(stream(seed, "probe-images", index))
+        return np.sort(rng.permutation(available)[:limit]).astype(np.int64)
+
+    return ProbeImages(
+        subset(num_train, config.probe_train, 0),
+        subset(num_test, config.probe_test, 1),
+        subset(num_test, config.probe_batch, 2),
+    )
+
+
+@dataclass(frozen=True)
+class ProbeTask:
+    """One peer's network and the images it is probed on."""
+
+    network: Network
+    dataset: Dataset
+    images: ProbeImages
+    config: ProbeConfig
+    seed: int
+    index: int
+    normalisation: datasets.Normalisation
+    device: torch.device
+
+    def correct(
+        self, subject: ProbeSubject, batches: Iterable[Tensor] = ()
+    ) -> dict[ProbeName, Bool[np.ndarray, " test"]]:
+        """For each probe and test image, whether the predicted class is correct.
+
+        batches: shown to the copy for the calibrated control. For a reset peer, `network` must be reset already.
+        """
+        if subject is ProbeSubject.RAW_PIXELS:
+            train, test = self._pixels(train=True), self._pixels(train=False)
+        else:
+            network = self._calibrated(batches) if subject is ProbeSubject.CALIBRATED else self.network
+            train, test = self._features(network, train=True), self._features(network, train=False)
+        labels = (self._labels(train=True), self._labels(train=False))
+        return {name: self._run(name, train, labels[0], test, labels[1]).cpu().numpy() for name in self.config.probes}
+
+    def _run(
+        self, name: ProbeName, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
+    ) -> Bool[Tensor, " test"]:
+        classes = self.dataset.num_classes
+        if name == "knn":
+            options = self.config.knn.model_dump()
+            train, test = probes.standardise_by(train, test)
+            return probes.knn(train, train_labels, test, test_labels, classes, **options)
+        if name == "linear":
+            return probes.ridge(train, train_labels, test, test_labels, classes)
+        generator = torch.Generator(device=self.device).manual_seed(torch_seed(self.seed, "sgd-probe", self.index))
+        return probes.sgd_probe(
+            train, train_labels, test, test_labels, classes, generator=generator, **self.config.sgd.model_dump()
+        )
+
+    def _calibrated(self, batches: Iterable[Tensor]) -> Network:
+        network = copy.deepcopy(self.network)
+        probes.calibrate_batchnorm(network, batches)
+        return network
+
+    def _raw(self, train: bool) -> UInt8[np.ndarray, "examples channel height width"]:
+        source = self.dataset.train_images if train else self.dataset.test_images
+        chosen: UInt8[np.ndarray, "examples channel height width"] = source[
+            self.images.train if train else self.images.test
+        ]
+        return chosen
+
+    def _labels(self, train: bool) -> Int64[Tensor, " examples"]:
+        source = self.dataset.train_labels[self.images.train] if train else self.dataset.test_labels[self.images.test]
+        return torch.from_numpy(source.copy()).to(self.device)
+
+    def _pixels(self, train: bool) -> Float[Tensor, "examples pixels"]:
+        return datasets.images_to_tensor(self._raw(train), *self.normalisation).flatten(1).to(self.device)
+
+    @torch.no_grad()
+    def _features(self, network: Network, train: bool) -> Float[Tensor, "examples features"]:
+        raw = self._raw(train)
+        network.eval()
+        chunks = []
+        for start in range(0, len(raw), _CHUNK):
+            images = datasets.images_to_tensor(raw[start : start + _CHUNK], *self.normalisation).to(self.device)
+            chunks.append(network.encoder(images))
+        network.train()
+        return torch.cat(chunks)

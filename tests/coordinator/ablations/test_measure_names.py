@@ -1,0 +1,55 @@
+"""The measures by which cells are compared are those that a run's summary has."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coordinator import load_config, simulate
+from coordinator.ablations.measure_names import known_measures, read_measures
+from coordinator.ablations.results_folder import scalars
+from coordinator.experiment.config import ConfigError, RunConfig
+
+
+def _config(**evaluation: Any) -> RunConfig:
+    return load_config(
+        {
+            "run": {"rounds": 2},
+            "data": {"kind": "synthetic", "num_train": 64, "num_test": 32, "batch_size": 16},
+            "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
+            "topology": {"kind": "ring"},
+            "evaluation": {"probes": ["knn", "linear"], **evaluation},
+            "hosting": {"pool": "in-process"},
+            "tracking": {"enabled": False},
+        }
+    )
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("alone", [False, True])
+def test_known_measures__are_the_numbers_of_a_summary(tmp_path: Path, reset: bool, alone: bool) -> None:
+    config = _config(reset=reset, alone=alone)
+    row = scalars(simulate(config, tmp_path).summary)
+    numbers = {name for name, value in row.items() if isinstance(value, int | float)}
+    numbers -= {f"probes.{probe}.interval_{end}" for probe in config.evaluation.probes for end in ("low", "high")}
+    known = known_measures(config)
+    assert len({*known}) == len(known) and numbers <= {*known}
+    assert {*known} - numbers <= {"topology.diameter", "topology.rounds_to", "topology.rounds_over"}
+
+
+@pytest.mark.parametrize(
+    ("control", "names"),
+    [
+        ("alone", ["alone", "over_alone.mean", "over_alone.low"]),
+        ("reset", ["reset", "over_reset.mean", "reset_over_untrained.high"]),
+    ],
+)
+def test_read_measures__controls_that_are_not_run_are_named(control: str, names: list[str]) -> None:
+    asked = [f"probes.knn.{name}" for name in names]
+    with pytest.raises(ConfigError) as refused:
+        read_measures(asked, [_config()])
+    needs = f"needs the control {control}: set evaluation.{control} = true"
+    assert str(refused.value).splitlines() == [f"measures: '{name}' {needs}" for name in asked]
+    assert read_measures(asked, [_config(), _config(**{control: True})]) == tuple(asked)  # where some cell runs it
+    with pytest.raises(ConfigError, match=r"'probes\.sgd\.alone' is not in a run's summary"):
+        read_measures(["probes.sgd.alone"], [_config(alone=True)])

@@ -1,0 +1,84 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from topologies.config import KINDS
+
+Cli = Callable[..., tuple[Any, str, str]]
+
+
+def test_topology__facts_of_a_kind(cli: Cli, tiny: Path) -> None:
+    code, out, _ = cli("topology", "hypercube", "num_peers=8")
+    assert code == 0 and out.splitlines()[0] == "hypercube, 8 peers, the same links every round"
+    facts = {line[:32].strip(): line[32:] for line in out.splitlines()[1:]}
+    assert (facts["teachers of a student"], facts["links a round"], facts["diameter"]) == ("3", "24", "3")
+    assert facts["spectral gap"] == "0.5"  # weights 1/4: 1 - (4 - 2) / 4
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (["ring", "num_peers=1024"], "550,424"),
+        (["self"], "never"),
+        (["random-regular", "degree=1", "num_peers=6", "allow_disconnected=true"], "never"),
+        (["path", "num_peers=600", "weights=uniform"], "more than 754,"),
+        (["hypercube", "num_peers=8"], "10"),
+    ],
+)
+def test_topology__never_is_told_only_where_it_is_never(asked: list[str], told: str, cli: Cli, tiny: Path) -> None:
+    _, out, _ = cli("topology", *asked)
+    line = next(line for line in out.splitlines() if "rounds to" in line)
+    assert line.partition("0.001")[2].strip().startswith(told)
+
+
+def test_topology__of_an_experiment_with_overrides(cli: Cli, tiny: Path) -> None:
+    assert cli("topology", "tiny.toml")[1].startswith("ring, 4 peers")
+    assert cli("topology", "tiny.toml", "topology.kind=star")[1].startswith("star, 4 peers")
+
+
+def test_topology__list_has_every_kind_and_says_which_cannot_be(cli: Cli, tiny: Path) -> None:
+    code, out, _ = cli("topology", "list", "num_peers=7")
+    first = [line.split()[0] for line in out.splitlines()[3:] if line[:1].isalpha()]
+    assert code == 0 and out.startswith("7 peers\n")
+    assert set(KINDS) - {"file"} <= set(first)
+    assert "torus: topology.kind: torus needs a peer count that is a product" in out
+    complete = next(line.split() for line in out.splitlines() if line.startswith("complete"))
+    assert complete[1:6] == ["6", "42", "1", "1", "1"]
+
+
+def test_topology__list_fits_eighty_columns_but_for_one_head(cli: Cli, tiny: Path) -> None:
+    _, out, _ = cli("topology", "list")
+    assert max(map(len, out.splitlines())) <= 80 + len(" to 0.001") - 1
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_topology__plot(suffix: str, cli: Cli, tiny: Path) -> None:
+    starts = {"png": b"\x89PNG\r\n\x1a\n", "pdf": b"%PDF-", "svg": b"<?xml"}
+    code, out, _ = cli("topology", "one-peer-exponential", "num_peers=8", "--plot", f"g.{suffix}")
+    assert code == 0 and f"g.{suffix}" in out
+    assert Path(f"g.{suffix}").read_bytes().startswith(starts[suffix])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["rnig"], "topology: 'rnig' is neither a file nor a kind; did you mean 'ring'?"),
+        (["ring", "degre=3"], "topology.degre: no such key; one of kind, self_weight, weights"),
+        (["ring", "num_peers"], "'num_peers' is not section.key=value, such as run.rounds=10"),
+        (["ring", "num_peers=x"], "num_peers: must be a whole number, got 'x'"),
+        (["list", "num_peers=1"], "num_peers must be at least 2, got 1: one peer has nobody to learn from"),
+        (["list", "num_peers=x"], "num_peers: must be a whole number, got 'x'"),
+        (["list", "degree=3"], "topology list: takes num_peers and seed, got degree: name a kind"),
+        (["torus", "num_peers=7"], "topology.kind: torus needs a peer count that is a product"),
+        (["list", "--plot", "g.png"], "--plot: draws one topology: name a kind or an experiment file"),
+        (["ring", "--plot", "g.doc"], "--plot: 'g.doc' must end in .png, .pdf or .svg"),
+        (["ring", "--plot", "g"], "--plot: 'g' must end in .png, .pdf or .svg"),
+        (["ring", "--plot", "no/g.png"], "--plot: cannot draw into 'no/g.png': No such file or directory"),
+        (["tinny.toml"], "config: no file 'tinny.toml'; did you mean 'tiny.toml'?"),
+    ],
+)
+def test_topology__mistakes_are_one_line(arguments: list[str], line: str, cli: Cli, tiny: Path) -> None:
+    code, _, err = cli("topology", *arguments)
+    assert code == 2 and err.startswith(f"error: {line}") and err.count("\n") == 1

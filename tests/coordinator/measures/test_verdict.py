@@ -1,0 +1,133 @@
+"""Intervals against scipy and by simulation under the null; verdicts and flags at their boundaries."""
+
+import numpy as np
+import pytest
+from jaxtyping import Bool
+from scipy import stats
+
+from coordinator.measures.gains import Gain
+from coordinator.measures.verdict import Interval, Verdict, artefact, collapsed, gain_interval
+
+
+def _crossed(
+    rng: np.random.Generator, num_peers: int, num_images: int, gain: float, peer_spread: float
+) -> tuple[Bool[np.ndarray, "peers test"], Bool[np.ndarray, "peers test"]]:
+    """Treated and control answers whose gain varies by peer and by image around `gain`."""
+    base = rng.uniform(0.2, 0.8, size=num_images)
+    shift = gain + peer_spread * rng.normal(size=(num_peers, 1)) + 0.1 * rng.choice([-1, 1], size=num_images)
+    luck = rng.uniform(size=(num_peers, num_images))  # shared: the same network answers alike before and after
+    redraw = rng.uniform(size=(num_peers, num_images)) < 0.3
+    treated = np.where(redraw, rng.uniform(size=luck.shape), luck) < base + shift
+    return treated, luck < base
+
+
+def _verdict(answers: tuple[Bool[np.ndarray, "peers test"], Bool[np.ndarray, "peers test"]]) -> Verdict:
+    return Gain.OVER_CALIBRATED.verdict(gain_interval(*answers))
+
+
+def test_gain_interval__peer_part_is_the_t_interval():
+    wins = np.array([1, 5, 6, 8])[:, None]
+    treated = np.arange(40) % 20 < wins // 2
+    treated = np.stack([np.roll(row, 10 * i) for i, row in enumerate(treated)])
+    control = np.zeros_like(treated)
+    ours = gain_interval(treated, control)
+    gains, per_image = treated.mean(axis=1), treated.mean(axis=0)
+    low, high = stats.t.interval(0.95, 3, loc=gains.mean(), scale=stats.sem(gains))
+    image_half = 1.959964 * stats.sem(per_image)
+    assert ours.mean == pytest.approx(gains.mean())
+    assert ours.high - ours.mean == pytest.approx(np.hypot((high - low) / 2, image_half), rel=1e-6)
+    assert ours.mean - ours.low == pytest.approx(ours.high - ours.mean)
+
+
+def test_gain_interval__without_image_variance_is_the_t_interval():
+    # Every image gains in exactly 2 of 4 peers, so only the peers' gains (1, 3/4, 1/4, 0) vary.
+    treated = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]], dtype=bool)
+    ours = gain_interval(treated, np.zeros_like(treated), confidence=0.9)
+    expected = stats.t.interval(0.9, 3, loc=0.5, scale=stats.sem([1, 0.75, 0.25, 0]))
+    assert (ours.low, ours.high) == pytest.approx(expected)
+
+
+def test_gain_interval__one_peer_has_the_image_part_only():
+    rng = np.random.default_rng(0)
+    treated, control = rng.uniform(size=(1, 500)) < 0.6, rng.uniform(size=(1, 500)) < 0.5
+    difference = treated[0].astype(float) - control[0]
+    expected = stats.norm.interval(0.95, loc=difference.mean(), scale=stats.sem(difference))
+    ours = gain_interval(treated, control)
+    assert (ours.low, ours.high) == pytest.approx(expected)
+
+
+def test_gain_interval__equal_answers_have_no_width():
+    answers = np.random.default_rng(0).uniform(size=(3, 50)) < 0.5
+    assert gain_interval(answers, answers) == Interval(0.0, 0.0, 0.0)
+    assert Gain.OVER_CALIBRATED.verdict(gain_interval(answers, answers)) is Verdict.NOT_DISTINGUISHABLE
+
+
+@pytest.mark.parametrize(("num_peers", "peer_spread"), [(1, 0.0), (2, 0.0), (4, 0.0), (4, 0.05), (16, 0.05)])
+def test_gain_interval__covers_a_null_gain(num_peers: int, peer_spread: float):
+    rng = np.random.default_rng(7)
+    verdicts = [_verdict(_crossed(rng, num_peers, 200, 0.0, peer_spread)) for _ in range(600)]
+    assert verdicts.count(Verdict.LEARNED) / 600 < 0.04  # 2.5% nominal, conservative; 0.04 is 2.4 standard errors above
+    assert verdicts.count(Verdict.DEGRADED) / 600 < 0.04
+
+
+def test_gain_interval__finds_a_real_gain():
+    rng = np.random.default_rng(7)
+    verdicts = [_verdict(_crossed(rng, 4, 1000, 0.05, 0.01)) for _ in range(100)]
+    assert verdicts.count(Verdict.LEARNED) >= 90
+    assert Verdict.DEGRADED not in verdicts
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected", "expected_exchange"),
+    [
+        (0.01, 0.03, "learned", "exchange helps"),
+        (0.0, 0.02, "not distinguishable", "makes no difference"),
+        (-0.01, 0.02, "not distinguishable", "makes no difference"),
+        (-0.02, 0.0, "not distinguishable", "makes no difference"),
+        (-0.03, -0.01, "degraded", "hurts"),
+        (float("nan"), float("nan"), "not distinguishable", "makes no difference"),
+    ],
+)
+def test_verdict__by_side_of_zero(low: float, high: float, expected: str, expected_exchange: str):
+    interval = Interval((low + high) / 2, low, high)
+    assert Gain.OVER_CALIBRATED.verdict(interval) == expected  # as `summary.json` has them
+    assert Gain.OVER_ALONE.verdict(interval) == expected_exchange
+
+
+def test_artefact__gain_over_untrained_only():
+    gain, nothing, loss = Interval(0.2, 0.1, 0.3), Interval(0.0, -0.1, 0.1), Interval(-0.2, -0.3, -0.1)
+    assert artefact(gain, nothing)
+    wide = Interval(gain.mean, gain.mean - 1, gain.mean + 1)
+    assert not artefact(gain, wide)  # the gain is still there, only less certain
+    assert artefact(gain, loss)
+    assert not artefact(gain, gain)
+    assert not artefact(nothing, nothing)
+
+
+def _measures(*peers: tuple[float, float, float]) -> dict[int, dict[str, float]]:
+    names = ("scaled_information", "feature_std", "rankme")
+    return {peer: dict(zip(names, values, strict=True)) for peer, values in enumerate(peers)}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [
+        ((1.0, 0.5, 40.0), (1.0, 0.5, 30.0), False),
+        ((0.1, 0.5, 40.0), (0.009, 0.5, 40.0), True),
+        ((0.1, 0.5, 40.0), (0.011, 0.5, 40.0), False),
+        ((0.01, 0.5, 40.0), (0.006, 0.5, 40.0), False),  # low from the start
+        ((1.0, 0.5, 40.0), (1.0, 0.09, 40.0), True),
+        ((1.0, 0.15, 40.0), (1.0, 0.09, 40.0), False),
+        ((1.0, 0.5, 40.0), (1.0, 0.5, 14.0), True),
+        ((1.0, 0.5, 40.0), (1.0, float("nan"), 40.0), True),  # diverged
+        ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), False),
+    ],
+)
+def test_collapsed__by_median_peer(first: tuple[float, float, float], last: tuple[float, float, float], expected: bool):
+    zero = (0.0, 0.0, 0.0)
+    assert collapsed(_measures(zero, first, first), _measures(zero, last, last)) == expected
+
+
+def test_collapsed__one_peer_of_four_is_not_the_run():
+    first, one_bad = (1.0, 1.0, 40.0), (0.0, 0.0, 0.0)
+    assert not collapsed(_measures(*[first] * 4), _measures(one_bad, *[first] * 3))

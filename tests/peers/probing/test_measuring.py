@@ -1,0 +1,128 @@
+"""Observations and probes of a peer: what they compute, and that they leave it as it was."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from peers.data import datasets
+from peers.data.config import Synthetic
+from peers.exchange.assignment import Assignment, Link, Links
+from peers.exchange.config import ExchangeConfig
+from peers.learning.peer import Peer
+from peers.learning.settings import PeerSettings
+from peers.networks.config import LinearHead, PeersConfig, SmallCNN
+from peers.probing import measuring
+from peers.probing.config import KNN, ProbeConfig
+from peers.probing.measuring import ProbeSubject
+from peers.probing.observing import feature_std
+
+DATA = Synthetic(num_train=96, num_test=60, num_classes=3, batch_size=16)
+DATASET = DATA.load(1)
+
+
+def peer_of(index: int = 0, **probes: object) -> Peer:
+    config = PeersConfig(count=2, model=SmallCNN(channels=(6, 8)), head=LinearHead(dim=5))
+    settings = PeerSettings(
+        index=index,
+        seed=5,
+        num_rounds=4,
+        peers=config,
+        exchange=ExchangeConfig(),
+        data=DATA,
+        probes=ProbeConfig.model_validate({"probe_batch": 30, **probes}),
+        normalisation=datasets.channel_statistics(DATASET.train_images),
+    )
+    return Peer(settings, DATASET)
+
+
+def test_feature_std__spread_directions_give_1_and_one_direction_0():
+    spread = torch.randn(4000, 30, generator=torch.Generator().manual_seed(0))
+    assert feature_std(spread) == pytest.approx(1.0, abs=0.01)
+    assert feature_std(torch.linspace(1, 9, 50)[:, None] * torch.ones(30)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_observe__batch_statistics_whatever_the_buffers_say():
+    peer = peer_of()
+    images = datasets.images_to_tensor(DATASET.test_images[peer.probe_images.batch], *peer.settings.normalisation)
+    with torch.no_grad():
+        features, outputs = Peer(peer.settings, DATASET).network.train()(images)
+    for buffer in peer.network.buffers():
+        buffer.fill_(7)
+    seen = peer.observe()
+    np.testing.assert_array_equal(seen.outputs, outputs.numpy())
+    np.testing.assert_allclose(seen.gram, features.double() @ features.double().T, rtol=1e-12)
+    assert seen.weight_change == 0
+
+
+def test_observe__weight_change_is_the_relative_norm():
+    peer = peer_of()
+    with torch.no_grad():
+        for parameter in peer.network.parameters():
+            parameter.mul_(1.25)
+    assert peer.observe().weight_change == pytest.approx(0.25, rel=1e-6)
+
+
+@pytest.mark.parametrize("measure", ["observe", "as_is", "calibrated", "raw_pixels"])
+def test_measures__leave_the_peer_and_its_pending_round_as_they_were(measure: str):
+    digests = []
+    for look in (False, True):
+        peer = peer_of()
+        assignment = Assignment(0, 0, Links.of(Link(0, 1.0)), True)
+        message, _ = peer.publish(assignment)
+        if look and measure == "observe":
+            peer.observe()
+        elif look:
+            peer.probe(ProbeSubject(measure), range(3))
+        assert message is not None
+        peer.advance(assignment, None, message)
+        digests.append(peer.digest())
+    assert digests[0] == digests[1]
+
+
+def test_probe__calibrated_is_a_network_that_was_shown_the_rounds_batches():
+    control = peer_of().probe(ProbeSubject.CALIBRATED, [1, 4]).correct
+    shown = peer_of()
+    shown.network.train()
+    with torch.no_grad():
+        for round_index in (1, 4):
+            shown.network(shown.batches(round_index)[0])
+    for name, correct in shown.probe(ProbeSubject.AS_IS).correct.items():
+        np.testing.assert_array_equal(control[name], correct, err_msg=name)
+    untrained = peer_of().probe(ProbeSubject.AS_IS).correct
+    assert any((control[name] != untrained[name]).any() for name in untrained)
+
+
+def test_probe__reset_puts_the_buffers_back_and_keeps_the_weights():
+    """Untrained weights whose buffers moved are, once reset, the untrained peer again; moved weights are not."""
+    peer, untrained = peer_of(), peer_of()
+    with torch.no_grad():
+        peer.network(torch.randn(50, *DATASET.shape) * 3 + 1)
+    before = [buffer.clone() for buffer in peer.network.buffers()]
+    expected = untrained.probe(ProbeSubject.AS_IS).correct
+    assert any(not np.array_equal(peer.probe(ProbeSubject.AS_IS).correct[name], expected[name]) for name in expected)
+    assert all(np.array_equal(peer.probe(ProbeSubject.RESET).correct[name], expected[name]) for name in expected)
+    assert all(torch.equal(old, new) for old, new in zip(before, peer.network.buffers(), strict=True))
+    with torch.no_grad():
+        for parameter in peer.network.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(3))
+    assert any(not np.array_equal(peer.probe(ProbeSubject.RESET).correct[name], expected[name]) for name in expected)
+
+
+def test_probe__pixels_are_standardised_pixels_for_the_papers_knn():
+    peer = peer_of(probes=["knn"], knn=KNN(k=5, vote="uniform", metric="euclidean").model_dump())
+    flat = [each.reshape(len(each), -1) / 255.0 for each in (DATASET.train_images, DATASET.test_images)]
+    mean, std = flat[0].mean(0), flat[0].std(0)
+    train, test = ((each - mean) / std for each in flat)
+    oracle = KNeighborsClassifier(5).fit(train, DATASET.train_labels).predict(test) == DATASET.test_labels
+    np.testing.assert_array_equal(peer.probe(ProbeSubject.RAW_PIXELS).correct["knn"], oracle)
+
+
+def test_probe_images__seeded_sorted_and_capped():
+    config = ProbeConfig(probe_train=10, probe_test=1000, probe_batch=4)
+    first, again = (measuring.probe_images(DATASET, config, 3) for _ in range(2))
+    other = measuring.probe_images(DATASET, config, 4)
+    assert [len(each) for each in (first.train, first.test, first.batch)] == [10, 60, 4]
+    np.testing.assert_array_equal(first.train, again.train)
+    assert (first.train != other.train).any()
+    assert (np.diff(first.train) > 0).all() and first.train.max() < 96
