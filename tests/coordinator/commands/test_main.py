@@ -80,14 +80,3 @@ def test_module__refuses_in_one_line_and_runs_in_a_pipe(tiny: Path) -> None:
     good = subprocess.run([*command, "--output", "out", "--json"], capture_output=True, text=True)
     assert good.returncode == 0 and json.loads(good.stdout)["status"] == "finished"
     assert "\x1b" not in good.stderr and "Warning" not in good.stderr
-
-
-def test_resume__of_a_run_with_a_key_that_has_been_renamed(cli: Cli, tiny: Path) -> None:
-    old = tiny.parent / "runs" / "old"
-    old.mkdir(parents=True)
-    (old / "config.toml").write_text(tiny.read_text() + '[exchange]\npool = "losses"\n')
-    assert cli("resume", "runs/old") == (
-        2,
-        "",
-        "error: exchange.pool: is called exchange.average now: write that, with the same value\n",
-    )
