@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from coordinator.commands.outcome import INTERRUPTED, guarded, show_warning
+from coordinator.commands.outcome import guarded, show_warning
 from coordinator.commands.streams import forgiving, why_lost
 from coordinator.experiment.home import provide_home, remove_temporary
 from coordinator.experiment.reading import ConfigError, path_reader
@@ -177,6 +177,7 @@ def ablate(
     from coordinator.ablations import ablate
     from coordinator.ablations.console import print_ablation, print_cells
     from coordinator.ablations.grid import check_cells, load_ablation
+    from coordinator.commands.run import exit_by
     from coordinator.records.terminal import Live
     from coordinator.run.signals import Interrupts
 
@@ -189,8 +190,7 @@ def ablate(
     with Interrupts(handled=True):
         result = ablate.ablate(loaded, output, [Live(console)])
     print_ablation(result, console)
-    if result.status != "finished":
-        raise typer.Exit(INTERRUPTED if result.status == "interrupted" else 2)
+    exit_by(result.status)
 
 
 @app.command()

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from coordinator.pools.base import Tell
 from coordinator.pools.ray_cluster import open_ray
 from coordinator.pools.unaltered import check_unaltered
 from coordinator.records.observer import RunObserver, notes_to
+from coordinator.records.result import Status
 from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
 from coordinator.reports.formatting import count_of, points
 from coordinator.reports.wording import power_note, probe_name
@@ -31,14 +31,6 @@ from coordinator.reports.wording import power_note, probe_name
 COMMAND = "peer-consensus ablate ablation.toml"
 Errors = dict[tuple[str, int], str]  # by cell key and seed
 Rows = list[dict[str, Any]]
-
-
-class Status(StrEnum):
-    """How an ablation ended."""
-
-    FINISHED = "finished"
-    FAILED = "failed"  # some runs failed
-    INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)

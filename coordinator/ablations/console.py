@@ -3,11 +3,12 @@
 from rich.console import Console
 from rich.markup import escape
 
-from coordinator.ablations.ablate import AblationResult, Status
+from coordinator.ablations.ablate import AblationResult
 from coordinator.ablations.factors import as_text
 from coordinator.ablations.grid import Ablation
 from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.tables import print_comparison
+from coordinator.records.result import Status
 from coordinator.reports.formatting import short
 from coordinator.reports.tables import compact_table
 

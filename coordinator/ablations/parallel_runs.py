@@ -29,6 +29,7 @@ from coordinator.pools.resources import (
     reservations_of_run,
     with_memory,
 )
+from coordinator.records.result import Status
 from coordinator.run.simulate import simulate, simulate_loaded
 from peers.data.datasets import Dataset
 
@@ -69,7 +70,7 @@ def run_isolated(config: RunConfig, dataset: Dataset | None = None, prefix: str 
             kind = "" if isinstance(error, ConfigError) else f"{type(error).__name__}: "
             return Outcome(RunStatus.FAILED, kind + first_line(error), {}, time.perf_counter() - start)
         files: dict[str, bytes] = {}
-        if result.status == "finished":
+        if result.status is Status.FINISHED:
             files = {path.relative_to(result.folder).as_posix(): path.read_bytes() for path in _files(result.folder)}
             files["config.toml"] = to_toml(config).encode()
         status = RunStatus.FINISHED if files else RunStatus.STOPPED

@@ -34,5 +34,10 @@ def carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> No
         print_result(result, console)
         if json:
             print((result.folder / "summary.json").read_text(), end="")
-    if result.status is not Status.FINISHED:
-        raise typer.Exit(INTERRUPTED if result.status is Status.INTERRUPTED else 2)
+    exit_by(result.status)
+
+
+def exit_by(status: Status) -> None:
+    """Raises: typer.Exit with the exit code of a run or an ablation that has not finished."""
+    if status is not Status.FINISHED:
+        raise typer.Exit(INTERRUPTED if status is Status.INTERRUPTED else 2)

@@ -7,9 +7,10 @@ from typing import Any
 
 
 class Status(StrEnum):
-    """How a run ended: complete, interrupted by the user, or stopped because it could not go on.
+    """How a run or an ablation ended: complete, interrupted by the user, or stopped because it could not go on.
 
-    FAILED: an error was raised. This occurs only in the event `RunEnded`, since there is no result then.
+    FAILED: of a run, an error was raised; this occurs only in the event `RunEnded`, since there is no result then. Of
+    an ablation, some of its runs failed.
     """
 
     FINISHED = "finished"
