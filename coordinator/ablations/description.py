@@ -7,6 +7,7 @@ from coordinator.ablations.grid import Ablation
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.reports import run_page
 from coordinator.reports.formatting import count_of
+from peers.learning.control import Control
 from peers.networks.config import PeerKind
 
 Parts = dict[str, list[str]]  # parts of sentences, by subject
@@ -80,7 +81,11 @@ def _table(section: Any, changed: bool = False) -> dict[str, Any]:
 
 def _alone(configs: list[RunConfig]) -> list[str]:
     """A sentence on the teacher of peers alone, if it is not the peer's current network."""
-    alone = [config.exchange for config in configs if config.evaluation.alone or config.topology.kind == "self"]
+    alone = [
+        config.exchange
+        for config in configs
+        if Control.ALONE in config.evaluation.controls or config.topology.kind == "self"
+    ]
     slow = [exchange for exchange in alone if exchange.separate_teacher]
     if not slow:
         return []

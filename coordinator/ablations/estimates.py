@@ -87,16 +87,16 @@ class Comparison:
     def verdict(self, cell: str, measure: str) -> Verdict | None:
         """The verdict on a gain after Holm's correction; None for other measures and for fewer than 2 seeds.
 
-        "Exchange helps" becomes "hurts less" if the same probe shows that the networks got worse by training.
+        A gain over a control run becomes "less harm" if the same probe shows that the networks got worse by training.
         """
         p, number = self.p_holm.get((cell, measure)), GainMeasure.parse(measure)
         if p is None or number is None:
             return None
         found = number.gain.on(self._side(cell, measure, p))
-        if found is Verdict.EXCHANGE_HELPS:
+        if number.gain.is_over_control_run and self._side(cell, measure, p) is Side.ABOVE:
             over_calibrated = GainMeasure(number.probe, Gain.OVER_CALIBRATED).name
             if self.verdict(cell, over_calibrated) is Verdict.DEGRADED:
-                return Verdict.EXCHANGE_HURTS_LESS
+                return Verdict.LESS_HARM
         return found
 
     def beats_both(self, cell: str, probe: str) -> bool | None:
@@ -105,7 +105,7 @@ class Comparison:
         if not {*names} <= {*self.measures}:
             return None
         verdicts = [self.verdict(cell, name) for name in names]
-        return verdicts == [Verdict.LEARNED, Verdict.EXCHANGE_HELPS]
+        return verdicts == [Verdict.LEARNED, Verdict.FUNCTION_TEACHES]
 
     def _side(self, cell: str, measure: str, p: float) -> Side:
         if p >= LEVEL:

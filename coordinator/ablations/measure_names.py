@@ -8,16 +8,22 @@ from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.errors import nearest
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from peers.learning.control import Control
 from topologies.facts import TopologyFacts
 
-OPTIONAL = (Condition.RESET, Condition.ALONE)  # controls that run only if `evaluation` enables them
+
+
+def conditions_of(config: RunConfig) -> list[Condition]:
+    """The conditions in which a run with this config probes its peers."""
+    evaluation = config.evaluation
+    asked = {Condition.RESET: evaluation.reset, Condition.RECALIBRATED: evaluation.recalibrated}
+    asked |= {Condition.of(control): control in evaluation.controls for control in Control}
+    return [condition for condition in Condition if asked.get(condition, True)]
 
 
 def known_measures(config: RunConfig) -> list[str]:
     """The measures in the summary of a run with this config, by dotted name."""
-    conditions = [
-        condition for condition in Condition if condition not in OPTIONAL or getattr(config.evaluation, condition)
-    ]
+    conditions = conditions_of(config)
     gains = [gain for gain in Gain if gain.needs <= set(conditions)]
     probes = [
         name
@@ -35,12 +41,13 @@ def known_measures(config: RunConfig) -> list[str]:
 
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:
-    """Each probe's gain, its gain over alone if any cell runs that control, and the disagreement at the end."""
+    """Each probe's gain, its gains over the control runs of any cell, and the disagreement at the end."""
     probes = list(dict.fromkeys(name for config in configs for name in config.evaluation.probes))
-    alone = any(config.evaluation.alone for config in configs)
+    known = {condition for config in configs for condition in conditions_of(config)}
     gains = [
         GainMeasure(name, gain).name
-        for gain in ((Gain.OVER_CALIBRATED, Gain.OVER_ALONE) if alone else (Gain.OVER_CALIBRATED,))
+        for gain in Gain
+        if gain is Gain.OVER_CALIBRATED or (gain.is_over_control_run and gain.control in known)
         for name in probes
         if name not in FOR_COMPARISON
     ]
@@ -67,9 +74,12 @@ def _accuracy(probe: str, condition: Condition) -> str:
 
 def _unknown(name: str, known: list[str], configs: Sequence[RunConfig]) -> str:
     """Why a name is unknown: no cell runs its control, there are too many peers, or it is misspelt."""
-    for control in OPTIONAL:
-        if not any(getattr(config.evaluation, control) for config in configs) and _needs(name, control):
-            return f"measures: '{name}' needs the control {control}: set evaluation.{control} = true"
+    absent = {*Condition} - {condition for config in configs for condition in conditions_of(config)}
+    for condition in Condition:
+        if condition in absent and _needs(name, condition):
+            run = condition.control_run
+            setting = f'evaluation.controls = ["{run}"]' if run else f"evaluation.{condition} = true"
+            return f"measures: '{name}' needs the control {run or condition}: set {setting}"
     for measure in declared.SCALARS:  # always known, except with too many peers
         if name in (f"consensus.{measure.name}.first", f"consensus.{measure.name}.last"):
             limit = measure.cost.most_peers

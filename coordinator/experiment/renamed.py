@@ -1,10 +1,11 @@
-"""Renamed config keys: an old key is refused with an error that names the new one."""
+"""Renamed config keys: an old key is refused with an error that says what to write instead."""
 
 from typing import Any
 
-RENAMED = {  # old dotted key -> new dotted key; values are unchanged
-    "exchange.pool": "exchange.average",
-    "exchange.pooling": "exchange.delivery",
+RENAMED = {  # old dotted key -> what to write instead
+    "exchange.pool": "is called exchange.average now: write that, with the same value",
+    "exchange.pooling": "is called exchange.delivery now: write that, with the same value",
+    "evaluation.alone": 'is one of evaluation.controls now: write controls = ["alone"], or leave it out',
 }
 
 
@@ -19,4 +20,4 @@ def _has(table: Any, path: list[str]) -> bool:
 
 def new_name(key: str) -> str:
     """The error line for a renamed key; empty for any other key."""
-    return f"{key}: is called {RENAMED[key]} now: write that, with the same value" if key in RENAMED else ""
+    return f"{key}: {RENAMED[key]}" if key in RENAMED else ""

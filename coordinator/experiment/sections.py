@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from peers.base.precision import Precision
 from peers.base.section import Section
+from peers.learning.control import Control
 from peers.probing.config import ProbeConfig
 
 MANY = 65_536  # upper limit for numbers of processes, threads and devices
@@ -42,8 +43,17 @@ class EvaluationConfig(ProbeConfig):
     probe_every: int = Field(
         0, ge=0, strict=True, description="rounds between two evaluations of the probes; 0: at the start and end only"
     )
-    alone: bool = Field(
-        False, description="also run the control in which every peer is its own teacher: about one more run"
+    controls: tuple[Control, ...] = Field(
+        (),
+        description="further runs that the run is compared with, each about as long as the run: alone, every student "
+        "is its own teacher; stranger, teachers' messages come from random networks that nobody trains; shuffled, they "
+        "are permuted over the samples of the batch; supervised, labels instead of teachers; alone-matched, as alone "
+        "with the run's gradient norms; single-teacher, one of a student's teachers in each round",
+    )
+    recalibrated: bool = Field(
+        False,
+        description="also probe the trained peers with their BatchNorm buffers estimated anew, by the forward passes of "
+        "the calibrated control",
     )
     reset: bool = Field(
         False,

@@ -5,6 +5,7 @@ from enum import Enum, StrEnum
 from typing import Literal, get_args
 
 from coordinator.measures.verdict import Interval, Side, Verdict
+from peers.learning.control import Control
 from peers.probing.config import ProbeName
 from peers.probing.measuring import ProbeSubject
 
@@ -20,7 +21,23 @@ class Condition(StrEnum):
     CALIBRATED = "calibrated"  # untrained weights, with BatchNorm buffers updated by forward passes
     TRAINED = "trained"
     RESET = "reset"  # trained weights, with BatchNorm buffers reset to their initial values
-    ALONE = "alone"  # trained in the same rounds, but with every peer as its own teacher
+    RECALIBRATED = "recalibrated"  # trained weights, with BatchNorm buffers estimated anew by forward passes
+    ALONE = "alone"  # this and the following are control runs: see `Control`
+    ALONE_MATCHED = "alone_matched"
+    STRANGER = "stranger"
+    SHUFFLED = "shuffled"
+    SINGLE_TEACHER = "single_teacher"
+    SUPERVISED = "supervised"
+
+    @classmethod
+    def of(cls, control: Control) -> "Condition":
+        """The condition of peers that were trained in a control run."""
+        return cls(control.replace("-", "_"))
+
+    @property
+    def control_run(self) -> Control | None:
+        """The control run that trains peers to this condition; None for all others."""
+        return next((control for control in Control if Condition.of(control) is self), None)
 
     @property
     def subject(self) -> ProbeSubject:
@@ -58,9 +75,49 @@ class Gain(Enum):
         "over_alone",
         Condition.TRAINED,
         Condition.ALONE,
-        Verdict.EXCHANGE_HELPS,
+        Verdict.FUNCTION_TEACHES,
         Verdict.NO_DIFFERENCE,
-        Verdict.EXCHANGE_HURTS,
+        Verdict.WORSE,
+    )
+    OVER_ALONE_MATCHED = _Comparison(
+        "over_alone_matched",
+        Condition.TRAINED,
+        Condition.ALONE_MATCHED,
+        Verdict.FUNCTION_TEACHES,
+        Verdict.NO_DIFFERENCE,
+        Verdict.WORSE,
+    )
+    OVER_SHUFFLED = _Comparison(
+        "over_shuffled",
+        Condition.TRAINED,
+        Condition.SHUFFLED,
+        Verdict.CONTENT_MATTERS,
+        Verdict.NO_DIFFERENCE,
+        Verdict.WORSE,
+    )
+    OVER_STRANGER = _Comparison(
+        "over_stranger",
+        Condition.TRAINED,
+        Condition.STRANGER,
+        Verdict.EXPERIENCE_TEACHES,
+        Verdict.NO_DIFFERENCE,
+        Verdict.WORSE,
+    )
+    OVER_SINGLE_TEACHER = _Comparison(
+        "over_single_teacher",
+        Condition.TRAINED,
+        Condition.SINGLE_TEACHER,
+        Verdict.POOLING_HELPS,
+        Verdict.NO_DIFFERENCE,
+        Verdict.POOLING_HURTS,
+    )
+    OVER_SUPERVISED = _Comparison(
+        "over_supervised",
+        Condition.TRAINED,
+        Condition.SUPERVISED,
+        Verdict.ABOVE_SUPERVISED,
+        Verdict.NOT_DISTINGUISHABLE,
+        Verdict.BELOW_SUPERVISED,
     )
     OVER_UNTRAINED = _Comparison(
         "over_untrained",
@@ -77,6 +134,14 @@ class Gain(Enum):
         Verdict.ABOVE_RESET,
         Verdict.NOT_DISTINGUISHABLE,
         Verdict.BELOW_RESET,
+    )
+    RECALIBRATED_OVER_CALIBRATED = _Comparison(
+        "recalibrated_over_calibrated",
+        Condition.RECALIBRATED,
+        Condition.CALIBRATED,
+        Verdict.LEARNED,
+        Verdict.NOT_DISTINGUISHABLE,
+        Verdict.DEGRADED,
     )
     RESET_OVER_UNTRAINED = _Comparison(
         "reset_over_untrained",
@@ -108,9 +173,14 @@ class Gain(Enum):
         """The verdict for a gain on this side of 0."""
         return {Side.ABOVE: self.value.above, Side.NEITHER: self.value.neither, Side.BELOW: self.value.below}[side]
 
-    def verdict(self, interval: Interval) -> Verdict:
+    @property
+    def is_over_control_run(self) -> bool:
+        """Whether it compares the run with one of its control runs."""
+        return self.control.control_run is not None
+
+    def verdict(self, interval: Interval) -> str:
         """The verdict of a single run: it depends on the side of 0 on which the whole interval lies."""
-        return self.on(interval.side)
+        return self.on(interval.side).of_this_run()
 
 
 @dataclass(frozen=True)

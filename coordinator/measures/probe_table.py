@@ -10,7 +10,7 @@ import safetensors.numpy
 from jaxtyping import Bool
 
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain
-from coordinator.measures.verdict import Interval, artefact, gain_interval
+from coordinator.measures.verdict import Interval, Verdict, artefact, gain_interval
 from peers.probing.config import ProbeName
 from peers.probing.measuring import ProbeOutcome
 
@@ -54,12 +54,13 @@ class ProbeTable:
             table.correct[cast(ProbeName, name), Condition(condition)] = correct.astype(np.bool_)
         return table
 
-    def summary(self, students: list[int]) -> dict[str, Any]:
+    def summary(self, students: list[int], void: Collection[Condition] = ()) -> dict[str, Any]:
         """Mean accuracies over `students`, and the gain of the trained peers over every control that was run.
 
-        `peers` contains each student's own gain over the calibrated control and, if that was run, the control alone.
+        `peers` contains each student's own gain over the calibrated control and over the control runs. void: control
+        runs that did nothing, so that there is no verdict from them.
         """
-        return {name: self._summary_of_probe(name, students) for name in self.probes}
+        return {name: self._summary_of_probe(name, students, void) for name in self.probes}
 
     def artefacts(self, students: list[int]) -> list[ProbeName]:
         """Probes whose gain over untrained peers is an artefact of BatchNorm: it vanishes over calibrated peers."""
@@ -73,7 +74,9 @@ class ProbeTable:
             )
         ]
 
-    def _summary_of_probe(self, name: ProbeName, students: list[int]) -> dict[str, Any]:
+    def _summary_of_probe(
+        self, name: ProbeName, students: list[int], void: Collection[Condition]
+    ) -> dict[str, Any]:
         known = [condition for condition in Condition if (name, condition) in self.correct]
         table: dict[str, Any] = {}
         if students:
@@ -86,13 +89,17 @@ class ProbeTable:
         table |= {gain.key: asdict(interval) for gain, interval in gains.items()}
         table["peers"] = {"peer": students} | {
             gain.key: self._gains(name, gain, students)
-            for gain in (Gain.OVER_CALIBRATED, Gain.OVER_ALONE)
-            if gain.needs <= set(known)
+            for gain in Gain
+            if gain.needs <= set(known) and (gain is Gain.OVER_CALIBRATED or gain.is_over_control_run)
         }
         if name not in FOR_COMPARISON:
             table["verdict"] = Gain.OVER_CALIBRATED.verdict(over_calibrated)
-            if Gain.OVER_ALONE in gains:
-                table["exchange"] = Gain.OVER_ALONE.verdict(gains[Gain.OVER_ALONE])
+            compared = {gain: interval for gain, interval in gains.items() if gain.is_over_control_run}
+            if compared:
+                table["controls"] = {
+                    gain.control.value: Verdict.NONE if gain.control in void else gain.verdict(interval)
+                    for gain, interval in compared.items()
+                }
         return table
 
     def _gain(self, name: ProbeName, gain: Gain, students: list[int]) -> Interval:

@@ -24,14 +24,28 @@ class Verdict(StrEnum):
     LEARNED = "learned"
     NOT_DISTINGUISHABLE = "not distinguishable"
     DEGRADED = "degraded"
-    EXCHANGE_HELPS = "exchange helps"
-    NO_DIFFERENCE = "makes no difference"
-    EXCHANGE_HURTS = "hurts"
-    EXCHANGE_HURTS_LESS = "hurts less than alone"  # better than peers alone, but worse than calibrated networks
+    FUNCTION_TEACHES = "another function teaches"
+    CONTENT_MATTERS = "what it says about the image matters"
+    EXPERIENCE_TEACHES = "the peer's experience teaches"
+    POOLING_HELPS = "pooling helps"
+    NO_DIFFERENCE = "no difference"
+    WORSE = "worse than the control"
+    POOLING_HURTS = "pooling hurts"
+    LESS_HARM = "less harm than the control"  # better than a control run, but worse than calibrated networks
+    ABOVE_SUPERVISED = "above supervised"
+    BELOW_SUPERVISED = "below supervised"
     ABOVE_UNTRAINED = "above untrained"
     BELOW_UNTRAINED = "below untrained"
     ABOVE_RESET = "above reset"
     BELOW_RESET = "below reset"
+    NONE = "no verdict"  # the control did nothing, or is void
+
+    def of_this_run(self) -> str:
+        """The verdict as a claim about one run only: without a qualifier it is a result over seeds."""
+        return str(self) if self in _NO_CLAIMS else f"{self} (this run)"
+
+
+_NO_CLAIMS = (Verdict.NOT_DISTINGUISHABLE, Verdict.NO_DIFFERENCE, Verdict.NONE)
 
 
 class Flag(StrEnum):
@@ -40,7 +54,8 @@ class Flag(StrEnum):
     COLLAPSED = "collapsed"
     ARTEFACT = "artefact"
     DROPPED_PEERS = "dropped-peers"
-    ALONE_NOT_FINITE = "alone-not-finite"
+    CONTROL_NOT_FINITE = "control-not-finite"
+    ALONE_IDLE = "alone-idle"  # its first gradient was rounding, so it is no control of the exchange
 
 
 class Side(Enum):

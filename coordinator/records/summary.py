@@ -94,7 +94,7 @@ def flags(plan: Plan, state: RunState, probes: ProbeTable) -> list[Flag]:
     if state.dropped and plan.config.run.on_nonfinite == "drop-peer":
         found.append(Flag.DROPPED_PEERS)
     if state.failed_alone:
-        found.append(Flag.ALONE_NOT_FINITE)
+        found.append(Flag.CONTROL_NOT_FINITE)
     return found
 
 

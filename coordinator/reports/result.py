@@ -43,7 +43,7 @@ def _probe_table(probes: dict[str, Any]) -> Table:
     conditions = [
         condition
         for condition in Condition
-        if condition is not Condition.ALONE and all(condition in row for row in probes.values())
+        if condition.control_run is None and all(condition in row for row in probes.values())
     ]
     names = [CONDITIONS[condition] for condition in conditions]
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
@@ -64,6 +64,6 @@ def _alone_table(probes: dict[str, Any]) -> Table:
     for name, row in probes.items():
         over = row["over_alone"]
         cells = [f"{row['alone']:.1%}", f"{row['trained']:.1%}", points(over["mean"])]
-        cells += [points_between(over["low"], over["high"]), row.get("exchange", "")]
+        cells += [points_between(over["low"], over["high"]), row.get("controls", {}).get("alone", "")]
         table.add_row(probe_name(name, marked=True), *cells)
     return table

@@ -49,10 +49,10 @@ def verdicts(probes: Mapping[str, Any]) -> list[str]:
             continue
         gain = _gain(row["gain"], *row["interval"])
         lines.append(f"{probe_name(name)}: {row['verdict']}; gain over calibrated networks {gain} points")
-        if "exchange" in row:
+        if "alone" in row.get("controls", {}):
             over = row["over_alone"]
             gain = _gain(over["mean"], over["low"], over["high"])
-            lines.append(f"{probe_name(name)}: {row['exchange']}; gain over peers alone {gain} points")
+            lines.append(f"{probe_name(name)}: {row['controls']['alone']}; gain over peers alone {gain} points")
     return lines
 
 
@@ -108,7 +108,8 @@ def exchange(exchange: Mapping[str, Any]) -> list[str]:
 
 def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:
     """The controls that run only if the config enables them, because they cost more."""
-    return [CONDITIONS[condition] for condition in Condition if evaluation.get(condition) is True]
+    names = [CONDITIONS[condition] for condition in Condition if evaluation.get(condition) is True]
+    return [*names, *evaluation.get("controls", ())]
 
 
 def _group(group: Mapping[str, Any]) -> str:
@@ -142,7 +143,7 @@ def _probes(probes: Mapping[str, Any]) -> str:
         accuracies = [f"{row[condition]:.1%}" if condition in row else "" for condition in conditions]
         cells = [probe_name(name, marked=True), *accuracies]
         cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
-        cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("exchange", "")]
+        cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("controls", {}).get("alone", "")]
         rows.append(cells)
     names = [
         "probe",

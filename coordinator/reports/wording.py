@@ -15,24 +15,31 @@ CONTROLS = {  # by kind of gain: the name of the control, and its explanation
         "the same rounds, every peer its own teacher (by its own snapshot or average, where refresh_every or "
         "teacher_ema say so)",
     ),
+    Gain.OVER_ALONE_MATCHED: ("peers alone with matched gradients", "as alone, gradients scaled to the run's norms"),
+    Gain.OVER_SHUFFLED: ("shuffled teachers", "their messages permuted over the samples of the batch"),
+    Gain.OVER_STRANGER: ("strangers", "teachers' messages from random networks that nobody trains"),
+    Gain.OVER_SINGLE_TEACHER: ("a single teacher", "one of the student's teachers in each round, not their average"),
+    Gain.OVER_SUPERVISED: ("supervised peers", "labels instead of teachers"),
     Gain.OVER_UNTRAINED: ("untrained networks", "as they were drawn"),
     Gain.OVER_RESET: ("its reset networks", "the trained weights with BatchNorm's buffers as at the start"),
+    Gain.RECALIBRATED_OVER_CALIBRATED: (
+        "calibrated networks",
+        "both with BatchNorm's buffers estimated by the same forward passes",
+    ),
     Gain.RESET_OVER_UNTRAINED: (
         "untrained networks",
         "as they were drawn; reset: the trained weights with BatchNorm's buffers as at the start",
     ),
 }
 IN_SENTENCE = {  # verdicts worded for use within a sentence, where that differs from their names
-    Verdict.EXCHANGE_HELPS: "the exchange helps",
-    Verdict.NO_DIFFERENCE: "the exchange makes no difference",
-    Verdict.EXCHANGE_HURTS: "the exchange hurts",
-    Verdict.EXCHANGE_HURTS_LESS: "the exchange hurts less than learning alone",
+    Verdict.LESS_HARM: "training does less harm than in the control",
 }
 FLAGS = {
     Flag.COLLAPSED: "the outputs or features lost most of what told images apart",
     Flag.ARTEFACT: "a gain over untrained that is none over calibrated networks",
     Flag.DROPPED_PEERS: "values that are not finite in some peers",
-    Flag.ALONE_NOT_FINITE: "the control alone diverged; no verdict on the exchange",
+    Flag.CONTROL_NOT_FINITE: "a control run diverged; no verdict from it",
+    Flag.ALONE_IDLE: "peers alone had no gradient but rounding, so that nothing is shown by being above them",
 }
 TITLES = {measure.name: measure.title for measure in declared.SCALARS}
 NOTED_POWER = 3.0  # standard deviations: a detectable gain above this is mentioned

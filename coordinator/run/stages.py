@@ -35,6 +35,7 @@ from coordinator.run.signals import Interrupts
 from coordinator.scheduling.dropouts import Stop, StopReason, dropouts_of
 from coordinator.scheduling.probing import OUTSTANDING, Probing, observe, probe
 from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord, Scheduler
+from peers.learning.control import Control
 from peers.probing.measuring import ProbeSubject
 
 
@@ -131,7 +132,7 @@ class Simulation:
         self.observers.check()
         self._final_probes()
         self.observers.check()
-        if self.config.evaluation.alone:
+        if Control.ALONE in self.config.evaluation.controls:
             self._alone()
         self.recorder.recovered()
         return Ending(Status.FINISHED)
