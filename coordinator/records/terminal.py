@@ -33,7 +33,7 @@ STAGES_OF_ROUNDS = (Stage.ROUNDS, Stage.CONTROL_RUNS)
 
 @dataclass
 class _Track:
-    """The progress of a phase. before: rounds done before this process. start, shown: time of start, of the last line."""
+    """The progress of a phase. before: rounds done before this process. start, shown: times of start, last line."""
 
     before: int
     start: float
