@@ -17,7 +17,8 @@ CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)]).capitalize
 RUN_FIGURES: Texts = {
     "consensus": (
         f"{CURVES} over the rounds, and bars of the probes' accuracy",
-        f"{CURVES} of the peers over the rounds; accuracy of the probes on the controls and the trained peers.",
+        f"{CURVES} of the peers over the rounds; accuracy of the probes on the controls and the trained peers. Where "
+        "evaluation.probe_every is set, also over the rounds: mean and range of the students, dashed the controls.",
     ),
     "topology": (
         "The peers on a circle with arrows from teachers to students",
