@@ -52,8 +52,8 @@ class EvaluationConfig(ProbeConfig):
     )
     recalibrated: bool = Field(
         False,
-        description="also probe the trained peers with their BatchNorm buffers estimated anew, by the forward passes of "
-        "the calibrated control",
+        description="also probe the trained peers with their BatchNorm buffers estimated anew, by the forward passes "
+        "of the calibrated control",
     )
     reset: bool = Field(
         False,

@@ -24,6 +24,7 @@ COLOURS = {
     Condition.CALIBRATED: "#969696",
     Condition.TRAINED: "#3182bd",
     Condition.RESET: "#e6ab5c",
+    Condition.RECALIBRATED: "#fdd0a2",
     Condition.ALONE: "#9ecae1",
 }
 GAINS = LinearSegmentedColormap.from_list("gains", ["#e08214", "#f7f7f7", "#5aa3d0"])  # black text is legible on all
@@ -146,11 +147,11 @@ def save_consensus(rows: list[dict[str, Any]], probes: dict[str, Any], path: Pat
 
 def _draw_probes(axis: Axes, probes: dict[str, Any]) -> None:
     """Draw a bar for each control and the trained peers, with the interval of their gain over calibrated."""
-    conditions = [condition for condition in Condition if all(condition in row for row in probes.values())]
+    conditions = [condition for condition in Condition if any(condition in row for row in probes.values())]
     width = 0.8 / len(conditions)
     positions = np.arange(len(probes))
     for index, condition in enumerate(conditions):
-        heights = [row[condition] for row in probes.values()]
+        heights = [row.get(condition, np.nan) for row in probes.values()]
         axis.bar(positions + index * width, heights, width, color=COLOURS[condition], label=CONDITIONS[condition])
     trained = positions + conditions.index(Condition.TRAINED) * width
     lows, highs = (

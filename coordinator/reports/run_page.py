@@ -145,6 +145,9 @@ def _probes(probes: Mapping[str, Any]) -> str:
         cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
         cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("controls", {}).get("alone", "")]
         rows.append(cells)
+        if "ensemble" in row:
+            together = [f"{row['ensemble'][each]:.1%}" if each in row["ensemble"] else "" for each in conditions]
+            rows.append([f"{probe_name(name)}, ensemble", *together, "", "", "", ""])
     names = [
         "probe",
         *(CONDITIONS[condition] for condition in conditions),

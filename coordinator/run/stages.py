@@ -29,7 +29,7 @@ from coordinator.records.observer import ObserverRaised, Observers
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Ending, Result, Status
 from coordinator.reports import endings
-from coordinator.run.controls import Controls
+from coordinator.run.controls import Controls, calibration_rounds
 from coordinator.run.lost_hosts import LostHosts
 from coordinator.run.signals import Interrupts
 from coordinator.scheduling.dropouts import Stop, StopReason, dropouts_of
@@ -298,4 +298,7 @@ class Simulation:
         self.recorder.probed(probe(self.pool, ProbeSubject.AS_IS).get(), self.state.completed, Condition.TRAINED)
         if self.config.evaluation.reset:
             self.recorder.probed(probe(self.pool, ProbeSubject.RESET).get(), condition=Condition.RESET)
+        if self.config.evaluation.recalibrated:
+            again = probe(self.pool, ProbeSubject.RECALIBRATED, calibration_rounds(self.plan))
+            self.recorder.probed(again.get(), condition=Condition.RECALIBRATED)
         self.recorder.publish(Digested(ask(self.pool, lambda host: host.digest())))

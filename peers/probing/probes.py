@@ -48,10 +48,12 @@ def knn(
     vote: Literal["similarity", "uniform"] = "similarity",
     temperature: float = 0.07,
     metric: Literal["cosine", "euclidean"] = "cosine",
+    standardise: bool = False,
 ) -> Bool[Tensor, " test"]:
     """k-nearest-neighbour votes; with `similarity`, a neighbour's vote weighs exp(similarity / temperature).
 
-    The similarity is the cosine, or minus the Euclidean distance. The defaults are DINO's; the paper's are k = 5.
+    The similarity is the cosine, or minus the Euclidean distance, of the features as they are or standardised by the
+    training set. The defaults are DINO's.
     Ties between neighbours are broken by training order, ties between votes by the smaller label.
 
     Raises:
@@ -61,6 +63,8 @@ def knn(
     """
     if k > len(train):
         raise ValueError(f"kNN probe: k must be at most the number of training examples ({len(train)}), got {k}")
+    if standardise:
+        train, test = standardise_by(train, test)
     if metric == "cosine":
         train, test = F.normalize(train, dim=1), F.normalize(test, dim=1)
     else:
@@ -256,6 +260,11 @@ def sgd_probe(
 # ---- control ----
 
 
+def has_batchnorm(network: nn.Module) -> bool:
+    """Whether the network has running buffers to calibrate."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
 @torch.no_grad()
 def calibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Run the network on `batches` in train mode, which updates BatchNorm's running buffers in place, as in training.
@@ -263,7 +272,7 @@ def calibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     Parameters are not changed, and every module's training flag is restored. A network without BatchNorm has nothing to
     calibrate, and is not run.
     """
-    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
+    if not has_batchnorm(network):
         return
     training = {module: module.training for module in network.modules()}
     network.train()

@@ -18,12 +18,12 @@ from coordinator.experiment.plan import (
     peer_settings,
     prepare,
 )
-from coordinator.scheduling.assignments import participants
 from peers.base import memory
 from peers.base.section import examples
 from peers.data import loading
 from peers.networks.optimizers import SGD, OptimizerConfig, OptimizerState
 from peers.probing.memory import probing_bytes
+from topologies.participation import participants
 from topologies.round import Edge
 
 TABLE: dict[str, Any] = {
@@ -54,7 +54,7 @@ def test_prepare__bytes_of_a_peer(optimizer: OptimizerConfig) -> None:
     moments = len(state.tensors()) - 1  # what it keeps beside the number of steps
     assert (group.num_parameters, group.feature_dim, group.output_dim) == (PARAMETERS, 8, 4)
     assert group.state_bytes == PARAMETERS * 4 * (3 + moments)  # weights, their start, gradients, moments
-    assert group.probe_bytes == 2 * (64 + 32) * 8 * 4
+    assert group.probe_bytes == (64 + 32) * 8 * 4
     assert group.peer_bytes == group.state_bytes + group.activation_bytes + group.probe_bytes
     assert group.activation_bytes >= 16 * (64 + 8) * FLOAT  # the images, and what the ReLU keeps
 
