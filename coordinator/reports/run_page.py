@@ -143,7 +143,10 @@ def _probes(probes: Mapping[str, Any]) -> str:
         accuracies = [f"{row[condition]:.1%}" if condition in row else "" for condition in conditions]
         cells = [probe_name(name, marked=True), *accuracies]
         cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
-        cells += [_gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)), row.get("controls", {}).get("alone", "")]
+        cells += [
+            _gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)),
+            row.get("controls", {}).get("alone", ""),
+        ]
         rows.append(cells)
         if "ensemble" in row:
             together = [f"{row['ensemble'][each]:.1%}" if each in row["ensemble"] else "" for each in conditions]

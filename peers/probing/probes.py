@@ -63,12 +63,7 @@ def knn(
     """
     if k > len(train):
         raise ValueError(f"kNN probe: k must be at most the number of training examples ({len(train)}), got {k}")
-    if standardise:
-        train, test = standardise_by(train, test)
-    if metric == "cosine":
-        train, test = F.normalize(train, dim=1), F.normalize(test, dim=1)
-    else:
-        test, train = test - train.mean(dim=0), train - train.mean(dim=0)  # keeps |a|^2 - 2ab + |b|^2 accurate
+    train, test = _compared(*(standardise_by(train, test) if standardise else (train, test)), metric)
     one_hot = F.one_hot(train_labels, num_classes).to(train.dtype)
     predictions = []
     for queries in torch.split(test, max(1, CHUNK_ELEMENTS // max(len(train), k * num_classes))):
@@ -78,6 +73,16 @@ def knn(
             weights = torch.ones_like(weights)
         predictions.append((weights[:, :, None] * one_hot[neighbours]).sum(dim=1).argmax(dim=1))
     return torch.cat(predictions) == test_labels
+
+
+def _compared(
+    train: Float[Tensor, "train dim"], test: Float[Tensor, "test dim"], metric: Literal["cosine", "euclidean"]
+) -> tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]]:
+    """Both sets as `_similarity` needs them: of length 1, or centred."""
+    if metric == "cosine":
+        return F.normalize(train, dim=1), F.normalize(test, dim=1)
+    centre = train.mean(dim=0)  # keeps |a|^2 - 2ab + |b|^2 accurate
+    return train - centre, test - centre
 
 
 def _similarity(
