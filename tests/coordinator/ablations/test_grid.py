@@ -11,7 +11,8 @@ import tomli_w
 from coordinator import ConfigError, RunConfig, load_ablation, load_config
 from coordinator.ablations.grid import Ablation, check_cells
 from coordinator.experiment.config import to_table
-from coordinator.experiment.plan import build_schedule, load_data
+from coordinator.experiment.plan import load_data
+from coordinator.experiment.schedules import build_schedule
 
 BASE: dict[str, Any] = {
     "run": {"rounds": 3},
@@ -180,7 +181,7 @@ def test_exclude__leaves_out_what_matches_all_settings_even_what_is_no_experimen
 def test_measures__by_default_the_gains_and_the_disagreement() -> None:
     last = "consensus.relative_distance.last"
     assert ablation().measures == ("probes.knn.gain", last)
-    both = ablation(evaluation={"probes": ["knn", "linear", "sgd"], "alone": True})
+    both = ablation(evaluation={"probes": ["knn", "linear", "sgd"], "controls": ["alone"]})
     gains = [f"probes.{name}.{gain}" for gain in ("gain", "over_alone.mean") for name in ("knn", "linear")]
     assert both.measures == (*gains, last)
 

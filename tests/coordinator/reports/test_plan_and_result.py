@@ -59,7 +59,7 @@ def test_run__dry_run_fits_eighty_columns(cli: Cli, tiny: Path) -> None:
 
 
 def test_run__verdicts_are_whole_at_eighty_columns(cli: Cli, tiny: Path) -> None:
-    arguments = ["evaluation.probes=['knn','linear','sgd']", "evaluation.alone=true"]
+    arguments = ["evaluation.probes=['knn','linear','sgd']", "evaluation.controls=['alone']"]
     _, out, _ = cli("run", "tiny.toml", *arguments, "--output", "out")
     rows = [line.split() for line in out.splitlines() if line.startswith(("kNN", "linear", "SGD*"))]
     assert [row[0] for row in rows] == ["kNN", "linear", "SGD*"] * 2
@@ -117,7 +117,7 @@ def test_tables__nothing_is_cut(width: int, cli: Cli, tiny: Path, monkeypatch: p
     Path("ablation.toml").write_text(f"seeds = [0, 1]\n{tiny.read_text()}{grid}")
     commands = [
         ["run", "tiny.toml", "--dry-run"],
-        ["run", "tiny.toml", "evaluation.probes=['knn','linear']", "evaluation.alone=true", "--output", "out"],
+        ["run", "tiny.toml", "evaluation.probes=['knn','linear']", "evaluation.controls=['alone']", "--output", "out"],
         ["topology", "list", "num_peers=8"],
         ["ablate", "ablation.toml", "--dry-run", "hosting.pool=ray"],
     ]

@@ -106,7 +106,7 @@ def test_render__a_run_that_ended_early_has_no_table(tmp_path: Path) -> None:
 def test_render__says_what_was_asked(tiny: Path) -> None:
     from coordinator import load_config, simulate
 
-    overrides = ["peers.frozen=[1]", "exchange.supervised=0.5", "evaluation.alone=true", "peers.head.dim=16"]
+    overrides = ["peers.frozen=[1]", "exchange.supervised=0.5", "evaluation.controls=['alone']", "peers.head.dim=16"]
     overrides += ["exchange.refresh_every=5", "topology.self_weight=0.25", "data.validation=20"]
     result = simulate(load_config(tiny, overrides), "out")
     reader = read((result.folder / "report.html").read_text())
