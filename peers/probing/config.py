@@ -35,7 +35,8 @@ class KNN(Section):
     standardise: bool = Field(
         True,
         description="scale each feature by its mean and deviation over the training images first; DINO, Random "
-        "Teachers and arXiv 2604.18390 take raw features: false",
+        "Teachers and arXiv 2604.18390 take raw features: false. Calibrated networks scored higher if standardised: by "
+        "1.9 points on digits, 0.7 on Fashion-MNIST, no difference found on CIFAR-10 (configs/findings/knn.toml)",
     )
 
 
