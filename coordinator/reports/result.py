@@ -48,9 +48,11 @@ def _probe_table(probes: dict[str, Any]) -> Table:
     names = [CONDITIONS[condition] for condition in conditions]
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
+        if "gain" not in row:  # top-1 of a control run only
+            continue
         cells = [f"{row[condition]:.1%}" if condition in row else "" for condition in conditions]
-        gain = [points(row["gain"]), points_between(*row["interval"])] if "gain" in row else ["", ""]
-        table.add_row(probe_name(name, marked=True), *cells, *gain, row.get("verdict", ""))
+        cells += [points(row["gain"]), points_between(*row["interval"])]
+        table.add_row(probe_name(name, marked=True), *cells, row.get("verdict", ""))
         if "ensemble" in row:
             together = [f"{row['ensemble'][each]:.1%}" if each in row["ensemble"] else "" for each in conditions]
             table.add_row(f"{probe_name(name)}, ensemble", *together, "", "", "")
