@@ -6,7 +6,6 @@ all files and of itself, so that incomplete and corrupted checkpoints are detect
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -87,7 +86,7 @@ class Checkpoints:
             self._folder.remove(_name(phase, old))
 
     def newest_whole(
-        self, phase: Phase, take: Callable[[Checkpoint], T], most: float = math.inf
+        self, phase: Phase, take: Callable[[Checkpoint], T], most: int | None = None
     ) -> tuple[T | None, list[str]]:
         """Apply `take` to the newest intact checkpoint; returns its result (None without one) and messages on damage.
 
@@ -96,7 +95,7 @@ class Checkpoints:
         Raises: ConfigError, if a checkpoint has the format of another version of this program.
         """
         damaged: list[str] = []
-        for completed in (found for found in self.completed(phase) if found <= most):
+        for completed in (found for found in self.completed(phase) if most is None or found <= most):
             try:
                 return take(self._read(phase, completed)), damaged
             except DamagedCheckpoint as error:

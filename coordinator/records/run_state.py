@@ -94,8 +94,8 @@ class RunState:
     checkpoints: int = 0
 
     def training(self, phase: Phase) -> Training:
-        """What is known of a training; a new one if it has not begun."""
-        return self.trainings.setdefault(phase, Training())
+        """What is known of a training: nothing, if it has not begun."""
+        return self.trainings.get(phase) or Training()
 
     @property
     def students(self) -> list[int]:
@@ -106,11 +106,11 @@ class RunState:
         """Update the state with an event."""
         match event:
             case RoundCompleted():
-                self.training(event.phase).take(event)
+                self.trainings.setdefault(event.phase, Training()).take(event)
                 if event.phase is Phase.ROUNDS:
                     self._take_round(event)
             case WeightsMeasured():
-                self.training(event.phase).weight_change = dict(event.changes)
+                self.trainings[event.phase].weight_change = dict(event.changes)
             case Measured():
                 self.evaluation_seconds += event.seconds
                 self.last, self.measured_at = replace(event.measures, edges={}), event.completed

@@ -4,24 +4,22 @@ import hashlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import without_secrets
-from coordinator.measures.declared import WEIGHT_CHANGE
 from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.measures.verdict import Flag, collapsed
+from coordinator.records import trainings
 from coordinator.records.result import Ending
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
-from peers.learning.control import Control
 
-IDLE_SHARE = 1e-3  # of the run's first gradient norm: below, a control's is rounding (measured: 1e-7 to 1e-6)
 PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
 
 
@@ -37,12 +35,8 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         "rounds_per_second": state.completed / state.seconds if state.seconds else None,
         "bytes_exchanged": state.bytes_exchanged,
         "evaluation_share": state.evaluation_seconds / busy if busy else None,
-        "probes": probes.summary(students, [Condition.of(control) for control in idle_controls(state)]),
-        "controls": {
-            "exchange" if phase is Phase.ROUNDS else phase.value: _training(state, phase)
-            for phase in Phase
-            if phase in state.trainings
-        },
+        "probes": probes.summary(students, [Condition.of(control) for control in trainings.idle_controls(state)]),
+        "controls": trainings.table(state),
         "flags": flags(plan, state, probes),
         "artefacts": probes.artefacts(students),
         "consensus": {
@@ -51,7 +45,7 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
             if last is not None and name in last.scalars
         },
         "measured_at": state.measured_at,
-        "relative_weight_change": _weight_change(state, students),
+        "relative_weight_change": trainings.weight_change(state, Phase.ROUNDS),
         "faults": [{"round": fault.completed, "what": fault.what, "seconds": fault.seconds} for fault in state.faults],
         "not_finite": {str(dropout.peer): _failure(dropout) for dropout in state.dropped.values()},
         "digest": hashlib.sha256(b"".join(state.digests)).hexdigest() if state.digests else None,
@@ -104,50 +98,8 @@ def flags(plan: Plan, state: RunState, probes: ProbeTable) -> list[Flag]:
         found.append(Flag.DROPPED_PEERS)
     if any(training.failed for phase, training in state.trainings.items() if phase.control):
         found.append(Flag.CONTROL_NOT_FINITE)
-    found += [Flag.ALONE_IDLE] if idle_controls(state) else []
+    found += [Flag.ALONE_IDLE] if trainings.idle_controls(state) else []
     return found
-
-
-def idle_controls(state: RunState) -> list[Control]:
-    """The controls that did nothing: beside the run's first gradient, theirs was no more than rounding.
-
-    Peers alone have no gradient where the target is their own output, as with a snapshot that is never renewed or equal
-    temperatures. An optimiser such as AdamW makes steps of full size from the rounding that is left.
-    """
-    reference = _mean(state.training(Phase.ROUNDS).first_norms.values())
-    norms = {
-        phase.control: _mean(training.first_norms.values())
-        for phase, training in state.trainings.items()
-        if phase.control in (Control.ALONE, Control.ALONE_MATCHED)
-    }
-    return [
-        control
-        for control, norm in norms.items()
-        if control is not None and norm is not None and reference is not None and norm <= IDLE_SHARE * reference
-    ]
-
-
-def _training(state: RunState, phase: Phase) -> dict[str, Any]:
-    """What the run or one of its control runs did: means over its students."""
-    training, students = state.training(phase), state.students
-    change = (
-        _weight_change(state, students)
-        if phase is Phase.ROUNDS
-        else _mean(training.weight_change[peer] for peer in students if peer in training.weight_change)
-    )
-    return {
-        "rounds": training.completed,
-        "steps": _mean(training.steps.values()),
-        "first_gradient_norm": _mean(training.first_norms.values()),
-        "relative_weight_change": change,
-        "idle": phase.control in idle_controls(state),
-        "not_finite": sorted(training.failed),
-    }
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return sum(found) / len(found) if found else None
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -204,10 +156,3 @@ def hardware() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
-
-
-def _weight_change(state: RunState, students: list[int]) -> float | None:
-    """The students' mean of |theta - theta_0| / |theta_0|, at the last measurement."""
-    if state.last is None:
-        return None
-    return _mean(state.last.peers[peer][WEIGHT_CHANGE.name] for peer in students if peer in state.last.peers)

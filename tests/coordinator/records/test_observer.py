@@ -166,9 +166,7 @@ def test_simulate__events_tell_the_whole_run(small: dict[str, Any], tmp_path: Pa
     last = result.summary["consensus"]["relative_distance"]["last"]
     assert measured[-1].measures.scalars["relative_distance"] == last
     written = [each for each in events if isinstance(each, CheckpointWritten)]
-    assert written == [
-        CheckpointWritten(phase, completed) for phase in (Phase.ROUNDS, Phase.ALONE) for completed in (4, 8)
-    ]
+    assert written == [CheckpointWritten(phase, at) for phase in (Phase.ROUNDS, Phase.ALONE) for at in (4, 8)]
     probed = {each.condition: each.accuracies["knn_accuracy"] for each in events if isinstance(each, Probed)}
     assert list(probed) == ["raw_pixels", "untrained", "calibrated", "trained", "alone"]
     for condition, accuracies in probed.items():

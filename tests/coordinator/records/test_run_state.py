@@ -115,9 +115,7 @@ def test_apply__replayed_rounds_cost_time_and_count_once():
     stats = {0: Stats(loss=1.0, gradient_norm=3.0), 1: Stats()}
     state.apply(RoundCompleted(Phase.ROUNDS, 1, stats, 10, 10, seconds=1.0, peer_seconds=2.0))
     state.apply(RoundCompleted(Phase.ROUNDS, 1, stats, 10, 10, seconds=0.5, peer_seconds=1.0, replayed=True))
-    state.apply(
-        RoundCompleted(Phase.ROUNDS, 2, {0: Stats(0.5, 1.0), 1: Stats(loss=0.5, gradient_norm=2.0)}, 5, 15, seconds=1.0)
-    )
+    state.apply(RoundCompleted(Phase.ROUNDS, 2, {0: Stats(0.5, 1.0), 1: Stats(0.5, 2.0)}, 5, 15, seconds=1.0))
     assert (state.completed, state.bytes_exchanged, state.seconds, state.peer_seconds) == (2, 15, 2.5, 3.0)
     assert state.trainings == {Phase.ROUNDS: Training(2, {0: 2, 1: 1}, {0: 3.0, 1: 2.0})} and state.students == [0, 1]
 

@@ -114,6 +114,8 @@ class RecordingPool:
     def done(self, references: Any) -> bool:
         return True
 
+    def restart(self, settings: Any) -> None: ...
+
     def revive(self) -> None: ...
 
     def advise(self, text: str) -> None: ...
@@ -304,6 +306,8 @@ class ThreadedPool:
 
     def done(self, references: Any) -> bool:
         return True
+
+    def restart(self, settings: Any) -> None: ...
 
     def revive(self) -> None: ...
 
