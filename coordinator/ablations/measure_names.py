@@ -9,6 +9,7 @@ from coordinator.experiment.errors import nearest
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from peers.learning.control import Control
+from peers.probing.config import TOP1, ProbeName
 from topologies.facts import TopologyFacts
 
 
@@ -22,16 +23,9 @@ def conditions_of(config: RunConfig) -> list[Condition]:
 
 def known_measures(config: RunConfig) -> list[str]:
     """The measures in the summary of a run with this config, by dotted name."""
-    conditions = conditions_of(config)
-    gains = [gain for gain in Gain if gain.needs <= set(conditions)]
-    probes = [
-        name
-        for probe in config.evaluation.probes
-        for name in (
-            *(_accuracy(probe, condition) for condition in conditions),
-            *(number.name for gain in gains for number in GainMeasure.of(probe, gain)),
-        )
-    ]
+    probes = [name for probe in config.probe_names for name in _of_probe(probe, conditions_of(config))]
+    if TOP1 not in config.probe_names and Control.SUPERVISED in config.evaluation.controls:
+        probes += _of_probe(TOP1, [Condition.SUPERVISED])  # its peers learn from labels, those of the run do not
     measured = [
         f"consensus.{name}.{when}" for name in declared.scalar_names(config.peers.count) for when in ("first", "last")
     ]
@@ -41,7 +35,7 @@ def known_measures(config: RunConfig) -> list[str]:
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:
     """Each probe's gain, its gains over the control runs of any cell, and the disagreement at the end."""
-    probes = list(dict.fromkeys(name for config in configs for name in config.evaluation.probes))
+    probes = list(dict.fromkeys(name for config in configs for name in config.probe_names))
     known = {condition for config in configs for condition in conditions_of(config)}
     gains = [
         GainMeasure(name, gain).name
@@ -67,8 +61,16 @@ def read_measures(asked: Any, configs: Sequence[RunConfig]) -> tuple[str, ...]:
     return tuple(asked)
 
 
-def _accuracy(probe: str, condition: Condition) -> str:
-    return f"probes.{probe}.{condition}"
+def _of_probe(probe: ProbeName, conditions: Sequence[Condition]) -> list[str]:
+    """A probe's numbers in a summary whose peers were probed in these conditions."""
+    probed = [condition for condition in conditions if condition.has(probe)]
+    gains = [gain for gain in Gain if gain.needs <= set(probed)]
+    ensemble = [f"probes.{probe}.ensemble.{condition}" for condition in probed] if probe == TOP1 else []
+    return [
+        *(f"probes.{probe}.{condition}" for condition in probed),
+        *ensemble,
+        *(number.name for gain in gains for number in GainMeasure.of(probe, gain)),
+    ]
 
 
 def _unknown(name: str, known: list[str], configs: Sequence[RunConfig]) -> str:

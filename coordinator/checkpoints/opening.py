@@ -28,7 +28,7 @@ class Recalled:
 
     @classmethod
     def nothing(cls, config: RunConfig) -> "Recalled":
-        return cls(None, RunState(), ProbeTable(config.evaluation.probes))
+        return cls(None, RunState(), ProbeTable(config.probe_names))
 
 
 def open_checkpoints(config: RunConfig, run: Path, pool: Pool) -> tuple[RunConfig, Checkpoints]:
@@ -80,7 +80,7 @@ def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[
         if found.phase is not Phase.ROUNDS and found.planned_rounds != config.run.rounds:
             return None
         try:
-            probes = ProbeTable.from_bytes(found.arrays(), config.evaluation.probes)
+            probes = ProbeTable.from_bytes(found.arrays(), config.probe_names)
             return Recalled(found, RunState.from_json(found.state["run_state"]), probes)
         except (ValueError, KeyError) as error:
             raise DamagedCheckpoint(str(error)) from None

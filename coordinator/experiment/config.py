@@ -22,6 +22,7 @@ from peers.data.config import DataConfig
 from peers.exchange.config import ExchangeConfig
 from peers.learning.settings import Execution
 from peers.networks.config import PeersConfig
+from peers.probing.config import ProbeName
 from topologies.config import TopologyConfig
 
 PATHS = (  # keys whose values are names of files or folders
@@ -66,6 +67,11 @@ class RunConfig(Section):
                 "network's images: set hosting.execution to loop, or peers.channels_last to false"
             )
         return self
+
+    @property
+    def probe_names(self) -> tuple[ProbeName, ...]:
+        """The probes of the run's peers: those of the section, and `top1` if the peers learn from labels."""
+        return self.evaluation.names(self.exchange.uses_labels)
 
 
 def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.schedules import build_schedule
 from peers.base import memory
 from peers.base.seeds import stream
@@ -21,7 +22,6 @@ from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.models import Network, activation_bytes, num_parameters
 from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
-from peers.probing.probes import SELECTION_FOLDS
 from topologies.analysis.measures import describe
 from topologies.facts import TopologyFacts
 from topologies.schedule import Schedule
@@ -83,11 +83,21 @@ class Plan:
         decoded = self.config.data.batch_size * self.width * FLOAT
         peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
+        peers += self.config.peers.count * self._probed_bytes
         evaluators = self.config.hosting.evaluators
         processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
         on_features, on_pixels = _probing_bytes(self.config, self.dataset, self.groups)
         probes = max(1, processes) * on_features + max(0, on_pixels - on_features)  # pixels: once, in one process
         return peers + probes + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
+
+    @property
+    def _probed_bytes(self) -> int:
+        """What the coordinator keeps of one peer's probes, in all conditions: right or wrong, and its distributions."""
+        evaluation = self.config.evaluation
+        num_conditions = 4 + evaluation.reset + evaluation.recalibrated + len(evaluation.controls)
+        num_test = min(evaluation.probe_test, len(self.dataset.test_labels))
+        outputs = FLOAT * self.width if self.config.exchange.uses_labels else 0
+        return num_conditions * num_test * (len(self.config.probe_names) + outputs)
 
     @property
     def round_bytes(self) -> float:
@@ -114,6 +124,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
+    warn_of_few_passes(config, schedule, (_blank(kind, dataset.shape) for kind, _ in _kinds(config.peers)))
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
     plan = Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
     further, free = plan.memory_bytes - plan.data_bytes, memory.available()
@@ -207,7 +218,7 @@ def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int)
         output_dim=network.output_dim,
         state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # theta, theta_0, gradients, moments
         activation_bytes=activation_bytes(network, dataset.shape, config.data.batch_size),
-        probe_bytes=2 * _probed_images(config, dataset) * network.feature_dim * FLOAT,  # features, raw and standardised
+        probe_bytes=_probed_images(config, dataset) * network.feature_dim * FLOAT,  # the features as they are
     )
 
 
@@ -259,25 +270,10 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
             f"exchange.top_k must be below the {widths[0]} outputs, got {config.exchange.top_k}: lower it, or set it "
             "to 0 to send all"
         )
-    _check_probes(config, num_train)
+    check_probes(config.evaluation, num_train)
     if config.exchange.supervised and widths[0] < dataset.num_classes:
         raise ConfigError(
             f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
             "set peers.head.dim"
         )
     return widths[0]
-
-
-def _check_probes(config: RunConfig, num_train: int) -> None:
-    """Refuse settings with which a probe would fail in the middle of the run. Raises: ConfigError."""
-    evaluation = config.evaluation
-    seen = min(evaluation.probe_train, num_train)
-    if "knn" in evaluation.probes and evaluation.knn.k > seen:
-        raise ConfigError(
-            f"evaluation.knn.k must be at most the {seen} training images that are probed, got {evaluation.knn.k}: "
-            "lower it"
-        )
-    if "linear" in evaluation.probes and seen < SELECTION_FOLDS:
-        raise ConfigError(
-            f"evaluation.probes: linear needs at least {SELECTION_FOLDS} training images, got {seen}: leave it out"
-        )

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from coordinator.measures.verdict import Interval, Side, Verdict
 from peers.learning.control import Control
-from peers.probing.config import ProbeName
+from peers.probing.config import TOP1, ProbeName
 from peers.probing.measuring import ProbeSubject
 
 FOR_COMPARISON: tuple[ProbeName, ...] = ("sgd",)  # not standardised, so its result depends on the features' scale
@@ -39,6 +39,10 @@ class Condition(StrEnum):
         """The control run that trains peers to this condition; None for all others."""
         return next((control for control in Control if Condition.of(control) is self), None)
 
+    def has(self, probe: ProbeName) -> bool:
+        """Whether peers are probed so in this condition: raw pixels have no outputs of their own."""
+        return probe != TOP1 or self is not Condition.RAW_PIXELS
+
     @property
     def subject(self) -> ProbeSubject:
         """The probe's subject, to be used on a peer in this condition."""
@@ -46,6 +50,7 @@ class Condition(StrEnum):
             Condition.RAW_PIXELS: ProbeSubject.RAW_PIXELS,
             Condition.CALIBRATED: ProbeSubject.CALIBRATED,
             Condition.RESET: ProbeSubject.RESET,
+            Condition.RECALIBRATED: ProbeSubject.RECALIBRATED,
         }
         return subjects.get(self, ProbeSubject.AS_IS)
 

@@ -11,34 +11,48 @@ from jaxtyping import Bool
 
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain
 from coordinator.measures.verdict import Interval, Verdict, artefact, gain_interval
-from peers.probing.config import ProbeName
-from peers.probing.measuring import ProbeOutcome
+from peers.probing.config import TOP1, ProbeName
+from peers.probing.measuring import ClassProbabilities, ProbeOutcome
 
 CorrectAnswers = Bool[np.ndarray, "peers test"]
+_OUTPUTS, _LABELS = "outputs", "labels"  # names in a serialised table, beside those of the probes
 
 
 class ProbeTable:
-    """For each probe and condition, which test images each peer classifies correctly."""
+    """For each probe and condition, which test images each peer classifies correctly.
+
+    probes: those of the run's own peers. A control run whose peers learn from labels has `top1` in any case.
+    probabilities: all peers' outputs, in the conditions that have `top1`.
+    """
 
     def __init__(self, probes: tuple[ProbeName, ...]) -> None:
         self.probes = probes
         self.correct: dict[tuple[ProbeName, Condition], CorrectAnswers] = {}
+        self.probabilities: dict[Condition, ClassProbabilities] = {}
 
     def add(self, condition: Condition, outcomes: list[ProbeOutcome]) -> None:
-        for name in self.probes:
+        for name in outcomes[0].correct:
             self.correct[name, condition] = np.stack([outcome.correct[name] for outcome in outcomes])
+        probabilities = [outcome.probabilities for outcome in outcomes if outcome.probabilities is not None]
+        if probabilities:
+            self.probabilities[condition] = ClassProbabilities.stack(probabilities)
 
     def has(self, condition: Condition) -> bool:
         """Whether the table has all probes of a condition."""
-        return all((name, condition) in self.correct for name in self.probes)
+        return all((name, condition) in self.correct for name in self.probes if condition.has(name))
 
     def keep(self, conditions: Collection[Condition]) -> None:
         """Remove all other conditions."""
         self.correct = {key: correct for key, correct in self.correct.items() if key[1] in conditions}
+        self.probabilities = {key: values for key, values in self.probabilities.items() if key in conditions}
 
     def to_bytes(self) -> bytes:
         """Serialise the table as safetensors; see `from_bytes`."""
-        arrays = {f"{name}.{condition}": correct for (name, condition), correct in self.correct.items()}
+        arrays: dict[str, np.ndarray[Any, Any]] = {
+            f"{name}.{condition}": correct for (name, condition), correct in self.correct.items()
+        }
+        for condition, probabilities in self.probabilities.items():
+            arrays |= {f"{_OUTPUTS}.{condition}": probabilities.values, f"{_LABELS}.{condition}": probabilities.labels}
         return bytes(safetensors.numpy.save(arrays))
 
     @classmethod
@@ -49,18 +63,23 @@ class ProbeTable:
             arrays = safetensors.numpy.load(content)
         except safetensors.SafetensorError as error:
             raise ValueError(f"the probes cannot be read: {error}") from None
-        for key, correct in arrays.items():
+        for key, array in arrays.items():
             name, condition = key.split(".")
-            table.correct[cast(ProbeName, name), Condition(condition)] = correct.astype(np.bool_)
+            if name == _OUTPUTS:
+                table.probabilities[Condition(condition)] = ClassProbabilities(array, arrays[f"{_LABELS}.{condition}"])
+            elif name != _LABELS:
+                table.correct[cast(ProbeName, name), Condition(condition)] = array.astype(np.bool_)
         return table
 
     def summary(self, students: list[int], void: Collection[Condition] = ()) -> dict[str, Any]:
         """Mean accuracies over `students`, and the gain of the trained peers over every control that was run.
 
         `peers` contains each student's own gain over the calibrated control and over the control runs. void: control
-        runs that did nothing, so that there is no verdict from them.
+        runs that did nothing, so that there is no verdict from them. `ensemble`: the accuracy of the mean of the
+        students' distributions, by condition.
         """
-        return {name: self._summary_of_probe(name, students, void) for name in self.probes}
+        names = dict.fromkeys((*self.probes, *(name for name, _ in self.correct)))
+        return {name: self._summary_of_probe(name, students, void) for name in names}
 
     def artefacts(self, students: list[int]) -> list[ProbeName]:
         """Probes whose gain over untrained peers is an artefact of BatchNorm: it vanishes over calibrated peers."""
@@ -79,6 +98,11 @@ class ProbeTable:
         table: dict[str, Any] = {}
         if students:
             table = {condition.value: float(self.correct[name, condition][students].mean()) for condition in known}
+        if students and name == TOP1:
+            table["ensemble"] = {
+                condition.value: float(self.probabilities[condition].ensemble(students).correct.mean())
+                for condition in known
+            }
         if Condition.TRAINED not in table:
             return table
         gains = {gain: self._gain(name, gain, students) for gain in Gain if gain.needs <= set(known)}

@@ -181,11 +181,11 @@ def _draw_probe_curve(axis: Axes, name: str, curve: ProbeCurve, accuracies: Mapp
 
 def _draw_probes(axis: Axes, probes: dict[str, Any]) -> None:
     """Draw a bar for each control and the trained peers, with the interval of their gain over calibrated."""
-    conditions = [condition for condition in Condition if all(condition in row for row in probes.values())]
+    conditions = [condition for condition in Condition if any(condition in row for row in probes.values())]
     width = 0.8 / len(conditions)
     positions = np.arange(len(probes))
     for index, condition in enumerate(conditions):
-        heights = [row[condition] for row in probes.values()]
+        heights = [row.get(condition, np.nan) for row in probes.values()]
         axis.bar(positions + index * width, heights, width, color=COLOURS[condition], label=CONDITIONS[condition])
     trained = positions + conditions.index(Condition.TRAINED) * width
     lows, highs = (

@@ -43,17 +43,19 @@ def _probe_table(probes: dict[str, Any]) -> Table:
     conditions = [
         condition
         for condition in Condition
-        if condition.control_run is None and all(condition in row for row in probes.values())
+        if condition.control_run is None and any(condition in row for row in probes.values())
     ]
     names = [CONDITIONS[condition] for condition in conditions]
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
-        cells = [
-            *(f"{row[condition]:.1%}" for condition in conditions),
-            points(row["gain"]),
-            points_between(*row["interval"]),
-        ]
+        if "gain" not in row:  # top-1 of a control run only
+            continue
+        cells = [f"{row[condition]:.1%}" if condition in row else "" for condition in conditions]
+        cells += [points(row["gain"]), points_between(*row["interval"])]
         table.add_row(probe_name(name, marked=True), *cells, row.get("verdict", ""))
+        if "ensemble" in row:
+            together = [f"{row['ensemble'][each]:.1%}" if each in row["ensemble"] else "" for each in conditions]
+            table.add_row(f"{probe_name(name)}, ensemble", *together, "", "", "")
     return table
 
 
@@ -62,6 +64,8 @@ def _alone_table(probes: dict[str, Any]) -> Table:
     names = [CONDITIONS[Condition.ALONE], CONDITIONS[Condition.TRAINED]]
     table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
     for name, row in probes.items():
+        if "over_alone" not in row:
+            continue
         over = row["over_alone"]
         cells = [f"{row['alone']:.1%}", f"{row['trained']:.1%}", points(over["mean"])]
         cells += [points_between(over["low"], over["high"]), row.get("controls", {}).get("alone", "")]

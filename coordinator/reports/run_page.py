@@ -150,6 +150,9 @@ def _probes(probes: Mapping[str, Any]) -> str:
             row.get("controls", {}).get("alone", ""),
         ]
         rows.append(cells)
+        if "ensemble" in row:
+            together = [f"{row['ensemble'][each]:.1%}" if each in row["ensemble"] else "" for each in conditions]
+            rows.append([f"{probe_name(name)}, ensemble", *together, "", "", "", ""])
     names = [
         "probe",
         *(CONDITIONS[condition] for condition in conditions),

@@ -6,7 +6,7 @@ from coordinator.measures.statistics import detectable
 from coordinator.measures.verdict import Flag, Verdict
 from coordinator.reports.formatting import count_of, points
 
-PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD"}
+PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD", "top1": "top-1"}
 CONDITIONS = {condition: condition.value for condition in Condition} | {Condition.RAW_PIXELS: "pixels"}
 CONTROLS = {  # by kind of gain: the name of the control, and its explanation
     Gain.OVER_CALIBRATED: ("calibrated networks", "untrained weights, forward passes only"),
@@ -63,7 +63,7 @@ def measure_name(measure: str) -> str:
     if section == "probes" and last:
         gain = GainMeasure.parse(measure)
         trained = "trained " if gain is not None and gain.gain is Gain.OVER_RESET else ""
-        return f"{probe_name(name)} {trained}{last.removesuffix('.mean').replace('_', ' ')}"
+        return f"{probe_name(name)} {trained}{last.removesuffix('.mean').replace('_', ' ').replace('.', ' ')}"
     if section == "consensus" and last in ("first", "last"):
         return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
     return (rest if section == "topology" else measure).replace("_", " ")

@@ -4,8 +4,8 @@ from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
 from coordinator.pools.base import Pool
 from coordinator.records.recorder import Recorder
-from coordinator.scheduling.assignments import last_rounds
 from coordinator.scheduling.probing import Probing, probe
+from topologies.participation import last_rounds
 
 CONDITIONS = (Condition.RAW_PIXELS, Condition.UNTRAINED, Condition.CALIBRATED)
 
@@ -42,6 +42,10 @@ class Controls:
             return probe(self._pool, condition.subject, untrained=True, peers=(0,))
         if condition is Condition.UNTRAINED:
             return probe(self._pool, condition.subject, untrained=True)
-        config = self._plan.config
-        rounds = last_rounds(self._plan.schedule, config.run.rounds, config.evaluation.calibration_passes)
-        return probe(self._pool, condition.subject, dict(enumerate(rounds)), untrained=True)
+        return probe(self._pool, condition.subject, calibration_rounds(self._plan), untrained=True)
+
+
+def calibration_rounds(plan: Plan) -> dict[int, list[int]]:
+    """For each peer, the rounds whose batches calibrate BatchNorm: the last ones in which it takes part."""
+    config = plan.config
+    return dict(enumerate(last_rounds(plan.schedule, config.run.rounds, config.evaluation.calibration_passes)))

@@ -28,7 +28,7 @@ from coordinator.records.result import Ending, Result, Status
 from coordinator.records.tables import Tables
 from coordinator.reports import endings
 from coordinator.run.control_runs import ControlRuns
-from coordinator.run.controls import Controls
+from coordinator.run.controls import Controls, calibration_rounds
 from coordinator.run.lost_hosts import LostHosts
 from coordinator.run.peer_group import PeerGroup
 from coordinator.run.signals import Interrupts
@@ -241,4 +241,7 @@ class Simulation:
         self.recorder.probed(probe(self.pool, ProbeSubject.AS_IS).get(), self.state.completed, Condition.TRAINED)
         if self.config.evaluation.reset:
             self.recorder.probed(probe(self.pool, ProbeSubject.RESET).get(), condition=Condition.RESET)
+        if self.config.evaluation.recalibrated:
+            again = probe(self.pool, ProbeSubject.RECALIBRATED, calibration_rounds(self.plan))
+            self.recorder.probed(again.get(), condition=Condition.RECALIBRATED)
         self.recorder.publish(Digested(ask(self.pool, lambda host: host.digest())))

@@ -7,6 +7,7 @@ from typing import Generic, TypeVar
 
 from peers.exchange.assignment import Assignment, Links
 from peers.exchange.sums import SumWeights
+from topologies.participation import participants
 from topologies.schedule import Round, Schedule
 
 KEPT = 64  # size of the memo: more than the period of any schedule that repeats soon
@@ -99,12 +100,6 @@ class Routes:
         return [sorted(peer for peer in teachers if self.host_of[peer] != host) for host, teachers in enumerate(found)]
 
 
-def participants(round_: Round) -> list[int]:
-    """The peers that compute on a round's batch, as teachers, students or `unheard` peers; others get no call."""
-    teaching = round_.teaching
-    return [peer for peer, edges in enumerate(round_.incoming) if edges or peer in teaching or peer in round_.unheard]
-
-
 def sum_weights_of(round_: Round) -> dict[int, SumWeights] | None:
     """Each student's weights if all of them learn from every teacher of the round; None otherwise.
 
@@ -139,15 +134,3 @@ def _listeners(round_: Round) -> dict[int, int]:
     """The number of other peers that each teacher sends to."""
     rows = enumerate(round_.incoming)
     return dict(Counter(teacher for student, edges in rows for teacher, _, _ in edges if teacher != student))
-
-
-def last_rounds(schedule: Schedule, num_rounds: int, most: int) -> list[list[int]]:
-    """The last rounds (at most `most`) in which each peer takes part, ascending."""
-    found: list[list[int]] = [[] for _ in range(schedule.num_peers)]
-    for round_index in reversed(range(num_rounds)):
-        for peer in participants(schedule(round_index)):
-            if len(found[peer]) < most:
-                found[peer].insert(0, round_index)
-        if all(len(rounds) == most for rounds in found):
-            break
-    return found

@@ -195,6 +195,11 @@ class ExchangeConfig(Section):
         return self.refresh_every != 1 or self.teacher_ema > 0
 
     @property
+    def uses_labels(self) -> bool:
+        """Whether students learn from labels too, so that their outputs are classes."""
+        return self.supervised > 0
+
+    @property
     def student_temperature(self) -> float:
         """The temperature at which the students' outputs become distributions, in losses and measures alike."""
         return self.loss.temperature if isinstance(self.loss, DistributionLoss) else 1.0

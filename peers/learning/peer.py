@@ -250,8 +250,8 @@ class Peer:
     def probe(self, subject: ProbeSubject, rounds: Sequence[int] = ()) -> ProbeOutcome:
         """Whether each probe classifies each test image correctly, on this peer or on one of its controls.
 
-        rounds: the rounds whose batches the calibrated control is shown. With the rounds in which the peer takes part,
-        the control runs through the same forward passes as training, but without the steps.
+        rounds: the rounds whose batches the calibrated and the recalibrated control are shown. With the rounds in which
+        the peer takes part, these run through the same forward passes as training, but without the steps.
         """
         start = time.perf_counter()
         task = ProbeTask(
@@ -263,15 +263,16 @@ class Peer:
             self.index,
             self.settings.normalisation,
             self.device,
+            self.settings.exchange.uses_labels,
         )
-        if subject is ProbeSubject.RESET:
+        if subject in (ProbeSubject.RESET, ProbeSubject.RECALIBRATED):
             network = copy.deepcopy(self.network)
             untrained = initial_network(self.settings, self.dataset.shape)
             for buffer, before in zip(network.buffers(), untrained.buffers(), strict=True):
                 buffer.copy_(before)
             task = replace(task, network=network)
-        correct = task.correct(subject, (self.batches(round_index)[0] for round_index in rounds))
-        return ProbeOutcome(correct, time.perf_counter() - start)
+        outcome = task.outcome(subject, (self.batches(round_index)[0] for round_index in rounds))
+        return replace(outcome, seconds=time.perf_counter() - start)
 
     def save(self, folder: str, completed: int) -> str:
         """Write the state after `completed` rounds into a checkpoint's folder; returns the file's SHA-256."""

@@ -1,14 +1,14 @@
 """Runs the probes on the features of a peer and of its controls, on fixed subsets of the images."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from peers.base.seeds import stream, torch_seed
@@ -16,7 +16,7 @@ from peers.data import datasets
 from peers.data.datasets import Dataset
 from peers.networks.models import Network
 from peers.probing import probes
-from peers.probing.config import ProbeConfig, ProbeName
+from peers.probing.config import TOP1, FittedProbe, ProbeConfig, ProbeName
 
 _CHUNK = 256
 
@@ -28,14 +28,48 @@ class ProbeSubject(StrEnum):
     AS_IS = "as_is"  # the network as it stands, trained or not
     CALIBRATED = "calibrated"  # a copy that has been shown batches, forward only
     RESET = "reset"  # a copy with BatchNorm's buffers as they were at the start
+    RECALIBRATED = "recalibrated"  # a reset copy that has then been shown batches, forward only
+
+
+_SHOWN_BATCHES = (ProbeSubject.CALIBRATED, ProbeSubject.RECALIBRATED)
+
+
+@dataclass(frozen=True)
+class ClassProbabilities:
+    """The outputs on the test images as distributions (softmax at temperature 1), and the images' classes.
+
+    values: of one peer, or of several along a first axis.
+    """
+
+    values: Float32[np.ndarray, "*peers test outputs"]
+    labels: Int64[np.ndarray, " test"]
+
+    @property
+    def correct(self) -> Bool[np.ndarray, "*peers test"]:
+        """Whether each image's most probable output is its class."""
+        right: Bool[np.ndarray, "*peers test"] = self.values.argmax(axis=-1) == self.labels
+        return right
+
+    @classmethod
+    def stack(cls, peers: Sequence["ClassProbabilities"]) -> "ClassProbabilities":
+        """Those of several peers, of the same test images."""
+        return cls(np.stack([peer.values for peer in peers]), peers[0].labels)
+
+    def ensemble(self, peers: Sequence[int]) -> "ClassProbabilities":
+        """The mean of some peers' distributions."""
+        return ClassProbabilities(self.values[list(peers)].mean(axis=0), self.labels)
 
 
 @dataclass(frozen=True)
 class ProbeOutcome:
-    """For each probe, whether each test image is classified correctly."""
+    """For each probe, whether each test image is classified correctly.
+
+    probabilities: of the probe `top1`, for the accuracy of several peers together; None without that probe.
+    """
 
     correct: dict[ProbeName, Bool[np.ndarray, " test"]]
-    seconds: float
+    seconds: float = 0.0
+    probabilities: ClassProbabilities | None = None
 
 
 @dataclass(frozen=True)
@@ -77,29 +111,35 @@ class ProbeTask:
     index: int
     normalisation: datasets.Normalisation
     device: torch.device
+    labels: bool = False  # whether the network learns from labels, so that its own outputs are probed too
 
-    def correct(
-        self, subject: ProbeSubject, batches: Iterable[Tensor] = ()
-    ) -> dict[ProbeName, Bool[np.ndarray, " test"]]:
+    def outcome(self, subject: ProbeSubject, batches: Iterable[Tensor] = ()) -> ProbeOutcome:
         """For each probe and test image, whether the predicted class is correct.
 
-        batches: shown to the copy for the calibrated control. For a reset peer, `network` must be reset already.
+        batches: shown to the copy for the calibrated and the recalibrated control. For a reset or recalibrated peer,
+        `network` must be reset already.
         """
+        probabilities = None
         if subject is ProbeSubject.RAW_PIXELS:
             train, test = self._pixels(train=True), self._pixels(train=False)
         else:
-            network = self._calibrated(batches) if subject is ProbeSubject.CALIBRATED else self.network
+            network = self._calibrated(batches) if subject in _SHOWN_BATCHES else self.network
             train, test = self._features(network, train=True), self._features(network, train=False)
+            probabilities = self._probabilities(network, test) if self.labels else None
         labels = (self._labels(train=True), self._labels(train=False))
-        return {name: self._run(name, train, labels[0], test, labels[1]).cpu().numpy() for name in self.config.probes}
+        correct: dict[ProbeName, Bool[np.ndarray, " test"]] = {
+            name: self._run(name, train, labels[0], test, labels[1]).cpu().numpy() for name in self.config.probes
+        }
+        if probabilities is not None:
+            correct[TOP1] = probabilities.correct
+        return ProbeOutcome(correct, probabilities=probabilities)
 
     def _run(
-        self, name: ProbeName, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
+        self, name: FittedProbe, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
     ) -> Bool[Tensor, " test"]:
         classes = self.dataset.num_classes
         if name == "knn":
             options = self.config.knn.model_dump()
-            train, test = probes.standardise_by(train, test)
             return probes.knn(train, train_labels, test, test_labels, classes, **options)
         if name == "linear":
             return probes.ridge(train, train_labels, test, test_labels, classes)
@@ -137,3 +177,12 @@ class ProbeTask:
             chunks.append(network.encoder(images))
         network.train()
         return torch.cat(chunks)
+
+    @torch.no_grad()
+    def _probabilities(self, network: Network, features: Float[Tensor, "test features"]) -> ClassProbabilities:
+        network.eval()
+        outputs = torch.cat([network.head(chunk) for chunk in torch.split(features, _CHUNK)])
+        network.train()
+        return ClassProbabilities(
+            torch.softmax(outputs, dim=1).cpu().numpy(), self.dataset.test_labels[self.images.test].astype(np.int64)
+        )

@@ -1,6 +1,6 @@
 """The memory that the probes need, besides the features that they are given."""
 
-from peers.probing.config import ProbeConfig, ProbeName
+from peers.probing.config import KNN, FittedProbe, ProbeConfig
 from peers.probing.probes import CHUNK_DIMS, CHUNK_ELEMENTS
 
 _FLOAT, _DOUBLE = 4, 8
@@ -17,16 +17,17 @@ def probing_bytes(config: ProbeConfig, num_train: int, num_test: int, dim: int, 
         num_classes: number of columns of votes, targets and weights.
     """
     train, test = min(config.probe_train, num_train), min(config.probe_test, num_test)
-    return max((_bytes(name, config.knn.k, train, test, dim, num_classes) for name in config.probes), default=0)
+    return max((_bytes(name, config.knn, train, test, dim, num_classes) for name in config.probes), default=0)
 
 
-def _bytes(name: ProbeName, k: int, train: int, test: int, dim: int, classes: int) -> int:
+def _bytes(name: FittedProbe, knn: KNN, train: int, test: int, dim: int, classes: int) -> int:
     copies = _FLOAT * (train + test) * dim  # normalised, or standardised
     one_hot = (_DOUBLE + _FLOAT) * train * classes  # as integers first
     if name == "knn":
-        one_query = max(train, k * classes)
+        one_query = max(train, knn.k * classes)
         queries = min(test, max(1, CHUNK_ELEMENTS // one_query))
-        return copies + max(one_hot, _FLOAT * train * classes + 3 * _FLOAT * queries * one_query)
+        votes = max(one_hot, _FLOAT * train * classes + 3 * _FLOAT * queries * one_query)
+        return copies + (max(copies, votes) if knn.standardise else votes)  # both copies exist for a moment only
     if name == "sgd":
         return one_hot + 2 * _FLOAT * dim * classes
     columns = 2 * train + 2 * dim + test  # targets, centred targets; weights, a summand of them; scores

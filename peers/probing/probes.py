@@ -48,10 +48,12 @@ def knn(
     vote: Literal["similarity", "uniform"] = "similarity",
     temperature: float = 0.07,
     metric: Literal["cosine", "euclidean"] = "cosine",
+    standardise: bool = False,
 ) -> Bool[Tensor, " test"]:
     """k-nearest-neighbour votes; with `similarity`, a neighbour's vote weighs exp(similarity / temperature).
 
-    The similarity is the cosine, or minus the Euclidean distance. The defaults are DINO's; the paper's are k = 5.
+    The similarity is the cosine, or minus the Euclidean distance, of the features as they are or standardised by the
+    training set. The defaults are DINO's.
     Ties between neighbours are broken by training order, ties between votes by the smaller label.
 
     Raises:
@@ -61,10 +63,7 @@ def knn(
     """
     if k > len(train):
         raise ValueError(f"kNN probe: k must be at most the number of training examples ({len(train)}), got {k}")
-    if metric == "cosine":
-        train, test = F.normalize(train, dim=1), F.normalize(test, dim=1)
-    else:
-        test, train = test - train.mean(dim=0), train - train.mean(dim=0)  # keeps |a|^2 - 2ab + |b|^2 accurate
+    train, test = _compared(*(standardise_by(train, test) if standardise else (train, test)), metric)
     one_hot = F.one_hot(train_labels, num_classes).to(train.dtype)
     predictions = []
     for queries in torch.split(test, max(1, CHUNK_ELEMENTS // max(len(train), k * num_classes))):
@@ -74,6 +73,16 @@ def knn(
             weights = torch.ones_like(weights)
         predictions.append((weights[:, :, None] * one_hot[neighbours]).sum(dim=1).argmax(dim=1))
     return torch.cat(predictions) == test_labels
+
+
+def _compared(
+    train: Float[Tensor, "train dim"], test: Float[Tensor, "test dim"], metric: Literal["cosine", "euclidean"]
+) -> tuple[Float[Tensor, "train dim"], Float[Tensor, "test dim"]]:
+    """Both sets as `_similarity` needs them: of length 1, or centred."""
+    if metric == "cosine":
+        return F.normalize(train, dim=1), F.normalize(test, dim=1)
+    centre = train.mean(dim=0)  # keeps |a|^2 - 2ab + |b|^2 accurate
+    return train - centre, test - centre
 
 
 def _similarity(
@@ -256,6 +265,11 @@ def sgd_probe(
 # ---- control ----
 
 
+def has_batchnorm(network: nn.Module) -> bool:
+    """Whether the network has running buffers to calibrate."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
 @torch.no_grad()
 def calibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Run the network on `batches` in train mode, which updates BatchNorm's running buffers in place, as in training.
@@ -263,7 +277,7 @@ def calibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     Parameters are not changed, and every module's training flag is restored. A network without BatchNorm has nothing to
     calibrate, and is not run.
     """
-    if not any(isinstance(module, _BatchNorm) for module in network.modules()):
+    if not has_batchnorm(network):
         return
     training = {module: module.training for module in network.modules()}
     network.train()

@@ -27,11 +27,16 @@ def _config(**evaluation: Any) -> RunConfig:
 
 @pytest.mark.parametrize("reset", [False, True])
 @pytest.mark.parametrize("alone", [False, True])
-def test_known_measures__are_the_numbers_of_a_summary(tmp_path: Path, reset: bool, alone: bool) -> None:
-    config = _config(reset=reset, alone=alone)
+@pytest.mark.parametrize("supervised", [0.0, 1.0])
+def test_known_measures__are_the_numbers_of_a_summary(
+    tmp_path: Path, reset: bool, alone: bool, supervised: float
+) -> None:
+    config = _config(reset=reset, recalibrated=reset, controls=["alone"] if alone else [])
+    exchange = config.exchange.model_copy(update={"supervised": supervised})
+    config = config.model_copy(update={"exchange": exchange})
     row = scalars(simulate(config, tmp_path).summary)
     numbers = {name for name, value in row.items() if isinstance(value, int | float)}
-    numbers -= {f"probes.{probe}.interval_{end}" for probe in config.evaluation.probes for end in ("low", "high")}
+    numbers -= {f"probes.{probe}.interval_{end}" for probe in config.probe_names for end in ("low", "high")}
     known = known_measures(config)
     assert len({*known}) == len(known) and numbers <= {*known}
     assert {*known} - numbers <= {"topology.diameter", "topology.rounds_to", "topology.rounds_over"}

@@ -119,6 +119,12 @@ def test_run__refuses_what_does_not_fit(overrides: list[str], line: str, cli: Cl
     assert refusal(cli, "tiny.toml", *overrides, "--dry-run").startswith(line)
 
 
+def test_run__a_dry_run_tells_of_few_calibration_passes(cli: Cli, tiny: Path) -> None:
+    overrides = ["run.rounds=60", "evaluation.calibration_passes=20"]
+    code, _, err = cli("run", "tiny.toml", *overrides, "--dry-run")
+    assert code == 0 and "note: evaluation.calibration_passes is 20, which leaves" in " ".join(err.split())
+
+
 def test_run__missing_data_names_the_command_that_gets_it(cli: Cli, tiny: Path) -> None:
     line = refusal(cli, "tiny.toml", "data={kind='fashion-mnist',root='empty'}")
     root = tiny.parent / "empty"

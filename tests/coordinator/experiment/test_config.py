@@ -216,6 +216,7 @@ def test_override__builds_tables_that_are_not_there() -> None:
         ("hosting.gpus_per_peer=-1", "hosting.gpus_per_peer: must be greater than or equal to 0 or 'auto', got -1"),
         ("evaluation.knn.vote=simlarity", "evaluation.knn.vote: must be 'similarity' or 'uniform', got 'simlarity'; "),
         ("evaluation.probes=['knnn']", "evaluation.probes[0]: must be 'knn', 'linear' or 'sgd', got 'knnn'; did you"),
+        ("evaluation.probes=['top1']", "evaluation.probes[0]: must be 'knn', 'linear' or 'sgd', got 'top1'"),
         ("evaluation.probes=3", "evaluation.probes: must be a list, got 3"),
         ("peers.groups=[{count=2,model={kind='mpl'}}]", "peers.groups[0].model.kind: 'mpl' is not a kind; did you "),
         ("peers.groups=[{count=2,model={kind='mlp',hiden=[3]}}]", "peers.groups[0].model.hiden: no such key; did you"),

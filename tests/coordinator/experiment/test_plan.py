@@ -18,13 +18,13 @@ from coordinator.experiment.plan import (
     peer_settings,
     prepare,
 )
-from coordinator.scheduling.assignments import participants
 from peers.base import memory
 from peers.base.section import examples
 from peers.data import loading
 from peers.learning.control import Control
 from peers.networks.optimizers import SGD, OptimizerConfig, OptimizerState
 from peers.probing.memory import probing_bytes
+from topologies.participation import participants
 from topologies.round import Edge
 
 TABLE: dict[str, Any] = {
@@ -55,7 +55,7 @@ def test_prepare__bytes_of_a_peer(optimizer: OptimizerConfig) -> None:
     moments = len(state.tensors()) - 1  # what it keeps beside the number of steps
     assert (group.num_parameters, group.feature_dim, group.output_dim) == (PARAMETERS, 8, 4)
     assert group.state_bytes == PARAMETERS * 4 * (3 + moments)  # weights, their start, gradients, moments
-    assert group.probe_bytes == 2 * (64 + 32) * 8 * 4
+    assert group.probe_bytes == (64 + 32) * 8 * 4
     assert group.peer_bytes == group.state_bytes + group.activation_bytes + group.probe_bytes
     assert group.activation_bytes >= 16 * (64 + 8) * FLOAT  # the images, and what the ReLU keeps
 
@@ -105,8 +105,9 @@ def test_plan__memory_counts_hosts_peers_and_data() -> None:
     seen = made.config.evaluation, 64, 32
     on_features, on_pixels = (probing_bytes(*seen, dim, 4) for dim in (8, 64))
     probes = 3 * on_features + on_pixels + (64 + 32) * 64 * 4 - on_features  # each host one; pixels: the first, once
+    answers = 5 * 4 * 32 * 3  # in four conditions, of three probes
     assert made.memory_bytes == (
-        5 * made.groups[0].peer_bytes + processes + messages + probe_outputs + probes + made.data_bytes
+        5 * made.groups[0].peer_bytes + processes + messages + probe_outputs + probes + answers + made.data_bytes
     )
     assert plan(peers={"count": 5}).num_hosts == 0
 
@@ -279,3 +280,43 @@ def test_prepare__tells_of_a_run_that_the_memory_may_not_hold(monkeypatch: pytes
     ):
         plan()
     plan(hosting={"pool": "ray", "address": "auto"})  # another machine's memory: no warning, which would be an error
+
+
+# ---- warnings ----
+
+SHORT = {"run": {"rounds": 60}, "evaluation": {"calibration_passes": 20}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "needed"),
+    [
+        ({}, 50),
+        ({"run": {"rounds": 30}}, 30),
+        ({"topology": {"kind": "random-pair"}, "run": {"rounds": 200}}, 50),
+        ({"peers": {"norm": "none"}}, None),
+        ({"peers": {"norm": "layer"}}, None),
+        ({"run": {"rounds": 20}}, None),
+        ({"evaluation": {"calibration_passes": 50}}, None),
+        ({"topology": {"kind": "random-pair"}, "run": {"rounds": 21}}, None),  # nobody takes part in 20 of them
+    ],
+)
+def test_prepare__few_calibration_passes_of_networks_with_batchnorm(
+    changes: dict[str, Any], needed: int | None, recwarn: pytest.WarningsRecorder
+) -> None:
+    plan(**{**SHORT, "peers": {"norm": "batch"}, **changes})
+    message = (
+        "evaluation.calibration_passes is 20, which leaves much of BatchNorm's initial buffers in the calibrated "
+        f"control, though not in the trained peers: set it to {needed} or more"
+    )
+    assert [str(each.message) for each in recwarn] == ([message] if needed else [])
+
+
+def test_plan__memory_of_the_probes_of_peers_with_labels() -> None:
+    """A byte for each answer, and four for each of four outputs, in four conditions and the control runs."""
+    count, labels = config().peers.count, {"exchange": {"supervised": 1.0}}
+    without, with_labels, controlled = (
+        plan(**sections).memory_bytes
+        for sections in ({}, labels, {**labels, "evaluation": {"recalibrated": True, "controls": ["alone"]}})
+    )
+    assert with_labels - without == 4 * count * 32 * (1 + 4 * FLOAT)
+    assert controlled - with_labels == 2 * count * 32 * (3 + 1 + 4 * FLOAT)

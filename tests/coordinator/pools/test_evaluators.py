@@ -19,14 +19,22 @@ def config_of(**hosting: Any) -> RunConfig:
     return load_config(
         {
             "run": {"rounds": 12, "seed": 1},
-            "data": {"kind": "synthetic", "num_train": 128, "num_test": 64, "batch_size": 32},
+            "data": {"kind": "synthetic", "num_train": 128, "num_test": 64, "num_classes": 4, "batch_size": 32},
             "peers": {
                 "count": 3,
                 "model": {"kind": "small-cnn", "channels": [8]},
                 "head": {"kind": "linear", "dim": 8},
             },
             "topology": {"kind": "random-pair"},
-            "evaluation": {"probe_batch": 32, "every": 4, "probe_every": 3, "reset": True, "controls": ["alone"]},
+            "exchange": {"supervised": 0.5},
+            "evaluation": {
+                "probe_batch": 32,
+                "every": 4,
+                "probe_every": 3,
+                "reset": True,
+                "recalibrated": True,
+                "controls": ["alone"],
+            },
             "hosting": {"pool": "ray", "peers_per_host": 3, **hosting},
             "tracking": {"enabled": False},
         }
@@ -40,7 +48,9 @@ def test_evaluators__change_no_number(cluster: Any, tmp_path: Path, execution: s
     first, second = (result.summary for result in results)
     for name in ("probes", "consensus", "digest", "flags", "bytes_exchanged", "not_finite"):
         assert first[name] == second[name], name
-    assert set(first["probes"]["knn"]) >= {"raw_pixels", "untrained", "calibrated", "trained", "reset", "alone"}
+    conditions = {"untrained", "calibrated", "trained", "reset", "recalibrated", "alone"}
+    assert set(first["probes"]["knn"]) >= {"raw_pixels", *conditions}
+    assert set(first["probes"]["top1"]) >= conditions and set(first["probes"]["top1"]["ensemble"]) == conditions
     tables = [pq.read_table(result.folder / "metrics" / "peers.parquet") for result in results]
     keys = [("round", "ascending"), ("peer", "ascending")]
     left, right = (table.select(sorted(table.column_names)).sort_by(keys) for table in tables)

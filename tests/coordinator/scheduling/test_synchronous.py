@@ -23,7 +23,6 @@ from coordinator.pools.base import HostLost, Pool, Ref, ask
 from coordinator.pools.in_process import InProcessHost, InProcessPool
 from coordinator.records.events import PeersRestored, RunEvent
 from coordinator.run.simulate import simulate
-from coordinator.scheduling.assignments import participants
 from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord
 from coordinator.scheduling.synchronous import RoundLoop
 from peers.base.seeds import stream
@@ -34,6 +33,7 @@ from peers.learning.settings import initial_network
 from peers.networks.models import Network
 from topologies.combinators import each_alone, one_student, without_students
 from topologies.config import KINDS, Base, Random, RandomPair, Ring
+from topologies.participation import participants
 from topologies.schedule import Schedule
 from topologies.topology import Topology
 

@@ -11,7 +11,7 @@ from peers.exchange.assignment import Assignment, Link, Links
 from peers.exchange.config import ExchangeConfig
 from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings
-from peers.networks.config import LinearHead, PeersConfig, SmallCNN
+from peers.networks.config import LinearHead, Norm, PeersConfig, SmallCNN
 from peers.probing import measuring
 from peers.probing.config import KNN, ProbeConfig
 from peers.probing.measuring import ProbeSubject
@@ -21,14 +21,14 @@ DATA = Synthetic(num_train=96, num_test=60, num_classes=3, batch_size=16)
 DATASET = DATA.load(1)
 
 
-def peer_of(index: int = 0, **probes: object) -> Peer:
-    config = PeersConfig(count=2, model=SmallCNN(channels=(6, 8)), head=LinearHead(dim=5))
+def peer_of(index: int = 0, *, norm: Norm = "batch", supervised: float = 0.0, **probes: object) -> Peer:
+    config = PeersConfig(count=2, model=SmallCNN(channels=(6, 8)), head=LinearHead(dim=5), norm=norm)
     settings = PeerSettings(
         index=index,
         seed=5,
         num_rounds=4,
         peers=config,
-        exchange=ExchangeConfig(),
+        exchange=ExchangeConfig(supervised=supervised),
         data=DATA,
         probes=ProbeConfig.model_validate({"probe_batch": 30, **probes}),
         normalisation=datasets.channel_statistics(DATASET.train_images),
@@ -63,7 +63,7 @@ def test_observe__weight_change_is_the_relative_norm():
     assert peer.observe().weight_change == pytest.approx(0.25, rel=1e-6)
 
 
-@pytest.mark.parametrize("measure", ["observe", "as_is", "calibrated", "raw_pixels"])
+@pytest.mark.parametrize("measure", ["observe", "as_is", "calibrated", "recalibrated", "raw_pixels"])
 def test_measures__leave_the_peer_and_its_pending_round_as_they_were(measure: str):
     digests = []
     for look in (False, True):
@@ -109,7 +109,89 @@ def test_probe__reset_puts_the_buffers_back_and_keeps_the_weights():
     assert any(not np.array_equal(peer.probe(ProbeSubject.RESET).correct[name], expected[name]) for name in expected)
 
 
-def test_probe__pixels_are_standardised_pixels_for_the_papers_knn():
+@torch.no_grad()
+def test_probe__recalibrated_is_the_trained_weights_after_the_forward_passes_of_the_control():
+    """By hand: moved weights, buffers as they are at the start, the control's batches, probed as it stands."""
+    peer, by_hand = peer_of(), peer_of()
+    for moved in (peer, by_hand):
+        for number, parameter in enumerate(moved.network.parameters()):
+            parameter.normal_(generator=torch.Generator().manual_seed(number))
+    peer.network(torch.randn(50, *DATASET.shape, generator=torch.Generator().manual_seed(9)) * 3 + 1)
+    trained = peer.probe(ProbeSubject.AS_IS).correct
+    digest = peer.digest()
+    for round_index in (1, 4, 5):
+        by_hand.network.train()(by_hand.batches(round_index)[0])
+    recalibrated = peer.probe(ProbeSubject.RECALIBRATED, [1, 4, 5]).correct
+    for name, expected in by_hand.probe(ProbeSubject.AS_IS).correct.items():
+        np.testing.assert_array_equal(recalibrated[name], expected, err_msg=name)
+    assert any((recalibrated[name] != trained[name]).any() for name in trained)
+    assert any((recalibrated[name] != peer.probe(ProbeSubject.RESET).correct[name]).any() for name in trained)
+    assert peer.digest() == digest
+
+
+def test_probe__recalibrated_is_the_trained_peer_where_nothing_can_be_calibrated():
+    peer = peer_of(norm="group")
+    trained, recalibrated = (peer.probe(subject, [0]) for subject in (ProbeSubject.AS_IS, ProbeSubject.RECALIBRATED))
+    assert all(np.array_equal(trained.correct[name], recalibrated.correct[name]) for name in trained.correct)
+
+
+@torch.no_grad()
+def test_probe__top1_is_the_largest_output_in_eval_mode_of_peers_that_have_labels():
+    peer = peer_of(supervised=1.0, probe_test=40)
+    peer.network(torch.randn(50, *DATASET.shape, generator=torch.Generator().manual_seed(9)) * 3 + 1)
+    outcome = peer.probe(ProbeSubject.AS_IS)
+    chosen = peer.probe_images.test
+    images = datasets.images_to_tensor(DATASET.test_images[chosen], *peer.settings.normalisation)
+    _, outputs = peer.network.eval()(images)
+    labels = DATASET.test_labels[chosen]
+    np.testing.assert_array_equal(outcome.correct["top1"], outputs.argmax(dim=1).numpy() == labels)
+    assert outcome.probabilities is not None
+    np.testing.assert_allclose(outcome.probabilities.values, outputs.softmax(dim=1), rtol=1e-5)
+    np.testing.assert_array_equal(outcome.probabilities.labels, labels)
+    pixels = peer.probe(ProbeSubject.RAW_PIXELS)
+    assert "top1" not in pixels.correct and pixels.probabilities is None
+    without = peer_of(probe_test=40).probe(ProbeSubject.AS_IS)
+    assert "top1" not in without.correct and without.probabilities is None
+
+
+def features_of(peer: Peer) -> tuple[torch.Tensor, torch.Tensor]:
+    """Its encoder's features of the probed training and test images, as they are."""
+    with torch.no_grad():
+        network = peer.network.eval()
+        train, test = (
+            network.encoder(datasets.images_to_tensor(images, *peer.settings.normalisation))
+            for images in (DATASET.train_images[peer.probe_images.train], DATASET.test_images[peer.probe_images.test])
+        )
+    return train, test
+
+
+def test_probe__knn_on_raw_features_is_dinos():
+    """Its formula, written out: similarities of unit vectors, the k largest, one-hot votes weighed by exp(s / T)."""
+    peer = peer_of(probes=["knn"], knn={"standardise": False})
+    labels = torch.from_numpy(DATASET.train_labels[peer.probe_images.train])
+    train, test = (features / features.norm(dim=1, keepdim=True) for features in features_of(peer))
+    nearest = torch.mm(test, train.T).topk(20, dim=1, largest=True, sorted=True)
+    one_hot = torch.zeros(len(test) * 20, 3).scatter_(1, labels[nearest.indices].reshape(-1, 1), 1.0)
+    weights = nearest.values.div(0.07).exp()
+    votes = (one_hot.view(len(test), 20, 3) * weights.unsqueeze(2)).sum(dim=1)
+    predictions = votes.sort(dim=1, descending=True).indices[:, 0].numpy()
+    expected = predictions == DATASET.test_labels[peer.probe_images.test]
+    np.testing.assert_array_equal(peer.probe(ProbeSubject.AS_IS).correct["knn"], expected)
+    standardised = peer_of(probes=["knn"], knn={"standardise": True}).probe(ProbeSubject.AS_IS).correct["knn"]
+    assert (standardised != expected).any()
+
+
+@pytest.mark.parametrize(("k", "metric"), [(5, "cosine"), (20, "euclidean")], ids=["paper", "random-teachers"])
+def test_probe__knn_with_uniform_votes_on_raw_features_is_scikit_learns(k: int, metric: str):
+    peer = peer_of(probes=["knn"], knn={"k": k, "vote": "uniform", "metric": metric, "standardise": False})
+    train, test = (features.double().numpy() for features in features_of(peer))
+    reference = KNeighborsClassifier(k, algorithm="brute", metric=metric)
+    predictions = reference.fit(train, DATASET.train_labels[peer.probe_images.train]).predict(test)
+    expected = predictions == DATASET.test_labels[peer.probe_images.test]
+    np.testing.assert_array_equal(peer.probe(ProbeSubject.AS_IS).correct["knn"], expected)
+
+
+def test_probe__pixels_are_standardised_like_features():
     peer = peer_of(probes=["knn"], knn=KNN(k=5, vote="uniform", metric="euclidean").model_dump())
     flat = [each.reshape(len(each), -1) / 255.0 for each in (DATASET.train_images, DATASET.test_images)]
     mean, std = flat[0].mean(0), flat[0].std(0)

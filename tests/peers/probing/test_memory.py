@@ -17,7 +17,7 @@ def drawn(rows):
     return torch.randn(rows, dim, generator=generator), torch.randint(0, classes, (rows,), generator=generator)
 def run(train, train_labels, test, test_labels, classes):
     if name == "knn":
-        probes.knn(train, train_labels, test, test_labels, classes)
+        probes.knn(train, train_labels, test, test_labels, classes, standardise=True)
     elif name == "linear":
         probes.ridge(train, train_labels, test, test_labels, classes, penalties=(1.0, 2.0))
     else:
@@ -37,6 +37,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
     ("name", "sizes"),
     [
         ("knn", (4000, 200, 128, 8000)),
+        ("knn", (4000, 2000, 4000, 10)),  # wide features, of which there are two copies for a moment
         ("linear", (4000, 200, 128, 3000)),  # primal
         ("linear", (1000, 500, 8000, 1000)),  # dual
         ("sgd", (4000, 200, 128, 8000)),
