@@ -74,9 +74,7 @@ class ProbeTable:
             )
         ]
 
-    def _summary_of_probe(
-        self, name: ProbeName, students: list[int], void: Collection[Condition]
-    ) -> dict[str, Any]:
+    def _summary_of_probe(self, name: ProbeName, students: list[int], void: Collection[Condition]) -> dict[str, Any]:
         known = [condition for condition in Condition if (name, condition) in self.correct]
         table: dict[str, Any] = {}
         if students:
@@ -103,7 +101,9 @@ class ProbeTable:
         return table
 
     def _gain(self, name: ProbeName, gain: Gain, students: list[int]) -> Interval:
-        return gain_interval(self.correct[name, gain.treated][students], self.correct[name, gain.control][students])
+        treated, control = self.correct[name, gain.treated][students], self.correct[name, gain.control][students]
+        untrained = self.correct.get((name, Condition.UNTRAINED))
+        return gain_interval(treated, control, control if untrained is None else untrained[students])
 
     def _gains(self, name: ProbeName, gain: Gain, students: list[int]) -> list[float]:
         treated, control = self.correct[name, gain.treated][students], self.correct[name, gain.control][students]
