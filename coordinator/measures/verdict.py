@@ -145,7 +145,8 @@ def shared_luck(
 
 def _num_right(answers: Bool[np.ndarray, "peers test"]) -> Float[np.ndarray, " test"]:
     """For each image, the number of peers that answer correctly."""
-    return answers.sum(axis=0, dtype=np.float64)
+    num_right: Float[np.ndarray, " test"] = answers.sum(axis=0, dtype=np.float64)
+    return num_right
 
 
 def artefact(over_untrained: Interval, over_calibrated: Interval) -> bool:

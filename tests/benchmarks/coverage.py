@@ -202,7 +202,7 @@ def probed(data: str, peers: int, rounds: int, seed: int, order: int) -> dict[tu
             "target": {"kind": "standardise", "temperature": 0.5},
             "loss": {"kind": "kl", "temperature": 0.1},
         },
-        "evaluation": {"every": rounds, "probes": ["knn", "linear"]},
+        "evaluation": {"every": rounds, "probes": ["knn", "linear"], "probe_train": 2000},
         "hosting": {"pool": "in-process", "execution": "vectorised"},
         "tracking": {"enabled": False},
         "checkpoint": {"every": 0},

@@ -40,5 +40,26 @@ def test_summary__reset_and_alone_where_they_were_run() -> None:
     assert row["reset_over_untrained"]["mean"] == pytest.approx(0.7 - 0.5)
 
 
+def test_summary__intervals_know_how_far_untrained_peers_are_apart() -> None:
+    def half_width(untrained: list[ProbeOutcome]) -> float:
+        probes = table()
+        probes.add(Condition.TRAINED, outcomes(8, 8, 8))  # agree
+        probes.add(Condition.UNTRAINED, untrained)
+        row = probes.summary([0, 1, 2])["knn"]
+        return float(row["interval"][1] - row["gain"])
+
+    assert half_width(outcomes(2, 5, 8)) > half_width(outcomes(4, 5, 6))
+
+
+@pytest.mark.parametrize("students", [[0, 1, 2], [1]])
+def test_summary__without_untrained_peers_the_control_stands_in(students: list[int]) -> None:
+    probes = table()
+    probes.keep((Condition.CALIBRATED, Condition.TRAINED))
+    row = probes.summary(students)["knn"]
+    low, high = row["interval"]
+    assert np.isfinite([low, high]).all() and low <= row["gain"] <= high
+    assert not probes.has(Condition.UNTRAINED) and "over_untrained" not in row
+
+
 def test_summary__nobody_studied() -> None:
     assert table().summary([]) == {"knn": {}}
