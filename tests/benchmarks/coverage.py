@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
+from coordinator.measures.statistics import half_width
 from coordinator.measures.verdict import Interval, Side, gain_interval
 
 PEERS, IMAGES, SPREADS, ACCURACIES = (2, 4, 8, 16), (500, 2000, 10000), (0.0, 0.005, 0.01, 0.02), (0.4, 0.9)
@@ -44,7 +45,6 @@ NULLS = {
     "0.1 in common": Arms(0.1),
     "0.25 in common": Arms(0.25),
     "0.5 in common": Arms(0.5),
-    "0.75 in common": Arms(0.75),
     "one function": Arms(1.0),
     "0.5 in common, control too": Arms(0.5, 0.5),
     "one function, control another": Arms(1.0, 1.0),
@@ -74,7 +74,7 @@ class Functions:
     def right(self, functions: Any, accuracy: float, spread: float) -> Any:
         """Which images they answer correctly: `accuracy` on average, which differs by `spread` between functions."""
         threshold = special.ndtri(accuracy)
-        slope = np.float32(spread / stats.norm.pdf(threshold))
+        slope = np.float32(spread * np.sqrt(2 * np.pi) * np.exp(threshold**2 / 2))  # in probits
         level = np.float32(threshold * np.sqrt(1 + slope**2))
         ability, luck = functions
         latent = np.float32(np.sqrt(1 - DIFFICULTY)) * luck + np.float32(np.sqrt(DIFFICULTY)) * self._difficulty
@@ -90,9 +90,9 @@ def _mixed(common: Any, own: Any, share: float) -> Any:
 
 def before(treated: Any, control: Any) -> Interval:
     """The interval as it was: the peers' part and the images' part only, as if the peers were independent draws."""
-    gains, per_image = (treated.astype(np.int8) - control).mean(axis=1), treated.mean(axis=0) - control.mean(axis=0)
-    peers = stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
-    half, mean = float(np.hypot(peers, stats.norm.ppf(0.975) * stats.sem(per_image))), float(gains.mean())
+    gains, per_image = treated.mean(axis=1) - control.mean(axis=1), treated.mean(axis=0) - control.mean(axis=0)
+    images = special.ndtri(0.975) * per_image.std(ddof=1) / np.sqrt(len(per_image))
+    half, mean = float(np.hypot(half_width(gains), images)), float(gains.mean())
     return Interval(mean, mean - half, mean + half)
 
 
@@ -112,18 +112,16 @@ def verdicts(
     rng, found = np.random.default_rng(seed), Counter[tuple[str, str, int, int, float, float]]()
     for _ in range(trials):
         functions = Functions(rng, max(peers), max(images))
-        for spread, accuracy in itertools.product(spreads, accuracies):
-            untrained = functions.right(functions.untrained(), accuracy, spread)
-            for name in names:
-                trained = functions.right(functions.trained(NULLS[name]), accuracy + gain, spread)
-                control = functions.right(functions.control(NULLS[name]), accuracy, spread)
+        for name in names:
+            trained, control = functions.trained(NULLS[name]), functions.control(NULLS[name])
+            for spread, accuracy in itertools.product(spreads, accuracies):
+                right = functions.right(trained, accuracy + gain, spread)
+                others = [functions.right(each, accuracy, spread) for each in (control, functions.untrained())]
                 for n, m in itertools.product(peers, images):
-                    t, c, u = trained[:n, :m], control[:n, :m], untrained[:n, :m]
+                    t, c, u = (each[:n, :m] for each in (right, *others))
                     for kind, interval in (("before", before(t, c)), ("now", gain_interval(t, c, u))):
-                        side = interval.side
-                        found[kind, name, n, m, spread, accuracy] += side is Side.ABOVE or (
-                            not gain and side is Side.BELOW
-                        )
+                        counts = interval.side is Side.ABOVE or (not gain and interval.side is Side.BELOW)
+                        found[kind, name, n, m, spread, accuracy] += counts
     return found
 
 
@@ -223,6 +221,8 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--arms", nargs="+", choices=[*NULLS], default=[*NULLS], help="what their peers have in common")
+    parser.add_argument("--seed", type=int, default=0, help="of the trials")
     parser.add_argument("--gain", type=float, default=0.0, help="of the trained peers, as a fraction: then the power")
     parser.add_argument("--pairs", type=int, default=0, help="instead: so many seeds of an arm trained twice")
     parser.add_argument("--data", choices=["digits", "fashion-mnist"], default="fashion-mnist", help="of the pairs")
@@ -234,7 +234,7 @@ def main() -> None:
     if asked.pairs:
         found = pairs(asked.data, asked.peers, asked.rounds, asked.pairs)
     else:
-        found = rates(asked.trials, asked.gain, [*NULLS])
+        found = rates(asked.trials, asked.gain, asked.arms, asked.seed)
     show({"benchmark": "coverage", **vars(asked), "found": found, "seconds": round(time.perf_counter() - start)})
 
 
