@@ -125,9 +125,11 @@ def verdicts(
     return found
 
 
-def rates(trials: int, gain: float, names: list[str], seed: int = 0) -> dict[str, Any]:
+def rates(
+    trials: int, gain: float, names: list[str], peers: tuple[int, ...], images: tuple[int, ...], seed: int = 0
+) -> dict[str, Any]:
     """In percent, for each of the arms, peers and images: the worst cell under the null; the mean with a gain."""
-    found = verdicts(trials, gain, names, (PEERS, IMAGES, SPREADS, ACCURACIES), seed)
+    found = verdicts(trials, gain, names, (peers, images, SPREADS, ACCURACIES), seed)
     over, cells = statistics.mean if gain else max, [*itertools.product(SPREADS, ACCURACIES)]
 
     def percent(kind: str, name: str, n: int, m: int) -> float:
@@ -136,7 +138,7 @@ def rates(trials: int, gain: float, names: list[str], seed: int = 0) -> dict[str
     return {
         name: {
             f"{n} peers, {m} images": {kind: percent(kind, name, n, m) for kind in ("before", "now")}
-            for n, m in itertools.product(PEERS, IMAGES)
+            for n, m in itertools.product(peers, images)
         }
         for name in names
     }
@@ -226,15 +228,18 @@ def main() -> None:
     parser.add_argument("--gain", type=float, default=0.0, help="of the trained peers, as a fraction: then the power")
     parser.add_argument("--pairs", type=int, default=0, help="instead: so many seeds of an arm trained twice")
     parser.add_argument("--data", choices=["digits", "fashion-mnist"], default="fashion-mnist", help="of the pairs")
-    parser.add_argument("--peers", type=int, default=12, help="of the pairs")
+    parser.add_argument("--peers", type=int, nargs="+", help="2, 4, 8 and 16, or 12 for the pairs")
+    parser.add_argument("--images", type=int, nargs="+", default=[*IMAGES], help="of the trials")
     parser.add_argument("--rounds", type=int, default=300, help="of the pairs")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     start = time.perf_counter()
     if asked.pairs:
-        found = pairs(asked.data, asked.peers, asked.rounds, asked.pairs)
+        found = pairs(asked.data, (asked.peers or [12])[0], asked.rounds, asked.pairs)
     else:
-        found = rates(asked.trials, asked.gain, asked.arms, asked.seed)
+        found = rates(
+            asked.trials, asked.gain, asked.arms, tuple(asked.peers or PEERS), tuple(asked.images), asked.seed
+        )
     show({"benchmark": "coverage", **vars(asked), "found": found, "seconds": round(time.perf_counter() - start)})
 
 
