@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum
+from functools import cache
 from typing import Literal, get_args
 
 from coordinator.measures.verdict import Interval, Side, Verdict
@@ -208,6 +209,7 @@ class GainMeasure:
         return [cls(probe, gain, part) for part in (parts[:1] if gain is Gain.OVER_CALIBRATED else parts)]
 
     @classmethod
+    @cache  # a comparison asks for the same few names again and again
     def parse(cls, name: str) -> "GainMeasure | None":
         """Parse a dotted name; None if it is not the name of a gain."""
         section, _, rest = name.partition(".")

@@ -125,7 +125,9 @@ class ProbeTable:
         return table
 
     def _gain(self, name: ProbeName, gain: Gain, students: list[int]) -> Interval:
-        return gain_interval(self.correct[name, gain.treated][students], self.correct[name, gain.control][students])
+        treated, control = self.correct[name, gain.treated][students], self.correct[name, gain.control][students]
+        untrained = self.correct.get((name, Condition.UNTRAINED))
+        return gain_interval(treated, control, control if untrained is None else untrained[students])
 
     def _gains(self, name: ProbeName, gain: Gain, students: list[int]) -> list[float]:
         treated, control = self.correct[name, gain.treated][students], self.correct[name, gain.control][students]

@@ -1,10 +1,8 @@
 """Comparisons over seeds: hand-worked claims, both families, words; the rate of false and of true findings."""
 
-import gc
 import io
 import json
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,15 +22,6 @@ ALONE, UNTRAINED = "probes.knn.over_alone.mean", "probes.knn.over_untrained.mean
 RESET, RESET_OVER = "probes.knn.over_reset.mean", "probes.knn.reset_over_untrained.mean"
 DISTANCE = "consensus.relative_distance.last"
 UP, NULL, DOWN = [0.05, 0.051, 0.049], [-0.01, 0.0, 0.011], [-0.05, -0.051, -0.049]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _frozen_heap() -> Iterator[None]:
-    """statsmodels collects garbage at every correction, which takes 0.4 s beside an imported torch."""
-    holm([0.1])  # imports what it needs
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def _rows(values: dict[str, dict[str, list[Any]]]) -> list[dict[str, Any]]:

@@ -93,5 +93,26 @@ def test_from_bytes__restores_the_table() -> None:
     assert again.correct.keys() == {("top1", Condition.CALIBRATED)} and again.probabilities.keys() == {"calibrated"}
 
 
+def test_summary__intervals_know_how_far_untrained_peers_are_apart() -> None:
+    def half_width(untrained: list[ProbeOutcome]) -> float:
+        probes = table()
+        probes.add(Condition.TRAINED, outcomes(8, 8, 8))  # agree
+        probes.add(Condition.UNTRAINED, untrained)
+        row = probes.summary([0, 1, 2])["knn"]
+        return float(row["interval"][1] - row["gain"])
+
+    assert half_width(outcomes(2, 5, 8)) > half_width(outcomes(4, 5, 6))
+
+
+@pytest.mark.parametrize("students", [[0, 1, 2], [1]])
+def test_summary__without_untrained_peers_the_control_stands_in(students: list[int]) -> None:
+    probes = table()
+    probes.keep((Condition.CALIBRATED, Condition.TRAINED))
+    row = probes.summary(students)["knn"]
+    low, high = row["interval"]
+    assert np.isfinite([low, high]).all() and low <= row["gain"] <= high
+    assert not probes.has(Condition.UNTRAINED) and "over_untrained" not in row
+
+
 def test_summary__nobody_studied() -> None:
     assert table().summary([]) == {"knn": {}}
