@@ -12,7 +12,6 @@ from peers.learning.control import Control
 from topologies.facts import TopologyFacts
 
 
-
 def conditions_of(config: RunConfig) -> list[Condition]:
     """The conditions in which a run with this config probes its peers."""
     evaluation = config.evaluation

@@ -4,12 +4,13 @@ from typing import Any
 
 from coordinator.measures.declared import GROUP, PEER, Shown
 from coordinator.measures.verdict import Flag
+from coordinator.reports.control_runs import idle_sentences, upper_marks
 from coordinator.reports.formatting import size
 from coordinator.reports.wording import FLAGS, not_taken, probe_name
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-    """A sentence each on consensus, flags, faults and speed of a run."""
+    """Sentences on consensus, the mark of supervised peers, idle control runs, flags, faults and speed of a run."""
     lines = []
     measures, moved, rate = summary["consensus"], summary["relative_weight_change"], summary["rounds_per_second"]
     measured = summary.get("measured_at", summary["rounds"])
@@ -22,6 +23,7 @@ def in_words(summary: dict[str, Any]) -> list[str]:
             + (f" (as of round {measured})" if measured < summary["rounds"] else "")
         )
         lines += filter(None, [not_taken(sum(group["count"] for group in summary["peers"]))])
+    lines += [*upper_marks(summary), *idle_sentences(summary)]
     artefacts = ", ".join(probe_name(name, marked=True) for name in summary["artefacts"])
     explained = FLAGS | {
         Flag.ARTEFACT: f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
