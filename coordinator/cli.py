@@ -64,7 +64,7 @@ def run(
     from coordinator.experiment.config import load_config
     from coordinator.experiment.plan import prepare
     from coordinator.records.terminal import Live
-    from coordinator.reports.plan import print_plan
+    from coordinator.reports.plan import NOTHING_STARTED, print_plan
     from coordinator.run.simulate import simulate
 
     console = _console(stderr=json)
@@ -73,6 +73,7 @@ def run(
         _ablate(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, json)
     elif dry_run:
         print_plan(prepare(loaded), console)
+        console.print(NOTHING_STARTED, highlight=False)
     else:
         execute = partial(simulate, loaded, output, [Live(console)])
         carry_out(lambda interrupts: execute(interrupts=interrupts), console, json, hint(config, overrides or []))

@@ -42,25 +42,31 @@ def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, me
         for (cell, measure), of_seeds in values.items()
         if cell != reference and not _over_another_control(measure)
     }
-    p_differences = _holm_adjusted(differences)
     void = _void(finished, measures)
+    claims = {key: found for key, found in estimates.items() if is_claim(key[1]) and key not in void}
     comparison = Comparison(
-        tuple(cells),
-        seeds,
-        reference,
-        tuple(measures),
-        estimates,
-        _holm_adjusted({key: found for key, found in estimates.items() if is_claim(key[1]) and key not in void}),
-        tuple(
-            Difference(cell, reference, measure, found, p_differences.get((cell, measure)))
-            for (cell, measure), found in differences.items()
-        ),
-        (),
-        {cell: sum(key[0] == cell for key in finished) for cell in cells},
-        {cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
-        void,
+        cells=tuple(cells),
+        seeds=seeds,
+        reference=reference,
+        measures=tuple(measures),
+        estimates=estimates,
+        p_holm=_holm_adjusted(claims),
+        differences=_tested(differences, reference),
+        words=(),
+        finished={cell: sum(key[0] == cell for key in finished) for cell in cells},
+        flags={cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
+        void=void,
     )
     return replace(comparison, words=tuple(in_words(comparison)))
+
+
+def _tested(differences: Mapping[tuple[str, str], Estimate], reference: str) -> tuple[Difference, ...]:
+    """The differences, by (cell, measure), with their p values corrected as one family."""
+    p_values = _holm_adjusted(differences)
+    return tuple(
+        Difference(cell, reference, measure, found, p_values.get((cell, measure)))
+        for (cell, measure), found in differences.items()
+    )
 
 
 def to_table(comparison: Comparison) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def _estimates(comparison: Comparison) -> Table:
     """A row per cell under each measure's heading; for a single cell a row per measure."""
     several = len(comparison.cells) > 1
     first = "cell" if several else "over seeds"
-    table = compact_table(first, "mean", "95% interval", "p (Holm)", "verdict", wrapped=first)
+    table = compact_table(first, "mean", "95% interval", "p (Holm)", "verdict", wrapped=(first, "verdict"))
     for measure in comparison.measures:
         if several:
             table.add_row(escape(heading(measure)))

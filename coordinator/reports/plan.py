@@ -14,6 +14,8 @@ from coordinator.reports.formatting import size
 from coordinator.reports.tables import compact_table
 from peers.base import memory
 
+NOTHING_STARTED = "nothing was started (--dry-run)"
+
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Print the peers, data, topology, traffic and memory of a run, without starting it."""
@@ -47,7 +49,6 @@ def print_plan(plan: Plan, console: Console) -> None:
     }
     for name, text in lines.items():
         console.print(f"{name:<10}{text}", highlight=False)
-    console.print("nothing was started (--dry-run)", highlight=False)
 
 
 def _requested_hardware(plan: Plan) -> str:

@@ -18,7 +18,7 @@ BASE: dict[str, Any] = {
     },
     "topology": {"kind": "ring", "self_weight": 0.25},
     "exchange": {"refresh_every": 5},
-    "evaluation": {"alone": True},
+    "evaluation": {"controls": ["alone"]},
 }
 
 
