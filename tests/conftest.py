@@ -47,7 +47,7 @@ def small() -> dict[str, Any]:
         "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
         "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
         "topology": {"kind": "ring"},
-        "evaluation": {"every": 2, "probe_batch": 20, "probes": ["knn"], "alone": True},
+        "evaluation": {"every": 2, "probe_batch": 20, "probes": ["knn"], "controls": ["alone"]},
         "hosting": {"pool": "in-process"},
         "tracking": {"enabled": False},
     }

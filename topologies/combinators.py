@@ -89,6 +89,27 @@ def each_alone(schedule: Schedule) -> Schedule:
     return _every_round(schedule, alone)
 
 
+def one_teacher(schedule: Schedule, seed: np.random.SeedSequence) -> Schedule:
+    """Give every student one of its teachers in each round, drawn by weight, with the weight of all of them.
+
+    What a student takes of itself stays as it is. Teachers without students still run the batch, as in the schedule.
+    """
+
+    def round_at(round_index: int) -> Round:
+        full, rng = schedule(round_index), round_rng(seed, round_index, 0)
+        incoming = list(full.incoming)
+        for student in full.students:
+            own = [edge for edge in incoming[student] if edge.teacher == student]
+            others = [edge for edge in incoming[student] if edge.teacher != student]
+            if others:
+                total = sum(edge.weight for edge in others)
+                chosen = others[rng.choice(len(others), p=[edge.weight / total for edge in others])]
+                incoming[student] = tuple(sorted([*own, chosen._replace(weight=total)]))
+        return replace(full, incoming=tuple(incoming), unheard=full.unheard | full.teaching)
+
+    return Schedule(schedule.num_peers, None, round_at)
+
+
 def _every_round(schedule: Schedule, change: Callable[[Round], Round]) -> Schedule:
     """The schedule with `change` applied to every round, without the facts of the old one, which no longer hold."""
     if schedule.period is None:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from coordinator import load_config
-from coordinator.experiment.plan import build_schedule
+from coordinator.experiment.schedules import build_schedule
 from topologies.schedule import Schedule
 
 

@@ -13,7 +13,8 @@ from coordinator.ablations.factors import Settings, as_text, cell_labels, combin
 from coordinator.ablations.file import apply_settings, read_description
 from coordinator.ablations.measure_names import read_measures
 from coordinator.experiment.config import ConfigError, RunConfig, config_from, to_table
-from coordinator.experiment.plan import build_schedule, load_data, prepare
+from coordinator.experiment.plan import load_data, prepare
+from coordinator.experiment.schedules import build_schedule
 from topologies.config import File
 
 

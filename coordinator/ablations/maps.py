@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coordinator.experiment.config import load_config
-from coordinator.experiment.plan import build_schedule
 from coordinator.experiment.redaction import first_line
+from coordinator.experiment.schedules import build_schedule
 from coordinator.measures.declared import Agreement, PairMeasure
 from coordinator.reports.figures import draw_links, gain_limit, gain_scale, node_colours, peer_gains
 from topologies.schedule import Schedule

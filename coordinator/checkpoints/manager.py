@@ -1,5 +1,6 @@
 """Completes a run's checkpoints, and restores its peers from them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from coordinator.checkpoints.snapshots import Checkpoint, Checkpoints, round_name
@@ -9,6 +10,7 @@ from coordinator.records.events import CheckpointWritten, FaultKind, PeersRestor
 from coordinator.records.recorder import Recorder
 from coordinator.records.tables import Tables
 from coordinator.scheduling.scheduler import PeersSaved, Phase, SaveFailed
+from peers.learning.settings import PeerSettings
 
 
 class CheckpointManager:
@@ -17,12 +19,9 @@ class CheckpointManager:
     identity: describes the experiment; see `identity_of`.
     """
 
-    def __init__(
-        self, store: Checkpoints, identity: dict[str, Any], pool: Pool, recorder: Recorder, tables: Tables
-    ) -> None:
+    def __init__(self, store: Checkpoints, identity: dict[str, Any], recorder: Recorder, tables: Tables) -> None:
         self._store = store
         self._identity = identity
-        self._pool = pool
         self._recorder = recorder
         self._tables = tables
 
@@ -50,23 +49,28 @@ class CheckpointManager:
         else:
             self._recorder.publish(written)
 
-    def restore(self, phase: Phase) -> int:
-        """Restore all peers from the newest intact checkpoint of a phase; returns its number of completed rounds.
+    def restore(self, phase: Phase, pool: Pool, settings: Sequence[PeerSettings]) -> int:
+        """Restore a pool's peers from the newest intact checkpoint of a phase; returns its number of completed rounds.
 
-        Without a checkpoint, the peers restart untrained and the result is 0.
+        settings: of the peers in this phase. Without a checkpoint, the peers start untrained and the result is 0. A
+        checkpoint of rounds that the run's state does not know of is not used.
         """
-        completed, damaged = self._store.newest_whole(phase, self._restore_from)
+        pool.restart(settings)
+        known = self._recorder.state.training(phase).completed
+        completed, damaged = self._store.newest_whole(phase, lambda found: _restore(pool, found), known)
         for problem in damaged:
             self._recorder.fault(FaultKind.CHECKPOINT_DAMAGED, problem)
         if completed is None:
-            self._pool.get([host.restart() for host in self._pool.hosts])
+            if damaged:
+                pool.restart(settings)  # some peers may have been restored
             return 0
         if completed:
             self._recorder.publish(PeersRestored(phase, completed))
         return completed
 
-    def _restore_from(self, found: Checkpoint) -> int:
-        found.arrays()  # an intact checkpoint includes the coordinator's arrays: check them, too
-        checksums = found.checksums(sum(len(host.peers) for host in self._pool.hosts))
-        ask(self._pool, lambda host: host.restore(found.folder, {peer: checksums[peer] for peer in host.peers}))
-        return found.completed
+
+def _restore(pool: Pool, found: Checkpoint) -> int:
+    found.arrays()  # an intact checkpoint includes the coordinator's arrays: check them, too
+    checksums = found.checksums(sum(len(host.peers) for host in pool.hosts))
+    ask(pool, lambda host: host.restore(found.folder, {peer: checksums[peer] for peer in host.peers}))
+    return found.completed

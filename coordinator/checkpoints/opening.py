@@ -77,7 +77,7 @@ def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[
     """
 
     def take(found: Checkpoint) -> Recalled | None:
-        if found.phase is Phase.ALONE and found.planned_rounds != config.run.rounds:
+        if found.phase is not Phase.ROUNDS and found.planned_rounds != config.run.rounds:
             return None
         try:
             probes = ProbeTable.from_bytes(found.arrays(), config.evaluation.probes)
@@ -86,17 +86,19 @@ def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[
             raise DamagedCheckpoint(str(error)) from None
 
     damaged: list[str] = []
-    for phase in (Phase.ALONE, Phase.ROUNDS):
+    newest: Recalled | None = None
+    for phase in Phase:
         recalled, more = checkpoints.newest_whole(phase, take)
         damaged += more
-        if recalled is None or recalled.found is None:
-            continue
-        check_config(config, recalled.found.state)
-        if recalled.found.planned_rounds != config.run.rounds:
-            recalled.state.apply(RoundsChanged())
-            recalled.probes.keep((Condition.RAW_PIXELS, Condition.UNTRAINED))
-        return recalled, damaged
-    return Recalled.nothing(config), damaged
+        if recalled is not None and (newest is None or recalled.state.checkpoints > newest.state.checkpoints):
+            newest = recalled
+    if newest is None or newest.found is None:
+        return Recalled.nothing(config), damaged
+    check_config(config, newest.found.state)
+    if newest.found.planned_rounds != config.run.rounds:
+        newest.state.apply(RoundsChanged())
+        newest.probes.keep((Condition.RAW_PIXELS, Condition.UNTRAINED))
+    return newest, damaged
 
 
 def _check_reached(url: str, pool: Pool) -> None:

@@ -18,7 +18,7 @@ from coordinator.scheduling.scheduler import Phase
 from peers.base.storage import Folder
 from peers.learning.snapshot import DamagedCheckpoint, content_of, file_of
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST, ARRAYS = "manifest.json", "coordinator.safetensors"
 T = TypeVar("T")
 NAME = re.compile(rf"({'|'.join(Phase)})-(\d+)")
@@ -85,14 +85,17 @@ class Checkpoints:
         for old in self.completed(phase)[self.keep :]:
             self._folder.remove(_name(phase, old))
 
-    def newest_whole(self, phase: Phase, take: Callable[[Checkpoint], T]) -> tuple[T | None, list[str]]:
+    def newest_whole(
+        self, phase: Phase, take: Callable[[Checkpoint], T], most: int | None = None
+    ) -> tuple[T | None, list[str]]:
         """Apply `take` to the newest intact checkpoint; returns its result (None without one) and messages on damage.
 
-        take: raises DamagedCheckpoint if the content is corrupted; then the next older checkpoint is tried.
+        take: raises DamagedCheckpoint if the content is corrupted; then the next older checkpoint is tried. most:
+        checkpoints after more than this number of rounds are left out.
         Raises: ConfigError, if a checkpoint has the format of another version of this program.
         """
         damaged: list[str] = []
-        for completed in self.completed(phase):
+        for completed in (found for found in self.completed(phase) if most is None or found <= most):
             try:
                 return take(self._read(phase, completed)), damaged
             except DamagedCheckpoint as error:
@@ -141,7 +144,7 @@ def url_of(path: str, run: Path) -> str:
 
 def round_name(phase: Phase, completed: int) -> str:
     """A readable name for the round after which a checkpoint was written."""
-    return f"round {completed}" + (" alone" if phase is Phase.ALONE else "")
+    return f"round {completed}" + (f" of the control {phase.control}" if phase.control else "")
 
 
 def _name(phase: Phase, completed: int) -> str:

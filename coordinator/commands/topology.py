@@ -7,7 +7,7 @@ from rich.console import Console
 
 from coordinator.experiment.config import ConfigError, RunConfig, config_from, load_config, parse_setting
 from coordinator.experiment.errors import nearest
-from coordinator.experiment.plan import build_schedule
+from coordinator.experiment.schedules import build_schedule
 from coordinator.reports.tables import compact_table
 from topologies.analysis.agreement import EPSILON
 from topologies.analysis.measures import describe

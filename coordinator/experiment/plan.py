@@ -7,21 +7,22 @@ from dataclasses import dataclass, replace
 import torch
 
 from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.schedules import build_schedule
 from peers.base import memory
 from peers.base.seeds import stream
 from peers.data import dataset_check
 from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, channel_statistics, hold_out
+from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
 from peers.networks import models
-from peers.networks.config import PeerKind
+from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.models import Network, activation_bytes, num_parameters
 from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
 from peers.probing.probes import SELECTION_FOLDS
 from topologies.analysis.measures import describe
-from topologies.combinators import each_alone, one_student, with_self_weight, without_students
 from topologies.facts import TopologyFacts
 from topologies.schedule import Schedule
 
@@ -106,7 +107,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         schedule = build_schedule(config)
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
-        groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config))
+        groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config.peers))
         _check_memory(config, dataset, groups)
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -147,33 +148,14 @@ def held_out(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
     return hold_out(dataset, data.validation, stream(seed, "data", 2)) if data.validation else dataset
 
 
-def build_schedule(config: RunConfig, alone: bool = False) -> Schedule:
-    """The schedule of who learns from whom. alone: that of the control in which every peer is its own teacher.
-
-    The control keeps the roles, so that every peer is a student in as many rounds as in the run.
-    Raises: ValueError.
-    """
-    seed, peers = config.run.seed, config.peers
-    schedule = config.topology.build(peers.count, stream(seed, "topology"))
-    if config.topology.self_weight is not None:
-        if config.topology.kind == "self":
-            raise ValueError(
-                f"topology.self_weight is {config.topology.self_weight:g}, but peers that teach themselves have nobody "
-                "to share with: leave it out"
-            )
-        schedule = with_self_weight(schedule, config.topology.self_weight)
-    if peers.frozen:
-        schedule = without_students(schedule, frozenset(peers.frozen))
-    if config.exchange.roles == "one-student":
-        schedule = one_student(schedule, stream(seed, "roles"))
-    return each_alone(schedule) if alone else schedule
-
-
-def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
-    """The settings from which each peer of a run is created."""
+def peer_settings(config: RunConfig, dataset: Dataset, control: Control | None = None) -> list[PeerSettings]:
+    """The settings from which each peer of a run, or of one of its control runs, is created."""
     normalisation = channel_statistics(dataset.train_images)
+    peers, exchange = config.peers, config.exchange
+    if control is Control.SUPERVISED:
+        peers, exchange = with_labels_only(peers, exchange, dataset.num_classes)
     layouts = [
-        layout for kind, count in _kinds(config) for layout in [models.layout(_blank(kind, dataset.shape))] * count
+        layout for kind, count in _kinds(peers) for layout in [models.layout(_blank(kind, dataset.shape))] * count
     ]
     # a ProbeConfig, since unpickling an EvaluationConfig would import the whole coordinator in every actor
     probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
@@ -182,8 +164,8 @@ def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
             index=index,
             seed=config.run.seed,
             num_rounds=config.run.rounds,
-            peers=config.peers,
-            exchange=config.exchange,
+            peers=peers,
+            exchange=exchange,
             data=config.data,
             probes=probes,
             normalisation=normalisation,
@@ -192,13 +174,14 @@ def peer_settings(config: RunConfig, dataset: Dataset) -> list[PeerSettings]:
             deterministic=config.hosting.deterministic,
             data_on_device=config.hosting.data_on_device,
             layout=layouts[index],
+            control=control,
         )
         for index in range(config.peers.count)
     ]
 
 
-def _kinds(config: RunConfig) -> list[tuple[PeerKind, int]]:
-    return [(group, group.count) for group in config.peers.groups] or [(config.peers, config.peers.count)]
+def _kinds(peers: PeersConfig) -> list[tuple[PeerKind, int]]:
+    return [(group, group.count) for group in peers.groups] or [(peers, peers.count)]
 
 
 def _blank(kind: PeerKind, shape: tuple[int, int, int]) -> Network:

@@ -120,6 +120,8 @@ class _Reader:
 
     def entry(self, name: str, schema: Schema, required: bool, above: Schema | None = None) -> Table | Key:
         """The key or table at a dotted name. above: the keys of the enclosing table."""
+        if "enum" in self._target(schema.get("items", {})):
+            schema = {**schema, "items": self._target(schema["items"])}
         description, default = schema.get("description", ""), schema.get("default")
         models = [self._model(member) for member in schema.get("oneOf", [schema]) if "$ref" in member]
         if models:
@@ -132,6 +134,10 @@ class _Reader:
             entries = self._entries(f"{name}[]", [{**own, "properties": unlike}])
             return Table(name, description, toml(default), (), entries)
         return Key(name, description, allowed(schema), "" if required else toml(default) or LEFT_OUT)
+
+    def _target(self, schema: Schema) -> Schema:
+        """The schema that a reference points to; any other schema is returned as it is."""
+        return self._model(schema) if "$ref" in schema else schema
 
     def _model(self, schema: Schema) -> Schema:
         found: Schema = self.definitions[schema["$ref"].rpartition("/")[2]]

@@ -52,13 +52,20 @@ class EvaluationConfig(ProbeConfig):
     )
     recalibrated: bool = Field(
         False,
-        description="also probe the trained peers with their BatchNorm buffers estimated anew, by the forward passes of "
-        "the calibrated control",
+        description="also probe the trained peers with their BatchNorm buffers estimated anew, by the forward passes "
+        "of the calibrated control",
     )
     reset: bool = Field(
         False,
         description="also probe the trained peers with their BatchNorm buffers put back to their values at the start",
     )
+
+    @model_validator(mode="after")
+    def _check_controls(self) -> "EvaluationConfig":
+        twice = next((control for control in self.controls if self.controls.count(control) > 1), None)
+        if twice is not None:
+            raise ValueError(f"evaluation.controls has '{twice}' twice: remove one")
+        return self
 
 
 class HostingConfig(Section):
@@ -117,6 +124,11 @@ class HostingConfig(Section):
         description="number of Ray processes that only evaluate probes, while rounds go on; auto: one for each CPU "
         "that the hosts leave idle, at most one for each host, none where hosts have GPUs",
     )
+    side_runs: Annotated[int, Field(ge=0, le=MANY, strict=True)] | Literal["auto"] = Field(
+        "auto",
+        description="number of control runs that go on beside the run, each on Ray processes of its own; auto: as many "
+        "as the CPUs and GPUs hold that the run leaves idle; 0: all after the run, on its processes",
+    )
     lookahead: int = Field(
         3, ge=1, le=MANY, description="number of rounds that may be under way at once; it changes no result"
     )
@@ -153,6 +165,10 @@ class HostingConfig(Section):
         if self.pool == "in-process" and self.evaluators not in ("auto", 0):
             raise ValueError(
                 f"hosting.evaluators is {self.evaluators} but hosting.pool is 'in-process': set hosting.pool to ray"
+            )
+        if self.pool == "in-process" and self.side_runs not in ("auto", 0):
+            raise ValueError(
+                f"hosting.side_runs is {self.side_runs} but hosting.pool is 'in-process': set hosting.pool to ray"
             )
         if self.device == "cuda" and self.gpus_per_peer == 0:
             raise ValueError("hosting.device is 'cuda' but hosting.gpus_per_peer is 0: leave one of them out")

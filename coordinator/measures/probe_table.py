@@ -74,9 +74,7 @@ class ProbeTable:
             )
         ]
 
-    def _summary_of_probe(
-        self, name: ProbeName, students: list[int], void: Collection[Condition]
-    ) -> dict[str, Any]:
+    def _summary_of_probe(self, name: ProbeName, students: list[int], void: Collection[Condition]) -> dict[str, Any]:
         known = [condition for condition in Condition if (name, condition) in self.correct]
         table: dict[str, Any] = {}
         if students:

@@ -68,8 +68,8 @@ class InProcessHost:
     def restore(self, folder: str, checksums: Mapping[int, str]) -> Ref[dict[int, int]]:
         return _ref(self._host.restore(folder, checksums))
 
-    def restart(self) -> Ref[None]:
-        self._host.restart()
+    def restart(self, settings: Sequence[PeerSettings]) -> Ref[None]:
+        self._host.restart(settings)
         return _ref(None)
 
 
@@ -84,7 +84,8 @@ class InProcessPool:
         self.hosts = [InProcessHost(self._host, [peer_settings.index for peer_settings in settings])]
         self.nodes = [[0]]
         self.execution: Execution = "loop"
-        placed = [on_device(peer_settings, gpus > 0) for peer_settings in settings]
+        self._gpu = gpus > 0
+        placed = self._placed(settings)
         with ExitStack() as settings_of_process:
             threads = hosting.threads
             settings_of_process.enter_context(hold_setting("hosting.threads", threads, lambda: torch_threads(threads)))
@@ -95,6 +96,12 @@ class InProcessPool:
             self.execution = choose_execution(self, hosting, placed, Ref(dataset))
             self._host.open(placed, dataset, threads, self.execution)
             self._settings_of_process = settings_of_process.pop_all()
+
+    def _placed(self, settings: Sequence[PeerSettings]) -> list[PeerSettings]:
+        return [on_device(peer_settings, self._gpu) for peer_settings in settings]
+
+    def restart(self, settings: Sequence[PeerSettings]) -> None:
+        self._host.restart(self._placed(settings))
 
     def get(self, references: Sequence[Ref[T]]) -> list[T]:
         return [reference.value for reference in references]

@@ -101,12 +101,15 @@ class RayHost(RayProcess):
     def restore(self, folder: str, checksums: Mapping[int, str]) -> Ref[dict[int, int]]:
         return self._call(PeerHost.restore, folder, checksums)
 
-    def restart(self) -> Ref[None]:
-        return self._call(PeerHost.restart)
+    def restart(self, settings: Sequence[PeerSettings]) -> Ref[None]:
+        return self._call(PeerHost.restart, settings)
 
 
 class RayEvaluator(RayProcess):
     """An evaluator in a Ray actor."""
+
+    def restart(self, settings: Sequence[PeerSettings]) -> Ref[None]:
+        return self._call(Evaluator.restart, settings)
 
     def open(self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int) -> Ref[None]:
         return self._pass(Evaluator.open, settings, dataset, num_threads)
@@ -115,3 +118,7 @@ class RayEvaluator(RayProcess):
         self, peer: int, subject: ProbeSubject, rounds: Sequence[int], states: Ref[dict[int, State]] | None
     ) -> Ref[dict[int, ProbeOutcome]]:
         return self._pass(Evaluator.probe, peer, subject, rounds, states)
+
+
+RECOVERY = (PeerHost.open, Evaluator.open, PeerHost.restart, Evaluator.restart, PeerHost.restore)
+"""The calls that bring lost processes back; any other call ends a recovery."""

@@ -30,18 +30,15 @@ from coordinator.pools.placement import (
     wait_for_room,
 )
 from coordinator.pools.ray_cluster import shared_ray
-from coordinator.pools.ray_handles import Method, RayEvaluator, RayHost, RayProcess
+from coordinator.pools.ray_handles import RECOVERY, Method, RayEvaluator, RayHost, RayProcess
 from coordinator.pools.resources import count_evaluators, reservations_of_hosts
 from coordinator.pools.unaltered import check_unaltered
 from coordinator.pools.watcher import logs_in
 from peers.data.datasets import Dataset
-from peers.hosting.evaluator import Evaluator
-from peers.hosting.host import PeerHost
 from peers.learning.settings import Execution, OtherNetwork, PeerSettings
 
 POLLS = 8  # checks for hanging processes within the time limit of one call
 PATIENCE = 3.0  # seconds in which an actor on a lost node turns out to be unreachable; silent ones may be busy
-RECOVERY = (PeerHost.open, Evaluator.open, PeerHost.restart, PeerHost.restore)  # any other call ends a recovery
 T = TypeVar("T")
 
 
@@ -49,10 +46,18 @@ class RayPool:
     """Each Ray actor hosts up to `peers_per_host` peers; each node holds the data set once.
 
     load: returns the peers' settings and the data; it is called after the actors have been requested, so that loading
-    overlaps with their start. tell: called with a line about what the pool waits for.
+    overlaps with their start. tell: called with a line about what the pool waits for. data: the data of another pool of
+    this process, to be shared with it.
     """
 
-    def __init__(self, num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> None:
+    def __init__(
+        self,
+        num_peers: int,
+        hosting: HostingConfig,
+        load: Load,
+        tell: Tell = lambda text: None,
+        data: DataOfNodes | None = None,
+    ) -> None:
         import ray
 
         self._ray = ray
@@ -74,7 +79,7 @@ class RayPool:
             check_unaltered("peers")
             self._start_actors()
             self._settings, dataset = load()
-            self._data = DataOfNodes(ray, dataset, self._settings[0].data, self._settings[0].seed)
+            self.data = data or DataOfNodes(ray, dataset, self._settings[0].data, self._settings[0].seed)
             self.execution = choose_execution(self, hosting, self._placed(0), self._data_of(self.hosts[:1])[0])
             self._open(range(len(self.hosts)), range(len(self.evaluators)))
         except HostLost as error:
@@ -85,9 +90,9 @@ class RayPool:
             raise
 
     def _start_actors(self) -> None:
-        self._reservations = reservations_of_hosts(self._ray, self._hosting, self._num_peers)
-        check_precision(self._hosting, all(reserved["GPU"] > 0 for reserved in self._reservations))
-        count = count_evaluators(self._ray, self._hosting, self._reservations)
+        self.reservations = reservations_of_hosts(self._ray, self._hosting, self._num_peers)
+        check_precision(self._hosting, all(reserved["GPU"] > 0 for reserved in self.reservations))
+        count = count_evaluators(self._ray, self._hosting, self.reservations)
         self.evaluators = [RayEvaluator(f"evaluator {place}", self._note) for place in range(count)]
         self._start(range(len(self.hosts)), range(count))
 
@@ -95,9 +100,9 @@ class RayPool:
         """Start new actors for these hosts and evaluators, given by index."""
         from peers.hosting.actor import RemoteEvaluator, RemotePeerHost
 
-        targets = assign(self._reservations, resources_by_node(self._ray), self._hosting.placement)
+        targets = assign(self.reservations, resources_by_node(self._ray), self._hosting.placement)
         for host in hosts:
-            reserved, resources = self._reservations[host], self._hosting.resources
+            reserved, resources = self.reservations[host], self._hosting.resources
             options = {"num_cpus": reserved["CPU"], "num_gpus": reserved["GPU"], "resources": resources or None}
             options |= affinity_options(targets[host])
             self.hosts[host].actor = RemotePeerHost.options(**options).remote()
@@ -106,7 +111,7 @@ class RayPool:
 
     def _placed(self, host: int) -> list[PeerSettings]:
         """The settings of a host's peers, including their device."""
-        return [on_device(self._settings[peer], self._reservations[host]["GPU"] > 0) for peer in self.hosts[host].peers]
+        return [on_device(self._settings[peer], self.reservations[host]["GPU"] > 0) for peer in self.hosts[host].peers]
 
     def _open(self, hosts: Sequence[int], evaluators: Sequence[int]) -> None:
         """Have these hosts and evaluators (given by index) create their peers, and wait until they have."""
@@ -125,8 +130,8 @@ class RayPool:
 
     def _data_of(self, processes: Sequence[RayProcess]) -> list[Ref[Dataset]]:
         """The data for each process. Waits for the processes to start only if each node reads its own copy."""
-        nodes = self._nodes(processes) if self._data.per_node else [""] * len(processes)
-        return [self._data.on(node) for node in nodes]
+        nodes = self._nodes(processes) if self.data.per_node else [""] * len(processes)
+        return [self.data.on(node) for node in nodes]
 
     def _nodes(self, processes: Sequence[RayProcess]) -> list[str]:
         """Wait until the processes have started; returns the id of each one's node."""
@@ -199,7 +204,7 @@ class RayPool:
         hosts = [place for place, host in enumerate(self.hosts) if host.name in lost]
         evaluators = [place for place, evaluator in enumerate(self.evaluators) if evaluator.name in lost]
         possible = wait_for_room(self._ray, self._hosting, self._num_peers, self._tell)
-        if possible != self._reservations or not all_fit(self._ray, self._reservations, len(self.evaluators)):
+        if possible != self.reservations or not all_fit(self._ray, self.reservations, len(self.evaluators)):
             self._kill_all()
             self._start_actors()
             hosts, evaluators = list(range(len(self.hosts))), list(range(len(self.evaluators)))
@@ -210,6 +215,11 @@ class RayPool:
         self._replaced |= self._unopened
         self._open(hosts, evaluators)
         self._unopened = set()
+
+    def restart(self, settings: Sequence[PeerSettings]) -> None:
+        self._settings = settings
+        waiting = [host.restart(self._placed(place)) for place, host in enumerate(self.hosts)]
+        self.get([*waiting, *(evaluator.restart(list(settings)) for evaluator in self.evaluators)])
 
     def advise(self, text: str) -> None:
         if self._guard:
@@ -281,7 +291,7 @@ class RayPool:
             if not remaining:
                 raise ConfigError(
                     f"hosting: {len(late)} of {len(waiting)} processes did not start in {seconds:g} s; "
-                    f"{describe_shortage(self._ray, self._reservations)}: end what else runs there, lower peers.count "
+                    f"{describe_shortage(self._ray, self.reservations)}: end what else runs there, lower peers.count "
                     "or raise hosting.start_timeout"
                 )
         try:

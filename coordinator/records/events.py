@@ -24,7 +24,7 @@ class Stage(Enum):
     CONTROLS = auto()
     ROUNDS = auto()
     FINAL_PROBES = auto()
-    ALONE = auto()
+    CONTROL_RUNS = auto()
     REPORT = auto()
 
 
@@ -73,7 +73,7 @@ class StageEntered:
 
 @dataclass(frozen=True)
 class StageLeft:
-    """The stage ROUNDS or ALONE is over, whether or not it was completed."""
+    """The stage ROUNDS or CONTROL_RUNS is over, whether or not it was completed."""
 
     stage: Stage
 
@@ -102,8 +102,8 @@ class Measured:
 class RoundCompleted:
     """A round of a phase is complete. stats: those of its participants.
 
-    num_bytes: size of the messages received in this round; 0 in the phase ALONE. bytes_so_far: the total of the phase
-    ROUNDS when this event is published, in which every round counts once: a replayed round does not raise it.
+    num_bytes: size of the messages received in this round. bytes_so_far: the total of the phase ROUNDS when this event
+    is published, in which every round counts once: a replayed round does not raise it.
     seconds: wall-clock time since the previous round. peer_seconds: the peers' total computing time since then.
     replayed: the round was published before, and is repeated after the loss of hosts.
     """
@@ -176,9 +176,18 @@ class PeerDropped:
 
 @dataclass(frozen=True)
 class ControlVoid:
-    """The control alone is void because these peers failed in it; there is no verdict on the exchange."""
+    """A control run is void because these peers failed in it; there is no verdict from it."""
 
+    phase: Phase
     peers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class WeightsMeasured:
+    """The rounds of a control run are done. changes: |theta - theta_0| / |theta_0| of each peer."""
+
+    phase: Phase
+    changes: Mapping[int, float]
 
 
 @dataclass(frozen=True)
@@ -244,6 +253,7 @@ RunEvent = (
     | Digested
     | PeerDropped
     | ControlVoid
+    | WeightsMeasured
     | CheckpointWritten
     | Fault
     | FaultsRecovered

@@ -75,10 +75,10 @@ class Recorder:
             )
         )
 
-    def round_alone(self, record: RoundRecord) -> None:
-        """Record a round of the control alone."""
-        so_far = self.state.bytes_exchanged
-        self.publish(RoundCompleted(Phase.ALONE, record.completed, record.stats, record.num_bytes, so_far))
+    def control_round(self, phase: Phase, record: RoundRecord) -> None:
+        """Record a round of a control run."""
+        so_far, replayed = self.state.bytes_exchanged, record.completed <= self.state.training(phase).completed
+        self.publish(RoundCompleted(phase, record.completed, record.stats, record.num_bytes, so_far, replayed=replayed))
 
     def probed(
         self,

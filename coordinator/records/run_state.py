@@ -20,6 +20,7 @@ from coordinator.records.events import (
     RoundCompleted,
     RoundsChanged,
     RunEvent,
+    WeightsMeasured,
 )
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
@@ -35,15 +36,41 @@ class SurvivedFault:
 
 
 @dataclass
+class Training:
+    """What the peers did in the run's own rounds, or in those of a control run.
+
+    completed: number of rounds. steps, first_norms: of each student, its optimiser steps and the gradient norm of the
+    first of them. failed: peers that failed. weight_change: of each peer, once the rounds of a control run are done.
+    """
+
+    completed: int = 0
+    steps: dict[int, int] = field(default_factory=dict)
+    first_norms: dict[int, float] = field(default_factory=dict)
+    failed: set[int] = field(default_factory=set)
+    weight_change: dict[int, float] = field(default_factory=dict)
+
+    def take(self, event: RoundCompleted) -> None:
+        """Add a round, unless it was added before hosts were lost."""
+        if event.completed <= self.completed:
+            return
+        self.completed = event.completed
+        self.failed |= {peer for peer, stats in event.stats.items() if stats.failure}
+        for peer, stats in event.stats.items():
+            if stats.gradient_norm is not None:
+                self.steps[peer] = self.steps.get(peer, 0) + 1
+                self.first_norms.setdefault(peer, stats.gradient_norm)
+
+
+@dataclass
 class RunState:
     """The state that the summary and later stages need; only `apply` changes it.
 
     completed: number of rounds. bytes_exchanged: size of all messages received. seconds: wall-clock time of the rounds.
     peer_seconds, evaluation_seconds: total time of all peers for rounds, and for measuring and probing.
     last_checkpoint: completed rounds of the newest one. first, last: measures before the first round, and the latest
-    ones, taken after `measured_at` rounds; both without links. studied: peers that took at least one step.
-    failed_alone: peers that failed in the control alone. dropped: failures by peer. digests: of the trained peers,
-    after the final probes. probed: rounds after which the peers were probed.
+    ones, taken after `measured_at` rounds; both without links. trainings: of the run and of its control runs. dropped:
+    failures by peer. digests: of the trained peers, after the final probes. probed: rounds after which the peers were
+    probed. checkpoints: number of them written, of all phases.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -59,25 +86,31 @@ class RunState:
     first: Measures | None = None
     last: Measures | None = None
     measured_at: int = 0
-    studied: set[int] = field(default_factory=set)
-    failed_alone: set[int] = field(default_factory=set)
+    trainings: dict[Phase, Training] = field(default_factory=dict)
     dropped: dict[int, Dropout] = field(default_factory=dict)
     digests: list[bytes] = field(default_factory=list)
     probed: set[int] = field(default_factory=set)
     faults: list[SurvivedFault] = field(default_factory=list)
+    checkpoints: int = 0
+
+    def training(self, phase: Phase) -> Training:
+        """What is known of a training: nothing, if it has not begun."""
+        return self.trainings.get(phase) or Training()
 
     @property
     def students(self) -> list[int]:
         """The peers over which gains are averaged: those that took a step and have not dropped out."""
-        return sorted(self.studied - self.dropped.keys())
+        return sorted(self.training(Phase.ROUNDS).steps.keys() - self.dropped.keys())
 
     def apply(self, event: RunEvent) -> None:
         """Update the state with an event."""
         match event:
-            case RoundCompleted(phase=Phase.ROUNDS):
-                self._take_round(event)
             case RoundCompleted():
-                self.failed_alone |= {peer for peer, stats in event.stats.items() if stats.failure}
+                self.trainings.setdefault(event.phase, Training()).take(event)
+                if event.phase is Phase.ROUNDS:
+                    self._take_round(event)
+            case WeightsMeasured():
+                self.trainings[event.phase].weight_change = dict(event.changes)
             case Measured():
                 self.evaluation_seconds += event.seconds
                 self.last, self.measured_at = replace(event.measures, edges={}), event.completed
@@ -89,8 +122,10 @@ class RunState:
                 self.digests = event.digests
             case PeerDropped():
                 self.dropped.setdefault(event.dropout.peer, event.dropout)
-            case CheckpointWritten(phase=Phase.ROUNDS):
-                self.last_checkpoint = event.completed
+            case CheckpointWritten():
+                self.checkpoints += 1
+                if event.phase is Phase.ROUNDS:
+                    self.last_checkpoint = event.completed
             case Fault():
                 seconds = None if event.kind is FaultKind.HOST_LOST else 0.0
                 self.faults.append(SurvivedFault(event.completed, event.what, seconds))
@@ -99,7 +134,8 @@ class RunState:
                     replace(fault, seconds=event.seconds) if fault.seconds is None else fault for fault in self.faults
                 ]
             case RoundsChanged():
-                self.digests, self.failed_alone = [], set()
+                self.digests = []
+                self.trainings = {Phase.ROUNDS: self.training(Phase.ROUNDS)}
             case _:
                 pass
 
@@ -109,7 +145,6 @@ class RunState:
         if not event.replayed:
             self.completed = event.completed
             self.bytes_exchanged += event.num_bytes
-            self.studied |= event.losses.keys()
 
     def with_checkpoint(self, event: CheckpointWritten) -> "RunState":
         """The state after a checkpoint has been written, to be stored in that checkpoint."""

@@ -11,12 +11,14 @@ from typing import Any
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import without_secrets
-from coordinator.measures.declared import WEIGHT_CHANGE
+from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.measures.verdict import Flag, collapsed
+from coordinator.records import trainings
 from coordinator.records.result import Ending
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.dropouts import Dropout
+from coordinator.scheduling.scheduler import Phase
 
 PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
 
@@ -33,7 +35,8 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         "rounds_per_second": state.completed / state.seconds if state.seconds else None,
         "bytes_exchanged": state.bytes_exchanged,
         "evaluation_share": state.evaluation_seconds / busy if busy else None,
-        "probes": probes.summary(students),
+        "probes": probes.summary(students, [Condition.of(control) for control in trainings.idle_controls(state)]),
+        "controls": trainings.table(state),
         "flags": flags(plan, state, probes),
         "artefacts": probes.artefacts(students),
         "consensus": {
@@ -42,7 +45,7 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
             if last is not None and name in last.scalars
         },
         "measured_at": state.measured_at,
-        "relative_weight_change": _weight_change(state, students),
+        "relative_weight_change": trainings.weight_change(state, Phase.ROUNDS),
         "faults": [{"round": fault.completed, "what": fault.what, "seconds": fault.seconds} for fault in state.faults],
         "not_finite": {str(dropout.peer): _failure(dropout) for dropout in state.dropped.values()},
         "digest": hashlib.sha256(b"".join(state.digests)).hexdigest() if state.digests else None,
@@ -93,8 +96,9 @@ def flags(plan: Plan, state: RunState, probes: ProbeTable) -> list[Flag]:
         found.append(Flag.ARTEFACT)
     if state.dropped and plan.config.run.on_nonfinite == "drop-peer":
         found.append(Flag.DROPPED_PEERS)
-    if state.failed_alone:
+    if any(training.failed for phase, training in state.trainings.items() if phase.control):
         found.append(Flag.CONTROL_NOT_FINITE)
+    found += [Flag.ALONE_IDLE] if trainings.idle_controls(state) else []
     return found
 
 
@@ -111,9 +115,8 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def final_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The summary's numbers that are logged to MLflow at the end, in addition to the curves."""
-    names = ("probes", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
-    trainings = {"controls": summary.get("controls", {})}
-    return flatten({name: summary[name] for name in names} | trainings) | intervals(summary["probes"])
+    names = ("probes", "controls", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
+    return flatten({name: summary[name] for name in names}) | intervals(summary["probes"])
 
 
 def intervals(probes: Mapping[str, Any]) -> dict[str, float]:
@@ -156,11 +159,3 @@ def hardware() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
     }
-
-
-def _weight_change(state: RunState, students: list[int]) -> float | None:
-    """The students' mean of |theta - theta_0| / |theta_0|, at the last measurement."""
-    if state.last is None:
-        return None
-    changes = [state.last.peers[peer][WEIGHT_CHANGE.name] for peer in students if peer in state.last.peers]
-    return sum(changes) / len(changes) if changes else None

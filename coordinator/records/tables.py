@@ -1,5 +1,7 @@
 """A run's tables: events add rows, which are written to the run's folder at checkpoints and at the end."""
 
+from collections.abc import Callable
+
 from coordinator.measures.measure import Pairing
 from coordinator.records.events import Measured, Probed, RoundCompleted, RunEvent
 from coordinator.records.run_folder import RunFolder
@@ -29,6 +31,12 @@ class Tables:
     def compare_later(self, completed: int, pairing: Pairing) -> None:
         """Keep the input for comparing all pairs of peers, until the tables are written or newer input arrives."""
         self._last_measured = (completed, pairing)
+
+    def gradient_norms(self) -> Callable[[int, int], float | None]:
+        """The gradient norm of every step of the run, by index of the round and peer; None where there was no step."""
+        rows = self.folder.rows("peers")
+        norms = {(row["round"] - 1, row["peer"]): row.get("gradient_norm") for row in rows}
+        return lambda round_index, peer: norms.get((round_index, peer))
 
     def save(self, completed: int) -> None:
         """Write the rows added since the last call, up to round `completed`. Raises: OSError."""

@@ -1,6 +1,7 @@
 """Shows a run's progress: a live bar on a terminal, plain lines elsewhere."""
 
 import time
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -27,7 +28,17 @@ from coordinator.scheduling.scheduler import Phase
 
 IN_PROGRESS = shown_in(Shown.PROGRESS)
 MEASURED, UNMEASURED = 1.0, 10.0  # minimum seconds between progress lines, with and without new measures
-BARS = {Stage.ROUNDS: "rounds", Stage.ALONE: "alone"}  # the stages that consist of rounds
+STAGES_OF_ROUNDS = (Stage.ROUNDS, Stage.CONTROL_RUNS)
+
+
+@dataclass
+class _Track:
+    """The progress of a phase. before: rounds done before this process. start, shown: times of start, last line."""
+
+    before: int
+    start: float
+    shown: float
+    task: TaskID | None = None
 
 
 class Live:
@@ -36,16 +47,15 @@ class Live:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._bar: Progress | None = None
-        self._task = TaskID(0)
-        self._measured = self._title = ""
+        self._tracks: dict[Phase, _Track] = {}
+        self._measured = ""
         self._is_new = False  # whether the latest measures have not been shown yet
-        self._total, self._start, self._shown = 0, 0.0, 0.0
-        self._before: int | None = None  # rounds done before this process, known from the first event
+        self._total, self._last = 0, 0.0  # rounds of a phase; time of the last event
 
     def observe(self, event: RunEvent) -> None:
         match event:
-            case StageEntered(stage=stage, config=config) if stage in BARS:
-                self._begin(config.run.rounds, BARS[stage])
+            case StageEntered(stage=stage, config=config) if stage in STAGES_OF_ROUNDS:
+                self._begin(config.run.rounds)
             case StageLeft():
                 self._end()
             case Measured():
@@ -68,10 +78,9 @@ class Live:
         if event.completed == 0:
             self._print(f"before the first round: {self._measured}")
 
-    def _begin(self, num_rounds: int, title: str) -> None:
-        self._total, self._start = num_rounds, time.monotonic()
-        self._title, self._measured, self._shown, self._before = title, "", self._start, None
-        self._is_new = False
+    def _begin(self, num_rounds: int) -> None:
+        self._total, self._last, self._tracks = num_rounds, time.monotonic(), {}
+        self._measured, self._is_new = "", False
         if self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}", table_column=Column(no_wrap=True)),
@@ -81,29 +90,40 @@ class Live:
                 TextColumn("{task.fields[shown]}", table_column=Column(no_wrap=True)),
             )
             self._bar = Progress(*columns, console=self.console, expand=True)
-            self._task = self._bar.add_task(title, total=num_rounds, shown="")
             self._bar.start()
 
+    def _track(self, event: RoundCompleted) -> _Track:
+        """The track of the event's phase, begun with its first event."""
+        if event.phase not in self._tracks:
+            track = self._tracks[event.phase] = _Track(event.completed - 1, self._last, self._last)
+            if self._bar is not None:
+                track.task = self._bar.add_task(_title(event.phase), total=self._total, shown="")
+        return self._tracks[event.phase]
+
     def _round(self, event: RoundCompleted) -> None:
-        completed, is_new, self._is_new = event.completed, self._is_new, False
-        if self._before is None:
-            self._before = completed - 1
-        rate = (completed - self._before) / max(time.monotonic() - self._start, 1e-9)
-        has_loss = event.phase is Phase.ROUNDS and not event.replayed and event.loss is not None
-        loss = f"loss {event.loss:.3g}" if has_loss else ""
-        shown = ", ".join(filter(None, (loss, self._measured)))
-        if self._bar is not None:
-            self._bar.update(self._task, completed=completed, shown=f"{rate:.1f}/s {shown}")
-        elif completed == self._total or time.monotonic() - self._shown > (MEASURED if is_new else UNMEASURED):
-            self._shown = time.monotonic()
+        completed, track, is_run = event.completed, self._track(event), event.phase is Phase.ROUNDS
+        self._last = time.monotonic()
+        is_new = is_run and self._is_new
+        self._is_new = self._is_new and not is_run
+        rate = (completed - track.before) / max(self._last - track.start, 1e-9)
+        loss = f"loss {event.loss:.3g}" if is_run and not event.replayed and event.loss is not None else ""
+        shown = ", ".join(filter(None, (loss, self._measured if is_run else "")))
+        if self._bar is not None and track.task is not None:
+            self._bar.update(track.task, completed=completed, shown=f"{rate:.1f}/s {shown}")
+        elif completed == self._total or self._last - track.shown > (MEASURED if is_new else UNMEASURED):
+            track.shown = self._last
             pace = f"{rate:.1f} rounds/s, {(self._total - completed) / rate:.0f} s left"
             line = ", ".join(filter(None, (pace, shown)))
-            self.console.print(f"{self._title} {completed}/{self._total}: {line}", highlight=False)
+            self.console.print(f"{_title(event.phase)} {completed}/{self._total}: {line}", highlight=False)
 
     def _end(self) -> None:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _title(phase: Phase) -> str:
+    return "rounds" if phase.control is None else f"control {phase.control}"
 
 
 def in_words(event: RunEvent) -> str:
@@ -117,9 +137,11 @@ def in_words(event: RunEvent) -> str:
             return f"from the checkpoint of round {completed}"
         case PeerDropped(dropout=dropout, run_goes_on=True):
             return f"{dropout}; the others go on without it"
-        case ControlVoid(peers=peers):
+        case ControlVoid(phase=phase, peers=peers):
             named = ", ".join(map(str, peers))
-            return f"values that are not finite in peer {named} alone: no verdict on the exchange"
+            return (
+                f"control {phase.control}: values that are not finite in peer {named}, so there is no verdict from it"
+            )
         case Fault(what=text) | Note(text=text):
             return text
         case _:
@@ -129,12 +151,21 @@ def in_words(event: RunEvent) -> str:
 def _stage(stage: Stage, config: RunConfig) -> str:
     lines = {
         Stage.LOADING: f"loading {config.data.kind}",
-        Stage.START: f"starting {config.peers.count} peers ({config.hosting.pool})",
+        Stage.START: f"starting {config.peers.count} peers ({config.hosting.pool}){_cost(config)}",
         Stage.CONTROLS: "probing the controls: raw pixels, untrained, calibrated",
         Stage.FINAL_PROBES: "probing the trained peers",
         Stage.REPORT: "drawing figures, closing MLflow" if config.tracking.enabled else "drawing figures",
     }
     return lines.get(stage, "")
+
+
+def _cost(config: RunConfig) -> str:
+    """What the control runs cost, before they start."""
+    controls = config.evaluation.controls
+    if not controls:
+        return ""
+    more = "1 control run is" if len(controls) == 1 else f"{len(controls)} control runs are"
+    return f"; {more} trained besides, each as long as the run: {', '.join(controls)}"
 
 
 def _remaining(event: RunReopened) -> str:

@@ -16,7 +16,7 @@ STAGES = {
     Stage.CONTROLS: "the controls",
     Stage.ROUNDS: "the rounds",
     Stage.FINAL_PROBES: "the final probes",
-    Stage.ALONE: "the control alone",
+    Stage.CONTROL_RUNS: "the control runs",
     Stage.REPORT: "the report",
 }
 

@@ -24,13 +24,13 @@ COLOURS = {
     Condition.CALIBRATED: "#969696",
     Condition.TRAINED: "#3182bd",
     Condition.RESET: "#e6ab5c",
-    Condition.RECALIBRATED: "#8856a7",
+    Condition.RECALIBRATED: "#8c96c6",
     Condition.ALONE: "#9ecae1",
     Condition.ALONE_MATCHED: "#c6dbef",
     Condition.STRANGER: "#a1d99b",
-    Condition.SHUFFLED: "#dadaeb",
-    Condition.SINGLE_TEACHER: "#fdd0a2",
-    Condition.SUPERVISED: "#31a354",
+    Condition.SHUFFLED: "#fdd0a2",
+    Condition.SINGLE_TEACHER: "#dadaeb",
+    Condition.SUPERVISED: "#74c476",
 }
 GAINS = LinearSegmentedColormap.from_list("gains", ["#e08214", "#f7f7f7", "#5aa3d0"])  # black text is legible on all
 PANEL, DPI = 2.4, 160  # inches per topology panel, dots per inch: two panels side by side are legible on a phone

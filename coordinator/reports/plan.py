@@ -43,12 +43,25 @@ def print_plan(plan: Plan, console: Console) -> None:
         "message": f"{size(plan.message_bytes)} ({config.exchange.what}, {config.exchange.dtype})",
         "a round": f"{size(plan.round_bytes)} over all links",
         "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",
+        "controls": _controls(plan),
         "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
         "asked": _requested_hardware(plan),
         "there": _available_hardware(plan),
     }
     for name, text in lines.items():
-        console.print(f"{name:<10}{text}", highlight=False)
+        if text:
+            console.print(f"{name:<10}{text}", highlight=False)
+
+
+def _controls(plan: Plan) -> str:
+    """The control runs and their cost; empty if there are none."""
+    controls, rounds = plan.config.evaluation.controls, plan.config.run.rounds
+    if not controls:
+        return ""
+    return (
+        f"{', '.join(controls)}: {len(controls)} x {rounds:,} rounds more, so about {len(controls) + 1} times the "
+        "computing of the run; side by side where the run leaves CPUs idle, else one after the other"
+    )
 
 
 def _requested_hardware(plan: Plan) -> str:

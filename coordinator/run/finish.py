@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from coordinator.experiment.config import ConfigError, RunConfig
-from coordinator.experiment.plan import Plan, build_schedule
+from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
 from coordinator.experiment.redaction import without_secrets
+from coordinator.experiment.schedules import build_schedule
 from coordinator.records.events import Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.recorder import Recorder

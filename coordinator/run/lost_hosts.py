@@ -1,6 +1,7 @@
 """Restart lost hosts with exponential backoff, up to a maximum number of losses."""
 
 import time
+from collections.abc import Sequence
 
 from coordinator.pools.base import HostLost, Pool, RecoveryFailed, SameLoss
 from coordinator.records.events import FaultKind, Note
@@ -12,15 +13,16 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before lost hosts are restarte
 class LostHosts:
     """Counts how often a run has lost hosts; after more than `most` losses the run stops."""
 
-    def __init__(self, pool: Pool, recorder: Recorder, most: int) -> None:
-        self._pool, self._recorder, self._most = pool, recorder, most
+    def __init__(self, pools: Sequence[Pool], recorder: Recorder, most: int) -> None:
+        self._pools, self._recorder, self._most = pools, recorder, most
         self._failures, self._lost = 0, False
 
     def revive(self) -> None:
         """Restart lost hosts, if there are any. Raises: HostLost, if that fails."""
         if self._lost:
             time.sleep(min(FIRST_PAUSE * 2 ** (self._failures - 1), LONGEST_PAUSE))
-            self._pool.revive()
+            for pool in self._pools:
+                pool.revive()
             self._lost = False
 
     def note(self, error: HostLost) -> None:

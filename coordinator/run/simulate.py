@@ -17,8 +17,9 @@ from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment import given_data
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
 from coordinator.experiment.plan import Plan, identified, peer_settings, prepare
-from coordinator.pools.base import Pool
+from coordinator.pools.base import Pool, Tell
 from coordinator.pools.opening import loading_pool
+from coordinator.pools.side_pools import side_pools
 from coordinator.records.events import FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_observer import MlflowObserver
@@ -30,10 +31,11 @@ from coordinator.records.tables import Tables
 from coordinator.reports.endings import out_of_memory
 from coordinator.run.end import EndOfRun
 from coordinator.run.finish import Finish
+from coordinator.run.peer_group import START, PeerGroup
 from coordinator.run.resume import Resumed, reopen
 from coordinator.run.signals import Interrupts
 from coordinator.run.stages import Simulation
-from coordinator.scheduling.scheduler import Phase
+from coordinator.scheduling.scheduler import Phase, Scheduler
 from coordinator.scheduling.synchronous import SynchronousScheduler
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
@@ -138,14 +140,15 @@ def _run(config: RunConfig, output: Path, resumed: Resumed | None, context: _Con
         data = loading.result().dataset
         return peer_settings(config, data), data
 
-    def tell(text: str) -> None:
-        observers.observe(Note(text))
-
     try:
-        opening = loading_pool(config.peers.count, config.hosting, loaded, tell)
+        opening = loading_pool(config.peers.count, config.hosting, loaded, _tell(observers))
         return _run_on(loading, opening, output, resumed, context)
     except torch.OutOfMemoryError as error:  # before the first stage: later ones write the results so far
         raise ConfigError(out_of_memory(loading.result(), error)) from None
+
+
+def _tell(observers: Observers) -> Tell:
+    return lambda text: observers.observe(Note(text))
 
 
 def _run_on(
@@ -164,9 +167,14 @@ def _run_on(
             if resumed:
                 resumed.check_inputs(plan)
             new = folder or RunFolder(output, config.run.name)
-            with nullcontext() if resumed else new.locked():
+            controls = len(config.evaluation.controls)
+            settings, tell = peer_settings(config, plan.dataset), _tell(context.observers)
+            with (
+                nullcontext() if resumed else new.locked(),
+                side_pools(pool, settings, plan.dataset, config.hosting, controls, tell) as beside,
+            ):
                 try:
-                    simulation, checkpoints = _compose(plan, pool, new, resumed, context)
+                    simulation, checkpoints = _compose(plan, pool, beside, new, resumed, context)
                 except BaseException:
                     if not resumed:
                         shutil.rmtree(new.path, ignore_errors=True)  # nothing was run, so leave no folder behind
@@ -186,7 +194,12 @@ def _run_on(
 
 
 def _compose(
-    plan: Plan, pool: Pool, folder: RunFolder, resumed: Resumed | None, context: _Context
+    plan: Plan,
+    pool: Pool,
+    beside: Sequence[Pool],
+    folder: RunFolder,
+    resumed: Resumed | None,
+    context: _Context,
 ) -> tuple[Simulation, Checkpoints]:
     """Assemble the parts of a run; a resumed run gets its recorded state back."""
     config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
@@ -196,24 +209,16 @@ def _compose(
     )
     finish = _records(config, folder, resumed, context.observers)
     recorder, tables = finish.recorder, finish.tables
-    schedulers = {
-        Phase.ROUNDS: SynchronousScheduler(pool, config.exchange.delivery == "shared-sum"),
-        Phase.ALONE: SynchronousScheduler(pool),
-    }
-    manager = CheckpointManager(checkpoints, identity_of(plan), pool, recorder, tables)
+    manager = CheckpointManager(checkpoints, identity_of(plan), recorder, tables)
+
+    def scheduler(of_pool: Pool, phase: Phase) -> Scheduler:
+        exchanges = phase.control is None or phase.control.exchanges
+        return SynchronousScheduler(of_pool, exchanges and config.exchange.delivery == "shared-sum")
+
+    group = PeerGroup(plan, pool, scheduler, manager, None if resumed else START)
+    others = [PeerGroup(plan, other, scheduler, manager) for other in beside]
     observers, interrupts = context.observers, context.interrupts
-    simulation = Simulation(
-        plan,
-        pool,
-        schedulers,
-        recorder,
-        manager,
-        observers,
-        interrupts,
-        finish.conclude,
-        folder.path,
-        resumed is not None,
-    )
+    simulation = Simulation(plan, group, others, recorder, manager, observers, interrupts, tables, finish.conclude)
     return simulation, checkpoints
 
 

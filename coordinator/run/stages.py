@@ -1,23 +1,20 @@
-"""The stages of a run: controls, rounds, final probes, the control alone. Each stage skips its completed part.
+"""The stages of a run: controls, rounds, final probes, control runs. Each stage skips its completed part.
 
 A run that is resumed or has lost hosts therefore goes through all stages again, from the newest checkpoint.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from coordinator.checkpoints.manager import CheckpointManager
-from coordinator.experiment.plan import Plan, build_schedule
+from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
-from coordinator.pools.base import HostLost, Pool, ask
+from coordinator.pools.base import HostLost, ask
 from coordinator.records.events import (
-    ControlVoid,
     Digested,
     PeerDropped,
     RunStarted,
@@ -28,55 +25,46 @@ from coordinator.records.events import (
 from coordinator.records.observer import ObserverRaised, Observers
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Ending, Result, Status
+from coordinator.records.tables import Tables
 from coordinator.reports import endings
+from coordinator.run.control_runs import ControlRuns
 from coordinator.run.controls import Controls
 from coordinator.run.lost_hosts import LostHosts
+from coordinator.run.peer_group import PeerGroup
 from coordinator.run.signals import Interrupts
 from coordinator.scheduling.dropouts import Stop, StopReason, dropouts_of
 from coordinator.scheduling.probing import OUTSTANDING, Probing, observe, probe
-from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord, Scheduler
-from peers.learning.control import Control
+from coordinator.scheduling.scheduler import Phase, RoundRecord
 from peers.probing.measuring import ProbeSubject
-
-
-@dataclass(frozen=True)
-class Position:
-    """The state that all peers are in: after `completed` rounds of a phase."""
-
-    phase: Phase
-    completed: int
-
-
-START = Position(Phase.ROUNDS, 0)
 
 
 class Simulation:
     """Runs the stages in order and passes their results to the recorder; it holds no parameters and no messages.
 
-    schedulers: one for each phase. conclude: writes the results of the run. resumed: whether the peers have to be
-    restored from a checkpoint first.
+    group: the run's peers; its position is None if they have to be restored from a checkpoint first. beside: groups for
+    control runs that go on beside the run. conclude: writes the results of the run.
     """
 
     def __init__(
         self,
         plan: Plan,
-        pool: Pool,
-        schedulers: Mapping[Phase, Scheduler],
+        group: PeerGroup,
+        beside: Sequence[PeerGroup],
         recorder: Recorder,
         checkpoints: CheckpointManager,
         observers: Observers,
         interrupts: Interrupts,
+        tables: Tables,
         conclude: Callable[[Plan, Ending], Result],
-        folder: Path,
-        resumed: bool = False,
     ) -> None:
-        self.plan, self.config, self.pool, self.schedulers = plan, plan.config, pool, schedulers
+        self.plan, self.config, self.group, self.pool = plan, plan.config, group, group.pool
+        self.pools = [group.pool, *(other.pool for other in beside)]
         self.recorder, self.state, self.checkpoints = recorder, recorder.state, checkpoints
         self.observers, self.interrupts = observers, interrupts
-        self.conclude, self.folder = conclude, folder
-        self.controls = Controls(plan, pool, recorder)
+        self.conclude, self.folder = conclude, tables.folder.path
+        self.controls = Controls(plan, self.pool, recorder)
+        self.control_runs = ControlRuns(plan, beside, recorder, checkpoints, self._is_to_end, tables.gradient_norms)
         self._stage = Stage.START
-        self._position = None if resumed else START  # None: unknown, so the peers are restored from a checkpoint
 
     def run(self) -> Result:
         with self.interrupts:
@@ -89,7 +77,8 @@ class Simulation:
             return self._end(ending)
 
     def _end(self, ending: Ending) -> Result:
-        self.pool.concluding()
+        for pool in self.pools:
+            pool.concluding()
         return self.conclude(self.plan, ending)
 
     def _run_until_stopped(self) -> Ending:
@@ -110,7 +99,7 @@ class Simulation:
 
     def _survive(self) -> Ending:
         """Run all stages, restarting lost hosts. Raises: HostLost, after too many losses."""
-        losses = LostHosts(self.pool, self.recorder, self.config.hosting.max_failures)
+        losses = LostHosts(self.pools, self.recorder, self.config.hosting.max_failures)
         while True:
             try:
                 losses.revive()
@@ -119,8 +108,9 @@ class Simulation:
                 if self.interrupts.stop_requested:
                     raise KeyboardInterrupt from None
                 losses.note(error)
-                self._position = None
+                self.group.position = None
                 self.controls.forget()
+                self.control_runs.forget()
 
     def _stages(self) -> Ending:
         self._probe_controls()
@@ -132,8 +122,7 @@ class Simulation:
         self.observers.check()
         self._final_probes()
         self.observers.check()
-        if Control.ALONE in self.config.evaluation.controls:
-            self._alone()
+        self._control_runs()
         self.recorder.recovered()
         return Ending(Status.FINISHED)
 
@@ -157,46 +146,34 @@ class Simulation:
         self._stage = stage
         self.recorder.publish(StageEntered(stage, self.config))
 
-    def _bring(self, phase: Phase) -> int:
-        """Bring the peers to a state of `phase`; returns the number of its rounds that they have completed."""
-        if self._position is None or self._position.phase is not phase:
-            self._position = Position(phase, self.checkpoints.restore(phase))
-        return self._position.completed
-
-    def _untrained(self) -> None:
-        if self._position != START:
-            self.pool.get([host.restart() for host in self.pool.hosts])
-            self._position = START
-
     def _probe_controls(self) -> None:
         """Probe the controls: on evaluators while the rounds run, or, without evaluators, before the first round."""
         if self.controls.missing():
             self._enter(Stage.CONTROLS)
             if not self.pool.evaluators:
-                self._untrained()
+                self.group.untrained()
             self.controls.ask()
             if not self.pool.evaluators:
                 self.controls.read()
         if self.state.first is None:
-            self._untrained()
+            self.group.untrained()
             self.recorder.start(observe(self.pool).get(), self.plan.schedule(0))
         if self.state.completed:
             # the controls may have reset the peers, so restore them from the checkpoint
-            self._position = None
+            self.group.position = None
 
     def _rounds(self) -> Stop | None:
         """Run the remaining rounds; returns the reason if they stop early. Raises: KeyboardInterrupt."""
         if self.state.digests:
             return None  # the final probes are done, and so are all rounds
         self._stage, stop = Stage.ROUNDS, None
-        start = completed = self._bring(Phase.ROUNDS)
+        start = completed = self.group.bring(Phase.ROUNDS)
         self._enter(Stage.ROUNDS)
         late = deque[tuple[int, Probing]]()  # (round, probes) whose results have not been read: evaluators lag behind
-        self._position = None  # unknown until the rounds have ended
         since = time.perf_counter()
         self.interrupts.gentle = self.config.checkpoint.every > 0
         try:
-            for record in self._records(Phase.ROUNDS, start):
+            for record in self.group.records(Phase.ROUNDS, start, self.state, self._is_to_end):
                 completed, previous, since = record.completed, since, time.perf_counter()
                 self.recorder.round(record, since - previous)
                 if record.probes is not None:
@@ -208,10 +185,11 @@ class Simulation:
                     break
                 if record.saved:
                     self.checkpoints.complete(Phase.ROUNDS, completed, record.saved)
+                self.control_runs.step()
             self._read_late(late, 0)
-            self._position = Position(Phase.ROUNDS, completed)
             if self._is_to_end() and stop is None:
-                self._save_last(Phase.ROUNDS, completed, saved=self.state.last_checkpoint)
+                self.group.save_last(Phase.ROUNDS, completed, saved=self.state.last_checkpoint)
+                self.control_runs.drain()
                 self.observers.check()
                 raise KeyboardInterrupt
         finally:
@@ -219,59 +197,24 @@ class Simulation:
             self.recorder.publish(StageLeft(Stage.ROUNDS))
         return stop
 
-    def _alone(self) -> None:
-        """The fourth control: the same peers in the same rounds, but every student is its own teacher."""
-        self._stage = Stage.ALONE
-        start = completed = saved = self._bring(Phase.ALONE)
-        self._position = None
-        self._enter(Stage.ALONE)
+    def _control_runs(self) -> None:
+        """Run the control runs that are left, each on the pool of the run or beside it."""
+        if not self.control_runs.missing:
+            return
+        self._enter(Stage.CONTROL_RUNS)
         self.interrupts.gentle = self.config.checkpoint.every > 0
         try:
-            for record in self._records(Phase.ALONE, start):
-                completed = record.completed
-                self.recorder.round_alone(record)
-                if record.saved:
-                    self.checkpoints.complete(Phase.ALONE, completed, record.saved)
-                    saved = completed
-            if self._is_to_end():
-                self._save_last(Phase.ALONE, completed, saved)
+            self.control_runs.finish(self.group)
         finally:
             self.interrupts.gentle = False
-            self.recorder.publish(StageLeft(Stage.ALONE))
+            self.recorder.publish(StageLeft(Stage.CONTROL_RUNS))
         self.observers.check()
         if self.interrupts.stop_requested:
             raise KeyboardInterrupt
-        if self.state.failed_alone:  # fewer or half-trained peers are no valid control
-            self.recorder.publish(ControlVoid(tuple(sorted(self.state.failed_alone))))
-        else:
-            self.recorder.probed(probe(self.pool, ProbeSubject.AS_IS).get(), condition=Condition.ALONE)
-
-    def _records(self, phase: Phase, start: int) -> Iterator[RoundRecord]:
-        """The records of the remaining rounds of a phase."""
-        config, is_main = self.config, phase is Phase.ROUNDS
-        cadence = Cadence(
-            config.run.rounds,
-            config.hosting.lookahead,
-            config.evaluation.every if is_main else 0,
-            config.evaluation.probe_every if is_main else 0,
-            config.checkpoint.every,
-            config.checkpoint.seconds,
-            lambda completed: self.checkpoints.aside(phase, completed),
-            recorded_until=self.state.completed,
-            probed=frozenset(self.state.probed),
-        )
-        schedule = self.plan.schedule if is_main else build_schedule(config, alone=True)
-        return self.schedulers[phase].records(schedule, cadence, start, self._is_to_end)
 
     def _is_to_end(self) -> bool:
         """Whether the rounds in flight are the last ones: after a signal, or after an observer has raised an error."""
         return self.interrupts.stop_requested or self.observers.raised is not None
-
-    def _save_last(self, phase: Phase, completed: int, saved: int) -> None:
-        """Save a checkpoint of the peers, unless checkpoints are disabled or this round is already `saved`."""
-        if self.config.checkpoint.every and completed not in (0, saved):
-            outcome = self.schedulers[phase].save(self.checkpoints.aside(phase, completed), completed)
-            self.checkpoints.complete(phase, completed, outcome)
 
     def _read_late(self, late: deque[tuple[int, Probing]], max_pending: int) -> None:
         """Record pending probes, oldest first, until at most `max_pending` are left."""

@@ -38,7 +38,9 @@ class Routes:
         hosts: Sequence[Sequence[int]],
         shared_sum: bool = False,
         start: int = 0,
+        gradient_norm: Callable[[int, int], float | None] | None = None,
     ) -> None:
+        self._gradient_norm = gradient_norm
         self.host_of = {peer: host for host, peers in enumerate(hosts) for peer in peers}
         self.foreign = MemoByRound(self._foreign)
         self.listeners = MemoByRound(_listeners)
@@ -55,7 +57,12 @@ class Routes:
             for participant, make in self._parts(self._schedule(self._planned)).items():
                 self._queues[participant].append(make(self._planned))
             self._planned += 1
-        return self._queues[peer].popleft() if self._queues[peer] else None
+        if not self._queues[peer]:
+            return None
+        found = self._queues[peer].popleft()
+        if self._gradient_norm is None:
+            return found
+        return replace(found, gradient_norm=self._gradient_norm(found.round_index, peer))
 
     def _parts_of(self, round_: Round) -> dict[int, Callable[[int], Assignment]]:
         """For each participant, a function from the index of such a round to the peer's assignment."""

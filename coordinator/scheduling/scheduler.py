@@ -7,15 +7,26 @@ from typing import Protocol, runtime_checkable
 
 from coordinator.scheduling.probing import Probing
 from peers.exchange.assignment import Stats
+from peers.learning.control import Control
 from peers.probing.observing import Observations
 from topologies.schedule import Round, Schedule
 
 
 class Phase(StrEnum):
-    """The run's own rounds, or those of the control in which every peer is its own teacher."""
+    """The rounds of the run itself, or of one of its control runs; values name the checkpoints."""
 
     ROUNDS = "round"
-    ALONE = "alone"
+    ALONE = Control.ALONE.value
+    STRANGER = Control.STRANGER.value
+    SHUFFLED = Control.SHUFFLED.value
+    SUPERVISED = Control.SUPERVISED.value
+    ALONE_MATCHED = Control.ALONE_MATCHED.value
+    SINGLE_TEACHER = Control.SINGLE_TEACHER.value
+
+    @property
+    def control(self) -> Control | None:
+        """The control run; None for the run itself."""
+        return None if self is Phase.ROUNDS else Control(self.value)
 
 
 @dataclass(frozen=True)
@@ -25,6 +36,7 @@ class Cadence:
     checkpoint_seconds: a checkpoint is also due after this time; 0: only after every `checkpoint_every` rounds.
     aside: the folder that peers write an incomplete checkpoint to, given the completed rounds. recorded_until: rounds
     up to this one are replayed and not measured again. probed: rounds after which the peers were probed already.
+    gradient_norm: the norm that the gradient of a peer's step is scaled to, by index of the round and peer.
     """
 
     num_rounds: int
@@ -36,6 +48,7 @@ class Cadence:
     aside: Callable[[int], str] = "{:06d}".format
     recorded_until: int = -1
     probed: frozenset[int] = frozenset()
+    gradient_norm: Callable[[int, int], float | None] | None = None
 
     def observes(self, completed: int) -> bool:
         """Whether to measure consensus after this round; False in replayed rounds."""

@@ -85,7 +85,10 @@ class RoundLoop:
         self.cadence = cadence
         self.start = start
         self.stop = stop
-        self._routes = Routes(self.schedule, cadence.num_rounds, [host.peers for host in pool.hosts], shared_sum, start)
+        peers_of_hosts = [host.peers for host in pool.hosts]
+        self._routes = Routes(
+            self.schedule, cadence.num_rounds, peers_of_hosts, shared_sum, start, cadence.gradient_norm
+        )
         self._current: dict[int, Assignment] = {}
         self._bundles: dict[int, Ref[Bundle]] = {}  # peer -> the bundle that contains its latest message
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message

@@ -4,7 +4,19 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["weights", "batches", "flips", "topology", "roles", "data", "probe-images", "sgd-probe"]
+Purpose = Literal[
+    "weights",
+    "batches",
+    "flips",
+    "topology",
+    "roles",
+    "data",
+    "probe-images",
+    "sgd-probe",
+    "stranger",
+    "shuffled",
+    "single-teacher",
+]
 _KEYS: dict[Purpose, int] = {
     "weights": 0,
     "batches": 1,
@@ -14,6 +26,9 @@ _KEYS: dict[Purpose, int] = {
     "data": 5,
     "probe-images": 6,
     "sgd-probe": 7,
+    "stranger": 8,
+    "shuffled": 9,
+    "single-teacher": 10,
 }
 
 

@@ -62,6 +62,7 @@ class Assignment:
         summed: whether its message is part of the round's sum.
         remote: whether its message is sent to other hosts.
         kept_for: number of later rounds in which students on its own host may need its message.
+        gradient_norm: the norm that the gradient of its step is scaled to; None: it is not scaled.
     """
 
     round_index: int
@@ -72,10 +73,17 @@ class Assignment:
     summed: bool = False
     remote: bool = False
     kept_for: int = 0
+    gradient_norm: float | None = None
 
     @property
     def studies(self) -> bool:
         return bool(self.links) or self.sum_weights is not None
+
+    def own_weight(self, peer: int) -> float:
+        """The weight of the peer's own outputs in its target."""
+        if self.sum_weights is not None:
+            return self.sum_weights.own if self.sum_weights.included else 0.0
+        return sum(link.weight for link in self.links if link.teacher == peer)
 
     @property
     def message_keys(self) -> tuple[MessageKey, ...]:

@@ -64,12 +64,17 @@ class Sum:
             raise ValueError(f"the sum for round {self.round_index} has values that are not finite")
 
     def average(
-        self, own: Float[Tensor, "*peers batch dim"] | None, weights: SumWeights, device: torch.device
+        self,
+        own: Float[Tensor, "*peers batch dim"] | None,
+        weights: SumWeights,
+        device: torch.device,
+        own_share: Float[Tensor, "*peers batch dim"] | None = None,
     ) -> Float[Tensor, "*peers batch dim"] | None:
         """The weighted mean of the messages that a student learns from, in float32; None if there are none.
 
         own: the student's message as others read it, None if it has dropped out or does not teach; several students
-        with equal weights may be stacked along a leading axis.
+        with equal weights may be stacked along a leading axis. own_share: what the student takes of itself, where that
+        is not its message.
         """
         subtract_own = own is not None and weights.included
         num_others = self.count - subtract_own
@@ -78,7 +83,8 @@ class Sum:
             return None
         total = torch.tensor(self.values, device=device)
         if own is not None and weights.included:
-            total = weights.other * (total - own) + weights.own * own
+            share = own if own_share is None else own_share
+            total = weights.other * (total - own) + weights.own * share
         else:
             total = weights.other * total
         return (total / weight).to(torch.float32)

@@ -25,6 +25,10 @@ class Evaluator:
         self._dataset = dataset
         self._batches = settings[0].batches(dataset)
 
+    def restart(self, settings: Sequence[PeerSettings]) -> None:
+        """Use these settings for the peers: those of the run, or of one of its control runs."""
+        self._settings = settings
+
     def ready(self) -> int:
         """The process id, once the process can be called."""
         return os.getpid()

@@ -149,10 +149,12 @@ class PeerHost:
         self.use(self.execution)  # published messages are void
         return completed
 
-    def restart(self) -> None:
-        """Reset every peer to its untrained state."""
-        for peer in self.peers.values():
-            peer.restart()
+    def restart(self, settings: Sequence[PeerSettings]) -> None:
+        """Replace the peers by untrained ones with these settings: those of the run, or of one of its control runs."""
+        any_peer = next(iter(self.peers.values()))
+        dataset, batches = any_peer.dataset, any_peer.batches
+        self.peers, self.stacks = {}, []  # first, so that memory never holds both
+        self.peers = {peer_settings.index: Peer(peer_settings, dataset, batches) for peer_settings in settings}
         self.use(self.execution)  # published messages are void
 
     def _due(self, round_index: int, peer: int) -> Assignment:

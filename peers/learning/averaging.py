@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from peers.exchange.assignment import Assignment
-from peers.exchange.messages import Message
+from peers.exchange.messages import Message, decode
 from peers.exchange.sums import Sum
 
 WeightedOutputs = tuple[float, Float[Tensor, "batch dim"]]
@@ -24,11 +24,35 @@ def received_outputs(
     ]
 
 
+def target_of(
+    assignment: Assignment,
+    messages: Sequence[Message | Sum],
+    student: int,
+    sent: Message | None,
+    own_share: Float[Tensor, "batch dim"] | None,
+    device: torch.device,
+) -> tuple[Float[Tensor, "teachers batch dim"], Float[Tensor, " teachers"]] | None:
+    """Outputs and weights (with sum 1) of a student's teachers that have not dropped out; None if all have.
+
+    sent: its own message of the round. own_share: what it takes of itself, where that is not its message.
+    """
+    if assignment.sum_weights is None:
+
+        def read(message: Message) -> Float[Tensor, "batch dim"]:
+            return own_share if own_share is not None and message.sender == student else decode(message, device)
+
+        return stack_teachers(received_outputs(assignment, messages, read), device)
+    own = decode(sent, device) if sent is not None and not sent.is_dropout_notice else None
+    average = average_of_sum(assignment, messages, own, device, own_share)
+    return None if average is None else (average[None], torch.ones(1, device=device))
+
+
 def average_of_sum(
     assignment: Assignment,
     messages: Sequence[Message | Sum],
     own: Float[Tensor, "*peers batch dim"] | None,
     device: torch.device,
+    own_share: Float[Tensor, "*peers batch dim"] | None = None,
 ) -> Float[Tensor, "*peers batch dim"] | None:
     """The target of a student (or of several with equal weights) that learns from the round's sum; see `Sum.average`.
 
@@ -36,7 +60,7 @@ def average_of_sum(
     """
     assert assignment.sum_weights is not None
     (total,) = (message for message in messages if isinstance(message, Sum))
-    return total.average(own, assignment.sum_weights, device)
+    return total.average(own, assignment.sum_weights, device, own_share)
 
 
 def stack_teachers(

@@ -1,6 +1,20 @@
 """The control runs: the experiment's own training with one thing changed."""
 
+from collections.abc import Callable
 from enum import StrEnum
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from peers.base.seeds import stream
+from peers.exchange.config import ExchangeConfig
+from peers.networks.config import LinearHead, PeersConfig
+
+LossOf = Callable[..., Float[Tensor, ""]]
+"""Has the signature of `ExchangeConfig.loss_of`."""
 
 
 class Control(StrEnum):
@@ -12,3 +26,56 @@ class Control(StrEnum):
     SUPERVISED = "supervised"  # labels instead of teachers
     ALONE_MATCHED = "alone-matched"  # as alone, with each gradient scaled to the norm that it has in the run
     SINGLE_TEACHER = "single-teacher"  # one of the student's teachers in each round, instead of their average
+
+    @property
+    def replaces_messages(self) -> bool:
+        """Whether peers send something else than their own outputs; what a student takes of itself stays its own."""
+        return self in (Control.STRANGER, Control.SHUFFLED)
+
+    @property
+    def exchanges(self) -> bool:
+        """Whether messages go from peer to peer."""
+        return self.replaces_messages or self is Control.SINGLE_TEACHER
+
+
+def with_labels_only(
+    peers: PeersConfig, exchange: ExchangeConfig, num_classes: int
+) -> tuple[PeersConfig, ExchangeConfig]:
+    """The sections of the control `supervised`: heads of one output per class, unless the run has label outputs."""
+    if exchange.supervised:
+        return peers, exchange
+    head = {"head": LinearHead(dim=num_classes)}
+    groups = tuple(group.model_copy(update=head) for group in peers.groups)
+    return peers.model_copy(update={**head, "groups": groups}), ExchangeConfig(supervised=1.0)
+
+
+def loss_on_labels(
+    features: Float[Tensor, "batch features"],
+    outputs: Float[Tensor, "batch outputs"],
+    teachers: Float[Tensor, "teachers batch dim"],
+    weights: Float[Tensor, " teachers"],
+    centre: Float[Tensor, " dim"],
+    labels: Int64[Tensor, " batch"],
+) -> Float[Tensor, ""]:
+    """The loss of the control `supervised`: cross-entropy on labels; all else is ignored."""
+    return F.cross_entropy(outputs, labels)
+
+
+def shuffled_order(seed: int, round_index: int, size: int) -> Int64[Tensor, " samples"]:
+    """The samples whose outputs take the places of samples 0..size-1 in the control `shuffled`.
+
+    A random single cycle, so that no sample keeps its place. It is the same for all teachers of a round: the average
+    of several teachers is permuted, too, and keeps its marginals, balance and sharpness.
+    """
+    places = np.random.default_rng(stream(seed, "shuffled", round_index)).permutation(size)
+    order = np.empty(size, dtype=np.int64)
+    order[places] = np.roll(places, 1)
+    return torch.from_numpy(order)
+
+
+def matching_factor(norm: float, wanted: float, most: float) -> float:
+    """The factor for a gradient of this norm, clipped at `most`, to become one of the `wanted` norm, also clipped.
+
+    1 if the gradient is 0: it has no direction.
+    """
+    return min(wanted, most) / min(norm, most) if norm > 0 else 1.0

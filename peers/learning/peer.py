@@ -6,7 +6,6 @@ when that round begins. Measures and checkpoints therefore never see the state i
 """
 
 import copy
-import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -23,11 +22,13 @@ from peers.data.batches import Batches
 from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, StaleRound, Stats
 from peers.exchange.mailbox import check_senders
-from peers.exchange.messages import Message, decode, pack_checked
+from peers.exchange.messages import Message, pack_checked
 from peers.exchange.sums import Sum
 from peers.exchange.wire import Payload
 from peers.learning import snapshot
-from peers.learning.averaging import average_of_sum, received_outputs, stack_teachers
+from peers.learning.averaging import target_of
+from peers.learning.control import matching_factor
+from peers.learning.replacement import Replacement
 from peers.learning.settings import PeerSettings, initial_network
 from peers.learning.teacher import Teacher
 from peers.networks.optimizers import OptimizerState
@@ -38,7 +39,10 @@ from peers.probing.observing import Observation
 
 @dataclass
 class Pending:
-    """The forward pass of a published message, kept with its autograd graph until the student's step of that round."""
+    """The forward pass of a published message, kept with its autograd graph until the student's step of that round.
+
+    own: what the peer takes of itself as a student, where that is not the message that it has sent.
+    """
 
     round_index: int
     images: Float[Tensor, "batch channel height width"]
@@ -46,6 +50,7 @@ class Pending:
     features: Float[Tensor, "batch features"]
     outputs: Float[Tensor, "batch outputs"]
     buffers: dict[str, Tensor]
+    own: Float[Tensor, "batch dim"] | None = None
 
 
 class Peer:
@@ -70,6 +75,7 @@ class Peer:
         self.network = initial_network(self.settings, self.dataset.shape)
         exchange = self.settings.exchange
         self.teacher = Teacher(self.network, exchange) if exchange.separate_teacher else None
+        self.replacement = Replacement.of(self.settings, self.dataset.shape)
         self.initial = [parameter.detach().clone() for parameter in self.network.parameters()]
         self.optimizer = OptimizerState(self.kind.optimizer, list(self.network.parameters()))
         width = self.network.feature_dim if exchange.what == "features" else self.network.output_dim
@@ -106,9 +112,9 @@ class Peer:
         loss, norm = None, None
         if pending is not None:
             self._settle(pending)
-            teachers = self._teachers(assignment, messages)
+            teachers = target_of(assignment, messages, self.index, self.sent, pending.own, self.device)
             if teachers is not None:
-                loss, norm = self._study(pending, *teachers)
+                loss, norm = self._study(pending, *teachers, assignment.gradient_norm)
         message = self.sent = self._publish(following) if following is not None else None
         return message, self.stats(time.perf_counter() - start, message, loss, norm)
 
@@ -140,8 +146,12 @@ class Peer:
             with autocast(self.device, self.settings.precision):
                 features, outputs = self.teacher.outputs(images)
             features, outputs = features.float(), outputs.float()
-        sent = exchange.sent(exchange.exchanged(features, outputs))
-        packed = pack_checked(sent, exchange.wire, torch.device("cpu"))
+        exchanged = exchange.exchanged(features, outputs)
+        if self.replacement is not None and assignment.teaches:
+            if assignment.own_weight(self.index):
+                self.pending.own = pack_checked(exchange.sent(exchanged.detach()), exchange.wire, self.device).received
+            exchanged = self.replacement.exchanged(exchanged, images, assignment.round_index)
+        packed = pack_checked(exchange.sent(exchanged), exchange.wire, torch.device("cpu"))
         return self.outgoing(assignment, packed.payload, bool(packed.finite))
 
     def _forward(
@@ -163,45 +173,38 @@ class Peer:
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(pending.buffers[name])
 
-    def _teachers(
-        self, assignment: Assignment, messages: Sequence[Message | Sum]
-    ) -> tuple[Float[Tensor, "teachers batch dim"], Float[Tensor, " teachers"]] | None:
-        """Outputs and weights (with sum 1) of the teachers that have not dropped out; None if all have."""
-        if assignment.sum_weights is None:
-            received = received_outputs(assignment, messages, lambda message: decode(message, self.device))
-            return stack_teachers(received, self.device)
-        sent = self.sent
-        own = decode(sent, self.device) if sent is not None and not sent.is_dropout_notice else None
-        average = average_of_sum(assignment, messages, own, self.device)
-        return None if average is None else (average[None], torch.ones(1, device=self.device))
-
     def _study(
-        self, pending: Pending, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
+        self,
+        pending: Pending,
+        teachers: Float[Tensor, "teachers batch dim"],
+        weights: Float[Tensor, " teachers"],
+        wanted_norm: float | None,
     ) -> tuple[float | None, float | None]:
         """One optimiser step towards the teachers; returns loss and gradient norm, both None if the peer drops out."""
         round_index = pending.round_index
         if self.settings.recompute:
             pending.features, pending.outputs = self._forward(pending.buffers, pending.images)
-        loss = self._loss(pending, teachers, weights)
+        loss = self.settings.loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
         if not self.drop_unless_finite("the loss", loss.item(), round_index):
             return None, None
         parameters = self.optimizer.parameters
         for parameter in parameters:
             parameter.grad = None
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.kind.optimizer.clip_norm or float("inf"), foreach=False)
+        most = self.kind.optimizer.clip_norm or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(parameters, most, foreach=False)
         if not self.drop_unless_finite("the gradient's norm", norm.item(), round_index):
             return None, None
+        if wanted_norm is not None:
+            factor = matching_factor(norm.item(), wanted_norm, most)
+            for gradient in (parameter.grad for parameter in parameters if parameter.grad is not None):
+                gradient.mul_(factor)
         lr = self.kind.optimizer.lr_at(round_index, self.settings.num_rounds)
         self.optimizer.step([parameter.grad for parameter in parameters], lr)
         if not self.end_step(round_index, all(torch.isfinite(parameter).all() for parameter in parameters)):
             return None, None
         self.centre = self.settings.exchange.updated_centre(self.centre, teachers, weights)
         return loss.item(), norm.item()
-
-    def _loss(self, pending: Pending, teachers: Tensor, weights: Tensor) -> Float[Tensor, ""]:
-        loss_of = self.settings.exchange.loss_of
-        return loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
 
     def drop(self, reason: str, round_index: int) -> None:
         """Drop out: from now on, this peer neither studies nor teaches."""
@@ -282,8 +285,4 @@ class Peer:
 
     def digest(self) -> bytes:
         """SHA-256 over the settled parameters and buffers, including names and shapes."""
-        sha = hashlib.sha256()
-        for name, tensor in sorted(self.network.state_dict().items()):
-            sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return sha.digest()
+        return snapshot.digest(self.network)

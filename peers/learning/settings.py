@@ -9,6 +9,7 @@ from peers.data.batches import Batches
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset, Normalisation
 from peers.exchange.config import ExchangeConfig
+from peers.learning.control import Control, LossOf, loss_on_labels
 from peers.networks import models
 from peers.networks.config import PeersConfig
 from peers.probing.config import ProbeConfig
@@ -34,6 +35,12 @@ class PeerSettings:
     deterministic: bool = True
     data_on_device: bool = True
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
+    control: Control | None = None  # the control run that the peer is in
+
+    @property
+    def loss_of(self) -> LossOf:
+        """The loss of a student, with the arguments of `ExchangeConfig.loss_of`."""
+        return loss_on_labels if self.control is Control.SUPERVISED else self.exchange.loss_of
 
     def batches(self, dataset: Dataset) -> Batches:
         """The batches of the run's rounds, for all peers of a process."""
@@ -55,12 +62,22 @@ class OtherNetwork(ValueError):
 
 def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:
     """The peer's random weights, interpolated towards peer 0's where `locality` is below 1."""
+    network = _drawn(settings, shape, torch_seed(settings.seed, "weights", settings.index), settings.index != 0)
+    _check_layout(settings, models.layout(network))
+    return network
+
+
+def stranger_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:
+    """Other random weights for the peer's architecture, as far from peer 0's as those of any other peer."""
+    return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True)
+
+
+def _drawn(settings: PeerSettings, shape: tuple[int, int, int], seed: int, interpolated: bool) -> models.Network:
     kind = settings.peers.kind_of(settings.index)
-    network = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", settings.index))
-    if settings.peers.locality < 1 and settings.index != 0:
+    network = models.seeded(lambda: kind.build_network(shape), seed)
+    if settings.peers.locality < 1 and interpolated:
         reference = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", 0))
         models.interpolate_locality(network, reference, settings.peers.locality)
-    _check_layout(settings, models.layout(network))
     return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
 
 

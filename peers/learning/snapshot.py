@@ -94,6 +94,15 @@ def content_of(folder: str, name: str, sha256: str = "") -> bytes:
     return content
 
 
+def digest(network: Network) -> bytes:
+    """SHA-256 over a network's parameters and buffers, including names and shapes."""
+    sha = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        sha.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return sha.digest()
+
+
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names start with `prefix`, with the prefix removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -4,8 +4,9 @@ The numbers agree with the loop's to float tolerance. All state stays in the pee
 the stacked tensors.
 """
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,12 +17,13 @@ from torch.func import vmap
 from peers.base.precision import autocast
 from peers.exchange.assignment import Assignment, Stats
 from peers.exchange.mailbox import Mailbox
-from peers.exchange.messages import Message, pack_checked
+from peers.exchange.messages import Message, Packed, pack_checked
 from peers.exchange.sums import Sum, SumWeights
 from peers.learning.averaging import average_of_sum, pad_teachers, received_outputs
+from peers.learning.control import shuffled_order
 from peers.learning.peer import Peer
 from peers.learning.vectorised.network_stack import Forward, Rows, Stack
-from peers.learning.vectorised.rowwise import norms_of, scale_rows, take
+from peers.learning.vectorised.rowwise import match_norms, norms_of, scale_rows, take
 from peers.learning.vectorised.stack_optimizer import StackOptimizer
 
 WIDTH = 32  # peers per forward pass: more are hardly faster, and their activations do not fit into the cache
@@ -33,6 +35,9 @@ Answer = tuple[Message | None, Stats]
 class PendingRows:
     """The forward pass of some rows, kept from publishing until their step; received: outputs as students read them.
 
+    own: what each row takes of itself as a student; it differs from `received` where messages are replaced.
+    wanted_norms: those that assignments ask for; see `Assignment.gradient_norm`.
+
     Below, a *place* is an index into `rows`, and a *row* is an index into the stack.
     """
 
@@ -42,7 +47,9 @@ class PendingRows:
     labels: Int64[Tensor, " batch"]
     forward: Forward
     received: Float[Tensor, "rows batch dim"]
+    own: Float[Tensor, "rows batch dim"]
     studies: bool
+    wanted_norms: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,9 @@ class PeerStack:
         self.networks = Stack([peer.network for peer in peers])
         teachers = [peer.teacher.network for peer in peers if peer.teacher is not None]
         self.teachers = Stack(teachers) if teachers else None
+        strangers = [peer.replacement.stranger for peer in peers if peer.replacement is not None]
+        networks = [stranger.network for stranger in strangers if stranger is not None]
+        self.strangers = Stack(networks) if networks else None
         self.optimizer = StackOptimizer([peer.optimizer for peer in peers], list(self.networks.parameters.values()))
         self.pending: list[PendingRows] = []
 
@@ -144,11 +154,12 @@ class PeerStack:
             with torch.no_grad():
                 taught = self._forward(self.teachers, rows, images)
             features, outputs = taught.features, taught.outputs
-        exchanged = vmap(self.exchange.exchanged)(features, outputs)
-        packed = pack_checked(vmap(self.exchange.sent)(exchanged), self.exchange.wire, self.device)
-        self.pending.append(
-            PendingRows(group.round_index, rows, images, labels, forward, packed.received, group.studies)
-        )
+        own = packed = self._packed(features, outputs)
+        if self.peers[0].replacement is not None:
+            packed = self._replaced(group, rows, images, features, outputs)
+        wanted = [assignments[self.peers[row].index].gradient_norm for row in rows]
+        held = (packed.received, own.received, group.studies, wanted)
+        self.pending.append(PendingRows(group.round_index, rows, images, labels, forward, *held))
         messages: dict[int, Message | None] = {}
         for place, (row, finite) in enumerate(zip(rows, packed.finite.tolist(), strict=True)):
             peer = self.peers[row]
@@ -157,6 +168,19 @@ class PeerStack:
             if message is not None and not message.is_dropout_notice:
                 mailbox.remember(message.key, packed.received[place])
         return messages
+
+    def _packed(self, features: Tensor, outputs: Tensor, order: Int64[Tensor, " samples"] | None = None) -> Packed:
+        sent = vmap(self.exchange.sent)(vmap(self.exchange.exchanged)(features, outputs))
+        return pack_checked(sent if order is None else sent.index_select(1, order), self.exchange.wire, self.device)
+
+    def _replaced(self, group: Group, rows: list[int], images: Tensor, features: Tensor, outputs: Tensor) -> Packed:
+        """What the rows send in a control run that replaces their outputs."""
+        if self.strangers is None:
+            order = shuffled_order(self.settings.seed, group.round_index, outputs.shape[1])
+            return self._packed(features, outputs, order.to(self.device))
+        with torch.no_grad():
+            forward = self._forward(self.strangers, rows, images)
+        return self._packed(forward.features, forward.outputs)
 
     def _forward(self, stack: Stack, rows: list[int], images: Tensor) -> Forward:
         with autocast(self.device, self.settings.precision):
@@ -198,6 +222,7 @@ class PeerStack:
         if self.kind.optimizer.clip_norm:
             factor = (self.kind.optimizer.clip_norm / (norms + 1e-6)).clamp(max=1.0)
             gradients = [gradient if gradient is None else scale_rows(gradient, factor) for gradient in gradients]
+        gradients = match_norms(gradients, norms, pending.wanted_norms, self.kind.optimizer.clip_norm or math.inf)
         stepped = self._step(pending, active.nonzero().flatten().tolist(), gradients)
         if self.exchange.keeps_centre:
             centres = vmap(self.exchange.updated_centre)(centres, teachers, weights)
@@ -210,7 +235,7 @@ class PeerStack:
         self, pending: PendingRows, forward: Forward, teachers: Tensor, weights: Tensor, centres: Tensor, active: Tensor
     ) -> tuple[Float[Tensor, " rows"], list[Tensor | None]]:
         """Every row's loss and gradients; those of inactive rows are meaningless."""
-        losses = vmap(self.exchange.loss_of, in_dims=(0, 0, 0, 0, 0, None))(
+        losses = vmap(self.settings.loss_of, in_dims=(0, 0, 0, 0, 0, None))(
             forward.features, forward.outputs, teachers, weights, centres, pending.labels
         )
         leaves = list(forward.parameters.values())
@@ -242,14 +267,24 @@ class PeerStack:
         peers = [self.peers[row].index for row in pending.rows]
         first = dues[peers[0]]
         if first.sum_weights is None:
-            received = [received_outputs(dues[peer], messages[peer], mailbox.outputs) for peer in peers]
+            received = [
+                received_outputs(dues[peer], messages[peer], self._reader(pending, place, mailbox))
+                for place, peer in enumerate(peers)
+            ]
             return pad_teachers(received, torch.zeros_like(pending.received[0]), self.exchange.average == "outputs")
         own = pending.received if first.teaches else None
-        average = average_of_sum(first, messages[peers[0]], own, self.device)
+        average = average_of_sum(first, messages[peers[0]], own, self.device, pending.own)
         if average is None:
             return None
         ones = torch.ones(len(peers), device=self.device)
         return average.expand(len(peers), *average.shape[-2:])[:, None], ones[:, None], ones > 0
+
+    def _reader(self, pending: PendingRows, place: int, mailbox: Mailbox) -> Callable[[Message], Tensor]:
+        """Reads the messages to one row; where messages are replaced, its own outputs in place of its own message."""
+        peer = self.peers[pending.rows[place]]
+        if peer.replacement is None:
+            return mailbox.outputs
+        return lambda message: pending.own[place] if message.sender == peer.index else mailbox.outputs(message)
 
     def _drop_unless_finite(
         self, pending: PendingRows, active: Bool[Tensor, " rows"], name: str, values: Float[Tensor, " rows"]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from peers.learning.control import matching_factor
 from peers.learning.vectorised.network_stack import Rows
 
 
@@ -19,6 +20,18 @@ def norms_of(gradients: Sequence[Tensor | None]) -> Float[Tensor, " rows"]:
 def scale_rows(values: Float[Tensor, "rows *axes"], factor: Float[Tensor, " rows"]) -> Tensor:
     """Multiply each row by its own factor."""
     return values * factor.view(-1, *[1] * (values.ndim - 1))
+
+
+def match_norms(
+    gradients: list[Tensor | None], norms: Float[Tensor, " rows"], wanted: Sequence[float | None], most: float
+) -> list[Tensor | None]:
+    """The rows' gradients, clipped at `most`, scaled to the wanted norms (None: as they are)."""
+    if not any(wanted):
+        return gradients
+    pairs = zip(norms.tolist(), wanted, strict=True)
+    factors = [1.0 if norm is None else matching_factor(actual, norm, most) for actual, norm in pairs]
+    factor = torch.tensor(factors, device=norms.device)
+    return [gradient if gradient is None else scale_rows(gradient, factor) for gradient in gradients]
 
 
 def take(values: Tensor, rows: Rows) -> Tensor:

@@ -23,7 +23,7 @@ def rewrite(manifest: Path, **changes: Any) -> None:
 def test_resume__refuses_a_checkpoint_of_another_format(
     small: dict[str, Any], tmp_path: Path, cli: Callable[..., tuple[Any, str, str]]
 ):
-    evaluation = {**small["evaluation"], "alone": False}
+    evaluation = {**small["evaluation"], "controls": []}
     table = {**small, "evaluation": evaluation, "checkpoint": {"every": 4, "seconds": 0}}
     folder = simulate(load_config(table), tmp_path).folder
     checkpoint = folder / "checkpoints" / "round-000008"
@@ -46,7 +46,7 @@ def test_resume__a_run_of_a_version_with_other_names(
     small: dict[str, Any], tmp_path: Path, cli: Callable[..., tuple[Any, str, str]]
 ):
     """Its config has old keys that nobody has typed: told as what it is, and nothing is touched."""
-    folder = simulate(load_config({**small, "evaluation": {**small["evaluation"], "alone": False}}), tmp_path).folder
+    folder = simulate(load_config({**small, "evaluation": {**small["evaluation"], "controls": []}}), tmp_path).folder
     config = folder / "config.toml"
     config.write_text(config.read_text().replace("average = ", "pool = ").replace("delivery = ", "pooling = "))
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -277,7 +277,7 @@ def test_submit__across_a_head_and_two_workers_with_a_token_and_mlflow(
     server = ["mlflow", "server", "--backend-store-uri", f"sqlite:///{tmp_path / 'mlflow.db'}", "--workers", "1"]
     server += ["--host", "127.0.0.1", "--port", str(mlflow), "--artifacts-destination", str(tmp_path / "artifacts")]
     config = ROOT / "configs" / "quickstart.toml"
-    settings = ["run.rounds=20", "evaluation.alone=false", "peers.count=3", f"tracking.uri=http://127.0.0.1:{mlflow}"]
+    settings = ["run.rounds=20", "evaluation.controls=[]", "peers.count=3", f"tracking.uri=http://127.0.0.1:{mlflow}"]
     settings += [f"checkpoint.path={tmp_path / 'shared'}", "checkpoint.every=10", "hosting.evaluators=0"]
     command = [sys.executable, "-m", "coordinator"]
     try:

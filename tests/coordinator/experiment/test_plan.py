@@ -22,6 +22,7 @@ from coordinator.scheduling.assignments import participants
 from peers.base import memory
 from peers.base.section import examples
 from peers.data import loading
+from peers.learning.control import Control
 from peers.networks.optimizers import SGD, OptimizerConfig, OptimizerState
 from peers.probing.memory import probing_bytes
 from topologies.round import Edge
@@ -130,7 +131,7 @@ def test_build_schedule__frozen_peers_teach_and_never_study() -> None:
 
 def test_build_schedule__one_student_and_its_control_share_the_roles() -> None:
     made = config(exchange={"roles": "one-student"})
-    schedule, alone = build_schedule(made), build_schedule(made, alone=True)
+    schedule, alone = build_schedule(made), build_schedule(made, Control.ALONE)
     for round_index in range(20):
         (student,) = schedule(round_index).students
         assert alone(round_index).students == (student,)
@@ -145,7 +146,7 @@ def test_build_schedule__the_same_peers_look_at_a_batch_alone(
 ) -> None:
     made = config_from({**TABLE, "topology": kind, "exchange": {"roles": roles}, "peers": {"count": 5}})
     made = made.model_copy(update={"peers": made.peers.model_copy(update={"frozen": tuple(frozen)})})
-    schedule, alone = build_schedule(made), build_schedule(made, alone=True)
+    schedule, alone = build_schedule(made), build_schedule(made, Control.ALONE)
     for round_index in range(20):
         assert participants(alone(round_index)) == participants(schedule(round_index))
 

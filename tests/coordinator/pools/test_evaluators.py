@@ -26,7 +26,7 @@ def config_of(**hosting: Any) -> RunConfig:
                 "head": {"kind": "linear", "dim": 8},
             },
             "topology": {"kind": "random-pair"},
-            "evaluation": {"probe_batch": 32, "every": 4, "probe_every": 3, "reset": True, "alone": True},
+            "evaluation": {"probe_batch": 32, "every": 4, "probe_every": 3, "reset": True, "controls": ["alone"]},
             "hosting": {"pool": "ray", "peers_per_host": 3, **hosting},
             "tracking": {"enabled": False},
         }

@@ -160,7 +160,7 @@ def test_faults__a_killed_evaluator_costs_no_number(cluster: Any, tmp_path: Path
 
 @pytest.mark.slow
 def test_faults__without_checkpoints_the_run_starts_again(cluster: Any, tmp_path: Path, processes: list[int]):
-    light = {"evaluation": {"every": 20, "reset": False, "alone": True}, "checkpoint": {"every": 0}}
+    light = {"evaluation": {"every": 20, "reset": False, "controls": ["alone"]}, "checkpoint": {"every": 0}}
     observer = At(12, lambda: send(processes[0], signal.SIGKILL))
     result = simulate(load_config(table(**light)), tmp_path / "faulty", [observer])
     assert_same(result, straight(tmp_path, **light))
@@ -251,7 +251,7 @@ class Chaos:
 
 def chaos(tmp_path: Path, processes: list[int], seed: int, count: int, rounds: int) -> tuple[Result, Chaos]:
     """A run with so many faults, and one without: equal. Phases beside the rounds are hit, too."""
-    sections = {"run": {"rounds": rounds, "seed": seed}, "evaluation": {"alone": True}}
+    sections = {"run": {"rounds": rounds, "seed": seed}, "evaluation": {"controls": ["alone"]}}
     observer = Chaos(seed, count, processes, tmp_path / "faulty")
     hosting = {"timeout": 5.0, "max_failures": 3 * count, "peers_per_host": 2}
     result = simulate(load_config(table(**sections, hosting=hosting)), tmp_path / "faulty", [observer])

@@ -149,7 +149,7 @@ def test_run__when_ray_or_the_command_is_killed_it_can_be_resumed(
     started: Started, tmp_path: Path, victim: str
 ) -> None:
     settings = ["run.rounds=400", "peers.count=2", "checkpoint.every=50", "evaluation.every=20"]
-    settings += ["evaluation.alone=false", "tracking.enabled=false"]
+    settings += ["evaluation.controls=[]", "tracking.enabled=false"]
     command = [sys.executable, "-m", "coordinator"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     with started([*command, "run", str(CONFIG), *settings, "--output", str(tmp_path / "runs")]) as process:

@@ -169,7 +169,7 @@ def test_recovery__ends_with_the_first_call_that_restores_nothing(pool: Callable
     recovering = pool(Caller())
     recovering._recovering = True
     (host,) = recovering.hosts
-    host.restart()
+    host.restart([])
     host.restore("folder", {0: ""})
     assert recovering._recovering
     host.digest()

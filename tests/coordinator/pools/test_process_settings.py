@@ -22,7 +22,7 @@ def run(seed: int, output: Path, **hosting: Any) -> dict[str, Any]:
         "data": {"kind": "synthetic", "num_train": 160, "num_test": 80, "batch_size": 32},
         "peers": {"count": 6, "model": {"kind": "mlp", "hidden": [64, 32]}, "head": {"kind": "linear", "dim": 8}},
         "topology": {"kind": "ring"},
-        "evaluation": {"every": 2, "probe_batch": 40, "alone": True},
+        "evaluation": {"every": 2, "probe_batch": 40, "controls": ["alone"]},
         "hosting": {"pool": "in-process", **hosting},
         "tracking": {"enabled": False},
         "checkpoint": {"every": 0},

@@ -98,7 +98,7 @@ def test_simulate__whatever_an_observer_raises(small: dict[str, Any], tmp_path: 
         (entered(Stage.ROUNDS), 0),
         (lambda event: event == StageLeft(Stage.ROUNDS), 8),
         (entered(Stage.FINAL_PROBES), 8),
-        (entered(Stage.ALONE), 8),
+        (entered(Stage.CONTROL_RUNS), 8),
     ],
     ids=["controls", "rounds", "after the rounds", "final probes", "alone"],
 )
@@ -150,12 +150,12 @@ def test_simulate__events_tell_the_whole_run(small: dict[str, Any], tmp_path: Pa
     stages = [each.stage for each in events if isinstance(each, StageEntered)]
     assert stages == list(Stage) and [each.stage for each in events if isinstance(each, StageLeft)] == [
         Stage.ROUNDS,
-        Stage.ALONE,
+        Stage.CONTROL_RUNS,
     ]
     (started,) = [each for each in events if isinstance(each, RunStarted)]
     assert started.folder == result.folder and started.config.run.rounds == 8
     rounds = [each for each in events if isinstance(each, RoundCompleted)]
-    for phase in Phase:
+    for phase in (Phase.ROUNDS, Phase.ALONE):
         assert [each.completed for each in rounds if each.phase is phase] == list(range(1, 9))
     assert sum(each.num_bytes for each in rounds) == result.summary["bytes_exchanged"] == rounds[7].bytes_so_far > 0
     measured = [each for each in events if isinstance(each, Measured)]
@@ -166,7 +166,7 @@ def test_simulate__events_tell_the_whole_run(small: dict[str, Any], tmp_path: Pa
     last = result.summary["consensus"]["relative_distance"]["last"]
     assert measured[-1].measures.scalars["relative_distance"] == last
     written = [each for each in events if isinstance(each, CheckpointWritten)]
-    assert written == [CheckpointWritten(phase, completed) for phase in Phase for completed in (4, 8)]
+    assert written == [CheckpointWritten(phase, at) for phase in (Phase.ROUNDS, Phase.ALONE) for at in (4, 8)]
     probed = {each.condition: each.accuracies["knn_accuracy"] for each in events if isinstance(each, Probed)}
     assert list(probed) == ["raw_pixels", "untrained", "calibrated", "trained", "alone"]
     for condition, accuracies in probed.items():

@@ -16,6 +16,7 @@ from coordinator.measures.measure import Measures
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.pools.in_process import InProcessPool
 from coordinator.records.events import (
+    CheckpointWritten,
     Fault,
     FaultKind,
     FaultsRecovered,
@@ -25,11 +26,12 @@ from coordinator.records.events import (
     RoundCompleted,
     RoundsChanged,
     RunEvent,
+    WeightsMeasured,
 )
 from coordinator.records.observer import Observers
 from coordinator.records.recorder import Recorder
 from coordinator.records.run_folder import RunFolder
-from coordinator.records.run_state import RunState, SurvivedFault
+from coordinator.records.run_state import RunState, SurvivedFault, Training
 from coordinator.records.tables import Tables
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import RoundRecord
@@ -50,11 +52,14 @@ def full() -> RunState:
         first=Measures({"js": float("inf"), "agreement": 0.1}, {0: {"rankme": 1 / 3}, 11: {"rankme": 2.0}}, {}),
         last=Measures({"js": -0.0}, {2: {}}, {}),
         measured_at=2,
-        studied={0, 11, 2},
-        failed_alone={5},
+        trainings={
+            Phase.ROUNDS: Training(3, {0: 3, 11: 2, 2: 1}, {0: 0.5, 11: 1e-300, 2: 2.0}),
+            Phase.STRANGER: Training(2, {0: 2}, {0: float("inf")}, {5}, {0: 0.25}),
+        },
         dropped={11: Dropout(11, 2, "the loss is nan"), 2: Dropout(2, 3, 'an "odd" one')},
         digests=[bytes(range(250, 256)), b""],
         probed={1, 2},
+        checkpoints=5,
         faults=[SurvivedFault(1, "a host was lost", None), SurvivedFault(2, "é", 0.25)],
     )
 
@@ -69,13 +74,14 @@ def test_run_state__every_field_survives_a_checkpoint(small: dict[str, Any], tmp
     pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
     _, store = open_checkpoints(config, folder.path, pool)
     recorder = Recorder(state, ProbeTable(("knn",)), Observers(), 1.0)
-    manager = CheckpointManager(store, identity_of(plan), pool, recorder, Tables(folder))
+    manager = CheckpointManager(store, identity_of(plan), recorder, Tables(folder))
     manager.complete(Phase.ROUNDS, 3, SynchronousScheduler(pool).save(store.aside(Phase.ROUNDS, 3), 3))
     pool.close()
+    written = full().with_checkpoint(CheckpointWritten(Phase.ROUNDS, 3))
     recalled, damaged = recall(config, store)
     assert damaged == [] and recalled.found is not None and recalled.state is not state
     for each in fields(RunState):
-        assert getattr(recalled.state, each.name) == getattr(full(), each.name), each.name
+        assert getattr(recalled.state, each.name) == getattr(written, each.name), each.name
         assert type(getattr(recalled.state, each.name)) is type(getattr(full(), each.name)), each.name
 
 
@@ -106,12 +112,12 @@ def test_from_json__refuses_another_state(change: Any, line: str):
 
 def test_apply__replayed_rounds_cost_time_and_count_once():
     state = RunState()
-    stats = {0: Stats(loss=1.0), 1: Stats()}
+    stats = {0: Stats(loss=1.0, gradient_norm=3.0), 1: Stats()}
     state.apply(RoundCompleted(Phase.ROUNDS, 1, stats, 10, 10, seconds=1.0, peer_seconds=2.0))
     state.apply(RoundCompleted(Phase.ROUNDS, 1, stats, 10, 10, seconds=0.5, peer_seconds=1.0, replayed=True))
-    state.apply(RoundCompleted(Phase.ROUNDS, 2, {1: Stats(loss=0.5)}, 5, 15, seconds=1.0))
+    state.apply(RoundCompleted(Phase.ROUNDS, 2, {0: Stats(0.5, 1.0), 1: Stats(0.5, 2.0)}, 5, 15, seconds=1.0))
     assert (state.completed, state.bytes_exchanged, state.seconds, state.peer_seconds) == (2, 15, 2.5, 3.0)
-    assert state.studied == {0, 1} and state.failed_alone == set()
+    assert state.trainings == {Phase.ROUNDS: Training(2, {0: 2, 1: 1}, {0: 3.0, 1: 2.0})} and state.students == [0, 1]
 
 
 def test_recorder__bytes_so_far_is_the_running_total():
@@ -125,18 +131,20 @@ def test_recorder__bytes_so_far_is_the_running_total():
     recorder, round_ = Recorder(RunState(), ProbeTable(("knn",)), Observers([Keeping()]), 1.0), self_taught(2)(0)
     for completed in (1, 2, 1, 2, 3):
         recorder.round(RoundRecord(completed, round_, {}, 10 * completed), 0.0)
-    recorder.round_alone(RoundRecord(1, round_, {}, 0))
+    recorder.control_round(Phase.ALONE, RoundRecord(1, round_, {}, 0))
     assert [(each.num_bytes, each.bytes_so_far, each.replayed) for each in told] == [
         *((10, 10, False), (20, 30, False), (10, 30, True), (20, 30, True), (30, 60, False), (0, 60, False))
     ]
 
 
-def test_apply__rounds_alone_only_tell_who_failed():
+def test_apply__rounds_of_a_control_change_its_training_only():
     state = RunState()
-    state.apply(RoundCompleted(Phase.ALONE, 7, {0: Stats(loss=1.0), 3: Stats(failure="the loss is nan")}, 9, 9))
-    assert state == RunState(failed_alone={3})
+    failed = {0: Stats(loss=1.0, gradient_norm=0.5), 3: Stats(failure="the loss is nan")}
+    state.apply(RoundCompleted(Phase.ALONE, 7, failed, 9, 9))
+    state.apply(WeightsMeasured(Phase.ALONE, {0: 0.25}))
+    assert state == RunState(trainings={Phase.ALONE: Training(7, {0: 1}, {0: 0.5}, {3}, {0: 0.25})})
     state.apply(RoundsChanged())
-    assert state == RunState()
+    assert state == RunState(trainings={Phase.ROUNDS: Training()})
 
 
 def test_apply__faults_are_closed_with_the_time_they_cost():

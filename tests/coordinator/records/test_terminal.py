@@ -83,14 +83,14 @@ def test_live__rounds_that_are_not_measured_are_told_every_ten_seconds(
 ) -> None:
     observer, text, clock = live(monkeypatch)
     observer.observe(measured(0))
-    observer.observe(entered(config, Stage.ALONE, 30))
+    observer.observe(entered(config, Stage.CONTROL_RUNS, 30))
     for number in range(1, 31):
         clock[0] += 1.0
         observer.observe(RoundCompleted(Phase.ALONE, number, {0: Stats(loss=0.5)}))
     assert text.getvalue().splitlines()[1:] == [
-        "alone 11/30: 1.0 rounds/s, 19 s left",
-        "alone 22/30: 1.0 rounds/s, 8 s left",
-        "alone 30/30: 1.0 rounds/s, 0 s left",
+        "control alone 11/30: 1.0 rounds/s, 19 s left",
+        "control alone 22/30: 1.0 rounds/s, 8 s left",
+        "control alone 30/30: 1.0 rounds/s, 0 s left",
     ]
 
 
@@ -147,7 +147,10 @@ RUN = Path("runs/x")
             "round 5, peer 1: the loss is nan; the others go on without it",
         ),
         (PeerDropped(Dropout(1, 5, "the loss is nan"), run_goes_on=False), ""),  # the result's message says it
-        (ControlVoid((0, 2)), "values that are not finite in peer 0, 2 alone: no verdict on the exchange"),
+        (
+            ControlVoid(Phase.SHUFFLED, (0, 2)),
+            "control shuffled: values that are not finite in peer 0, 2, so no verdict from it",
+        ),
         (Fault(FaultKind.HOST_LOST, "a host was lost", 3, 1), "a host was lost"),
         (Note("waiting"), "waiting"),
         (CheckpointWritten(Phase.ROUNDS, 4), ""),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -69,7 +70,7 @@ def table(**sections: Any) -> dict[str, Any]:
             "probe_every": 4,
             "probe_batch": 24,
             "probes": ["knn"],
-            "alone": True,
+            "controls": ["alone"],
             "reset": True,
         },
         "hosting": {"pool": "in-process"},
@@ -216,7 +217,7 @@ def test_resume__more_rounds_for_a_finished_run_are_those_of_a_longer_one(tmp_pa
 
 def test_resume__more_rounds_go_on_from_the_last_checkpoint(tmp_path: Path):
     """The control that is probed anew takes the peers to their start; their rounds must not begin there again."""
-    light = {"evaluation": {"alone": False, "reset": False}}
+    light = {"evaluation": {"controls": [], "reset": False}}
     result = run(tmp_path / "short", **light)
     rounds = Events()
     longer = resume(result.folder, 20, observers=[rounds])
@@ -225,7 +226,7 @@ def test_resume__more_rounds_go_on_from_the_last_checkpoint(tmp_path: Path):
 
 
 def test_resume__more_rounds_look_at_the_checkpoint(tmp_path: Path):
-    light = {"evaluation": {"alone": False, "reset": False}}
+    light = {"evaluation": {"controls": [], "reset": False}}
     result = run(tmp_path / "short", **light)
     damage_flip(result.folder / "checkpoints" / "round-000012" / "peer-0001.safetensors")
     rounds = Events()
@@ -241,7 +242,8 @@ def test_resume__more_rounds_that_were_cut_go_on_as_more_rounds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: bool, method: str, nth: int
 ):
     """Killed before and after their first checkpoint: what was measured at the earlier end stays void."""
-    parts = {"evaluation": {"alone": alone, "reset": False, "every": 4}, "checkpoint": {"every": 2, "seconds": 0}}
+    evaluation = {"controls": ["alone"] if alone else [], "reset": False, "every": 4}
+    parts = {"evaluation": evaluation, "checkpoint": {"every": 2, "seconds": 0}}
     straight = run(tmp_path / "long", run={"rounds": 12}, **parts)
     result = run(tmp_path / "short", run={"rounds": 4}, **parts)
     with killed_before(monkeypatch, method, nth):
@@ -253,7 +255,7 @@ def test_resume__more_rounds_that_were_cut_go_on_as_more_rounds(
 
 def test_resume__a_cosine_that_is_stretched_is_told(tmp_path: Path):
     cosine = {"optimizer": {"kind": "adam", "lr": 1e-3, "schedule": "cosine"}}
-    result = run(tmp_path, peers=cosine, evaluation={"alone": False})
+    result = run(tmp_path, peers=cosine, evaluation={"controls": []})
     with pytest.warns(UserWarning, match=r"the learning rate's cosine was laid out for 12 rounds and follows 16"):
         resume(result.folder, rounds=16)
 
@@ -273,7 +275,7 @@ def damage_flip(path: Path) -> None:
 def test_resume__a_damaged_checkpoint_is_told_and_the_one_before_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None], name: str
 ):
-    light = {"evaluation": {"alone": False, "reset": False}}
+    light = {"evaluation": {"controls": [], "reset": False}}
     straight = run(tmp_path / "straight", **light)
     with killed_before(monkeypatch, "advance", 11):
         run(tmp_path / "killed", **light)
@@ -287,7 +289,7 @@ def test_resume__a_damaged_checkpoint_is_told_and_the_one_before_is_used(
 
 
 def test_resume__damaged_tables_start_the_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    light = {"evaluation": {"alone": False, "reset": False}}
+    light = {"evaluation": {"controls": [], "reset": False}}
     straight = run(tmp_path / "straight", **light)
     with killed_before(monkeypatch, "advance", 11):
         run(tmp_path / "killed", **light)
@@ -299,7 +301,7 @@ def test_resume__damaged_tables_start_the_run_again(tmp_path: Path, monkeypatch:
 
 
 def test_resume__refuses_another_experiment_and_what_is_no_run(tmp_path: Path):
-    result = run(tmp_path / "a", evaluation={"alone": False, "reset": False})
+    result = run(tmp_path / "a", evaluation={"controls": [], "reset": False})
     with pytest.raises(ConfigError, match=r"is no run's folder: it has no config.toml"):
         resume(tmp_path)
     with pytest.raises(ConfigError, match=r"override 'peers.count=4': a run that is resumed keeps its experiment"):
@@ -323,7 +325,7 @@ def test_resume__one_process_at_a_time(tmp_path: Path):
                     resume(folder)
                 told.append(str(caught.value))
 
-    assert run(tmp_path, Second(), evaluation={"alone": False}).status == "finished" and told
+    assert run(tmp_path, Second(), evaluation={"controls": []}).status == "finished" and told
 
 
 def test_resume__in_the_same_mlflow_run_without_duplicates(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch):
@@ -363,7 +365,7 @@ def test_checkpoints__the_last_of_each_phase_are_kept(tmp_path: Path):
 
 @pytest.mark.parametrize("path", ["memory://anywhere", "file://{}/elsewhere", "{}/plain"])
 def test_checkpoints__in_a_folder_or_at_a_url(tmp_path: Path, path: str):
-    light = {"alone": False, "reset": False}
+    light = {"controls": [], "reset": False}
     where = path.format(tmp_path)
     result = run(tmp_path / "runs", checkpoint={"every": 4, "path": where}, evaluation=light)
     assert not (result.folder / "checkpoints").exists()
@@ -388,7 +390,7 @@ def test_checkpoints__a_folder_that_other_nodes_do_not_share(tmp_path: Path, mon
         ConfigError, match=r"cannot be used by all nodes \(what peer 0 writes is not seen here\): name a"
     ):
         run(tmp_path / "asked")
-    light = table(evaluation={"alone": False, "reset": False})
+    light = table(evaluation={"controls": [], "reset": False})
     del light["checkpoint"]
     with pytest.warns(
         UserWarning, match=r"is not seen here\): there are no checkpoints; name a folder that every node"
@@ -413,7 +415,7 @@ def test_checkpoints__one_that_fails_is_told_and_the_run_goes_on(tmp_path: Path,
     assert_same(result, straight)
     told = [fault["what"] for fault in result.summary["faults"]]
     line = "no checkpoint of round 8 could be written (No space left on device); that of round 4 is the last"
-    assert told == [line, line.replace("round 8", "round 8 alone").replace("round 4", "round 4 alone")]
+    assert told == [line, re.sub(r"(round \d+)", r"\1 of the control alone", line)]
     names = sorted(path.name for path in (result.folder / "checkpoints").glob("round-*"))
     assert names == ["round-000004", "round-000012"]
 
@@ -498,7 +500,7 @@ def test_export__three_lines_load_what_the_peer_was(tiny: Path, cli: Callable[..
 
 def test_resume__a_run_named_by_another_way_is_the_same(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch):
     """Through a link, and from a folder in it: the same checkpoints and the same MLflow store."""
-    parts = {"evaluation": {"alone": False, "reset": False}, "tracking": {"enabled": True}}
+    parts = {"evaluation": {"controls": [], "reset": False}, "tracking": {"enabled": True}}
     result = run(runs, checkpoint={"every": 4, "seconds": 0, "path": str(tmp_path / "kept")}, **parts)
     link = tmp_path / "link"
     link.symlink_to(result.folder)
@@ -516,7 +518,7 @@ def test_resume__a_run_named_by_another_way_is_the_same(tmp_path: Path, runs: Pa
 
 def test_resume__fewer_rounds_than_planned_but_no_fewer_than_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A number that was mistyped is taken back."""
-    light = {"evaluation": {"alone": False, "reset": False, "every": 4}}
+    light = {"evaluation": {"controls": [], "reset": False, "every": 4}}
     with killed_before(monkeypatch, "advance", 7):
         run(tmp_path / "cut", run={"rounds": 1000}, **light)
     (folder,) = (tmp_path / "cut").iterdir()
@@ -527,7 +529,7 @@ def test_resume__fewer_rounds_than_planned_but_no_fewer_than_done(tmp_path: Path
 
 @pytest.mark.parametrize("name", ["coordinator.safetensors", "peer-0001.safetensors", "manifest.json"])
 def test_resume__a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path, name: str):
-    light = {"evaluation": {"alone": False, "reset": False}}
+    light = {"evaluation": {"controls": [], "reset": False}}
     result = run(tmp_path / "a", **light)
     path = result.folder / "checkpoints" / "round-000012" / name
     path.unlink()

@@ -110,7 +110,7 @@ def test_simulate__without_steps_the_trained_are_the_calibrated_exactly(tmp_path
         data={"flip": True},
         peers={"optimizer": {"kind": "sgd", "lr": 1e-30}},
         topology={"kind": "random-pair"},
-        evaluation={"every": 4, "probe_batch": 40, "probes": ["knn", "linear", "sgd"], "alone": True},
+        evaluation={"every": 4, "probe_batch": 40, "probes": ["knn", "linear", "sgd"], "controls": ["alone"]},
     )
     assert result.summary["relative_weight_change"] < 1e-20
     for row in result.summary["probes"].values():
@@ -125,7 +125,7 @@ def test_simulate__without_batchnorm_untrained_is_calibrated(tmp_path: Path):
 
 def test_simulate__alone_on_topology_self_is_the_same_run(tmp_path: Path):
     """Where every peer already is its own teacher, the control repeats the run: no difference, exactly."""
-    evaluation = {"every": 4, "probe_batch": 40, "probes": ["knn", "linear"], "alone": True}
+    evaluation = {"every": 4, "probe_batch": 40, "probes": ["knn", "linear"], "controls": ["alone"]}
     probes = run(tmp_path, topology={"kind": "self"}, evaluation=evaluation).summary["probes"]
     for row in probes.values():
         assert row["alone"] == row["trained"]
@@ -135,7 +135,7 @@ def test_simulate__alone_on_topology_self_is_the_same_run(tmp_path: Path):
 
 def test_simulate__alone_equals_a_run_on_topology_self(tmp_path: Path):
     evaluation = {"every": 4, "probe_batch": 40, "probes": ["knn", "linear"]}
-    ring = run(tmp_path / "ring", evaluation=evaluation | {"alone": True}).summary
+    ring = run(tmp_path / "ring", evaluation=evaluation | {"controls": ["alone"]}).summary
     own = run(tmp_path / "self", topology={"kind": "self"}, evaluation=evaluation).summary
     without = run(tmp_path / "without", evaluation=evaluation).summary
     for name in ("knn", "linear"):
@@ -245,9 +245,9 @@ def test_simulate__a_control_alone_that_diverges_gives_no_verdict_on_the_exchang
         return value * float("nan") if len(teachers) == 1 and self.index == 1 else value  # one teacher: itself
 
     monkeypatch.setattr(Peer, "_loss", loss)
-    evaluation = {"every": 4, "probe_batch": 40, "probes": ["knn"], "alone": True}
+    evaluation = {"every": 4, "probe_batch": 40, "probes": ["knn"], "controls": ["alone"]}
     summary = run(tmp_path, evaluation=evaluation).summary
-    assert summary["status"] == "finished" and summary["flags"] == ["alone-not-finite"]
+    assert summary["status"] == "finished" and summary["flags"] == ["control-not-finite"]
     assert "exchange" not in summary["probes"]["knn"] and "verdict" in summary["probes"]["knn"]
 
 

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from coordinator.experiment.config import RunConfig, load_config
-from coordinator.experiment.plan import build_schedule, peer_settings, prepare
+from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.base import HostLost, Pool, Ref, ask
 from coordinator.pools.in_process import InProcessHost, InProcessPool
 from coordinator.records.events import PeersRestored, RunEvent
@@ -28,6 +29,7 @@ from coordinator.scheduling.synchronous import RoundLoop
 from peers.base.seeds import stream
 from peers.data import batches
 from peers.exchange.assignment import Assignment, Stats
+from peers.learning.control import Control
 from peers.learning.settings import initial_network
 from peers.networks.models import Network
 from topologies.combinators import each_alone, one_student, without_students
@@ -111,6 +113,8 @@ class RecordingPool:
 
     def done(self, references: Any) -> bool:
         return True
+
+    def restart(self, settings: Any) -> None: ...
 
     def revive(self) -> None: ...
 
@@ -303,6 +307,8 @@ class ThreadedPool:
     def done(self, references: Any) -> bool:
         return True
 
+    def restart(self, settings: Any) -> None: ...
+
     def revive(self) -> None: ...
 
     def advise(self, text: str) -> None: ...
@@ -408,7 +414,7 @@ def test_round_loop__an_observation_changes_nothing():
 
 def test_build_schedule__alone_lets_the_same_peers_study_in_the_same_rounds():
     config = tiny(peers={"count": 6}, topology={"kind": "random-pair", "teachers": 3})
-    with_others, alone = build_schedule(config), build_schedule(config, alone=True)
+    with_others, alone = build_schedule(config), build_schedule(config, Control.ALONE)
     for round_index in range(30):
         others, own = with_others(round_index), alone(round_index)
         assert own.students == others.students

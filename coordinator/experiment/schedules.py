@@ -1,0 +1,31 @@
+"""The schedule of a run and of its control runs: who learns from whom in each round."""
+
+from coordinator.experiment.config import RunConfig
+from peers.base.seeds import stream
+from peers.learning.control import Control
+from topologies.combinators import each_alone, one_student, one_teacher, with_self_weight, without_students
+from topologies.schedule import Schedule
+
+
+def build_schedule(config: RunConfig, control: Control | None = None) -> Schedule:
+    """The schedule of who learns from whom, in the run or in one of its control runs.
+
+    A control keeps the roles, so that every peer is a student in as many rounds as in the run.
+    Raises: ValueError.
+    """
+    seed, peers = config.run.seed, config.peers
+    schedule = config.topology.build(peers.count, stream(seed, "topology"))
+    if config.topology.self_weight is not None:
+        if config.topology.kind == "self":
+            raise ValueError(
+                f"topology.self_weight is {config.topology.self_weight:g}, but peers that teach themselves have nobody "
+                "to share with: leave it out"
+            )
+        schedule = with_self_weight(schedule, config.topology.self_weight)
+    if peers.frozen:
+        schedule = without_students(schedule, frozenset(peers.frozen))
+    if config.exchange.roles == "one-student":
+        schedule = one_student(schedule, stream(seed, "roles"))
+    if control is Control.SINGLE_TEACHER:
+        return one_teacher(schedule, stream(seed, "single-teacher"))
+    return schedule if control is None or control.exchanges else each_alone(schedule)

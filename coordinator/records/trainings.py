@@ -1,0 +1,61 @@
+"""What the run and each of its control runs did: steps, first gradient, change of the weights; and which were idle."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from coordinator.measures.declared import WEIGHT_CHANGE
+from coordinator.records.run_state import RunState
+from coordinator.scheduling.scheduler import Phase
+from peers.learning.control import Control
+
+IDLE_SHARE = 1e-3  # of the run's first gradient norm: below, a control's is rounding (measured: 1e-7 to 1e-6)
+
+
+def table(state: RunState) -> dict[str, Any]:
+    """By name of the control run, or `exchange` for the run itself: means over its students, and who failed."""
+    return {
+        "exchange" if phase is Phase.ROUNDS else phase.value: _row(state, phase)
+        for phase in Phase
+        if phase in state.trainings
+    }
+
+
+def idle_controls(state: RunState) -> list[Control]:
+    """The controls that did nothing: beside the run's first gradient, theirs was no more than rounding.
+
+    Peers alone have no gradient where the target is their own output, as with a snapshot that is never renewed or equal
+    temperatures. An optimiser such as AdamW makes steps of full size from the rounding that is left.
+    """
+    reference = _mean(state.training(Phase.ROUNDS).first_norms.values())
+    found = []
+    for control in (Control.ALONE, Control.ALONE_MATCHED):
+        norm = _mean(state.training(Phase(control.value)).first_norms.values())
+        if norm is not None and reference is not None and norm <= IDLE_SHARE * reference:
+            found.append(control)
+    return found
+
+
+def weight_change(state: RunState, phase: Phase) -> float | None:
+    """The students' mean of |theta - theta_0| / |theta_0|: of the run, at the last measurement."""
+    changes = state.training(phase).weight_change
+    if phase is Phase.ROUNDS:
+        measured = state.last.peers if state.last else {}
+        changes = {peer: values[WEIGHT_CHANGE.name] for peer, values in measured.items()}
+    return _mean(changes[peer] for peer in state.students if peer in changes)
+
+
+def _row(state: RunState, phase: Phase) -> dict[str, Any]:
+    training = state.training(phase)
+    return {
+        "rounds": training.completed,
+        "steps": _mean(training.steps.values()),
+        "first_gradient_norm": _mean(training.first_norms.values()),
+        "relative_weight_change": weight_change(state, phase),
+        "idle": phase.control in idle_controls(state),
+        "not_finite": sorted(training.failed),
+    }
+
+
+def _mean(values: Iterable[int | float]) -> float | None:
+    found = list(values)
+    return sum(found) / len(found) if found else None

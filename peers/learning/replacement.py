@@ -1,0 +1,51 @@
+"""What peers send in the controls `stranger` and `shuffled` instead of their own outputs."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from peers.base.precision import autocast
+from peers.exchange.config import ExchangeConfig
+from peers.learning.control import Control, shuffled_order
+from peers.learning.settings import PeerSettings, stranger_network
+from peers.learning.teacher import Teacher
+
+FROZEN = ExchangeConfig(refresh_every=0)
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """Replaces the outputs of one peer. stranger: the network that sends in its place; None: its outputs are permuted.
+
+    The stranger is calibrated like any teacher: its BatchNorm uses the batch's own statistics.
+    """
+
+    settings: PeerSettings
+    stranger: Teacher | None
+
+    @classmethod
+    def of(cls, settings: PeerSettings, shape: tuple[int, int, int]) -> "Replacement | None":
+        """The replacement in the control run of these settings; None if peers send their own outputs."""
+        if settings.control is None or not settings.control.replaces_messages:
+            return None
+        is_stranger = settings.control is Control.STRANGER
+        return cls(settings, Teacher(stranger_network(settings, shape), FROZEN) if is_stranger else None)
+
+    def exchanged(
+        self, own: Float[Tensor, "batch dim"], images: Float[Tensor, "batch channel height width"], round_index: int
+    ) -> Float[Tensor, "batch dim"]:
+        """What is sent in place of the `own` exchanged outputs."""
+        if self.stranger is None:
+            return permuted(own, self.settings, round_index)
+        with autocast(own.device, self.settings.precision):
+            features, outputs = self.stranger.outputs(images)
+        return self.settings.exchange.exchanged(features.float(), outputs.float())
+
+
+def permuted(
+    outputs: Float[Tensor, "*peers batch dim"], settings: PeerSettings, round_index: int
+) -> Float[Tensor, "*peers batch dim"]:
+    """The outputs with each sample's in the place of another one, as in the control `shuffled`."""
+    order = shuffled_order(settings.seed, round_index, outputs.shape[-2]).to(outputs.device)
+    return outputs.index_select(-2, order)
