@@ -83,18 +83,18 @@ def no_verdict_reason(summary: Mapping[str, Any], control: Condition) -> str:
     return "it diverged" if did.get("not_finite") else ""
 
 
-def idle_sentences(summary: Mapping[str, Any]) -> list[str]:
-    """A sentence for each control run whose first gradient was rounding, with the norms of both runs."""
+def idle_in_words(summary: Mapping[str, Any]) -> str:
+    """Which control runs were idle, with the norms of their first gradient and of the run's; empty if none was."""
     trainings = summary.get("controls", {})
     norm = trainings.get("exchange", {}).get("first_gradient_norm")
     beside = "" if norm is None else f", {norm:.2g} in the run"
-    lines = []
+    parts = []
     for name, did in trainings.items():
         if did.get("idle"):
             own = did.get("first_gradient_norm")
             size = "" if own is None else f" (norm {own:.2g}{beside})"
-            lines.append(f"control {name}: its first gradient was rounding{size}; no verdict from it")
-    return lines
+            parts.append(f"the first gradient of {name} was rounding{size}, so there is no verdict from it")
+    return "; ".join(parts)
 
 
 def upper_marks(summary: Mapping[str, Any]) -> list[str]:

@@ -56,8 +56,9 @@ def test_training_rows__what_each_training_did() -> None:
         ["stranger", "", "239.5", "33.00%"],
     ]
     assert control_runs.training_rows({}) == []
-    (line,) = control_runs.idle_sentences({"controls": trainings})
-    assert line == "control alone: its first gradient was rounding (norm 4.2e-08, 0.5 in the run); no verdict from it"
+    said = "the first gradient of alone was rounding (norm 4.2e-08, 0.5 in the run), so there is no verdict from it"
+    assert control_runs.idle_in_words({"controls": trainings}) == said
+    assert control_runs.idle_in_words({"controls": {"exchange": RUN}}) == control_runs.idle_in_words({}) == ""
 
 
 def test_upper_marks__share_of_the_way_to_supervised() -> None:
