@@ -26,7 +26,7 @@ def with_address(overrides: list[str], address: str) -> list[str]:
 
 def hint(config: Path, overrides: Sequence[str]) -> str:
     """What to type for verdicts over seeds, after a single run of a file."""
-    command = shlex.join(["peer-consensus", "run", str(config), *overrides, "--seeds", "3"])
+    command = shlex.join(["peer-consensus", "run", str(config), *overrides, "--seeds", "5"])
     return f"verdicts are about this run; over seeds: {command}"
 
 

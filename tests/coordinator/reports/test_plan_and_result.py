@@ -69,7 +69,7 @@ def test_run__verdicts_are_whole_at_eighty_columns(cli: Cli, tiny: Path) -> None
     assert all(row.rstrip().endswith(over_alone) and row.split()[1] == "alone" for row in rows[3:5])
     assert "gain: trained - control run. alone: the same rounds, every peer its own teacher" in out
     last = "verdicts are about this run; over seeds: peer-consensus run tiny.toml "
-    assert out.splitlines()[-1].startswith(last) and out.splitlines()[-1].endswith("--seeds 3")
+    assert out.splitlines()[-1].startswith(last) and out.splitlines()[-1].endswith("--seeds 5")
 
 
 @pytest.mark.parametrize(
