@@ -199,7 +199,7 @@ def topology(
         ),
     ] = None,
 ) -> None:
-    """Degree, links, diameter, spectral gap and rounds to agreement of a topology, or of all kinds."""
+    """Degree, links, diameter, and the gap of the gossip and the pooling matrix of a topology, or of all kinds."""
     from coordinator.commands import topology
 
     topology.show(what, settings or [], plot, _console())

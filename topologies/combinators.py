@@ -25,7 +25,7 @@ def one_student(schedule: Schedule, seed: np.random.SeedSequence) -> Schedule:
         chosen = full.students[round_rng(seed, round_index, 0).integers(len(full.students))]
         return _without(full, frozenset(full.students) - {chosen})
 
-    return Schedule(schedule.num_peers, None, round_at)
+    return Schedule(schedule.num_peers, None, round_at, exchangeable=schedule.exchangeable)
 
 
 def without_students(schedule: Schedule, frozen: frozenset[int]) -> Schedule:
@@ -45,8 +45,8 @@ def without_students(schedule: Schedule, frozen: frozenset[int]) -> Schedule:
 def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
     """Give every student's own outputs this weight in its target, and its teachers the rest.
 
-    The mixing matrix is then exactly the one used for averaging: its diagonal is `self_weight`. With 0 only the
-    teachers count. Peers that already teach themselves are unchanged.
+    The gossip matrix W is then the pooling matrix P: its diagonal is `self_weight`. With 0 only the teachers count.
+    Peers that already teach themselves are unchanged.
 
     Raises:
         ValueError: when the weight is not in [0, 1).
@@ -68,7 +68,7 @@ def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
             kept[student] = 0.0
         return replace(full, incoming=tuple(incoming), kept=tuple(kept))
 
-    return _every_round(schedule, mixed)
+    return _every_round(schedule, mixed, schedule.exchangeable)
 
 
 def each_alone(schedule: Schedule) -> Schedule:
@@ -110,10 +110,13 @@ def one_teacher(schedule: Schedule, seed: np.random.SeedSequence) -> Schedule:
     return Schedule(schedule.num_peers, None, round_at)
 
 
-def _every_round(schedule: Schedule, change: Callable[[Round], Round]) -> Schedule:
-    """The schedule with `change` applied to every round, without the facts of the old one, which no longer hold."""
+def _every_round(schedule: Schedule, change: Callable[[Round], Round], exchangeable: bool = False) -> Schedule:
+    """The schedule with `change` applied to every round, without the facts of the old one, which no longer hold.
+
+    exchangeable: whether the drawn rounds still are after the change.
+    """
     if schedule.period is None:
-        return Schedule(schedule.num_peers, None, lambda round_index: change(schedule(round_index)))
+        return Schedule(schedule.num_peers, None, lambda index: change(schedule(index)), exchangeable=exchangeable)
     return periodic(tuple(change(schedule(round_index)) for round_index in range(schedule.period)))
 
 

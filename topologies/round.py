@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, pairwise
 from typing import NamedTuple
@@ -33,7 +33,8 @@ class Round:
     """Who learns from whom in one round. Peers are 0..n-1, and every link runs teacher -> student.
 
     incoming[i]: the edges into peer i, ascending by teacher; their weights sum to 1. Empty if peer i does not study.
-    kept[i]: peer i's diagonal entry in the mixing matrix W of gossip theory, 1 if it does not study.
+    kept[i]: peer i's diagonal entry in the gossip matrix W of the theory, 1 if it does not study. Students average
+    with the weights of `incoming` alone (`as_pooled`).
     unheard: peers that run the round's batch although nobody learns from them.
     """
 
@@ -71,7 +72,7 @@ class Round:
 
     @cached_property
     def mixing(self) -> csr_array:
-        """The sparse row-stochastic W, students by teachers, computed at first use. It ignores the ages of edges."""
+        """The sparse row-stochastic W of gossip theory, students by teachers, made at first use; ages are ignored."""
         teachers, students, weights = self.arrays()
         peers, kept = np.arange(self.num_peers), np.array(self.kept)
         values = np.concatenate([weights * (1 - kept[students]), kept])
@@ -80,6 +81,10 @@ class Round:
         mixing.eliminate_zeros()
         mixing.data.setflags(write=False)
         return mixing
+
+    def as_pooled(self) -> "Round":
+        """The same round with the pooling matrix P as its mixing matrix: what students average into their targets."""
+        return replace(self, kept=tuple(0.0 if edges else 1.0 for edges in self.incoming))
 
     def digest(self) -> str:
         """SHA-256 of teachers, students and weights, and of the ages if any of them is above 0."""

@@ -3,6 +3,7 @@
 Functions that change the rounds of another schedule are in `combinators`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +11,7 @@ from functools import cache
 import numpy as np
 
 from topologies.base_graph import base_rounds
-from topologies.facts import TopologyFacts
+from topologies.facts import EPSILON, TopologyFacts
 from topologies.graphs import check_num_peers
 from topologies.round import Edge, edges_from
 from topologies.round import Round as Round
@@ -22,12 +23,14 @@ class Schedule:
 
     period: the number of rounds after which they repeat, 1 for a static schedule; None: each round is drawn at random.
     facts: the topology's figures, if they are known without computing any round.
+    exchangeable: rounds are drawn such that renaming the peers changes no probability.
     """
 
     num_peers: int
     period: int | None
     round_at: Callable[[int], Round]
     facts: TopologyFacts | None = None
+    exchangeable: bool = False
 
     def __call__(self, round_index: int) -> Round:
         """The round of this index."""
@@ -68,7 +71,19 @@ def complete(num_peers: int) -> Schedule:
         return Round(incoming, kept=(1 / num_peers,) * num_peers)
 
     facts = TopologyFacts(
-        num_peers, others, float(others), others, links, links, diameter=1, spectral_gap=1.0, rounds_to=1
+        num_peers,
+        others,
+        float(others),
+        others,
+        links,
+        links,
+        diameter=1,
+        spectral_gap=1.0,
+        rounds_to=1,
+        pooling_gap=1 - 1 / others,  # the eigenvalues of P are 1 and -1 / (n - 1)
+        pooling_connectivity=num_peers / others,
+        # an exact 0.001 must not fail because of its last bit
+        pooling_rounds_to=math.ceil(-math.log(EPSILON) / math.log(others) - 1e-9) if others > 1 else None,
     )
     return Schedule(num_peers, 1, lambda _: round_(), facts)
 
@@ -88,7 +103,7 @@ def random_teachers(num_peers: int, num_teachers: int, seed: np.random.SeedSeque
         # skipping the student itself turns a draw among n-1 into one among the others
         return _uniform_round(edges, {i: (draw + (draw >= i)).tolist() for i, draw in enumerate(draws)})
 
-    return Schedule(num_peers, None, round_at)
+    return Schedule(num_peers, None, round_at, exchangeable=True)
 
 
 def random_matching(num_peers: int, seed: np.random.SeedSequence) -> Schedule:
@@ -104,7 +119,7 @@ def random_matching(num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         pairs = list(zip(order[0:-1:2], order[1::2], strict=True))
         return _uniform_round(edges, {i: [j] for a, b in pairs for i, j in ((a, b), (b, a))})
 
-    return Schedule(num_peers, None, round_at)
+    return Schedule(num_peers, None, round_at, exchangeable=True)
 
 
 def random_pair(num_peers: int, num_teachers: int, seed: np.random.SeedSequence) -> Schedule:
@@ -121,7 +136,7 @@ def random_pair(num_peers: int, num_teachers: int, seed: np.random.SeedSequence)
         student, *teachers = round_rng(seed, round_index).choice(num_peers, num_teachers + 1, replace=False).tolist()
         return _uniform_round(edges, {student: teachers})
 
-    return Schedule(num_peers, None, round_at)
+    return Schedule(num_peers, None, round_at, exchangeable=True)
 
 
 def one_peer_exponential(num_peers: int) -> Schedule:

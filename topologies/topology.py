@@ -18,7 +18,8 @@ class Topology(BaseModel, ABC):
     self_weight: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None,
         description="weight of a student's own outputs in its target, in which its teachers have the rest; left out: "
-        "0, while reports show the mixing matrix with the rule's own diagonal",
+        "0 (and reports show two matrices: the gossip matrix of the theory, with the rule's own diagonal, and the "
+        "pooling matrix)",
     )
 
     @abstractmethod

@@ -1,8 +1,9 @@
 """What gossip theory predicts of an ablation over topologies, beside what was measured.
 
-A round moves a student's outputs a part c of the way to its teachers' mean: with P the matrix that pools teachers, the
-outputs Z become (I - c (I - P)) Z. The cell `complete` says what c was in every round; nothing else is fitted. `gap
-only` takes all disagreement to be in the slowest mode of the mean of P over rounds, as bounds by the spectral gap do.
+A round moves a student's outputs a part c of the way to its teachers' mean: with the pooling matrix P, which is not the
+gossip matrix with its self-weights, the outputs Z become (I - c (I - P)) Z. The cell `complete` says what c was in
+every round; nothing else is fitted. `gap` is the algebraic connectivity 1 - lambda_2 of the mean of P over the rounds
+of the run, and `gap only` takes all disagreement to be in that slowest mode, as bounds by the spectral gap do.
 
     python configs/findings/theory.py runs/finding-topologies
 """
@@ -29,13 +30,8 @@ def curves(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def pooled(schedule: Schedule, round_index: int) -> np.ndarray:
-    """The matrix of a round that pools teachers, without self-weights; an idle peer keeps its outputs."""
-    plan = schedule(round_index)
-    matrix = np.eye(schedule.num_peers)
-    matrix[list(plan.students)] = 0
-    teachers, students, weights = plan.arrays()
-    matrix[students, teachers] = weights
-    return matrix
+    """The pooling matrix of a round; an idle peer keeps its outputs."""
+    return schedule(round_index).as_pooled().mixing.toarray()
 
 
 def predicted(schedule: Schedule, carried: np.ndarray) -> np.ndarray:
@@ -56,7 +52,7 @@ def carried_by(complete: np.ndarray, rounds: np.ndarray, n: int) -> np.ndarray:
 
 
 def slowest(schedule: Schedule, num_rounds: int) -> float:
-    """1 - the second largest eigenvalue (real part) of the mean pooling matrix."""
+    """1 - the second largest eigenvalue (real part) of the mean pooling matrix over the rounds of a run."""
     mean = np.mean([pooled(schedule, t) for t in range(schedule.period or num_rounds)], axis=0)
     return float(1 - np.sort(np.linalg.eigvals(mean).real)[-2])
 

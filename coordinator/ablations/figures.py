@@ -1,4 +1,4 @@
-"""Figures of an ablation: estimates, consensus over rounds and bytes, gain against spectral gap, maps of peers."""
+"""Figures of an ablation: estimates, consensus over rounds and bytes, gain against connectivity, maps of peers."""
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +26,7 @@ MARKERS, DASHES = "osD^vPX*", ("-", "--", ":")
 LEGEND_LABEL = 46  # characters per legend entry; half of it in a legend of two columns
 MAX_LINES, MAX_MEASURES = 40, 8  # drawn in the figure of estimates
 LOG_RANGE = 8.0  # ratio of largest to smallest value from which a logarithmic scale is used
-GAP = "topology.spectral_gap"
+CONNECTIVITY = "topology.pooling_connectivity"
 
 
 def save_ablation_figures(
@@ -48,7 +48,7 @@ def save_ablation_figures(
     pictures: dict[str, Callable[[], Figure | None]] = {
         "estimates.png": partial(draw_estimates, comparison),
         "consensus.png": partial(draw_consensus, finished, comparison.cells),
-        "spectral_gap.png": partial(draw_spectral_gap, rows, comparison.cells),
+        "connectivity.png": partial(draw_connectivity, rows, comparison.cells),
         "bytes.png": partial(draw_bytes, finished, comparison.cells),
         **{f"{measure.name}.png": partial(draw_pairs, finished, measure) for measure in declared.PAIRS},
         "topologies.png": partial(draw_topologies, finished, tell),
@@ -136,22 +136,22 @@ def draw_bytes(runs: Mapping[str, Sequence[Path]], cells: Sequence[str]) -> Figu
     return figure
 
 
-def draw_spectral_gap(rows: list[dict[str, Any]], cells: Sequence[str]) -> Figure | None:
-    """Gain against the topology's spectral gap, a panel per probe and a point per cell; None if all gaps are equal."""
-    gaps = {cell: _values(rows, cell, GAP) for cell in cells}
-    places = {cell: float(np.mean(values)) for cell, values in gaps.items() if values}
+def draw_connectivity(rows: list[dict[str, Any]], cells: Sequence[str]) -> Figure | None:
+    """Gain against the pooling matrix's connectivity, a panel per probe, a point per cell; None if all are equal."""
+    found = {cell: _values(rows, cell, CONNECTIVITY) for cell in cells}
+    places = {cell: float(np.mean(values)) for cell, values in found.items() if values}
     probes = [name for name in PROBES if name not in FOR_COMPARISON and any(_gain(name) in row for row in rows)]
     if not probes or np.ptp(list(places.values()) or [0.0]) < 1e-12:
         return None
     figure = Figure(figsize=(WIDTH, 2.6 * len(probes) + _legend_height(list(places))), layout="constrained")
     for axis, probe in zip(figure.subplots(len(probes), 1, squeeze=False)[:, 0], probes, strict=True):
         axis.axhline(0, color="#636363", linewidth=1, linestyle="--")
-        for cell, gap in _moved_apart(places).items():
+        for cell, place in _moved_apart(places).items():
             values = _values(rows, cell, _gain(probe))
             if values:
-                _draw_point(axis, gap, estimate(values), cells.index(cell), cell)
+                _draw_point(axis, place, estimate(values), cells.index(cell), cell)
         axis.set_title(heading(_gain(probe)) + ", 95% intervals over seeds", fontsize=9)
-        axis.set_xlabel("spectral gap (0 never mixes, 1 agrees in a round)", fontsize=8)
+        axis.set_xlabel("connectivity 1 - λ2 of the pooling matrix (0: peers are apart)", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.grid(alpha=0.3)
     _legend(figure)

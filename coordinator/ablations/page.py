@@ -23,9 +23,10 @@ ABLATION_FIGURES: Texts = {
         f"{CURVES} over the rounds, one curve per cell",
         "How the peers came to agree: mean over seeds with 95% bands.",
     ),
-    "spectral_gap": (
-        "Gain over calibrated against spectral gap, one point per cell",
-        "Do topologies that mix faster teach more? Mean gain over seeds with its 95% interval.",
+    "connectivity": (
+        "Gain over calibrated against the connectivity of the pooling matrix, one point per cell",
+        "Do topologies that mix faster teach more? Mean gain over seeds with its 95% interval. The pooling matrix is "
+        "what students average; its connectivity, 1 - λ2, is the rate at which students agree that move a little.",
     ),
     "bytes": (
         f"{DISAGREEMENT.capitalize()} against the bytes exchanged so far, one curve per cell",

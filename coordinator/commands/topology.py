@@ -1,5 +1,6 @@
 """`peer-consensus topology`: the facts of one topology, or of all kinds side by side."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +9,23 @@ from rich.console import Console
 from coordinator.experiment.config import ConfigError, RunConfig, config_from, load_config, parse_setting
 from coordinator.experiment.errors import nearest
 from coordinator.experiment.schedules import build_schedule
+from coordinator.reports.matrices import DRAWN, LEGEND, SWAPS, pooling_cells, rounds_to, swaps
 from coordinator.reports.tables import compact_table
-from topologies.analysis.agreement import EPSILON
 from topologies.analysis.measures import describe
 from topologies.config import KINDS
-from topologies.facts import TopologyFacts
+from topologies.facts import EPSILON, TopologyFacts
 from topologies.schedule import Schedule
 
 PICTURES = (".png", ".pdf", ".svg")
-COLUMNS = ("kind", "degree", "links", "messages", "diameter", "gap", f"rounds to {EPSILON:g}")
+COLUMNS = ("kind", "degree", "links", "messages", "diameter")
+MATRICES = ("kind", "gap W", "rounds W", "gap P", "rounds P", "1 - λ2 of P")
+ROUNDS = f"rounds to disagreement {EPSILON:g}"
 
 LINKS = {"the same": "the same links every round", "drawn anew": "links drawn anew every round"}
 LONG = {
     "degree": "teachers of a student",
     "links": "links a round",
     "messages": "messages a round",
-    "gap": "spectral gap",
-    COLUMNS[-1]: f"rounds to disagreement {EPSILON:g}",
 }
 
 
@@ -56,6 +57,7 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
     )
     for name, value in zip(COLUMNS[1:], _cells(facts), strict=True):
         console.print(f"  {LONG.get(name, name):<30}{value}", highlight=False)
+    _show_matrices(facts, console)
     if plot is not None:
         try:
             from coordinator.reports.figures import save_topology  # imported here because it imports matplotlib
@@ -77,7 +79,8 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
         raise ConfigError(f"topology list: takes num_peers and seed, got {', '.join(unknown)}: name a kind")
     count = _of_kind("ring", values).peers.count
     columns = [name for name in COLUMNS if name != "links"]
-    table = compact_table(*columns, "every round", wrapped=COLUMNS[-1])
+    table = compact_table(*columns, "every round", wrapped="diameter")
+    spectra = compact_table(*MATRICES, wrapped=MATRICES[-1])
     impossible = []
     for kind, variant in KINDS.items():
         if kind == "file":
@@ -88,12 +91,17 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
             schedule = _schedule(_of_kind(kind, values | example))
         except ConfigError as error:
             table.add_row(label, *["-"] * len(columns))
+            spectra.add_row(label, *["-"] * (len(MATRICES) - 1))
             impossible.append(f"{kind}: {error}")
             continue
-        cells = dict(zip(COLUMNS[1:], _cells(describe(schedule)), strict=True))
+        facts = describe(schedule)
+        cells = dict(zip(COLUMNS[1:], _cells(facts), strict=True))
         table.add_row(label, *(cells[name] for name in columns[1:]), _pace(schedule))
+        spectra.add_row(label, *_matrix_cells(facts))
     console.print(f"{count} peers", highlight=False)
     console.print(table)
+    console.print(spectra)
+    _explain(LEGEND | {"rounds": f"until disagreement is {EPSILON:g} of the worst start's", "-": DRAWN}, console)
     for line in impossible:
         console.print(line, highlight=False)
 
@@ -130,15 +138,34 @@ def _cells(facts: TopologyFacts) -> list[str]:
         f"{facts.edges:g}",
         f"{facts.messages_per_round:g}",
         "none" if facts.diameter is None else str(facts.diameter),
-        f"{facts.spectral_gap:.4g}",
-        _rounds_to(facts),
     ]
 
 
-def _rounds_to(facts: TopologyFacts) -> str:
-    if facts.rounds_to is not None:
-        return f"{facts.rounds_to:,}"
-    return "never" if facts.rounds_over is None else f"more than {facts.rounds_over:,}"
+def _matrix_cells(facts: TopologyFacts) -> tuple[str, ...]:
+    """Gap and rounds to agreement of W, then those of P and its connectivity."""
+    return (f"{facts.spectral_gap:.4g}", rounds_to(facts.rounds_to, facts.rounds_over), *pooling_cells(facts))
+
+
+def _show_matrices(facts: TopologyFacts, console: Console) -> None:
+    """Print the facts of W and P in two columns, and which is which."""
+    gap, rounds, pooled_gap, pooled_rounds, connectivity = _matrix_cells(facts)
+    rows = (("", "W", "P"), ("spectral gap", gap, pooled_gap), (ROUNDS, rounds, pooled_rounds))
+    for name, gossip, pooling in (*rows, ("1 - λ2", "", connectivity)):
+        console.print(f"  {name:<30}{gossip:<18}{pooling}", highlight=False)
+    _explain(LEGEND, console)
+    if swaps(facts):
+        _print_wrapped(SWAPS, console)
+    if facts.pooling_gap is None:
+        _print_wrapped(DRAWN, console)
+
+
+def _explain(legend: dict[str, str], console: Console) -> None:
+    for name, meaning in legend.items():
+        _print_wrapped(f"{name}: {meaning}", console)
+
+
+def _print_wrapped(text: str, console: Console) -> None:
+    console.print(textwrap.fill(text, 80, subsequent_indent="  "), highlight=False)
 
 
 def _pace(schedule: Schedule) -> str:

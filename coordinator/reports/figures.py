@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import networkx as nx
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 from coordinator.measures.declared import Shown, shown_in
 from coordinator.measures.gains import Condition
+from coordinator.records.probe_curves import ProbeCurve, probe_curves
 from coordinator.records.run_folder import RunFolder
 from coordinator.reports.wording import CONDITIONS, probe_name
 from topologies.schedule import Schedule
@@ -45,8 +47,9 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
     save_topology(schedule, target / "topology.png", probe, gains)
     rows = [row for row in folder.rows("rounds") if any(measure.name in row for measure in CURVES)]
     if rows:
-        save_consensus(rows, summary["probes"], target / "consensus.png")
-        save_consensus(rows, summary["probes"], target / "consensus-narrow.png", narrow=True)
+        curves = probe_curves(folder.rows("peers"), {int(peer) for peer in summary.get("not_finite", ())})
+        save_consensus(rows, summary["probes"], target / "consensus.png", curves)
+        save_consensus(rows, summary["probes"], target / "consensus-narrow.png", curves, narrow=True)
 
 
 def peer_gains(probes: dict[str, Any]) -> tuple[str, dict[int, float]]:
@@ -127,16 +130,24 @@ def gain_scale(figure: Figure, limit: float, probe: str) -> None:
     bar.ax.tick_params(labelsize=8)
 
 
-def save_consensus(rows: list[dict[str, Any]], probes: dict[str, Any], path: Path, narrow: bool = False) -> None:
+def save_consensus(
+    rows: list[dict[str, Any]],
+    probes: dict[str, Any],
+    path: Path,
+    probed: Mapping[str, ProbeCurve] = MappingProxyType({}),
+    narrow: bool = False,
+) -> None:
     """Plot the consensus over the rounds (rows of the rounds table), and the probes' accuracy beside the controls'.
 
-    The panels are side by side, or, if `narrow`, stacked.
+    The panels are side by side, with the curves in `probed`, by probe, in a second row; if `narrow`, all are stacked.
     """
     gained = {name: row for name, row in probes.items() if "gain" in row}
     curves = [measure for measure in CURVES if any(measure.name in row for row in rows)]
     panels = len(curves) + bool(gained)
-    figure = Figure(figsize=(4.5, 3.0 * panels) if narrow else (4 * panels, 3.2), layout="tight")
-    axes = figure.subplots(*((panels, 1) if narrow else (1, panels)), squeeze=False).flat
+    columns = 1 if narrow else max(panels, len(probed))
+    height = panels + len(probed) if narrow else 1 + bool(probed)
+    figure = Figure(figsize=(4.5, 3.0 * height) if narrow else (4 * columns, 3.2 * height), layout="tight")
+    axes = [figure.add_subplot(height, columns, 1 + place) for place in range(panels)]
     rounds = [row["round"] for row in rows]
     for axis, measure in zip(axes, curves, strict=False):
         values = np.array([row.get(measure.name, np.nan) for row in rows], dtype=float)
@@ -147,7 +158,25 @@ def save_consensus(rows: list[dict[str, Any]], probes: dict[str, Any], path: Pat
         axis.grid(alpha=0.3)
     if gained:
         _draw_probes(axes[-1], gained)
+    for place, (name, curve) in enumerate(probed.items()):
+        axis = figure.add_subplot(height, columns, 1 + place + (panels if narrow else columns))
+        _draw_probe_curve(axis, name, curve, probes.get(name, {}))
     figure.savefig(path, dpi=120)
+
+
+def _draw_probe_curve(axis: Axes, name: str, curve: ProbeCurve, accuracies: Mapping[str, Any]) -> None:
+    """Draw a probe's accuracy over the rounds, with a level for the calibrated peers and for each control run."""
+    colour = COLOURS[Condition.TRAINED]
+    axis.fill_between(curve.rounds, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0, label="all students")
+    axis.plot(curve.rounds, curve.mean, marker=".", color=colour, label="mean of the students")
+    for condition in Condition:
+        if condition in accuracies and (condition is Condition.CALIBRATED or condition.control_run):
+            level = accuracies[condition]
+            axis.axhline(level, color=COLOURS[condition], linestyle="--", label=CONDITIONS[condition])
+    axis.set_title(f"{probe_name(name, marked=True)} accuracy", fontsize=9)
+    axis.set_xlabel("round")
+    axis.legend(fontsize=7)
+    axis.grid(alpha=0.3)
 
 
 def _draw_probes(axis: Axes, probes: dict[str, Any]) -> None:

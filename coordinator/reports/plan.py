@@ -1,6 +1,7 @@
 """The plan of a run, as `run --dry-run` prints it."""
 
 import os
+from dataclasses import asdict
 
 from rich.console import Console
 
@@ -11,6 +12,7 @@ from coordinator.pools.in_process import gpus_in_process
 from coordinator.pools.resources import reservations_on_machine
 from coordinator.records.summary import hardware
 from coordinator.reports.formatting import size
+from coordinator.reports.matrices import spectra
 from coordinator.reports.tables import compact_table
 from peers.base import memory
 
@@ -19,7 +21,7 @@ NOTHING_STARTED = "nothing was started (--dry-run)"
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Print the peers, data, topology, traffic and memory of a run, without starting it."""
-    config, facts = plan.config, plan.facts
+    config = plan.config
     columns = ("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
     table = compact_table(*columns, wrapped="optimiser")
     for group in plan.groups:
@@ -38,8 +40,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     lines = {
         "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
         f"{len(plan.dataset.test_labels):,} test images of {'x'.join(map(str, plan.dataset.shape))}",
-        "topology": f"{config.topology.kind}: {facts.messages_per_round:g} messages a round, spectral gap "
-        f"{facts.spectral_gap:.4g}",
+        "topology": f"{config.topology.kind}: {plan.facts.messages_per_round:g} messages a round",
+        **spectra(asdict(plan.facts)),
         "message": f"{size(plan.message_bytes)} ({config.exchange.what}, {config.exchange.dtype})",
         "a round": f"{size(plan.round_bytes)} over all links",
         "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",

@@ -10,13 +10,15 @@ from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.reports import control_runs, html
 from coordinator.reports.formatting import listed
 from coordinator.reports.html import Texts
+from coordinator.reports.matrices import spectra
 from coordinator.reports.wording import CONDITIONS, probe_name
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)]).capitalize()
 RUN_FIGURES: Texts = {
     "consensus": (
         f"{CURVES} over the rounds, and bars of the probes' accuracy",
-        f"{CURVES} of the peers over the rounds; accuracy of the probes on the controls and the trained peers.",
+        f"{CURVES} of the peers over the rounds; accuracy of the probes on the controls and the trained peers. Where "
+        "evaluation.probe_every is set, also over the rounds: mean and range of the students, dashed the controls.",
     ),
     "topology": (
         "The peers on a circle with arrows from teachers to students",
@@ -54,9 +56,9 @@ def _experiment_section(summary: Mapping[str, Any]) -> str:
         "Data": f"{_data(summary)}, batches of {data['batch_size']}"
         + (f"; {data['validation']:,} training images stand in for the test images" if data["validation"] else ""),
         "Peers": "; ".join(_group(group) for group in summary["peers"]) + _frozen(config["peers"]),
-        "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round, spectral gap "
-        f"{facts['spectral_gap']:.3g}"
+        "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round"
         + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
+        **{name.capitalize(): text for name, text in spectra(facts).items()},
         "Exchange": "; ".join(exchange(config["exchange"])),
         "Rounds": f"{run['rounds']:,}, of which {summary['rounds']:,} were completed; seed {run['seed']}",
         "Controls": ", ".join(["raw pixels", "untrained", "calibrated", *optional_controls(config["evaluation"])]),

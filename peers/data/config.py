@@ -6,11 +6,14 @@ from pydantic import Field
 
 from peers.base.section import Variant
 from peers.base.seeds import stream
-from peers.data import datasets, loading
+from peers.data import datasets, images, loading
 from peers.data.datasets import Dataset
 from peers.data.named_sets import TorchvisionKind
 
 Size = Annotated[int, Field(ge=1, le=65536)]
+ImageSize = Annotated[
+    int, Field(ge=0, le=65536, description="side in pixels to which images are resized; 0: images keep their size")
+]
 
 
 class DataSection(Variant):
@@ -62,14 +65,15 @@ class TorchvisionData(DataSection):
     kind: TorchvisionKind
     root: str = Field("data", description="folder that holds the data set's files")
     download: bool = Field(False, description="download the data set into root where it is missing")
+    image_size: ImageSize = 0
 
     @classmethod
     def example(cls) -> "TorchvisionData":
         return cls(kind="mnist")
 
     def load(self, seed: int) -> Dataset:
-        dataset = loading.load_torchvision(self.kind, self.root, self.download)
-        return self.limited(dataset, seed)
+        dataset = self.limited(loading.load_torchvision(self.kind, self.root, self.download), seed)
+        return images.resize_dataset(dataset, self.image_size)
 
 
 class ParquetData(DataSection):
@@ -79,9 +83,7 @@ class ParquetData(DataSection):
     path: str = Field(description="folder of Parquet files, or one file")
     image_column: str = Field("image", description="name of the column of images")
     label_column: str = Field("label", description="name of the column of class labels, which are whole numbers")
-    image_size: int = Field(
-        0, ge=0, le=65536, description="side in pixels to which images are resized; 0: images keep their size"
-    )
+    image_size: ImageSize = 0
     test_fraction: float = Field(
         0.2,
         gt=0,

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from jaxtyping import Int64, UInt8
 from PIL import ExifTags, Image, ImageOps
 
 from peers.base import memory
+from peers.data.datasets import Dataset
 from peers.data.tables import open_table, readable
 
 _GREY_MODES = {"1", "L", "LA", "La", "F", "I", "I;16", "I;16L", "I;16B", "I;16N"}
@@ -54,12 +56,44 @@ def check_images(
     like = (size, size) if size else (first.height, first.width)
     count, channels = len(rows[0]) + len(rows[1]), 1 if first.grey and first_test.grey else 3
     advice = f"{'lower' if size else 'set'} data.image_size, or set data.train_limit and data.test_limit"
-    subject = f"data: {count:,} images of {like[1]}x{like[0]} pixels"
     decoding_bytes = _DECODING_BYTES * first.height * first.width
-    memory.require(decoding_bytes + count * channels * like[0] * like[1], subject, advice)
+    _require_memory(count, channels, like, decoding_bytes, advice)
     if not size:
         check_size((first_test.height, first_test.width), like, first_test.where)
     return like
+
+
+def resize_dataset(dataset: Dataset, size: int) -> Dataset:
+    """The data set with all images resized as those of Parquet files are; size 0: the data set itself.
+
+    Raises: ValueError, if the resized images do not fit into memory.
+    """
+    channels, height, width = dataset.shape
+    if not size or (height, width) == (size, size):
+        return dataset
+    count = len(dataset.train_images) + len(dataset.test_images)
+    advice = "lower data.image_size, or set data.train_limit and data.test_limit"
+    _require_memory(count, channels, (size, size), _DECODING_BYTES * max(height * width, size * size), advice)
+    train, test = (_resize_all(split, size) for split in (dataset.train_images, dataset.test_images))
+    return replace(dataset, train_images=train, test_images=test)
+
+
+def _resize_all(
+    images: UInt8[np.ndarray, "rows channel height width"], size: int
+) -> UInt8[np.ndarray, "rows channel size size"]:
+    """Images of one channel (greyscale) or three (RGB), each resized."""
+    resized = np.empty((*images.shape[:2], size, size), dtype=np.uint8)
+    for position, pixels in enumerate(images):
+        image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
+        resized[position] = _channels_first(_resize(image, size))
+    return resized
+
+
+def _require_memory(count: int, channels: int, size: tuple[int, int], extra_bytes: int, advice: str) -> None:
+    """Raises: ValueError, if `count` images of (height, width) `size` and `extra_bytes` do not fit into memory."""
+    height, width = size
+    subject = f"data: {count:,} images of {width}x{height} pixels"
+    memory.require(extra_bytes + count * channels * height * width, subject, advice)
 
 
 def check_size(found: tuple[int, int], like: tuple[int, int], where: str) -> None:
@@ -169,8 +203,17 @@ def _decode(cell: bytes | None, size: int, where: str) -> UInt8[np.ndarray, "cha
     except Exception as error:  # Pillow's readers raise many types of errors on broken bytes
         raise _corrupt(where) from error
     image = _eight_bits(image, where)
-    if size and image.size != (size, size):
-        image = ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+    return _channels_first(_resize(image, size))
+
+
+def _resize(image: Image.Image, size: int) -> Image.Image:
+    """The image cropped to a square around its centre and resized (bilinear, antialiased); size 0: as it is."""
+    if not size or image.size == (size, size):
+        return image
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+
+
+def _channels_first(image: Image.Image) -> UInt8[np.ndarray, "channel height width"]:
     pixels = np.asarray(image)
     return pixels[None] if image.mode == "L" else pixels.transpose(2, 0, 1)
 

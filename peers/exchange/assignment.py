@@ -83,7 +83,7 @@ class Assignment:
         """The weight of the peer's own outputs in its target."""
         if self.sum_weights is not None:
             return self.sum_weights.own if self.sum_weights.included else 0.0
-        return sum(link.weight for link in self.links if link.teacher == peer)
+        return sum((link.weight for link in self.links if link.teacher == peer), 0.0)
 
     @property
     def message_keys(self) -> tuple[MessageKey, ...]:

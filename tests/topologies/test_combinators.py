@@ -10,7 +10,7 @@ from numpy.random import SeedSequence
 from scipy import stats
 
 from topologies import graphs, mixing, schedule
-from topologies.combinators import each_alone, one_student, with_self_weight, without_students
+from topologies.combinators import each_alone, one_student, one_teacher, with_self_weight, without_students
 from topologies.round import Edge, Round
 from topologies.schedule import Schedule
 
@@ -129,3 +129,24 @@ def test_without_students__those_who_only_look_still_do() -> None:
     alone = without_students(each_alone(schedule.static(RING)), frozenset({1}))
     assert alone(0).links == ((0, 0), (2, 2), (3, 3)) and alone(0).unheard == {0, 1, 2, 3}
     assert one_student(each_alone(schedule.static(RING)), SeedSequence(0))(0).unheard == {0, 1, 2, 3}
+
+
+# ---- one teacher ----
+
+
+def test_one_teacher__each_student_hears_one_other_with_the_weight_of_all() -> None:
+    seed = SeedSequence(4)
+    full = with_self_weight(schedule.complete(5), 0.2)
+    single, drawn = one_teacher(full, seed), np.zeros((5, 5))
+    for round_index in range(2000):
+        round_ = single(round_index)
+        assert round_.students == (0, 1, 2, 3, 4) and round_.unheard == frozenset(range(5))
+        for student, edges in enumerate(round_.incoming):
+            by_teacher = {edge.teacher: edge.weight for edge in edges}
+            assert by_teacher.pop(student) == pytest.approx(0.2)
+            ((teacher, weight),) = by_teacher.items()
+            assert weight == pytest.approx(0.8)
+            drawn[student, teacher] += 1
+    assert single(7) == one_teacher(full, seed)(7)
+    others = drawn[~np.eye(5, dtype=bool)]
+    assert np.abs(others / 2000 - 0.25).max() < 4 * np.sqrt(0.25 * 0.75 / 2000)  # four standard errors

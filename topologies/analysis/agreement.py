@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from topologies.analysis.spectrum import group_moduli, second_modulus, whole_modulus
 from topologies.analysis.structure import agrees
+from topologies.facts import EPSILON
 from topologies.mixing import contraction, spectral_gap
 from topologies.schedule import Round
 
-EPSILON = 1e-3  # disagreement that counts as agreement, relative to the worst possible start
 MAX_ROUNDS = 10_000  # simulated at most
 EXACT = 1e-12  # rounding error of an exact average
 SLOWEST = int(-math.log(EPSILON) / EXACT)  # rounds needed at a gap of EXACT; smaller gaps are lost in rounding

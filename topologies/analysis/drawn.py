@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from topologies.analysis.agreement import EPSILON, EXACT, MAX_ROUNDS, Agreement, Path, deviation, mixed
+from topologies.analysis.agreement import EXACT, MAX_ROUNDS, Agreement, Path, deviation, mixed
 from topologies.analysis.structure import is_split
 from topologies.analysis.tally import Tally
+from topologies.facts import EPSILON
 from topologies.schedule import Round, Schedule
 
 FEW_PEERS = 128  # up to this many peers, the worst start over at least 200 rounds; above, random starts

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from scipy.sparse import csgraph, csr_array
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs, eigsh
 
@@ -25,13 +25,19 @@ ALIKE = 1e-3  # largest accepted difference of two results for a gap, relative t
 ROUNDING = 1e-13  # the same, absolute
 
 
-def group_moduli(mixing: csr_array, digits: tuple[int, ...]) -> Float[np.ndarray, " modes"]:
-    """|eigenvalues| of a translation-invariant matrix, except that of the mean.
+def group_eigenvalues(mixing: csr_array, digits: tuple[int, ...]) -> Complex[np.ndarray, " modes"]:
+    """The eigenvalues of a translation-invariant matrix, except that of the mean.
 
     The eigenvectors are the characters of the group; the eigenvalues are a row's Fourier transform over the digits.
     """
     row = mixing[[0]].toarray().reshape(digits[::-1])
-    moduli: Float[np.ndarray, " modes"] = np.minimum(np.abs(np.fft.fftn(row)).ravel()[1:], 1.0)
+    values: Complex[np.ndarray, " modes"] = np.fft.fftn(row).ravel()[1:]
+    return values
+
+
+def group_moduli(mixing: csr_array, digits: tuple[int, ...]) -> Float[np.ndarray, " modes"]:
+    """|eigenvalues| of a translation-invariant matrix, except that of the mean."""
+    moduli: Float[np.ndarray, " modes"] = np.minimum(np.abs(group_eigenvalues(mixing, digits)), 1.0)
     return moduli
 
 

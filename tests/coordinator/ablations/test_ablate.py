@@ -92,6 +92,7 @@ def test_ablate__results_are_those_of_the_runs_alone(cluster: None, tmp_path: Pa
     assert last["probes.knn.gain"] == alone["probes"]["knn"]["gain"]
     assert last["consensus.relative_distance.last"] == alone["consensus"]["relative_distance"]["last"]
     assert last["topology.spectral_gap"] == alone["topology"]["spectral_gap"] and last["bytes_exchanged"] == 0
+    assert last["topology.pooling_connectivity"] == alone["topology"]["pooling_connectivity"] == 0
     low, high = alone["probes"]["knn"]["interval"]
     assert (last["probes.knn.interval_low"], last["probes.knn.interval_high"]) == (low, high)
     assert (last["artefacts"], last["not_finite"]) == (", ".join(alone["artefacts"]), "")

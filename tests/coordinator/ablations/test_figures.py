@@ -62,7 +62,7 @@ def rows_of(gains: dict[str, list[float]], gaps: dict[str, Any] = GAPS) -> list[
             "status": "finished",
             "probes.knn.gain": gain,
             "consensus.relative_distance.last": 0.1,
-            "topology.spectral_gap": gaps.get(cell),
+            "topology.pooling_connectivity": gaps.get(cell),
         }
         for cell, each in gains.items()
         for seed, gain in enumerate(each)
@@ -82,7 +82,7 @@ def test_save_ablation_figures__writes_all_and_names_them_in_order(tmp_path: Pat
     names = save_ablation_figures(ROWS, runs, COMPARISON, tmp_path / "out")
     assert names == [
         f"{name}.png"
-        for name in ("estimates", "consensus", "spectral_gap", "bytes", "total_variation", "cka", "topologies")
+        for name in ("estimates", "consensus", "connectivity", "bytes", "total_variation", "cka", "topologies")
     ]
     for name in names:
         assert imread(tmp_path / "out" / "figures" / name).shape[1] == 630  # 4.2 inches at 150 dots
@@ -94,7 +94,7 @@ def test_save_ablation_figures__without_finished_runs_removes_older_pictures(
     stopped: dict[str, list[Path]] = {"ring": [], "complete": []}
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "cka.png").write_bytes(b"old")
-    assert save_ablation_figures(ROWS, stopped, COMPARISON, tmp_path) == ["estimates.png", "spectral_gap.png"]
+    assert save_ablation_figures(ROWS, stopped, COMPARISON, tmp_path) == ["estimates.png", "connectivity.png"]
     assert not (tmp_path / "figures" / "cka.png").exists()
 
 
@@ -113,7 +113,7 @@ def test_save_ablation_figures__what_cannot_be_drawn_is_left_out_and_told(
     (tmp_path / "figures" / "cka.png").write_bytes(b"old")
     said: list[str] = []
     drawn = save_ablation_figures(ROWS, runs, COMPARISON, tmp_path, said.append)
-    assert drawn == ["estimates.png", "consensus.png", "spectral_gap.png", "bytes.png", "topologies.png"]
+    assert drawn == ["estimates.png", "consensus.png", "connectivity.png", "bytes.png", "topologies.png"]
     assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == sorted(drawn)
     starts = (
         "figures/total_variation.png is left out: ",
@@ -181,21 +181,21 @@ def test_draw_bytes__leaves_out_cells_that_exchange_nothing(tmp_path: Path, runs
     assert figures.draw_bytes({"self": [quiet]}, ["self"]) is None
 
 
-def test_draw_spectral_gap__mean_gain_at_the_gap() -> None:
-    figure = figures.draw_spectral_gap(ROWS, KINDS)
+def test_draw_connectivity__mean_gain_at_the_connectivity() -> None:
+    figure = figures.draw_connectivity(ROWS, KINDS)
     assert figure is not None
     assert np.allclose(points(figure.axes[0]), [(0.5, 2.0), (1.0, 2.0)])
 
 
 @pytest.mark.parametrize("gaps", [{}, {"ring": 0.5}, {"ring": 0.5, "complete": 0.5}, {"ring": None, "complete": None}])
-def test_draw_spectral_gap__nothing_to_tell_cells_apart(gaps: dict[str, Any]) -> None:
+def test_draw_connectivity__nothing_to_tell_cells_apart(gaps: dict[str, Any]) -> None:
     rows = rows_of({"ring": [0.01], "complete": [0.02]}, gaps)
-    assert figures.draw_spectral_gap(rows, KINDS) is None
+    assert figures.draw_connectivity(rows, KINDS) is None
 
 
-def test_draw_spectral_gap__cells_of_one_gap_are_drawn_apart() -> None:
+def test_draw_connectivity__cells_of_one_value_are_drawn_apart() -> None:
     rows = rows_of({"a": [0.01], "b": [0.02], "c": [0.03]}, {"a": 0.5, "b": 0.5, "c": 1.0})
-    figure = figures.draw_spectral_gap(rows, ["a", "b", "c"])
+    figure = figures.draw_connectivity(rows, ["a", "b", "c"])
     assert figure is not None
     places = [x for x, _ in points(figure.axes[0])]
     assert len(set(places)) == 3 and max(places[0], places[1]) < 0.52

@@ -14,7 +14,24 @@ def test_topology__facts_of_a_kind(cli: Cli, tiny: Path) -> None:
     assert code == 0 and out.splitlines()[0] == "hypercube, 8 peers, the same links every round"
     facts = {line[:32].strip(): line[32:] for line in out.splitlines()[1:]}
     assert (facts["teachers of a student"], facts["links a round"], facts["diameter"]) == ("3", "24", "3")
-    assert facts["spectral gap"] == "0.5"  # weights 1/4: 1 - (4 - 2) / 4
+    assert facts["spectral gap"].split() == ["0.5", "0"]  # W has weights 1/4: 1 - (4 - 2) / 4; P has the eigenvalue -1
+    assert facts["rounds to disagreement 0.001"].split() == ["10", "never"]
+    assert facts["1 - λ2"].split() == ["0.6667"]  # P has weights 1/3: 1 - (3 - 2) / 3
+    assert "W: gossip matrix" in out and "P: pooling matrix" in out and "P has a gap of 0" in out
+
+
+def test_topology__self_weight_makes_both_matrices_one(cli: Cli, tiny: Path) -> None:
+    _, out, _ = cli("topology", "ring", "num_peers=8", "self_weight=0.5")
+    facts = {line[:32].strip(): line[32:].split() for line in out.splitlines()[1:]}
+    assert facts["spectral gap"] == ["0.1464", "0.1464"] and facts["1 - λ2"] == ["0.1464"]  # (1 - cos(pi / 4)) / 2
+    assert facts["rounds to disagreement 0.001"] == ["44", "44"] and "P has a gap" not in out
+
+
+def test_topology__of_links_drawn_anew_only_the_mean_of_p_is_known(cli: Cli, tiny: Path) -> None:
+    _, out, _ = cli("topology", "random-matching", "num_peers=6")
+    facts = {line[:32].strip(): line[32:].split() for line in out.splitlines()[1:]}
+    assert facts["spectral gap"][1:] == ["-"] and facts["1 - λ2"] == ["1.2"]  # of the complete graph: 6 / 5
+    assert "rounds drawn anew have another P each" in out
 
 
 @pytest.mark.parametrize(
@@ -45,12 +62,14 @@ def test_topology__list_has_every_kind_and_says_which_cannot_be(cli: Cli, tiny: 
     assert set(KINDS) - {"file"} <= set(first)
     assert "torus: topology.kind: torus needs a peer count that is a product" in out
     complete = next(line.split() for line in out.splitlines() if line.startswith("complete"))
-    assert complete[1:6] == ["6", "42", "1", "1", "1"]
+    assert complete[1:5] == ["6", "42", "1", "the"]
+    spectra = next(line.split() for line in reversed(out.splitlines()) if line.startswith("complete"))
+    assert spectra[1:] == ["1", "1", "0.8333", "4", "1.167"]  # eigenvalues of P: 1 and -1/6
 
 
-def test_topology__list_fits_eighty_columns_but_for_one_head(cli: Cli, tiny: Path) -> None:
+def test_topology__list_fits_eighty_columns(cli: Cli, tiny: Path) -> None:
     _, out, _ = cli("topology", "list")
-    assert max(map(len, out.splitlines())) <= 80 + len(" to 0.001") - 1
+    assert max(map(len, out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])

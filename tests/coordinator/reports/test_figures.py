@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from coordinator.measures.gains import Condition
+from coordinator.records.probe_curves import ProbeCurve
 from coordinator.records.run_folder import RunFolder
 from coordinator.reports import figures
 from topologies import schedule
@@ -128,6 +129,39 @@ def test_save_consensus__draws_rows_and_bars(tmp_path: Path, drawn: list[Figure]
     (interval,) = accuracy.collections[0].get_segments()  # type: ignore[attr-defined]
     assert interval[:, 1] == pytest.approx([0.7, 0.9])  # calibrated + interval
     assert interval[0, 0] == pytest.approx(bars[3].get_center()[0])
+
+
+CURVE = ProbeCurve(np.array([5, 10]), np.array([0.5, 0.8]), np.array([0.4, 0.7]), np.array([0.6, 0.9]))
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_save_consensus__curves_of_probes_with_the_controls_as_levels(
+    tmp_path: Path, drawn: list[Figure], narrow: bool
+) -> None:
+    probes = {"knn": {**PROBES["knn"], "alone": 0.7}}
+    figures.save_consensus(ROWS, probes, tmp_path / "c.png", {"knn": CURVE, "linear": CURVE}, narrow=narrow)
+    _, _, bars, knn, linear = drawn[0].axes
+    assert (knn.get_title(), linear.get_title()) == ("kNN accuracy", "linear accuracy")
+    mean, *levels = knn.lines
+    assert np.array_equal(mean.get_xydata(), [[5, 0.5], [10, 0.8]])
+    assert [(line.get_label(), line.get_ydata()[0]) for line in levels] == [("calibrated", 0.6), ("alone", 0.7)]
+    corners = {tuple(corner) for corner in knn.collections[0].get_paths()[0].vertices.tolist()}  # type: ignore[union-attr]
+    assert corners == {(5, 0.4), (5, 0.6), (10, 0.7), (10, 0.9)}
+    assert len(linear.lines) == 1  # a probe without controls, as of a run that was interrupted
+    assert bars.get_position().y0 > knn.get_position().y1
+
+
+def test_save__curves_where_probes_were_taken_in_several_rounds(tmp_path: Path, drawn: list[Figure]) -> None:
+    folder = RunFolder(tmp_path, "run")
+    folder.record("rounds", {"round": 0}, ROWS[0])
+    for completed, accuracy in ((5, 0.5), (10, 0.8)):
+        for peer in range(3):
+            row = {"loss": 1.0, "knn_accuracy": accuracy + 0.1 * peer}
+            folder.record("peers", {"round": completed, "peer": peer}, row)
+    figures.save(schedule.self_taught(3), folder, {"probes": PROBES, "not_finite": {"2": {}}})
+    _, wide, narrow = drawn
+    for figure in (wide, narrow):
+        assert np.allclose(figure.axes[-1].lines[0].get_xydata(), [[5, 0.55], [10, 0.85]])
 
 
 def test_save_consensus__without_probes_has_no_bars(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -24,7 +24,9 @@ def test_run__dry_run_is_right_and_leaves_nothing(cli: Cli, tiny: Path) -> None:
     assert lines["message"] == "256 B (logits, float32)"  # 16 images of 4 outputs in 4 bytes
     assert "\na round   2.0 KiB over all links\n" in out  # 4 peers with 2 neighbours each
     assert lines["the"].startswith("run") and "2 rounds, 4.0 KiB" in lines["the"]
-    assert lines["topology"] == "ring: 8 messages a round, spectral gap 0.6667"  # 1/3 + 2/3 cos(2 pi k / 4): 1, 1/3
+    assert lines["topology"] == "ring: 8 messages a round"
+    assert lines["gossip"] == "matrix W, with self-weights: spectral gap 0.6667"  # 1/3 + 2/3 cos(2 pi k / 4): 1, 1/3
+    assert lines["pooling"].endswith("students average with: spectral gap 0, 1 - λ2 1")  # cos(2 pi k / 4): 1, 0, -1
     assert lines["nothing"] == "was started (--dry-run)"
 
 

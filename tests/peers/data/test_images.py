@@ -12,7 +12,9 @@ import pytest
 from numpy.random import SeedSequence
 from PIL import Image
 
-from peers.data import datasets, labels, loading, named_sets, splits
+from peers.base import memory
+from peers.data import datasets, images, labels, loading, named_sets, splits
+from peers.data.config import ParquetData, TorchvisionData
 from peers.data.datasets import Dataset
 
 CIFAR10 = os.environ.get("PEER_CONSENSUS_CIFAR10", "")
@@ -126,6 +128,47 @@ def test_load_parquet__resizes_to_one_size(tmp_path: Path) -> None:
     for image, label in zip(dataset.train_images, dataset.train_labels.tolist(), strict=True):
         assert (image == values[label]).all()
     assert dataset.shape == (3, 4, 4)
+
+
+@pytest.mark.parametrize("side", [0, 3, 8, 11])
+@pytest.mark.parametrize("kind", ["stl10", "mnist"])
+def test_image_size__named_sets_as_the_same_images_in_parquet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: named_sets.TorchvisionKind, side: int
+) -> None:
+    channels = 3 if kind == "stl10" else 1
+    splits_of_images = {"train": pixels(7, 8, 8, channels), "test": pixels(4, 8, 8, channels, seed=1)}
+    arrays: list[np.ndarray] = []
+    for split, values in splits_of_images.items():
+        classes = np.arange(len(values))
+        write(tmp_path / f"{split}.parquet", [png(image) for image in values], classes)
+        arrays += [values.transpose(0, 3, 1, 2) if channels == 3 else values[:, None], classes]
+    monkeypatch.setattr(named_sets, "read_torchvision", lambda *_: tuple(arrays))
+    named = TorchvisionData(kind=kind, image_size=side).load(4)
+    assert named.shape == (channels, side or 8, side or 8)
+    assert equal(named, ParquetData(path=str(tmp_path), image_size=side).load(4))
+
+
+def test_image_size__halving_is_the_triangle_filter_of_antialiased_bilinear() -> None:
+    row = np.array([0, 40, 80, 120, 160, 200, 240, 248], dtype=np.float64)
+    flat = np.broadcast_to(row.astype(np.uint8), (1, 1, 8, 8)).copy()
+    labels = np.zeros(1, dtype=np.int64)
+    resized = images.resize_dataset(Dataset("x", flat, labels, flat, labels, 1), 4).train_images[0, 0]
+    offsets = np.abs(np.arange(8) + 0.5 - 2 * (np.arange(4)[:, None] + 0.5)) / 2
+    weights = np.clip(1 - offsets, 0, None)
+    expected = (weights * row).sum(1) / weights.sum(1)
+    assert np.abs(resized - expected).max() <= 0.51
+
+
+def test_image_size__refused_where_the_memory_does_not_hold_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, classes = pixels(5, 4, 4)[:, None, :, :, 0], np.arange(5)
+    dataset = Dataset("x", values, classes, values, classes, 5)
+    decoding, wanted = 16 * 20 * 20, 10 * 20 * 20
+    monkeypatch.setattr(memory, "available", lambda: decoding + wanted - 1)
+    assert images.resize_dataset(dataset, 0) is dataset is images.resize_dataset(dataset, 4)
+    with pytest.raises(ValueError, match=r"^data: 10 images of 20x20 pixels need .* left; lower data\.image_size, or"):
+        images.resize_dataset(dataset, 20)
+    monkeypatch.setattr(memory, "available", lambda: decoding + wanted)
+    assert images.resize_dataset(dataset, 20).test_images.shape == (5, 1, 20, 20)
 
 
 def test_load_parquet__one_file_holds_out_each_class(tmp_path: Path) -> None:

@@ -80,6 +80,10 @@ def check(rounds: Schedule) -> None:
     assert facts.diameter == diameter and facts.spectral_gap == approx(gap, abs=1e-9)
     assert facts.rounds_to == count or (count is None and facts.rounds_to is not None and facts.rounds_to > 6_000)
     assert facts.rounds_over is None
+    pooled = schedule.periodic(tuple(rounds(t).as_pooled() for t in range(rounds.period or 0)))
+    _, gap, count = dense_reference(pooled)
+    assert facts.pooling_gap == approx(gap, abs=1e-9)
+    assert (facts.pooling_rounds_to, facts.pooling_rounds_over) == (count, None)
 
 
 @pytest.mark.parametrize("change", ["", "frozen", "self-weight"])
@@ -198,7 +202,9 @@ def test_translations__are_the_digits_of_the_index() -> None:
 
 
 def test_describe__hypercube_closed_form() -> None:
-    expected = TopologyFacts(16, 4, 4.0, 4, 64.0, 64.0, 4, spectral_gap=0.4, rounds_to=14)  # 0.6**14 < 1e-3 < 0.6**13
+    expected = TopologyFacts(
+        16, 4, 4.0, 4, 64.0, 64.0, 4, spectral_gap=0.4, rounds_to=14, pooling_gap=0.0, pooling_connectivity=0.5
+    )  # 0.6**14 < 1e-3 < 0.6**13; links alone swap the two halves of the cube, so that P never agrees
     facts = describe(fixed(graphs.hypercube(16)))
     assert facts.spectral_gap == approx(0.4)
     assert replace(facts, spectral_gap=0.4) == expected

@@ -1,0 +1,55 @@
+"""The probes' accuracy over the rounds of a run, where `evaluation.probe_every` is set."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+SUFFIX = "_accuracy"  # of the columns of accuracies in the table of peers
+
+
+@dataclass(frozen=True)
+class ProbeCurve:
+    """A probe's accuracy after some rounds: the mean over students, and the lowest and the highest of them."""
+
+    rounds: Int[np.ndarray, " points"]
+    mean: Float[np.ndarray, " points"]
+    low: Float[np.ndarray, " points"]
+    high: Float[np.ndarray, " points"]
+
+
+def student_accuracies(
+    rows: Iterable[Mapping[str, Any]], dropped: Collection[int] = ()
+) -> dict[str, dict[int, list[float]]]:
+    """By probe and number of completed rounds, the accuracies of the peers that had studied by then.
+
+    Where nobody had, those of all peers. rows: those of the table of peers. dropped: peers that are left out.
+    """
+    rows = [row for row in rows if row["peer"] not in dropped]
+    began: dict[int, int] = {}
+    for row in rows:
+        if row.get("loss") is not None:
+            began[row["peer"]] = min(row["round"], began.get(row["peer"], row["round"]))
+    first = min(began.values(), default=None)
+    found: dict[str, dict[int, list[float]]] = {}
+    for row in sorted(rows, key=lambda row: (row["round"], row["peer"])):
+        completed = row["round"]
+        if first is None or first > completed or began.get(row["peer"], completed + 1) <= completed:
+            for name, value in row.items():
+                if name.endswith(SUFFIX) and value is not None:
+                    found.setdefault(name.removesuffix(SUFFIX), {}).setdefault(completed, []).append(value)
+    return found
+
+
+def probe_curves(rows: Iterable[Mapping[str, Any]], dropped: Collection[int] = ()) -> dict[str, ProbeCurve]:
+    """The curve of each probe that was taken after several numbers of rounds; arguments as of `student_accuracies`."""
+    return {
+        probe: ProbeCurve(
+            np.array(list(table)),
+            *(np.array([summary(values) for values in table.values()]) for summary in (np.mean, np.min, np.max)),
+        )
+        for probe, table in student_accuracies(rows, dropped).items()
+        if len(table) > 1
+    }

@@ -1,0 +1,86 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from coordinator import load_config, simulate
+from coordinator.records.mlflow import Tracker
+from coordinator.records.mlflow_observer import MlflowObserver
+from coordinator.records.probe_curves import probe_curves, student_accuracies
+from coordinator.records.run_folder import RunFolder
+
+
+def row(completed: int, peer: int, loss: float | None = None, **accuracies: float | None) -> dict[str, Any]:
+    return {"round": completed, "peer": peer, "loss": loss, **accuracies}
+
+
+ROWS = [
+    row(0, 0),
+    row(2, 0, 1.0, knn_accuracy=0.2),
+    row(2, 1, 1.5, knn_accuracy=0.4, linear_accuracy=0.9),
+    row(2, 2, knn_accuracy=0.9),  # never studies
+    row(4, 0, knn_accuracy=0.5),
+    row(4, 1, 0.5, knn_accuracy=0.7),
+    row(4, 2, knn_accuracy=0.9),
+]
+
+
+def test_probe_curves__mean_and_range_of_students_where_there_are_several_rounds() -> None:
+    curves = probe_curves(reversed(ROWS))
+    assert list(curves) == ["knn"]  # linear was taken once only
+    knn = curves["knn"]
+    assert knn.rounds.tolist() == [2, 4]
+    np.testing.assert_allclose(np.array([knn.mean, knn.low, knn.high]), [[0.3, 0.6], [0.2, 0.5], [0.4, 0.7]])
+    assert probe_curves(ROWS, dropped={1})["knn"].mean.tolist() == [0.2, 0.5]
+    assert probe_curves([]) == {}
+
+
+def test_student_accuracies__before_anybody_studied_those_of_all() -> None:
+    early = [row(1, 0, knn_accuracy=0.1), row(1, 1, knn_accuracy=0.3), row(2, 1, 1.0, knn_accuracy=0.5)]
+    assert student_accuracies([*early, row(2, 0, knn_accuracy=0.1)]) == {"knn": {1: [0.1, 0.3], 2: [0.5]}}
+
+
+class Kept(Tracker):
+    """Keeps what MLflow would get."""
+
+    def __init__(self) -> None:
+        self.points: dict[tuple[str, int], float] = {}
+
+    def log_metrics(self, values: dict[str, float], step: int) -> None:
+        self.points |= {(name, step): value for name, value in values.items()}
+
+    def log_params(self, values: dict[str, Any]) -> None: ...
+
+    def log_tags(self, values: dict[str, Any]) -> None: ...
+
+
+def test_probe_curves__mlflow_gets_the_curve_of_the_tables(tmp_path: Path) -> None:
+    """With a frozen peer, which is not counted; sent again after a resume, it is the same."""
+    table = {
+        "run": {"rounds": 5},
+        "data": {"kind": "digits", "batch_size": 32, "train_limit": 200, "test_limit": 100},
+        "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"dim": 8}, "frozen": [0]},
+        "topology": {"kind": "ring"},
+        "evaluation": {"probes": ["knn", "linear"], "probe_every": 2, "probe_train": 100, "probe_test": 100},
+        "hosting": {"pool": "in-process"},
+        "tracking": {"enabled": False},
+    }
+    live = Kept()
+    result = simulate(load_config(table), tmp_path, [MlflowObserver(live)])
+    rows = pq.read_table(result.folder / "metrics" / "peers.parquet").to_pylist()
+    curves = probe_curves(rows)
+    expected = {
+        (f"{name}_accuracy", completed): mean
+        for name, curve in curves.items()
+        for completed, mean in zip(curve.rounds.tolist(), curve.mean.tolist(), strict=True)
+    }
+    assert sorted({completed for _, completed in expected}) == [2, 4, 5]
+    assert {key: value for key, value in live.points.items() if "accuracy" in key[0]} == pytest.approx(expected)
+    assert expected["knn_accuracy", 5] == pytest.approx(result.summary["probes"]["knn"]["trained"])
+    folder, again = RunFolder(tmp_path, "again"), Kept()
+    for each in rows:
+        folder.record("peers", {"round": each["round"], "peer": each["peer"]}, each)
+    MlflowObserver(again).send_again(folder)
+    assert again.points == pytest.approx(expected)
