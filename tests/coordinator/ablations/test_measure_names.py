@@ -35,7 +35,12 @@ def test_known_measures__are_the_numbers_of_a_summary(tmp_path: Path, reset: boo
     numbers -= {f"probes.{probe}.interval_{end}" for probe in config.evaluation.probes for end in ("low", "high")}
     known = known_measures(config)
     assert len({*known}) == len(known) and numbers <= {*known}
-    assert {*known} - numbers <= {"topology.diameter", "topology.rounds_to", "topology.rounds_over"}
+    assert {*known} - numbers <= {
+        "topology.diameter",
+        "topology.rounds_to",
+        "topology.rounds_over",
+        "topology.pooling_rounds_over",
+    }
 
 
 @pytest.mark.parametrize(
