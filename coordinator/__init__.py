@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from coordinator.ablations.ablate import AblationResult, ablate
     from coordinator.ablations.grid import Ablation, load_ablation
+    from coordinator.ablations.seeds import over_seeds
     from coordinator.experiment.config import ConfigError, RunConfig, load_config
     from coordinator.records.observer import RunObserver
     from coordinator.records.result import Result
@@ -20,6 +21,7 @@ __all__ = [
     "ablate",
     "load_ablation",
     "load_config",
+    "over_seeds",
     "resume",
     "simulate",
 ]
@@ -35,6 +37,7 @@ _MODULES = {
     "ablate": "ablations.ablate",
     "load_ablation": "ablations.grid",
     "load_config": "experiment.config",
+    "over_seeds": "ablations.seeds",
     "resume": "run.simulate",
     "simulate": "run.simulate",
 }

@@ -4,8 +4,9 @@ import os
 import sys
 import threading
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -46,31 +47,36 @@ def options(
 def run(
     config: Annotated[
         Path,
-        typer.Argument(
-            help="experiment file, TOML",
-            callback=path_reader("config"),
-        ),
+        typer.Argument(help="experiment file, TOML", callback=path_reader("config")),
     ],
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and start nothing")] = False,
     json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
     address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
+    seeds: Annotated[
+        str, typer.Option(help="3: seeds 0, 1, 2 (from run.seed on); 1,2,5: these; then verdicts are over seeds")
+    ] = "",
 ) -> None:
-    """Run an experiment."""
-    from coordinator.commands.run import carry_out, with_address
+    """Run an experiment; with --seeds, once for each seed side by side, and conclude over the seeds."""
+    from coordinator.ablations.seeds import over_seeds, read_seeds
+    from coordinator.commands.run import carry_out, hint, with_address
     from coordinator.experiment.config import load_config
     from coordinator.experiment.plan import prepare
     from coordinator.records.terminal import Live
-    from coordinator.reports.plan import print_plan
+    from coordinator.reports.plan import NOTHING_STARTED, print_plan
     from coordinator.run.simulate import simulate
 
     console = _console(stderr=json)
     loaded = load_config(config, with_address(overrides or [], address))
-    if dry_run:
+    if seeds:
+        _ablate(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, json)
+    elif dry_run:
         print_plan(prepare(loaded), console)
-        return
-    carry_out(lambda interrupts: simulate(loaded, output, [Live(console)], interrupts=interrupts), console, json)
+        console.print(NOTHING_STARTED, highlight=False)
+    else:
+        execute = partial(simulate, loaded, output, [Live(console)])
+        carry_out(lambda interrupts: execute(interrupts=interrupts), console, json, hint(config, overrides or []))
 
 
 @app.command()
@@ -174,23 +180,9 @@ def ablate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
-    from coordinator.ablations import ablate
-    from coordinator.ablations.console import print_ablation, print_cells
-    from coordinator.ablations.grid import check_cells, load_ablation
-    from coordinator.commands.run import exit_by
-    from coordinator.records.terminal import Live
-    from coordinator.run.signals import Interrupts
+    from coordinator.ablations.grid import load_ablation
 
-    console = _console()
-    loaded = load_ablation(config, overrides or [])
-    if dry_run:
-        check_cells(loaded.cells, loaded.seeds)
-        print_cells(loaded, console)
-        return
-    with Interrupts(handled=True):
-        result = ablate.ablate(loaded, output, [Live(console)])
-    print_ablation(result, console)
-    exit_by(result.status)
+    _ablate(load_ablation(config, overrides or []), output, _console(), dry_run)
 
 
 @app.command()
@@ -267,6 +259,27 @@ def main() -> NoReturn:
         remove_temporary()
         os._exit(code)  # exiting normally would wait for these threads, or abort
     sys.exit(code)
+
+
+def _ablate(ablation: Any, output: Path, console: Console, dry_run: bool, json: bool = False) -> None:
+    """Run an ablation and print its comparison, or print its cells; raises typer.Exit if it has not finished."""
+    from coordinator.ablations.ablate import ablate
+    from coordinator.ablations.console import print_ablation, print_cells
+    from coordinator.ablations.grid import check_cells
+    from coordinator.commands.run import exit_by
+    from coordinator.records.terminal import Live
+    from coordinator.run.signals import Interrupts
+
+    if dry_run:
+        check_cells(ablation.cells, ablation.seeds)
+        print_cells(ablation, console)
+        return
+    with Interrupts(handled=True):
+        result = ablate(ablation, output, [Live(console)])
+    print_ablation(result, console)
+    if json and result.comparison is not None:
+        print((result.folder / "summary.json").read_text(), end="")
+    exit_by(result.status)
 
 
 def _console(stderr: bool = False) -> Console:

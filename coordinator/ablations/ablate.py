@@ -25,8 +25,9 @@ from coordinator.pools.unaltered import check_unaltered
 from coordinator.records.observer import RunObserver, notes_to
 from coordinator.records.result import Status
 from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
+from coordinator.reports.control_runs import OVER_CONTROL_RUNS
 from coordinator.reports.formatting import count_of, points
-from coordinator.reports.wording import power_note, probe_name
+from coordinator.reports.wording import CONDITIONS, power_note, probe_name
 
 COMMAND = "peer-consensus ablate ablation.toml"
 Errors = dict[tuple[str, int], str]  # by cell key and seed
@@ -88,8 +89,8 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
 def _announce(ablation: Ablation, folder: Path, num_missing: int, tell: Tell) -> None:
     count = len(ablation.cells) * len(ablation.seeds)
     done = f", {count - num_missing} of {count} runs done before" if num_missing < count else ""
-    cells, seeds = count_of(len(ablation.cells), "cell"), count_of(len(ablation.seeds), "seed")
-    tell(f"{ablation.name}: {cells} x {seeds}{done}")
+    cells = f"{count_of(len(ablation.cells), 'cell')} x " if len(ablation.cells) > 1 else ""
+    tell(f"{ablation.name}: {cells}{count_of(len(ablation.seeds), 'seed')}{done}")
     others = results_folder.count_unlisted_cells(folder, ablation)
     if others:
         tell(f"{count_of(others, 'cell')} of another version of the file in {folder / 'cells'}: not shown")
@@ -189,10 +190,13 @@ def _gains(folder: Path) -> str:
     """The gains of a finished run, in points."""
     summary = read_summary(folder)
     assert summary is not None, "it has just been kept"
-    gains = [
-        f"{probe_name(name)} {points(row['gain'])}"
-        + (f" ({points(row['over_alone']['mean'])} over alone)" if "over_alone" in row else "")
-        for name, row in summary["probes"].items()
-        if "verdict" in row
-    ]
+    gains = [_gains_of(name, row) for name, row in summary["probes"].items() if "verdict" in row]
     return ", ".join(gains) or "finished"
+
+
+def _gains_of(probe: str, row: dict[str, Any]) -> str:
+    """A probe's gain over calibrated, and in brackets those over the control runs."""
+    over = [
+        f"{CONDITIONS[gain.control]} {points(row[gain.key]['mean'])}" for gain in OVER_CONTROL_RUNS if gain.key in row
+    ]
+    return f"{probe_name(probe)} {points(row['gain'])}" + (f" (over {', '.join(over)})" if over else "")

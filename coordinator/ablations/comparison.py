@@ -13,7 +13,7 @@ from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.sentences import in_words
 from coordinator.measures.gains import Condition, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate, holm, paired_difference
-from coordinator.measures.verdict import Flag
+from coordinator.measures.verdict import Flag, Verdict
 from coordinator.reports.wording import probe_name
 
 Key = TypeVar("Key")
@@ -42,23 +42,31 @@ def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, me
         for (cell, measure), of_seeds in values.items()
         if cell != reference and not _over_another_control(measure)
     }
-    p_differences = _holm_adjusted(differences)
+    void = _void(finished, measures)
+    claims = {key: found for key, found in estimates.items() if is_claim(key[1]) and key not in void}
     comparison = Comparison(
-        tuple(cells),
-        seeds,
-        reference,
-        tuple(measures),
-        estimates,
-        _holm_adjusted({key: found for key, found in estimates.items() if is_claim(key[1])}),
-        tuple(
-            Difference(cell, reference, measure, found, p_differences.get((cell, measure)))
-            for (cell, measure), found in differences.items()
-        ),
-        (),
-        {cell: sum(key[0] == cell for key in finished) for cell in cells},
-        {cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
+        cells=tuple(cells),
+        seeds=seeds,
+        reference=reference,
+        measures=tuple(measures),
+        estimates=estimates,
+        p_holm=_holm_adjusted(claims),
+        differences=_tested(differences, reference),
+        words=(),
+        finished={cell: sum(key[0] == cell for key in finished) for cell in cells},
+        flags={cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
+        void=void,
     )
     return replace(comparison, words=tuple(in_words(comparison)))
+
+
+def _tested(differences: Mapping[tuple[str, str], Estimate], reference: str) -> tuple[Difference, ...]:
+    """The differences, by (cell, measure), with their p values corrected as one family."""
+    p_values = _holm_adjusted(differences)
+    return tuple(
+        Difference(cell, reference, measure, found, p_values.get((cell, measure)))
+        for (cell, measure), found in differences.items()
+    )
 
 
 def to_table(comparison: Comparison) -> dict[str, Any]:
@@ -73,7 +81,11 @@ def to_table(comparison: Comparison) -> dict[str, Any]:
         "estimates": [
             {"cell": cell, "measure": measure}
             | _numbers(found)
-            | {"p_holm": comparison.p_holm.get((cell, measure)), "verdict": comparison.verdict(cell, measure) or ""}
+            | {
+                "p_holm": comparison.p_holm.get((cell, measure)),
+                "verdict": comparison.verdict(cell, measure) or "",
+                "no_verdict_because": comparison.void.get((cell, measure), ""),
+            }
             for (cell, measure), found in comparison.estimates.items()
         ],
         "differences": difference_rows(comparison),
@@ -105,6 +117,30 @@ def _over_another_control(measure: str) -> bool:
         and number.gain.treated is Condition.TRAINED
         and number.gain.control is not Condition.CALIBRATED
     )
+
+
+def _void(finished: Mapping[tuple[str, int], dict[str, Any]], measures: Sequence[str]) -> dict[tuple[str, str], str]:
+    """By (cell, measure), why there is no verdict from a control run: in how many seeds it was idle, or diverged."""
+    reasons: dict[tuple[str, str], Counter[str]] = {}
+    for (cell, _), row in finished.items():
+        for number in filter(None, map(GainMeasure.parse, measures)):
+            reason = _why_void(row, number) if number.claims and number.gain.is_over_control_run else ""
+            if reason:
+                reasons.setdefault((cell, number.name), Counter())[reason] += 1
+    runs = Counter(cell for cell, _ in finished)
+    return {
+        (cell, measure): " and ".join(f"{reason} in {count} of {runs[cell]} seeds" for reason, count in counts.items())
+        for (cell, measure), counts in reasons.items()
+    }
+
+
+def _why_void(row: Mapping[str, Any], number: GainMeasure) -> str:
+    """Why a run has no verdict from a control run; empty if it has one."""
+    control = number.gain.control
+    idle = control is Condition.ALONE and Flag.ALONE_IDLE in _split(row.get("flags"))
+    if idle or row.get(f"controls.{control.control_run}.idle"):
+        return "was idle"
+    return "diverged" if row.get(f"probes.{number.probe}.controls.{control}") == Verdict.NONE else ""
 
 
 def _value(value: object) -> float:

@@ -2,30 +2,42 @@
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from coordinator.ablations.ablate import AblationResult
 from coordinator.ablations.factors import as_text
 from coordinator.ablations.grid import Ablation
 from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.tables import print_comparison
+from coordinator.experiment.plan import prepare
 from coordinator.records.result import Status
 from coordinator.reports.formatting import short
+from coordinator.reports.plan import NOTHING_STARTED, print_plan
 from coordinator.reports.tables import compact_table
 
 
 def print_cells(ablation: Ablation, console: Console) -> None:
-    """Print each cell with its settings, and the number of runs."""
+    """Print each cell with its settings, or the plan of a single cell; the number of runs, and the measures."""
+    runs = f"{len(ablation.cells) * len(ablation.seeds)} runs"
+    seeds = f"seeds {', '.join(map(str, ablation.seeds))}"
+    if len(ablation.cells) > 1:
+        console.print(_cell_table(ablation))
+        runs += f": {len(ablation.cells)} cells, {seeds}; * is the reference"
+    else:
+        print_plan(prepare(ablation.cells[0].config), console)
+        runs += f": {seeds}"
+    console.print(runs, highlight=False)
+    console.print(f"compared by {', '.join(ablation.measures)}", highlight=False)
+    console.print(NOTHING_STARTED, highlight=False)
+
+
+def _cell_table(ablation: Ablation) -> Table:
     factors = list(ablation.cells[0].settings)
     table = compact_table("cell", *factors, "key", wrapped="cell")
     for cell in ablation.cells:
-        name = f"{cell.label} *" if cell is ablation.reference and len(ablation.cells) > 1 else cell.label
+        name = f"{cell.label} *" if cell is ablation.reference else cell.label
         table.add_row(*map(escape, (name, *(as_text(cell.settings[factor]) for factor in factors), cell.key)))
-    console.print(table)
-    count = len(ablation.cells) * len(ablation.seeds)
-    seeds = ", ".join(map(str, ablation.seeds))
-    console.print(f"{count} runs: {len(ablation.cells)} cells, seeds {seeds}; * is the reference", highlight=False)
-    console.print(f"compared by {', '.join(ablation.measures)}", highlight=False)
-    console.print("nothing was started (--dry-run)", highlight=False)
+    return table
 
 
 def print_ablation(result: AblationResult, console: Console) -> None:

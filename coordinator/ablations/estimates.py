@@ -8,6 +8,7 @@ from coordinator.measures.statistics import Estimate
 from coordinator.measures.verdict import Side, Verdict
 
 LEVEL = 0.05
+CONTROLS_OF_EXCHANGE = (Gain.OVER_CALIBRATED, Gain.OVER_ALONE, Gain.OVER_SHUFFLED, Gain.OVER_STRANGER)
 
 
 class Outcome(Enum):
@@ -53,6 +54,8 @@ class Comparison:
     exactly as `gain` does, and one hypothesis should not be tested twice.
 
     finished: by cell, the number of finished seeds. flags: by cell, the number of these runs that raised each flag.
+    void: by (cell, measure), why there is no verdict from a control run that did nothing, or diverged, in some seed;
+    such a gain is not tested.
     """
 
     cells: tuple[str, ...]
@@ -65,6 +68,7 @@ class Comparison:
     words: tuple[str, ...]
     finished: dict[str, int]
     flags: dict[str, dict[str, int]]
+    void: dict[tuple[str, str], str]
 
     @property
     def num_claims(self) -> int:
@@ -87,8 +91,11 @@ class Comparison:
     def verdict(self, cell: str, measure: str) -> Verdict | None:
         """The verdict on a gain after Holm's correction; None for other measures and for fewer than 2 seeds.
 
-        A gain over a control run becomes "less harm" if the same probe shows that the networks got worse by training.
+        There is none from a void control. A gain over a control run becomes "less harm" if the same probe shows that
+        the networks got worse by training.
         """
+        if (cell, measure) in self.void:
+            return Verdict.NONE
         p, number = self.p_holm.get((cell, measure)), GainMeasure.parse(measure)
         if p is None or number is None:
             return None
@@ -99,13 +106,22 @@ class Comparison:
                 return Verdict.LESS_HARM
         return found
 
-    def beats_both(self, cell: str, probe: str) -> bool | None:
-        """Whether a probe gains over both calibrated networks and peers alone; None if one was not measured."""
-        names = [GainMeasure(probe, gain).name for gain in (Gain.OVER_CALIBRATED, Gain.OVER_ALONE)]
-        if not {*names} <= {*self.measures}:
+    def verdict_in_words(self, cell: str, measure: str) -> str:
+        """The verdict, with the reason if there is none from this control; empty if nothing is claimed."""
+        reason = self.void.get((cell, measure))
+        return f"{Verdict.NONE}: {reason}" if reason else str(self.verdict(cell, measure) or "")
+
+    def controls(self, cell: str, probe: str) -> tuple[Gain, ...]:
+        """The gains that a claim about the exchange needs, as far as they are measured and their controls not void."""
+        measured = [gain for gain in CONTROLS_OF_EXCHANGE if GainMeasure(probe, gain).name in self.measures]
+        return tuple(gain for gain in measured if (cell, GainMeasure(probe, gain).name) not in self.void)
+
+    def beats_all(self, cell: str, probe: str) -> bool | None:
+        """Whether a probe gains over all `controls`; None without calibrated networks or without a control run."""
+        controls = self.controls(cell, probe)
+        if Gain.OVER_CALIBRATED not in controls or len(controls) < 2:
             return None
-        verdicts = [self.verdict(cell, name) for name in names]
-        return verdicts == [Verdict.LEARNED, Verdict.FUNCTION_TEACHES]
+        return all(self.verdict(cell, GainMeasure(probe, gain).name) is gain.on(Side.ABOVE) for gain in controls)
 
     def _side(self, cell: str, measure: str, p: float) -> Side:
         if p >= LEVEL:

@@ -49,7 +49,7 @@ def dotted_items(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def read_factors(grid: dict[str, Any], zipped: dict[str, Any]) -> tuple[Settings, Settings]:
-    """The factors of `[grid]` and of `[zip]`, each with the list of its levels. Raises: ConfigError."""
+    """The factors of `[grid]` and of `[zip]`, if any, each with the list of its levels. Raises: ConfigError."""
     found = {"grid": list(dotted_items(grid)), "zip": list(dotted_items(zipped))}
     mistakes = [
         line for where, factors in found.items() for key, values in factors if (line := _mistake_in(where, key, values))
@@ -62,8 +62,6 @@ def read_factors(grid: dict[str, Any], zipped: dict[str, Any]) -> tuple[Settings
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{key}: {length}" for key, length in lengths.items())
         mistakes.append(f"zip: axes must be equally long, got {listed}")
-    if not keys:
-        mistakes.append("grid: no axis; add one, such as topology = [{ kind = 'ring' }, { kind = 'complete' }]")
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return dict(found["grid"]), dict(found["zip"])

@@ -1,4 +1,7 @@
-"""Reads an ablation file: its own keys, and the experiment that all cells are based on."""
+"""Reads an ablation file: its own keys, and the experiment that all cells are based on.
+
+Without axes, but with seeds, it has a single cell: one experiment over several seeds.
+"""
 
 import re
 import warnings
@@ -78,10 +81,12 @@ def _in_order(factors: Settings, order: Any) -> Settings:
 
 
 def _check_keys(table: dict[str, Any], named: str) -> None:
-    if "grid" not in table and "zip" not in table:
+    if not {"grid", "zip", "seeds"} & table.keys():
         raise ConfigError(
-            f"config: {named} has no [grid] and is one experiment: use peer-consensus run, or add axes to vary"
+            f"config: {named} has no [grid] and is one experiment: use peer-consensus run, or add axes to vary or seeds"
         )
+    if table.get("grid", True) == {} and not table.get("zip"):
+        raise ConfigError("grid: no axis; add one, such as topology = [{ kind = 'ring' }, { kind = 'complete' }]")
     unknown = [key for key in table if key not in OWN + SECTIONS]
     if unknown:
         raise ConfigError("\n".join(f"{key}: no such key{nearest(key, [*OWN, *SECTIONS])}" for key in unknown))
@@ -94,7 +99,7 @@ def _with_base(table: dict[str, Any], folder: Path) -> dict[str, Any]:
     named = str(table["base"])
     path = Path(absolute_path("base", named)) if named.startswith("~") else folder / named
     base = read_table(path)
-    if "grid" in base or "zip" in base:
+    if {"grid", "zip", "seeds"} & base.keys():
         raise ConfigError(f"base: '{path}' is an ablation itself: name an experiment file")
     unknown = [key for key in base if key not in SECTIONS]
     if unknown:

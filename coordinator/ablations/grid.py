@@ -30,7 +30,8 @@ class Cell:
     def at(self, seed: int) -> RunConfig:
         """The config for one seed, named after the cell."""
         run = self.config.run
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{run.name}-{self.label}")[:80].strip("-")
+        both = "-".join(dict.fromkeys([run.name, self.label]))  # equal if there are no axes
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", both)[:80].strip("-")
         named = run.model_copy(update={"seed": seed, "name": f"{name}-seed-{seed}"[:100]})
         return self.config.model_copy(update={"run": named})
 
@@ -73,7 +74,7 @@ def load_ablation(source: str | Path | dict[str, Any], overrides: Sequence[str] 
     base = described.base | {"run": {**described.base["run"], "name": described.name, "seed": described.seeds[0]}}
     candidates = [_candidate(base, settings) for settings in combinations(described.grid, described.zipped)]
     kept = _without_excluded(candidates, described.own.get("exclude", []))
-    cells = _cells(kept)
+    cells = _cells(kept, described.name)
     reference = _reference(kept, cells, described.own.get("reference"))
     measures = read_measures(described.own.get("measures"), [cell.config for cell in cells])
     table = {"name": described.name, "seeds": list(described.seeds), "measures": list(measures)}
@@ -153,8 +154,10 @@ def _without_excluded(candidates: list[_Candidate], exclude: Any) -> list[_Candi
     return [candidate for index, candidate in enumerate(candidates) if index not in excluded]
 
 
-def _cells(candidates: list[_Candidate]) -> tuple[Cell, ...]:
-    labels = cell_labels([candidate.settings for candidate in candidates])
+def _cells(candidates: list[_Candidate], name: str) -> tuple[Cell, ...]:
+    """The cells; without axes the only one is labelled with the ablation's name."""
+    settings = [candidate.settings for candidate in candidates]
+    labels = cell_labels(settings) if any(settings) else [name]
     _raise_mistakes(
         {text: candidate.mistake for text, candidate in zip(labels, candidates, strict=True) if candidate.mistake},
         len(labels),

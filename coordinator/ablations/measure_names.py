@@ -8,6 +8,7 @@ from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.errors import nearest
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.records import trainings
 from peers.learning.control import Control
 from peers.probing.config import TOP1, ProbeName
 from topologies.facts import TopologyFacts
@@ -30,7 +31,10 @@ def known_measures(config: RunConfig) -> list[str]:
         f"consensus.{name}.{when}" for name in declared.scalar_names(config.peers.count) for when in ("first", "last")
     ]
     facts = [f"topology.{fact.name}" for fact in fields(TopologyFacts)]
-    return [*probes, *measured, *facts, "rounds", "bytes_exchanged", "relative_weight_change"]
+    trained = [
+        f"controls.{run}.{number}" for run in ("exchange", *config.evaluation.controls) for number in trainings.NUMBERS
+    ]
+    return [*probes, *measured, *trained, *facts, "rounds", "bytes_exchanged", "relative_weight_change"]
 
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:

@@ -88,7 +88,7 @@ def _estimates(comparison: Comparison) -> str:
     for cell in comparison.cells:
         row = [f"{cell} (reference)" if cell == comparison.reference else cell]
         for measure in comparison.measures:
-            found, verdict = comparison.estimates[cell, measure], comparison.verdict(cell, measure)
+            found, verdict = comparison.estimates[cell, measure], comparison.verdict_in_words(cell, measure)
             row.append(_estimate(found.mean, found.low, found.high, measure) + (f"\n{verdict}" if verdict else ""))
         if flagged:
             flags = comparison.flags[cell].items()

@@ -19,11 +19,11 @@ from coordinator.reports.wording import (
 
 
 def in_words(comparison: Comparison) -> list[str]:
-    """Sentences on gains, on both controls together, on flags, and on differences, in this order."""
+    """Sentences on gains, on all controls together, on flags, and on differences, in this order."""
     flags = flags_in_words(comparison)
     if len(comparison.seeds) < 2:
         return [few_seeds(comparison.seeds), *flags]
-    return [*_claims(comparison), *_both_controls(comparison), *flags, *_differences(comparison)]
+    return [*_claims(comparison), *_all_controls(comparison), *flags, *_differences(comparison)]
 
 
 def few_seeds(seeds: tuple[int, ...]) -> str:
@@ -89,6 +89,8 @@ def _claim(comparison: Comparison, cell: str, measure: GainMeasure) -> str:
     """A probe's verdict on one cell, with its evidence."""
     name, by = measure.name, f"by {probe_name(measure.probe)}"
     found, verdict = comparison.estimates[cell, name], comparison.verdict(cell, name)
+    if (cell, name) in comparison.void:
+        return f"{by} no verdict, since this control {comparison.void[cell, name]}"
     p = comparison.p_holm.get((cell, name))
     if p is None or verdict is None:
         same = f"{number(found.mean, name)} points in all {found.n} seeds"
@@ -97,20 +99,22 @@ def _claim(comparison: Comparison, cell: str, measure: GainMeasure) -> str:
     return f"{by} {IN_SENTENCE.get(verdict, verdict)}, {number(found.mean, name)} points ({'; '.join(evidence)})"
 
 
-def _both_controls(comparison: Comparison) -> list[str]:
-    """Sentences on cells that beat both calibrated networks and peers alone, if a probe was compared with both."""
+def _all_controls(comparison: Comparison) -> list[str]:
+    """Sentences on cells that beat calibrated networks and every control run that was measured and did something."""
+    lines = []
     probes = dict.fromkeys(measure.probe for measure in _claimed(comparison))
-    beaten = {
-        cell: {probe: comparison.beats_both(cell, probe) for probe in probes if comparison.beats_both(cell, probe)}
-        for cell in comparison.cells
-    }
-    lines = [
-        f"{quoted(cell)} beats both controls by {listed([probe_name(probe) for probe in by])}."
-        for cell, by in beaten.items()
-        if by
-    ]
-    measured = any(comparison.beats_both(comparison.reference, probe) is not None for probe in probes)
-    return lines or (["No cell beats both controls by any probe."] if measured else [])
+    for cell in comparison.cells:
+        by: dict[tuple[Gain, ...], list[str]] = {}
+        for probe in probes:
+            if comparison.beats_all(cell, probe):
+                by.setdefault(comparison.controls(cell, probe), []).append(probe_name(probe))
+        lines += [
+            f"{quoted(cell)} beats {listed([CONTROLS[gain][0] for gain in controls])} by {listed(names)}."
+            for controls, names in by.items()
+        ]
+    tried = any(comparison.beats_all(cell, probe) is not None for cell in comparison.cells for probe in probes)
+    who = "No cell beats" if len(comparison.cells) > 1 else f"{quoted(comparison.cells[0])} does not beat"
+    return lines or ([f"{who} all controls that were run by any probe."] if tried else [])
 
 
 def _differences(comparison: Comparison) -> list[str]:

@@ -33,13 +33,18 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _estimates(comparison: Comparison) -> Table:
-    table = compact_table("cell", "mean", "95% interval", "p (Holm)", "verdict", wrapped="cell")
+    """A row per cell under each measure's heading; for a single cell a row per measure."""
+    several = len(comparison.cells) > 1
+    first = "cell" if several else "over seeds"
+    table = compact_table(first, "mean", "95% interval", "p (Holm)", "verdict", wrapped=(first, "verdict"))
     for measure in comparison.measures:
-        table.add_row(escape(heading(measure)))
+        if several:
+            table.add_row(escape(heading(measure)))
         for cell in comparison.cells:
             p = comparison.p_holm.get((cell, measure))
             cells = _cells(comparison.estimates[cell, measure], p, measure, len(comparison.seeds))
-            table.add_row(_name(cell, comparison), *cells, comparison.verdict(cell, measure) or "")
+            name = _name(cell, comparison) if several else escape(heading(measure))
+            table.add_row(name, *cells, comparison.verdict_in_words(cell, measure))
     if any(comparison.flags.values()):
         table.add_row("flags (runs)")
     for cell, flags in comparison.flags.items():

@@ -1,7 +1,9 @@
 """Shared by the commands run and resume: the --address option, and running with signal handlers."""
 
+import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -22,8 +24,17 @@ def with_address(overrides: list[str], address: str) -> list[str]:
     return [*overrides, f"hosting.address={address}"] if address else overrides
 
 
-def carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> None:
-    """Execute a run with signal handlers and print its result; raises typer.Exit if it has not finished."""
+def hint(config: Path, overrides: Sequence[str]) -> str:
+    """What to type for verdicts over seeds, after a single run of a file."""
+    command = shlex.join(["peer-consensus", "run", str(config), *overrides, "--seeds", "5"])
+    return f"verdicts are about this run; over seeds: {command}"
+
+
+def carry_out(execute: Callable[[Any], Any], console: Console, json: bool, last_line: str = "") -> None:
+    """Execute a run with signal handlers and print its result; raises typer.Exit if it has not finished.
+
+    last_line: printed at the end, if there are verdicts.
+    """
     with Interrupts(handled=True) as interrupts:
         try:
             result = execute(interrupts)
@@ -32,6 +43,8 @@ def carry_out(execute: Callable[[Any], Any], console: Console, json: bool) -> No
             print(f"interrupted{f'; {way_on(folder)}' if folder else ' before anything was run'}", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         print_result(result, console)
+        if last_line and any("verdict" in row for row in result.summary["probes"].values()):
+            console.print(last_line, highlight=False, markup=False)
         if json:
             print((result.folder / "summary.json").read_text(), end="")
     exit_by(result.status)

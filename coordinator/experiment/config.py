@@ -82,9 +82,9 @@ def load_config(source: str | Path | dict[str, Any], overrides: Sequence[str] = 
     Raises: ConfigError, one line per mistake.
     """
     table = source if isinstance(source, dict) else read_table(Path(source))
-    if "grid" in table or "zip" in table:
+    if {"grid", "zip", "seeds"} & table.keys():
         named = "the table" if isinstance(source, dict) else f"'{source}'"
-        raise ConfigError(f"config: {named} is an ablation, with axes: use peer-consensus ablate")
+        raise ConfigError(f"config: {named} is an ablation, with axes or seeds: use peer-consensus ablate")
     for override in overrides:
         table = with_override(table, override)
     return config_from(table)

@@ -220,5 +220,8 @@ class GainMeasure:
 
     @property
     def claims(self) -> bool:
-        """Whether verdicts may use this number: a mean gain of a probe that is not only for comparison."""
-        return self.part == "mean" and self.probe not in FOR_COMPARISON
+        """Whether it is tested over seeds: a mean gain of a probe that is not only for comparison.
+
+        The gain over supervised peers is not: labels are an upper mark, and being below it is no finding.
+        """
+        return self.part == "mean" and self.probe not in FOR_COMPARISON and self.gain is not Gain.OVER_SUPERVISED

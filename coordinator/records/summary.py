@@ -115,7 +115,7 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def final_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The summary's numbers that are logged to MLflow at the end, in addition to the curves."""
-    names = ("probes", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
+    names = ("probes", "controls", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
     return flatten({name: summary[name] for name in names}) | intervals(summary["probes"])
 
 
@@ -130,8 +130,11 @@ def intervals(probes: Mapping[str, Any]) -> dict[str, float]:
 
 
 def verdict_line(summary: Mapping[str, Any]) -> str:
-    """The verdicts and flags as one line of text."""
-    verdicts = [f"{name}: {table['verdict']}" for name, table in summary["probes"].items() if "verdict" in table]
+    """The verdicts on learning and on the exchange, and the flags, as one line of text."""
+    verdicts = []
+    for name, table in summary["probes"].items():
+        verdicts += [f"{name}: {table['verdict']}"] if "verdict" in table else []
+        verdicts += [f"{name} over {control}: {verdict}" for control, verdict in table.get("controls", {}).items()]
     return "; ".join(verdicts + list(summary["flags"])) or "no verdict"
 
 

@@ -8,6 +8,7 @@ from coordinator.records.run_state import RunState
 from coordinator.scheduling.scheduler import Phase
 from peers.learning.control import Control
 
+NUMBERS = ("rounds", "steps", "first_gradient_norm", "relative_weight_change")  # in each row of the table
 IDLE_SHARE = 1e-3  # of the run's first gradient norm: below, a control's is rounding (measured: 1e-7 to 1e-6)
 
 

@@ -16,6 +16,8 @@ from coordinator.reports.matrices import spectra
 from coordinator.reports.tables import compact_table
 from peers.base import memory
 
+NOTHING_STARTED = "nothing was started (--dry-run)"
+
 
 def print_plan(plan: Plan, console: Console) -> None:
     """Print the peers, data, topology, traffic and memory of a run, without starting it."""
@@ -51,7 +53,6 @@ def print_plan(plan: Plan, console: Console) -> None:
     for name, text in lines.items():
         if text:
             console.print(f"{name:<10}{text}", highlight=False)
-    console.print("nothing was started (--dry-run)", highlight=False)
 
 
 def _controls(plan: Plan) -> str:

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.records.result import Result
+from coordinator.reports import control_runs
 from coordinator.reports.formatting import points, points_between, short
 from coordinator.reports.sentences import in_words
 from coordinator.reports.tables import compact_table
@@ -22,13 +23,17 @@ def print_result(result: Result, console: Console) -> None:
     if any("gain" in row for row in summary["probes"].values()):
         console.print(_probe_table(summary["probes"]))
         console.print(
-            "gain: trained - calibrated (untrained weights, forward passes only), in points; the interval is over this "
+            "gain: trained - calibrated (untrained weights, forward passes only), in points; intervals are over this "
             "run's peers and test images, not over seeds",
             highlight=False,
         )
-        if any("over_alone" in row for row in summary["probes"].values()):
-            console.print(_alone_table(summary["probes"]))
-            console.print("gain: trained - alone (the same rounds, every peer its own teacher)", highlight=False)
+        compared = control_runs.compared_rows(summary)
+        if compared:
+            table = compact_table(*control_runs.COMPARED, wrapped="verdict")
+            for row in compared:
+                table.add_row(*row)
+            console.print(table)
+            console.print(f"gain: trained - control run. {control_runs.meanings(summary)}", highlight=False)
         if any(name in FOR_COMPARISON for name in summary["probes"]):
             console.print("* the paper's probe, on features as they are: for comparison, no verdict", highlight=False)
     for line in in_words(summary):
@@ -56,18 +61,4 @@ def _probe_table(probes: dict[str, Any]) -> Table:
         if "ensemble" in row:
             together = [f"{row['ensemble'][each]:.1%}" if each in row["ensemble"] else "" for each in conditions]
             table.add_row(f"{probe_name(name)}, ensemble", *together, "", "", "")
-    return table
-
-
-def _alone_table(probes: dict[str, Any]) -> Table:
-    """The comparison with the control alone: the same run with every peer as its own teacher."""
-    names = [CONDITIONS[Condition.ALONE], CONDITIONS[Condition.TRAINED]]
-    table = compact_table("probe", *names, "gain", "95% interval", "verdict", wrapped="verdict")
-    for name, row in probes.items():
-        if "over_alone" not in row:
-            continue
-        over = row["over_alone"]
-        cells = [f"{row['alone']:.1%}", f"{row['trained']:.1%}", points(over["mean"])]
-        cells += [points_between(over["low"], over["high"]), row.get("controls", {}).get("alone", "")]
-        table.add_row(probe_name(name, marked=True), *cells)
     return table

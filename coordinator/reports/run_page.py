@@ -7,8 +7,8 @@ from typing import Any
 
 from coordinator.measures.declared import Shown, shown_in
 from coordinator.measures.gains import FOR_COMPARISON, Condition
-from coordinator.reports import html
-from coordinator.reports.formatting import listed, points, points_between
+from coordinator.reports import control_runs, html
+from coordinator.reports.formatting import listed
 from coordinator.reports.html import Texts
 from coordinator.reports.matrices import spectra
 from coordinator.reports.wording import CONDITIONS, probe_name
@@ -34,28 +34,13 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path)
     """
     ending = [f"{summary['status']}: {summary['message']}"] if summary["message"] else []
     body = _experiment_section(summary) + html.section(
-        "What came out", html.words([*ending, *verdicts(summary["probes"]), *lines])
+        "What came out", html.words([*ending, *control_runs.verdict_sentences(summary), *lines])
     )
-    probes = _probes(summary["probes"])
-    body += html.section("Did they learn?", probes) if probes else ""
+    body += html.section("Did they learn?", _probes(summary["probes"]))
+    body += html.section("Did the exchange teach?", _control_runs(summary))
     body += html.section("Figures", html.figures(folder / "figures", RUN_FIGURES))
     body += html.again("peer-consensus run config.toml", "config.toml", config)
     return html.page(folder.name, body)
-
-
-def verdicts(probes: Mapping[str, Any]) -> list[str]:
-    """A sentence for each verdict of a probe, on learning and on the exchange."""
-    lines = []
-    for name, row in probes.items():
-        if "verdict" not in row:
-            continue
-        gain = _gain(row["gain"], *row["interval"])
-        lines.append(f"{probe_name(name)}: {row['verdict']}; gain over calibrated networks {gain} points")
-        if "alone" in row.get("controls", {}):
-            over = row["over_alone"]
-            gain = _gain(over["mean"], over["low"], over["high"])
-            lines.append(f"{probe_name(name)}: {row['controls']['alone']}; gain over peers alone {gain} points")
-    return lines
 
 
 # ---- the experiment ----
@@ -135,42 +120,41 @@ def variant(table: Mapping[str, Any]) -> str:
 
 
 def _probes(probes: Mapping[str, Any]) -> str:
-    """The table of probes: controls, trained peers, the gain over calibrated and the gain over alone."""
-    conditions = [condition for condition in Condition if any(condition in row for row in probes.values())]
+    """The table of probes: accuracy in all conditions but the control runs, and the gain over calibrated."""
+    conditions = [
+        condition
+        for condition in Condition
+        if condition.control_run is None and any(condition in row for row in probes.values())
+    ]
     if not conditions:
         return ""
     rows = []
     for name, row in probes.items():
-        over = row.get("over_alone", {})
         accuracies = [f"{row[condition]:.1%}" if condition in row else "" for condition in conditions]
-        cells = [probe_name(name, marked=True), *accuracies]
-        cells += [_gain(row.get("gain"), *row.get("interval", (0.0, 0.0))), row.get("verdict", "")]
-        cells += [
-            _gain(over.get("mean"), over.get("low", 0.0), over.get("high", 0.0)),
-            row.get("controls", {}).get("alone", ""),
-        ]
-        rows.append(cells)
+        gain = control_runs.with_interval(row["gain"], *row["interval"]) if "gain" in row else ""
+        rows.append([probe_name(name, marked=True), *accuracies, gain, row.get("verdict", "")])
         if "ensemble" in row:
             together = [f"{row['ensemble'][each]:.1%}" if each in row["ensemble"] else "" for each in conditions]
-            rows.append([f"{probe_name(name)}, ensemble", *together, "", "", "", ""])
-    names = [
-        "probe",
-        *(CONDITIONS[condition] for condition in conditions),
-        "gain",
-        "verdict",
-        "over alone",
-        "the exchange",
-    ]
-    if not any(row[-1] or row[-2] for row in rows):
-        names, rows = names[:-2], [row[:-2] for row in rows]
+            rows.append([f"{probe_name(name)}, ensemble", *together, "", ""])
+    names = ["probe", *(CONDITIONS[condition] for condition in conditions), "gain", "verdict"]
     compared = any(name in FOR_COMPARISON for name in probes)
     note = " * on features as they are: for comparison, no verdict." if compared else ""
     caption = (
         "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "
-        f"forward passes only) and over alone, with 95% intervals over this run's peers and test images.{note}"
+        f"forward passes only), with 95% intervals over this run's peers and test images.{note}"
     )
     return html.table(caption, names, rows)
 
 
-def _gain(mean: float | None, low: float, high: float) -> str:
-    return "" if mean is None else f"{points(mean)} ({points_between(low, high)})"
+def _control_runs(summary: Mapping[str, Any]) -> str:
+    """The tables of the control runs: the trained peers against each of them, and what each training did."""
+    compared, trainings = control_runs.compared_rows(summary), control_runs.training_rows(summary)
+    caption = (
+        f"The trained peers against each control run ({control_runs.meanings(summary)}). Gains in points, with 95% "
+        "intervals over this run's peers and test images."
+    )
+    text = html.table(caption, control_runs.COMPARED, compared) if compared else ""
+    if trainings:
+        what = "What each training did: gradient norm of the first step and relative weight change, means of students."
+        text += html.table(what, control_runs.TRAINED, trainings)
+    return text

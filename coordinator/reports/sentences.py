@@ -4,12 +4,13 @@ from typing import Any
 
 from coordinator.measures.declared import GROUP, PEER, Shown
 from coordinator.measures.verdict import Flag
+from coordinator.reports.control_runs import idle_in_words, upper_marks
 from coordinator.reports.formatting import size
 from coordinator.reports.wording import FLAGS, not_taken, probe_name
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-    """A sentence each on consensus, flags, faults and speed of a run."""
+    """Sentences on consensus, the mark of supervised peers, flags, faults and speed of a run."""
     lines = []
     measures, moved, rate = summary["consensus"], summary["relative_weight_change"], summary["rounds_per_second"]
     measured = summary.get("measured_at", summary["rounds"])
@@ -22,10 +23,12 @@ def in_words(summary: dict[str, Any]) -> list[str]:
             + (f" (as of round {measured})" if measured < summary["rounds"] else "")
         )
         lines += filter(None, [not_taken(sum(group["count"] for group in summary["peers"]))])
+    lines += upper_marks(summary)
     artefacts = ", ".join(probe_name(name, marked=True) for name in summary["artefacts"])
     explained = FLAGS | {
         Flag.ARTEFACT: f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
         "it is no evidence of learning",
+        Flag.ALONE_IDLE: idle_in_words(summary) or FLAGS[Flag.ALONE_IDLE],
         Flag.DROPPED_PEERS: f"values that are not finite in peer {', '.join(summary['not_finite'])}",
     }
     lines += [f"flag {flag}: {explained[flag]}" for flag in summary["flags"]]

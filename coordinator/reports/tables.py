@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-FOLDED = 12  # minimum width of the column that may wrap; longer words in it are broken
+FOLDED = 12  # minimum width of a column that may wrap; longer words in it are broken
 
 
 class CompactTable(Table):
@@ -34,9 +34,10 @@ class CompactTable(Table):
             yield Text("")
 
 
-def compact_table(*columns: str, wrapped: str) -> Table:
-    """An empty table in which only the column `wrapped` may break its cells into several lines."""
+def compact_table(*columns: str, wrapped: str | tuple[str, ...]) -> Table:
+    """An empty table in which only the columns `wrapped` may break their cells into several lines."""
     table = CompactTable(box=box.SIMPLE_HEAD, padding=0, pad_edge=False, show_edge=False)
+    broken = (wrapped,) if isinstance(wrapped, str) else wrapped
     for name in columns:
-        table.add_column(name, no_wrap=name != wrapped, overflow="fold" if name == wrapped else "ellipsis")
+        table.add_column(name, no_wrap=name not in broken, overflow="fold" if name in broken else "ellipsis")
     return table

@@ -5,9 +5,12 @@ from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeas
 from coordinator.measures.statistics import detectable
 from coordinator.measures.verdict import Flag, Verdict
 from coordinator.reports.formatting import count_of, points
+from peers.learning.control import Control
 
 PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD", "top1": "top-1"}
-CONDITIONS = {condition: condition.value for condition in Condition} | {Condition.RAW_PIXELS: "pixels"}
+CONDITIONS = {condition: str(condition.control_run or condition) for condition in Condition} | {
+    Condition.RAW_PIXELS: "pixels"
+}
 CONTROLS = {  # by kind of gain: the name of the control, and its explanation
     Gain.OVER_CALIBRATED: ("calibrated networks", "untrained weights, forward passes only"),
     Gain.OVER_ALONE: (
@@ -63,6 +66,8 @@ def measure_name(measure: str) -> str:
     if section == "probes" and last:
         gain = GainMeasure.parse(measure)
         trained = "trained " if gain is not None and gain.gain is Gain.OVER_RESET else ""
+        for control in Control:
+            last = last.replace(Condition.of(control), control)
         return f"{probe_name(name)} {trained}{last.removesuffix('.mean').replace('_', ' ').replace('.', ' ')}"
     if section == "consensus" and last in ("first", "last"):
         return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"

@@ -317,7 +317,7 @@ def test_command__dry_run_starts_nothing(cli: Cli, tmp_path: Path, monkeypatch: 
     code, out, err = cli("ablate", "tiny.toml", "peers.count=1", "--output", "out")
     assert code == 2 and err.startswith("error: peers.count must be at least 2") and not Path("out").exists()
     code, _, err = cli("run", "tiny.toml")
-    assert code == 2 and err.endswith("is an ablation, with axes: use peer-consensus ablate\n")
+    assert code == 2 and err.endswith("is an ablation, with axes or seeds: use peer-consensus ablate\n")
 
 
 def test_command__exit_codes_and_last_lines(cluster: None, undrawn: None, cli: Cli, tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ from coordinator.ablations.comparison import compare, difference_rows, to_table
 from coordinator.ablations.estimates import Comparison, Outcome
 from coordinator.ablations.sentences import few_seeds
 from coordinator.ablations.tables import print_comparison
+from coordinator.measures.gains import Gain
 from coordinator.measures.statistics import estimate, holm, paired_difference
 from coordinator.reports.formatting import quoted
 from coordinator.reports.wording import measure_name, number, power_note
 
 KNN, LINEAR = "probes.knn.gain", "probes.linear.gain"
 ALONE, UNTRAINED = "probes.knn.over_alone.mean", "probes.knn.over_untrained.mean"
+STRANGER, SHUFFLED = "probes.knn.over_stranger.mean", "probes.knn.over_shuffled.mean"
 RESET, RESET_OVER = "probes.knn.over_reset.mean", "probes.knn.reset_over_untrained.mean"
 DISTANCE = "consensus.relative_distance.last"
 UP, NULL, DOWN = [0.05, 0.051, 0.049], [-0.01, 0.0, 0.011], [-0.05, -0.051, -0.049]
@@ -66,7 +68,10 @@ def test_compare__estimates_claims_and_differences():
     ("measure", "verdicts"),
     [
         (KNN, ["learned", "not distinguishable", "degraded"]),
-        (ALONE, ["exchange helps", "makes no difference", "hurts"]),
+        (ALONE, ["another function teaches", "no difference", "worse than the control"]),
+        (STRANGER, ["the peer's experience teaches", "no difference", "worse than the control"]),
+        (SHUFFLED, ["what it says about the image matters", "no difference", "worse than the control"]),
+        ("probes.knn.over_supervised.mean", [None, None, None]),  # a mark, not a test
         (UNTRAINED, ["above untrained", "not distinguishable", "below untrained"]),
         (RESET, ["above reset", "not distinguishable", "below reset"]),
         (RESET_OVER, ["above untrained", "not distinguishable", "below untrained"]),
@@ -128,9 +133,9 @@ def test_compare__words_say_what_differs_and_what_was_not_found():
 def test_compare__words_on_the_exchange():
     ours = _compare({"ring": {ALONE: [0.05, 0.051, 0.049]}, "self": {ALONE: [0.0, 0.0, 0.0]}})
     assert _said(ours, "ring against peers alone").startswith(
-        "ring against peers alone: by kNN the exchange helps, +5.0"
+        "ring against peers alone: by kNN another function teaches, +5.0"
     )
-    assert "by kNN the exchange makes no difference" in _said(ours, "self against peers alone")
+    assert "by kNN no difference" in _said(ours, "self against peers alone")
 
 
 def test_compare__words_on_reset_networks():
@@ -168,24 +173,58 @@ def test_compare__one_hypothesis_is_not_tested_twice():
     assert not _compare({"ring": {ALONE: UP}, "self": {ALONE: NULL}}).differences
 
 
-def test_compare__both_controls_at_once():
+def test_compare__all_controls_at_once():
     both, one = {KNN: UP, ALONE: UP, LINEAR: UP}, {KNN: UP, ALONE: NULL, LINEAR: UP}
     ours = _compare({"ring": both, "line": one, "self": {KNN: NULL, ALONE: [0.0] * 3, LINEAR: UP}})
-    assert [ours.beats_both(cell, "knn") for cell in ours.cells] == [True, False, False]
-    assert ours.beats_both("ring", "linear") is None  # never set against peers alone
-    assert [line for line in ours.words if "both controls" in line] == ["ring beats both controls by kNN."]
+    assert [ours.beats_all(cell, "knn") for cell in ours.cells] == [True, False, False]
+    assert ours.beats_all("ring", "linear") is None  # compared with no control run
+    assert _beating(ours) == ["ring beats calibrated networks and peers alone by kNN."]
     ours = _compare({"ring": one, "self": {KNN: NULL, ALONE: [0.0] * 3, LINEAR: UP}})
-    assert [line for line in ours.words if "both" in line] == ["No cell beats both controls by any probe."]
-    assert not [line for line in _compare({"ring": {KNN: UP}}).words if "both" in line]
+    assert _beating(ours) == ["No cell beats all controls that were run by any probe."]
+    assert not _beating(_compare({"ring": {KNN: UP}}))
+    above = {KNN: UP, ALONE: UP, SHUFFLED: UP, STRANGER: UP}
+    assert _beating(_compare({"ring": above})) == [
+        "ring beats calibrated networks, peers alone, shuffled teachers and strangers by kNN."
+    ]
+    for measure in above:  # each of them is needed
+        ours = _compare({"ring": {**above, measure: NULL}})
+        assert _beating(ours) == ["ring does not beat all controls that were run by any probe."]
+    measures = {**above, "probes.knn.over_supervised.mean": DOWN, "probes.knn.over_single_teacher.mean": NULL}
+    assert _compare({"ring": measures}).beats_all("ring", "knn")  # neither is a control of the exchange
+
+
+def _beating(comparison: Comparison) -> list[str]:
+    return [line for line in comparison.words if " beat" in line]
+
+
+def test_compare__an_idle_control_gives_no_verdict():
+    """Idle in one seed of one cell: that cell has no verdict from it, and its gain is not in the family."""
+    above = {KNN: UP, ALONE: UP, STRANGER: UP}
+    rows = _rows({"never": above, "ring": above})
+    rows[1]["flags"], rows[2]["probes.knn.controls.stranger"] = "alone-idle", "no verdict"
+    ours = compare(rows, ["never", "ring"], "ring", list(above))
+    assert [ours.verdict("never", measure) for measure in above] == ["learned", "no verdict", "no verdict"]
+    assert ours.verdict("ring", ALONE) == "another function teaches"
+    assert ours.num_claims == 4 and ("never", ALONE) not in ours.p_holm
+    assert ours.p_holm["never", KNN] == pytest.approx(4 * (ours.estimates["never", KNN].p or 0.0))
+    assert ours.controls("never", "knn") == (Gain.OVER_CALIBRATED,) and ours.beats_all("never", "knn") is None
+    assert _beating(ours) == ["ring beats calibrated networks, peers alone and strangers by kNN."]
+    said = "by kNN no verdict, since this control was idle in 1 of 3 seeds."
+    assert _said(ours, "never against peers alone") == f"never against peers alone: {said}"
+    assert "diverged in 1 of 3 seeds" in _said(ours, "never against strangers")
+    assert "alone-idle in 1 of 3 seeds, peers alone had no gradient but rounding" in _said(ours, "never: ")
+    assert any(line.endswith("no verdict: was idle in 1 of 3 seeds") for line in _printed(ours, width=120))
+    (entry,) = (each for each in to_table(ours)["estimates"] if (each["cell"], each["measure"]) == ("never", ALONE))
+    assert (entry["verdict"], entry["no_verdict_because"]) == ("no verdict", "was idle in 1 of 3 seeds")
 
 
 def test_compare__an_exchange_that_hurts_less_does_not_help():
     ours = _compare({"ring": {KNN: DOWN, ALONE: UP}, "self": {KNN: NULL, ALONE: [0.0] * 3}})
-    assert (ours.verdict("ring", KNN), ours.verdict("ring", ALONE)) == ("degraded", "hurts less than alone")
-    assert "by kNN the exchange hurts less than learning alone, +5.0 points" in _said(ours, "ring against peers alone")
-    assert not any("exchange helps" in line for line in ours.words)
+    assert (ours.verdict("ring", KNN), ours.verdict("ring", ALONE)) == ("degraded", "less harm than the control")
+    assert "by kNN training does less harm than in the control, +5.0 points" in _said(ours, "ring against peers alone")
+    assert not any("teaches" in line for line in ours.words)
     ours = _compare({"ring": {LINEAR: DOWN, ALONE: UP}})  # the other probe's business
-    assert ours.verdict("ring", ALONE) == "exchange helps"
+    assert ours.verdict("ring", ALONE) == "another function teaches"
 
 
 def test_compare__flags_are_counted_and_said():
@@ -260,9 +299,9 @@ def test_to_table__is_strict_json():
     assert table["words"] == list(ours.words)
 
 
-def _printed(comparison: Comparison) -> list[str]:
+def _printed(comparison: Comparison, width: int = 80) -> list[str]:
     out = io.StringIO()
-    print_comparison(comparison, Console(file=out, width=80))
+    print_comparison(comparison, Console(file=out, width=width))
     return [line.rstrip() for line in out.getvalue().splitlines()]
 
 
@@ -272,13 +311,13 @@ def test_print_comparison__holds_the_widest_in_eighty_columns():
     name = "random-teachers, peers.count=128, exchange.target.kind=standardise"
     rows = _rows({name: wide, "the reference, with a long name too": {**wide, "bytes_exchanged": other}})
     for row in rows:
-        row["flags"] = "alone-not-finite, dropped-peers"
+        row["flags"] = "control-not-finite, dropped-peers"
     cells = list(dict.fromkeys(row["cell"] for row in rows))
     ours = compare(rows, cells, cells[-1], list(wide))
     lines = _printed(ours)
     assert max(map(len, lines)) <= 80 and not any("…" in line for line in lines)
     text = "\n".join(lines)
-    assert text.count("p (Holm)") == 2 and "alone-not-finite 3/3" in text and "(2/3)" in text
+    assert text.count("p (Holm)") == 2 and "control-not-finite" in text and "3/3" in text and "(2/3)" in text
     assert "+25.1 (2/3) +24.4 to +25.7" in " ".join(text.split())
 
 

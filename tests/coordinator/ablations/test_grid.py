@@ -181,9 +181,10 @@ def test_exclude__leaves_out_what_matches_all_settings_even_what_is_no_experimen
 def test_measures__by_default_the_gains_and_the_disagreement() -> None:
     last = "consensus.relative_distance.last"
     assert ablation().measures == ("probes.knn.gain", last)
-    both = ablation(evaluation={"probes": ["knn", "linear", "sgd"], "controls": ["alone"]})
-    gains = [f"probes.{name}.{gain}" for gain in ("gain", "over_alone.mean") for name in ("knn", "linear")]
-    assert both.measures == (*gains, last)
+    asked = ["stranger", "supervised", "alone"]
+    several = ablation(evaluation={"probes": ["knn", "linear", "sgd"], "controls": asked})
+    ends = ("gain", "over_alone.mean", "over_stranger.mean", "over_supervised.mean")
+    assert several.measures == (*(f"probes.{name}.{end}" for end in ends for name in ("knn", "linear")), last)
 
 
 # ---- mistakes ----
@@ -235,7 +236,7 @@ def test_measures__by_default_the_gains_and_the_disagreement() -> None:
         ),
         (
             {"measures": ["probes.knn.over_alone.mean"]},
-            "measures: 'probes.knn.over_alone.mean' needs the control alone: set evaluation.alone = true",
+            "measures: 'probes.knn.over_alone.mean' needs the control alone: set evaluation.controls = [\"alone\"]",
         ),
         (
             {"reference": {"topology.kind": "star"}},
@@ -347,7 +348,9 @@ def test_load_ablation__an_experiment_is_none_and_the_other_way_round(tmp_path: 
     with pytest.raises(ConfigError, match=r"\Aconfig: '.*one.toml' has no \[grid\] and is one experiment: use "):
         load_ablation(tmp_path / "one.toml")
     (tmp_path / "many.toml").write_text(tomli_w.dumps({**BASE, "grid": {"topology": KINDS}}))
-    with pytest.raises(ConfigError, match=r"\Aconfig: '.*many.toml' is an ablation, with axes: use .* ablate\Z"):
+    with pytest.raises(
+        ConfigError, match=r"\Aconfig: '.*many.toml' is an ablation, with axes or seeds: use .* ablate\Z"
+    ):
         load_config(tmp_path / "many.toml")
 
 

@@ -1,5 +1,6 @@
 """The measures by which cells are compared are those that a run's summary has."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -26,35 +27,46 @@ def _config(**evaluation: Any) -> RunConfig:
 
 
 @pytest.mark.parametrize("reset", [False, True])
-@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("controls", [(), ("alone", "single-teacher")])
 @pytest.mark.parametrize("supervised", [0.0, 1.0])
 def test_known_measures__are_the_numbers_of_a_summary(
-    tmp_path: Path, reset: bool, alone: bool, supervised: float
+    tmp_path: Path, reset: bool, controls: tuple[str, ...], supervised: float
 ) -> None:
-    config = _config(reset=reset, recalibrated=reset, controls=["alone"] if alone else [])
+    config = _config(reset=reset, recalibrated=reset, controls=controls)
     exchange = config.exchange.model_copy(update={"supervised": supervised})
     config = config.model_copy(update={"exchange": exchange})
     row = scalars(simulate(config, tmp_path).summary)
-    numbers = {name for name, value in row.items() if isinstance(value, int | float)}
+    numbers = {name for name, value in row.items() if isinstance(value, int | float) and not isinstance(value, bool)}
     numbers -= {f"probes.{probe}.interval_{end}" for probe in config.probe_names for end in ("low", "high")}
     known = known_measures(config)
     assert len({*known}) == len(known) and numbers <= {*known}
-    assert {*known} - numbers <= {"topology.diameter", "topology.rounds_to", "topology.rounds_over"}
+    assert {*known} - numbers <= {
+        "topology.diameter",
+        "topology.rounds_to",
+        "topology.rounds_over",
+        "topology.pooling_rounds_over",
+    }
 
 
 @pytest.mark.parametrize(
-    ("control", "names"),
+    ("control", "setting", "names"),
     [
-        ("alone", ["alone", "over_alone.mean", "over_alone.low"]),
-        ("reset", ["reset", "over_reset.mean", "reset_over_untrained.high"]),
+        ("alone", {"controls": ["alone"]}, ["alone", "over_alone.mean", "over_alone.low"]),
+        ("stranger", {"controls": ["stranger"]}, ["stranger", "over_stranger.high"]),
+        ("alone-matched", {"controls": ["alone-matched"]}, ["alone_matched", "over_alone_matched.mean"]),
+        ("reset", {"reset": True}, ["reset", "over_reset.mean", "reset_over_untrained.high"]),
+        ("recalibrated", {"recalibrated": True}, ["recalibrated", "recalibrated_over_calibrated.mean"]),
     ],
 )
-def test_read_measures__controls_that_are_not_run_are_named(control: str, names: list[str]) -> None:
+def test_read_measures__controls_that_are_not_run_are_named(
+    control: str, setting: dict[str, Any], names: list[str]
+) -> None:
     asked = [f"probes.knn.{name}" for name in names]
     with pytest.raises(ConfigError) as refused:
         read_measures(asked, [_config()])
-    needs = f"needs the control {control}: set evaluation.{control} = true"
+    key = "controls" if "controls" in setting else control
+    needs = f"needs the control {control}: set evaluation.{key} = {json.dumps(setting[key])}"
     assert str(refused.value).splitlines() == [f"measures: '{name}' {needs}" for name in asked]
-    assert read_measures(asked, [_config(), _config(**{control: True})]) == tuple(asked)  # where some cell runs it
+    assert read_measures(asked, [_config(), _config(**setting)]) == tuple(asked)  # where some cell runs it
     with pytest.raises(ConfigError, match=r"'probes\.sgd\.alone' is not in a run's summary"):
-        read_measures(["probes.sgd.alone"], [_config(alone=True)])
+        read_measures(["probes.sgd.alone"], [_config(controls=["alone"])])

@@ -20,9 +20,11 @@ PROBES = {
         "alone": 0.65,
         "gain": 0.125,
         "interval": [0.1, 0.15],
-        "verdict": "learned",
+        "verdict": "learned (this run)",
         "over_alone": {"mean": -0.025, "low": -0.05, "high": -0.001},
-        "exchange": "hurts",
+        "shuffled": 0.5,
+        "over_shuffled": {"mean": 0.125, "low": 0.1, "high": 0.15},
+        "controls": {"alone": "no verdict", "shuffled": "what it says about the image matters (this run)"},
     },
     "sgd": {"calibrated": 0.25, "trained": 0.25, "gain": 0.0, "interval": [-0.1, 0.1]},
 }
@@ -71,6 +73,13 @@ def read(text: str) -> Reader:
     return reader
 
 
+TRAININGS = {
+    "exchange": {"first_gradient_norm": 0.25, "steps": 40.0, "relative_weight_change": 0.125, "idle": False},
+    "alone": {"first_gradient_norm": 4e-8, "steps": 40.0, "relative_weight_change": 0.0625, "idle": True},
+    "shuffled": {"first_gradient_norm": None, "steps": 39.5, "relative_weight_change": None, "idle": False},
+}
+
+
 def summary_of(**values: Any) -> dict[str, Any]:
     return {"status": "finished", "message": "", "probes": {}, **values}
 
@@ -79,11 +88,19 @@ def test_render__numbers_pictures_and_config(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     for name in ("consensus", "consensus-narrow", "topology", "another"):
         (tmp_path / "figures" / f"{name}.png").write_bytes(b"\x89PNG")
-    text = run_page.render(summary_of(probes=PROBES), ["flag a < b"], "[run]\nname = '<b>'", tmp_path)
+    summary = summary_of(probes=PROBES, controls=TRAININGS)
+    text = run_page.render(summary, ["flag a < b"], "[run]\nname = '<b>'", tmp_path)
     reader = read(text)
-    assert "<td>+12.5 (+10.0 to +15.0)</td><td>learned</td><td>-2.5 (-5.0 to -0.1)</td><td>hurts</td>" in text
+    assert "<td>+12.5 (+10.0 to +15.0)</td><td>learned (this run)</td>" in text
+    reason = "its first gradient was rounding"
+    assert f"<td>-2.5</td><td>-5.0 to -0.1</td><td>no verdict: {reason}</td>" in text
+    assert "<td>shuffled</td><td>50.0%</td><td>62.5%</td><td>+12.5</td><td>+10.0 to +15.0</td><td>what it" in text
+    assert "<td>0.25</td><td>40</td><td>12.50%</td>" in text and "<td>4e-08 (rounding)</td>" in text
+    assert '<th scope="row">shuffled</th><td></td><td>39.5</td><td></td>' in text
     assert "flag a < b" in reader.text and "name = '<b>'" in reader.text
-    assert "kNN: hurts; gain over peers alone -2.5 (-5.0 to -0.1) points" in reader.text
+    assert f"kNN: no verdict, since {reason}; gain over peers alone -2.5 (-5.0 to -0.1) points" in reader.text
+    said = "what it says about the image matters (this run); gain over shuffled teachers +12.5 (+10.0 to +15.0) points"
+    assert f"kNN: {said}" in reader.text
     assert "SGD*: " not in reader.text and "no verdict" in reader.text
     assert [each["src"] for each in reader.of("img")] == ["data:image/png;base64,iVBORw=="] * 2
     assert [each["media"] for each in reader.of("source")] == ["(max-width: 40rem)"]
@@ -93,7 +110,8 @@ def test_render__the_table_has_the_conditions_that_were_run(tmp_path: Path) -> N
     reader = read(run_page.render(summary_of(probes={"sgd": PROBES["sgd"]}), [], "", tmp_path))
     assert "probecalibratedtrainedgainverdict" in reader.text and "reset" not in reader.text
     reader = read(run_page.render(summary_of(probes=PROBES), [], "", tmp_path))
-    assert "trainedresetalonegainverdictover alonethe exchange" in reader.text
+    assert "calibratedtrainedresetgainverdict" in reader.text
+    assert "probecontrolaccuracytrainedgain95% intervalverdict" in reader.text and "did:" not in reader.text
 
 
 def test_render__a_run_that_ended_early_has_no_table(tmp_path: Path) -> None:
@@ -148,7 +166,7 @@ def test_render_ablation__flags_stand_in_the_estimates(tmp_path: Path) -> None:
     text = render_ablation("flagged", [], found.words, found, tmp_path, "x", "")
     assert '<th scope="col">flags</th>' in text and "<td>artefact 2/3<br>collapsed 2/3</td></tr>" in text
     assert "ring: artefact in 2 of 3 seeds" in read(text).text
-    assert "makes no difference" in text
+    assert "no difference" in text
     assert "Differences" not in text  # a gain over another control has none
 
 

@@ -1,0 +1,127 @@
+"""The control runs of one run, as rows and sentences: the trained peers against each, and what each training did."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from coordinator.measures.gains import Condition, Gain
+from coordinator.measures.verdict import Verdict
+from coordinator.reports.formatting import points, points_between
+from coordinator.reports.wording import CONDITIONS, CONTROLS, IN_SENTENCE, probe_name
+
+COMPARED = ("probe", "control", "accuracy", "trained", "gain", "95% interval", "verdict")
+TRAINED = ("training", "first gradient norm", "steps a student", "relative weight change")
+OVER_CONTROL_RUNS = tuple(gain for gain in Gain if gain.is_over_control_run)
+LEAST_SPAN = 0.01  # supervised less calibrated: below this, a share of the way between them says nothing
+
+
+def compared_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """A row per probe and control run, with the columns `COMPARED`."""
+    rows = []
+    for name, gain, row in _compared(summary):
+        over, verdict = row[gain.key], row.get("controls", {}).get(gain.control, "")
+        reason = no_verdict_reason(summary, gain.control) if verdict == Verdict.NONE else ""
+        rows.append(
+            [
+                probe_name(name, marked=True),
+                CONDITIONS[gain.control],
+                f"{row[gain.control]:.1%}",
+                f"{row[gain.treated]:.1%}",
+                points(over["mean"]),
+                points_between(over["low"], over["high"]),
+                f"{verdict}: {reason}" if reason else verdict,
+            ]
+        )
+    return rows
+
+
+def training_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """A row for the run and for each control run, with the columns `TRAINED`; values that are unknown are empty."""
+    rows = []
+    for name, did in summary.get("controls", {}).items():
+        norm, steps, moved = (did.get(key) for key in ("first_gradient_norm", "steps", "relative_weight_change"))
+        rows.append(
+            [
+                "the run" if name == "exchange" else name,
+                ("" if norm is None else f"{norm:.2g}") + (" (rounding)" if did.get("idle") else ""),
+                "" if steps is None else f"{steps:g}",
+                "" if moved is None else f"{moved:.2%}",
+            ]
+        )
+    return rows
+
+
+def meanings(summary: Mapping[str, Any]) -> str:
+    """What each control run that was compared changes, as one line."""
+    gains = dict.fromkeys(gain for _, gain, _ in _compared(summary))
+    return "; ".join(f"{CONDITIONS[gain.control]}: {CONTROLS[gain][1]}" for gain in gains)
+
+
+def verdict_sentences(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence for each verdict of a probe: on learning, and on the exchange from each control run."""
+    lines = []
+    for name, row in summary["probes"].items():
+        if "verdict" in row:
+            low, high = row["interval"]
+            lines.append(_sentence(name, Gain.OVER_CALIBRATED, row["verdict"], (row["gain"], low, high)))
+        for gain in OVER_CONTROL_RUNS:
+            verdict = row.get("controls", {}).get(gain.control)
+            if verdict is None:
+                continue
+            reason = no_verdict_reason(summary, gain.control) if verdict == Verdict.NONE else ""
+            words = IN_SENTENCE.get(verdict, verdict) + (f", since {reason}" if reason else "")
+            over = row[gain.key]
+            lines.append(_sentence(name, gain, words, (over["mean"], over["low"], over["high"])))
+    return lines
+
+
+def no_verdict_reason(summary: Mapping[str, Any], control: Condition) -> str:
+    """Why there is no verdict from a control run; empty if the summary does not say."""
+    run = control.control_run
+    did = summary.get("controls", {}).get(run, {})
+    if did.get("idle"):
+        return "its first gradient was rounding"
+    return "it diverged" if did.get("not_finite") else ""
+
+
+def idle_in_words(summary: Mapping[str, Any]) -> str:
+    """Which control runs were idle, with the norms of their first gradient and of the run's; empty if none was."""
+    trainings = summary.get("controls", {})
+    norm = trainings.get("exchange", {}).get("first_gradient_norm")
+    beside = "" if norm is None else f", {norm:.2g} in the run"
+    parts = []
+    for name, did in trainings.items():
+        if did.get("idle"):
+            own = did.get("first_gradient_norm")
+            size = "" if own is None else f" (norm {own:.2g}{beside})"
+            parts.append(f"the first gradient of {name} was rounding{size}, so there is no verdict from it")
+    return "; ".join(parts)
+
+
+def upper_marks(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence on how far the peers came from calibrated to supervised, if supervised is above calibrated."""
+    parts = []
+    for name, row in summary["probes"].items():
+        if not {Condition.CALIBRATED, Condition.TRAINED, Condition.SUPERVISED} <= row.keys():
+            continue
+        span = row[Condition.SUPERVISED] - row[Condition.CALIBRATED]
+        share = (row[Condition.TRAINED] - row[Condition.CALIBRATED]) / span if span >= LEAST_SPAN else -1.0
+        if share >= 0:
+            parts.append(f"{probe_name(name, marked=True)} {share:.0%}")
+    return [f"of the way from calibrated to supervised peers: {', '.join(parts)}"] if parts else []
+
+
+def _compared(summary: Mapping[str, Any]) -> Iterator[tuple[str, Gain, Mapping[str, Any]]]:
+    """(probe, gain, row of the probe) for each comparison with a control run."""
+    for name, row in summary["probes"].items():
+        for gain in OVER_CONTROL_RUNS:
+            if gain.key in row:
+                yield name, gain, row
+
+
+def _sentence(probe: str, gain: Gain, verdict: str, interval: Sequence[float]) -> str:
+    mean, low, high = interval
+    return f"{probe_name(probe)}: {verdict}; gain over {CONTROLS[gain][0]} {with_interval(mean, low, high)} points"
+
+
+def with_interval(mean: float, low: float, high: float) -> str:
+    return f"{points(mean)} ({points_between(low, high)})"

@@ -1,0 +1,102 @@
+"""What is said of control runs, from summaries made by hand."""
+
+from typing import Any
+
+import pytest
+
+from coordinator.measures.gains import Condition, Gain
+from coordinator.records.summary import final_metrics, verdict_line
+from coordinator.reports import control_runs
+from coordinator.reports.wording import CONTROLS, measure_name
+from peers.learning.control import Control
+
+IDLE = {"first_gradient_norm": 4.2e-8, "steps": 240.0, "relative_weight_change": 0.16, "idle": True, "not_finite": []}
+RUN = {"first_gradient_norm": 0.5, "steps": 240.0, "relative_weight_change": 0.33, "idle": False, "not_finite": []}
+
+
+def probe(verdict: str = "learned (this run)", **over: tuple[float, str]) -> dict[str, Any]:
+    """A probe's part of a summary: 50% calibrated, 60% trained, and by control run its accuracy and the verdict."""
+    row: dict[str, Any] = {"calibrated": 0.5, "trained": 0.6, "gain": 0.1, "interval": [0.05, 0.15], "verdict": verdict}
+    for name, (accuracy, _) in over.items():
+        gain = 0.6 - accuracy
+        row |= {name: accuracy, f"over_{name}": {"mean": gain, "low": gain - 0.05, "high": gain + 0.05}}
+    return row | {"controls": {name: verdict for name, (_, verdict) in over.items()}}
+
+
+def test_compared_rows__one_for_each_probe_and_control() -> None:
+    linear = probe(stranger=(0.5, "the peer's experience teaches (this run)"), alone=(0.6, "no difference"))
+    sgd = {key: value for key, value in linear.items() if key not in ("verdict", "controls")}
+    assert control_runs.compared_rows({"probes": {"linear": linear, "sgd": sgd}}) == [
+        ["linear", "alone", "60.0%", "60.0%", "+0.0", "-5.0 to +5.0", "no difference"],
+        ["linear", "stranger", "50.0%", "60.0%", "+10.0", "+5.0 to +15.0", "the peer's experience teaches (this run)"],
+        ["SGD*", "alone", "60.0%", "60.0%", "+0.0", "-5.0 to +5.0", ""],
+        ["SGD*", "stranger", "50.0%", "60.0%", "+10.0", "+5.0 to +15.0", ""],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("did", "said"),
+    [
+        (IDLE, "no verdict: its first gradient was rounding"),
+        ({**RUN, "not_finite": [2]}, "no verdict: it diverged"),
+        ({}, "no verdict"),
+    ],
+)
+def test_compared_rows__no_verdict_says_why(did: dict[str, Any], said: str) -> None:
+    summary = {"probes": {"knn": probe(alone_matched=(0.5, "no verdict"))}, "controls": {"alone-matched": did}}
+    (row,) = control_runs.compared_rows(summary)
+    assert (row[1], row[-1]) == ("alone-matched", said)
+
+
+def test_training_rows__what_each_training_did() -> None:
+    trainings = {"exchange": RUN, "alone": IDLE, "stranger": {**RUN, "first_gradient_norm": None, "steps": 239.5}}
+    assert control_runs.training_rows({"controls": trainings}) == [
+        ["the run", "0.5", "240", "33.00%"],
+        ["alone", "4.2e-08 (rounding)", "240", "16.00%"],
+        ["stranger", "", "239.5", "33.00%"],
+    ]
+    assert control_runs.training_rows({}) == []
+    said = "the first gradient of alone was rounding (norm 4.2e-08, 0.5 in the run), so there is no verdict from it"
+    assert control_runs.idle_in_words({"controls": trainings}) == said
+    assert control_runs.idle_in_words({"controls": {"exchange": RUN}}) == control_runs.idle_in_words({}) == ""
+
+
+def test_upper_marks__share_of_the_way_to_supervised() -> None:
+    def marks(supervised: float) -> list[str]:
+        return control_runs.upper_marks({"probes": {"knn": probe(supervised=(supervised, "below supervised"))}})
+
+    assert marks(0.9) == ["of the way from calibrated to supervised peers: kNN 25%"]
+    assert marks(0.505) == marks(0.4) == []  # labels did not help: there is no way to measure
+    assert control_runs.upper_marks({"probes": {"knn": probe()}}) == []
+
+
+def test_verdict_sentences__one_for_each_verdict() -> None:
+    linear = probe("degraded (this run)", alone=(0.5, "no verdict"), shuffled=(0.5, "less harm than the control"))
+    assert control_runs.verdict_sentences({"probes": {"linear": linear}, "controls": {"alone": IDLE}}) == [
+        "linear: degraded (this run); gain over calibrated networks +10.0 (+5.0 to +15.0) points",
+        "linear: no verdict, since its first gradient was rounding; gain over peers alone +10.0 (+5.0 to +15.0) points",
+        "linear: training does less harm than in the control; gain over shuffled teachers +10.0 (+5.0 to +15.0) points",
+    ]
+
+
+def test_mlflow__gets_every_verdict_and_what_each_training_did() -> None:
+    probes = {"knn": probe(alone=(0.5, "no verdict"), stranger=(0.6, "no difference"))}
+    summary = {
+        "probes": probes,
+        "flags": ["alone-idle"],
+        "controls": {"alone": IDLE},
+        **dict.fromkeys(("rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change"), 1.0),
+    }
+    line = "knn: learned (this run); knn over alone: no verdict; knn over stranger: no difference; alone-idle"
+    assert verdict_line(summary) == line
+    metrics = final_metrics(summary)
+    assert metrics["controls.alone.first_gradient_norm"] == 4.2e-8
+    assert metrics["probes.knn.over_stranger.low"] == pytest.approx(-0.05)
+
+
+@pytest.mark.parametrize("control", Control)
+def test_wording__every_control_run_has_words(control: Control) -> None:
+    (gain,) = (gain for gain in Gain if gain.is_over_control_run and gain.control is Condition.of(control))
+    assert all(CONTROLS[gain])
+    assert measure_name(f"probes.knn.{gain.key}.mean") == f"kNN over {control}"
+    assert measure_name(f"probes.knn.{gain.control}") == f"kNN {control}"
