@@ -100,7 +100,7 @@ def idle_in_words(summary: Mapping[str, Any]) -> str:
 def upper_marks(summary: Mapping[str, Any]) -> list[str]:
     """A sentence on how far the peers came from calibrated to supervised, if supervised is above calibrated."""
     parts = []
-    for name, row in summary["probes"].items():
+    for name, row in summary.get("probes", {}).items():
         if not {Condition.CALIBRATED, Condition.TRAINED, Condition.SUPERVISED} <= row.keys():
             continue
         span = row[Condition.SUPERVISED] - row[Condition.CALIBRATED]
