@@ -98,10 +98,10 @@ def gain_interval(
     one random function, whose luck counts once, however many peers have it: the third is Student's t for the variance
     of accuracy between random functions, times `shared_luck`.
 
-    It covers other peers, test images and orders of the batches, also where peers agree (tests/benchmarks/coverage.py
-    has the rates). It does not cover other data, or initial weights that peers have in common. It assumes that the
-    accuracies of random functions differ no more than those of the untrained peers, or of either condition's. With a
-    single peer, only the images contribute: it is an interval for that network alone.
+    It covers other peers and test images, also where peers agree (tests/benchmarks/coverage.py has the rates); another
+    order of the batches was tried on 12 seeds only. It does not cover other data, or initial weights that peers have in
+    common. It assumes that the accuracies of random functions differ no more than those of the untrained peers, or of
+    either condition's. With a single peer, only the images contribute: it is an interval for that network alone.
 
     Source: Owen, 2007 (the pigeonhole bootstrap), on variances under crossed random effects.
     """
