@@ -205,7 +205,7 @@ def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int)
     network = _blank(kind, dataset.shape)
     parameters = num_parameters(network)
     moments = len(kind.optimizer.moment_names)
-    teacher = 1 if config.exchange.separate_teacher else 0
+    teacher = config.exchange.separate_teacher + (Control.STRANGER in config.evaluation.controls)
     buffers = sum(buffer.nbytes for buffer in network.buffers())
     return GroupPlan(
         count=count,
