@@ -13,7 +13,7 @@ from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.sentences import in_words
 from coordinator.measures.gains import Condition, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate, holm, paired_difference
-from coordinator.measures.verdict import Flag, Verdict
+from coordinator.measures.verdict import Flag, Void
 from coordinator.reports.wording import probe_name
 
 Key = TypeVar("Key")
@@ -136,11 +136,8 @@ def _void(finished: Mapping[tuple[str, int], dict[str, Any]], measures: Sequence
 
 def _why_void(row: Mapping[str, Any], number: GainMeasure) -> str:
     """Why a run has no verdict from a control run; empty if it has one."""
-    control = number.gain.control
-    idle = control is Condition.ALONE and Flag.ALONE_IDLE in _split(row.get("flags"))
-    if idle or row.get(f"controls.{control.control_run}.idle"):
-        return "was idle"
-    return "diverged" if row.get(f"probes.{number.probe}.controls.{control}") == Verdict.NONE else ""
+    why = row.get(f"controls.{number.gain.control.control_run}.void")
+    return {Void.IDLE: "was idle", Void.DIVERGED: "diverged"}[Void(why)] if why else ""
 
 
 def _value(value: object) -> float:

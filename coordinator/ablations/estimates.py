@@ -8,7 +8,13 @@ from coordinator.measures.statistics import Estimate
 from coordinator.measures.verdict import Side, Verdict
 
 LEVEL = 0.05
-CONTROLS_OF_EXCHANGE = (Gain.OVER_CALIBRATED, Gain.OVER_ALONE, Gain.OVER_SHUFFLED, Gain.OVER_STRANGER)
+CONTROLS_OF_EXCHANGE = (
+    Gain.OVER_CALIBRATED,
+    Gain.OVER_ALONE,
+    Gain.OVER_ALONE_MATCHED,
+    Gain.OVER_SHUFFLED,
+    Gain.OVER_STRANGER,
+)
 
 
 class Outcome(Enum):
@@ -91,20 +97,17 @@ class Comparison:
     def verdict(self, cell: str, measure: str) -> Verdict | None:
         """The verdict on a gain after Holm's correction; None for other measures and for fewer than 2 seeds.
 
-        There is none from a void control. A gain over a control run becomes "less harm" if the same probe shows that
-        the networks got worse by training.
+        There is none from a void control; see `Gain.conclude` on gains over control runs.
         """
         if (cell, measure) in self.void:
             return Verdict.NONE
         p, number = self.p_holm.get((cell, measure)), GainMeasure.parse(measure)
         if p is None or number is None:
             return None
-        found = number.gain.on(self._side(cell, measure, p))
-        if number.gain.is_over_control_run and self._side(cell, measure, p) is Side.ABOVE:
-            over_calibrated = GainMeasure(number.probe, Gain.OVER_CALIBRATED).name
-            if self.verdict(cell, over_calibrated) is Verdict.DEGRADED:
-                return Verdict.LESS_HARM
-        return found
+        if not number.gain.is_over_control_run:
+            return number.gain.on(self._side(cell, measure, p))
+        over_calibrated = GainMeasure(number.probe, Gain.OVER_CALIBRATED).name
+        return number.gain.conclude(self._side(cell, measure, p), self.verdict(cell, over_calibrated))
 
     def verdict_in_words(self, cell: str, measure: str) -> str:
         """The verdict, with the reason if there is none from this control; empty if nothing is claimed."""
@@ -112,9 +115,10 @@ class Comparison:
         return f"{Verdict.NONE}: {reason}" if reason else str(self.verdict(cell, measure) or "")
 
     def controls(self, cell: str, probe: str) -> tuple[Gain, ...]:
-        """The gains that a claim about the exchange needs, as far as they are measured and their controls not void."""
-        measured = [gain for gain in CONTROLS_OF_EXCHANGE if GainMeasure(probe, gain).name in self.measures]
-        return tuple(gain for gain in measured if (cell, GainMeasure(probe, gain).name) not in self.void)
+        """The gains that a claim about the exchange needs, if the cell has them and their controls are not void."""
+        keys = {gain: (cell, GainMeasure(probe, gain).name) for gain in CONTROLS_OF_EXCHANGE}
+        known = {key for key, estimate in self.estimates.items() if estimate.n}
+        return tuple(gain for gain, key in keys.items() if key in known and key not in self.void)
 
     def beats_all(self, cell: str, probe: str) -> bool | None:
         """Whether a probe gains over all `controls`; None without calibrated networks or without a control run."""

@@ -72,7 +72,8 @@ def reopen_checkpoints(config: RunConfig, run: Path) -> Checkpoints:
 def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[str]]:
     """Read the coordinator's part of the newest intact checkpoint; also returns a message for each damaged one.
 
-    If the checkpoint was written for a different number of rounds, results that depend on that number are dropped.
+    If the checkpoint was written for a different number of rounds, results that depend on that number are dropped, and
+    so are the checkpoints of control runs.
     Raises: ConfigError, if the checkpoint belongs to another experiment.
     """
 
@@ -97,6 +98,9 @@ def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[
     check_config(config, newest.found.state)
     if newest.found.planned_rounds != config.run.rounds:
         newest.state.apply(RoundsChanged())
+        for phase in Phase:
+            if phase.control:
+                checkpoints.discard(phase)
         newest.probes.keep((Condition.RAW_PIXELS, Condition.UNTRAINED))
     return newest, damaged
 

@@ -103,6 +103,11 @@ class Checkpoints:
                 damaged.append(f"{name} is damaged: {error}; the one before it is used, if there is one")
         return None, damaged
 
+    def discard(self, phase: Phase) -> None:
+        """Remove all checkpoints of a phase."""
+        for completed in self.completed(phase):
+            self._folder.remove(_name(phase, completed))
+
     def discard_incomplete(self) -> None:
         """Remove temporary folders of checkpoints that were never completed."""
         for name in self._folder.names():

@@ -14,7 +14,7 @@ from peers.base.seeds import stream
 from peers.data import dataset_check
 from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
-from peers.data.datasets import Dataset, channel_statistics, hold_out
+from peers.data.datasets import Dataset, Normalisation, channel_statistics, hold_out
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
 from peers.networks import models
@@ -61,8 +61,9 @@ class Plan:
     groups: tuple[GroupPlan, ...]
     width: int
     message_bytes: int
-    data_digest: str = ""  # SHA-256 of images and labels; both digests are set by `identified`
+    data_digest: str = ""  # SHA-256 of images and labels; this and the following are set by `identified`
     links_digest: str = ""  # SHA-256 of links read from a file; else empty: the config determines them
+    normalisation: Normalisation | None = None  # of the training images, channel by channel
 
     @property
     def num_hosts(self) -> int:
@@ -89,6 +90,11 @@ class Plan:
         on_features, on_pixels = _probing_bytes(self.config, self.dataset, self.groups)
         probes = max(1, processes) * on_features + max(0, on_pixels - on_features)  # pixels: once, in one process
         return peers + probes + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
+
+    @property
+    def side_bytes(self) -> int:
+        """Estimate of the memory for a control run beside the run: its peers and processes."""
+        return self.num_hosts * ACTOR_BYTES + sum(group.count * group.peer_bytes for group in self.groups)
 
     @property
     def _probed_bytes(self) -> int:
@@ -139,9 +145,10 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
 
 
 def identified(plan: Plan) -> Plan:
-    """The plan with the SHA-256 digests of its inputs; a separate step, since checking a config does not need them."""
+    """The plan with what is computed from all images: a separate step, since checking a config does not need it."""
     links = plan.schedule(0).digest() if plan.config.topology.kind == "file" else ""
-    return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links)
+    normalisation = channel_statistics(plan.dataset.train_images)
+    return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links, normalisation=normalisation)
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -159,9 +166,16 @@ def held_out(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
     return hold_out(dataset, data.validation, stream(seed, "data", 2)) if data.validation else dataset
 
 
-def peer_settings(config: RunConfig, dataset: Dataset, control: Control | None = None) -> list[PeerSettings]:
-    """The settings from which each peer of a run, or of one of its control runs, is created."""
-    normalisation = channel_statistics(dataset.train_images)
+def settings_of(plan: Plan, control: Control | None = None) -> list[PeerSettings]:
+    """The settings from which each peer of a planned run, or of one of its control runs, is created."""
+    return peer_settings(plan.config, plan.dataset, control, plan.normalisation)
+
+
+def peer_settings(
+    config: RunConfig, dataset: Dataset, control: Control | None = None, normalisation: Normalisation | None = None
+) -> list[PeerSettings]:
+    """`settings_of` a config; the images' normalisation is computed unless it is given."""
+    normalisation = normalisation or channel_statistics(dataset.train_images)
     peers, exchange = config.peers, config.exchange
     if control is Control.SUPERVISED:
         peers, exchange = with_labels_only(peers, exchange, dataset.num_classes)

@@ -5,7 +5,7 @@ from enum import Enum, StrEnum
 from functools import cache
 from typing import Literal, get_args
 
-from coordinator.measures.verdict import Interval, Side, Verdict
+from coordinator.measures.verdict import Side, Verdict
 from peers.learning.control import Control
 from peers.probing.config import TOP1, ProbeName
 from peers.probing.measuring import ProbeSubject
@@ -184,9 +184,17 @@ class Gain(Enum):
         """Whether it compares the run with one of its control runs."""
         return self.control.control_run is not None
 
-    def verdict(self, interval: Interval) -> str:
-        """The verdict of a single run: it depends on the side of 0 on which the whole interval lies."""
-        return self.on(interval.side).of_this_run()
+    def conclude(self, side: Side, learned: Verdict | None) -> Verdict:
+        """The verdict for a gain on this side of 0. learned: the same probe's verdict over calibrated; None: unknown.
+
+        Peers above a control run show what the exchange teaches only if they have learned: the control may have lost.
+        """
+        if side is Side.ABOVE and self.is_over_control_run and self is not Gain.OVER_SUPERVISED:
+            if learned is Verdict.DEGRADED:
+                return Verdict.LESS_HARM
+            if learned is not Verdict.LEARNED:
+                return Verdict.ABOVE_CONTROL
+        return self.on(side)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Did the peers learn? Probes of trained peers compared with those of the controls, with intervals and verdicts."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import safetensors.numpy
 from jaxtyping import Bool
 
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain
-from coordinator.measures.verdict import Interval, Verdict, artefact, gain_interval
+from coordinator.measures.verdict import Interval, Verdict, artefact, gain_interval, over_images
 from peers.probing.config import TOP1, ProbeName
 from peers.probing.measuring import ClassProbabilities, ProbeOutcome
 
@@ -83,15 +83,13 @@ class ProbeTable:
 
     def artefacts(self, students: list[int]) -> list[ProbeName]:
         """Probes whose gain over untrained peers is an artefact of BatchNorm: it vanishes over calibrated peers."""
-        return [
-            name
-            for name in self.probes
-            if students
-            and (name, Condition.TRAINED) in self.correct
-            and artefact(
-                self._gain(name, Gain.OVER_UNTRAINED, students), self._gain(name, Gain.OVER_CALIBRATED, students)
-            )
-        ]
+        return [name for name in self.probes if students and self._is_artefact(name, students)]
+
+    def _is_artefact(self, name: ProbeName, students: list[int]) -> bool:
+        if (name, Condition.TRAINED) not in self.correct:
+            return False
+        trained, untrained = (self.correct[name, each][students] for each in (Condition.TRAINED, Condition.UNTRAINED))
+        return artefact(over_images(trained, untrained), self._gain(name, Gain.OVER_CALIBRATED, students))
 
     def _summary_of_probe(self, name: ProbeName, students: list[int], void: Collection[Condition]) -> dict[str, Any]:
         known = [condition for condition in Condition if (name, condition) in self.correct]
@@ -115,13 +113,9 @@ class ProbeTable:
             if gain.needs <= set(known) and (gain is Gain.OVER_CALIBRATED or gain.is_over_control_run)
         }
         if name not in FOR_COMPARISON:
-            table["verdict"] = Gain.OVER_CALIBRATED.verdict(over_calibrated)
-            compared = {gain: interval for gain, interval in gains.items() if gain.is_over_control_run}
-            if compared:
-                table["controls"] = {
-                    gain.control.value: Verdict.NONE if gain.control in void else gain.verdict(interval)
-                    for gain, interval in compared.items()
-                }
+            learned = Gain.OVER_CALIBRATED.on(over_calibrated.side)
+            table["verdict"] = learned.of_this_run()
+            table |= _verdicts_on_controls(gains, learned, void)
         return table
 
     def _gain(self, name: ProbeName, gain: Gain, students: list[int]) -> Interval:
@@ -132,3 +126,20 @@ class ProbeTable:
     def _gains(self, name: ProbeName, gain: Gain, students: list[int]) -> list[float]:
         treated, control = self.correct[name, gain.treated][students], self.correct[name, gain.control][students]
         return [float(mean) for mean in treated.mean(axis=1) - control.mean(axis=1)]
+
+
+def _verdicts_on_controls(
+    gains: Mapping[Gain, Interval], learned: Verdict, void: Collection[Condition]
+) -> dict[str, dict[str, str]]:
+    """The verdict over each control run, as the entry `controls` of a probe; {} if there was none.
+
+    void: control runs that did nothing or diverged; the latter have no gains.
+    """
+    verdicts = {
+        gain.control: gain.conclude(interval.side, learned).of_this_run()
+        for gain, interval in gains.items()
+        if gain.is_over_control_run
+    }
+    verdicts |= dict.fromkeys(void, str(Verdict.NONE))
+    ordered = {condition.value: verdicts[condition] for condition in Condition if condition in verdicts}
+    return {"controls": ordered} if ordered else {}

@@ -31,14 +31,15 @@ class Verdict(StrEnum):
     NO_DIFFERENCE = "no difference"
     WORSE = "worse than the control"
     POOLING_HURTS = "pooling hurts"
-    LESS_HARM = "less harm than the control"  # better than a control run, but worse than calibrated networks
+    ABOVE_CONTROL = "above the control, but not shown to have learned"
+    LESS_HARM = "less harm than the control"  # above a control run, but worse than calibrated networks
     ABOVE_SUPERVISED = "above supervised"
     BELOW_SUPERVISED = "below supervised"
     ABOVE_UNTRAINED = "above untrained"
     BELOW_UNTRAINED = "below untrained"
     ABOVE_RESET = "above reset"
     BELOW_RESET = "below reset"
-    NONE = "no verdict"  # the control did nothing, or is void
+    NONE = "no verdict"  # the control did nothing, or diverged
 
     def of_this_run(self) -> str:
         """The verdict as a claim about one run only: without a qualifier it is a result over seeds."""
@@ -46,6 +47,13 @@ class Verdict(StrEnum):
 
 
 _NO_CLAIMS = (Verdict.NOT_DISTINGUISHABLE, Verdict.NO_DIFFERENCE, Verdict.NONE)
+
+
+class Void(StrEnum):
+    """Why there is no verdict from a control run."""
+
+    IDLE = "idle"  # its first gradient was rounding
+    DIVERGED = "diverged"
 
 
 class Flag(StrEnum):
@@ -105,15 +113,23 @@ def gain_interval(
 
     Source: Owen, 2007 (the pigeonhole bootstrap), on variances under crossed random effects.
     """
-    num_peers, num_images = treated.shape
-    per_image = (_num_right(treated) - _num_right(control)) / num_peers
-    half = special.ndtri(0.5 + confidence / 2) * per_image.std(ddof=1) / np.sqrt(num_images)
+    num_peers, found = len(treated), over_images(treated, control, confidence)
+    half = found.high - found.mean
     if num_peers > 1:
         accuracies = [answers.mean(axis=1) for answers in (treated, control, untrained)]
         # the half-width of the mean of n independent functions is that of one, divided by sqrt(n)
         of_one = max(half_width(each, confidence) for each in accuracies) * np.sqrt(num_peers)
         common = of_one * np.sqrt(shared_luck(treated, control, untrained))
         half = np.sqrt(half**2 + half_width(accuracies[0] - accuracies[1], confidence) ** 2 + common**2)
+    return Interval(found.mean, float(found.mean - half), float(found.mean + half))
+
+
+def over_images(
+    treated: Bool[np.ndarray, "peers test"], control: Bool[np.ndarray, "peers test"], confidence: float = 0.95
+) -> Interval:
+    """The gain of these very networks over other ones: its interval is over test images only."""
+    per_image = (_num_right(treated) - _num_right(control)) / len(treated)
+    half = special.ndtri(0.5 + confidence / 2) * per_image.std(ddof=1) / np.sqrt(len(per_image))
     mean = float(per_image.mean())
     return Interval(mean, float(mean - half), float(mean + half))
 
@@ -125,11 +141,12 @@ def shared_luck(
 ) -> float:
     """The part that all peers' gains have in common, in random functions: 0 if peers are independent, 2 at most.
 
-    It is 1 if the treated peers are one function and those of the control are independent, and 2 if the latter are one
-    function, too. Measured as the mean covariance of two peers' gains over the images, relative to the variance of a
-    random function's answer to an image. Images that are easier for every function cancel in a gain, and so does what
-    a peer has kept from the control. Answers are right or wrong, which makes them correlate less than what they depend
-    on: the sine corrects for it, exactly for an even chance and normal variables.
+    It is 2 if the treated peers are one function and those of the control another one. Measured as the mean covariance
+    of two peers' gains over the images, relative to the variance of a random function's answer to an image. Images that
+    are easier for every function cancel in a gain, and so does what a peer has kept from the control. Answers are right
+    or wrong, which makes them correlate less than what they depend on: the sine corrects for it, exactly for an even
+    chance and normal variables where both sides have as much in common. Where one side has less, it is too large: 1.4
+    instead of 1 if the treated peers are one function and those of the control are independent.
 
     Source: Sheppard, 1899, on the correlation of two dichotomised normal variables.
     """
@@ -152,6 +169,7 @@ def _num_right(answers: Bool[np.ndarray, "peers test"]) -> Float[np.ndarray, " t
 def artefact(over_untrained: Interval, over_calibrated: Interval) -> bool:
     """Whether a gain over untrained peers is explained by calibrated BatchNorm buffers rather than by learning.
 
+    over_untrained: its interval is that of these very networks (`over_images`): it asks whether their scores changed.
     The gain over untrained peers must be significant, the one over calibrated peers must not, and its mean must have
     fallen by more than half, since a merely wider interval is no evidence of an artefact.
     """

@@ -52,7 +52,6 @@ def reservations_on_machine(hosting: HostingConfig, num_peers: int, cpus: int, g
     nodes: list[Resources] = [{"CPU": float(cpus), "GPU": float(gpus)}]
     reservations = reservations_on(nodes, hosting, num_peers)
     _check_evaluators(hosting, reservations, nodes)
-    _check_side_runs(hosting, reservations, 0 if hosting.evaluators == "auto" else hosting.evaluators, nodes)
     return reservations
 
 
@@ -93,47 +92,6 @@ def count_evaluators(ray: Any, hosting: HostingConfig, reservations: Reservation
     if len(nodes) > 1:  # a host that takes a fraction of a CPU makes that whole CPU unavailable
         idle = min(idle, sum(nodes) - len(reservations))
     return max(0, min(idle, len(reservations)))
-
-
-def count_side_runs(
-    ray: Any, hosting: HostingConfig, reservations: Reservations, num_evaluators: int, wanted: int
-) -> int:
-    """The number of control runs, at most `wanted`, that go on beside a run whose processes have started.
-
-    "auto": as many as fit beside its hosts and evaluators; zero in a placement group, whose resources are the run's.
-    Raises: ConfigError if there is too little room for the number asked for.
-    """
-    from ray.util import get_current_placement_group
-
-    nodes = node_resources(ray)
-    if hosting.side_runs != "auto":
-        _check_side_runs(hosting, reservations, num_evaluators, nodes)
-        return min(hosting.side_runs, wanted)
-    if get_current_placement_group() is not None:
-        return 0
-    idle = ray.available_resources()  # other jobs may be using the cluster
-    needs = {name: sum(reserved[name] for reserved in reservations) for name in ("CPU", "GPU")}
-    free = [int((idle.get(name, 0.0) + SLACK) // amount) for name, amount in needs.items() if amount]
-    return min(wanted, _side_runs_fitting(reservations, num_evaluators, wanted, nodes), *free)
-
-
-def _side_runs_fitting(reservations: Reservations, num_evaluators: int, wanted: int, nodes: Sequence[Resources]) -> int:
-    evaluators: Reservations = [{"CPU": 1.0}] * num_evaluators
-    return max(0, count_fitting([[*reservations, *evaluators], *[reservations] * wanted], nodes) - 1)
-
-
-def _check_side_runs(
-    hosting: HostingConfig, reservations: Reservations, num_evaluators: int, nodes: Sequence[Resources]
-) -> None:
-    """Raises: ConfigError, if `hosting.side_runs` exceeds what an otherwise idle cluster holds beside the run."""
-    if hosting.side_runs == "auto":
-        return
-    fitting = _side_runs_fitting(reservations, num_evaluators, hosting.side_runs, nodes)
-    if fitting < hosting.side_runs:
-        raise ConfigError(
-            f"hosting.side_runs: {hosting.side_runs} control runs ask for {len(reservations)} x "
-            f"({format_resources(reservations[0])}) each, and beside the run there is room for {fitting}: lower it"
-        )
 
 
 def _check_evaluators(hosting: HostingConfig, reservations: Reservations, nodes: Sequence[Resources]) -> None:

@@ -1,23 +1,23 @@
 """Opens further pools for control runs that go on beside the run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
-from coordinator.experiment.config import HostingConfig
+from coordinator.experiment.config import ConfigError
+from coordinator.experiment.plan import Plan, settings_of
 from coordinator.pools.base import Pool, Tell
-from coordinator.pools.resources import count_side_runs
-from peers.data.datasets import Dataset
-from peers.learning.settings import PeerSettings
+from coordinator.pools.side_room import count_side_runs
+from peers.base import memory
 
 
 @contextmanager
-def side_pools(
-    pool: Pool, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig, wanted: int, tell: Tell
-) -> Iterator[list[Pool]]:
-    """Pools of the same peers as `pool`, at most `wanted`: as many as its Ray has room for; none in one process.
+def side_pools(pool: Pool, plan: Plan, tell: Tell) -> Iterator[list[Pool]]:
+    """Pools of the same peers as `pool`, at most one for each control run; none if all is in one process.
 
-    They share its copy of the data, and have no evaluators.
+    They share its copy of the data, and have no evaluators. By default there are as many as its Ray and this machine's
+    memory have room for; one that cannot be started is done without, and `tell` is called with the reason.
     """
+    hosting, wanted = plan.config.hosting, len(plan.config.evaluation.controls)
     if hosting.pool == "in-process" or not wanted:
         yield []
         return
@@ -26,10 +26,20 @@ def side_pools(
     from coordinator.pools.ray_pool import RayPool
 
     assert isinstance(pool, RayPool), "the pool is the one that the config specifies"
+    is_auto, own = hosting.side_runs == "auto", hosting.model_copy(update={"evaluators": 0})
     count = count_side_runs(ray, hosting, pool.reservations, len(pool.evaluators), wanted)
-    own = hosting.model_copy(update={"evaluators": 0})
+    if is_auto and not hosting.address:
+        count = min(count, memory.available() // plan.side_bytes)
+    settings = settings_of(plan) if count else []
+    pools: list[Pool] = []
     with ExitStack() as stack:
-        yield [
-            stack.enter_context(closing(RayPool(len(settings), own, lambda: (settings, dataset), tell, pool.data)))
-            for _ in range(count)
-        ]
+        while len(pools) < count:
+            try:
+                other = RayPool(len(settings), own, lambda: (settings, plan.dataset), tell, pool.data)
+            except ConfigError as error:
+                if not is_auto:
+                    raise
+                tell(f"control runs go on after the run, not beside it: {error}")
+                break
+            pools.append(stack.enter_context(closing(other)))
+        yield pools

@@ -35,7 +35,7 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         "rounds_per_second": state.completed / state.seconds if state.seconds else None,
         "bytes_exchanged": state.bytes_exchanged,
         "evaluation_share": state.evaluation_seconds / busy if busy else None,
-        "probes": probes.summary(students, [Condition.of(control) for control in trainings.idle_controls(state)]),
+        "probes": probes.summary(students, [Condition.of(control) for control in trainings.void_controls(state)]),
         "controls": trainings.table(state),
         "flags": flags(plan, state, probes),
         "artefacts": probes.artefacts(students),

@@ -68,3 +68,4 @@ class Tables:
             pairs = pairing.pairs().items()
             rows = [{"round": completed, "peer": i, "other": j, **values} for (i, j), values in pairs]
             self.folder.replace("pairs", rows)
+            self._last_measured = None

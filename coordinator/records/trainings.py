@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from coordinator.measures.declared import WEIGHT_CHANGE
+from coordinator.measures.verdict import Void
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.scheduler import Phase
 from peers.learning.control import Control
 
 NUMBERS = ("rounds", "steps", "first_gradient_norm", "relative_weight_change")  # in each row of the table
-IDLE_SHARE = 1e-3  # of the run's first gradient norm: below, a control's is rounding (measured: 1e-7 to 1e-6)
+IDLE_SHARE = 1e-2  # of the run's first gradient norm: below, a control's is rounding, of messages too (int8: 2e-3)
 
 
 def table(state: RunState) -> dict[str, Any]:
@@ -52,9 +53,21 @@ def _row(state: RunState, phase: Phase) -> dict[str, Any]:
         "steps": _mean(training.steps.values()),
         "first_gradient_norm": _mean(training.first_norms.values()),
         "relative_weight_change": weight_change(state, phase),
-        "idle": phase.control in idle_controls(state),
+        "void": _why_void(state, phase) or "",
         "not_finite": sorted(training.failed),
     }
+
+
+def void_controls(state: RunState) -> list[Control]:
+    """The controls from which there is no verdict."""
+    return [control for control in Control if _why_void(state, Phase(control.value))]
+
+
+def _why_void(state: RunState, phase: Phase) -> Void | None:
+    """Why there is no verdict from a control run; None if there is one, or of the run itself."""
+    if phase.control is not None and state.training(phase).failed:
+        return Void.DIVERGED
+    return Void.IDLE if phase.control in idle_controls(state) else None
 
 
 def _mean(values: Iterable[int | float]) -> float | None:

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from coordinator.measures.gains import Condition, Gain
-from coordinator.measures.verdict import Verdict
+from coordinator.measures.verdict import Verdict, Void
 from coordinator.reports.formatting import points, points_between
 from coordinator.reports.wording import CONDITIONS, CONTROLS, IN_SENTENCE, probe_name
 
 COMPARED = ("probe", "control", "accuracy", "trained", "gain", "95% interval", "verdict")
 TRAINED = ("training", "first gradient norm", "steps a student", "relative weight change")
 OVER_CONTROL_RUNS = tuple(gain for gain in Gain if gain.is_over_control_run)
+WHY_VOID = {Void.IDLE: "its first gradient was rounding", Void.DIVERGED: "it diverged"}
 LEAST_SPAN = 0.01  # supervised less calibrated: below this, a share of the way between them says nothing
 
 
@@ -18,16 +19,16 @@ def compared_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """A row per probe and control run, with the columns `COMPARED`."""
     rows = []
     for name, gain, row in _compared(summary):
-        over, verdict = row[gain.key], row.get("controls", {}).get(gain.control, "")
+        over, verdict = row.get(gain.key), row.get("controls", {}).get(gain.control, "")
         reason = no_verdict_reason(summary, gain.control) if verdict == Verdict.NONE else ""
         rows.append(
             [
                 probe_name(name, marked=True),
                 CONDITIONS[gain.control],
-                f"{row[gain.control]:.1%}",
+                f"{row[gain.control]:.1%}" if over else "",
                 f"{row[gain.treated]:.1%}",
-                points(over["mean"]),
-                points_between(over["low"], over["high"]),
+                points(over["mean"]) if over else "",
+                points_between(over["low"], over["high"]) if over else "",
                 f"{verdict}: {reason}" if reason else verdict,
             ]
         )
@@ -42,7 +43,7 @@ def training_rows(summary: Mapping[str, Any]) -> list[list[str]]:
         rows.append(
             [
                 "the run" if name == "exchange" else name,
-                ("" if norm is None else f"{norm:.2g}") + (" (rounding)" if did.get("idle") else ""),
+                ("" if norm is None else f"{norm:.2g}") + (" (rounding)" if did.get("void") == Void.IDLE else ""),
                 "" if steps is None else f"{steps:g}",
                 "" if moved is None else f"{moved:.2%}",
             ]
@@ -69,18 +70,17 @@ def verdict_sentences(summary: Mapping[str, Any]) -> list[str]:
                 continue
             reason = no_verdict_reason(summary, gain.control) if verdict == Verdict.NONE else ""
             words = IN_SENTENCE.get(verdict, verdict) + (f", since {reason}" if reason else "")
-            over = row[gain.key]
-            lines.append(_sentence(name, gain, words, (over["mean"], over["low"], over["high"])))
+            over = row.get(gain.key)
+            interval = (over["mean"], over["low"], over["high"]) if over else None
+            lines.append(_sentence(name, gain, words, interval))
     return lines
 
 
 def no_verdict_reason(summary: Mapping[str, Any], control: Condition) -> str:
     """Why there is no verdict from a control run; empty if the summary does not say."""
     run = control.control_run
-    did = summary.get("controls", {}).get(run, {})
-    if did.get("idle"):
-        return "its first gradient was rounding"
-    return "it diverged" if did.get("not_finite") else ""
+    why = summary.get("controls", {}).get(run, {}).get("void")
+    return WHY_VOID[Void(why)] if why else ""
 
 
 def idle_in_words(summary: Mapping[str, Any]) -> str:
@@ -90,7 +90,7 @@ def idle_in_words(summary: Mapping[str, Any]) -> str:
     beside = "" if norm is None else f", {norm:.2g} in the run"
     parts = []
     for name, did in trainings.items():
-        if did.get("idle"):
+        if did.get("void") == Void.IDLE:
             own = did.get("first_gradient_norm")
             size = "" if own is None else f" (norm {own:.2g}{beside})"
             parts.append(f"the first gradient of {name} was rounding{size}, so there is no verdict from it")
@@ -114,13 +114,13 @@ def _compared(summary: Mapping[str, Any]) -> Iterator[tuple[str, Gain, Mapping[s
     """(probe, gain, row of the probe) for each comparison with a control run."""
     for name, row in summary["probes"].items():
         for gain in OVER_CONTROL_RUNS:
-            if gain.key in row:
+            if gain.key in row or gain.control in row.get("controls", {}):
                 yield name, gain, row
 
 
-def _sentence(probe: str, gain: Gain, verdict: str, interval: Sequence[float]) -> str:
-    mean, low, high = interval
-    return f"{probe_name(probe)}: {verdict}; gain over {CONTROLS[gain][0]} {with_interval(mean, low, high)} points"
+def _sentence(probe: str, gain: Gain, verdict: str, interval: Sequence[float] | None) -> str:
+    points = "unknown" if interval is None else f"{with_interval(*interval)} points"
+    return f"{probe_name(probe)}: {verdict}; gain over {CONTROLS[gain][0]} {points}"
 
 
 def with_interval(mean: float, low: float, high: float) -> str:

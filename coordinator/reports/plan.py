@@ -10,6 +10,7 @@ from coordinator.experiment.plan import Plan
 from coordinator.pools.base import check_precision
 from coordinator.pools.in_process import gpus_in_process
 from coordinator.pools.resources import reservations_on_machine
+from coordinator.pools.side_room import check_on_machine
 from coordinator.records.summary import hardware
 from coordinator.reports.formatting import size
 from coordinator.reports.matrices import spectra
@@ -104,7 +105,9 @@ def _refusal(plan: Plan, gpus: int) -> str:
     hosting = plan.config.hosting
     try:
         if hosting.pool == "ray":
-            shares = reservations_on_machine(hosting, plan.config.peers.count, os.cpu_count() or 1, gpus)
+            cpus = os.cpu_count() or 1
+            shares = reservations_on_machine(hosting, plan.config.peers.count, cpus, gpus)
+            check_on_machine(hosting, shares, len(plan.config.evaluation.controls), cpus, gpus)
             check_precision(hosting, any(share["GPU"] for share in shares))
         else:
             gpus_in_process(hosting)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
+from coordinator.pools.base import Pool
 from coordinator.records.events import ControlVoid, WeightsMeasured
 from coordinator.records.recorder import Recorder
 from coordinator.run.peer_group import PeerGroup
@@ -65,6 +66,11 @@ class ControlRuns:
         self._active = {}
         for group in self._beside:
             group.position = None
+
+    def end_beside(self) -> list[Pool]:
+        """Give up the pools beside the run: what is left of a cluster may be too small. Returns them, to be closed."""
+        pools, self._beside = [group.pool for group in self._beside], []
+        return pools
 
     def _is_done(self, control: Control) -> bool:
         training = self._recorder.state.training(Phase(control.value))

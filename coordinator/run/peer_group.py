@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from coordinator.checkpoints.manager import CheckpointManager
-from coordinator.experiment.plan import Plan, peer_settings
+from coordinator.experiment.plan import Plan, settings_of
 from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.base import Pool
 from coordinator.records.run_state import RunState
@@ -44,14 +44,14 @@ class PeerGroup:
     def bring(self, phase: Phase) -> int:
         """Bring the peers to a state of `phase`; returns the number of its rounds that they have completed."""
         if self.position is None or self.position.phase is not phase:
-            settings = peer_settings(self._plan.config, self._plan.dataset, phase.control)
+            settings = settings_of(self._plan, phase.control)
             self.position = Position(phase, self._checkpoints.restore(phase, self.pool, settings))
         return self.position.completed
 
     def untrained(self) -> None:
         """Bring the peers to the state before the first round."""
         if self.position != START:
-            self.pool.restart(peer_settings(self._plan.config, self._plan.dataset))
+            self.pool.restart(settings_of(self._plan))
             self.position = START
 
     def records(

@@ -97,7 +97,8 @@ def _warn_of_cosine(resumed: Resumed) -> None:
     if found is not None and found.planned_rounds != config.run.rounds and _follows_rounds(config):
         warnings.warn(
             f"the learning rate's cosine was laid out for {found.planned_rounds} rounds and follows "
-            f"{config.run.rounds} from here: not the numbers of one run of as many",
+            f"{config.run.rounds} from here: not the numbers of one run of as many"
+            + (", which its control runs will be" if config.evaluation.controls else ""),
             stacklevel=3,
         )
 

@@ -16,7 +16,7 @@ from coordinator.checkpoints.opening import Recalled, open_checkpoints
 from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment import given_data
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
-from coordinator.experiment.plan import Plan, identified, peer_settings, prepare
+from coordinator.experiment.plan import Plan, identified, prepare, settings_of
 from coordinator.pools.base import Pool, Tell
 from coordinator.pools.opening import loading_pool
 from coordinator.pools.side_pools import side_pools
@@ -137,8 +137,8 @@ def _run(config: RunConfig, output: Path, resumed: Resumed | None, context: _Con
         loading.result()  # report a mistake in the config before anything starts
 
     def loaded() -> tuple[Sequence[PeerSettings], Dataset]:
-        data = loading.result().dataset
-        return peer_settings(config, data), data
+        plan = loading.result()
+        return settings_of(plan), plan.dataset
 
     try:
         opening = loading_pool(config.peers.count, config.hosting, loaded, _tell(observers))
@@ -166,24 +166,20 @@ def _run_on(
             plan = replace(plan, config=config)
             if resumed:
                 resumed.check_inputs(plan)
-            new = folder or RunFolder(output, config.run.name)
-            controls = len(config.evaluation.controls)
-            settings, tell = peer_settings(config, plan.dataset), _tell(context.observers)
-            with (
-                nullcontext() if resumed else new.locked(),
-                side_pools(pool, settings, plan.dataset, config.hosting, controls, tell) as beside,
-            ):
-                try:
-                    simulation, checkpoints = _compose(plan, pool, beside, new, resumed, context)
-                except BaseException:
-                    if not resumed:
-                        shutil.rmtree(new.path, ignore_errors=True)  # nothing was run, so leave no folder behind
-                    raise
-                folder = new
-                resumable = config.checkpoint.every > 0
-                pool.advise(way_on(folder.path) if resumable else "start it again")
-                result = simulation.run()
-                pool.advise("")
+            with side_pools(pool, plan, _tell(context.observers)) as beside:
+                new = folder or RunFolder(output, config.run.name)
+                with nullcontext() if resumed else new.locked():
+                    try:
+                        simulation, checkpoints = _compose(plan, pool, beside, new, resumed, context)
+                    except BaseException:
+                        if not resumed:
+                            shutil.rmtree(new.path, ignore_errors=True)  # nothing was run, so leave no folder behind
+                        raise
+                    folder = new
+                    resumable = config.checkpoint.every > 0
+                    pool.advise(way_on(folder.path) if resumable else "start it again")
+                    result = simulation.run()
+                    pool.advise("")
         checkpoints.discard_incomplete()  # no peer writes to them any more
     except KeyboardInterrupt:
         if result is None and folder is not None:

@@ -111,6 +111,9 @@ class Simulation:
                 self.group.position = None
                 self.controls.forget()
                 self.control_runs.forget()
+                for pool in self.control_runs.end_beside():
+                    self.pools.remove(pool)
+                    pool.close()
 
     def _stages(self) -> Ending:
         self._probe_controls()

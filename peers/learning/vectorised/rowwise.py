@@ -26,7 +26,7 @@ def match_norms(
     gradients: list[Tensor | None], norms: Float[Tensor, " rows"], wanted: Sequence[float | None], most: float
 ) -> list[Tensor | None]:
     """The rows' gradients, clipped at `most`, scaled to the wanted norms (None: as they are)."""
-    if not any(wanted):
+    if all(norm is None for norm in wanted):
         return gradients
     pairs = zip(norms.tolist(), wanted, strict=True)
     factors = [1.0 if norm is None else matching_factor(actual, norm, most) for actual, norm in pairs]

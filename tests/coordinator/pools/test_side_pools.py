@@ -10,7 +10,7 @@ import pytest
 from coordinator import load_config, resume, simulate
 from coordinator.experiment.config import ConfigError, HostingConfig, RunConfig
 from coordinator.pools.ray_pool import RayPool
-from coordinator.pools.resources import count_side_runs
+from coordinator.pools.side_room import count_side_runs
 from coordinator.records.events import RoundCompleted, RunEvent
 from coordinator.run.signals import Interrupts
 from coordinator.scheduling.scheduler import Phase
@@ -132,3 +132,10 @@ def test_count_side_runs__more_than_fit_are_refused():
     )
     with pytest.raises(ConfigError, match=r"^hosting.side_runs is 1 but hosting.pool is 'in-process': set "):
         load_config({**config_of(0).model_dump(), "hosting": {"pool": "in-process", "side_runs": 1}})
+
+
+def test_simulate__too_many_side_runs_leave_nothing_behind(cluster: Any, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"^hosting.side_runs: 4 control runs ask for 1 x \(1 CPU\) each, and beside"):
+        simulate(config_of(4), tmp_path)
+    assert not list(tmp_path.iterdir())
+    assert simulate(config_of(4, evaluation={"controls": ["alone"]}), tmp_path).status == "finished"  # one is enough

@@ -81,9 +81,9 @@ def test_simulate__peers_alone_without_a_gradient_give_no_verdict(
     evaluation = {**small["evaluation"], "controls": ["alone", "shuffled"]}
     summary = simulate(load_config({**small, "exchange": exchange, "evaluation": evaluation}), tmp_path).summary
     verdicts = summary["probes"]["knn"]["controls"]
-    assert summary["controls"]["alone"]["idle"] is idle is ("alone-idle" in summary["flags"])
+    assert (summary["controls"]["alone"]["void"] == "idle") is idle is ("alone-idle" in summary["flags"])
     assert (verdicts["alone"] == Verdict.NONE) is idle and verdicts["shuffled"] != Verdict.NONE
-    assert not summary["controls"]["shuffled"]["idle"]
+    assert summary["controls"]["shuffled"]["void"] == ""
 
 
 def test_simulate__a_control_that_diverges_is_void_and_the_others_are_not(
@@ -104,7 +104,9 @@ def test_simulate__a_control_that_diverges_is_void_and_the_others_are_not(
     assert summary["status"] == "finished" and "control-not-finite" in summary["flags"]
     assert [each.phase for each in told if isinstance(each, ControlVoid)] == [Phase.SHUFFLED]
     assert summary["controls"]["shuffled"]["not_finite"] == [0, 1, 2]
-    assert "shuffled" not in summary["probes"]["knn"]["controls"] and "alone" in summary["probes"]["knn"]["controls"]
+    verdicts = summary["probes"]["knn"]["controls"]
+    assert verdicts["shuffled"] == Verdict.NONE != verdicts["alone"]
+    assert summary["controls"]["shuffled"]["void"] == "diverged" and "over_shuffled" not in summary["probes"]["knn"]
 
 
 def test_load_config__a_control_stands_once(small: dict[str, Any]):

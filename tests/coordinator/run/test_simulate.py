@@ -130,7 +130,7 @@ def test_simulate__alone_on_topology_self_is_the_same_run(tmp_path: Path):
     for row in probes.values():
         assert row["alone"] == row["trained"]
         assert row["over_alone"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
-        assert row["exchange"] == "makes no difference"
+        assert row["controls"] == {"alone": "no difference"}
 
 
 def test_simulate__alone_equals_a_run_on_topology_self(tmp_path: Path):
