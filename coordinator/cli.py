@@ -55,8 +55,8 @@ def run(
     json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
     address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
     seeds: Annotated[
-        str, typer.Option(help="3: seeds 0, 1, 2 (from run.seed on); 1,2,5: these; then verdicts are over seeds")
-    ] = "",
+        str | None, typer.Option(help="3: seeds 0, 1, 2 (from run.seed on); 1,2,5: these; then verdicts are over seeds")
+    ] = None,
 ) -> None:
     """Run an experiment; with --seeds, once for each seed side by side, and conclude over the seeds."""
     from coordinator.ablations.seeds import over_seeds, read_seeds
@@ -69,7 +69,7 @@ def run(
 
     console = _console(stderr=json)
     loaded = load_config(config, with_address(overrides or [], address))
-    if seeds:
+    if seeds is not None:
         _ablate(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, json)
     elif dry_run:
         print_plan(prepare(loaded), console)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from coordinator.ablations.grid import Ablation, load_ablation
 from coordinator.experiment.config import ConfigError, RunConfig, to_table
 
-MOST_SEEDS = 1000
+MOST_SEEDS, MOST = 1000, 2**63
 
 
 def over_seeds(config: RunConfig, seeds: Sequence[int]) -> Ablation:
@@ -38,11 +38,18 @@ def read_seeds(text: str, first: int) -> tuple[int, ...]:
         repeated = next((seed for seed in numbers if numbers.count(seed) > 1), None)
         if repeated is not None:
             raise ConfigError(f"--seeds: must differ, got {repeated} twice: remove one")
+        _check_count(len(numbers))
         return numbers
     (count,) = numbers
+    _check_count(count)
+    if first + count > MOST:
+        raise ConfigError(f"--seeds: seeds are below 2^63, and {count} from run.seed = {first} on are not: lower it")
+    return tuple(range(first, first + count))
+
+
+def _check_count(count: int) -> None:
     if not 2 <= count <= MOST_SEEDS:
         raise ConfigError(
             f"--seeds: must be from 2 to {MOST_SEEDS:,} seeds, got {count}: "
-            + ("leave it out for one run" if count < 2 else "fewer will do")
+            + ("leave --seeds out for one run" if count < 2 else "fewer will do")
         )
-    return tuple(range(first, first + count))

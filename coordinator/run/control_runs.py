@@ -74,8 +74,10 @@ class ControlRuns:
 
     def _is_done(self, control: Control) -> bool:
         training = self._recorder.state.training(Phase(control.value))
-        is_void = bool(training.failed) and training.completed == self._plan.config.run.rounds
-        return is_void or self._recorder.probes.has(Condition.of(control))
+        if training.completed < self._plan.config.run.rounds:
+            return False
+        measured = bool(training.weight_change) and self._recorder.probes.has(Condition.of(control))
+        return measured or bool(training.failed)
 
     def _start(self, groups: Sequence[PeerGroup], controls: Sequence[Control]) -> None:
         """Give every group that is free one of the controls that are not under way."""

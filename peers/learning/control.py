@@ -13,6 +13,7 @@ from peers.base.seeds import stream
 from peers.exchange.config import ExchangeConfig
 from peers.networks.config import LinearHead, PeersConfig
 
+SMALLEST = 1e-30  # a gradient's norm below which it is not scaled: float32 would overflow, or lose its direction
 LossOf = Callable[..., Float[Tensor, ""]]
 """Has the signature of `ExchangeConfig.loss_of`."""
 
@@ -76,6 +77,6 @@ def shuffled_order(seed: int, round_index: int, size: int) -> Int64[Tensor, " sa
 def matching_factor(norm: float, wanted: float, most: float) -> float:
     """The factor for a gradient of this norm, clipped at `most`, to become one of the `wanted` norm, also clipped.
 
-    1 if the gradient is 0: it has no direction.
+    1 if the gradient is 0, or so small that it has no direction.
     """
-    return min(wanted, most) / min(norm, most) if norm > 0 else 1.0
+    return min(wanted, most) / min(norm, most) if norm > SMALLEST else 1.0
