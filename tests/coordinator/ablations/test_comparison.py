@@ -82,7 +82,8 @@ def test_compare__estimates_claims_and_differences():
 )
 def test_compare__verdicts(measure: str, verdicts: list[str | None]):
     up = [0.05, 0.051, 0.049]
-    ours = _compare({"up": {measure: up}, "null": {measure: [-0.01, 0.0, 0.01]}, "down": {measure: [-v for v in up]}})
+    cells = {"up": up, "null": [-0.01, 0.0, 0.01], "down": [-value for value in up]}
+    ours = _compare({cell: {KNN: up, measure: values} for cell, values in cells.items()})  # of peers that learned
     assert [ours.verdict(cell, measure) for cell in ours.cells] == verdicts
 
 
@@ -131,7 +132,8 @@ def test_compare__words_say_what_differs_and_what_was_not_found():
 
 
 def test_compare__words_on_the_exchange():
-    ours = _compare({"ring": {ALONE: [0.05, 0.051, 0.049]}, "self": {ALONE: [0.0, 0.0, 0.0]}})
+    up = [0.05, 0.051, 0.049]
+    ours = _compare({"ring": {ALONE: up, KNN: up}, "self": {ALONE: [0.0, 0.0, 0.0], KNN: up}})
     assert _said(ours, "ring against peers alone").startswith(
         "ring against peers alone: by kNN another function teaches, +5.0"
     )
@@ -201,7 +203,8 @@ def test_compare__an_idle_control_gives_no_verdict():
     """Idle in one seed of one cell: that cell has no verdict from it, and its gain is not in the family."""
     above = {KNN: UP, ALONE: UP, STRANGER: UP}
     rows = _rows({"never": above, "ring": above})
-    rows[1]["flags"], rows[2]["probes.knn.controls.stranger"] = "alone-idle", "no verdict"
+    rows[1]["flags"], rows[1]["controls.alone.void"] = "alone-idle", "idle"
+    rows[2]["controls.stranger.void"], rows[2][STRANGER] = "diverged", None
     ours = compare(rows, ["never", "ring"], "ring", list(above))
     assert [ours.verdict("never", measure) for measure in above] == ["learned", "no verdict", "no verdict"]
     assert ours.verdict("ring", ALONE) == "another function teaches"
@@ -223,8 +226,9 @@ def test_compare__an_exchange_that_hurts_less_does_not_help():
     assert (ours.verdict("ring", KNN), ours.verdict("ring", ALONE)) == ("degraded", "less harm than the control")
     assert "by kNN training does less harm than in the control, +5.0 points" in _said(ours, "ring against peers alone")
     assert not any("teaches" in line for line in ours.words)
-    ours = _compare({"ring": {LINEAR: DOWN, ALONE: UP}})  # the other probe's business
-    assert ours.verdict("ring", ALONE) == "another function teaches"
+    for measures in ({KNN: NULL, ALONE: UP}, {LINEAR: UP, ALONE: UP}):  # or another probe shows it
+        ours = _compare({"ring": measures})
+        assert ours.verdict("ring", ALONE) == "above the control, but not shown to have learned"
 
 
 def test_compare__flags_are_counted_and_said():

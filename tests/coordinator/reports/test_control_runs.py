@@ -10,8 +10,8 @@ from coordinator.reports import control_runs
 from coordinator.reports.wording import CONTROLS, measure_name
 from peers.learning.control import Control
 
-IDLE = {"first_gradient_norm": 4.2e-8, "steps": 240.0, "relative_weight_change": 0.16, "idle": True, "not_finite": []}
-RUN = {"first_gradient_norm": 0.5, "steps": 240.0, "relative_weight_change": 0.33, "idle": False, "not_finite": []}
+IDLE = {"first_gradient_norm": 4.2e-8, "steps": 240.0, "relative_weight_change": 0.16, "void": "idle", "not_finite": []}
+RUN = {"first_gradient_norm": 0.5, "steps": 240.0, "relative_weight_change": 0.33, "void": "", "not_finite": []}
 
 
 def probe(verdict: str = "learned (this run)", **over: tuple[float, str]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def test_compared_rows__one_for_each_probe_and_control() -> None:
     ("did", "said"),
     [
         (IDLE, "no verdict: its first gradient was rounding"),
-        ({**RUN, "not_finite": [2]}, "no verdict: it diverged"),
+        ({**RUN, "void": "diverged", "not_finite": [2]}, "no verdict: it diverged"),
         ({}, "no verdict"),
     ],
 )
@@ -46,6 +46,22 @@ def test_compared_rows__no_verdict_says_why(did: dict[str, Any], said: str) -> N
     summary = {"probes": {"knn": probe(alone_matched=(0.5, "no verdict"))}, "controls": {"alone-matched": did}}
     (row,) = control_runs.compared_rows(summary)
     assert (row[1], row[-1]) == ("alone-matched", said)
+
+
+def test_compared_rows__a_control_that_diverged_has_no_numbers() -> None:
+    row = {**probe(alone=(0.5, "another function teaches (this run)")), "controls": {"shuffled": "no verdict"}}
+    summary = {"probes": {"knn": row}, "controls": {"shuffled": {**RUN, "void": "diverged"}}}
+    assert control_runs.compared_rows(summary)[-1] == [
+        "kNN",
+        "shuffled",
+        "",
+        "60.0%",
+        "",
+        "",
+        "no verdict: it diverged",
+    ]
+    said = control_runs.verdict_sentences(summary)[-1]
+    assert said == "kNN: no verdict, since it diverged; gain over shuffled teachers unknown"
 
 
 def test_training_rows__what_each_training_did() -> None:

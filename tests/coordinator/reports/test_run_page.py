@@ -74,9 +74,9 @@ def read(text: str) -> Reader:
 
 
 TRAININGS = {
-    "exchange": {"first_gradient_norm": 0.25, "steps": 40.0, "relative_weight_change": 0.125, "idle": False},
-    "alone": {"first_gradient_norm": 4e-8, "steps": 40.0, "relative_weight_change": 0.0625, "idle": True},
-    "shuffled": {"first_gradient_norm": None, "steps": 39.5, "relative_weight_change": None, "idle": False},
+    "exchange": {"first_gradient_norm": 0.25, "steps": 40.0, "relative_weight_change": 0.125, "void": ""},
+    "alone": {"first_gradient_norm": 4e-8, "steps": 40.0, "relative_weight_change": 0.0625, "void": "idle"},
+    "shuffled": {"first_gradient_norm": None, "steps": 39.5, "relative_weight_change": None, "void": ""},
 }
 
 
