@@ -52,7 +52,7 @@ def test_known__labels_teach(tmp_path: Path):
     for probe in ("knn", "linear", "top1"):
         trained, supervised = (over_seeds(found, probe, gain) for gain in ("gain", "over_supervised"))
         assert trained.low is not None and trained.low > 0, probe
-        assert supervised.low is not None and supervised.low < 0.02, probe  # far above the labels it cannot be
+        assert abs(supervised.mean) < 0.03, probe  # labels alone teach about as much
     assert all(0.9 < summary["probes"]["top1"]["ensemble"]["supervised"] <= 1 for summary in found)
     assert all(summary["probes"]["top1"]["calibrated"] < 0.4 for summary in found)
 
@@ -64,7 +64,8 @@ def test_known__plain_consensus_degrades(tmp_path: Path):
     found = summaries(tmp_path, *mse, "peers.optimizer.lr=1e-3")
     linear = over_seeds(found, "linear", "gain")
     assert linear.high is not None and linear.high < 0
-    assert all(Flag.COLLAPSED in summary["flags"] for summary in found) or "degraded (this run)" in verdicts(found)
+    for summary in found:
+        assert Flag.COLLAPSED in summary["flags"] or summary["probes"]["linear"]["verdict"] == "degraded (this run)"
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ FLAGS = {
     Flag.ARTEFACT: "a gain over untrained that is none over calibrated networks",
     Flag.DROPPED_PEERS: "values that are not finite in some peers",
     Flag.CONTROL_NOT_FINITE: "a control run diverged; no verdict from it",
-    Flag.ALONE_IDLE: "peers alone had no gradient but rounding, so that nothing is shown by being above them",
+    Flag.ALONE_IDLE: "the first gradient of peers alone was rounding, so that nothing is shown by being above them",
 }
 TITLES = {measure.name: measure.title for measure in declared.SCALARS}
 NOTED_POWER = 3.0  # standard deviations: a detectable gain above this is mentioned

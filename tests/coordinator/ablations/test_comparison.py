@@ -215,7 +215,7 @@ def test_compare__an_idle_control_gives_no_verdict():
     said = "by kNN no verdict, since this control was idle in 1 of 3 seeds."
     assert _said(ours, "never against peers alone") == f"never against peers alone: {said}"
     assert "diverged in 1 of 3 seeds" in _said(ours, "never against strangers")
-    assert "alone-idle in 1 of 3 seeds, peers alone had no gradient but rounding" in _said(ours, "never: ")
+    assert "alone-idle in 1 of 3 seeds, the first gradient of peers alone was rounding" in _said(ours, "never: ")
     assert any(line.endswith("no verdict: was idle in 1 of 3 seeds") for line in _printed(ours, width=120))
     (entry,) = (each for each in to_table(ours)["estimates"] if (each["cell"], each["measure"]) == ("never", ALONE))
     assert (entry["verdict"], entry["no_verdict_because"]) == ("no verdict", "was idle in 1 of 3 seeds")
