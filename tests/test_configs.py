@@ -14,7 +14,7 @@ from peers.base import memory
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.toml"))
-ABLATIONS = [path for path in FILES if {"grid", "zip"} & tomllib.loads(path.read_text()).keys()]
+ABLATIONS = [path for path in FILES if {"grid", "zip", "seeds"} & tomllib.loads(path.read_text()).keys()]
 EXPERIMENTS = [path for path in FILES if path not in ABLATIONS]
 SHAPES = {"fashion-mnist": (1, 28, 28), "parquet": (3, 32, 32)}
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from coordinator.commands.outcome import INTERRUPTED
 from coordinator.experiment.reading import ConfigError
+from coordinator.experiment.redaction import without_secrets
 from coordinator.records.result import Status
 from coordinator.records.run_folder import way_on
 from coordinator.reports.result import print_result
@@ -26,7 +27,8 @@ def with_address(overrides: list[str], address: str) -> list[str]:
 
 def hint(config: Path, overrides: Sequence[str]) -> str:
     """What to type for verdicts over seeds, after a single run of a file."""
-    command = shlex.join(["peer-consensus", "run", str(config), *overrides, "--seeds", "5"])
+    shown = [without_secrets(override) for override in overrides]
+    command = shlex.join(["peer-consensus", "run", str(config), *shown, "--seeds", "5"])
     return f"verdicts are about this run; over seeds: {command}"
 
 

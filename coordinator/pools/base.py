@@ -67,6 +67,8 @@ class Host(Protocol):
 class ProbeWorker(Protocol):
     """The methods of `Evaluator` that a pool exposes."""
 
+    def restart(self, settings: Sequence[PeerSettings]) -> Ref[None]: ...
+
     def probe(
         self, peer: int, subject: ProbeSubject, rounds: Sequence[int], states: Ref[dict[int, State]] | None
     ) -> Ref[dict[int, ProbeOutcome]]: ...

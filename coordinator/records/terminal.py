@@ -164,8 +164,8 @@ def _cost(config: RunConfig) -> str:
     controls = config.evaluation.controls
     if not controls:
         return ""
-    more = "1 control run is" if len(controls) == 1 else f"{len(controls)} control runs are"
-    return f"; {more} trained besides, each as long as the run: {', '.join(controls)}"
+    runs = "1 control run" if len(controls) == 1 else f"{len(controls)} control runs"
+    return f"; besides the run, {runs} of as many rounds: {', '.join(controls)}"
 
 
 def _remaining(event: RunReopened) -> str:

@@ -184,7 +184,7 @@ class Peer:
         round_index = pending.round_index
         if self.settings.recompute:
             pending.features, pending.outputs = self._forward(pending.buffers, pending.images)
-        loss = self.settings.loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
+        loss = self._loss(pending, teachers, weights)
         if not self.drop_unless_finite("the loss", loss.item(), round_index):
             return None, None
         parameters = self.optimizer.parameters
@@ -205,6 +205,10 @@ class Peer:
             return None, None
         self.centre = self.settings.exchange.updated_centre(self.centre, teachers, weights)
         return loss.item(), norm.item()
+
+    def _loss(self, pending: Pending, teachers: Tensor, weights: Tensor) -> Float[Tensor, ""]:
+        loss_of = self.settings.loss_of
+        return loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
 
     def drop(self, reason: str, round_index: int) -> None:
         """Drop out: from now on, this peer neither studies nor teaches."""

@@ -6,7 +6,16 @@ from jaxtyping import Bool
 from scipy import stats
 
 from coordinator.measures.gains import Gain
-from coordinator.measures.verdict import Interval, Verdict, artefact, collapsed, gain_interval, shared_luck
+from coordinator.measures.verdict import (
+    Interval,
+    Side,
+    Verdict,
+    artefact,
+    collapsed,
+    gain_interval,
+    over_images,
+    shared_luck,
+)
 
 
 def _crossed(
@@ -23,7 +32,7 @@ def _crossed(
 
 def _verdict(answers: tuple[Bool[np.ndarray, "peers test"], Bool[np.ndarray, "peers test"]]) -> str:
     treated, control = answers
-    return Gain.OVER_CALIBRATED.verdict(gain_interval(treated, control, control))
+    return Gain.OVER_CALIBRATED.on(gain_interval(treated, control, control).side).of_this_run()
 
 
 def test_gain_interval__adds_peers_images_and_what_peers_have_in_common():
@@ -135,8 +144,30 @@ def test_gain_interval__finds_a_real_gain():
 )
 def test_verdict__by_side_of_zero(low: float, high: float, expected: str, expected_exchange: str):
     interval = Interval((low + high) / 2, low, high)
-    assert Gain.OVER_CALIBRATED.verdict(interval) == expected  # as `summary.json` has them
-    assert Gain.OVER_ALONE.verdict(interval) == expected_exchange
+    assert Gain.OVER_CALIBRATED.on(interval.side).of_this_run() == expected  # as `summary.json` has them
+    assert Gain.OVER_ALONE.conclude(interval.side, Verdict.LEARNED).of_this_run() == expected_exchange
+
+
+@pytest.mark.parametrize("gain", [gain for gain in Gain if gain.is_over_control_run])
+def test_conclude__nobody_teaches_peers_that_have_not_learned(gain: Gain):
+    unlearned = (Verdict.NOT_DISTINGUISHABLE, Verdict.DEGRADED, None)
+    found = [gain.conclude(Side.ABOVE, learned) for learned in unlearned]
+    if gain is Gain.OVER_SUPERVISED:  # a mark
+        assert found == [Verdict.ABOVE_SUPERVISED] * 3
+    else:
+        assert found == [Verdict.ABOVE_CONTROL, Verdict.LESS_HARM, Verdict.ABOVE_CONTROL]
+    for side in (Side.NEITHER, Side.BELOW):
+        assert {gain.conclude(side, learned) for learned in (*unlearned, Verdict.LEARNED)} == {gain.on(side)}
+
+
+def test_artefact__is_about_these_networks_whatever_their_number():
+    """Two peers, 20 points over untrained and none over calibrated: over other peers an interval is wide."""
+    rng = np.random.default_rng(0)
+    untrained = rng.uniform(size=(2, 1000)) < np.array([[0.18], [0.24]])
+    trained = untrained | (rng.uniform(size=(2, 1000)) < np.array([[0.3], [0.2]]))
+    assert gain_interval(trained, untrained, untrained).low < 0
+    assert artefact(over_images(trained, untrained), Interval(0.0, -0.01, 0.01))
+    assert not artefact(over_images(trained, untrained), Interval(0.2, 0.15, 0.25))
 
 
 def test_artefact__gain_over_untrained_only():

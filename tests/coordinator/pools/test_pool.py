@@ -49,7 +49,7 @@ def config_of(pool: str, **sections: Any) -> RunConfig:
 
 def everything(pool: Pool, config: RunConfig) -> dict[str, Any]:
     """Every number of a run but the timings."""
-    pool.get([host.restart() for host in pool.hosts])
+    pool.restart(peer_settings(config, prepare(config).dataset))
     records = list(RoundLoop(pool, build_schedule(config), Cadence(ROUNDS, 3, observe_every=5)))
     seen = [record.observations for record in records if record.observations]
     probes = probe(pool, ProbeSubject.AS_IS).get()

@@ -163,7 +163,7 @@ def test_in_words__one_line_an_event(event: RunEvent, line: str) -> None:
 def test_in_words__stages(config: RunConfig) -> None:
     assert [in_words(StageEntered(stage, config)) for stage in Stage] == [
         "loading synthetic",
-        "starting 3 peers (in-process)",
+        "starting 3 peers (in-process); besides the run, 1 control run of as many rounds: alone",
         "probing the controls: raw pixels, untrained, calibrated",
         "",
         "probing the trained peers",
