@@ -140,7 +140,7 @@ def in_words(event: RunEvent) -> str:
         case ControlVoid(phase=phase, peers=peers):
             named = ", ".join(map(str, peers))
             return (
-                f"control {phase.control}: values that are not finite in peer {named}, so there is no verdict from it"
+                f"control {phase.control}: values that are not finite in peer {named}, so no verdict from it"
             )
         case Fault(what=text) | Note(text=text):
             return text
