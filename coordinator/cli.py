@@ -59,7 +59,6 @@ def run(
     ] = None,
 ) -> None:
     """Run an experiment; with --seeds, once for each seed side by side, and conclude over the seeds."""
-    from coordinator.ablations.seeds import over_seeds, read_seeds
     from coordinator.commands.run import carry_out, hint, with_address
     from coordinator.experiment.config import load_config
     from coordinator.experiment.plan import prepare
@@ -70,6 +69,8 @@ def run(
     console = _console(stderr=json)
     loaded = load_config(config, with_address(overrides or [], address))
     if seeds is not None:
+        from coordinator.ablations.seeds import over_seeds, read_seeds  # a single run need not wait for it
+
         _ablate(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, json)
     elif dry_run:
         print_plan(prepare(loaded), console)

@@ -51,7 +51,7 @@ class Training:
 
     def take(self, event: RoundCompleted) -> None:
         """Add a round, unless it was added before hosts were lost."""
-        if event.completed <= self.completed:
+        if event.replayed:
             return
         self.completed = event.completed
         self.failed |= {peer for peer, stats in event.stats.items() if stats.failure}
@@ -65,7 +65,7 @@ class Training:
 class RunState:
     """The state that the summary and later stages need; only `apply` changes it.
 
-    completed: number of rounds. bytes_exchanged: size of all messages received. seconds: wall-clock time of the rounds.
+    bytes_exchanged: size of all messages received. seconds: wall-clock time of the rounds.
     peer_seconds, evaluation_seconds: total time of all peers for rounds, and for measuring and probing.
     last_checkpoint: completed rounds of the newest one. first, last: measures before the first round, and the latest
     ones, taken after `measured_at` rounds; both without links. trainings: of the run and of its control runs. dropped:
@@ -77,7 +77,6 @@ class RunState:
         ser_json_bytes="hex", val_json_bytes="hex", ser_json_inf_nan="constants", extra="forbid"
     )
 
-    completed: int = 0
     bytes_exchanged: int = 0
     seconds: float = 0.0
     peer_seconds: float = 0.0
@@ -96,6 +95,11 @@ class RunState:
     def training(self, phase: Phase) -> Training:
         """What is known of a training: nothing, if it has not begun."""
         return self.trainings.get(phase) or Training()
+
+    @property
+    def completed(self) -> int:
+        """The number of the run's own rounds."""
+        return self.training(Phase.ROUNDS).completed
 
     @property
     def students(self) -> list[int]:
@@ -143,7 +147,6 @@ class RunState:
         self.seconds += event.seconds
         self.peer_seconds += event.peer_seconds
         if not event.replayed:
-            self.completed = event.completed
             self.bytes_exchanged += event.num_bytes
 
     def with_checkpoint(self, event: CheckpointWritten) -> "RunState":

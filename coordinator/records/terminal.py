@@ -139,9 +139,7 @@ def in_words(event: RunEvent) -> str:
             return f"{dropout}; the others go on without it"
         case ControlVoid(phase=phase, peers=peers):
             named = ", ".join(map(str, peers))
-            return (
-                f"control {phase.control}: values that are not finite in peer {named}, so no verdict from it"
-            )
+            return f"control {phase.control}: values that are not finite in peer {named}, so no verdict from it"
         case Fault(what=text) | Note(text=text):
             return text
         case _:

@@ -10,7 +10,7 @@ from coordinator.experiment.plan import Plan
 from coordinator.pools.base import check_precision
 from coordinator.pools.in_process import gpus_in_process
 from coordinator.pools.resources import reservations_on_machine
-from coordinator.pools.side_room import check_on_machine
+from coordinator.pools.side_pools import check_on_machine
 from coordinator.records.summary import hardware
 from coordinator.reports.formatting import size
 from coordinator.reports.matrices import spectra

@@ -61,15 +61,12 @@ class ControlRuns:
         while self._active:
             self._advance()
 
-    def forget(self) -> None:
-        """Give up the control runs under way, whose hosts are lost; they go on from their last checkpoints."""
-        self._active = {}
-        for group in self._beside:
-            group.position = None
+    def give_up(self) -> list[Pool]:
+        """Give up the control runs under way, after a loss of hosts; they go on later from their last checkpoints.
 
-    def end_beside(self) -> list[Pool]:
-        """Give up the pools beside the run: what is left of a cluster may be too small. Returns them, to be closed."""
-        pools, self._beside = [group.pool for group in self._beside], []
+        Returns the pools beside the run, to be closed: what is left of a cluster may be too small for them.
+        """
+        pools, self._active, self._beside = [group.pool for group in self._beside], {}, []
         return pools
 
     def _is_done(self, control: Control) -> bool:

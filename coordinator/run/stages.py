@@ -110,8 +110,7 @@ class Simulation:
                 losses.note(error)
                 self.group.position = None
                 self.controls.forget()
-                self.control_runs.forget()
-                for pool in self.control_runs.end_beside():
+                for pool in self.control_runs.give_up():
                     self.pools.remove(pool)
                     pool.close()
 

@@ -310,9 +310,10 @@ def nodes() -> Iterator[Callable[[int], Nodes]]:
         each.close()
 
 
-def on_nodes(tmp_path: Path, **hosting: Any) -> Any:
+def on_nodes(tmp_path: Path, evaluation: dict[str, Any] | None = None, **hosting: Any) -> Any:
     placed = {"peers_per_host": 1, "evaluators": 0, **hosting}
-    return load_config(table(hosting=placed, checkpoint={"every": 10, "path": str(tmp_path / "shared")}))
+    shared = {"every": 10, "path": str(tmp_path / "shared")}
+    return load_config(table(hosting=placed, checkpoint=shared, evaluation=evaluation or {}))
 
 
 @pytest.mark.slow
@@ -338,6 +339,19 @@ def test_faults__evaluators_give_way_to_hosts_that_were_lost(nodes: Callable[[in
     result = simulate(config, tmp_path / "faulty", [At(25, lambda: cluster.lose(2))])
     assert_same(result, straight(tmp_path))
     assert len(result.summary["faults"]) == 1
+
+
+@pytest.mark.slow
+def test_faults__control_runs_beside_give_way_to_hosts_that_were_lost(nodes: Callable[[int], Nodes], tmp_path: Path):
+    """A run and a control run of two hosts each on four CPUs, of which two go: the control follows the run instead."""
+    cluster, evaluation = nodes(3), {"controls": ["alone"]}
+    observer = At(25, lambda: cluster.lose(2))
+    config = on_nodes(tmp_path, evaluation, peers_per_host=2, start_timeout=60.0)
+    result, expected = simulate(config, tmp_path / "faulty", [observer]), straight(tmp_path, evaluation=evaluation)
+    assert_same(result, expected)
+    assert result.summary["controls"] == expected.summary["controls"] and len(result.summary["faults"]) == 1
+    rounds = [(each.phase, each.completed) for each in observer.told if isinstance(each, RoundCompleted)]
+    assert rounds.index((Phase.ALONE, 20)) < rounds.index((Phase.ROUNDS, 25))  # it was beside the run before the loss
 
 
 @pytest.mark.slow

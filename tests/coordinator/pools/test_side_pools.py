@@ -10,7 +10,7 @@ import pytest
 from coordinator import load_config, resume, simulate
 from coordinator.experiment.config import ConfigError, HostingConfig, RunConfig
 from coordinator.pools.ray_pool import RayPool
-from coordinator.pools.side_room import count_side_runs
+from coordinator.pools.side_pools import count_side_runs
 from coordinator.records.events import RoundCompleted, RunEvent
 from coordinator.run.signals import Interrupts
 from coordinator.scheduling.scheduler import Phase
