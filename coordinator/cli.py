@@ -206,7 +206,7 @@ def topology(
         ),
     ] = None,
 ) -> None:
-    """Degree, links, diameter, and the gap of the gossip and the pooling matrix of a topology, or of all and your own."""
+    """Degree, links, diameter, and the gap of the gossip and the pooling matrix of a topology, or of all."""
     from coordinator.commands import topology
 
     topology.show(what, settings or [], plot, _console())
