@@ -8,7 +8,7 @@ import torch
 
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
-from coordinator.experiment.schedules import build_schedule
+from coordinator.experiment.schedules import build_schedule, links_of
 from peers.base import memory
 from peers.base.seeds import stream
 from peers.data import dataset_check
@@ -63,7 +63,7 @@ class Plan:
     width: int
     message_bytes: int
     data_digest: str = ""  # SHA-256 of images and labels; this and the following are set by `identified`
-    links_digest: str = ""  # SHA-256 of links read from a file; else empty: the config determines them
+    links_digest: str = ""  # SHA-256 of a file's links in all its rounds; else empty: the config determines them
     normalisation: Normalisation | None = None  # of the training images, channel by channel
 
     @property
@@ -122,6 +122,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     loaded = dataset is None
     try:
         schedule = build_schedule(config)
+        facts = describe(schedule)  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
         groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config.peers))
@@ -133,7 +134,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     width = _check(config, dataset, groups)
     warn_of_few_passes(config, schedule, (_blank(kind, dataset.shape) for kind, _ in _kinds(config.peers)))
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
-    plan = Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
+    plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes)
     further, free = plan.memory_bytes - plan.data_bytes, memory.available()
     if loaded and further > free and not config.hosting.address:
         warnings.warn(
@@ -147,7 +148,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
 
 def identified(plan: Plan) -> Plan:
     """The plan with what is computed from all images: a separate step, since checking a config does not need it."""
-    links = plan.schedule(0).digest() if plan.config.topology.kind == "file" else ""
+    links = links_of(plan.config).digest() if plan.config.topology.kind == "file" else ""
     normalisation = channel_statistics(plan.dataset.train_images)
     return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links, normalisation=normalisation)
 
