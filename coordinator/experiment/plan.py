@@ -15,6 +15,7 @@ from peers.data import dataset_check
 from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, Normalisation, channel_statistics, hold_out
+from peers.data.shapes import Shape, noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
 from peers.networks import models
@@ -123,6 +124,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         schedule = build_schedule(config)
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
+        dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
         groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config.peers))
         _check_memory(config, dataset, groups)
     except ValueError as error:
@@ -138,7 +140,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         warnings.warn(
             f"the run will need about {memory.format_bytes(further)} of memory beside its data, and "
             f"{memory.format_bytes(free)} are left: it may be killed; lower peers.count or data.batch_size, or make "
-            "the images smaller",
+            f"the {noun(dataset.shape)} smaller",
             stacklevel=2,
         )
     return plan
@@ -209,7 +211,7 @@ def _kinds(peers: PeersConfig) -> list[tuple[PeerKind, int]]:
     return [(group, group.count) for group in peers.groups] or [(peers, peers.count)]
 
 
-def _blank(kind: PeerKind, shape: tuple[int, int, int]) -> Network:
+def _blank(kind: PeerKind, shape: Shape) -> Network:
     """A peer's network on the meta device: its parameters take no memory, and no random numbers are drawn."""
     with torch.device("meta"):
         return kind.build_network(shape)
@@ -258,7 +260,9 @@ def _check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, 
     if config.hosting.address:
         return
     images, pixels = _probed_images(config, dataset), math.prod(dataset.shape)
-    subject = f"evaluation.probes: {images:,} images of {pixels:,} values in {dataset.num_classes:,} classes"
+    subject = (
+        f"evaluation.probes: {images:,} {noun(dataset.shape)} of {pixels:,} values in {dataset.num_classes:,} classes"
+    )
     advice = "lower evaluation.probe_train and evaluation.probe_test, or name labels with fewer classes"
     memory.require(max(_probing_bytes(config, dataset, groups)), subject, advice)
 
@@ -272,12 +276,12 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
             f"peers.groups: all must exchange vectors of one width, got {', '.join(map(str, widths))}: "
             + ("exchange logits through heads of one dim" if features else "give them heads of one dim")
         )
-    num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
+    num_train, num_test, what = len(dataset.train_labels), len(dataset.test_labels), noun(dataset.shape)
     if num_test < 2:
-        raise ConfigError(f"data: at least 2 test images are needed, got {num_test}: raise data.test_limit or add some")
+        raise ConfigError(f"data: at least 2 test {what} are needed, got {num_test}: raise data.test_limit or add some")
     if config.data.batch_size > num_train:
         raise ConfigError(
-            f"data.batch_size must be at most the {num_train} training images, got {config.data.batch_size}: lower it"
+            f"data.batch_size must be at most the {num_train} training {what}, got {config.data.batch_size}: lower it"
         )
     if config.exchange.top_k >= widths[0]:
         raise ConfigError(

@@ -6,13 +6,18 @@ from pydantic import Field
 
 from peers.base.section import Variant
 from peers.base.seeds import stream
-from peers.data import datasets, images, loading
+from peers.data import array_files, datasets, huggingface, image_folder, loading, resizing
 from peers.data.datasets import Dataset
 from peers.data.named_sets import TorchvisionKind
+from peers.data.table_arrays import Columns
 
 Size = Annotated[int, Field(ge=1, le=65536)]
 ImageSize = Annotated[
     int, Field(ge=0, le=65536, description="side in pixels to which images are resized; 0: images keep their size")
+]
+TestFraction = Annotated[
+    float,
+    Field(gt=0, lt=1, description="share of the examples held out as test examples where the files have no test split"),
 ]
 
 
@@ -73,23 +78,36 @@ class TorchvisionData(DataSection):
 
     def load(self, seed: int) -> Dataset:
         dataset = self.limited(loading.load_torchvision(self.kind, self.root, self.download), seed)
-        return images.resize_dataset(dataset, self.image_size)
+        return resizing.resize_dataset(dataset, self.image_size)
 
 
-class ParquetData(DataSection):
-    """Images and labels from Parquet files: train*.parquet and test*.parquet, or one file."""
+class _Tables(DataSection):
+    """What a table is read by."""
+
+    image_column: str = Field(
+        "image",
+        description="name of the column of encoded images; or of lists of numbers of one length, which are vectors "
+        "(nested lists: series, and so on)",
+    )
+    label_column: str = Field(
+        "label", description="name of the column of class labels, which are whole numbers or text"
+    )
+    feature_columns: tuple[str, ...] = Field(
+        (), description="names of columns of numbers, which together are vectors, instead of image_column"
+    )
+    image_size: ImageSize = 0
+    test_fraction: TestFraction = 0.2
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.image_column, self.label_column, self.feature_columns, self.image_size)
+
+
+class ParquetData(_Tables):
+    """Images or vectors with labels, from Parquet or Arrow files: train*.parquet and test*.parquet, or one file."""
 
     kind: Literal["parquet"] = "parquet"
-    path: str = Field(description="folder of Parquet files, or one file")
-    image_column: str = Field("image", description="name of the column of images")
-    label_column: str = Field("label", description="name of the column of class labels, which are whole numbers")
-    image_size: ImageSize = 0
-    test_fraction: float = Field(
-        0.2,
-        gt=0,
-        lt=1,
-        description="share of the images held out as test images where no file is named after a test split",
-    )
+    path: str = Field(description="folder of Parquet or Arrow files (.arrow, .feather), or one file")
 
     @classmethod
     def example(cls) -> "ParquetData":
@@ -100,6 +118,7 @@ class ParquetData(DataSection):
             self.path,
             image_column=self.image_column,
             label_column=self.label_column,
+            feature_columns=self.feature_columns,
             image_size=self.image_size,
             train_limit=self.train_limit,
             test_limit=self.test_limit,
@@ -108,14 +127,87 @@ class ParquetData(DataSection):
         )
 
 
+class HuggingFaceData(_Tables):
+    """A data set that Hugging Face's `datasets` saved to disk (save_to_disk), read without that package."""
+
+    kind: Literal["huggingface"] = "huggingface"
+    path: str = Field(description="folder that save_to_disk wrote, of one split or of several")
+
+    @classmethod
+    def example(cls) -> "HuggingFaceData":
+        return cls(path="saved")
+
+    def load(self, seed: int) -> Dataset:
+        return huggingface.load_saved(
+            self.path,
+            self.columns,
+            train_limit=self.train_limit,
+            test_limit=self.test_limit,
+            test_fraction=self.test_fraction,
+            seed=stream(seed, "data"),
+        )
+
+
+class ImageFolderData(DataSection):
+    """Images in a folder for each class: path/train/CLASS/* and path/test/CLASS/* (or val), or path/CLASS/*."""
+
+    kind: Literal["image-folder"] = "image-folder"
+    path: str = Field(description="folder of the splits, or of the classes")
+    image_size: ImageSize = 0
+    test_fraction: TestFraction = 0.2
+
+    @classmethod
+    def example(cls) -> "ImageFolderData":
+        return cls(path="images")
+
+    def load(self, seed: int) -> Dataset:
+        return image_folder.load_image_folder(
+            self.path,
+            image_size=self.image_size,
+            train_limit=self.train_limit,
+            test_limit=self.test_limit,
+            test_fraction=self.test_fraction,
+            seed=stream(seed, "data"),
+        )
+
+
+class ArraysData(DataSection):
+    """NumPy arrays of examples of any shape and of labels: one .npz file, or a folder of .npy files."""
+
+    kind: Literal["npz"] = "npz"
+    path: str = Field(
+        description="an .npz file with arrays train_images, train_labels, test_images, test_labels (or x_train, "
+        "y_train, x_test, y_test), or a folder of .npy files of these names; the test arrays may be left out"
+    )
+    num_classes: int = Field(
+        0, ge=0, strict=True, description="number of classes where some do not occur among the labels; 0: all occur"
+    )
+    test_fraction: TestFraction = 0.2
+
+    @classmethod
+    def example(cls) -> "ArraysData":
+        return cls(path="arrays.npz")
+
+    def load(self, seed: int) -> Dataset:
+        dataset = array_files.load_arrays(
+            self.path, num_classes=self.num_classes, test_fraction=self.test_fraction, seed=seed
+        )
+        return self.limited(dataset, seed)
+
+
 class Synthetic(DataSection):
-    """Random images, a mean per class plus noise: for tests and timings."""
+    """Random images or other arrays of pixels, a mean per class plus noise: for tests and timings."""
 
     kind: Literal["synthetic"] = "synthetic"
     num_train: int = Field(512, ge=2, description="number of training images")
     num_test: int = Field(256, ge=2, description="number of test images")
     num_classes: int = Field(4, ge=2, description="number of classes, all of about the same size")
-    shape: tuple[Size, Size, Size] = Field((1, 8, 8), description="channels, height and width of an image, in pixels")
+    shape: tuple[Size, ...] = Field(
+        (1, 8, 8),
+        min_length=1,
+        max_length=6,
+        description="sizes of an example's axes: of images channels, height and width; of vectors only one size",
+    )
 
     def load(self, seed: int) -> Dataset:
         dataset = loading.load_synthetic(
@@ -142,4 +234,7 @@ class Given(DataSection):
         )
 
 
-DataConfig = Annotated[Digits | TorchvisionData | ParquetData | Synthetic | Given, Field(discriminator="kind")]
+DataConfig = Annotated[
+    Digits | TorchvisionData | ParquetData | HuggingFaceData | ImageFolderData | ArraysData | Synthetic | Given,
+    Field(discriminator="kind"),
+]

@@ -45,7 +45,7 @@ class Pending:
     """
 
     round_index: int
-    images: Float[Tensor, "batch channel height width"]
+    images: Float[Tensor, "batch *shape"]
     labels: Int64[Tensor, " batch"]
     features: Float[Tensor, "batch features"]
     outputs: Float[Tensor, "batch outputs"]
@@ -155,7 +155,7 @@ class Peer:
         return self.outgoing(assignment, packed.payload, bool(packed.finite))
 
     def _forward(
-        self, buffers: dict[str, Tensor], images: Float[Tensor, "batch channel height width"]
+        self, buffers: dict[str, Tensor], images: Float[Tensor, "batch *shape"]
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
         with autocast(self.device, self.settings.precision):
             features, outputs = functional_call(self.network, buffers, (images,))

@@ -8,6 +8,7 @@ from peers.base.seeds import torch_seed
 from peers.data.batches import Batches
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset, Normalisation
+from peers.data.shapes import Shape
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control, LossOf, loss_on_labels
 from peers.networks import models
@@ -60,19 +61,19 @@ class OtherNetwork(ValueError):
     """A peer's process builds another network than the coordinator, so that reports would describe the wrong one."""
 
 
-def initial_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:
+def initial_network(settings: PeerSettings, shape: Shape) -> models.Network:
     """The peer's random weights, interpolated towards peer 0's where `locality` is below 1."""
     network = _drawn(settings, shape, torch_seed(settings.seed, "weights", settings.index), settings.index != 0)
     _check_layout(settings, models.layout(network))
     return network
 
 
-def stranger_network(settings: PeerSettings, shape: tuple[int, int, int]) -> models.Network:
+def stranger_network(settings: PeerSettings, shape: Shape) -> models.Network:
     """Other random weights for the peer's architecture, as far from peer 0's as those of any other peer."""
     return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True)
 
 
-def _drawn(settings: PeerSettings, shape: tuple[int, int, int], seed: int, interpolated: bool) -> models.Network:
+def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool) -> models.Network:
     kind = settings.peers.kind_of(settings.index)
     network = models.seeded(lambda: kind.build_network(shape), seed)
     if settings.peers.locality < 1 and interpolated:

@@ -7,11 +7,11 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from peers.base.section import Section, Variant, leaves_out_kind
+from peers.data.shapes import Shape
 from peers.networks import heads, models
 from peers.networks.models import Norm
 from peers.networks.optimizers import AdamW, OptimizerConfig
 
-Shape = tuple[int, int, int]
 Size = Annotated[int, Field(ge=1, le=65536)]
 
 
@@ -40,7 +40,7 @@ class SmallCNN(Variant):
 
 
 class MLP(Variant):
-    """Fully connected layers, each with normalisation and ReLU, on the flattened image."""
+    """Fully connected layers, each with normalisation and ReLU, on the flattened image, vector or series."""
 
     kind: Literal["mlp"] = "mlp"
     hidden: tuple[Size, ...] = Field(

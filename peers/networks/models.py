@@ -12,18 +12,19 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
+from peers.data.shapes import Shape, require_images
+
 Norm = Literal["batch", "group", "layer", "none"]
-Shape = tuple[int, int, int]
 M = TypeVar("M")
 _GLOBAL_GENERATOR = threading.RLock()
 TAKE_A_GENERATOR = {"uniform_", "normal_", "exponential_", "bernoulli_", "rand", "randn", "randint", "randperm"}
 
 
 class Network(nn.Module):
-    """An encoder and a head: images in, features and outputs out."""
+    """An encoder and a head: examples in, features and outputs out."""
 
     def __init__(self, encoder: nn.Module, head: nn.Module, shape: Shape) -> None:
-        """Join `encoder` and `head` for images of `shape` (channel, height, width)."""
+        """Join `encoder` and `head` for examples of `shape`, such as images of (channel, height, width)."""
         super().__init__()
         self.encoder = encoder
         self.head = head
@@ -31,7 +32,7 @@ class Network(nn.Module):
         self.output_dim = feature_dim(nn.Sequential(encoder, head), shape)
 
     def forward(
-        self, images: Float[Tensor, "batch channel height width"]
+        self, images: Float[Tensor, "batch *shape"]
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
         """Features of the encoder and outputs of the head; with head "none" they are the same tensor."""
         features = self.encoder(images)
@@ -80,6 +81,7 @@ def resnet18(shape: Shape, norm: Norm) -> nn.Module:
     """
     from torchvision.models import resnet18  # imported here, and below, because it costs 160 MiB and a second
 
+    _require_size("resnet18", shape, 1)
     model: Any = resnet18(weights=None)
     model.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -145,6 +147,7 @@ def _replace_norms(model: nn.Module, norm: Norm) -> nn.Module:
 
 
 def _require_size(model: str, shape: Shape, smallest: int) -> None:
+    require_images(f"peers.model: {model} needs", shape, "choose mlp, or bring a network of your own")
     if min(shape[1:]) < smallest:
         raise ValueError(
             f"peers.model: {model} needs images of at least {smallest}x{smallest}, got {shape[1]}x{shape[2]}; "
@@ -191,7 +194,7 @@ class _OwnGenerator(TorchFunctionMode):
 
 @torch.no_grad()
 def feature_dim(encoder: nn.Module, shape: Shape) -> int:
-    """Number of features of `encoder` for an image of `shape`, from two blank images; its buffers are not changed.
+    """Number of features of `encoder` for an example of `shape`, from two blank examples; its buffers are not changed.
 
     It does not use the meta device (unless the encoder is there), because meta operations import torch's compiler: a
     hundred MiB and a second for each process of peers.

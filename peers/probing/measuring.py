@@ -153,11 +153,9 @@ class ProbeTask:
         probes.calibrate_batchnorm(network, batches)
         return network
 
-    def _raw(self, train: bool) -> UInt8[np.ndarray, "examples channel height width"]:
+    def _raw(self, train: bool) -> UInt8[np.ndarray, "examples *shape"] | Float32[np.ndarray, "examples *shape"]:
         source = self.dataset.train_images if train else self.dataset.test_images
-        chosen: UInt8[np.ndarray, "examples channel height width"] = source[
-            self.images.train if train else self.images.test
-        ]
+        chosen: np.ndarray = source[self.images.train if train else self.images.test]
         return chosen
 
     def _labels(self, train: bool) -> Int64[Tensor, " examples"]:

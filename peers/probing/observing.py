@@ -92,7 +92,7 @@ def feature_std(features: Float[Tensor, "examples dim"]) -> float:
 def observe(
     network: Network,
     initial: list[Tensor],
-    images: Float[Tensor, "examples channel height width"],
+    images: Float[Tensor, "examples *shape"],
     exchange: ExchangeConfig,
     failed: bool,
 ) -> Observation:

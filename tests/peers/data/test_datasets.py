@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from peers.base import memory
 from peers.base.section import examples
-from peers.data import batches, datasets, loading, named_sets
+from peers.data import batches, datasets, holdout, loading, named_sets
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset
 
@@ -200,7 +200,7 @@ def test_limit__keeps_pairs_order_and_the_rest_alone() -> None:
 
 def test_limit__larger_than_the_data() -> None:
     with pytest.raises(
-        ValueError, match=r"^data\.test_limit: must be at most the 20 test images, got 21; use 0 for all$"
+        ValueError, match=r"^data\.test_limit: must be at most the 20 test examples, got 21; use 0 for all$"
     ):
         datasets.limit(synthetic(), 0, 21, SeedSequence(0))
 
@@ -223,7 +223,7 @@ def test_hold_out__training_images_stand_in_for_the_test_images() -> None:
 def test_stratified_holdout__each_class_gets_its_share() -> None:
     labels = np.repeat(np.arange(5), [3, 50, 17, 1, 29]).astype(np.int64)
     for num_test in (1, 7, 33, 99):
-        test = datasets.stratified_holdout(labels, num_test, np.random.default_rng(num_test))
+        test = holdout.stratified_holdout(labels, num_test, np.random.default_rng(num_test))
         assert test.sum() == num_test
         share = np.bincount(labels) * num_test / len(labels)
         assert (np.abs(np.bincount(labels[test], minlength=5) - share) < 1).all()
@@ -232,7 +232,7 @@ def test_stratified_holdout__each_class_gets_its_share() -> None:
 def test_stratified_holdout__every_example_is_as_likely() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 2], dtype=np.int64)
     rng = np.random.default_rng(0)
-    counts = np.sum([datasets.stratified_holdout(labels, 4, rng) for _ in range(3000)], axis=0)
+    counts = np.sum([holdout.stratified_holdout(labels, 4, rng) for _ in range(3000)], axis=0)
     for label in range(3):
         own = counts[labels == label] / counts[labels == label].mean()
         assert own == pytest.approx(np.ones(len(own)), abs=0.12)
