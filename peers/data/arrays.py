@@ -116,7 +116,7 @@ def plain(values: Any, name: str) -> np.ndarray:
         else:
             array = np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:
-        reason = (str(error).splitlines() or [""])[0][:120]
+        reason = "unequal shapes" if "inhomogeneous" in str(error) else (str(error).splitlines() or [""])[0][:120]
         raise ValueError(
             f"dataset: {name} must be an array, got {type(values).__name__} that is none ({reason}); bring all "
             "examples to one shape"
@@ -175,9 +175,9 @@ def _as_float32(array: np.ndarray, name: str) -> Float32[np.ndarray, "examples *
     if array.dtype != np.float32:
         memory.require(4 * array.size, f"dataset: {name} of shape {array.shape}", "give float32")
     with np.errstate(over="ignore"):  # what becomes infinite is refused below
-        array = array.astype(np.float32, copy=False)
-    check_finite(array, f"dataset: {name}")
-    return array
+        converted = array.astype(np.float32, copy=False)
+    check_finite(converted, f"dataset: {name}" + ("" if converted is array else " as float32"))
+    return converted
 
 
 def _check_channels(shape: tuple[int, ...], name: str) -> None:

@@ -14,14 +14,14 @@ from peers.base.seeds import stream
 from peers.data import arrays, table_arrays, torch_sets
 from peers.data.arrays import Arrays
 from peers.data.holdout import chosen_rows, held_out_share, stratified_holdout
-from peers.data.shapes import Shape, noun
+from peers.data.shapes import Shape, described, noun
 
 Normalisation = tuple[Float32[np.ndarray, " channel"], Float32[np.ndarray, " channel"]]
 
 AT_ONCE = 2**22  # values processed at a time where they become 64 bits wide; a constant, since sums depend on it
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Labelled examples: images, vectors, series, volumes; arrays may be read-only shared memory, never to be modified.
 
@@ -42,6 +42,11 @@ class Dataset:
     def shape(self) -> Shape:
         """The sizes of an example's axes: of images channels, height, width."""
         return self.train_images.shape[1:]
+
+    def __repr__(self) -> str:
+        """What it holds, without the values."""
+        counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} test {described(self.shape)}"
+        return f"Dataset('{self.name}': {counts}, {self.train_images.dtype}, {self.num_classes} classes)"
 
     @classmethod
     def from_arrays(

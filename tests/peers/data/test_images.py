@@ -164,7 +164,7 @@ def test_image_size__refused_where_the_memory_does_not_hold_it(monkeypatch: pyte
     dataset = Dataset("x", values, classes, values, classes, 5)
     decoding, wanted = 16 * 20 * 20, 10 * 20 * 20
     monkeypatch.setattr(memory, "available", lambda: decoding + wanted - 1)
-    assert resizing.resize_dataset(dataset, 0) is dataset is images.resize_dataset(dataset, 4)
+    assert resizing.resize_dataset(dataset, 0) is dataset is resizing.resize_dataset(dataset, 4)
     with pytest.raises(ValueError, match=r"^data: 10 images of 20x20 pixels need .* left; lower data\.image_size, or"):
         resizing.resize_dataset(dataset, 20)
     monkeypatch.setattr(memory, "available", lambda: decoding + wanted)
