@@ -79,7 +79,7 @@ def _in_folder(path: Path) -> Mapping[str, np.ndarray]:
 
 def _read(file: Path) -> Any:
     try:
-        mapped = np.load(file, mmap_mode="r", allow_pickle=False)
+        mapped = np.lib.format.open_memmap(file, mode="r")
         memory.require(mapped.nbytes, f"data.path: the array of '{file}'", "save fewer examples")
         return np.array(mapped)
     except (OSError, EOFError) as error:
@@ -97,7 +97,7 @@ def _pickled(file: Path, error: ValueError) -> ValueError:
     """The error of a file that only pickle could read, or of one that does not fit into memory."""
     if str(error).startswith("data.path: "):
         return error
-    if "pickle" in str(error).lower() or "object arrays" in str(error).lower():
+    if "object" in str(error).lower():  # Object arrays cannot be loaded; Python objects in dtype
         return ValueError(
             f"data.path: '{file}' holds Python objects, which are not read; bring examples to one shape and labels to "
             "integers or strings, and save it again"

@@ -128,14 +128,21 @@ def plain(values: Any, name: str) -> np.ndarray:
     return array
 
 
-def check_share(test_fraction: float, num_examples: int) -> None:
+def check_share(test_fraction: Any, num_examples: int) -> None:
     """Raises: ValueError, unless this share leaves examples to train on and others to test on."""
-    held_out = max(1, round(test_fraction * num_examples)) if 0 < test_fraction < 1 else 0
+    is_share = isinstance(test_fraction, int | float) and 0 < test_fraction < 1
+    held_out = max(1, round(test_fraction * num_examples)) if is_share else 0
     if not 0 < held_out < num_examples:
         raise ValueError(
             f"dataset: test_fraction must be above 0 and below 1, and leave examples on both sides, got "
             f"{test_fraction!r} of {num_examples:,} examples; change it, or give test images and labels"
         )
+
+
+def check_seed(seed: Any) -> None:
+    """Raises: ValueError, unless it is a seed of a run."""
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(f"dataset: seed must be a whole number from 0 on, got {seed!r}; give that of the run")
 
 
 def check_known(train: Labels, test: Labels) -> None:

@@ -133,12 +133,15 @@ class Dataset:
 
         Raises: ValueError, of one line.
         """
-        columns = table_arrays.Columns(image_column, label_column, tuple(feature_columns), image_size)
+        arrays.check_seed(seed)
+        features = (feature_columns,) if isinstance(feature_columns, str) else tuple(feature_columns)
+        columns = table_arrays.Columns(image_column, label_column, features, image_size)
         return cls(name, *table_arrays.from_tables(table, test, columns, test_fraction, stream(seed, "data")))
 
     @classmethod
     def _made(cls, name: str, made: Arrays, test_fraction: float, seed: int) -> "Dataset":
         """The data set of these arrays; without test examples, a share is held out. Raises: ValueError."""
+        arrays.check_seed(seed)
         images, labels, test_images, test_labels, num_classes = made
         if test_images is None or test_labels is None:
             arrays.check_share(test_fraction, len(labels))

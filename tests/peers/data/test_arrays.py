@@ -214,6 +214,7 @@ def test_from_arrays__refuses_labels(labels: Any, line: str) -> None:
             {"test_fraction": 1.0},
             "test_fraction must be above 0 and below 1, and leave examples on both sides, got 1.0",
         ),
+        ((), {"seed": -1}, "seed must be a whole number from 0 on, got -1; give that of the run"),
         ((), {"test_fraction": 0.99}, "leave examples on both sides, got 0.99 of 12 examples; change it, or give test"),
     ],
 )
