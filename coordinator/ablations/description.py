@@ -52,7 +52,7 @@ def _parts(config: RunConfig) -> Parts:
     topology = {key: value for key, value in table["topology"].items() if key not in ("self_weight", "path")}
     weight, held_out = config.topology.self_weight, config.data.validation
     data = [f"batches of {config.data.batch_size}"]
-    data += [f"{held_out:,} training images stand in for the test images"] if held_out else []
+    data += [f"{held_out:,} training examples stand in for the test examples"] if held_out else []
     groups = [f"{group.count} with {', '.join(_kind(group))}" for group in config.peers.groups]
     peers = groups or _kind(config.peers)
     peers += [f"frozen: {', '.join(map(str, config.peers.frozen))}"] if config.peers.frozen else []

@@ -19,12 +19,12 @@ def check_probes(evaluation: ProbeConfig, num_train: int) -> None:
     seen = min(evaluation.probe_train, num_train)
     if "knn" in evaluation.probes and evaluation.knn.k > seen:
         raise ConfigError(
-            f"evaluation.knn.k must be at most the {seen} training images that are probed, got {evaluation.knn.k}: "
+            f"evaluation.knn.k must be at most the {seen} training examples that are probed, got {evaluation.knn.k}: "
             "lower it"
         )
     if "linear" in evaluation.probes and seen < SELECTION_FOLDS:
         raise ConfigError(
-            f"evaluation.probes: linear needs at least {SELECTION_FOLDS} training images, got {seen}: leave it out"
+            f"evaluation.probes: linear needs at least {SELECTION_FOLDS} training examples, got {seen}: leave it out"
         )
 
 

@@ -12,7 +12,7 @@ from coordinator.reports import control_runs
 from coordinator.reports.formatting import points, points_between, short
 from coordinator.reports.sentences import in_words
 from coordinator.reports.tables import compact_table
-from coordinator.reports.wording import CONDITIONS, probe_name
+from coordinator.reports.wording import CONDITIONS, examples, probe_name
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -24,7 +24,7 @@ def print_result(result: Result, console: Console) -> None:
         console.print(_probe_table(summary["probes"]))
         console.print(
             "gain: trained - calibrated (untrained weights, forward passes only), in points; intervals are over this "
-            "run's peers and test images, not over seeds",
+            f"run's peers and test {examples(summary)}, not over seeds",
             highlight=False,
         )
         compared = control_runs.compared_rows(summary)

@@ -11,7 +11,7 @@ from coordinator.reports import control_runs, html
 from coordinator.reports.formatting import listed
 from coordinator.reports.html import Texts
 from coordinator.reports.matrices import spectra
-from coordinator.reports.wording import CONDITIONS, probe_name
+from coordinator.reports.wording import CONDITIONS, examples, probe_name
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)]).capitalize()
 RUN_FIGURES: Texts = {
@@ -36,7 +36,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path)
     body = _experiment_section(summary) + html.section(
         "What came out", html.words([*ending, *control_runs.verdict_sentences(summary), *lines])
     )
-    body += html.section("Did they learn?", _probes(summary["probes"]))
+    body += html.section("Did they learn?", _probes(summary["probes"], examples(summary)))
     body += html.section("Did the exchange teach?", _control_runs(summary))
     body += html.section("Figures", html.figures(folder / "figures", RUN_FIGURES))
     body += html.again("peer-consensus run config.toml", "config.toml", config)
@@ -50,11 +50,11 @@ def _experiment_section(summary: Mapping[str, Any]) -> str:
     """The section on a run's data, peers, topology and exchange; empty if the summary has no config."""
     if "config" not in summary:
         return ""
-    config, facts = summary["config"], summary["topology"]
+    config, facts, what = summary["config"], summary["topology"], examples(summary)
     data, run, topology = config["data"], config["run"], config["topology"]
     entries = {
         "Data": f"{_data(summary)}, batches of {data['batch_size']}"
-        + (f"; {data['validation']:,} training images stand in for the test images" if data["validation"] else ""),
+        + (f"; {data['validation']:,} training {what} stand in for the test {what}" if data["validation"] else ""),
         "Peers": "; ".join(_group(group) for group in summary["peers"]) + _frozen(config["peers"]),
         "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round"
         + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
@@ -72,7 +72,8 @@ def _data(summary: Mapping[str, Any]) -> str:
     name = f"{section['name']}, given from Python" if section["kind"] == "given" else section["kind"]
     if data is None:  # a summary of an older version, without data
         return str(name)
-    return f"{name} ({data['train']:,} training and {data['test']:,} test images, SHA-256 {data['sha256'][:12]})"
+    counts = f"{data['train']:,} training and {data['test']:,} test {examples(summary)}"
+    return f"{name} ({counts}, SHA-256 {data['sha256'][:12]})"
 
 
 def exchange(exchange: Mapping[str, Any]) -> list[str]:
@@ -119,7 +120,7 @@ def variant(table: Mapping[str, Any]) -> str:
 # ---- tables ----
 
 
-def _probes(probes: Mapping[str, Any]) -> str:
+def _probes(probes: Mapping[str, Any], what: str) -> str:
     """The table of probes: accuracy in all conditions but the control runs, and the gain over calibrated."""
     conditions = [
         condition
@@ -141,7 +142,7 @@ def _probes(probes: Mapping[str, Any]) -> str:
     note = " * on features as they are: for comparison, no verdict." if compared else ""
     caption = (
         "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "
-        f"forward passes only), with 95% intervals over this run's peers and test images.{note}"
+        f"forward passes only), with 95% intervals over this run's peers and test {what}.{note}"
     )
     return html.table(caption, names, rows)
 
@@ -151,7 +152,7 @@ def _control_runs(summary: Mapping[str, Any]) -> str:
     compared, trainings = control_runs.compared_rows(summary), control_runs.training_rows(summary)
     caption = (
         f"The trained peers against each control run ({control_runs.meanings(summary)}). Gains in points, with 95% "
-        "intervals over this run's peers and test images."
+        f"intervals over this run's peers and test {examples(summary)}."
     )
     text = html.table(caption, control_runs.COMPARED, compared) if compared else ""
     if trainings:

@@ -1,10 +1,14 @@
 """Verdicts, flags, probes, conditions and the summary's dotted names, worded for people."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from coordinator.measures.statistics import detectable
 from coordinator.measures.verdict import Flag, Verdict
 from coordinator.reports.formatting import count_of, points
+from peers.data.shapes import noun
 from peers.learning.control import Control
 
 PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD", "top1": "top-1"}
@@ -46,6 +50,12 @@ FLAGS = {
 }
 TITLES = {measure.name: measure.title for measure in declared.SCALARS}
 NOTED_POWER = 3.0  # standard deviations: a detectable gain above this is mentioned
+
+
+def examples(summary: Mapping[str, Any]) -> str:
+    """What the run's examples are called, such as images or vectors."""
+    data = summary.get("data")
+    return noun(tuple(data["shape"])) if data else "images"  # summaries of older versions are of images
 
 
 def is_gain(measure: str) -> bool:

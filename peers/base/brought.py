@@ -65,7 +65,7 @@ class Imported(Brought):
         return f"{self.field} '{self.target}'"
 
     def bring(self) -> Any:
-        found = _imported(self.origin, self.target)
+        found = self.found()
         value = with_args(self.origin, found, self.args)
         known = (id(found), json.dumps(self.args, sort_keys=True, default=str), self.digest)
         if self.digest and known not in _VERIFIED:
@@ -77,6 +77,10 @@ class Imported(Brought):
                 )
             _VERIFIED[known] = found
         return value
+
+    def found(self) -> Any:
+        """What the name stands for, without its arguments. Raises: BroughtError."""
+        return _imported(self.origin, self.target)
 
     def identified(self: Import) -> Import:
         """The same with its digest. Raises: BroughtError, also if the config has another digest."""
@@ -107,9 +111,30 @@ class Given(Brought):
     @classmethod
     def of(cls: type[G], value: Any) -> G:
         """The section for an object. Raises: BroughtError, if it has no content that could be known again."""
-        section = cls(name=name_of(value), digest=_digest(f"{cls.argument} '{name_of(value)}'", value))
+        name = cls.name_of(value)
+        try:
+            section = cls(name=name, digest=cls.digest_of(value))
+        except Unidentifiable as error:
+            raise BroughtError(f"{cls.argument} '{name}': {error}: give a function that makes it") from None
         section._held = _Held(value)
         return section
+
+    @classmethod
+    def name_of(cls, value: Any) -> str:
+        """The name of a function or class, or of an object's class. Raises: ValueError, if it is of no use here."""
+        inner = value.func if isinstance(value, functools.partial) else value
+        return str(getattr(inner, "__qualname__", type(inner).__qualname__)).rpartition("<locals>.")[2][:200]
+
+    @classmethod
+    def digest_of(cls, value: Any) -> str:
+        """SHA-256 of its content. Raises: Unidentifiable."""
+        return digest_of(value)
+
+    def without_object(self: G) -> G:
+        """The same without the object, for processes that get it otherwise."""
+        bare = self.model_copy()
+        bare._held = None
+        return bare
 
     @property
     def origin(self) -> str:
@@ -123,12 +148,6 @@ class Given(Brought):
                 f"simulate(..., {self.argument}=...)"
             )
         return self._held.value
-
-
-def name_of(value: Any) -> str:
-    """The name of a function or class, or of an object's class."""
-    inner = value.func if isinstance(value, functools.partial) else value
-    return str(getattr(inner, "__qualname__", type(inner).__qualname__)).rpartition("<locals>.")[2][:200]
 
 
 def with_args(origin: str, value: Any, args: Mapping[str, Any]) -> Any:
@@ -211,7 +230,7 @@ def _digest(origin: str, value: Any) -> str:
     try:
         return digest_of(value)
     except Unidentifiable as error:
-        raise BroughtError(f"{origin}: cannot be told from another ({error}): give a function that makes it") from None
+        raise BroughtError(f"{origin}: {error}: name a function that makes it") from None
 
 
 def _imported(origin: str, target: str) -> Any:

@@ -9,11 +9,11 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from peers.base.seeds import child, stream
-from peers.data.datasets import Dataset, Normalisation, images_to_tensor
+from peers.data.datasets import Dataset, Normalisation, along_channels, images_to_tensor
 
 KEPT = 2  # rounds memoised: the one being studied and the one being published
 
-Batch = tuple[Float[Tensor, "batch channel height width"], Int64[Tensor, " batch"]]
+Batch = tuple[Float[Tensor, "batch *shape"], Int64[Tensor, " batch"]]
 
 
 class Batches:
@@ -77,7 +77,7 @@ def batch(
     """Normalised images and labels of a round, the same view for every peer.
 
     Args:
-        dataset: the source of the training images.
+        dataset: the source of the training examples, which are images if they are flipped.
         batch_size: number of images.
         round_index: the round.
         batches: stream of the order of the images.
@@ -95,7 +95,7 @@ def batch(
 
 
 def resident_batch(
-    pixels: UInt8[Tensor, "train channel height width"],
+    examples: UInt8[Tensor, "train *shape"] | Float[Tensor, "train *shape"],
     labels: Int64[Tensor, " train"],
     batch_size: int,
     round_index: int,
@@ -108,12 +108,15 @@ def resident_batch(
     On a CPU the numbers are identical; a GPU multiplies by 1 / 255, which may change the last bit.
     """
     chosen = torch.from_numpy(batch_indices(len(labels), batch_size, batches, round_index)).to(labels.device)
-    images = pixels[chosen]
+    images = examples[chosen]
     if flips is not None:
         mask = torch.from_numpy(flip_mask(flips, round_index, batch_size)).to(labels.device)
         images = torch.where(mask[:, None, None, None], images.flip(-1), images)
-    centre, scale = (torch.tensor(part, device=labels.device)[:, None, None] for part in normalisation)
-    return images.to(torch.float32).div_(255).sub_(centre).div_(scale), labels[chosen]
+    centre, scale = (along_channels(torch.tensor(part, device=labels.device), images.ndim) for part in normalisation)
+    values = images.to(torch.float32)  # a copy either way, since indices were chosen
+    if images.dtype == torch.uint8:
+        values.div_(255)
+    return values.sub_(centre).div_(scale), labels[chosen]
 
 
 def batch_indices(

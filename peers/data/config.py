@@ -4,49 +4,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from peers.base.section import Variant
 from peers.base.seeds import stream
-from peers.data import datasets, images, loading
+from peers.data import array_files, huggingface, image_folder, loading, resizing
+from peers.data.brought import GivenData, ImportedData
 from peers.data.datasets import Dataset
 from peers.data.named_sets import TorchvisionKind
+from peers.data.section import DataSection
+from peers.data.table_arrays import Columns
 
 Size = Annotated[int, Field(ge=1, le=65536)]
 ImageSize = Annotated[
     int, Field(ge=0, le=65536, description="side in pixels to which images are resized; 0: images keep their size")
 ]
-
-
-class DataSection(Variant):
-    batch_size: int = Field(
-        128, ge=2, le=2**24, strict=True, description="images in a round's mini-batch, which all peers share"
-    )
-    flip: bool = Field(
-        False,
-        description="mirror each image left to right with probability 0.5, the same view for every peer (arXiv "
-        "2604.18390)",
-    )
-    train_limit: int = Field(
-        0, ge=0, strict=True, description="number of training images used, drawn by the run's seed; 0: all"
-    )
-    test_limit: int = Field(
-        0, ge=0, strict=True, description="number of test images used, drawn by the run's seed; 0: all"
-    )
-    on_each_node: bool = Field(
-        False,
-        description="each node of a Ray cluster reads the data set itself; false: the coordinator's copy is sent to "
-        "them",
-    )
-    validation: int = Field(
-        0,
-        ge=0,
-        strict=True,
-        description="number of training images that are held out and replace the test images, so that a search for "
-        "settings never sees those; 0: the test images themselves",
-    )
-
-    def limited(self, dataset: Dataset, seed: int) -> Dataset:
-        """The images that the limits leave. Raises: ValueError, if a limit is larger than the data."""
-        return datasets.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
+TestFraction = Annotated[
+    float,
+    Field(gt=0, lt=1, description="share of the examples held out as test examples where the files have no test split"),
+]
 
 
 class Digits(DataSection):
@@ -73,23 +46,36 @@ class TorchvisionData(DataSection):
 
     def load(self, seed: int) -> Dataset:
         dataset = self.limited(loading.load_torchvision(self.kind, self.root, self.download), seed)
-        return images.resize_dataset(dataset, self.image_size)
+        return resizing.resize_dataset(dataset, self.image_size)
 
 
-class ParquetData(DataSection):
-    """Images and labels from Parquet files: train*.parquet and test*.parquet, or one file."""
+class _Tables(DataSection):
+    """What a table is read by."""
+
+    image_column: str = Field(
+        "image",
+        description="name of the column of encoded images; or of lists of numbers of one length, which are vectors "
+        "(nested lists: series, and so on)",
+    )
+    label_column: str = Field(
+        "label", description="name of the column of class labels, which are whole numbers or text"
+    )
+    feature_columns: tuple[str, ...] = Field(
+        (), description="names of columns of numbers, which together are vectors, instead of image_column"
+    )
+    image_size: ImageSize = 0
+    test_fraction: TestFraction = 0.2
+
+    @property
+    def columns(self) -> Columns:
+        return Columns(self.image_column, self.label_column, self.feature_columns, self.image_size)
+
+
+class ParquetData(_Tables):
+    """Images or vectors with labels, from Parquet or Arrow files: train*.parquet and test*.parquet, or one file."""
 
     kind: Literal["parquet"] = "parquet"
-    path: str = Field(description="folder of Parquet files, or one file")
-    image_column: str = Field("image", description="name of the column of images")
-    label_column: str = Field("label", description="name of the column of class labels, which are whole numbers")
-    image_size: ImageSize = 0
-    test_fraction: float = Field(
-        0.2,
-        gt=0,
-        lt=1,
-        description="share of the images held out as test images where no file is named after a test split",
-    )
+    path: str = Field(description="folder of Parquet or Arrow files (.arrow, .feather), or one file")
 
     @classmethod
     def example(cls) -> "ParquetData":
@@ -100,6 +86,7 @@ class ParquetData(DataSection):
             self.path,
             image_column=self.image_column,
             label_column=self.label_column,
+            feature_columns=self.feature_columns,
             image_size=self.image_size,
             train_limit=self.train_limit,
             test_limit=self.test_limit,
@@ -108,14 +95,87 @@ class ParquetData(DataSection):
         )
 
 
+class HuggingFaceData(_Tables):
+    """A data set that Hugging Face's `datasets` saved to disk (save_to_disk), read without that package."""
+
+    kind: Literal["huggingface"] = "huggingface"
+    path: str = Field(description="folder that save_to_disk wrote, of one split or of several")
+
+    @classmethod
+    def example(cls) -> "HuggingFaceData":
+        return cls(path="saved")
+
+    def load(self, seed: int) -> Dataset:
+        return huggingface.load_saved(
+            self.path,
+            self.columns,
+            train_limit=self.train_limit,
+            test_limit=self.test_limit,
+            test_fraction=self.test_fraction,
+            seed=stream(seed, "data"),
+        )
+
+
+class ImageFolderData(DataSection):
+    """Images in a folder for each class: path/train/CLASS/* and path/test/CLASS/* (or val), or path/CLASS/*."""
+
+    kind: Literal["image-folder"] = "image-folder"
+    path: str = Field(description="folder of the splits, or of the classes")
+    image_size: ImageSize = 0
+    test_fraction: TestFraction = 0.2
+
+    @classmethod
+    def example(cls) -> "ImageFolderData":
+        return cls(path="images")
+
+    def load(self, seed: int) -> Dataset:
+        return image_folder.load_image_folder(
+            self.path,
+            image_size=self.image_size,
+            train_limit=self.train_limit,
+            test_limit=self.test_limit,
+            test_fraction=self.test_fraction,
+            seed=stream(seed, "data"),
+        )
+
+
+class ArraysData(DataSection):
+    """NumPy arrays of examples of any shape and of labels: one .npz file, or a folder of .npy files."""
+
+    kind: Literal["npz"] = "npz"
+    path: str = Field(
+        description="an .npz file with arrays train_images, train_labels, test_images, test_labels (or x_train, "
+        "y_train, x_test, y_test), or a folder of .npy files of these names; the test arrays may be left out"
+    )
+    num_classes: int = Field(
+        0, ge=0, strict=True, description="number of classes where some do not occur among the labels; 0: all occur"
+    )
+    test_fraction: TestFraction = 0.2
+
+    @classmethod
+    def example(cls) -> "ArraysData":
+        return cls(path="arrays.npz")
+
+    def load(self, seed: int) -> Dataset:
+        dataset = array_files.load_arrays(
+            self.path, num_classes=self.num_classes, test_fraction=self.test_fraction, seed=seed
+        )
+        return self.limited(dataset, seed)
+
+
 class Synthetic(DataSection):
-    """Random images, a mean per class plus noise: for tests and timings."""
+    """Random images or other arrays of pixels, a mean per class plus noise: for tests and timings."""
 
     kind: Literal["synthetic"] = "synthetic"
     num_train: int = Field(512, ge=2, description="number of training images")
     num_test: int = Field(256, ge=2, description="number of test images")
     num_classes: int = Field(4, ge=2, description="number of classes, all of about the same size")
-    shape: tuple[Size, Size, Size] = Field((1, 8, 8), description="channels, height and width of an image, in pixels")
+    shape: tuple[Size, ...] = Field(
+        (1, 8, 8),
+        min_length=1,
+        max_length=6,
+        description="sizes of an example's axes: of images channels, height and width; of vectors only one size",
+    )
 
     def load(self, seed: int) -> Dataset:
         dataset = loading.load_synthetic(
@@ -124,22 +184,15 @@ class Synthetic(DataSection):
         return self.limited(dataset, seed)
 
 
-class Given(DataSection):
-    """Images and labels that `simulate` was given from Python, as a run's own config says; no file can ask for them."""
-
-    kind: Literal["given"] = "given"
-    name: str = Field(description="name of the data set")
-    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its images and labels")
-
-    @classmethod
-    def example(cls) -> "Given":
-        return cls(name="mine", digest="0" * 64)
-
-    def load(self, seed: int) -> Dataset:
-        raise ValueError(
-            f"data.kind: 'given' means images that were given from Python ('{self.name}', SHA-256 {self.digest[:12]}), "
-            "which no file holds: go on with resume(RUN, dataset=...), or start anew with simulate(..., dataset=...)"
-        )
-
-
-DataConfig = Annotated[Digits | TorchvisionData | ParquetData | Synthetic | Given, Field(discriminator="kind")]
+DataConfig = Annotated[
+    Digits
+    | TorchvisionData
+    | ParquetData
+    | HuggingFaceData
+    | ImageFolderData
+    | ArraysData
+    | Synthetic
+    | ImportedData
+    | GivenData,
+    Field(discriminator="kind"),
+]

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,32 +10,41 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from peers.base import memory
-from peers.data.tables import num_rows, open_table, readable
+from peers.data.tables import Source, num_rows, open_table, shown
 
 _ROW_BYTES = 64  # bytes per row: the label as read and as a number, and permutations of the rows
 
 
-def read_labels(files: Sequence[Path], column: str) -> tuple[Int64[np.ndarray, " rows"], int]:
-    """The class of each row of all `files`, and the number of classes.
+def read_labels(sources: Sequence[Source], column: str, num_classes: int = 0) -> tuple[Int64[np.ndarray, " rows"], int]:
+    """The class of each row of all `sources`, and the number of classes.
 
     Classes are the labels that occur, numbered from 0 in sorted order: integers by value (so 0, 1, .., C - 1 are
     unchanged), booleans as 0 and 1, strings by code point. Negative integers are refused because they usually mark
-    images without a label. Floating-point numbers are refused as well.
+    examples without a label. Floating-point numbers are refused as well.
+
+    num_classes: if it is known, integers are classes already, and stay as they are; 0: not known.
 
     Raises:
-        ValueError: a file is not Parquet, its column is absent, of another type, or holds a null or a negative number;
-            or the rows do not fit into memory.
+        ValueError: a file cannot be read, its column is absent, of another type, or holds a null or a negative number,
+            or one that is no class; or the rows do not fit into memory.
     """
-    rows = num_rows(files)
+    rows = num_rows(sources)
     if not rows:
-        raise ValueError(f"data.path: no rows in '{files[0]}'; give files with images")
+        raise ValueError(f"data.path: no rows in {shown(sources[0])}; give files with images")
     memory.require(_ROW_BYTES * rows, f"data.path: {rows:,} labels", "give fewer rows")
-    parts = [_read(file, column) for file in files]
+    parts = [_read(source, column) for source in sources]
     if len({part.type for part in parts}) > 1:
         raise ValueError(
             f"data.label_column: '{column}' holds integers in some files and strings in others; make it one"
         )
     whole = pa.chunked_array([chunk for part in parts for chunk in part.chunks], type=parts[0].type)
+    if num_classes and whole.type == pa.uint64():
+        if (high := pc.max(whole).as_py()) >= num_classes:
+            raise ValueError(
+                f"data.label_column: '{column}' must be in 0..{num_classes - 1}, of the {num_classes} classes that the "
+                f"files name, got {high}; save the data set anew"
+            )
+        return whole.to_numpy().astype(np.int64), num_classes
     encoded = whole.dictionary_encode().unify_dictionaries().combine_chunks()
     order = pc.sort_indices(encoded.dictionary).to_numpy()
     ranks = np.empty(len(order), dtype=np.int64)
@@ -62,12 +70,10 @@ def check_classes(
         )
 
 
-def _read(file: Path, column: str) -> Any:
-    """The labels of one file, as unsigned 64-bit integers or strings."""
-    parquet = open_table(file, column, "data.label_column")
-    with readable(file):
-        labels = parquet.read(columns=[column]).column(column)
-    where = f"of '{file}'"
+def _read(source: Source, column: str) -> Any:
+    """The labels of one source, as unsigned 64-bit integers or strings."""
+    labels = open_table(source, column, "data.label_column").column(column)
+    where = f"of {shown(source)}"
     if pa.types.is_dictionary(labels.type):
         labels = labels.cast(labels.type.value_type)
     if labels.null_count:
@@ -79,8 +85,8 @@ def _read(file: Path, column: str) -> Any:
         return labels.cast(pa.uint64())
     if not pa.types.is_integer(labels.type):
         raise ValueError(
-            f"data.label_column: '{column}' must hold integers or strings, got {labels.type} in '{file}'; convert it, "
-            "or name another column"
+            f"data.label_column: '{column}' must hold integers or strings, got {labels.type} in {shown(source)}; "
+            "convert it, or name another column"
         )
     if len(labels) and pc.min(labels).as_py() < 0:
         row = pc.index(pc.less(labels, 0), True).as_py()

@@ -1,16 +1,18 @@
-"""Loads data sets from scikit-learn, torchvision or Parquet files, or draws them at random."""
+"""Loads data sets from scikit-learn, torchvision or tables (Parquet, Arrow), or draws them at random."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from peers.base import memory
-from peers.base.seeds import child
-from peers.data import images, named_sets, splits, tables
-from peers.data.datasets import AT_ONCE, Dataset, chosen_rows, stratified_holdout
-from peers.data.labels import check_classes, read_labels
+from peers.data import named_sets, splits
+from peers.data.datasets import AT_ONCE, Dataset
+from peers.data.holdout import stratified_holdout
 from peers.data.named_sets import TorchvisionKind
+from peers.data.shapes import Shape, noun, sizes
+from peers.data.table_arrays import Columns, read_tables
 
 _DIGITS_TEST = 500
 
@@ -41,52 +43,41 @@ def load_parquet(
     *,
     image_column: str = "image",
     label_column: str = "label",
+    feature_columns: Sequence[str] = (),
     image_size: int = 0,
     train_limit: int = 0,
     test_limit: int = 0,
     test_fraction: float = 0.2,
     seed: np.random.SeedSequence,
 ) -> Dataset:
-    """Images from a folder of train*.parquet and test*.parquet, or from one file with some rows held out.
+    """Images or vectors from a folder of train*.parquet and test*.parquet, or from one file with some rows held out.
 
-    Only the rows within the limits are decoded: those that `limit` would choose with the same seed.
+    Arrow files (.arrow, .feather) are read as well. Only the rows within the limits are decoded: those that `limit`
+    would choose with the same seed.
 
     Raises:
-        ValueError: see `splits.split_files`, `labels.read_labels`, `images.read_images`; or a limit is too large, or
-            the splits have no common label, or the images do not fit into memory.
+        ValueError: see `splits.split_files`, `table_arrays.read_tables`.
     """
-    train_files, test_files = splits.split_files(Path(path))
-    files = [*train_files, *test_files]
-    classes, num_classes = read_labels(files, label_column)
-    if test_files:
-        test = np.arange(len(classes)) >= tables.num_rows(train_files)
-    else:
-        num_test = max(1, round(test_fraction * len(classes)))
-        test = stratified_holdout(classes, num_test, np.random.default_rng(child(seed, 0)))
-    if test.all() or not test.any():
-        raise ValueError(f"data.path: '{path}' must hold images to train on and others to test on; add rows")
-    train_rows, test_rows = np.flatnonzero(~test), np.flatnonzero(test)
-    train_rows = train_rows[chosen_rows("train", len(train_rows), train_limit, seed)]
-    test_rows = test_rows[chosen_rows("test", len(test_rows), test_limit, seed)]
-    like = images.check_images(files, (train_rows, test_rows), image_column, image_size)
-    check_classes(classes[~test], classes[test], num_classes, label_column)
-    pixels = images.read_images(files, train_rows, image_column, image_size, like)
-    test_pixels = images.read_images(files, test_rows, image_column, image_size, like)
-    if pixels.shape[1] != test_pixels.shape[1]:
-        pixels, test_pixels = images.in_colour(pixels), images.in_colour(test_pixels)
-    return Dataset(Path(path).resolve().stem, pixels, classes[train_rows], test_pixels, classes[test_rows], num_classes)
+    columns = Columns(image_column, label_column, tuple(feature_columns), image_size)
+    limits = train_limit, test_limit
+    train, test = splits.split_files(Path(path))
+    whole = read_tables(train, test, columns, limits=limits, test_fraction=test_fraction, seed=seed)
+    return Dataset(Path(path).resolve().stem, *whole)
 
 
 def load_synthetic(
-    num_train: int, num_test: int, num_classes: int, shape: tuple[int, int, int], seed: np.random.SeedSequence
+    num_train: int, num_test: int, num_classes: int, shape: Shape, seed: np.random.SeedSequence
 ) -> Dataset:
     """Random class means plus noise of equal deviation in every pixel, in balanced classes: for tests and timings.
+
+    shape: of an example, with any number of axes.
+
 
     Raises: ValueError, if the images do not fit into memory.
     """
     rng = np.random.default_rng(seed)
     size, num_images = math.prod(shape), num_train + num_test
-    subject = f"data: {num_images:,} images and {num_classes:,} classes of {'x'.join(map(str, shape))}"
+    subject = f"data: {num_images:,} {noun(shape)} and {num_classes:,} classes of {sizes(shape)}"
     needed = size * (num_images + 8 * num_classes) + 32 * num_images + 4 * 8 * max(size, AT_ONCE)
     memory.require(needed, subject, "lower data.num_train, data.num_test, data.num_classes or data.shape")
     means = rng.normal(128, 32, size=(num_classes, *shape))

@@ -1,18 +1,20 @@
-"""Assigns the Parquet files of a folder to the training and test splits."""
+"""Assigns the Parquet or Arrow files of a folder to the training and test splits."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_SPLITS = {
+SPLITS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing", "eval", "evaluation"),
 }
-_SPLIT_OF = {word: split for split, words in _SPLITS.items() for word in words}
-_TABLE = re.compile(r"\.(parquet|parq|pq)$")
-_UNFINISHED = re.compile(r"\.(parquet|parq|pq)\.(incomplete|part|partial|crdownload|download|tmp|gz|zip|zst|bz2|xz)$")
+SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
+_TABLE = re.compile(r"\.(parquet|parq|pq|arrow|feather)$")
+_UNFINISHED = re.compile(
+    r"\.(parquet|parq|pq|arrow|feather)\.(incomplete|part|partial|crdownload|download|tmp|gz|zip|zst|bz2|xz)$"
+)
 _NUMBERING = re.compile(r"of|(part|shard|chunk)?\d*|[0-9a-f]{16}")  # shard numbers, sometimes with a digest
 _SHARD = re.compile(r"(\d+)-of-(\d+)")
 _DEPTH = 2
@@ -20,7 +22,7 @@ _DEPTH = 2
 
 @dataclass(frozen=True)
 class _Table:
-    """A Parquet file, the words that name its split, and the other words of its name without shard numbers."""
+    """A table file, the words that name its split, and the other words of its name without shard numbers."""
 
     file: Path
     words: frozenset[str]
@@ -28,7 +30,7 @@ class _Table:
 
 
 def split_files(path: Path) -> tuple[list[Path], list[Path]]:
-    """Parquet files of the training and of the test split, each sorted by name; without test files, hold out rows.
+    """Table files of the training and of the test split, each sorted by name; without test files, hold out rows.
 
     `path` is one file, or a folder with one data set: in the folder itself, or up to two levels below. A file's split
     is the word train, validation or test (or training, valid, val, dev, testing, eval, evaluation: the words of Hugging
@@ -50,7 +52,7 @@ def split_files(path: Path) -> tuple[list[Path], list[Path]]:
         )
     files = _files_below(path)
     tables = [_read(file, path) for file in files if _TABLE.search(file.name.lower())]
-    found = {split: [table for table in tables if _split(table) == split] for split in _SPLITS}
+    found = {split: [table for table in tables if _split(table) == split] for split in SPLITS}
     if not found["train"]:
         raise ValueError(
             f"data.path: no train*.parquet in '{path}' or up to {_DEPTH} folders below; rename the files, or give one "
@@ -102,13 +104,13 @@ def _words(name: str) -> tuple[set[str], list[str]]:
     """The words of a name that name a split, and its other words without shard numbers."""
     tokens = re.split(r"[-._ ]+", _TABLE.sub("", name.lower()))
     named = {token: token.strip("0123456789") for token in tokens}
-    found = {word for word in named.values() if word in _SPLIT_OF}
-    return found, [token for token, word in named.items() if word not in _SPLIT_OF and not _NUMBERING.fullmatch(token)]
+    found = {word for word in named.values() if word in SPLIT_OF}
+    return found, [token for token, word in named.items() if word not in SPLIT_OF and not _NUMBERING.fullmatch(token)]
 
 
 def _split(table: _Table) -> str:
     """The split: train, validation or test; empty if the names have none or two."""
-    splits = {_SPLIT_OF[word] for word in table.words}
+    splits = {SPLIT_OF[word] for word in table.words}
     return splits.pop() if len(splits) == 1 else ""
 
 

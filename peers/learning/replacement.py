@@ -6,9 +6,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from peers.base.precision import autocast
+from peers.data.shapes import Shape
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control, shuffled_order
-from peers.learning.settings import PeerSettings, stranger_network
+from peers.learning.settings import PeerSettings, seed_noise, stranger_network
 from peers.learning.teacher import Teacher
 
 FROZEN = ExchangeConfig(refresh_every=0)
@@ -25,7 +26,7 @@ class Replacement:
     stranger: Teacher | None
 
     @classmethod
-    def of(cls, settings: PeerSettings, shape: tuple[int, int, int]) -> "Replacement | None":
+    def of(cls, settings: PeerSettings, shape: Shape) -> "Replacement | None":
         """The replacement in the control run of these settings; None if peers send their own outputs."""
         if settings.control is None or not settings.control.replaces_messages:
             return None
@@ -33,11 +34,12 @@ class Replacement:
         return cls(settings, Teacher(stranger_network(settings, shape), FROZEN) if is_stranger else None)
 
     def exchanged(
-        self, own: Float[Tensor, "batch dim"], images: Float[Tensor, "batch channel height width"], round_index: int
+        self, own: Float[Tensor, "batch dim"], images: Float[Tensor, "batch *shape"], round_index: int
     ) -> Float[Tensor, "batch dim"]:
         """What is sent in place of the `own` exchanged outputs."""
         if self.stranger is None:
             return permuted(own, self.settings, round_index)
+        seed_noise(self.settings, self.stranger.network, round_index)
         with autocast(own.device, self.settings.precision):
             features, outputs = self.stranger.outputs(images)
         return self.settings.exchange.exchanged(features.float(), outputs.float())

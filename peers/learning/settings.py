@@ -9,6 +9,7 @@ from peers.base.seeds import torch_seed
 from peers.data.batches import Batches
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset, Normalisation
+from peers.data.shapes import Shape
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control, LossOf, loss_on_labels
 from peers.networks import drawing, models
@@ -62,21 +63,25 @@ class OtherNetwork(ValueError):
     """A peer's process builds another network than the coordinator, so that reports would describe the wrong one."""
 
 
-def initial_network(settings: PeerSettings, shape: tuple[int, ...]) -> Network:
+def initial_network(settings: PeerSettings, shape: Shape) -> Network:
     """The peer's random weights, interpolated towards peer 0's where `locality` is below 1; or those that are given."""
     network = _drawn(settings, shape, torch_seed(settings.seed, "weights", settings.index), settings.index != 0)
     _check_layout(settings, models.layout(network))
     return network
 
 
-def stranger_network(settings: PeerSettings, shape: tuple[int, ...]) -> Network:
+def stranger_network(settings: PeerSettings, shape: Shape) -> Network:
     """Other random weights for the peer's architecture, as far from peer 0's as those of any other peer."""
     return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True, stranger=True)
 
 
-def _drawn(
-    settings: PeerSettings, shape: tuple[int, ...], seed: int, interpolated: bool, stranger: bool = False
-) -> Network:
+def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> None:
+    """Let what a network draws in a round's forward pass depend on seed, peer and round alone; most draw nothing."""
+    if network.noise is not None:
+        network.noise = torch_seed(settings.seed, "noise", settings.index, round_index)
+
+
+def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, stranger: bool = False) -> Network:
     kind, peer = settings.peers.kind_of(settings.index), settings.index
     with of_peer(peer):
         network = drawing.seeded(lambda: kind.build_network(shape, peer, stranger), seed)

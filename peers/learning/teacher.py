@@ -41,7 +41,7 @@ class Teacher:
 
     @torch.no_grad()
     def outputs(
-        self, images: Float[Tensor, "batch channel height width"]
+        self, images: Float[Tensor, "batch *shape"]
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
         """Features and outputs, with the batch's own BatchNorm statistics; the state is not changed."""
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}

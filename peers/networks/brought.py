@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from peers.base.brought import Brought, BroughtError, Given, Imported, explained, num_positional
 from peers.base.section import Variant
+from peers.data.shapes import Shape
 from peers.networks import models
-from peers.networks.network import Network, OwnHead, Shape, blank_pass, draws
+from peers.networks.network import Network, OwnHead, blank_pass, draws
 
 
 class BroughtModel(Brought):

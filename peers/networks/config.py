@@ -7,13 +7,13 @@ from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
 from peers.base.section import Section, leaves_out_kind
+from peers.data.shapes import Shape
 from peers.networks.brought import BroughtHead, BroughtModel, HeldWeights, draw_anew, join, load_weights
 from peers.networks.models import Norm
 from peers.networks.network import Network, feature_dim
 from peers.networks.optimizers import AdamW, OptimizerConfig
 from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN
 
-Shape = tuple[int, ...]
 K = TypeVar("K", bound="PeerKind")
 SHARED = ("model", "norm", "head", "optimizer", "initial", "weights", "weights_except")  # taken over by groups
 

@@ -62,6 +62,7 @@ class OwnGenerator(TorchFunctionMode):
             return func(*args, **{**kwargs, "generator": self._generator if given is None else given})
         with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
             torch.default_generator.set_state(self._generator.get_state())
-            made = func(*args, **kwargs)
+            with torch._C.DisableTorchFunction():  # a generator around this one must not draw in its place
+                made = func(*args, **kwargs)
             self._generator.set_state(torch.default_generator.get_state())
             return made

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
-from peers.networks.network import Shape
+from peers.base.brought import BroughtError
+from peers.data.shapes import Shape, require_images
 
 Norm = Literal["batch", "group", "layer", "none"]
 
@@ -56,6 +57,7 @@ def resnet18(shape: Shape, norm: Norm) -> nn.Module:
     """
     from torchvision.models import resnet18  # imported here, and below, because it costs 160 MiB and a second
 
+    _require_size("resnet18", shape, 1)
     model: Any = resnet18(weights=None)
     model.conv1 = nn.Conv2d(shape[0], 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -121,6 +123,7 @@ def replace_norms(model: nn.Module, norm: Norm) -> nn.Module:
 
 
 def _require_size(model: str, shape: Shape, smallest: int) -> None:
+    require_images(f"peers.model: {model} needs", shape, "choose mlp, or bring a network of your own")
     if min(shape[1:]) < smallest:
         raise ValueError(
             f"peers.model: {model} needs images of at least {smallest}x{smallest}, got {shape[1]}x{shape[2]}; "
@@ -146,9 +149,17 @@ def layout(network: nn.Module) -> tuple[str, ...]:
 def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
     """Bytes that one forward pass saves for backward, including the images, without parameters and buffers.
 
-    Measured by a forward pass on the meta device, which takes no memory and changes no buffer.
+    Measured by a forward pass on the meta device, which takes no memory and changes no buffer; for a network of the
+    user's own that does not run there, on two blank images, and multiplied.
     """
-    state = _on_meta(network)
+    try:
+        return _saved_bytes(network, _on_meta(network), torch.empty(batch_size, *shape, device="meta"))
+    except BroughtError:
+        state = {name: tensor.detach().clone() for name, tensor in network.named_buffers()}
+        return _saved_bytes(network, state, torch.zeros(2, *shape)) * batch_size // 2
+
+
+def _saved_bytes(network: nn.Module, state: dict[str, Tensor], images: Tensor) -> int:
     kept: dict[int, Tensor] = {}  # by storage; keeping the tensors alive ensures that no address is reused
 
     def keep(tensor: Tensor) -> Tensor:
@@ -156,8 +167,8 @@ def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = functional_call(network, state, torch.empty(batch_size, *shape, device="meta"))
-    own = {_storage_id(tensor) for tensor in state.values()}
+        outputs = functional_call(network, state, images)
+    own = {_storage_id(tensor) for tensor in (*state.values(), *network.parameters())}
     total = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
     del outputs
     return total

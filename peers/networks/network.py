@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from peers.base.brought import explained
+from peers.data.shapes import Shape
 from peers.networks.drawing import OwnGenerator, noise
-
-Shape = tuple[int, ...]
 
 
 class Network(nn.Module):
@@ -31,7 +30,7 @@ class Network(nn.Module):
         self.feature_dim, self.output_dim = (found.shape[1] for found in blank_pass(self, shape))
 
     def forward(
-        self, images: Float[Tensor, "batch channel height width"]
+        self, images: Float[Tensor, "batch *shape"]
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
         """Features of the encoder and outputs of the head; with head "none" they are the same tensor."""
         if not self.origin:
@@ -44,7 +43,7 @@ class Network(nn.Module):
                 return features, outputs
             return found, self.head(found)
 
-    def features(self, images: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch features"]:
+    def features(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch features"]:
         """Features alone, without the head's work where it is separate."""
         found: Tensor
         with explained(self.origin) if self.origin else nullcontext():

@@ -6,16 +6,18 @@ from typing import Any
 
 from torch import nn
 
+from peers.data.shapes import Shape, require_images
 from peers.networks.models import Norm, replace_norms
 
 _CLASSES = 1000  # outputs by which the last layer is found
 
 
-def encoder(name: str, args: Mapping[str, Any], shape: tuple[int, ...], norm: Norm) -> nn.Module:
+def encoder(name: str, args: Mapping[str, Any], shape: Shape, norm: Norm) -> nn.Module:
     """The model with random weights, without its last layer, and with a first convolution for the image's channels.
 
     Raises: ValueError, if torchvision has no such classifier, or it does not take these images or `args`.
     """
+    require_images(f"peers.model: {name} needs", shape, "choose mlp, or bring a network of your own")
     from torchvision import models  # imported here because it costs 160 MiB and a second
 
     known = models.list_models(module=models)

@@ -6,11 +6,11 @@ from pydantic import Field
 from torch import nn
 
 from peers.base.section import Variant
+from peers.data.shapes import Shape
 from peers.networks import heads, models, torchvision_models
 from peers.networks.brought import GivenHead, GivenModel, ImportedHead, ImportedModel
 from peers.networks.models import Norm
 
-Shape = tuple[int, ...]
 Size = Annotated[int, Field(ge=1, le=65536)]
 
 
@@ -39,7 +39,7 @@ class SmallCNN(Variant):
 
 
 class MLP(Variant):
-    """Fully connected layers, each with normalisation and ReLU, on the flattened image."""
+    """Fully connected layers, each with normalisation and ReLU, on the flattened image, vector or series."""
 
     kind: Literal["mlp"] = "mlp"
     hidden: tuple[Size, ...] = Field(
@@ -86,7 +86,7 @@ class TorchvisionModel(Variant):
 
     @classmethod
     def example(cls) -> "TorchvisionModel":
-        return cls(name="squeezenet1_1")
+        return cls(name="shufflenet_v2_x0_5")
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
         return torchvision_models.encoder(self.name, self.args, shape, norm)

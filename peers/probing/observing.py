@@ -92,7 +92,7 @@ def feature_std(features: Float[Tensor, "examples dim"]) -> float:
 def observe(
     network: Network,
     initial: list[Tensor],
-    images: Float[Tensor, "examples channel height width"],
+    images: Float[Tensor, "examples *shape"],
     exchange: ExchangeConfig,
     failed: bool,
 ) -> Observation:
@@ -101,6 +101,7 @@ def observe(
     This makes uncalibrated networks, whose running statistics are meaningless, comparable with calibrated ones.
     """
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    network.draw_from(0)
     features, outputs = functional_call(network.train(), buffers, (images,))
     exchanged = exchange.exchanged(features, outputs)
     moved = sum(((new - old).double().square().sum() for new, old in zip(network.parameters(), initial, strict=True)))

@@ -36,7 +36,7 @@ class Stack:
         for parameter in self.parameters.values():
             parameter.requires_grad_()
 
-    def forward(self, rows: Rows, images: Float[Tensor, "batch channel height width"]) -> Forward:
+    def forward(self, rows: Rows, images: Float[Tensor, "batch *shape"]) -> Forward:
         """Features and outputs of the networks in `rows` on one batch, in train mode, on copies of their buffers.
 
         The graph is kept if gradients are enabled.

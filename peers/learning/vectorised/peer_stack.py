@@ -43,7 +43,7 @@ class PendingRows:
 
     round_index: int
     rows: list[int]
-    images: Float[Tensor, "batch channel height width"]
+    images: Float[Tensor, "batch *shape"]
     labels: Int64[Tensor, " batch"]
     forward: Forward
     received: Float[Tensor, "rows batch dim"]

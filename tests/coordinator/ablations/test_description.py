@@ -31,7 +31,7 @@ def test_asked__tells_what_varies_and_all_that_cells_share() -> None:
         "Varied: exchange.target.kind = none, standardise.",
         "Held: exchange.target.temperature = 0.5.",
         "2 cells, each with seeds 0, 3: 4 peers, 3 rounds, synthetic.",
-        "Data: batches of 16; 1,000 training images stand in for the test images.",
+        "Data: batches of 16; 1,000 training examples stand in for the test examples.",
         "Peers: mlp (hidden [8]); no norm; linear (dim 4) head; sgd (lr 0.1, momentum 0.9).",
         "Topology: ring (weights metropolis-hastings); self-weight 0.25.",
         "Exchange: logits as float32; loss kl (temperature 0.1); every peer studies; peers teach with a snapshot of "
@@ -49,7 +49,7 @@ def test_asked__what_cells_do_not_share_is_left_to_the_axes() -> None:
     )
     told = {line.split(":")[0]: line for line in said}
     assert "Varied: data.batch_size = 16, 32." in said
-    assert told["Data"] == "Data: 1,000 training images stand in for the test images."
+    assert told["Data"] == "Data: 1,000 training examples stand in for the test examples."
     assert "norm" not in told["Peers"] and "snapshot" not in told["Exchange"]
     assert "Peers alone are taught by their own snapshot, where cells ask for one, not by what they are now." in said
 

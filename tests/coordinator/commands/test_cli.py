@@ -82,7 +82,7 @@ def test_run__one_line_per_mistake(cli: Cli, tiny: Path) -> None:
         ),
         (["topology={kind='file',path='no.csv'}"], "topology.path: cannot read "),
         (["data.batch_size=65"], "data.batch_size must be at most the 64 training images, got 65: lower it"),
-        (["data.train_limit=99"], "data.train_limit: must be at most the 64 train images, got 99"),
+        (["data.train_limit=99"], "data.train_limit: must be at most the 64 train examples, got 99"),
         (["peers.model.kind=vgg11"], "peers.model: vgg11 needs images of at least 32x32, got 8x8"),
         (
             ["peers.groups=[{count=2,head={kind='linear',dim=5}},{count=2}]"],
@@ -102,11 +102,11 @@ def test_run__one_line_per_mistake(cli: Cli, tiny: Path) -> None:
         ),
         (
             ["data.train_limit=16"],
-            "evaluation.knn.k must be at most the 16 training images that are probed, got 20: lower it",
+            "evaluation.knn.k must be at most the 16 training examples that are probed, got 20: lower it",
         ),
         (
             ["data.train_limit=4", "data.batch_size=4", "evaluation.probes=['linear']"],
-            "evaluation.probes: linear needs at least 5 training images, got 4: leave it out",
+            "evaluation.probes: linear needs at least 5 training examples, got 4: leave it out",
         ),
         (
             ["data={kind='fashion-mnist',root='empty'}"],

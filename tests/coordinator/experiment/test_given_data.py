@@ -121,7 +121,7 @@ def test_simulate__limits_hold_for_given_data(tmp_path: Path):
     summary = simulate(config("data.train_limit=60", "data.validation=20"), tmp_path, dataset=mine).summary
     assert (summary["data"]["train"], summary["data"]["test"]) == (40, 20)
     assert summary["config"]["data"]["digest"] == digest_of(mine).hex() != summary["data"]["sha256"]
-    with pytest.raises(ConfigError, match=r"data.train_limit: must be at most the 100 train images, got 101"):
+    with pytest.raises(ConfigError, match=r"data.train_limit: must be at most the 100 train examples, got 101"):
         simulate(config("data.train_limit=101"), tmp_path, dataset=mine)
     with pytest.raises(ConfigError, match=r"data.on_each_node: nodes cannot read data that is given from Python"):
         simulate(config("data.on_each_node=true"), tmp_path, dataset=mine)

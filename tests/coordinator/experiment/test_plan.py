@@ -193,11 +193,11 @@ def test_peer_settings__one_for_each_with_the_statistics_of_the_data() -> None:
         ),
         (
             {"evaluation": {"probe_train": 12}},
-            "evaluation.knn.k must be at most the 12 training images that are probed, got 20: lower it",
+            "evaluation.knn.k must be at most the 12 training examples that are probed, got 20: lower it",
         ),
         (
             {"data": {"train_limit": 4, "batch_size": 4}, "evaluation": {"knn": {"k": 1}}},
-            "evaluation.probes: linear needs at least 5 training images, got 4: leave it out",
+            "evaluation.probes: linear needs at least 5 training examples, got 4: leave it out",
         ),
         (
             {"topology": {"kind": "self", "self_weight": 0.5}},

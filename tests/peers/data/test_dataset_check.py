@@ -43,11 +43,23 @@ def test_check__takes_what_the_sources_give() -> None:
         ({"train_labels": np.zeros(7, np.int64)}, "a label for each of the 8 train images, got 7; drop what has"),
         (
             {"train_images": np.zeros((8, 1, 3, 3))},
-            "train_images must hold uint8 on 4 axes, got float64 of shape",
+            "train_images must hold uint8 or float32 on 2 axes or more, got float64 of shape",
         ),
         (
             {"test_images": np.zeros((4, 3, 3), np.uint8)},
-            "test_images must hold uint8 on 4 axes, got uint8 of shape",
+            "test_images must be of 1x3x3 like the training images, got 3x3; bring them",
+        ),
+        (
+            {"test_images": np.zeros(4, np.uint8)},
+            "test_images must hold uint8 or float32 on 2 axes or more, got uint8 of shape (4,)",
+        ),
+        (
+            {"test_images": np.zeros((4, 1, 3, 3), np.float32)},
+            "test_images must hold uint8 like train_images, got float32; convert one of them",
+        ),
+        (
+            {"train_images": np.where(np.arange(8) == 5, np.inf, 0).astype(np.float32)[:, None]},
+            "train_images must be finite, got inf in example 5 (from 0); fill or drop it",
         ),
         (
             {"test_images": np.zeros((4, 1, 4, 3), np.uint8)},
@@ -55,7 +67,7 @@ def test_check__takes_what_the_sources_give() -> None:
         ),
         (
             {"test_images": np.zeros((0, 1, 3, 3), np.uint8)},
-            "test_images must hold uint8 on 4 axes, got uint8 of shape",
+            "test_images must hold uint8 or float32 on 2 axes or more, got uint8 of shape",
         ),
         ({"train_images": torch.zeros(8, 1, 3, 3)}, "dataset: train_images must be a NumPy array, got Tensor"),
     ],

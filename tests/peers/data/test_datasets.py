@@ -18,7 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from peers.base import memory
 from peers.base.section import examples
-from peers.data import batches, datasets, loading, named_sets
+from peers.data import batches, datasets, holdout, loading, named_sets
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset
 
@@ -200,7 +200,7 @@ def test_limit__keeps_pairs_order_and_the_rest_alone() -> None:
 
 def test_limit__larger_than_the_data() -> None:
     with pytest.raises(
-        ValueError, match=r"^data\.test_limit: must be at most the 20 test images, got 21; use 0 for all$"
+        ValueError, match=r"^data\.test_limit: must be at most the 20 test examples, got 21; use 0 for all$"
     ):
         datasets.limit(synthetic(), 0, 21, SeedSequence(0))
 
@@ -223,7 +223,7 @@ def test_hold_out__training_images_stand_in_for_the_test_images() -> None:
 def test_stratified_holdout__each_class_gets_its_share() -> None:
     labels = np.repeat(np.arange(5), [3, 50, 17, 1, 29]).astype(np.int64)
     for num_test in (1, 7, 33, 99):
-        test = datasets.stratified_holdout(labels, num_test, np.random.default_rng(num_test))
+        test = holdout.stratified_holdout(labels, num_test, np.random.default_rng(num_test))
         assert test.sum() == num_test
         share = np.bincount(labels) * num_test / len(labels)
         assert (np.abs(np.bincount(labels[test], minlength=5) - share) < 1).all()
@@ -232,7 +232,7 @@ def test_stratified_holdout__each_class_gets_its_share() -> None:
 def test_stratified_holdout__every_example_is_as_likely() -> None:
     labels = np.array([0, 0, 0, 1, 1, 1, 1, 2, 2, 2], dtype=np.int64)
     rng = np.random.default_rng(0)
-    counts = np.sum([datasets.stratified_holdout(labels, 4, rng) for _ in range(3000)], axis=0)
+    counts = np.sum([holdout.stratified_holdout(labels, 4, rng) for _ in range(3000)], axis=0)
     for label in range(3):
         own = counts[labels == label] / counts[labels == label].mean()
         assert own == pytest.approx(np.ones(len(own)), abs=0.12)
@@ -289,6 +289,74 @@ def test_channel_statistics__numpy_on_scaled_pixels() -> None:
     mean, std = datasets.channel_statistics(array)
     assert mean == pytest.approx((array / 255).mean(axis=(0, 2, 3)), rel=1e-6)
     assert std == pytest.approx((array / 255).std(axis=(0, 2, 3)), rel=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(13,), (2, 30), (3, 4, 5), (2, 3, 4, 5), (1,)])
+def test_channel_statistics__of_numbers_and_of_any_shape_as_numpys(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    array = (rng.normal(50, 3, (400, *shape)) * np.arange(1, shape[0] + 1).reshape(-1, *[1] * (len(shape) - 1))).astype(
+        np.float32
+    )
+    axes = (0, *range(2, array.ndim))
+    mean, std = datasets.channel_statistics(array)
+    assert mean.dtype == std.dtype == np.float32
+    assert mean == pytest.approx(array.astype(np.float64).mean(axis=axes), rel=1e-7)
+    assert std == pytest.approx(array.astype(np.float64).std(axis=axes), rel=1e-6)
+    whole = (array % 256).astype(np.uint8)
+    mean, std = datasets.channel_statistics(whole)
+    assert mean == pytest.approx((whole / 255).mean(axis=axes), rel=1e-6)
+    assert std == pytest.approx((whole / 255).std(axis=axes), rel=1e-6)
+
+
+def test_channel_statistics__of_numbers_do_not_depend_on_their_order_in_memory() -> None:
+    array = np.random.default_rng(0).normal(size=(100, 6, 7, 3)).astype(np.float32)
+    view = np.moveaxis(array, -1, 1)
+    for ours, theirs in zip(
+        datasets.channel_statistics(view), datasets.channel_statistics(np.ascontiguousarray(view)), strict=True
+    ):
+        assert ours.tobytes() == theirs.tobytes()
+
+
+def test_channel_statistics__of_numbers_that_are_equal_large_or_tiny() -> None:
+    columns = [
+        np.full(1000, 0.1),
+        np.linspace(-3e38, 3e38, 1000),
+        np.linspace(0, 1e-40, 1000),
+        1e4 + np.arange(1000) % 2,
+    ]
+    array = np.stack(columns, axis=1).astype(np.float32)
+    mean, std = datasets.channel_statistics(array)
+    normalised = datasets.images_to_tensor(array, mean, std)
+    assert (mean[0], std[0]) == (np.float32(0.1), 1) and not normalised[:, 0].any()
+    assert std[1] == pytest.approx(array[:, 1].astype(np.float64).std(), rel=1e-6)
+    assert torch.isfinite(normalised).all() and (std > 0).all()
+    assert normalised[:, 3].tolist() == [-1, 1] * 500
+
+
+@pytest.mark.parametrize("shape", [(5,), (2, 7), (3, 4, 4), (1, 2, 3, 4)])
+def test_images_to_tensor__numbers_of_any_shape_are_not_divided_by_255(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).normal(7, 2, (200, *shape)).astype(np.float32)
+    before = array.copy()
+    tensor = datasets.images_to_tensor(array, *datasets.channel_statistics(array))
+    axes = (0, *range(2, array.ndim))
+    expected = (array - array.mean(axis=axes, keepdims=True)) / array.std(axis=axes, keepdims=True)
+    torch.testing.assert_close(tensor, torch.from_numpy(expected), atol=1e-4, rtol=1e-4)
+    assert np.array_equal(array, before)
+
+
+@pytest.mark.parametrize(
+    "array", [pixels(60, 7, 5, 1), np.random.default_rng(0).normal(size=(60, 7)).astype(np.float32)]
+)
+def test_resident_batch__the_bits_of_a_batch_for_any_shape_and_dtype(array: np.ndarray) -> None:
+    labels = np.arange(60) % 3
+    made = Dataset("x", array, labels, array, labels, 3)
+    normalisation, order = datasets.channel_statistics(array), SeedSequence(1)
+    resident = torch.tensor(array), torch.tensor(labels)
+    for round_index in range(5):
+        expected, classes = batches.batch(made, 16, round_index, order, None, normalisation, CPU)
+        found, same = batches.resident_batch(*resident, 16, round_index, order, None, normalisation)
+        assert torch.equal(found, expected) and torch.equal(same, classes)
+    assert torch.equal(resident[0], torch.tensor(array))  # nothing was written to
 
 
 def test_images_to_tensor__normalises_each_channel() -> None:

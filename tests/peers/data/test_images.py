@@ -13,7 +13,7 @@ from numpy.random import SeedSequence
 from PIL import Image
 
 from peers.base import memory
-from peers.data import datasets, images, labels, loading, named_sets, splits
+from peers.data import datasets, labels, loading, named_sets, resizing, splits
 from peers.data.config import ParquetData, TorchvisionData
 from peers.data.datasets import Dataset
 
@@ -152,7 +152,7 @@ def test_image_size__halving_is_the_triangle_filter_of_antialiased_bilinear() ->
     row = np.array([0, 40, 80, 120, 160, 200, 240, 248], dtype=np.float64)
     flat = np.broadcast_to(row.astype(np.uint8), (1, 1, 8, 8)).copy()
     labels = np.zeros(1, dtype=np.int64)
-    resized = images.resize_dataset(Dataset("x", flat, labels, flat, labels, 1), 4).train_images[0, 0]
+    resized = resizing.resize_dataset(Dataset("x", flat, labels, flat, labels, 1), 4).train_images[0, 0]
     offsets = np.abs(np.arange(8) + 0.5 - 2 * (np.arange(4)[:, None] + 0.5)) / 2
     weights = np.clip(1 - offsets, 0, None)
     expected = (weights * row).sum(1) / weights.sum(1)
@@ -164,11 +164,11 @@ def test_image_size__refused_where_the_memory_does_not_hold_it(monkeypatch: pyte
     dataset = Dataset("x", values, classes, values, classes, 5)
     decoding, wanted = 16 * 20 * 20, 10 * 20 * 20
     monkeypatch.setattr(memory, "available", lambda: decoding + wanted - 1)
-    assert images.resize_dataset(dataset, 0) is dataset is images.resize_dataset(dataset, 4)
+    assert resizing.resize_dataset(dataset, 0) is dataset is resizing.resize_dataset(dataset, 4)
     with pytest.raises(ValueError, match=r"^data: 10 images of 20x20 pixels need .* left; lower data\.image_size, or"):
-        images.resize_dataset(dataset, 20)
+        resizing.resize_dataset(dataset, 20)
     monkeypatch.setattr(memory, "available", lambda: decoding + wanted)
-    assert images.resize_dataset(dataset, 20).test_images.shape == (5, 1, 20, 20)
+    assert resizing.resize_dataset(dataset, 20).test_images.shape == (5, 1, 20, 20)
 
 
 def test_load_parquet__one_file_holds_out_each_class(tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_load_parquet__classes_are_the_labels_that_occur(tmp_path: Path) -> None
 def test_load_parquet__limit_larger_than_the_data(tmp_path: Path) -> None:
     file = write(tmp_path / "x.parquet", [png(image) for image in pixels(4)], [1, 0, 0, 0])
     with pytest.raises(
-        ValueError, match=r"^data\.train_limit: must be at most the 3 train images, got 9; use 0 for all"
+        ValueError, match=r"^data\.train_limit: must be at most the 3 train examples, got 9; use 0 for all"
     ):
         loading.load_parquet(file, train_limit=9, seed=SeedSequence(0))
 

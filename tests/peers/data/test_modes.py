@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from peers.base import memory
 from peers.data import images, loading
+from peers.data.decoding import Cell
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -178,13 +179,13 @@ def test_load_parquet__more_pixels_than_pillow_opens(tmp_path: Path, monkeypatch
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images have been decoded so far."""
     count = [0]
-    decode = images._decode
+    decode = images.decode
 
-    def counted(cell: bytes, size: int, where: str) -> np.ndarray:
+    def counted(cell: Cell, size: int) -> np.ndarray:
         count[0] += 1
-        return decode(cell, size, where)
+        return decode(cell, size)
 
-    monkeypatch.setattr(images, "_decode", counted)
+    monkeypatch.setattr(images, "decode", counted)
     return count
 
 
