@@ -19,7 +19,8 @@ from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
 from peers.networks import models
 from peers.networks.config import PeerKind, PeersConfig
-from peers.networks.models import Network, activation_bytes, num_parameters
+from peers.networks.models import activation_bytes, num_parameters
+from peers.networks.network import Network
 from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe

@@ -9,7 +9,7 @@ from torch import Tensor, device
 
 from peers.base.storage import Folder
 from peers.learning.teacher import Teacher
-from peers.networks.models import Network
+from peers.networks.network import Network
 from peers.networks.optimizers import OptimizerState
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from peers.base.seeds import stream, torch_seed
 from peers.data import datasets
 from peers.data.datasets import Dataset
-from peers.networks.models import Network
+from peers.networks.network import Network
 from peers.probing import probes
 from peers.probing.config import TOP1, FittedProbe, ProbeConfig, ProbeName
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from peers.exchange.config import ExchangeConfig
-from peers.networks.models import Network
+from peers.networks.network import Network
 from peers.probing import spectra
 
 KERNEL_UNIT = 2.0**-48  # entries are at most 1, so that sums of 2^14 peers fit into 64 bits
