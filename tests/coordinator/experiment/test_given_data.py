@@ -147,6 +147,17 @@ def test_resume__links_that_have_changed_on_the_disk_are_refused(tmp_path: Path)
     assert resume(folder).status == "finished"
 
 
+def test_resume__links_of_a_later_round_that_have_changed_are_refused(tmp_path: Path):
+    links = tmp_path / "links.csv"
+    links.write_text("round,student,teacher\n0,0,1\n1,1,2\n2,2,0\n")
+    folder = interrupted(tmp_path / "runs", None, "topology={kind='file',path='" + str(links) + "'}")
+    links.write_text("round,student,teacher\n0,0,1\n1,1,2\n2,2,1\n")
+    with pytest.raises(ConfigError, match=r"topology.path: the links have changed since the run was started"):
+        resume(folder)
+    links.write_text("teacher,student,round\n0,2,2\n1,0,0\n2,1,1\n")  # the same links, written otherwise
+    assert resume(folder).status == "finished"
+
+
 def test_simulate__given_data_that_is_not_sound_is_one_line(tmp_path: Path):
     mine = images(0)
     wrong = replace(mine, train_labels=mine.train_labels + 1)
