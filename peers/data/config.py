@@ -16,6 +16,7 @@ Size = Annotated[int, Field(ge=1, le=65536)]
 ImageSize = Annotated[
     int, Field(ge=0, le=65536, description="side in pixels to which images are resized; 0: images keep their size")
 ]
+DataPath = Annotated[str, Field(description="file or folder of the data set, as its kind says")]
 TestFraction = Annotated[
     float,
     Field(gt=0, lt=1, description="share of the examples held out as test examples where the files have no test split"),
@@ -72,10 +73,13 @@ class _Tables(DataSection):
 
 
 class ParquetData(_Tables):
-    """Images or vectors with labels, from Parquet or Arrow files: train*.parquet and test*.parquet, or one file."""
+    """Images or vectors with labels, from Parquet or Arrow files: train*.parquet and test*.parquet, or one file.
+
+    Arrow files (.arrow, .feather) have the same names.
+    """
 
     kind: Literal["parquet"] = "parquet"
-    path: str = Field(description="folder of Parquet or Arrow files (.arrow, .feather), or one file")
+    path: DataPath
 
     @classmethod
     def example(cls) -> "ParquetData":
@@ -96,10 +100,10 @@ class ParquetData(_Tables):
 
 
 class HuggingFaceData(_Tables):
-    """A data set that Hugging Face's `datasets` saved to disk (save_to_disk), read without that package."""
+    """A folder that Hugging Face's `datasets` wrote by save_to_disk, of one split or of several."""
 
     kind: Literal["huggingface"] = "huggingface"
-    path: str = Field(description="folder that save_to_disk wrote, of one split or of several")
+    path: DataPath
 
     @classmethod
     def example(cls) -> "HuggingFaceData":
@@ -120,7 +124,7 @@ class ImageFolderData(DataSection):
     """Images in a folder for each class: path/train/CLASS/* and path/test/CLASS/* (or val), or path/CLASS/*."""
 
     kind: Literal["image-folder"] = "image-folder"
-    path: str = Field(description="folder of the splits, or of the classes")
+    path: DataPath
     image_size: ImageSize = 0
     test_fraction: TestFraction = 0.2
 
@@ -140,13 +144,14 @@ class ImageFolderData(DataSection):
 
 
 class ArraysData(DataSection):
-    """NumPy arrays of examples of any shape and of labels: one .npz file, or a folder of .npy files."""
+    """NumPy arrays of examples of any shape and of labels: one .npz file, or a folder of .npy files.
+
+    They are train_images, train_labels, test_images and test_labels, or x_train, y_train, x_test and y_test; without
+    those of test, a share is held out.
+    """
 
     kind: Literal["npz"] = "npz"
-    path: str = Field(
-        description="an .npz file with arrays train_images, train_labels, test_images, test_labels (or x_train, "
-        "y_train, x_test, y_test), or a folder of .npy files of these names; the test arrays may be left out"
-    )
+    path: DataPath
     num_classes: int = Field(
         0, ge=0, strict=True, description="number of classes where some do not occur among the labels; 0: all occur"
     )
@@ -167,8 +172,8 @@ class Synthetic(DataSection):
     """Random images or other arrays of pixels, a mean per class plus noise: for tests and timings."""
 
     kind: Literal["synthetic"] = "synthetic"
-    num_train: int = Field(512, ge=2, description="number of training images")
-    num_test: int = Field(256, ge=2, description="number of test images")
+    num_train: int = Field(512, ge=2, description="number of training examples")
+    num_test: int = Field(256, ge=2, description="number of test examples")
     num_classes: int = Field(4, ge=2, description="number of classes, all of about the same size")
     shape: tuple[Size, ...] = Field(
         (1, 8, 8),

@@ -30,7 +30,7 @@ def read_labels(sources: Sequence[Source], column: str, num_classes: int = 0) ->
     """
     rows = num_rows(sources)
     if not rows:
-        raise ValueError(f"data.path: no rows in {shown(sources[0])}; give files with images")
+        raise ValueError(f"data.path: no rows in {shown(sources[0])}; give files with examples")
     memory.require(_ROW_BYTES * rows, f"data.path: {rows:,} labels", "give fewer rows")
     parts = [_read(source, column) for source in sources]
     if len({part.type for part in parts}) > 1:
@@ -55,17 +55,18 @@ def read_labels(sources: Sequence[Source], column: str, num_classes: int = 0) ->
 def check_classes(
     train: Int64[np.ndarray, " train"], test: Int64[np.ndarray, " test"], num_classes: int, column: str
 ) -> None:
-    """Raises: ValueError, if no test image can be classified correctly. Warns, if only some can."""
+    """Raises: ValueError, if no test example can be classified correctly. Warns, if only some can."""
     known = np.isin(test, train)
     if not known.any():
         raise ValueError(
-            f"data.label_column: no test image has a label that a training image has ('{column}' has {num_classes:,} "
-            f"different labels in {len(train) + len(test):,} rows); set it to the column of classes, not of ids"
+            f"data.label_column: no test example has a label that a training example has ('{column}' has "
+            f"{num_classes:,} different labels in {len(train) + len(test):,} rows); set it to the column of classes, "
+            "not of ids"
         )
     if not known.all():
         warnings.warn(
-            f"data.label_column: {(~known).sum():,} of {len(test):,} test images have a label in '{column}' that no "
-            "training image has: no probe can be right about them",
+            f"data.label_column: {(~known).sum():,} of {len(test):,} test examples have a label in '{column}' that no "
+            "training example has: no probe can be right about them",
             stacklevel=3,
         )
 
@@ -92,6 +93,6 @@ def _read(source: Source, column: str) -> Any:
         row = pc.index(pc.less(labels, 0), True).as_py()
         raise ValueError(
             f"data.label_column: '{column}' is {labels[row]} in row {row} (from 0) {where}, and a negative number as a "
-            "rule marks an image without a label; drop such rows, or number the classes from 0"
+            "rule marks an example without a label; drop such rows, or number the classes from 0"
         )
     return labels.cast(pa.uint64())

@@ -12,7 +12,7 @@ class DataSection(Variant):
     """The settings that all data sets share."""
 
     batch_size: int = Field(
-        128, ge=2, le=2**24, strict=True, description="images in a round's mini-batch, which all peers share"
+        128, ge=2, le=2**24, strict=True, description="examples in a round's mini-batch, which all peers share"
     )
     flip: bool = Field(
         False,
@@ -20,10 +20,10 @@ class DataSection(Variant):
         "2604.18390)",
     )
     train_limit: int = Field(
-        0, ge=0, strict=True, description="number of training images used, drawn by the run's seed; 0: all"
+        0, ge=0, strict=True, description="number of training examples used, drawn by the run's seed; 0: all"
     )
     test_limit: int = Field(
-        0, ge=0, strict=True, description="number of test images used, drawn by the run's seed; 0: all"
+        0, ge=0, strict=True, description="number of test examples used, drawn by the run's seed; 0: all"
     )
     on_each_node: bool = Field(
         False,
@@ -34,10 +34,10 @@ class DataSection(Variant):
         0,
         ge=0,
         strict=True,
-        description="number of training images that are held out and replace the test images, so that a search for "
-        "settings never sees those; 0: the test images themselves",
+        description="number of training examples that are held out and replace the test ones, so that a search for "
+        "settings never sees those; 0: the test examples themselves",
     )
 
     def limited(self, dataset: Dataset, seed: int) -> Dataset:
-        """The images that the limits leave. Raises: ValueError, if a limit is larger than the data."""
+        """The examples that the limits leave. Raises: ValueError, if a limit is larger than the data."""
         return datasets.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))

@@ -55,7 +55,7 @@ def read_tables(
     is_test = np.arange(len(classes)) >= num_rows(train) if test else held_out_share(classes, test_fraction, seed)
     if is_test.all() or not is_test.any():
         place = shown(train[0] if len(train) == 1 else train[0].parent)
-        raise ValueError(f"data.path: {place} must hold images to train on and others to test on; add rows")
+        raise ValueError(f"data.path: {place} must hold examples to train on and others to test on; add rows")
     rows, test_rows = np.flatnonzero(~is_test), np.flatnonzero(is_test)
     rows = rows[chosen_rows("train", len(rows), limits[0], seed)]
     test_rows = test_rows[chosen_rows("test", len(test_rows), limits[1], seed)]

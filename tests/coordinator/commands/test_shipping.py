@@ -112,6 +112,10 @@ def test_check_shipped__what_may_not_be_read(tmp_path: Path) -> None:
         (["tiny.toml", "data={kind='mnist'}"], "data.root: 'data/e.csv' is not sent to the cluster"),
         (["tiny.toml", "data={kind='mnist',root='../x'}"], "data.root: '"),
         (
+            ["tiny.toml", "data={kind='image-folder',path='data'}"],
+            "data.path: 'data/e.csv' is not sent to the cluster",
+        ),
+        (
             ["tiny.toml", "checkpoint.path=c"],
             "checkpoint.path: 'c' would lie in the job's own folder, which is thrown ",
         ),

@@ -256,7 +256,7 @@ KINDS = [
     for kind in variant.kinds
 ]
 REQUIRED = {  # of kinds that cannot do without
-    "data.parquet": ["data.path=p"],
+    **{f"data.{kind}": ["data.path=p"] for kind in ("parquet", "huggingface", "image-folder", "npz")},
     "data.given": ["data.name=n", f"data.digest={'0' * 64}"],
     "topology.random-regular": ["topology.degree=3"],
     "topology.erdos-renyi": ["topology.p=0.5"],

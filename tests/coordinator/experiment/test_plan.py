@@ -209,6 +209,23 @@ def test_peer_settings__one_for_each_with_the_statistics_of_the_data() -> None:
     [
         ({"data": {"batch_size": 65}}, "data.batch_size must be at most the 64 training images, got 65: lower it"),
         (
+            {"data": {"batch_size": 65, "shape": [2, 9]}},
+            "data.batch_size must be at most the 64 training series, got 65: lower it",
+        ),
+        (
+            {"data": {"flip": True, "shape": [13]}},
+            "data.flip: mirrors images (channel x height x width), got vectors of 13 values; set it to false",
+        ),
+        (
+            {"peers": {"channels_last": True}, "data": {"shape": [1, 3, 4, 5]}},
+            "peers.channels_last: lays out images (channel x height x width), got volumes of 1x3x4x5; set it to false",
+        ),
+        (
+            {"peers": {"model": {"kind": "small-cnn"}}, "data": {"shape": [13]}},
+            "peers.model: small-cnn needs images (channel x height x width), got vectors of 13 values; choose mlp, or "
+            "bring a network of your own",
+        ),
+        (
             {"peers": {"groups": [{"count": 1, "head": {"kind": "linear", "dim": 5}}, {"count": 1}]}},
             "peers.groups: all must exchange vectors of one width, got 4, 5: give them heads of one dim",
         ),

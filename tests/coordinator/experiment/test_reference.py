@@ -72,7 +72,7 @@ def test_tables__tell_apart_what_kinds_have_of_their_own() -> None:
     [
         ("run.seed", "0", "whole number >= 0, < 2^63"),
         ("run.rounds", "100", "whole number >= 1, <= 1e9"),
-        ("data.shape", "[1, 8, 8]", "list of 3, each whole number >= 1, <= 2^16"),
+        ("data.shape", "[1, 8, 8]", "list of any length, each whole number >= 1, <= 2^16; not empty"),
         ("data.path", "", "text"),
         ("peers.model.channels", "[16, 32, 64]", "list of any length, each whole number >= 1, <= 2^16; not empty"),
         ("topology.self_weight", "left out", "number >= 0, < 1"),

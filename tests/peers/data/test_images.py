@@ -63,7 +63,7 @@ def test_load_parquet__structs_shards_nesting_validation_and_strings(tmp_path: P
     write(tmp_path / "data" / "train-00001-of-00002.parquet", cells[5:], names[5:])
     write(tmp_path / "data" / "train-00000-of-00002.parquet", cells[:5], names[:5])
     write(tmp_path / "data" / "validation-00000-of-00001.parquet", [{"bytes": png(i)} for i in test], ["dog", "asp"])
-    with pytest.warns(UserWarning, match=r"1 of 2 test images have a label in 'label' that no training image has"):
+    with pytest.warns(UserWarning, match=r"1 of 2 test examples have a label in 'label' that no training example has"):
         dataset = loading.load_parquet(tmp_path, seed=SeedSequence(0))
     assert np.array_equal(dataset.train_images, train.transpose(0, 3, 1, 2))
     assert np.array_equal(dataset.test_images, test.transpose(0, 3, 1, 2))
@@ -252,10 +252,10 @@ def test_load_parquet__refuses_paths_without_data(tmp_path: Path) -> None:
     assert re.match(r"data\.path: no train\*\.parquet in '.*' or up to 2 folders below; rename the files, or", unnamed)
     broken = refusal(text)
     assert re.match(r"data\.path: '.*notes\.parquet' is not a readable Parquet file \(.+\); export it again", broken)
-    assert re.match(r"data\.path: no rows in '.*none\.parquet'; give files with images", refusal(none))
+    assert re.match(r"data\.path: no rows in '.*none\.parquet'; give files with examples", refusal(none))
     lonely = refusal(single)
     assert re.match(
-        r"data\.path: '.*single\.parquet' must hold images to train on and others to test on; add rows", lonely
+        r"data\.path: '.*single\.parquet' must hold examples to train on and others to test on; add rows", lonely
     )
 
 
@@ -278,7 +278,7 @@ def test_load_parquet__refuses_columns_it_cannot_use(tmp_path: Path) -> None:
             [0, 1, -1, 2],
             r"'label' is -1 in row 2 \(from 0\) of '.*', .* without a label; drop such rows",
         ),
-        ([3, 1, 2, 70000], r"no test image has a label .* \('label' has 4 different labels in 4 rows\); set it to"),
+        ([3, 1, 2, 70000], r"no test example has a label .* \('label' has 4 different labels in 4 rows\); set it to"),
     ],
 )
 def test_load_parquet__refuses_labels_it_cannot_use(tmp_path: Path, column: list[object], message: str) -> None:

@@ -51,7 +51,7 @@ def test_read_labels__as_numpy_numbers_them(tmp_path: Path) -> None:
     [
         (
             pa.array([0, 1, -1]),
-            r"'label' is -1 in row 2 .*as a rule marks an image without a label; ",
+            r"'label' is -1 in row 2 .*as a rule marks an example without a label; ",
         ),
         (pa.array([-(2**63), 1]), r"'label' is -9223372036854775808 in row 0 \(from 0\)"),
         (pa.array([0, None]), r"'label' is null in row 1 \(from 0\) of '.*0\.parquet'; drop the row"),
@@ -81,7 +81,7 @@ def test_check_classes__ids_and_unknown_classes() -> None:
     ids = np.arange(10)
     with pytest.raises(ValueError, match=r"'id' has 10 different labels in 10 rows\); set it to the column of classes"):
         labels.check_classes(ids[:8], ids[8:], 10, "id")
-    with pytest.warns(UserWarning, match=r"2 of 3 test images have a label in 'label' that no training image has"):
+    with pytest.warns(UserWarning, match=r"2 of 3 test examples have a label in 'label' that no training example has"):
         labels.check_classes(np.array([0, 1]), np.array([0, 2, 3]), 4, "label")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

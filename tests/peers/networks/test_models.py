@@ -316,3 +316,19 @@ def test_seeded__other_threads_change_nothing() -> None:
         drawn = drawing.seeded(build, 3)
         other.join()
     assert all(torch.equal(one, other) for one, other in zip(drawn, expected, strict=True))
+
+
+@pytest.mark.parametrize("shape", [(13,), (2, 30), (1, 4, 5, 6)])
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_build__what_needs_images_says_so_and_mlp_takes_any_shape(kind: str, shape: Shape) -> None:
+    if kind == "mlp":
+        network, values = ENCODERS[kind](shape, "batch"), images(4, shape)
+        flat = models.seeded(lambda: models.mlp((math.prod(shape),), (128, 128), "batch"), 1)
+        flat.load_state_dict(network.state_dict())
+        assert torch.equal(network(values), flat(values.flatten(1)))
+        return
+    told = {1: "vectors of 13 values", 2: "series of 2x30", 4: "volumes of 1x4x5x6"}[len(shape)]
+    line = f"peers.model: {kind} needs images (channel x height x width), got {told}; choose mlp, or bring a network of"
+    with pytest.raises(ValueError) as caught:
+        ENCODERS[kind](shape, "batch")
+    assert str(caught.value).startswith(line) and "\n" not in str(caught.value)
