@@ -32,6 +32,7 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         "status": ending.status.value,
         "message": ending.message,
         "rounds": state.completed,
+        "ended": _ended(state),
         "rounds_per_second": state.completed / state.seconds if state.seconds else None,
         "bytes_exchanged": state.bytes_exchanged,
         "evaluation_share": state.evaluation_seconds / busy if busy else None,
@@ -63,6 +64,14 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def _ended(state: RunState) -> dict[str, Any] | None:
+    """Why and after which round the run ended before its last one; None if it did not."""
+    ended = state.ended
+    if ended is None:
+        return None
+    return {"by": ended.by, "rule": ended.rule, "round": ended.completed, "value": ended.value}
 
 
 def _failure(dropout: Dropout) -> dict[str, Any]:
@@ -117,6 +126,12 @@ def final_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The summary's numbers that are logged to MLflow at the end, in addition to the curves."""
     names = ("probes", "controls", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
     return flatten({name: summary[name] for name in names}) | intervals(summary["probes"])
+
+
+def final_tags(summary: Mapping[str, Any]) -> dict[str, str]:
+    """The summary's words that are logged to MLflow at the end."""
+    tags = {"status": str(summary["status"]), "verdict": verdict_line(summary)}
+    return tags | ({"ended": summary["message"]} if summary.get("ended") else {})
 
 
 def intervals(probes: Mapping[str, Any]) -> dict[str, float]:

@@ -17,18 +17,21 @@ from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment import given_data
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
 from coordinator.experiment.plan import Plan, identified, prepare, settings_of
+from coordinator.measures.stop_rule import check_stop
 from coordinator.pools.base import Pool, Tell
 from coordinator.pools.opening import loading_pool
 from coordinator.pools.side_pools import side_pools
-from coordinator.records.events import FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
+from coordinator.records.events import Array, FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_observer import MlflowObserver
-from coordinator.records.observer import Observers, RunObserver
+from coordinator.records.observer import Observers, Observing
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Result
 from coordinator.records.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
+from coordinator.records.stop import Stop, with_rule
 from coordinator.records.tables import Tables
 from coordinator.reports.endings import out_of_memory
+from coordinator.run.early_end import holds
 from coordinator.run.end import EndOfRun
 from coordinator.run.finish import Finish
 from coordinator.run.peer_group import START, PeerGroup
@@ -39,6 +42,7 @@ from coordinator.scheduling.scheduler import Phase, Scheduler
 from coordinator.scheduling.synchronous import SynchronousScheduler
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
+from peers.probing.measuring import probe_images
 
 PATIENCE = 1.0  # seconds to wait for the data before Ray is started in parallel
 LOADING = "loading"  # name of the thread that loads the data
@@ -47,13 +51,15 @@ LOADING = "loading"  # name of the thread that loads the data
 def simulate(
     config: RunConfig,
     output: str | Path = "runs",
-    observers: Sequence[RunObserver] = (),
+    observers: Sequence[Observing | Stop] = (),
     dataset: Dataset | None = None,
     interrupts: Interrupts | None = None,
 ) -> Result:
     """Run an experiment and write its results to a new folder in `output`.
 
-    observers: receive every event of the run, in order; the last one is `RunEnded`, even if an error is raised.
+    observers: functions f(event), or objects with a method observe(event), that receive every event of the run, in
+    order; the last one is `RunEnded`, even if an error is raised. One of them may be a `Stop`: the rule `run.stop`.
+    One that raises `StopRun` ends the run cleanly.
     dataset: replaces the data set that the config names. The config of the run then records its name and digest; the
     run cannot be repeated from its config file alone, and `resume` requires the same data set.
 
@@ -66,6 +72,7 @@ def simulate(
     fan_out = Observers(observers)
     with EndOfRun(fan_out) as end:
         check_output(output)
+        config = with_rule(config, fan_out.rule)
         if dataset is not None:
             config, dataset = given_data.take(config, dataset)
         context = _Context(fan_out, dataset, interrupts or Interrupts())
@@ -83,7 +90,7 @@ def resume(
     run: str | Path,
     rounds: int | None = None,
     overrides: Sequence[str] = (),
-    observers: Sequence[RunObserver] = (),
+    observers: Sequence[Observing | Stop] = (),
     dataset: Dataset | None = None,
     interrupts: Interrupts | None = None,
 ) -> Result:
@@ -91,7 +98,8 @@ def resume(
 
     The run continues from its newest intact checkpoint, in the same tables and the same MLflow run, and produces the
     same numbers as an uninterrupted run. overrides: settings of hosting, tracking and checkpoint only. dataset:
-    required if the run was started with a data set from Python.
+    required if the run was started with a data set from Python. A run that has ended early goes on if `rounds` says
+    how far: without the rule that has held, or by a new `Stop` among the observers, which counts from there.
 
     Raises: ConfigError, if the folder has no run, is in use by another process, or has nothing left to do. Exceptions
     from observers are raised as in `simulate`.
@@ -128,6 +136,7 @@ class _Context:
 
 def _run(config: RunConfig, output: Path, resumed: Resumed | None, context: _Context) -> Result:
     observers = context.observers
+    check_stop(config)
     observers.observe(StageEntered(Stage.LOADING, config))
     loading = in_background(lambda: identified(prepare(config, context.dataset)))
     wait([loading], timeout=PATIENCE)
@@ -203,7 +212,7 @@ def _compose(
     folder.write_text(
         "config.toml", (given_data.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config)
     )
-    finish = _records(config, folder, resumed, context.observers)
+    finish = _records(config, folder, resumed, context.observers, _probe_batch(plan))
     recorder, tables = finish.recorder, finish.tables
     manager = CheckpointManager(checkpoints, identity_of(plan), recorder, tables)
 
@@ -211,14 +220,27 @@ def _compose(
         exchanges = phase.control is None or phase.control.exchanges
         return SynchronousScheduler(of_pool, exchanges and config.exchange.delivery == "shared-sum")
 
-    group = PeerGroup(plan, pool, scheduler, manager, None if resumed else START)
-    others = [PeerGroup(plan, other, scheduler, manager) for other in beside]
     observers, interrupts = context.observers, context.interrupts
+    held = holds(config, observers)
+    group = PeerGroup(plan, pool, scheduler, manager, None if resumed else START, held, observers.want_outputs)
+    others = [PeerGroup(plan, other, scheduler, manager, holds=held) for other in beside]
     simulation = Simulation(plan, group, others, recorder, manager, observers, interrupts, tables, finish.conclude)
     return simulation, checkpoints
 
 
-def _records(config: RunConfig, folder: RunFolder, resumed: Resumed | None, observers: Observers) -> Finish:
+def _probe_batch(plan: Plan) -> tuple[Array, Array]:
+    """The places of the probe batch among the test images, and its labels."""
+    places = probe_images(plan.dataset, plan.config.evaluation, plan.config.run.seed).batch
+    return places, plan.dataset.test_labels[places]
+
+
+def _records(
+    config: RunConfig,
+    folder: RunFolder,
+    resumed: Resumed | None,
+    observers: Observers,
+    probe_batch: tuple[Array, Array] | None = None,
+) -> Finish:
     """The recorder, tables and MLflow tracker of a run; a resumed run gets its recorded numbers back."""
     tables = Tables(folder)
     tracker = _tracker(config, folder, continued=resumed is not None)
@@ -226,7 +248,7 @@ def _records(config: RunConfig, folder: RunFolder, resumed: Resumed | None, obse
     observers.attach(tables, mlflow)
     recalled = resumed.recalled if resumed else Recalled.nothing(config)
     temperature = config.exchange.student_temperature
-    recorder = Recorder(recalled.state, recalled.probes, observers, temperature, tables.compare_later)
+    recorder = Recorder(recalled.state, recalled.probes, observers, temperature, tables.compare_later, probe_batch)
     if resumed:
         if resumed.remaining is not Remaining.REPORT:
             tracker.log_tags({"resumed_from_round": str(recalled.state.completed)})
