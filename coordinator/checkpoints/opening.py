@@ -81,6 +81,21 @@ def recall(config: RunConfig, checkpoints: Checkpoints, going_on: bool = False) 
     config no longer has the rule by which it ended.
     Raises: ConfigError, if the checkpoint belongs to another experiment.
     """
+    newest, damaged = _newest(config, checkpoints, going_on)
+    if newest is None or newest.found is None:
+        return Recalled.nothing(config), damaged
+    check_config(config, newest.found.state, newest.ended is not None)
+    if newest.found.planned_rounds != config.run.rounds or newest.ended is not None:
+        newest.state.apply(RoundsChanged())
+        for phase in Phase:
+            if phase.control:
+                checkpoints.discard(phase)
+        newest.probes.keep((Condition.RAW_PIXELS, Condition.UNTRAINED))
+    return newest, damaged
+
+
+def _newest(config: RunConfig, checkpoints: Checkpoints, going_on: bool) -> tuple[Recalled | None, list[str]]:
+    """The newest intact checkpoint that a run with this config can use, and a message for each damaged one."""
 
     def take(found: Checkpoint) -> Recalled | None:
         if found.phase is not Phase.ROUNDS and found.planned_rounds != config.run.rounds:
@@ -104,15 +119,6 @@ def recall(config: RunConfig, checkpoints: Checkpoints, going_on: bool = False) 
         damaged += more
         if recalled is not None and (newest is None or recalled.state.checkpoints > newest.state.checkpoints):
             newest = recalled
-    if newest is None or newest.found is None:
-        return Recalled.nothing(config), damaged
-    check_config(config, newest.found.state, newest.ended is not None)
-    if newest.found.planned_rounds != config.run.rounds or newest.ended is not None:
-        newest.state.apply(RoundsChanged())
-        for phase in Phase:
-            if phase.control:
-                checkpoints.discard(phase)
-        newest.probes.keep((Condition.RAW_PIXELS, Condition.UNTRAINED))
     return newest, damaged
 
 

@@ -78,7 +78,7 @@ class RunSection(Section):
     stop: StopRule | None = Field(
         None,
         description="early stopping: a rule by which the run ends before its last round; final probes, control runs "
-        "and verdicts are then those of a run of so many rounds",
+        "and verdicts are then those of a run of so many rounds; left out: none",
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from jaxtyping import Float32, Int
 
 from coordinator.experiment.config import RunConfig
 from coordinator.measures.gains import Condition
@@ -18,8 +19,6 @@ from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
 from peers.exchange.assignment import Stats
 from peers.probing.measuring import ProbeOutcome
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,10 @@ class OutputsMeasured:
     """
 
     completed: int
-    features: Mapping[int, Array]
-    outputs: Mapping[int, Array]
-    labels: Array
-    examples: Array
+    features: Mapping[int, Float32[np.ndarray, "examples features"]]
+    outputs: Mapping[int, Float32[np.ndarray, "examples outputs"]]
+    labels: Int[np.ndarray, " examples"]
+    examples: Int[np.ndarray, " examples"]
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 import time
 from collections.abc import Callable
 
+import numpy as np
+from jaxtyping import Int, Shaped
+
 from coordinator.measures.gains import Condition
 from coordinator.measures.measure import Pairing, measure
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.records.events import (
-    Array,
     Fault,
     FaultKind,
     FaultsRecovered,
@@ -23,6 +25,9 @@ from coordinator.scheduling.scheduler import Phase, RoundRecord
 from peers.probing.measuring import ProbeOutcome
 from peers.probing.observing import Observations
 from topologies.schedule import Round
+
+Array = Shaped[np.ndarray, "..."]
+ProbeBatch = tuple[Int[np.ndarray, " examples"], Int[np.ndarray, " examples"]]
 
 
 class Recorder:
@@ -40,7 +45,7 @@ class Recorder:
         observers: Observers,
         temperature: float,
         compare_later: Callable[[int, Pairing], None] = lambda completed, pairing: None,
-        probe_batch: tuple[Array, Array] | None = None,
+        probe_batch: ProbeBatch | None = None,
     ) -> None:
         self.state = state
         self.probes = probes

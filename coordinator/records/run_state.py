@@ -134,10 +134,7 @@ class RunState:
             case StopChecked():
                 self.stop_values[event.completed] = event.value
             case EndedEarly():
-                self.ended = event  # a control run that has gone beyond this round begins again
-                phases = {phase: training for phase, training in self.trainings.items() if phase.control}
-                for phase in [phase for phase, training in phases.items() if training.completed > event.completed]:
-                    del self.trainings[phase]
+                self._end_early(event)
             case Digested():
                 self.digests = event.digests
             case PeerDropped():
@@ -154,11 +151,7 @@ class RunState:
                     replace(fault, seconds=event.seconds) if fault.seconds is None else fault for fault in self.faults
                 ]
             case RoundsChanged():
-                if self.ended is not None and self.ended.by == "run.stop":  # a rule that follows counts from here
-                    self.stop_values = {}
-                self.ended = None
-                self.digests = []
-                self.trainings = {Phase.ROUNDS: self.training(Phase.ROUNDS)}
+                self._change_rounds()
             case _:
                 pass
 
@@ -167,6 +160,18 @@ class RunState:
         self.peer_seconds += event.peer_seconds
         if not event.replayed:
             self.bytes_exchanged += event.num_bytes
+
+    def _end_early(self, event: EndedEarly) -> None:
+        self.ended = event
+        for phase, training in list(self.trainings.items()):
+            if phase.control and training.completed > event.completed:
+                del self.trainings[phase]  # it has gone beyond this round, and begins again
+
+    def _change_rounds(self) -> None:
+        if self.ended is not None and self.ended.by == "run.stop":
+            self.stop_values = {}  # a rule that follows counts from here
+        self.digests, self.ended = [], None
+        self.trainings = {Phase.ROUNDS: self.training(Phase.ROUNDS)}
 
     def with_checkpoint(self, event: CheckpointWritten) -> "RunState":
         """The state after a checkpoint has been written, to be stored in that checkpoint."""

@@ -50,19 +50,23 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         "faults": [{"round": fault.completed, "what": fault.what, "seconds": fault.seconds} for fault in state.faults],
         "not_finite": {str(dropout.peer): _failure(dropout) for dropout in state.dropped.values()},
         "digest": hashlib.sha256(b"".join(state.digests)).hexdigest() if state.digests else None,
-        "data": {
-            "name": plan.dataset.name,
-            "train": len(plan.dataset.train_labels),
-            "test": len(plan.dataset.test_labels),
-            "shape": plan.dataset.shape,
-            "classes": plan.dataset.num_classes,
-            "sha256": plan.data_digest,
-        },
+        "data": _data(plan),
         "topology": asdict(plan.facts) | ({"sha256": plan.links_digest} if plan.links_digest else {}),
         "peers": [asdict(group) for group in plan.groups],
         "config": shown_config(plan.config),
         "versions": versions(),
         "hardware": hardware(),
+    }
+
+
+def _data(plan: Plan) -> dict[str, Any]:
+    return {
+        "name": plan.dataset.name,
+        "train": len(plan.dataset.train_labels),
+        "test": len(plan.dataset.test_labels),
+        "shape": plan.dataset.shape,
+        "classes": plan.dataset.num_classes,
+        "sha256": plan.data_digest,
     }
 
 

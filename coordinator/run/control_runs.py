@@ -94,7 +94,7 @@ class ControlRuns:
                 del self._active[control]
 
     def _rounds(self, phase: Phase, group: PeerGroup, norms: Norms | None) -> Generator[None, None, int]:
-        """Run the remaining rounds of a control and save its peers after the last one; returns how many it has."""
+        """Run the remaining rounds of a control, and save it where none was planned; returns how many rounds it has."""
         while True:
             start = completed = saved = group.bring(phase)
             beyond = False  # whether rounds were in flight when the run ended before them: the peers then go back
@@ -109,7 +109,8 @@ class ControlRuns:
                     saved = completed
                 yield
             if not beyond:
-                group.save_last(phase, completed, saved)
+                if completed < self._plan.config.run.rounds:
+                    group.save_last(phase, completed, saved)
                 return completed
             group.position = None
 

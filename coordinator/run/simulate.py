@@ -21,11 +21,11 @@ from coordinator.measures.stop_rule import check_stop
 from coordinator.pools.base import Pool, Tell
 from coordinator.pools.opening import loading_pool
 from coordinator.pools.side_pools import side_pools
-from coordinator.records.events import Array, FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
+from coordinator.records.events import FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_observer import MlflowObserver
 from coordinator.records.observer import Observers, Observing
-from coordinator.records.recorder import Recorder
+from coordinator.records.recorder import ProbeBatch, Recorder
 from coordinator.records.result import Result
 from coordinator.records.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
 from coordinator.records.stop import Stop, with_rule
@@ -228,7 +228,7 @@ def _compose(
     return simulation, checkpoints
 
 
-def _probe_batch(plan: Plan) -> tuple[Array, Array]:
+def _probe_batch(plan: Plan) -> ProbeBatch:
     """The places of the probe batch among the test images, and its labels."""
     places = probe_images(plan.dataset, plan.config.evaluation, plan.config.run.seed).batch
     return places, plan.dataset.test_labels[places]
@@ -239,7 +239,7 @@ def _records(
     folder: RunFolder,
     resumed: Resumed | None,
     observers: Observers,
-    probe_batch: tuple[Array, Array] | None = None,
+    probe_batch: ProbeBatch | None = None,
 ) -> Finish:
     """The recorder, tables and MLflow tracker of a run; a resumed run gets its recorded numbers back."""
     tables = Tables(folder)

@@ -185,14 +185,7 @@ class Simulation:
         try:
             for record in self.group.records(Phase.ROUNDS, start, self.state, self._is_to_end):
                 completed, previous, since = record.completed, since, time.perf_counter()
-                self.recorder.round(record, since - previous)
-                if record.probes is not None:
-                    late.append((completed, record.probes))
-                self.early_end.prepare(completed)
-                # everything up to a checkpoint, or that may end the run, must be recorded before it goes on
-                at_once = record.saved or not self.pool.evaluators or self.group.holds(completed)
-                self._read_late(late, 0 if at_once else OUTSTANDING)
-                stop = self._note_failures(record)
+                stop = self._record(record, late, since - previous)
                 if stop is not None:
                     break
                 self.early_end.after(record)
@@ -210,6 +203,18 @@ class Simulation:
             self.interrupts.gentle = False
             self.recorder.publish(StageLeft(Stage.ROUNDS))
         return stop
+
+    def _record(self, record: RoundRecord, late: deque[tuple[int, Probing]], seconds: float) -> Stop | None:
+        """Record a round and what is known of late probes; returns the reason if the run has to stop."""
+        completed = record.completed
+        self.recorder.round(record, seconds)
+        if record.probes is not None:
+            late.append((completed, record.probes))
+        self.early_end.prepare(completed)
+        # everything up to a checkpoint, or on which the end of the run depends, must be recorded before it goes on
+        at_once = record.saved or not self.pool.evaluators or self.group.holds(completed)
+        self._read_late(late, 0 if at_once else OUTSTANDING)
+        return self._note_failures(record)
 
     def _conclude_rounds(self, completed: int) -> Stop | None:
         """After the last round: end the run early if it is to, and save the peers if this round was not planned so."""
