@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from coordinator.experiment.config import ConfigError, RunConfig, load_config
     from coordinator.records.observer import RunObserver
     from coordinator.records.result import Result
+    from coordinator.records.stop import Stop, StopRun
     from coordinator.run.simulate import resume, simulate
 
 __all__ = [
@@ -18,6 +19,8 @@ __all__ = [
     "Result",
     "RunConfig",
     "RunObserver",
+    "Stop",
+    "StopRun",
     "ablate",
     "load_ablation",
     "load_config",
@@ -34,6 +37,8 @@ _MODULES = {
     "Result": "records.result",
     "RunConfig": "experiment.config",
     "RunObserver": "records.observer",
+    "Stop": "records.stop",
+    "StopRun": "records.stop",
     "ablate": "ablations.ablate",
     "load_ablation": "ablations.grid",
     "load_config": "experiment.config",

@@ -217,6 +217,8 @@ def scalars(summary: Mapping[str, Any]) -> Row:
     """The summary's numbers and strings by dotted name; flags, artefacts and diverged peers as one string each."""
     flat = flatten({name: value for name, value in summary.items() if name not in (*LEFT_OUT, "not_finite")})
     flat |= intervals(summary["probes"]) | {name: ", ".join(summary[name]) for name in ("flags", "artefacts")}
+    if not summary.get("ended"):
+        flat.pop("ended", None)  # else there are columns for its parts
     diverged = [f"peer {peer}: round {fault['round']}" for peer, fault in summary["not_finite"].items()]
     flat["not_finite"] = "; ".join(diverged)
     return {name: value for name, value in flat.items() if not isinstance(value, list)}

@@ -13,7 +13,7 @@ from coordinator.records.mlflow import Tracker
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Ending, Result, Status
 from coordinator.records.run_folder import RunFolder, to_json, way_on
-from coordinator.records.summary import final_metrics, summarise, verdict_line
+from coordinator.records.summary import final_metrics, final_tags, summarise
 from coordinator.records.tables import Tables
 from coordinator.reports import run_page
 from coordinator.reports.sentences import in_words
@@ -58,7 +58,10 @@ class Finish:
         Raises: ConfigError, if writing to disk fails.
         """
         summary = from_json((self.folder.path / "summary.json").read_bytes())
-        return self._reported(config, build_schedule(config), Result(Status.FINISHED, summary, self.folder.path))
+        message = summary.get("message", "")
+        return self._reported(
+            config, build_schedule(config), Result(Status.FINISHED, summary, self.folder.path, message)
+        )
 
     def _reported(self, config: RunConfig, schedule: Schedule, result: Result) -> Result:
         self.recorder.publish(StageEntered(Stage.REPORT, config))
@@ -74,7 +77,7 @@ class Finish:
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
                 folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path))
                 tracker.log_metrics(final_metrics(summary), summary["rounds"])
-                tracker.log_tags({"status": result.status.value, "verdict": verdict_line(summary)})
+                tracker.log_tags(final_tags(summary))
                 tracker.log_folder(folder.path)
             finally:
                 tracker.close(MLFLOW_STATUS[result.status])
