@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from coordinator.experiment.config import ConfigError, RunConfig, load_config
     from coordinator.records.observer import RunObserver
     from coordinator.records.result import Result
+    from coordinator.run.results import load_result
     from coordinator.run.simulate import resume, simulate
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "ablate",
     "load_ablation",
     "load_config",
+    "load_result",
     "over_seeds",
     "resume",
     "simulate",
@@ -37,6 +39,7 @@ _MODULES = {
     "ablate": "ablations.ablate",
     "load_ablation": "ablations.grid",
     "load_config": "experiment.config",
+    "load_result": "run.results",
     "over_seeds": "ablations.seeds",
     "resume": "run.simulate",
     "simulate": "run.simulate",
