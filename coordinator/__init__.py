@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coordinator.ablations.ablate import AblationResult, ablate
+    from coordinator.ablations.ablate import AblationResult, ablate, load_ablation_result
     from coordinator.ablations.grid import Ablation, load_ablation
     from coordinator.ablations.seeds import over_seeds
     from coordinator.experiment.config import ConfigError, RunConfig, load_config
@@ -21,6 +21,7 @@ __all__ = [
     "RunObserver",
     "ablate",
     "load_ablation",
+    "load_ablation_result",
     "load_config",
     "load_result",
     "over_seeds",
@@ -38,6 +39,7 @@ _MODULES = {
     "RunObserver": "records.observer",
     "ablate": "ablations.ablate",
     "load_ablation": "ablations.grid",
+    "load_ablation_result": "ablations.ablate",
     "load_config": "experiment.config",
     "load_result": "run.results",
     "over_seeds": "ablations.seeds",
