@@ -1,6 +1,7 @@
 """Brings back a trained peer from the newest intact checkpoint of a run; it needs neither Ray nor the data set."""
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def trained_peer(config: RunConfig, run: Path, peer: int, build: BuildNetwork = 
 
     Raises: ConfigError, if there is no such peer or checkpoint, or if the network is another than the run's.
     """
-    if isinstance(peer, bool) or not isinstance(peer, int) or not 0 <= peer < config.peers.count:
+    if isinstance(peer, bool) or not isinstance(peer, Integral) or not 0 <= peer < config.peers.count:
         raise ConfigError(f"peer: must be 0 to {config.peers.count - 1}, got {peer!r}")
     found, about, tensors, notes = _newest(config, run, peer)
     inputs = _inputs_of(found)

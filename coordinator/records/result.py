@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +18,6 @@ from coordinator.records.run_folder import KEYS
 from peers.data.datasets import Normalisation
 from peers.networks.models import Network
 from peers.networks.trained import InputFormat, TrainedPeer
-
-TableName = Literal["rounds", "peers", "edges", "pairs"]
 
 
 class Status(StrEnum):
@@ -97,8 +95,8 @@ class Result:
         classes: Int64[np.ndarray, " examples"] = self.outputs(images, peer).argmax(axis=1)
         return classes
 
-    def table(self, name: TableName) -> pa.Table:
-        """A table of the run as Arrow: a row for each round, peer and round, link and round, or pair of peers.
+    def table(self, name: str) -> pa.Table:
+        """A table of the run as Arrow: `rounds`, `peers` (and rounds), `edges` (and rounds), or `pairs` of peers.
 
         Raises: ConfigError, for another name, or if the file is missing or damaged.
         """
