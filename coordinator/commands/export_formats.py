@@ -1,5 +1,6 @@
 """The formats of an exported peer: the content of the file, and the Python code that loads it."""
 
+import copy
 import io
 import json
 import warnings
@@ -53,7 +54,7 @@ def as_state_dict(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, s
 
 def as_torchscript(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, str], path: Path) -> Exported:
     """A traced module that takes raw examples, any number of them. Raises: ConfigError, if it cannot be traced."""
-    raw = trained.with_normalisation()
+    raw = copy.deepcopy(trained.with_normalisation()).requires_grad_(False)
     content = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # what tracing warns of is tried below; torch deprecates all of TorchScript

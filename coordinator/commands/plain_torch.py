@@ -21,9 +21,9 @@ WRITTEN_AS_SHOWN = (  # layers whose repr is the call that makes them
 TYPES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
 TYPES |= {"U8": "uint8", "BOOL": "bool"}  # names in safetensors and in torch
 READ = """\
-import json, torch
+import json, pathlib, torch
 from torch import nn
-raw = open({path}, 'rb').read()  # a safetensors file: the header's length, the header, the tensors
+raw = pathlib.Path({path}).read_bytes()  # a safetensors file: the header's length, the header, the tensors
 start = 8 + int.from_bytes(raw[:8], 'little')
 header = json.loads(raw[8:start])
 about = header.pop('__metadata__')
