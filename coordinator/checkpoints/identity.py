@@ -5,7 +5,7 @@ from typing import Any
 
 from coordinator.experiment.config import ConfigError, RunConfig, to_table
 from coordinator.experiment.plan import Plan
-from coordinator.records.summary import flatten, versions
+from coordinator.records.summary import flatten, inputs_of, versions
 
 DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that determine the numbers
 FREE = (
@@ -22,11 +22,14 @@ INPUTS = {"data": "data: the images or labels", "links": "topology.path: the lin
 
 
 def identity_of(plan: Plan) -> dict[str, Any]:
-    """A checkpoint's description of its experiment: settings, planned rounds, SHA-256 of inputs, package versions."""
+    """A checkpoint's description of its experiment: settings, planned rounds, SHA-256 of inputs, package versions.
+
+    data: what a network's inputs are, so that a peer can be used without the data set.
+    """
     return {
         "config": deciding(plan.config),
         "rounds": plan.config.run.rounds,
-        "shape": plan.dataset.shape,
+        "data": inputs_of(plan).to_json(),
         "inputs": _inputs(plan),
         "versions": versions(),
     }

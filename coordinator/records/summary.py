@@ -19,6 +19,7 @@ from coordinator.records.result import Ending
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
+from peers.networks.trained import InputFormat
 
 PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
 
@@ -64,9 +65,9 @@ def _data(plan: Plan) -> dict[str, Any]:
         "name": plan.dataset.name,
         "train": len(plan.dataset.train_labels),
         "test": len(plan.dataset.test_labels),
-        "shape": plan.dataset.shape,
         "classes": plan.dataset.num_classes,
         "sha256": plan.data_digest,
+        **inputs_of(plan).to_json(),
     }
 
 
@@ -76,6 +77,12 @@ def _ended(state: RunState) -> dict[str, Any] | None:
     if ended is None:
         return None
     return {"by": ended.by, "rule": ended.rule, "round": ended.completed, "value": ended.value}
+
+
+def inputs_of(plan: Plan) -> InputFormat:
+    """What the run's networks get: shape and dtype of an example, and its normalisation."""
+    assert plan.normalisation is not None, "`identified` sets it"
+    return InputFormat(plan.dataset.shape, str(plan.dataset.train_images.dtype), plan.normalisation)
 
 
 def _failure(dropout: Dropout) -> dict[str, Any]:

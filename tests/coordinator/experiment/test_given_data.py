@@ -13,7 +13,7 @@ from coordinator import ConfigError, load_config, resume, simulate
 from coordinator.records.events import RoundCompleted, RunEvent
 from coordinator.run.signals import Interrupts
 from peers.data.dataset_check import digest_of
-from peers.data.datasets import Dataset
+from peers.data.datasets import Dataset, channel_statistics
 
 
 def images(seed: int, name: str = "mine") -> Dataset:
@@ -61,8 +61,14 @@ def test_simulate__given_data_is_named_everywhere(tmp_path: Path):
     section = result.summary["config"]["data"]
     assert (section["kind"], section["name"], section["digest"]) == ("given", "mine", digest)
     assert section["batch_size"] == 20
-    numbers = {"train": 100, "test": 50, "shape": (1, 6, 6), "classes": 3}
-    assert result.summary["data"] == {"name": "mine", **numbers, "sha256": digest}
+    numbers = {"train": 100, "test": 50, "shape": [1, 6, 6], "dtype": "uint8", "classes": 3}
+    mean, std = (values.tolist() for values in channel_statistics(mine.train_images))
+    assert result.summary["data"] == {
+        "name": "mine",
+        **numbers,
+        "sha256": digest,
+        "normalisation": {"mean": mean, "std": std},
+    }
     text = (result.folder / "config.toml").read_text()
     assert text.startswith("# This file alone does not start the run again: its images and labels were given")
     assert 'kind = "given"' in text and digest in text
