@@ -31,7 +31,7 @@ def summaries(
     found = []
     for seed in seeds:
         config = load_config(QUICKSTART, [*LIGHT, *PLAIN, *overrides, f"run.seed={seed}"])
-        found.append(simulate(config, output, dataset=dataset).summary)
+        found.append(simulate(config, output, data=dataset).summary)
     return found
 
 
@@ -94,12 +94,12 @@ def shuffled(data: Dataset) -> Dataset:
 def test_known__labels_that_mean_nothing_show_nothing(tmp_path: Path):
     """And they do not reach the training: the weights are those with the true labels."""
     data = load_data(load_config(QUICKSTART))
-    wrong = summaries(tmp_path, dataset=shuffled(data))
+    wrong = summaries(tmp_path, data=shuffled(data))
     assert verdicts(wrong) == {"not distinguishable"}
     for probe in ("knn", "linear"):
         gain = over_seeds(wrong, probe, "gain")
         assert gain.low is not None and gain.high is not None and gain.low < 0 < gain.high
-    right = summaries(tmp_path, seeds=SEEDS[:1], dataset=data)
+    right = summaries(tmp_path, seeds=SEEDS[:1], data=data)
     assert right[0]["digest"] == wrong[0]["digest"]
 
 

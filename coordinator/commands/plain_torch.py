@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from peers.networks.heads import BottleneckHead, PrototypeHead
-from peers.networks.network import Network
+from peers.networks.network import Network, OwnHead
 from peers.networks.trained import PIXEL, InputFormat
 
 WRITTEN_AS_SHOWN = (  # layers whose repr is the call that makes them
@@ -66,6 +66,8 @@ def loading_code(network: Network, inputs: InputFormat, spec: dict[str, Any], pa
     else:
         built = READ_WITH_PACKAGE.format(path=repr(str(path)), spec=spec, shape=inputs.shape)
         outputs = "network.head(features)"
+        if isinstance(network.head, OwnHead):
+            outputs = f"network(({values} - mean) / std)[1]"
     return f"{built}\n{USE.format(broadcast=broadcast, values=values, outputs=outputs)}", plain
 
 

@@ -224,7 +224,8 @@ def allowed(schema: Schema) -> str:
         inside = f"{len(fixed)}, each {allowed(fixed[0])}" if fixed else f"any length, each {allowed(schema['items'])}"
         return f"list of {inside}" + ("; not empty" if schema.get("minItems") and not fixed else "")
     if kind == "object":
-        return f"table of any keys, each {allowed(schema['additionalProperties'])}"
+        values = schema.get("additionalProperties", True)
+        return "table of any keys and values" if values is True else f"table of any keys, each {allowed(values)}"
     words = {"integer": "whole number", "number": "number", "boolean": "true | false", "string": "text"}
     return f"{schema.get('format', words[kind])}{_bounds(schema)}"
 

@@ -87,26 +87,23 @@ class Imported(Brought):
         return self.model_copy(update={"digest": _digest(self.origin, self.bring())})
 
 
-class _Held:
-    """Holds an object without comparing it: two sections are equal if the digests of what they hold are."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held)
-
-    __hash__ = object.__hash__
-
-
 class Given(Brought):
-    """An object that was given from Python, as a run's own config says; no file can ask for it."""
+    """An object that was given from Python, as a run's own config says; no file can ask for it.
+
+    Two sections are equal if the digests of their objects are.
+    """
 
     kind: Literal["given"] = "given"
     name: str = Field(description="name of the class or function")
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its code, closure and data")
     argument: ClassVar[str] = ""  # of `simulate` and `resume`
-    _held: _Held | None = PrivateAttr(None)
+    _object: Any = PrivateAttr(None)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
 
     @classmethod
     def of(cls: type[G], value: Any) -> G:
@@ -116,7 +113,7 @@ class Given(Brought):
             section = cls(name=name, digest=cls.digest_of(value))
         except Unidentifiable as error:
             raise BroughtError(f"{cls.argument} '{name}': {error}: give a function that makes it") from None
-        section._held = _Held(value)
+        section._object = value
         return section
 
     @classmethod
@@ -133,7 +130,7 @@ class Given(Brought):
     def without_object(self: G) -> G:
         """The same without the object, for processes that get it otherwise."""
         bare = self.model_copy()
-        bare._held = None
+        bare._object = None
         return bare
 
     @property
@@ -141,13 +138,13 @@ class Given(Brought):
         return f"{self.field} '{self.name}'"
 
     def bring(self) -> Any:
-        if self._held is None:
+        if self._object is None:
             raise BroughtError(
                 f"{self.field}.kind: 'given' means an object from Python ('{self.name}', SHA-256 {self.digest[:12]}), "
                 f"which no file holds: go on with resume(RUN, {self.argument}=...), or start anew with "
                 f"simulate(..., {self.argument}=...)"
             )
-        return self._held.value
+        return self._object
 
 
 def with_args(origin: str, value: Any, args: Mapping[str, Any]) -> Any:

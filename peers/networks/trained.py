@@ -9,7 +9,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from peers.data.datasets import Normalisation
-from peers.networks.models import Network
+from peers.networks.network import Network
 
 AT_ONCE = 256  # examples in one forward pass, so that memory does not grow with the number of examples
 PIXEL = 255  # the largest value of a data set of bytes, which are divided by it

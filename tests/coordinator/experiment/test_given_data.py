@@ -49,14 +49,14 @@ class Stopping:
 
 def interrupted(tmp_path: Path, dataset: Dataset | None, *overrides: str) -> Path:
     stopping = Stopping()
-    result = simulate(config(*overrides), tmp_path, [stopping], dataset, stopping.interrupts)
+    result = simulate(config(*overrides), tmp_path, [stopping], interrupts=stopping.interrupts, data=dataset)
     assert result.status == "interrupted"
     return result.folder
 
 
 def test_simulate__given_data_is_named_everywhere(tmp_path: Path):
     mine = images(0)
-    result = simulate(config(), tmp_path, dataset=mine)
+    result = simulate(config(), tmp_path, data=mine)
     digest = digest_of(mine).hex()
     section = result.summary["config"]["data"]
     assert (section["kind"], section["name"], section["digest"]) == ("given", "mine", digest)
@@ -96,13 +96,13 @@ def test_run__a_config_of_given_data_is_refused_without_it(
 
 def test_resume__goes_on_with_the_same_data_only(tmp_path: Path):
     mine = images(0)
-    straight = simulate(config(), tmp_path / "straight", dataset=mine)
+    straight = simulate(config(), tmp_path / "straight", data=mine)
     folder = interrupted(tmp_path / "runs", mine)
     before = (folder / "config.toml").read_text()
     with pytest.raises(ConfigError, match=r"dataset: must be what the run was given \('mine', SHA-256 .*, got 'mine'"):
-        resume(folder, dataset=images(1))
+        resume(folder, data=images(1))
     assert (folder / "config.toml").read_text() == before
-    result = resume(folder, dataset=replace(mine, name="another name for it"))
+    result = resume(folder, data=replace(mine, name="another name for it"))
     assert result.status == "finished" and result.summary["digest"] == straight.summary["digest"]
     assert result.summary["probes"] == straight.summary["probes"]
 
@@ -110,7 +110,7 @@ def test_resume__goes_on_with_the_same_data_only(tmp_path: Path):
 def test_resume__a_run_that_loaded_its_data_takes_none(tmp_path: Path):
     folder = interrupted(tmp_path, None)
     with pytest.raises(ConfigError, match=r"dataset: the run has loaded its own data \(digits\)"):
-        resume(folder, dataset=images(0))
+        resume(folder, data=images(0))
 
 
 def test_resume__data_that_has_changed_on_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -124,17 +124,17 @@ def test_resume__data_that_has_changed_on_the_disk_is_refused(tmp_path: Path, mo
 
 def test_simulate__limits_hold_for_given_data(tmp_path: Path):
     mine = images(0)
-    summary = simulate(config("data.train_limit=60", "data.validation=20"), tmp_path, dataset=mine).summary
+    summary = simulate(config("data.train_limit=60", "data.validation=20"), tmp_path, data=mine).summary
     assert (summary["data"]["train"], summary["data"]["test"]) == (40, 20)
     assert summary["config"]["data"]["digest"] == digest_of(mine).hex() != summary["data"]["sha256"]
     with pytest.raises(ConfigError, match=r"data.train_limit: must be at most the 100 train examples, got 101"):
-        simulate(config("data.train_limit=101"), tmp_path, dataset=mine)
+        simulate(config("data.train_limit=101"), tmp_path, data=mine)
     with pytest.raises(ConfigError, match=r"data.on_each_node: nodes cannot read data that is given from Python"):
-        simulate(config("data.on_each_node=true"), tmp_path, dataset=mine)
+        simulate(config("data.on_each_node=true"), tmp_path, data=mine)
 
 
 def test_resume__the_digest_is_in_the_summary_of_the_folder(tmp_path: Path):
-    result = simulate(config(), tmp_path, dataset=images(0))
+    result = simulate(config(), tmp_path, data=images(0))
     assert json.loads((result.folder / "summary.json").read_text())["data"]["shape"] == [1, 6, 6]
 
 
@@ -168,7 +168,7 @@ def test_simulate__given_data_that_is_not_sound_is_one_line(tmp_path: Path):
     mine = images(0)
     wrong = replace(mine, train_labels=mine.train_labels + 1)
     with pytest.raises(ConfigError, match=r"dataset: labels must be in 0..2 for num_classes = 3, got 0 to 3"):
-        simulate(config(), tmp_path, dataset=wrong)
+        simulate(config(), tmp_path, data=wrong)
     assert not list(tmp_path.iterdir())
 
 
@@ -177,4 +177,4 @@ def test_simulate__a_name_that_no_file_could_hold(tmp_path: Path, name: Any):
     mine = images(0)
     object.__setattr__(mine, "name", name)
     with pytest.raises(ConfigError, match=r"dataset: name must be text of 1 to 200 printable characters, got"):
-        simulate(config(), tmp_path, dataset=mine)
+        simulate(config(), tmp_path, data=mine)
