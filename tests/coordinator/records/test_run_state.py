@@ -11,7 +11,7 @@ from coordinator import load_config
 from coordinator.checkpoints.identity import identity_of
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.checkpoints.opening import open_checkpoints, recall
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.experiment.plan import identified, peer_settings, prepare
 from coordinator.measures.measure import Measures
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.pools.in_process import InProcessPool
@@ -69,7 +69,7 @@ def full() -> RunState:
 def test_run_state__every_field_survives_a_checkpoint(small: dict[str, Any], tmp_path: Path):
     """Through the files of a real one: a field that is added must have a value here, and come back."""
     config = load_config({**small, "run": {"rounds": 4}, "checkpoint": {"every": 1}})
-    plan, state = prepare(config), full()
+    plan, state = identified(prepare(config)), full()
     for each in fields(RunState):
         assert getattr(state, each.name) != getattr(RunState(), each.name), f"{each.name} has its default value"
     folder = RunFolder(tmp_path, "run")
