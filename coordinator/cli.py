@@ -188,9 +188,15 @@ def ablate(
 
 @app.command()
 def topology(
-    what: Annotated[str, typer.Argument(help="an experiment file, a kind (ring, complete, ...), or 'list'")] = "list",
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="a kind (ring, complete, ...), a file of links (.csv, .graphml, ...), an experiment file, or 'list'"
+        ),
+    ] = "list",
     settings: Annotated[
-        list[str] | None, typer.Argument(help="num_peers=16, seed=0, and keys of the kind", show_default=False)
+        list[str] | None,
+        typer.Argument(help="num_peers=16, seed=0, and keys of the kind; after 'list' files, too", show_default=False),
     ] = None,
     plot: Annotated[
         Path | None,
@@ -200,7 +206,7 @@ def topology(
         ),
     ] = None,
 ) -> None:
-    """Degree, links, diameter, and the gap of the gossip and the pooling matrix of a topology, or of all kinds."""
+    """Degree, links, diameter, and the gap of the gossip and the pooling matrix of a topology, or of all."""
     from coordinator.commands import topology
 
     topology.show(what, settings or [], plot, _console())

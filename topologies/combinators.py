@@ -46,10 +46,10 @@ def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
     """Give every student's own outputs this weight in its target, and its teachers the rest.
 
     The gossip matrix W is then the pooling matrix P: its diagonal is `self_weight`. With 0 only the teachers count.
-    Peers that already teach themselves are unchanged.
+    Peers that are their own only teachers are unchanged.
 
     Raises:
-        ValueError: when the weight is not in [0, 1).
+        ValueError: when the weight is not in [0, 1), or a student among others already has a weight of its own.
     """
     if not 0 <= self_weight < 1:
         raise ValueError(f"topology.self_weight: must be in [0, 1), got {self_weight:g}; the rest is for the teachers")
@@ -62,7 +62,12 @@ def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:
         incoming, kept = list(full.incoming), list(full.kept)
         for student in full.students:
             if any(edge.teacher == student for edge in incoming[student]):
-                continue
+                if len(incoming[student]) == 1:
+                    continue
+                raise ValueError(
+                    f"topology.self_weight: must be left out, since the matrix's diagonal has the self-weight of peer "
+                    f"{student}, got {self_weight:g}; remove one of them"
+                )
             own = [Edge(student, self_weight)] if self_weight else []
             incoming[student] = tuple(sorted([*map(lowered, incoming[student]), *own]))
             kept[student] = 0.0

@@ -11,7 +11,8 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 from pydantic import Field
 
-from topologies import edge_file, graphs, mixing, schedule
+from topologies import files, graphs, mixing, schedule
+from topologies.links import Weights
 from topologies.schedule import Schedule
 from topologies.topology import Topology
 
@@ -22,7 +23,7 @@ DISCONNECTED = "accept links that do not join all peers; false: draw anew, or re
 class _Undirected(Topology):
     """A static undirected graph; weights names its mixing matrix."""
 
-    weights: Literal["metropolis-hastings", "uniform"] = Field(
+    weights: Weights = Field(
         "metropolis-hastings",
         description="mixing weight of a link between peers of d_i and d_j neighbours: 1 / (1 + max(d_i, d_j)) (Xiao, "
         "Boyd and Lall 2005), or 1 / (1 + d_i)",
@@ -173,18 +174,35 @@ class WattsStrogatz(_Undirected):
         graphs.check_degree(num_peers, self.degree)
 
 
-class File(Topology):
-    """Directed edges, with or without weights, from a CSV file; peers without teachers only teach."""
+class Brought(Topology):
+    """Links that a user brings: what is decided about them beside the links themselves."""
 
-    kind: Literal["file"] = "file"
-    path: pathlib.Path = Field(
-        description="CSV file with a line for each link: teacher,student or teacher,student,weight, in any order"
+    weights: Weights | None = Field(
+        None,
+        description="mixing weights of links without weights of their own, as in ring; left out: metropolis-hastings "
+        "where links are undirected, uniform where they are directed",
     )
     allow_disconnected: bool = Field(False, description=DISCONNECTED)
 
+
+class File(Brought):
+    """Links from a file, for all rounds, or in a CSV file for each round; peers without teachers only teach."""
+
+    kind: Literal["file"] = "file"
+    path: pathlib.Path = Field(
+        description="CSV file with a line for each link: teacher,student or teacher,student,weight, in any order; with "
+        "a column round (from 0), links change: a round without a line has no exchange, and after the last round the "
+        "file begins again. Or a graph in *.graphml or *.gml, or an edge list in *.edgelist, *.edges or *.txt, with "
+        "directed links from teacher to student"
+    )
+    directed: bool | None = Field(
+        None,
+        description="required for edge lists, which do not say it: true if the first peer of a line teaches the "
+        "second, false if both learn from each other",
+    )
+
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        graph = edge_file.from_edge_file(self.path, num_peers, self.allow_disconnected)
-        return schedule.static(schedule.Round.from_mixing(mixing.weighted(graph)))
+        return files.schedule_from(self.path, num_peers, self.directed, self.weights, self.allow_disconnected)
 
     @classmethod
     def example(cls, num_peers: int = 8) -> "File":

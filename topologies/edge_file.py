@@ -1,59 +1,87 @@
-"""Reads a directed graph from a CSV file of edges, line by line; error messages name the line."""
+"""Reads the links of a run, or of each of its rounds, from a CSV file, line by line; error messages name the line."""
 
 import csv
 import math
 import re
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import networkx as nx
 
 from topologies.graphs import DiGraph, check_num_peers
+from topologies.link_file import line_of, lines
+from topologies.links import check_connected
 
 WEIGHT_TOLERANCE = 1e-6
-LONGEST = 1_000  # characters of a line
-COLUMNS = (["student", "teacher"], ["student", "teacher", "weight"])  # sorted
+MOST_ROUNDS = 100_000
+NAMED = ("student", "teacher")
+COLUMNS = [sorted([*NAMED, *more]) for more in ([], ["weight"], ["round"], ["round", "weight"])]
 
 
-def from_edge_file(path: Path, num_peers: int, allow_disconnected: bool = False) -> DiGraph:
-    """The edges of a CSV file with columns `teacher,student[,weight]`, in any order.
+class Link(NamedTuple):
+    """A line of the file. weight: None if the file has no such column."""
 
-    The weights of a student's teachers sum to 1. Empty lines and lines that begin with # are ignored.
+    teacher: int
+    student: int
+    weight: float | None
+    line: int
+
+
+def from_edge_file(path: Path, num_peers: int, allow_disconnected: bool = False) -> list[list[Link]]:
+    """The links of each round, from a CSV file with columns `teacher,student[,weight][,round]`, in any order.
+
+    Without a column `round` there is one list, for all rounds. With it, there is one for each round up to the last that
+    is named; those without a line are empty. The weights of a student's teachers sum to 1 in every round. Empty lines
+    and lines that begin with # are ignored.
 
     Raises:
-        ValueError: when the file cannot be read, a line breaks a rule (it is named), or the graph is disconnected.
+        ValueError: when the file cannot be read, a line breaks a rule (it is named), or all rounds' links together do
+            not connect the peers.
     """
     check_num_peers(num_peers)
+    rounds: dict[int, dict[tuple[int, int], Link]] = {}
+    for number, cells in _edges(path):
+        where = line_of(path, number)
+        link = _link(cells, num_peers, number, where)
+        seen = rounds.setdefault(_round_index(cells["round"], where) if "round" in cells else 0, {})
+        first = seen.setdefault((link.teacher, link.student), link)
+        if first is not link:
+            raise ValueError(
+                f"{where}: edge {link.teacher} -> {link.student} repeats line {first.line}; remove one of them"
+            )
+    if rounds and 0 not in rounds:
+        raise ValueError(
+            f"topology.path: {path.name} must have a line for round 0, got {min(rounds)} as its first round; "
+            "number the rounds from 0"
+        )
+    by_round = [list(rounds.get(index, {}).values()) for index in range(max(rounds, default=0) + 1)]
+    _check_weight_sums(by_round, path)
+    pairs = {pair for links in rounds.values() for pair in links}
+    check_connected(pairs, num_peers, allow_disconnected, f"topology.path: {path.name}")
+    return by_round
+
+
+def graph_of(links: Iterable[Link], num_peers: int) -> DiGraph:
+    """The graph of one round, with the attribute `weight` where the file has weights."""
     graph: DiGraph = nx.DiGraph()
     graph.add_nodes_from(range(num_peers))
-    for number, cells in _edges(path):
-        where = _line(path, number)
-        teacher, student = (_peer_index(cells[column], column, num_peers, where) for column in ("teacher", "student"))
-        if teacher == student:
-            raise ValueError(f"{where}: peer {student} must not teach itself; remove the line or use topology self")
-        if graph.has_edge(teacher, student):
-            first = graph.edges[teacher, student]["line"]
-            raise ValueError(f"{where}: edge {teacher} -> {student} repeats line {first}; remove one of them")
-        graph.add_edge(teacher, student, line=number)
-        if "weight" in cells:
-            graph.edges[teacher, student]["weight"] = _weight(cells["weight"], where)
-    _check_weight_sums(graph, path)
-    pieces = list(nx.weakly_connected_components(graph))
-    if len(pieces) > 1 and not allow_disconnected:
-        cut_off = min(set(range(num_peers)) - next(piece for piece in pieces if 0 in piece))
-        raise ValueError(
-            f"topology.path: {path.name} must connect all peers, but no chain of edges joins peers 0 and {cut_off}; "
-            "add one or set topology.allow_disconnected = true"
-        )
+    for link in links:
+        graph.add_edge(link.teacher, link.student, **({} if link.weight is None else {"weight": link.weight}))
     return graph
+
+
+def count_peers(path: Path) -> int:
+    """One more than the highest peer that the file names, at least 2. Raises: ValueError."""
+    cells = [(cell, column, line_of(path, line)) for line, row in _edges(path) for column, cell in row.items()]
+    return max([2, *(1 + _integer(cell, column, where) for cell, column, where in cells if column in NAMED)])
 
 
 def _edges(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Line number and cells by column of every edge; the first line that is not ignored names the columns."""
     columns: list[str] | None = None
-    for number, line in _lines(path):
-        where = _line(path, number)
+    for number, line in lines(path):
+        where = line_of(path, number)
         if not line or line.startswith("#"):
             continue
         try:
@@ -72,37 +100,7 @@ def _edges(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         else:
             yield number, dict(zip(columns, cells, strict=True))
     if columns is None:
-        _check_columns([""], _line(path, 1))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The stripped lines of a regular file with their numbers; never reads an overlong line completely."""
-    if "\0" in str(path):
-        raise ValueError(f"topology.path: must be a file's name, got {str(path)!r}; remove the zero byte")
-    try:
-        mode = path.stat().st_mode  # checked before opening, because opening a pipe blocks
-        if not stat.S_ISREG(mode):
-            kind = {stat.S_IFDIR: "it is a folder", stat.S_IFIFO: "it is a pipe", stat.S_IFSOCK: "it is a socket"}
-            reason = kind.get(stat.S_IFMT(mode), "it is a device")
-            raise ValueError(f"topology.path: cannot read {path}: {reason}; name a CSV file of edges")
-        with path.open(encoding="utf-8-sig") as file:
-            number = 1
-            while line := file.readline(LONGEST + 1):
-                if "\0" in line or len(line) > LONGEST:
-                    problem = "holds a zero byte" if "\0" in line else f"has more than {LONGEST:,} characters"
-                    raise ValueError(f"{_line(path, number)}: {problem}, so it is no edge; name a CSV file of edges")
-                yield number, line.strip()
-                number += 1
-    except UnicodeDecodeError:
-        reason = "it is no CSV text in UTF-8"
-        raise ValueError(f"topology.path: cannot read {path}: {reason}; name a CSV file of edges") from None
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ValueError(f"topology.path: cannot read {path}: {reason}; name a CSV file of edges") from None
-
-
-def _line(path: Path, number: int) -> str:
-    return f"topology.path: {path.name} line {number}"
+        _check_columns([""], line_of(path, 1))
 
 
 def _check_columns(columns: list[str], where: str) -> None:
@@ -112,21 +110,40 @@ def _check_columns(columns: list[str], where: str) -> None:
         if len(columns) == 1 and sorted(columns[0].split(separator)) in COLUMNS:
             raise ValueError(f"{where}: columns must be separated by commas, got {name}; replace them in every line")
     raise ValueError(
-        f"{where}: columns must be teacher,student or teacher,student,weight, got {','.join(columns)!r}; "
-        "name them in the first line"
+        f"{where}: columns must be teacher,student or teacher,student,weight, with or without round, got "
+        f"{','.join(columns)!r}; name them in the first line"
     )
 
 
-def _peer_index(cell: str, column: str, num_peers: int, where: str) -> int:
+def _link(cells: dict[str, str], num_peers: int, number: int, where: str) -> Link:
+    teacher, student = (_peer_index(cells[column], column, num_peers, where) for column in ("teacher", "student"))
+    if teacher == student:
+        raise ValueError(f"{where}: peer {student} must not teach itself; remove the line or use topology self")
+    return Link(teacher, student, _weight(cells["weight"], where) if "weight" in cells else None, number)
+
+
+def _integer(cell: str, column: str, where: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]+", cell):
-        raise ValueError(f"{where}: {column} must be an integer, got {cell!r}; name a peer by its index")
-    peer = int(cell)
+        what = "count rounds from 0" if column == "round" else "name a peer by its index"
+        raise ValueError(f"{where}: {column} must be an integer, got {cell!r}; {what}")
+    return int(cell)
+
+
+def _peer_index(cell: str, column: str, num_peers: int, where: str) -> int:
+    peer = _integer(cell, column, where)
     if not 0 <= peer < num_peers:
         raise ValueError(
             f"{where}: {column} must be from 0 to peers.count - 1 = {num_peers - 1}, got {peer}; "
             "correct it or raise peers.count"
         )
     return peer
+
+
+def _round_index(cell: str, where: str) -> int:
+    index = _integer(cell, "round", where)
+    if not 0 <= index < MOST_ROUNDS:
+        raise ValueError(f"{where}: round must be from 0 to {MOST_ROUNDS - 1:,}, got {index}; number the rounds from 0")
+    return index
 
 
 def _weight(cell: str, where: str) -> float:
@@ -139,12 +156,16 @@ def _weight(cell: str, where: str) -> float:
     return weight
 
 
-def _check_weight_sums(graph: DiGraph, path: Path) -> None:
-    for student in graph:
-        edges = [data for _, _, data in graph.in_edges(student, data=True) if "weight" in data]
-        total = math.fsum(data["weight"] for data in edges)
-        if edges and abs(total - 1) > WEIGHT_TOLERANCE:
-            raise ValueError(
-                f"topology.path: {path.name} line {edges[-1]['line']}: the weights of student {student}'s teachers "
-                f"must sum to 1, got {total:g}; scale them"
-            )
+def _check_weight_sums(by_round: list[list[Link]], path: Path) -> None:
+    for links in by_round:
+        of_student: dict[int, list[Link]] = {}
+        for link in links:
+            if link.weight is not None:
+                of_student.setdefault(link.student, []).append(link)
+        for student, into in sorted(of_student.items()):
+            total = math.fsum(link.weight or 0.0 for link in into)
+            if abs(total - 1) > WEIGHT_TOLERANCE:
+                raise ValueError(
+                    f"{line_of(path, into[-1].line)}: the weights of student {student}'s teachers must sum to 1, got "
+                    f"{total:g}; scale them"
+                )

@@ -3,6 +3,7 @@
 Functions that change the rounds of another schedule are in `combinators`.
 """
 
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,12 +17,15 @@ from topologies.graphs import check_num_peers
 from topologies.round import Edge, edges_from
 from topologies.round import Round as Round
 
+SAMPLED = 100  # rounds that identify a schedule that does not repeat
+
 
 @dataclass(frozen=True)
 class Schedule:
     """The rounds of a run: the same index always returns the same round, in any order of calls.
 
-    period: the number of rounds after which they repeat, 1 for a static schedule; None: each round is drawn at random.
+    period: the number of rounds after which they repeat, 1 for a static schedule; None: each round is drawn at random,
+    or comes from a function that a user gave.
     facts: the topology's figures, if they are known without computing any round.
     exchangeable: rounds are drawn such that renaming the peers changes no probability.
     """
@@ -36,6 +40,13 @@ class Schedule:
         """The round of this index."""
         assert round_index >= 0
         return self.round_at(round_index)
+
+    def digest(self) -> str:
+        """SHA-256 of the links of one period, or of the first SAMPLED rounds where they do not repeat."""
+        if self.period == 1:
+            return self(0).digest()
+        digests = [self(round_index).digest() for round_index in range(self.period or SAMPLED)]
+        return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def static(round_: Round) -> Schedule:

@@ -63,7 +63,7 @@ def _spec_of(config: RunConfig, peer: int) -> dict[str, Any]:
 def _lines(spec: dict[str, Any], shape: list[int], to: Path) -> list[str]:
     """Three lines of PyTorch code that load the file."""
     return [
-        "from safetensors.torch import load_file; from peers.networks.config import PeerKind",
+        "from safetensors.torch import load_file; from peers.networks.config import PeerKind"
         f"network = PeerKind.model_validate({spec!r}).build_network({tuple(shape)!r})",
         f"network.load_state_dict(load_file({str(to)!r})); network.eval()",
     ]

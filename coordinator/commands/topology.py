@@ -1,6 +1,8 @@
-"""`peer-consensus topology`: the facts of one topology, or of all kinds side by side."""
+"""`peer-consensus topology`: the facts of one topology, or of all kinds and a user's own side by side."""
 
 import textwrap
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from coordinator.reports.tables import compact_table
 from topologies.analysis.measures import describe
 from topologies.config import KINDS
 from topologies.facts import EPSILON, TopologyFacts
+from topologies.files import SUFFIXES, count_peers, is_link_file
 from topologies.schedule import Schedule
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -30,29 +33,32 @@ LONG = {
 
 
 def show(what: str, settings: list[str], plot: Path | None, console: Console) -> None:
-    """Print the facts of the topology of an experiment file, of one kind, or of all kinds; draw the links into `plot`.
+    """Print the facts of one topology, or with `list` of all kinds and the user's own; draw the links into `plot`.
 
+    what: a kind, a file of links, an experiment file, or `list`, of which files of links are further arguments.
     Raises: ConfigError.
     """
-    values = dict(parse_setting(setting, "topology.") for setting in settings)
     if what == "list":
         if plot is not None:
-            raise ConfigError("--plot: draws one topology: name a kind or an experiment file")
-        _show_all(values, console)
+            raise ConfigError("--plot: draws one topology: name a kind, a file of links or an experiment file")
+        own = [setting for setting in settings if "=" not in setting]
+        _show_all(_values([setting for setting in settings if "=" in setting]), own, console)
         return
     if plot is not None and plot.suffix.lower() not in PICTURES:
         raise ConfigError(f"--plot: '{plot}' must end in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}")
     if what in KINDS:
-        config = _of_kind(what, values)
+        name, config = what, _of_kind(what, _values(settings))
+    elif is_own(what):
+        name, config = what, _of_own(what, _values(settings))
     elif what.endswith(".toml") or Path(what).is_file():
         named = {"num_peers": "peers.count", "seed": "run.seed"}
         config = load_config(what, [_renamed(setting, named) for setting in settings])
+        name = config.topology.kind
     else:
         raise ConfigError(f"topology: '{what}' is neither a file nor a kind{nearest(what, [*KINDS, 'list'])}")
-    schedule = _schedule(config)
-    facts = describe(schedule)
+    schedule, facts = _described(config)
     console.print(
-        f"{config.topology.kind}, {facts.num_peers} peers, {LINKS.get(_pace(schedule), _pace(schedule))}",
+        f"{name}, {facts.num_peers} peers, {LINKS.get(_pace(schedule), _pace(schedule))}",
         highlight=False,
     )
     for name, value in zip(COLUMNS[1:], _cells(facts), strict=True):
@@ -73,28 +79,47 @@ def _renamed(setting: str, named: dict[str, str]) -> str:
     return f"{named.get(key, key)}{equals}{value}"
 
 
-def _show_all(values: dict[str, Any], console: Console) -> None:
+def is_own(what: str) -> bool:
+    """Whether a user's own topology is named, of which `_of_own` makes a config: a file of links."""
+    return is_link_file(Path(what))
+
+
+def _of_own(what: str, values: dict[str, Any]) -> RunConfig:
+    """A config whose topology is a user's own, by default for as many peers as it names. Raises: ConfigError."""
+    try:
+        count = {} if "num_peers" in values else {"num_peers": count_peers(Path(what), values.get("directed"))}
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if "path" in values:
+        raise ConfigError(f"path: '{what}' is named already, got path={values['path']}: leave it out")
+    return _of_kind("file", {"path": what} | count | values)
+
+
+def _show_all(values: dict[str, Any], own: list[str], console: Console) -> None:
     unknown = sorted(set(values) - {"num_peers", "seed"})
     if unknown:
         raise ConfigError(f"topology list: takes num_peers and seed, got {', '.join(unknown)}: name a kind")
+    strange = [what for what in own if not is_own(what)]
+    if strange:
+        raise ConfigError(
+            f"topology list: '{strange[0]}' is neither key=value nor a file of links: name files that end in "
+            f"{', '.join(SUFFIXES)}"
+        )
     count = _of_kind("ring", values).peers.count
     columns = [name for name in COLUMNS if name != "links"]
     table = compact_table(*columns, "every round", wrapped="diameter")
     spectra = compact_table(*MATRICES, wrapped=MATRICES[-1])
     impossible = []
-    for kind, variant in KINDS.items():
-        if kind == "file":
-            continue
-        example = variant.example(count).model_dump(exclude_unset=True)
-        label = " ".join([kind, *(f"{key}={value}" for key, value in example.items())])
+    for label, config_of in _rows(values, own, count):
         try:
-            schedule = _schedule(_of_kind(kind, values | example))
+            schedule, facts = _described(config_of())
         except ConfigError as error:
             table.add_row(label, *["-"] * len(columns))
             spectra.add_row(label, *["-"] * (len(MATRICES) - 1))
-            impossible.append(f"{kind}: {error}")
+            impossible.append(f"{label.split()[0]}: {error}")
             continue
-        facts = describe(schedule)
+        if facts.num_peers != count:
+            label += f" ({facts.num_peers} peers)"
         cells = dict(zip(COLUMNS[1:], _cells(facts), strict=True))
         table.add_row(label, *(cells[name] for name in columns[1:]), _pace(schedule))
         spectra.add_row(label, *_matrix_cells(facts))
@@ -104,6 +129,23 @@ def _show_all(values: dict[str, Any], console: Console) -> None:
     _explain(LEGEND | {"rounds": f"until disagreement is {EPSILON:g} of the worst start's", "-": DRAWN}, console)
     for line in impossible:
         console.print(line, highlight=False)
+
+
+def _rows(values: dict[str, Any], own: list[str], count: int) -> Iterator[tuple[str, Callable[[], RunConfig]]]:
+    """Label and config of each row of the list: every kind with its example, then the user's own."""
+    for kind, variant in KINDS.items():
+        if kind == "file":
+            continue
+        example = variant.example(count).model_dump(exclude_unset=True)
+        label = " ".join([kind, *(f"{key}={value}" for key, value in example.items())])
+        yield label, partial(_of_kind, kind, values | example)
+    seed = {key: value for key, value in values.items() if key == "seed"}
+    for what in own:  # of as many peers as it has
+        yield what, partial(_of_own, what, seed)
+
+
+def _values(settings: list[str]) -> dict[str, Any]:
+    return dict(parse_setting(setting, "topology.") for setting in settings)
 
 
 def _of_kind(kind: str, values: dict[str, Any]) -> RunConfig:
@@ -124,9 +166,11 @@ def _of_kind(kind: str, values: dict[str, Any]) -> RunConfig:
         raise ConfigError(str(error).replace("peers.count", "num_peers").replace("run.seed", "seed")) from None
 
 
-def _schedule(config: RunConfig) -> Schedule:
+def _described(config: RunConfig) -> tuple[Schedule, TopologyFacts]:
+    """The schedule and its facts. Raises: ConfigError."""
     try:
-        return build_schedule(config)
+        schedule = build_schedule(config)
+        return schedule, describe(schedule)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
 from coordinator.experiment import overrides as _overrides
+from coordinator.experiment.brought_topology import GivenTopology, ImportedTopology
 from coordinator.experiment.errors import explain
 from coordinator.experiment.overrides import parse_assignment as parse_assignment
 from coordinator.experiment.reading import ConfigError as ConfigError
@@ -25,6 +26,8 @@ from peers.networks.config import PeersConfig
 from peers.probing.config import ProbeName
 from topologies.config import TopologyConfig
 
+AnyTopology = Annotated[TopologyConfig | ImportedTopology | GivenTopology, Field(discriminator="kind")]
+
 PATHS = (  # keys whose values are names of files or folders
     ("data", "root"),
     ("data", "path"),
@@ -39,7 +42,7 @@ class RunConfig(Section):
     run: RunSection = Field(RunSection(), description="name, seed and length of the run")
     data: DataConfig = Field(description="images and labels, and how batches are cut from them")
     peers: PeersConfig = Field(PeersConfig(), description="the networks: how many, and what each is made of")
-    topology: TopologyConfig = Field(description="who learns from whom in which round")
+    topology: AnyTopology = Field(description="who learns from whom in which round")
     exchange: ExchangeConfig = Field(
         ExchangeConfig(), description="what peers send to each other, and the loss by which students learn from it"
     )

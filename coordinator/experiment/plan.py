@@ -2,25 +2,27 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
-
+from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.makes import FLOAT, GroupPlan, Make, layouts, makes, num_probed, plan_group
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
-from coordinator.experiment.schedules import build_schedule
+from coordinator.experiment.schedules import build_schedule, links_of
 from peers.base import memory
+from peers.base.brought import Brought
 from peers.base.seeds import stream
 from peers.data import dataset_check
+from peers.data.brought import GivenData
 from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, Normalisation, channel_statistics, hold_out
-from peers.data.shapes import Shape, noun
+from peers.data.shapes import noun
+from peers.learning import trial
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
-from peers.networks import models
-from peers.networks.config import PeerKind, PeersConfig
-from peers.networks.models import Network, activation_bytes, num_parameters
+from peers.networks.network import OwnHead
 from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe
@@ -29,28 +31,6 @@ from topologies.schedule import Schedule
 
 # Measured proportional set size, CUDA build of torch: a Ray actor without peers, the coordinator, Ray's daemons.
 ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 400 * 2**20, 720 * 2**20, 450 * 2**20
-FLOAT = 4
-
-
-@dataclass(frozen=True)
-class GroupPlan:
-    """A group of identically configured peers, and the memory that one of them needs, in bytes."""
-
-    count: int
-    model: str
-    norm: str
-    head: str
-    optimizer: str
-    num_parameters: int
-    feature_dim: int
-    output_dim: int
-    state_bytes: int
-    activation_bytes: int
-    probe_bytes: int
-
-    @property
-    def peer_bytes(self) -> int:
-        return self.state_bytes + self.activation_bytes + self.probe_bytes
 
 
 @dataclass(frozen=True)
@@ -63,7 +43,7 @@ class Plan:
     width: int
     message_bytes: int
     data_digest: str = ""  # SHA-256 of images and labels; this and the following are set by `identified`
-    links_digest: str = ""  # SHA-256 of links read from a file; else empty: the config determines them
+    links_digest: str = ""  # SHA-256 of a file's links in all its rounds; else empty: the config determines them
     normalisation: Normalisation | None = None  # of the training images, channel by channel
 
     @property
@@ -121,20 +101,24 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     """
     loaded = dataset is None
     try:
+        config = brought.identified(config)
         schedule = build_schedule(config)
+        facts = describe(schedule)  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
-        groups = tuple(_plan_group(config, dataset, kind, count) for kind, count in _kinds(config.peers))
+        different = makes(config.peers, dataset.shape)
+        _try_out(config, dataset, different)
+        groups = tuple(plan_group(config, dataset, make) for make in different)
         _check_memory(config, dataset, groups)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
-    warn_of_few_passes(config, schedule, (_blank(kind, dataset.shape) for kind, _ in _kinds(config.peers)))
+    warn_of_few_passes(config, schedule, (make.network for make in different))
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
-    plan = Plan(config, dataset, schedule, describe(schedule), groups, width, message_bytes)
+    plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes)
     further, free = plan.memory_bytes - plan.data_bytes, memory.available()
     if loaded and further > free and not config.hosting.address:
         warnings.warn(
@@ -148,7 +132,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
 
 def identified(plan: Plan) -> Plan:
     """The plan with what is computed from all images: a separate step, since checking a config does not need it."""
-    links = plan.schedule(0).digest() if plan.config.topology.kind == "file" else ""
+    links = links_of(plan.config).digest() if plan.config.topology.kind == "file" else ""
     normalisation = channel_statistics(plan.dataset.train_images)
     return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links, normalisation=normalisation)
 
@@ -181,9 +165,7 @@ def peer_settings(
     peers, exchange = config.peers, config.exchange
     if control is Control.SUPERVISED:
         peers, exchange = with_labels_only(peers, exchange, dataset.num_classes)
-    layouts = [
-        layout for kind, count in _kinds(peers) for layout in [models.layout(_blank(kind, dataset.shape))] * count
-    ]
+    of_peers, data = layouts(peers, dataset.shape), config.data
     # a ProbeConfig, since unpickling an EvaluationConfig would import the whole coordinator in every actor
     probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
     return [
@@ -193,49 +175,43 @@ def peer_settings(
             num_rounds=config.run.rounds,
             peers=peers,
             exchange=exchange,
-            data=config.data,
+            data=data.without_object() if isinstance(data, GivenData) else data,
             probes=probes,
             normalisation=normalisation,
             recompute=config.hosting.recompute,
             precision=config.hosting.precision,
             deterministic=config.hosting.deterministic,
             data_on_device=config.hosting.data_on_device,
-            layout=layouts[index],
+            layout=of_peers[index],
             control=control,
         )
         for index in range(config.peers.count)
     ]
 
 
-def _kinds(peers: PeersConfig) -> list[tuple[PeerKind, int]]:
-    return [(group, group.count) for group in peers.groups] or [(peers, peers.count)]
-
-
-def _blank(kind: PeerKind, shape: Shape) -> Network:
-    """A peer's network on the meta device: its parameters take no memory, and no random numbers are drawn."""
-    with torch.device("meta"):
-        return kind.build_network(shape)
-
-
-def _plan_group(config: RunConfig, dataset: Dataset, kind: PeerKind, count: int) -> GroupPlan:
-    network = _blank(kind, dataset.shape)
-    parameters = num_parameters(network)
-    moments = len(kind.optimizer.moment_names)
-    teacher = config.exchange.separate_teacher + (Control.STRANGER in config.evaluation.controls)
-    buffers = sum(buffer.nbytes for buffer in network.buffers())
-    return GroupPlan(
-        count=count,
-        model=kind.model.kind,
-        norm=kind.norm,
-        head=kind.head.kind,
-        optimizer=f"{kind.optimizer.kind} {kind.optimizer.lr:g}",
-        num_parameters=parameters,
-        feature_dim=network.feature_dim,
-        output_dim=network.output_dim,
-        state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # theta, theta_0, gradients, moments
-        activation_bytes=activation_bytes(network, dataset.shape, config.data.batch_size),
-        probe_bytes=_probed_images(config, dataset) * network.feature_dim * FLOAT,  # the features as they are
-    )
+def _try_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) -> None:
+    """Try out what the user has brought, and say what of the config it makes useless. Raises: ValueError."""
+    vectorised = config.hosting.execution != "loop"
+    for make in different:
+        if not make.is_brought:
+            continue
+        trial.check_network(make.kind, make.peers, dataset.shape, vectorised)
+        if not isinstance(make.network.head, OwnHead):
+            continue
+        if "head" in make.kind.model_fields_set and make.kind.head.kind != "none":
+            warnings.warn(
+                f"peers.head '{make.kind.head.kind}' is not used: {make.network.origin} returns features and outputs, "
+                "so it has a head of its own; peers.head.kind = 'none' says so",
+                stacklevel=3,
+            )
+        if Control.SUPERVISED in config.evaluation.controls and make.network.output_dim < dataset.num_classes:
+            raise ValueError(
+                f"evaluation.controls: supervised needs an output per class: {dataset.num_classes} classes, and "
+                f"{make.network.origin} has {make.network.output_dim} outputs: leave it out, or return features alone"
+            )
+    if isinstance(config.exchange.loss, Brought) or isinstance(config.exchange.target, Brought):
+        features, network = config.exchange.what == "features", different[0].network
+        trial.check_loss(config.exchange, network.feature_dim if features else network.output_dim, vectorised)
 
 
 def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:
@@ -247,19 +223,14 @@ def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan,
 
     pixels = math.prod(dataset.shape)
     on_features = max(needed(group.feature_dim) for group in groups)
-    return on_features, _probed_images(config, dataset) * pixels * FLOAT + needed(pixels)
-
-
-def _probed_images(config: RunConfig, dataset: Dataset) -> int:
-    train = min(config.evaluation.probe_train, len(dataset.train_labels))
-    return train + min(config.evaluation.probe_test, len(dataset.test_labels))
+    return on_features, num_probed(config, dataset) * pixels * FLOAT + needed(pixels)
 
 
 def _check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> None:
     """Refuse probes that exceed this machine's memory, unless the run is on a cluster. Raises: ValueError."""
     if config.hosting.address:
         return
-    images, pixels = _probed_images(config, dataset), math.prod(dataset.shape)
+    images, pixels = num_probed(config, dataset), math.prod(dataset.shape)
     subject = (
         f"evaluation.probes: {images:,} {noun(dataset.shape)} of {pixels:,} values in {dataset.num_classes:,} classes"
     )

@@ -1,10 +1,27 @@
 """The schedule of a run and of its control runs: who learns from whom in each round."""
 
-from coordinator.experiment.config import RunConfig
+from dataclasses import replace
+
+from coordinator.experiment.config import ConfigError, RunConfig
 from peers.base.seeds import stream
 from peers.learning.control import Control
 from topologies.combinators import each_alone, one_student, one_teacher, with_self_weight, without_students
-from topologies.schedule import Schedule
+from topologies.schedule import Round, Schedule
+
+
+def links_of(config: RunConfig) -> Schedule:
+    """The schedule of the topology alone, before roles, frozen peers and self-weights change it. Raises: ValueError."""
+    schedule = config.topology.build(config.peers.count, stream(config.run.seed, "topology"))
+    if schedule.period is not None:
+        return schedule
+
+    def round_at(round_index: int) -> Round:
+        try:
+            return schedule(round_index)
+        except ValueError as error:  # of a user's own function, at any time of the run
+            raise ConfigError(str(error)) from error
+
+    return replace(schedule, round_at=round_at)
 
 
 def build_schedule(config: RunConfig, control: Control | None = None) -> Schedule:
@@ -14,7 +31,7 @@ def build_schedule(config: RunConfig, control: Control | None = None) -> Schedul
     Raises: ValueError.
     """
     seed, peers = config.run.seed, config.peers
-    schedule = config.topology.build(peers.count, stream(seed, "topology"))
+    schedule = links_of(config)
     if config.topology.self_weight is not None:
         if config.topology.kind == "self":
             raise ValueError(

@@ -43,6 +43,29 @@ def assign(reservations: Reservations, nodes: Mapping[str, Resources], placement
     return assigned
 
 
+def place(ray: Any, reservations: Reservations, hosts: Sequence[int], placement: Placement) -> list[str]:
+    """The id of the node for each of these hosts, given by index, of a run with these reservations."""
+    idle = assign(reservations, resources_by_node(ray), placement)
+    return around([idle[host] for host in hosts], [reservations[host] for host in hosts], free_by_node(ray))
+
+
+def around(targets: Sequence[str], reservations: Reservations, free: Mapping[str, Resources]) -> list[str]:
+    """The same nodes for these hosts, but another where one is full of what else runs there and another is not.
+
+    free: what each node has left. Ray does not look elsewhere for a host that was assigned to a node that is full.
+    """
+    held: dict[str, Reservations] = {name: [] for name in free}
+    found = []
+    for target, reservation in zip(targets, reservations, strict=True):
+        able = [name for name in free if count_fitting([[*held[name], reservation]], [free[name]])]
+        able.sort(key=lambda name: (len(held[name]), -free[name].get("CPU", 0.0)))
+        chosen = target if target in able or not able else able[0]
+        if chosen in held:
+            held[chosen].append(reservation)
+        found.append(chosen)
+    return found
+
+
 def affinity_options(node: str) -> dict[str, Any]:
     """Actor options that prefer a node (soft affinity); empty inside a placement group, which decides by itself."""
     from ray.util import get_current_placement_group
@@ -120,6 +143,13 @@ def _remote_load() -> Any:
 def resources_by_node(ray: Any) -> dict[str, Resources]:
     """The resources of every live node, by node id."""
     return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node.get("Alive", True)}
+
+
+def free_by_node(ray: Any) -> dict[str, Resources]:
+    """What every live node has left, by node id, as Ray saw it a moment ago."""
+    from ray._private.state import available_resources_per_node  # Ray has no public call for it
+
+    return {node: free for node, free in available_resources_per_node().items() if node in resources_by_node(ray)}
 
 
 def describe_shortage(ray: Any, reservations: Reservations) -> str:

@@ -23,9 +23,9 @@ from coordinator.pools.placement import (
     DataOfNodes,
     affinity_options,
     all_fit,
-    assign,
     describe_shortage,
     group_by_node,
+    place,
     resources_by_node,
     wait_for_room,
 )
@@ -100,11 +100,11 @@ class RayPool:
         """Start new actors for these hosts and evaluators, given by index."""
         from peers.hosting.actor import RemoteEvaluator, RemotePeerHost
 
-        targets = assign(self.reservations, resources_by_node(self._ray), self._hosting.placement)
-        for host in hosts:
+        targets = place(self._ray, self.reservations, hosts, self._hosting.placement)
+        for host, target in zip(hosts, targets, strict=True):
             reserved, resources = self.reservations[host], self._hosting.resources
             options = {"num_cpus": reserved["CPU"], "num_gpus": reserved["GPU"], "resources": resources or None}
-            options |= affinity_options(targets[host])
+            options |= affinity_options(target)
             self.hosts[host].actor = RemotePeerHost.options(**options).remote()
         for evaluator in evaluators:
             self.evaluators[evaluator].actor = RemoteEvaluator.options(num_cpus=1).remote()

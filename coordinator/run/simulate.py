@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
+from typing import Unpack
 
 import torch
 
@@ -14,7 +15,7 @@ from coordinator.checkpoints.identity import identity_of
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.checkpoints.opening import Recalled, open_checkpoints
 from coordinator.checkpoints.snapshots import Checkpoints
-from coordinator.experiment import given_data
+from coordinator.experiment.brought import Keywords, Objects, note_for_file
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
 from coordinator.experiment.plan import Plan, identified, prepare, settings_of
 from coordinator.pools.base import Pool, Tell
@@ -48,14 +49,16 @@ def simulate(
     config: RunConfig,
     output: str | Path = "runs",
     observers: Sequence[RunObserver] = (),
-    dataset: Dataset | None = None,
+    *,
     interrupts: Interrupts | None = None,
+    **objects: Unpack[Keywords],
 ) -> Result:
     """Run an experiment and write its results to a new folder in `output`.
 
     observers: receive every event of the run, in order; the last one is `RunEnded`, even if an error is raised.
-    dataset: replaces the data set that the config names. The config of the run then records its name and digest; the
-    run cannot be repeated from its config file alone, and `resume` requires the same data set.
+    objects: `network`, `head`, `loss`, `target`, `topology` and `data` take the place of what the config names; see
+    `Objects`. The run's config then records the name and digest of each; the run cannot be repeated from that file
+    alone, and `resume` requires the same objects.
 
     A run that is interrupted (Ctrl-C) or stopped (values that are not finite, hosts lost too often) still writes its
     results so far; the status of the result says how it ended.
@@ -66,10 +69,8 @@ def simulate(
     fan_out = Observers(observers)
     with EndOfRun(fan_out) as end:
         check_output(output)
-        if dataset is not None:
-            config, dataset = given_data.take(config, dataset)
-        context = _Context(fan_out, dataset, interrupts or Interrupts())
-        end.result = result = _run(config, Path(output), None, context)
+        context = _Context(fan_out, None, interrupts or Interrupts())
+        end.result = result = _run(Objects(**objects).take(config), Path(output), None, context)
     fan_out.reraise()
     return result
 
@@ -84,23 +85,23 @@ def resume(
     rounds: int | None = None,
     overrides: Sequence[str] = (),
     observers: Sequence[RunObserver] = (),
-    dataset: Dataset | None = None,
+    *,
     interrupts: Interrupts | None = None,
+    **objects: Unpack[Keywords],
 ) -> Result:
     """Continue a run that was killed, interrupted or stopped, or extend a finished run to more `rounds`.
 
     The run continues from its newest intact checkpoint, in the same tables and the same MLflow run, and produces the
-    same numbers as an uninterrupted run. overrides: settings of hosting, tracking and checkpoint only. dataset:
-    required if the run was started with a data set from Python.
+    same numbers as an uninterrupted run. overrides: settings of hosting, tracking and checkpoint only. objects:
+    those from Python that the run was started with, as in `simulate`; they are required, and compared by their digests.
 
     Raises: ConfigError, if the folder has no run, is in use by another process, or has nothing left to do. Exceptions
     from observers are raised as in `simulate`.
     """
     fan_out = Observers(observers)
     with EndOfRun(fan_out) as end, reopen(Path(run), rounds, overrides, fan_out) as resumed:
-        if dataset is not None:
-            dataset = given_data.take_again(resumed.config, dataset)
-        context = _Context(fan_out, dataset, interrupts or Interrupts())
+        resumed = replace(resumed, config=Objects(**objects).take_again(resumed.config))
+        context = _Context(fan_out, None, interrupts or Interrupts())
         if resumed.remaining is Remaining.REPORT:
             end.result = result = _complete(resumed, context)
         else:
@@ -200,9 +201,7 @@ def _compose(
     """Assemble the parts of a run; a resumed run gets its recorded state back."""
     config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
     plan = replace(plan, config=config)
-    folder.write_text(
-        "config.toml", (given_data.NOT_FROM_FILE if config.data.kind == "given" else "") + to_toml(config)
-    )
+    folder.write_text("config.toml", note_for_file(config) + to_toml(config))
     finish = _records(config, folder, resumed, context.observers)
     recorder, tables = finish.recorder, finish.tables
     manager = CheckpointManager(checkpoints, identity_of(plan), recorder, tables)

@@ -16,6 +16,7 @@ Purpose = Literal[
     "stranger",
     "shuffled",
     "single-teacher",
+    "noise",
 ]
 _KEYS: dict[Purpose, int] = {
     "weights": 0,
@@ -29,6 +30,7 @@ _KEYS: dict[Purpose, int] = {
     "stranger": 8,
     "shuffled": 9,
     "single-teacher": 10,
+    "noise": 11,
 }
 
 

@@ -4,11 +4,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from peers.base.section import Variant
 from peers.base.seeds import stream
-from peers.data import array_files, datasets, huggingface, image_folder, loading, resizing
+from peers.data import array_files, huggingface, image_folder, loading, resizing
+from peers.data.brought import GivenData, ImportedData
 from peers.data.datasets import Dataset
 from peers.data.named_sets import TorchvisionKind
+from peers.data.section import DataSection
 from peers.data.table_arrays import Columns
 
 Size = Annotated[int, Field(ge=1, le=65536)]
@@ -20,39 +21,6 @@ TestFraction = Annotated[
     float,
     Field(gt=0, lt=1, description="share of the examples held out as test examples where the files have no test split"),
 ]
-
-
-class DataSection(Variant):
-    batch_size: int = Field(
-        128, ge=2, le=2**24, strict=True, description="examples in a round's mini-batch, which all peers share"
-    )
-    flip: bool = Field(
-        False,
-        description="mirror each image left to right with probability 0.5, the same view for every peer (arXiv "
-        "2604.18390)",
-    )
-    train_limit: int = Field(
-        0, ge=0, strict=True, description="number of training examples used, drawn by the run's seed; 0: all"
-    )
-    test_limit: int = Field(
-        0, ge=0, strict=True, description="number of test examples used, drawn by the run's seed; 0: all"
-    )
-    on_each_node: bool = Field(
-        False,
-        description="each node of a Ray cluster reads the data set itself; false: the coordinator's copy is sent to "
-        "them",
-    )
-    validation: int = Field(
-        0,
-        ge=0,
-        strict=True,
-        description="number of training examples that are held out and replace the test ones, so that a search for "
-        "settings never sees those; 0: the test examples themselves",
-    )
-
-    def limited(self, dataset: Dataset, seed: int) -> Dataset:
-        """The examples that the limits leave. Raises: ValueError, if a limit is larger than the data."""
-        return datasets.limit(dataset, self.train_limit, self.test_limit, stream(seed, "data", 1))
 
 
 class Digits(DataSection):
@@ -221,25 +189,15 @@ class Synthetic(DataSection):
         return self.limited(dataset, seed)
 
 
-class Given(DataSection):
-    """Images and labels that `simulate` was given from Python, as a run's own config says; no file can ask for them."""
-
-    kind: Literal["given"] = "given"
-    name: str = Field(description="name of the data set")
-    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its images and labels")
-
-    @classmethod
-    def example(cls) -> "Given":
-        return cls(name="mine", digest="0" * 64)
-
-    def load(self, seed: int) -> Dataset:
-        raise ValueError(
-            f"data.kind: 'given' means images that were given from Python ('{self.name}', SHA-256 {self.digest[:12]}), "
-            "which no file holds: go on with resume(RUN, dataset=...), or start anew with simulate(..., dataset=...)"
-        )
-
-
 DataConfig = Annotated[
-    Digits | TorchvisionData | ParquetData | HuggingFaceData | ImageFolderData | ArraysData | Synthetic | Given,
+    Digits
+    | TorchvisionData
+    | ParquetData
+    | HuggingFaceData
+    | ImageFolderData
+    | ArraysData
+    | Synthetic
+    | ImportedData
+    | GivenData,
     Field(discriminator="kind"),
 ]

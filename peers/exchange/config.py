@@ -1,91 +1,36 @@
 """The `[exchange]` section, and the distillation loss that it describes."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int64
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from peers.base.section import Section, Variant
+from peers.base.section import Section
 from peers.exchange import objectives
 from peers.exchange.losses import (
     DISTRIBUTION_LOSSES,
     KL,
     VECTOR_LOSSES,
+    BroughtLoss,
     DistributionLoss,
     LossConfig,
     VectorLoss,
     any_of,
 )
+from peers.exchange.targets import (
+    CentredTarget,
+    PlainTarget,
+    SinkhornTarget,
+    StandardisedTarget,
+    TargetConfig,
+    Tempered,
+)
 from peers.exchange.wire import Wire, WireDtype
 
 Batch = Float[Tensor, "batch dim"]
 Centre = Float[Tensor, " dim"]
-Temperature = Annotated[float, Field(gt=0)]
-
-
-# ---- target transforms: from the teachers' outputs to the student's target ----
-
-
-class Tempered(Variant):
-    """A transform of the outputs themselves, and a softmax at a temperature where the loss wants a distribution."""
-
-    temperature: Temperature = Field(
-        1.0, description=f"temperature of the target's softmax; unused by {any_of(VECTOR_LOSSES)}"
-    )
-    makes_probs: ClassVar[bool] = False
-
-    def vector(self, outputs: Batch, centre: Centre) -> Batch:
-        return outputs
-
-    def probs(self, logits: Batch, centre: Centre) -> Batch:
-        return torch.softmax(self.vector(logits, centre) / self.temperature, dim=-1)
-
-
-class PlainTarget(Tempered):
-    """The teachers' outputs as they are."""
-
-    kind: Literal["none"] = "none"
-
-
-class CentredTarget(Tempered):
-    """Outputs less a running mean of them (DINO, Caron et al. 2021, section 3.1)."""
-
-    kind: Literal["centre"] = "centre"
-    temperature: Temperature = Field(0.04, description="temperature of the target's softmax (DINO: 0.04)")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of the running mean (DINO: 0.9)")
-
-    def vector(self, outputs: Batch, centre: Centre) -> Batch:
-        return objectives.centre(outputs, centre)
-
-
-class StandardisedTarget(Tempered):
-    """Every output scaled to mean 0 and standard deviation 1 over the batch."""
-
-    kind: Literal["standardise"] = "standardise"
-
-    def vector(self, outputs: Batch, centre: Centre) -> Batch:
-        return objectives.standardise(outputs)
-
-
-class SinkhornTarget(Variant):
-    """Distributions that use all outputs equally over the batch (Cuturi 2013; SwAV, Caron et al. 2020, section 3.1)."""
-
-    kind: Literal["sinkhorn"] = "sinkhorn"
-    epsilon: float = Field(0.05, gt=0, description="entropic regularisation, in units of the outputs (SwAV: 0.05)")
-    iterations: int = Field(3, ge=1, description="number of times that columns and rows are scaled (SwAV: 3)")
-    makes_probs: ClassVar[bool] = True
-    temperature: ClassVar[None] = None
-
-    def probs(self, logits: Batch, centre: Centre) -> Batch:
-        return objectives.sinkhorn(logits, self.epsilon, self.iterations)
-
-
-TargetConfig = Annotated[PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget, Field(discriminator="kind")]
-
-
-# ---- the section ----
 
 
 class ExchangeConfig(Section):
@@ -139,7 +84,7 @@ class ExchangeConfig(Section):
             return values
         loss = values.get("loss")
         kind = loss.get("kind") if isinstance(loss, dict) else getattr(loss, "kind", None)
-        if kind not in VECTOR_LOSSES:
+        if kind not in (*VECTOR_LOSSES, "import", "given"):
             return values
         default = PlainTarget() if values.get("what") == "probabilities" else StandardisedTarget()
         return {**values, "target": default}
@@ -165,7 +110,8 @@ class ExchangeConfig(Section):
                 f"exchange.target '{self.target.kind}' makes probabilities, which exchange.loss '{self.loss.kind}' "
                 f"does not compare: use {any_of(DISTRIBUTION_LOSSES)}"
             )
-        if vector_loss and self.what == "probabilities" and self.target.kind != "none":
+        compares_sent = vector_loss or isinstance(self.loss, BroughtLoss)
+        if compares_sent and self.what == "probabilities" and self.target.kind != "none":
             raise ValueError(
                 f"exchange.loss '{self.loss.kind}' on probabilities takes exchange.target 'none', "
                 f"got '{self.target.kind}': set exchange.target to {{ kind = 'none' }}"
@@ -256,6 +202,8 @@ class ExchangeConfig(Section):
         return (torch.stack(losses) * weights).sum()
 
     def _loss_to(self, student: Batch, target: Batch, centre: Centre) -> Float[Tensor, ""]:
+        if isinstance(self.loss, BroughtLoss):
+            return self.loss(self.sent(student), self.target.scaled(target, centre))
         if isinstance(self.loss, VectorLoss):
             assert not isinstance(self.target, SinkhornTarget)
             return self.loss(self.sent(student), self.target.vector(target, centre))

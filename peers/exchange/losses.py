@@ -10,12 +10,13 @@ Rules for a loss, so that `vmap` (torch.func) can run it for all students at onc
 - The target receives no gradient: `.detach()`.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from peers.base.brought import Brought, BroughtError, Given, Imported, call, explained
 from peers.base.section import Variant, kinds, variants
 from peers.exchange import objectives
 
@@ -105,10 +106,52 @@ class JS(DistributionLoss):
         return objectives.js(student_logits, target_probs, self.temperature)
 
 
+# ---- of the user's own ----
+
+
+class BroughtLoss(Brought):
+    """A loss of the user's own: (student, target) -> scalar, under the rules above.
+
+    student: the student's outputs in the form in which they are exchanged (logits, probabilities or features). target:
+    the average of its teachers' outputs after the target's transform and divided by its temperature, or probabilities
+    where the transform makes them, without gradients. Both are float32 [batch, dim].
+    """
+
+    field: ClassVar[str] = "exchange.loss"
+
+    def __call__(self, student: Batch, target: Batch) -> Scalar:
+        with explained(self.origin):
+            found = call(self.bring(), student, target.detach())
+        if not isinstance(found, Tensor) or found.ndim:
+            what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise BroughtError(f"{self.origin}: must return one number (a scalar tensor), got {what}: average it")
+        return found
+
+
+class ImportedLoss(Imported, BroughtLoss):
+    """A loss of your own: a function (student, target) -> scalar, or a class of such, as in torch.nn."""
+
+    @classmethod
+    def example(cls) -> "ImportedLoss":
+        return cls(target="torch.nn:HuberLoss", args={"delta": 0.5})
+
+
+class GivenLoss(Given, BroughtLoss):
+    """A loss that was given from Python, as a run's own config says; no file can ask for it."""
+
+    argument: ClassVar[str] = "loss"
+
+    @classmethod
+    def example(cls) -> "GivenLoss":
+        return cls.of(objectives.mse)
+
+
 # ---- the union ----
 
 
-LossConfig = Annotated[MSE | Salient | Cosine | KL | CrossEntropy | JS, Field(discriminator="kind")]
+LossConfig = Annotated[
+    MSE | Salient | Cosine | KL | CrossEntropy | JS | ImportedLoss | GivenLoss, Field(discriminator="kind")
+]
 
 
 def _kinds_of(base: type[Variant]) -> tuple[str, ...]:

@@ -231,13 +231,17 @@ def _stacks(peers: list[Peer]) -> list[PeerStack]:
     """Stacks of at most `WIDTH` peers of one kind; a peer that would be alone in its stack is run in the loop."""
     kinds: list[list[Peer]] = []
     for peer in peers:
-        alike = next((members for members in kinds if members[0].kind == peer.kind), None)
+        alike = next((members for members in kinds if _are_alike(members[0], peer)), None)
         if alike is None:
             kinds.append([peer])
         else:
             alike.append(peer)
     parts = [alike[first : first + WIDTH] for alike in kinds for first in range(0, len(alike), WIDTH)]
     return [PeerStack(part) for part in parts if len(part) > 1]
+
+
+def _are_alike(peer: Peer, other: Peer) -> bool:
+    return peer.kind == other.kind and peer.settings.layout == other.settings.layout
 
 
 def _self_taught(settings: Sequence[PeerSettings], round_index: int) -> dict[int, Assignment]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from peers.base.seeds import stream
 from peers.exchange.config import ExchangeConfig
-from peers.networks.config import LinearHead, PeersConfig
+from peers.networks.config import PeersConfig
+from peers.networks.variants import LinearHead
 
 SMALLEST = 1e-30  # a gradient's norm below which it is not scaled: float32 would overflow, or lose its direction
 LossOf = Callable[..., Float[Tensor, ""]]

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.func import functional_call
 
+from peers.base.brought import of_peer
 from peers.base.precision import autocast
 from peers.data import datasets
 from peers.data.batches import Batches
@@ -29,7 +30,7 @@ from peers.learning import snapshot
 from peers.learning.averaging import target_of
 from peers.learning.control import matching_factor
 from peers.learning.replacement import Replacement
-from peers.learning.settings import PeerSettings, initial_network
+from peers.learning.settings import PeerSettings, initial_network, seed_noise
 from peers.learning.teacher import Teacher
 from peers.networks.optimizers import OptimizerState
 from peers.probing import measuring, observing
@@ -139,11 +140,12 @@ class Peer:
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         exchange = self.settings.exchange
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
-            features, outputs = self._forward(buffers, images)
+            features, outputs = self._forward(buffers, images, assignment.round_index)
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
         self.renew_teacher(assignment.round_index)
         if self.teacher is not None and assignment.teaches:
-            with autocast(self.device, self.settings.precision):
+            seed_noise(self.settings, self.teacher.network, assignment.round_index)
+            with autocast(self.device, self.settings.precision), of_peer(self.index):
                 features, outputs = self.teacher.outputs(images)
             features, outputs = features.float(), outputs.float()
         exchanged = exchange.exchanged(features, outputs)
@@ -155,9 +157,10 @@ class Peer:
         return self.outgoing(assignment, packed.payload, bool(packed.finite))
 
     def _forward(
-        self, buffers: dict[str, Tensor], images: Float[Tensor, "batch *shape"]
+        self, buffers: dict[str, Tensor], images: Float[Tensor, "batch *shape"], round_index: int
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
-        with autocast(self.device, self.settings.precision):
+        seed_noise(self.settings, self.network, round_index)
+        with autocast(self.device, self.settings.precision), of_peer(self.index):
             features, outputs = functional_call(self.network, buffers, (images,))
         return features.float(), outputs.float()
 
@@ -183,7 +186,7 @@ class Peer:
         """One optimiser step towards the teachers; returns loss and gradient norm, both None if the peer drops out."""
         round_index = pending.round_index
         if self.settings.recompute:
-            pending.features, pending.outputs = self._forward(pending.buffers, pending.images)
+            pending.features, pending.outputs = self._forward(pending.buffers, pending.images, round_index)
         loss = self._loss(pending, teachers, weights)
         if not self.drop_unless_finite("the loss", loss.item(), round_index):
             return None, None
@@ -208,7 +211,8 @@ class Peer:
 
     def _loss(self, pending: Pending, teachers: Tensor, weights: Tensor) -> Float[Tensor, ""]:
         loss_of = self.settings.loss_of
-        return loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
+        with of_peer(self.index):
+            return loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
 
     def drop(self, reason: str, round_index: int) -> None:
         """Drop out: from now on, this peer neither studies nor teaches."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from peers.base.brought import of_peer
 from peers.base.precision import Precision
 from peers.base.seeds import torch_seed
 from peers.data.batches import Batches
@@ -11,8 +12,9 @@ from peers.data.datasets import Dataset, Normalisation
 from peers.data.shapes import Shape
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control, LossOf, loss_on_labels
-from peers.networks import models
+from peers.networks import drawing, models
 from peers.networks.config import PeersConfig
+from peers.networks.network import Network
 from peers.probing.config import ProbeConfig
 
 Execution = Literal["loop", "vectorised"]
@@ -61,24 +63,31 @@ class OtherNetwork(ValueError):
     """A peer's process builds another network than the coordinator, so that reports would describe the wrong one."""
 
 
-def initial_network(settings: PeerSettings, shape: Shape) -> models.Network:
-    """The peer's random weights, interpolated towards peer 0's where `locality` is below 1."""
+def initial_network(settings: PeerSettings, shape: Shape) -> Network:
+    """The peer's random weights, interpolated towards peer 0's where `locality` is below 1; or those that are given."""
     network = _drawn(settings, shape, torch_seed(settings.seed, "weights", settings.index), settings.index != 0)
     _check_layout(settings, models.layout(network))
     return network
 
 
-def stranger_network(settings: PeerSettings, shape: Shape) -> models.Network:
+def stranger_network(settings: PeerSettings, shape: Shape) -> Network:
     """Other random weights for the peer's architecture, as far from peer 0's as those of any other peer."""
-    return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True)
+    return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True, stranger=True)
 
 
-def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool) -> models.Network:
-    kind = settings.peers.kind_of(settings.index)
-    network = models.seeded(lambda: kind.build_network(shape), seed)
-    if settings.peers.locality < 1 and interpolated:
-        reference = models.seeded(lambda: kind.build_network(shape), torch_seed(settings.seed, "weights", 0))
-        models.interpolate_locality(network, reference, settings.peers.locality)
+def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> None:
+    """Let what a network draws in a round's forward pass depend on seed, peer and round alone; most draw nothing."""
+    if network.noise is not None:
+        network.noise = torch_seed(settings.seed, "noise", settings.index, round_index)
+
+
+def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, stranger: bool = False) -> Network:
+    kind, peer = settings.peers.kind_of(settings.index), settings.index
+    with of_peer(peer):
+        network = drawing.seeded(lambda: kind.build_network(shape, peer, stranger), seed)
+        if settings.peers.locality < 1 and interpolated:
+            reference = drawing.seeded(lambda: kind.build_network(shape, peer), torch_seed(settings.seed, "weights", 0))
+            models.interpolate_locality(network, reference, settings.peers.locality)
     return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, device
 
 from peers.base.storage import Folder
 from peers.learning.teacher import Teacher
-from peers.networks.models import Network
+from peers.networks.network import Network
 from peers.networks.optimizers import OptimizerState
 
 
@@ -51,6 +51,10 @@ def save(peer: Saved, folder: str, completed: int) -> str:
         "failure_round": peer.failure_round,
     }
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    seen = set[int]()
+    for name, tensor in contiguous.items():  # the format has no weights that two names share
+        contiguous[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
     content = safetensors.torch.save(contiguous, {"about": json.dumps(about)})
     Folder(folder).write(file_of(peer.index), content)
     return hashlib.sha256(content).hexdigest()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from peers.exchange.config import ExchangeConfig
-from peers.networks.models import Network
+from peers.networks.network import Network
 
 
 class Teacher:

@@ -1,138 +1,21 @@
-"""The `[peers]` section: networks, heads and optimisers; every variant of a tagged union builds what it names."""
+"""The `[peers]` section: what peers are made of, and groups of unequal peers."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
-from peers.base.section import Section, Variant, leaves_out_kind
+from peers.base.section import Section, leaves_out_kind
 from peers.data.shapes import Shape
-from peers.networks import heads, models
+from peers.networks.brought import BroughtHead, BroughtModel, HeldWeights, draw_anew, join, load_weights
 from peers.networks.models import Norm
+from peers.networks.network import Network, feature_dim
 from peers.networks.optimizers import AdamW, OptimizerConfig
+from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN
 
-Size = Annotated[int, Field(ge=1, le=65536)]
-
-
-# ---- networks ----
-
-
-class PaperCNN(Variant):
-    """Four 3x3 convolutions and two max-pools, flattened: 16,384 features of a 32x32 image (arXiv 2604.18390)."""
-
-    kind: Literal["paper-cnn"] = "paper-cnn"
-
-    def build(self, shape: Shape, norm: Norm) -> nn.Module:
-        return models.paper_cnn(shape, norm)
-
-
-class SmallCNN(Variant):
-    """Blocks of 3x3 convolution, normalisation and ReLU, max-pools between them, then the mean over space."""
-
-    kind: Literal["small-cnn"] = "small-cnn"
-    channels: tuple[Size, ...] = Field(
-        (16, 32, 64), min_length=1, description="output channels of each block; the last is the number of features"
-    )
-
-    def build(self, shape: Shape, norm: Norm) -> nn.Module:
-        return models.small_cnn(shape, self.channels, norm)
-
-
-class MLP(Variant):
-    """Fully connected layers, each with normalisation and ReLU, on the flattened image, vector or series."""
-
-    kind: Literal["mlp"] = "mlp"
-    hidden: tuple[Size, ...] = Field(
-        (128, 128), min_length=1, description="widths of the layers; the last is the number of features"
-    )
-
-    def build(self, shape: Shape, norm: Norm) -> nn.Module:
-        return models.mlp(shape, self.hidden, norm)
-
-
-class ResNet18(Variant):
-    """ResNet-18 (He et al. 2016) with a first 3x3 convolution of stride 1 and no max-pool: 512 features."""
-
-    kind: Literal["resnet18"] = "resnet18"
-
-    def build(self, shape: Shape, norm: Norm) -> nn.Module:
-        return models.resnet18(shape, norm)
-
-
-class VGG11(Variant):
-    """The convolutions of VGG-11 (Simonyan and Zisserman 2015), with random weights."""
-
-    kind: Literal["vgg11"] = "vgg11"
-
-    def build(self, shape: Shape, norm: Norm) -> nn.Module:
-        return models.vgg11(shape, norm)
-
-
-class DenseNet121(Variant):
-    """DenseNet-121 (Huang et al. 2017) with a first 3x3 convolution of stride 1 and no max-pool: 1,024 features."""
-
-    kind: Literal["densenet121"] = "densenet121"
-
-    def build(self, shape: Shape, norm: Norm) -> nn.Module:
-        return models.densenet121(shape, norm)
-
-
-ModelConfig = Annotated[PaperCNN | SmallCNN | MLP | ResNet18 | VGG11 | DenseNet121, Field(discriminator="kind")]
-
-
-# ---- heads ----
-
-
-class NoHead(Variant):
-    """No head: peers exchange the features themselves (arXiv 2604.18390)."""
-
-    kind: Literal["none"] = "none"
-
-    def build(self, in_features: int) -> nn.Module:
-        return heads.identity()
-
-
-class LinearHead(Variant):
-    """One affine layer."""
-
-    kind: Literal["linear"] = "linear"
-    dim: int = Field(64, ge=2, le=2**24, description="number of outputs")
-
-    def build(self, in_features: int) -> nn.Module:
-        return heads.linear(in_features, self.dim)
-
-
-class Prototypes(Variant):
-    """Cosines, in -1 to 1, of the features, centred over the batch, to learned prototypes (SwAV, Caron et al. 2020)."""
-
-    kind: Literal["prototypes"] = "prototypes"
-    dim: int = Field(128, ge=2, le=2**24, description="number of prototypes, which is that of outputs")
-
-    def build(self, in_features: int) -> nn.Module:
-        return heads.PrototypeHead(in_features, self.dim)
-
-
-class Bottleneck(Variant):
-    """Three layers, an L2-normalised bottleneck, unit-norm output weights (Random Teachers, Sarnthein et al. 2023)."""
-
-    kind: Literal["bottleneck"] = "bottleneck"
-    dim: int = Field(65536, ge=2, le=2**24, description="number of outputs")
-    hidden: Size = Field(2048, description="width of the two hidden layers")
-    bottleneck: Size = Field(256, description="width of the bottleneck, whose values are scaled to unit length")
-
-    @classmethod
-    def example(cls) -> "Bottleneck":
-        return cls(dim=6, hidden=256, bottleneck=64)
-
-    def build(self, in_features: int) -> nn.Module:
-        return heads.BottleneckHead(in_features, self.dim, self.hidden, self.bottleneck)
-
-
-HeadConfig = Annotated[NoHead | LinearHead | Prototypes | Bottleneck, Field(discriminator="kind")]
-
-
-# ---- the section ----
+K = TypeVar("K", bound="PeerKind")
+SHARED = ("model", "norm", "head", "optimizer", "initial", "weights", "weights_except")  # taken over by groups
 
 
 class PeerKind(Section):
@@ -144,14 +27,76 @@ class PeerKind(Section):
         description="normalisation layers of the encoder: BatchNorm; GroupNorm of at least 8 channels a group (Wu and "
         "He 2018); LayerNorm, which is one group; or none",
     )
-    head: HeadConfig = Field(LinearHead(), description="from features to the outputs that peers exchange")
+    head: HeadConfig = Field(
+        LinearHead(),
+        description="from features to the outputs that peers exchange; a network that you bring and that returns "
+        "features and outputs has its own instead",
+    )
     optimizer: OptimizerConfig = Field(AdamW(), description="the optimiser of a student's steps")
+    initial: Literal["drawn", "given"] = Field(
+        "drawn",
+        description="initial weights of a network that you bring: drawn by the run's seed, where a module that is "
+        "already built is drawn anew layer by layer; or as they are given, the same for all peers",
+    )
+    weights: str = Field(
+        "",
+        description="file of the encoder's initial weights, .safetensors or a state_dict of torch.save, the same for "
+        "all peers; heads are drawn; empty: none",
+    )
+    weights_except: tuple[str, ...] = Field(
+        (), description="names of weights, or patterns with *, that the file may lack or have too many of"
+    )
+    weights_digest: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="SHA-256 of the weights, noted in the run's own config; a run whose config has it refuses others",
+    )
+    _weights: HeldWeights | None = PrivateAttr(None)
 
-    def build_network(self, shape: Shape) -> models.Network:
-        """A network with weights drawn from torch's current generator; see `models.seeded`."""
-        encoder = self.model.build(shape, self.norm)
-        feature_dim = models.feature_dim(encoder, shape)
-        return models.Network(encoder, self.head.build(feature_dim), shape)
+    @property
+    def starts_as_given(self) -> bool:
+        """Whether initial weights are not drawn by the run's seed."""
+        return self.initial == "given" or bool(self.weights)
+
+    def with_weights(self: K, held: HeldWeights) -> K:
+        """The same with the weights of its file, which peers elsewhere cannot read. Raises: ValueError."""
+        if self.weights_digest and self.weights_digest != held.digest:
+            raise ValueError(
+                f"peers.weights: '{self.weights}' has changed since the run was started (SHA-256 "
+                f"{self.weights_digest[:12]}, now {held.digest[:12]}): put it back, or leave peers.weights_digest out"
+            )
+        kind = self.model_copy(update={"weights_digest": held.digest})
+        kind._weights = held
+        return kind
+
+    def build_network(self, shape: Shape, peer: int = 0, stranger: bool = False) -> Network:
+        """A network with weights drawn from torch's current generator; see `drawing.seeded`.
+
+        stranger: weights that are given are drawn, too. Raises: ValueError.
+        """
+        encoder = self._encoder(shape, peer, stranger)
+        if self.weights and not stranger:
+            assert self._weights is not None, "the plan reads the file"
+            load_weights("peers.weights", encoder, self._weights.tensors, self.weights_except)
+        if isinstance(self.model, BroughtModel) or isinstance(self.head, BroughtHead):
+            return join(self.model, encoder, self.head, shape)
+        return Network(encoder, self.head.build(feature_dim(encoder, shape)), shape)
+
+    def _encoder(self, shape: Shape, peer: int, stranger: bool) -> nn.Module:
+        if not isinstance(self.model, BroughtModel):
+            return self.model.build(shape, self.norm)
+        encoder = self.model.build_for(shape, peer)
+        drawn = self.initial == "drawn" and self.model.is_built(peer)
+        return draw_anew(self.model.origin, encoder) if drawn or (stranger and self.starts_as_given) else encoder
+
+    @model_validator(mode="after")
+    def _check_initial(self) -> "PeerKind":
+        if self.initial == "given" and not isinstance(self.model, BroughtModel):
+            raise ValueError(
+                f"peers.initial 'given' is for a network that you bring, got peers.model '{self.model.kind}': set it "
+                "to drawn; weights from a file are peers.weights"
+            )
+        return self
 
 
 class Group(PeerKind):
@@ -197,7 +142,7 @@ class PeersConfig(PeerKind):
         """`count` defaults to the sum over groups, and a group's missing keys to those of the section."""
         if not isinstance(values, dict) or not isinstance(values.get("groups"), list | tuple):
             return values
-        shared = {key: values[key] for key in ("model", "norm", "head", "optimizer") if key in values}
+        shared = {key: values[key] for key in SHARED if key in values}
         groups = [_shared_with(group, shared) if isinstance(group, dict) else group for group in values["groups"]]
         counts = [group.get("count") if isinstance(group, dict) else getattr(group, "count", None) for group in groups]
         if groups and all(isinstance(count, int) for count in counts):
@@ -219,6 +164,11 @@ class PeersConfig(PeerKind):
                 raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}")
         if len(set(self.frozen)) == self.count:
             raise ValueError(f"peers.frozen must leave somebody to study, got all {self.count} peers")
+        if self.locality < 1 and any(kind.starts_as_given for kind in (*self.groups, self)):
+            raise ValueError(
+                f"peers.locality is {self.locality:g}, but initial weights are given (peers.initial or peers.weights): "
+                "leave peers.locality out"
+            )
         if self.groups and self.locality < 1:
             raise ValueError("peers.locality below 1 needs equal networks: leave peers.groups out")
         return self

@@ -1,42 +1,18 @@
 """Networks: encoders from images to features, and facts about networks that need no training."""
 
 import math
-import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
-from torch.overrides import TorchFunctionMode
 
+from peers.base.brought import BroughtError
 from peers.data.shapes import Shape, require_images
 
 Norm = Literal["batch", "group", "layer", "none"]
-M = TypeVar("M")
-_GLOBAL_GENERATOR = threading.RLock()
-TAKE_A_GENERATOR = {"uniform_", "normal_", "exponential_", "bernoulli_", "rand", "randn", "randint", "randperm"}
-
-
-class Network(nn.Module):
-    """An encoder and a head: examples in, features and outputs out."""
-
-    def __init__(self, encoder: nn.Module, head: nn.Module, shape: Shape) -> None:
-        """Join `encoder` and `head` for examples of `shape`, such as images of (channel, height, width)."""
-        super().__init__()
-        self.encoder = encoder
-        self.head = head
-        self.feature_dim = feature_dim(encoder, shape)
-        self.output_dim = feature_dim(nn.Sequential(encoder, head), shape)
-
-    def forward(
-        self, images: Float[Tensor, "batch *shape"]
-    ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
-        """Features of the encoder and outputs of the head; with head "none" they are the same tensor."""
-        features = self.encoder(images)
-        return features, self.head(features)
 
 
 def paper_cnn(shape: Shape, norm: Norm) -> nn.Module:
@@ -87,7 +63,7 @@ def resnet18(shape: Shape, norm: Norm) -> nn.Module:
     nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     model.maxpool = nn.Identity()
     model.fc = nn.Identity()
-    return _replace_norms(model, norm)
+    return replace_norms(model, norm)
 
 
 def vgg11(shape: Shape, norm: Norm) -> nn.Module:
@@ -105,7 +81,7 @@ def vgg11(shape: Shape, norm: Norm) -> nn.Module:
             assert layer.bias is not None
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-    return _replace_norms(layers.append(nn.Flatten()), norm)
+    return replace_norms(layers.append(nn.Flatten()), norm)
 
 
 def densenet121(shape: Shape, norm: Norm) -> nn.Module:
@@ -121,7 +97,7 @@ def densenet121(shape: Shape, norm: Norm) -> nn.Module:
     nn.init.kaiming_normal_(model.features.conv0.weight)
     model.features.pool0 = nn.Identity()
     model.classifier = nn.Identity()
-    return _replace_norms(model, norm)
+    return replace_norms(model, norm)
 
 
 def norm_layer(norm: Norm, channels: int, spatial: bool = True) -> nn.Module:
@@ -138,7 +114,7 @@ def norm_layer(norm: Norm, channels: int, spatial: bool = True) -> nn.Module:
     return nn.GroupNorm(1, channels) if norm == "layer" else nn.Identity()
 
 
-def _replace_norms(model: nn.Module, norm: Norm) -> nn.Module:
+def replace_norms(model: nn.Module, norm: Norm) -> nn.Module:
     """Replace every BatchNorm2d of `model`, in place, by `norm`."""
     for name, module in list(model.named_modules()):
         if isinstance(module, nn.BatchNorm2d):
@@ -153,57 +129,6 @@ def _require_size(model: str, shape: Shape, smallest: int) -> None:
             f"peers.model: {model} needs images of at least {smallest}x{smallest}, got {shape[1]}x{shape[2]}; "
             "choose a shallower model or larger images"
         )
-
-
-def seeded(build: Callable[[], M], seed: int) -> M:
-    """The result of `build`, with all its random draws on the CPU from a generator of its own.
-
-    The result is the same as after `torch.manual_seed(seed)`, whatever other threads draw at the same time; the state
-    of the global generator is not changed.
-    """
-    with _OwnGenerator(seed):
-        return build()
-
-
-class _OwnGenerator(TorchFunctionMode):
-    """Makes torch's functions in this thread draw from one generator instead of torch's global one.
-
-    For functions without a generator argument, the global generator temporarily gets its state, one thread at a time.
-    A TorchDispatchMode would see single operations, but imports torch's compiler.
-    """
-
-    def __init__(self, seed: int) -> None:
-        super().__init__()
-        self._generator = torch.Generator().manual_seed(seed)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        devices = {value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}
-        devices.add(torch.device(kwargs.get("device") or "cpu").type)
-        if not devices <= {"cpu", "meta"}:
-            return func(*args, **kwargs)  # uses the device's own generator
-        if getattr(func, "__name__", "") in TAKE_A_GENERATOR:
-            given = kwargs.get("generator")
-            return func(*args, **{**kwargs, "generator": self._generator if given is None else given})
-        with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
-            torch.default_generator.set_state(self._generator.get_state())
-            made = func(*args, **kwargs)
-            self._generator.set_state(torch.default_generator.get_state())
-            return made
-
-
-@torch.no_grad()
-def feature_dim(encoder: nn.Module, shape: Shape) -> int:
-    """Number of features of `encoder` for an example of `shape`, from two blank examples; its buffers are not changed.
-
-    It does not use the meta device (unless the encoder is there), because meta operations import torch's compiler: a
-    hundred MiB and a second for each process of peers.
-    """
-    buffers = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
-    device = next((parameter.device for parameter in encoder.parameters()), torch.device("cpu"))
-    features = functional_call(encoder, buffers, (torch.zeros(2, *shape, device=device),))
-    assert features.ndim == 2, "an encoder gives vectors"
-    return int(features.shape[1])
 
 
 def num_parameters(module: nn.Module) -> int:
@@ -224,9 +149,17 @@ def layout(network: nn.Module) -> tuple[str, ...]:
 def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
     """Bytes that one forward pass saves for backward, including the images, without parameters and buffers.
 
-    Measured by a forward pass on the meta device, which takes no memory and changes no buffer.
+    Measured by a forward pass on the meta device, which takes no memory and changes no buffer; for a network of the
+    user's own that does not run there, on two blank images, and multiplied.
     """
-    state = _on_meta(network)
+    try:
+        return _saved_bytes(network, _on_meta(network), torch.empty(batch_size, *shape, device="meta"))
+    except BroughtError:
+        state = {name: tensor.detach().clone() for name, tensor in network.named_buffers()}
+        return _saved_bytes(network, state, torch.zeros(2, *shape)) * batch_size // 2
+
+
+def _saved_bytes(network: nn.Module, state: dict[str, Tensor], images: Tensor) -> int:
     kept: dict[int, Tensor] = {}  # by storage; keeping the tensors alive ensures that no address is reused
 
     def keep(tensor: Tensor) -> Tensor:
@@ -234,8 +167,8 @@ def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
         return tensor
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
-        outputs = functional_call(network, state, torch.empty(batch_size, *shape, device="meta"))
-    own = {_storage_id(tensor) for tensor in state.values()}
+        outputs = functional_call(network, state, images)
+    own = {_storage_id(tensor) for tensor in (*state.values(), *network.parameters())}
     total = sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
     del outputs
     return total

@@ -1,7 +1,7 @@
 """Runs the probes on the features of a peer and of its controls, on fixed subsets of the images."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -14,7 +14,7 @@ from torch import Tensor
 from peers.base.seeds import stream, torch_seed
 from peers.data import datasets
 from peers.data.datasets import Dataset
-from peers.networks.models import Network
+from peers.networks.network import Network, OwnHead
 from peers.probing import probes
 from peers.probing.config import TOP1, FittedProbe, ProbeConfig, ProbeName
 
@@ -167,19 +167,26 @@ class ProbeTask:
 
     @torch.no_grad()
     def _features(self, network: Network, train: bool) -> Float[Tensor, "examples features"]:
-        raw = self._raw(train)
         network.eval()
-        chunks = []
+        network.draw_from(0)
+        features = self._in_chunks(network.features, train)
+        network.train()
+        return features
+
+    def _in_chunks(self, function: Callable[[Tensor], Tensor], train: bool) -> Tensor:
+        raw, chunks = self._raw(train), []
         for start in range(0, len(raw), _CHUNK):
             images = datasets.images_to_tensor(raw[start : start + _CHUNK], *self.normalisation).to(self.device)
-            chunks.append(network.encoder(images))
-        network.train()
+            chunks.append(function(images))
         return torch.cat(chunks)
 
     @torch.no_grad()
     def _probabilities(self, network: Network, features: Float[Tensor, "test features"]) -> ClassProbabilities:
         network.eval()
-        outputs = torch.cat([network.head(chunk) for chunk in torch.split(features, _CHUNK)])
+        if isinstance(network.head, OwnHead):
+            outputs = self._in_chunks(lambda images: network(images)[1], train=False)
+        else:
+            outputs = torch.cat([network.head(chunk) for chunk in torch.split(features, _CHUNK)])
         network.train()
         return ClassProbabilities(
             torch.softmax(outputs, dim=1).cpu().numpy(), self.dataset.test_labels[self.images.test].astype(np.int64)

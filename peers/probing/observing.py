@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from peers.exchange.config import ExchangeConfig
-from peers.networks.models import Network
+from peers.networks.network import Network
 from peers.probing import spectra
 
 KERNEL_UNIT = 2.0**-48  # entries are at most 1, so that sums of 2^14 peers fit into 64 bits
@@ -101,6 +101,7 @@ def observe(
     This makes uncalibrated networks, whose running statistics are meaningless, comparable with calibrated ones.
     """
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    network.draw_from(0)
     features, outputs = functional_call(network.train(), buffers, (images,))
     exchanged = exchange.exchanged(features, outputs)
     moved = sum(((new - old).double().square().sum() for new, old in zip(network.parameters(), initial, strict=True)))

@@ -13,6 +13,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from peers.networks.network import Network
+
 DEFAULT_PENALTIES = tuple(10.0**exponent for exponent in range(-2, 7))
 CHUNK_ELEMENTS = 2**22  # of the largest intermediate tensor: 16 MB of float32, 32 MB of int64
 CHUNK_DIMS = 1024
@@ -281,7 +283,9 @@ def calibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
         return
     training = {module: module.training for module in network.modules()}
     network.train()
-    for batch in batches:
+    for number, batch in enumerate(batches):
+        if isinstance(network, Network):
+            network.draw_from(number)
         network(batch)
     for module, flag in training.items():
         module.training = flag

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from peers.networks.models import Network
+from peers.networks.network import Network
 
 Rows = Int64[Tensor, " rows"] | None  # None: all rows, without a copy
 

@@ -91,7 +91,7 @@ def test_topology__plot(suffix: str, cli: Cli, tiny: Path) -> None:
         (["list", "num_peers=x"], "num_peers: must be a whole number, got 'x'"),
         (["list", "degree=3"], "topology list: takes num_peers and seed, got degree: name a kind"),
         (["torus", "num_peers=7"], "topology.kind: torus needs a peer count that is a product"),
-        (["list", "--plot", "g.png"], "--plot: draws one topology: name a kind or an experiment file"),
+        (["list", "--plot", "g.png"], "--plot: draws one topology: name a kind, a file of links or an experiment file"),
         (["ring", "--plot", "g.doc"], "--plot: 'g.doc' must end in .png, .pdf or .svg"),
         (["ring", "--plot", "g"], "--plot: 'g' must end in .png, .pdf or .svg"),
         (["ring", "--plot", "no/g.png"], "--plot: cannot draw into 'no/g.png': No such file or directory"),

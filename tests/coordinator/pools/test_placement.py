@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from coordinator import ConfigError, load_config, simulate
 from coordinator.experiment.plan import peer_settings, prepare
 from coordinator.pools import placement
-from coordinator.pools.placement import assign, digest_of, load_with_digest
+from coordinator.pools.placement import around, assign, digest_of, load_with_digest
 from coordinator.pools.ray_pool import RayPool
 from coordinator.pools.resources import count_fitting, reservations_of_hosts
 
@@ -32,6 +32,13 @@ def test_assign__spreads_or_packs() -> None:
     assert assign([CPU] * 2, {"a": {"CPU": 1.0}}, "pack") == ["a", ""]
     odd = {"CPU": 1.0, "GPU": 0.0, "fast": 1.0}
     assert assign([odd, CPU], {"a": {"CPU": 2.0}, "b": {"CPU": 1.0, "fast": 1.0}}, "spread") == ["b", "a"]
+
+
+def test_around__what_else_runs_on_a_node_is_gone_around() -> None:
+    free = {"a": {"CPU": 0.0}, "b": {"CPU": 1.0}, "c": {"CPU": 2.0}}
+    assert around(["a", "b"], [CPU] * 2, free) == ["c", "b"]
+    assert around(["a", "a", "a", "a"], [CPU] * 4, free) == ["c", "b", "c", "a"]  # the last waits for what ends first
+    assert around(["gone"], [CPU], {"a": {"CPU": 0.5}}) == ["gone"]
 
 
 @given(

@@ -18,7 +18,7 @@ from coordinator.pools.unaltered import altered
 from peers.learning.peer import Peer
 from peers.learning.settings import OtherNetwork
 from peers.networks import models
-from peers.networks.config import MLP
+from peers.networks.variants import MLP
 
 
 def config(pool: str) -> RunConfig:

@@ -30,7 +30,7 @@ from peers.data import batches
 from peers.exchange.assignment import Assignment, Stats
 from peers.learning.control import Control
 from peers.learning.settings import initial_network
-from peers.networks.models import Network
+from peers.networks.network import Network
 from topologies.combinators import each_alone, one_student, without_students
 from topologies.config import KINDS, Base, Random, RandomPair, Ring
 from topologies.participation import participants

@@ -9,10 +9,10 @@ from pydantic import Field, TypeAdapter
 from peers.base.section import Section, Variant, examples, kinds, variants
 from peers.data.config import DataConfig
 from peers.data.named_sets import TorchvisionKind
-from peers.exchange.config import TargetConfig
 from peers.exchange.losses import LossConfig
-from peers.networks.config import HeadConfig, ModelConfig
+from peers.exchange.targets import TargetConfig
 from peers.networks.optimizers import OptimizerConfig
+from peers.networks.variants import HeadConfig, ModelConfig
 
 UNIONS = {
     "models": ModelConfig,

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from peers.base.section import examples
 from peers.exchange import objectives
-from peers.exchange.config import ExchangeConfig, TargetConfig
+from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import LossConfig, VectorLoss
+from peers.exchange.targets import TargetConfig
 from peers.exchange.wire import Wire
 
 BATCH, DIM = 12, 7

@@ -11,7 +11,8 @@ import sys
 from peers.hosting.actor import ActorHost
 from peers.exchange.assignment import Assignment, Links
 from peers.data.config import Synthetic
-from peers.networks.config import MLP, LinearHead, PeersConfig
+from peers.networks.config import PeersConfig
+from peers.networks.variants import MLP, LinearHead
 from peers.data.datasets import channel_statistics
 from peers.exchange.config import ExchangeConfig
 from peers.probing.config import ProbeConfig

@@ -8,14 +8,16 @@ import torch
 from peers.data.config import Synthetic
 from peers.data.datasets import channel_statistics
 from peers.exchange.assignment import Assignment, Link, Links, Stats
-from peers.exchange.config import ExchangeConfig, PlainTarget
+from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import MSE
 from peers.exchange.messages import Message
+from peers.exchange.targets import PlainTarget
 from peers.exchange.wire import Wire
 from peers.hosting.host import PeerHost
 from peers.learning.settings import Execution, PeerSettings
-from peers.networks.config import MLP, LinearHead, PeersConfig
+from peers.networks.config import PeersConfig
 from peers.networks.optimizers import SGD
+from peers.networks.variants import MLP, LinearHead
 from peers.probing.config import ProbeConfig
 
 DATA = Synthetic(num_train=64, num_test=40, batch_size=16)

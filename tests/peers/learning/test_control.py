@@ -15,15 +15,17 @@ from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.synchronous import Cadence, RoundLoop
 from peers.exchange.assignment import Assignment, Link, Links
-from peers.exchange.config import ExchangeConfig, PlainTarget
+from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import MSE
 from peers.exchange.messages import Message, decode
 from peers.exchange.sums import Sum, SumWeights
+from peers.exchange.targets import PlainTarget
 from peers.learning.control import Control, matching_factor, shuffled_order, with_labels_only
 from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings, initial_network, stranger_network
-from peers.networks.config import MLP, Group, LinearHead, PeersConfig
+from peers.networks.config import Group, PeersConfig
 from peers.networks.optimizers import SGD
+from peers.networks.variants import MLP, LinearHead
 from tests.peers.learning.test_peer import DATASET, both, outputs_message, settings_of
 from tests.peers.learning.test_vectorised import config_of, relative
 

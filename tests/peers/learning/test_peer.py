@@ -14,14 +14,16 @@ from peers.data import datasets
 from peers.data.config import Synthetic
 from peers.exchange import losses
 from peers.exchange.assignment import Assignment, Link, Links, StaleRound
-from peers.exchange.config import ExchangeConfig, PlainTarget, TargetConfig
+from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import LossConfig
 from peers.exchange.messages import Message, decode
+from peers.exchange.targets import PlainTarget, TargetConfig
 from peers.exchange.wire import Wire
 from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings, initial_network
-from peers.networks.config import MLP, HeadConfig, LinearHead, PeersConfig, SmallCNN
+from peers.networks.config import PeersConfig
 from peers.networks.optimizers import SGD, AdamW, OptimizerConfig
+from peers.networks.variants import MLP, HeadConfig, LinearHead, SmallCNN
 from peers.probing.config import ProbeConfig
 from peers.probing.measuring import ProbeSubject
 

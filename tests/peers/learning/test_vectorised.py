@@ -17,12 +17,13 @@ from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.probing import observe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 from peers.base.section import Section, examples
-from peers.exchange.config import ExchangeConfig, TargetConfig
+from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import LossConfig
+from peers.exchange.targets import TargetConfig
 from peers.hosting.host import PeerHost
-from peers.networks.config import HeadConfig, ModelConfig
 from peers.networks.models import Norm
 from peers.networks.optimizers import OptimizerConfig
+from peers.networks.variants import HeadConfig, ModelConfig
 
 ROUNDS = 20
 

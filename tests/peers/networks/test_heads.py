@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from peers.base.section import examples
 from peers.networks import heads
-from peers.networks.config import HeadConfig
-from peers.networks.models import num_parameters, seeded
+from peers.networks.drawing import seeded
+from peers.networks.models import num_parameters
+from peers.networks.variants import HeadConfig
 
 
 def features(batch_size: int = 12, dim: int = 6) -> Tensor:

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from peers.base.section import examples
-from peers.networks import heads, models
-from peers.networks.config import ModelConfig
-from peers.networks.models import Norm, Shape
+from peers.networks import drawing, heads, models
+from peers.networks.models import Norm
+from peers.networks.network import Network, Shape, feature_dim
+from peers.networks.variants import ModelConfig
 
 SHAPE = (3, 32, 32)
 NORMS: tuple[Norm, ...] = get_args(Norm)
@@ -34,9 +35,9 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def small_network(seed: int, norm: Norm = "batch") -> models.Network:
-    return models.seeded(
-        lambda: models.Network(models.small_cnn((1, 8, 8), (8, 16), norm), heads.linear(16, 5), (1, 8, 8)), seed
+def small_network(seed: int, norm: Norm = "batch") -> Network:
+    return drawing.seeded(
+        lambda: Network(models.small_cnn((1, 8, 8), (8, 16), norm), heads.linear(16, 5), (1, 8, 8)), seed
     )
 
 
@@ -47,7 +48,7 @@ def test_paper_cnn__parameter_count_of_the_paper() -> None:
 
 
 def test_paper_cnn__equals_the_layers_written_out() -> None:
-    network = models.seeded(lambda: models.paper_cnn(SHAPE, "none"), 1)
+    network = drawing.seeded(lambda: models.paper_cnn(SHAPE, "none"), 1)
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     values = images(2, SHAPE)
     for index, convolution in enumerate(convolutions):
@@ -60,7 +61,7 @@ def test_paper_cnn__equals_the_layers_written_out() -> None:
 
 
 def test_small_cnn__pools_between_blocks_then_averages() -> None:
-    network = models.seeded(lambda: models.small_cnn((1, 8, 8), (4, 6), "none"), 1)
+    network = drawing.seeded(lambda: models.small_cnn((1, 8, 8), (4, 6), "none"), 1)
     first, second = (module for module in network.modules() if isinstance(module, nn.Conv2d))
     values = nn.functional.conv2d(images(3, (1, 8, 8)), first.weight, first.bias, padding=1).relu()
     values = nn.functional.max_pool2d(values, 2)
@@ -82,18 +83,18 @@ def test_mlp__by_hand() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_encoders__every_norm_trains_every_parameter(kind: str, norm: Norm) -> None:
     shape = (2, 32, 32)
-    encoder = models.seeded(lambda: ENCODERS[kind](shape, norm), 0)
+    encoder = drawing.seeded(lambda: ENCODERS[kind](shape, norm), 0)
     assert any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in encoder.modules()) == (norm == "batch")
     assert any(isinstance(module, nn.GroupNorm) for module in encoder.modules()) == (norm in ("group", "layer"))
     features = encoder(images(2, shape))
-    assert models.feature_dim(encoder, shape) == features.shape[1]
+    assert feature_dim(encoder, shape) == features.shape[1]
     features.square().mean().backward()
     assert all(parameter.grad is not None for parameter in encoder.parameters())
 
 
 @pytest.mark.parametrize("kind", FEATURES)
 def test_encoders__number_of_features_by_hand(kind: str) -> None:
-    assert models.feature_dim(ENCODERS[kind](SHAPE, "batch"), SHAPE) == FEATURES[kind]
+    assert feature_dim(ENCODERS[kind](SHAPE, "batch"), SHAPE) == FEATURES[kind]
 
 
 def test_resnet18__torchvision_weights_give_torchvision_features() -> None:
@@ -118,8 +119,8 @@ def test_densenet121__torchvision_counts() -> None:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_norm__weights_are_those_of_every_other_norm(norm: Norm) -> None:
-    batch = models.seeded(lambda: models.resnet18((1, 8, 8), "batch"), 3).state_dict()
-    other = models.seeded(lambda: models.resnet18((1, 8, 8), norm), 3).state_dict()
+    batch = drawing.seeded(lambda: models.resnet18((1, 8, 8), "batch"), 3).state_dict()
+    other = drawing.seeded(lambda: models.resnet18((1, 8, 8), norm), 3).state_dict()
     weights = [name for name in batch if "conv" in name]
     assert len(weights) == 17
     assert all(torch.equal(batch[name], other[name]) for name in weights)
@@ -152,7 +153,7 @@ def test_encoders__too_small_an_image(kind: str, smallest: int) -> None:
     ):
         ENCODERS[kind]((3, 40, smallest - 1), "batch")
     shape = (3, smallest, smallest)
-    assert models.feature_dim(ENCODERS[kind](shape, "batch"), shape) > 0
+    assert feature_dim(ENCODERS[kind](shape, "batch"), shape) > 0
 
 
 def test_seeded__same_seed_same_weights_and_global_generator_untouched() -> None:
@@ -166,14 +167,14 @@ def test_seeded__same_seed_same_weights_and_global_generator_untouched() -> None
 def test_feature_dim__touches_nothing() -> None:
     encoder = models.paper_cnn((1, 8, 8), "batch")
     before, state = tensors(encoder), torch.random.get_rng_state()
-    assert models.feature_dim(encoder, (1, 8, 8)) == 256 * 2 * 2
+    assert feature_dim(encoder, (1, 8, 8)) == 256 * 2 * 2
     assert same(before, tensors(encoder))
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
 def test_network__gives_features_and_outputs() -> None:
     network = small_network(0)
-    assert (network.feature_dim, network.output_dim) == (16, 5)
+    assert (feature_dim, network.output_dim) == (16, 5)
     features, outputs = network.eval()(images(3, (1, 8, 8)))
     assert torch.equal(features, network.encoder(images(3, (1, 8, 8))))
     assert torch.equal(outputs, network.head(features))
@@ -205,7 +206,7 @@ def test_interpolate_locality__formula_and_limits() -> None:
 
 
 def test_interpolate_locality__keeps_the_variance_and_batchnorm_gains() -> None:
-    own, reference = (models.seeded(lambda: models.paper_cnn((1, 8, 8), "batch"), seed) for seed in (1, 2))
+    own, reference = (drawing.seeded(lambda: models.paper_cnn((1, 8, 8), "batch"), seed) for seed in (1, 2))
     std = own.get_parameter("8.weight").std().item()
     models.interpolate_locality(own, reference, 0.5)
     assert own.get_parameter("8.weight").std().item() == pytest.approx(std, rel=0.01)
@@ -234,7 +235,7 @@ def test_interpolate_locality__refuses_other_architectures_and_alphas() -> None:
 
 
 def test_activation_bytes__mlp_by_hand() -> None:
-    network = models.Network(models.mlp((1, 4, 4), (32, 8), "none"), heads.linear(8, 3), (1, 4, 4))
+    network = Network(models.mlp((1, 4, 4), (32, 8), "none"), heads.linear(8, 3), (1, 4, 4))
     values = 16 + 32 + 8  # the images, and each ReLU's result, which the next layer shares
     assert models.activation_bytes(network, (1, 4, 4), 10) == 10 * values * 4
 
@@ -244,7 +245,7 @@ def test_activation_bytes__mlp_by_hand() -> None:
 def test_activation_bytes__equals_a_real_forward(kind: str, norm: Norm) -> None:
     shape = (3, 32, 32)
     encoder = ENCODERS[kind](shape, norm)
-    network = models.Network(encoder, heads.BottleneckHead(models.feature_dim(encoder, shape), 64, 32, 16), shape)
+    network = Network(encoder, heads.BottleneckHead(feature_dim(encoder, shape), 64, 32, 16), shape)
     before, kept = tensors(network), {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -282,7 +283,7 @@ def test_seeded__draws_what_the_global_generator_would() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(11)
         expected = draws()
-    drawn = models.seeded(draws, 11)
+    drawn = drawing.seeded(draws, 11)
     assert all(torch.equal(one, other) for one, other in zip(drawn, expected, strict=True))
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -312,7 +313,7 @@ def test_seeded__other_threads_change_nothing() -> None:
         expected = [tensor for _ in range(last) for tensor in draws()]
         other = threading.Thread(target=disturb)
         other.start()
-        drawn = models.seeded(build, 3)
+        drawn = drawing.seeded(build, 3)
         other.join()
     assert all(torch.equal(one, other) for one, other in zip(drawn, expected, strict=True))
 

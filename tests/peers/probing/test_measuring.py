@@ -11,7 +11,8 @@ from peers.exchange.assignment import Assignment, Link, Links
 from peers.exchange.config import ExchangeConfig
 from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings
-from peers.networks.config import LinearHead, Norm, PeersConfig, SmallCNN
+from peers.networks.config import Norm, PeersConfig
+from peers.networks.variants import LinearHead, SmallCNN
 from peers.probing import measuring
 from peers.probing.config import KNN, ProbeConfig
 from peers.probing.measuring import ProbeSubject

@@ -1,0 +1,195 @@
+"""What users bring: objects from Python in place of what a config names, and what a config says to import."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypedDict, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from coordinator.experiment.brought_topology import GivenTopology
+from coordinator.experiment.config import ConfigError, RunConfig, to_table
+from coordinator.experiment.errors import explain
+from peers.base.brought import Brought, Given, Imported
+from peers.base.content import digest_of
+from peers.data.brought import GivenData
+from peers.data.section import DataSection
+from peers.exchange.losses import GivenLoss
+from peers.exchange.targets import GivenTarget
+from peers.networks.brought import GivenHead, GivenModel, HeldWeights, read_weights
+from peers.networks.config import PeerKind, PeersConfig
+
+S = TypeVar("S", bound=BaseModel)
+_SHARED = {"data": tuple(DataSection.model_fields), "topology": ("self_weight",)}  # kept where the kind changes
+NOT_FROM_FILE = (
+    "# This file alone does not start the run again: {what} given from Python.\n"
+    "# simulate(load_config(FILE), {arguments}) starts it anew; resume(FOLDER, {arguments}) goes on.\n\n"
+)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Objects from Python that take the place of what the config names; None: as the config says.
+
+    network: a torch.nn.Module, a class or function of (shape) or (shape, peer) that makes one, or a list with one for
+    each peer. head: a torch.nn.Module, or a class or function of the number of features. loss: (student, target) ->
+    scalar. target: outputs -> outputs. topology: a networkx graph, a matrix, a `Schedule`, or a function of the round
+    that gives a graph, a matrix or edges. data: a `Dataset`.
+    """
+
+    network: Any = None
+    head: Any = None
+    loss: Any = None
+    target: Any = None
+    topology: Any = None
+    data: Any = None
+
+    def take(self, config: RunConfig) -> RunConfig:
+        """The config with these objects. Raises: ConfigError."""
+        return self._placed(config, lambda section, value, _: section.of(value))
+
+    def take_again(self, config: RunConfig) -> RunConfig:
+        """The config of a run that was given objects, with the same ones. Raises: ConfigError, for any others."""
+
+        def same(section: type[Given], value: Any, before: Any) -> Given:
+            found = section.of(value)
+            if not isinstance(before, section):
+                raise ConfigError(
+                    f"{section.argument}: the run was started with what its config names "
+                    f"({section.field} '{getattr(before, 'kind', '')}') and goes on with that: leave it out"
+                )
+            if found.digest != before.digest:
+                raise ConfigError(
+                    f"{section.argument}: must be what the run was given ('{before.name}', SHA-256 "
+                    f"{before.digest[:12]}), got '{found.name}' with SHA-256 {found.digest[:12]}: give the same code "
+                    "and data, or start a new run"
+                )
+            return found
+
+        return self._placed(config, same)
+
+    def _placed(self, config: RunConfig, section_of: Callable[[type[Given], Any, Any], Given]) -> RunConfig:
+        try:
+            for field in dataclasses.fields(self):
+                value = getattr(self, field.name)
+                if value is not None:
+                    config = _with(config, SECTIONS[field.name], partial(section_of, SECTIONS[field.name], value))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        return config
+
+
+SECTIONS: dict[str, type[Given]] = {
+    "network": GivenModel,
+    "head": GivenHead,
+    "loss": GivenLoss,
+    "target": GivenTarget,
+    "topology": GivenTopology,
+    "data": GivenData,
+}
+
+
+def identified(config: RunConfig) -> RunConfig:
+    """The config with the digests of what is imported, and with the weights of files.
+
+    Raises: ValueError, if something cannot be imported or read, or has another digest than the config says.
+    """
+    for part in brought(config):
+        part.bring()  # refuses objects that are not there
+    for where in ("model", "head"):
+        config = _with_peers(config, where, _identify)
+    exchange = config.exchange
+    updates = {name: _identify(getattr(exchange, name)) for name in ("loss", "target")}
+    if any(updates[name] is not getattr(exchange, name) for name in updates):
+        config = config.model_copy(update={"exchange": exchange.model_copy(update=updates)})
+    for name in ("topology", "data"):
+        config = config.model_copy(update={name: _identify(getattr(config, name))})
+    return config.model_copy(update={"peers": _with_weights(config.peers)})
+
+
+def brought(config: RunConfig) -> list[Brought]:
+    """All that the user has brought, without repetitions."""
+    kinds: list[PeerKind] = [config.peers, *config.peers.groups]
+    parts: list[Any] = [part for kind in kinds for part in (kind.model, kind.head)]
+    parts += [config.exchange.loss, config.exchange.target, config.topology, config.data]
+    found: list[Brought] = []
+    for part in parts:
+        if isinstance(part, Brought) and part not in found:
+            found.append(part)
+    return found
+
+
+def note_for_file(config: RunConfig) -> str:
+    """The first lines of a run's config, if it does not start the run again by itself; else nothing."""
+    given = [part for part in brought(config) if isinstance(part, Given)]
+    if not given:
+        return ""
+    names = list(dict.fromkeys(part.argument for part in given))
+    what = f"its {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)} {'were' if names[1:] else 'was'}"
+    return NOT_FROM_FILE.format(what=what, arguments=", ".join(f"{name}=..." for name in names))
+
+
+def _identify(section: Any) -> Any:
+    return section.identified() if isinstance(section, Imported) else section
+
+
+def _with_weights(peers: PeersConfig) -> PeersConfig:
+    """The section with the weights of each file, which is read once."""
+    kinds: list[PeerKind] = [peers, *peers.groups]
+    read = {path: read_weights("peers.weights", path) for path in {kind.weights for kind in kinds} if path}
+    held = {path: HeldWeights(digest_of(tensors), tensors) for path, tensors in read.items()}
+    if not held:
+        return peers
+    groups = tuple(group.with_weights(held[group.weights]) if group.weights else group for group in peers.groups)
+    whole = peers.model_copy(update={"groups": groups})
+    return whole.with_weights(held[peers.weights]) if peers.weights else whole
+
+
+def _with(config: RunConfig, section: type[Given], change: Callable[[Any], Any]) -> RunConfig:
+    """The config with the part that `section` stands for changed, and all rules between sections checked again."""
+    name, _, part = section.field.partition(".")
+    if name == "peers":
+        return _rebuilt(RunConfig, _fields(config) | {"peers": _with_peers(config, part, change).peers}, config)
+    whole = getattr(config, name)
+    if part:
+        changed = _rebuilt(type(whole), _fields(whole) | {part: change(getattr(whole, part))}, config)
+    else:
+        changed = change(whole)
+        shared = {field: getattr(whole, field) for field in _SHARED.get(name, ())}
+        changed = changed.model_copy(update=shared)
+    return _rebuilt(RunConfig, _fields(config) | {name: changed}, config)
+
+
+def _with_peers(config: RunConfig, part: str, change: Callable[[Any], Any]) -> RunConfig:
+    """The config with the model or head of all peers changed, those of each group, too."""
+    peers = config.peers
+    changed = change(getattr(peers, part))
+    groups = tuple(group.model_copy(update={part: change(getattr(group, part))}) for group in peers.groups)
+    if changed is getattr(peers, part) and groups == peers.groups:
+        return config
+    whole = _rebuilt(PeersConfig, _fields(peers) | {part: changed, "groups": groups}, config)
+    return config.model_copy(update={"peers": whole})
+
+
+def _fields(section: BaseModel) -> dict[str, Any]:
+    return {name: getattr(section, name) for name in section.model_fields_set}
+
+
+def _rebuilt(kind: type[S], values: dict[str, Any], config: RunConfig) -> S:
+    """A section of these values, checked by its own rules. Raises: ConfigError."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise ConfigError("\n".join(explain(error, to_table(config), RunConfig))) from None
+
+
+class Keywords(TypedDict, total=False):
+    """The fields of `Objects` as keyword arguments, for type checkers."""
+
+    network: Any
+    head: Any
+    loss: Any
+    target: Any
+    topology: Any
+    data: Any

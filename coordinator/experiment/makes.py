@@ -1,0 +1,126 @@
+"""The different networks of a run: which peers have which, how large they are, and how much memory a peer needs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from coordinator.experiment.config import RunConfig
+from peers.base.brought import of_peer
+from peers.data.datasets import Dataset
+from peers.data.shapes import Shape
+from peers.learning.control import Control
+from peers.networks import drawing, models
+from peers.networks.brought import BroughtHead, BroughtModel
+from peers.networks.config import PeerKind, PeersConfig
+from peers.networks.network import Network, OwnHead
+
+FLOAT = 4
+
+
+@dataclass(frozen=True)
+class Make:
+    """Some peers whose networks are alike. network: one without memory for its weights, if it is of a kind of ours."""
+
+    kind: PeerKind
+    peers: tuple[int, ...]
+    network: Network
+
+    @property
+    def is_brought(self) -> bool:
+        """Whether network or head is the user's own."""
+        return isinstance(self.kind.model, BroughtModel) or isinstance(self.kind.head, BroughtHead)
+
+
+@dataclass(frozen=True)
+class GroupPlan:
+    """A group of identically configured peers, and the memory that one of them needs, in bytes."""
+
+    count: int
+    model: str
+    norm: str
+    head: str
+    optimizer: str
+    num_parameters: int
+    feature_dim: int
+    output_dim: int
+    state_bytes: int
+    activation_bytes: int
+    probe_bytes: int
+
+    @property
+    def peer_bytes(self) -> int:
+        return self.state_bytes + self.activation_bytes + self.probe_bytes
+
+
+def makes(peers: PeersConfig, shape: Shape) -> list[Make]:
+    """The different networks, in the order of their first peers. Raises: ValueError."""
+    return [make for kind, of_kind in _kinds(peers) for make in _of_kind(kind, of_kind, shape)]
+
+
+def layouts(peers: PeersConfig, shape: Shape) -> list[tuple[str, ...]]:
+    """The structure of each peer's network, to be compared with what its process builds."""
+    found = {peer: models.layout(make.network) for make in makes(peers, shape) for peer in make.peers}
+    return [found[peer] for peer in range(peers.count)]
+
+
+def plan_group(config: RunConfig, dataset: Dataset, make: Make) -> GroupPlan:
+    """Sizes and memory of the peers of one make."""
+    kind, network = make.kind, make.network
+    parameters = models.num_parameters(network)
+    moments = len(kind.optimizer.moment_names)
+    teacher = config.exchange.separate_teacher + (Control.STRANGER in config.evaluation.controls)
+    buffers = sum(buffer.nbytes for buffer in network.buffers())
+    own, model = isinstance(network.head, OwnHead), kind.model
+    return GroupPlan(
+        count=len(make.peers),
+        model=getattr(model, "name", None) or getattr(model, "target", None) or model.kind,
+        norm="own" if isinstance(model, BroughtModel) else kind.norm,
+        head="own" if own else kind.head.kind,
+        optimizer=f"{kind.optimizer.kind} {kind.optimizer.lr:g}",
+        num_parameters=parameters,
+        feature_dim=network.feature_dim,
+        output_dim=network.output_dim,
+        state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # theta, theta_0, gradients, moments
+        activation_bytes=models.activation_bytes(network, dataset.shape, config.data.batch_size),
+        probe_bytes=num_probed(config, dataset) * network.feature_dim * FLOAT,  # the features as they are
+    )
+
+
+def num_probed(config: RunConfig, dataset: Dataset) -> int:
+    """The number of examples that the probes see."""
+    train = min(config.evaluation.probe_train, len(dataset.train_labels))
+    return train + min(config.evaluation.probe_test, len(dataset.test_labels))
+
+
+def _kinds(peers: PeersConfig) -> Iterator[tuple[PeerKind, range]]:
+    first = 0
+    for group in peers.groups:
+        yield group, range(first, first + group.count)
+        first += group.count
+    if not peers.groups:
+        yield peers, range(peers.count)
+
+
+def _of_kind(kind: PeerKind, peers: range, shape: Shape) -> list[Make]:
+    if not (isinstance(kind.model, BroughtModel) and kind.model.by_peer):
+        return [Make(kind, tuple(peers), _blank(kind, shape, peers[0]))]
+    found: dict[tuple[str, ...], Make] = {}
+    for peer in peers:
+        network = _blank(kind, shape, peer)
+        layout = models.layout(network)
+        before = found.get(layout, Make(kind, (), network))
+        found[layout] = Make(kind, (*before.peers, peer), before.network)
+    return list(found.values())
+
+
+def _blank(kind: PeerKind, shape: Shape, peer: int) -> Network:
+    """A peer's network on the meta device: its parameters take no memory, and no random numbers are drawn.
+
+    What the user brings is built on the CPU, since his code may read values.
+    """
+    if isinstance(kind.model, BroughtModel) or isinstance(kind.head, BroughtHead) or kind.weights:
+        with of_peer(peer):
+            return drawing.seeded(lambda: kind.build_network(shape, peer), 0)
+    with torch.device("meta"):
+        return kind.build_network(shape)

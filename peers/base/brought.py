@@ -1,0 +1,258 @@
+"""What users bring: objects from Python, and objects that a config names to be imported where the peers are."""
+
+import difflib
+import functools
+import importlib
+import inspect
+import json
+import linecache
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import Field, PrivateAttr
+
+from peers.base.content import Unidentifiable, digest_of, is_own_file
+from peers.base.section import Variant
+
+G = TypeVar("G", bound="Given")
+Import = TypeVar("Import", bound="Imported")
+_VERIFIED: dict[tuple[int, str, str], Any] = {}  # what has been compared with its digest in this process
+_FRAMES = 4  # lines of a user's traceback that are shown, the innermost
+
+
+class BroughtError(ValueError):
+    """What a user has brought is missing, has changed, or has raised an error, which is told with his own lines."""
+
+
+class Brought(Variant):
+    """A component of the user's own. digest: SHA-256 of its code, closure and data, by which it is known again."""
+
+    field: ClassVar[str] = ""  # the config key that the component stands at
+
+    @property
+    def origin(self) -> str:
+        """How messages name it, such as `peers.model 'mynets:ViT'`."""
+        raise NotImplementedError
+
+    def bring(self) -> Any:
+        """The object itself. Raises: BroughtError."""
+        raise NotImplementedError
+
+
+class Imported(Brought):
+    """An object of the user's own package or script, imported wherever it is needed."""
+
+    kind: Literal["import"] = "import"
+    target: str = Field(
+        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
+        description="what is imported, as package.module:name; it is looked for in the current folder, too",
+    )
+    args: dict[str, Any] = Field({}, description="keyword arguments of what is imported")
+    digest: str = Field(
+        "",
+        pattern=r"^([0-9a-f]{64})?$",
+        description="SHA-256 of its code and args, noted in the run's own config; a run whose config has it refuses "
+        "any other code",
+    )
+
+    @property
+    def origin(self) -> str:
+        return f"{self.field} '{self.target}'"
+
+    def bring(self) -> Any:
+        found = self.found()
+        value = with_args(self.origin, found, self.args)
+        known = (id(found), json.dumps(self.args, sort_keys=True, default=str), self.digest)
+        if self.digest and known not in _VERIFIED:
+            digest = _digest(self.origin, value)
+            if digest != self.digest:
+                raise BroughtError(
+                    f"{self.origin}: is not the code that the run was started with (SHA-256 {self.digest[:12]}, now "
+                    f"{digest[:12]}): put it back, or leave {self.field}.digest out to take it as it is"
+                )
+            _VERIFIED[known] = found
+        return value
+
+    def found(self) -> Any:
+        """What the name stands for, without its arguments. Raises: BroughtError."""
+        return _imported(self.origin, self.target)
+
+    def identified(self: Import) -> Import:
+        """The same with its digest. Raises: BroughtError, also if the config has another digest."""
+        return self.model_copy(update={"digest": _digest(self.origin, self.bring())})
+
+
+class _Held:
+    """Holds an object without comparing it: two sections are equal if the digests of what they hold are."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Held)
+
+    __hash__ = object.__hash__
+
+
+class Given(Brought):
+    """An object that was given from Python, as a run's own config says; no file can ask for it."""
+
+    kind: Literal["given"] = "given"
+    name: str = Field(description="name of the class or function")
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its code, closure and data")
+    argument: ClassVar[str] = ""  # of `simulate` and `resume`
+    _held: _Held | None = PrivateAttr(None)
+
+    @classmethod
+    def of(cls: type[G], value: Any) -> G:
+        """The section for an object. Raises: BroughtError, if it has no content that could be known again."""
+        name = cls.name_of(value)
+        try:
+            section = cls(name=name, digest=cls.digest_of(value))
+        except Unidentifiable as error:
+            raise BroughtError(f"{cls.argument} '{name}': {error}: give a function that makes it") from None
+        section._held = _Held(value)
+        return section
+
+    @classmethod
+    def name_of(cls, value: Any) -> str:
+        """The name of a function or class, or of an object's class. Raises: ValueError, if it is of no use here."""
+        inner = value.func if isinstance(value, functools.partial) else value
+        return str(getattr(inner, "__qualname__", type(inner).__qualname__)).rpartition("<locals>.")[2][:200]
+
+    @classmethod
+    def digest_of(cls, value: Any) -> str:
+        """SHA-256 of its content. Raises: Unidentifiable."""
+        return digest_of(value)
+
+    def without_object(self: G) -> G:
+        """The same without the object, for processes that get it otherwise."""
+        bare = self.model_copy()
+        bare._held = None
+        return bare
+
+    @property
+    def origin(self) -> str:
+        return f"{self.field} '{self.name}'"
+
+    def bring(self) -> Any:
+        if self._held is None:
+            raise BroughtError(
+                f"{self.field}.kind: 'given' means an object from Python ('{self.name}', SHA-256 {self.digest[:12]}), "
+                f"which no file holds: go on with resume(RUN, {self.argument}=...), or start anew with "
+                f"simulate(..., {self.argument}=...)"
+            )
+        return self._held.value
+
+
+def with_args(origin: str, value: Any, args: Mapping[str, Any]) -> Any:
+    """A callable with its keyword arguments bound; without any, the object as it is. Raises: BroughtError."""
+    if not args:
+        return value
+    if not callable(value):
+        raise BroughtError(f"{origin}: is a {type(value).__name__}, which takes no args: leave them out")
+    try:
+        names = inspect.signature(value).parameters
+    except (TypeError, ValueError):  # built-in functions may have no signature
+        return functools.partial(value, **args)
+    if not any(name.kind is name.VAR_KEYWORD for name in names.values()):
+        for unknown in args.keys() - names.keys():
+            close = difflib.get_close_matches(unknown, names, 1)
+            hint = f": did you mean '{close[0]}'?" if close else f": it has {', '.join(names) or 'none'}"
+            raise BroughtError(f"{origin}: has no argument '{unknown}'{hint}")
+    return functools.partial(value, **args)
+
+
+def num_positional(value: Callable[..., Any], most: int) -> int:
+    """How many positional arguments, at most `most`, a callable takes; `most` if it does not tell."""
+    try:
+        parameters = inspect.signature(value).parameters.values()
+    except (TypeError, ValueError):
+        return most
+    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
+        return most
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return min(most, sum(parameter.kind in positional for parameter in parameters))
+
+
+def call(value: Any, *batches: Any) -> Any:
+    """Call a function, or an object of a class, with batches; objects with tensors go where the batches are."""
+    made = value() if isinstance(getattr(value, "func", value), type) else value
+    if hasattr(made, "to") and hasattr(made, "parameters"):  # a torch.nn.Module
+        made = made.to(batches[0].device)
+    return made(*batches)
+
+
+@contextmanager
+def explained(origin: str) -> Iterator[None]:
+    """Turn what a user's code raises into a `BroughtError`: one line, and his own lines of the traceback."""
+    try:
+        yield
+    except BroughtError:
+        raise
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which runs report by themselves
+            raise
+        raise BroughtError(_told(origin, error)) from error
+
+
+@contextmanager
+def of_peer(peer: int) -> Iterator[None]:
+    """Name the peer in what a user's code has raised."""
+    try:
+        yield
+    except BroughtError as error:
+        first, *rest = str(error).split("\n")
+        raise BroughtError("\n".join([f"{first} (peer {peer})", *rest])) from error.__cause__
+
+
+def _told(origin: str, error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0][:300]
+    frames = list(_frames(error.__traceback__))[-_FRAMES:]
+    return "\n".join([f"{origin}: raised {type(error).__name__}: {first}", *frames])
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[str]:
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if is_own_file(code.co_filename):
+            line = linecache.getline(code.co_filename, traceback.tb_lineno).strip()
+            yield f"  {os.path.basename(code.co_filename)}:{traceback.tb_lineno} in {code.co_name}: {line}"
+        traceback = traceback.tb_next
+
+
+def _digest(origin: str, value: Any) -> str:
+    try:
+        return digest_of(value)
+    except Unidentifiable as error:
+        raise BroughtError(f"{origin}: {error}: name a function that makes it") from None
+
+
+def _imported(origin: str, target: str) -> Any:
+    module_name, _, path = target.partition(":")
+    if os.getcwd() not in sys.path and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a console script does not look there
+    try:
+        with explained(origin):
+            found: Any = importlib.import_module(module_name)
+    except BroughtError as error:
+        cause = error.__cause__
+        missing = cause.name if isinstance(cause, ModuleNotFoundError) else None
+        if missing and re.match(rf"{re.escape(missing)}(\.|$)", module_name):
+            raise BroughtError(
+                f"{origin}: there is no module '{missing}': it is looked for in the current folder ({os.getcwd()}) and "
+                "on PYTHONPATH; go to its folder, or install it"
+            ) from None
+        raise
+    for name in path.split("."):
+        if not hasattr(found, name):
+            close = difflib.get_close_matches(name, dir(found), 1)
+            hint = f": did you mean '{close[0]}'?" if close else ""
+            raise BroughtError(f"{origin}: {module_name} has no '{name}'{hint}")
+        found = getattr(found, name)
+    return found

@@ -1,0 +1,220 @@
+"""Networks and heads that users bring: from Python, or imported; and weights from a file."""
+
+import copy
+import fnmatch
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from peers.base.brought import Brought, BroughtError, Given, Imported, explained, num_positional
+from peers.base.section import Variant
+from peers.data.shapes import Shape
+from peers.networks import models
+from peers.networks.network import Network, OwnHead, blank_pass, draws
+
+
+class BroughtModel(Brought):
+    """A network of the user's own.
+
+    It maps a batch of normalised images to features [batch, features], which get a head of ours, or to a pair of
+    features and outputs [batch, outputs]. It is built once for each peer, by a class or function that is called with
+    the shape of an image and, if it takes a second argument, the peer's index; its random draws come from the peer's
+    own seed. A module that was built before is copied; see `peers.initial`.
+    """
+
+    field: ClassVar[str] = "peers.model"
+
+    @property
+    def by_peer(self) -> bool:
+        """Whether peers may get networks of different architecture."""
+        value = self.bring()
+        return not isinstance(value, nn.Module) and (isinstance(value, list | tuple) or num_positional(value, 2) == 2)
+
+    def build(self, shape: Shape, norm: str) -> nn.Module:
+        """The network of peer 0, with its own normalisation layers."""
+        return self.build_for(shape, 0)
+
+    def build_for(self, shape: Shape, peer: int) -> nn.Module:
+        """The peer's network. Raises: BroughtError."""
+        value = self.bring()
+        if isinstance(value, list | tuple):
+            if peer >= len(value):
+                raise BroughtError(f"{self.origin}: there must be a network for each peer, got {len(value)}: add some")
+            value = value[peer]
+        if isinstance(value, nn.Module):
+            return copy.deepcopy(value).cpu()
+        if not callable(value):
+            raise BroughtError(
+                f"{self.origin}: must be a torch.nn.Module, or a class or function that makes one, got a "
+                f"{type(value).__name__}: wrap it in a function of the shape of an image"
+            )
+        with explained(self.origin):
+            module = value(*(shape, peer)[: num_positional(value, 2)])
+        if not isinstance(module, nn.Module):
+            raise BroughtError(
+                f"{self.origin}: must make a torch.nn.Module, got a {type(module).__name__}: return the module"
+            )
+        return module
+
+    def is_built(self, peer: int) -> bool:
+        """Whether the peer's network was built, and has its weights, before it was brought."""
+        value = self.bring()
+        return isinstance(value[peer % len(value)] if isinstance(value, list | tuple) else value, nn.Module)
+
+
+class ImportedModel(Imported, BroughtModel):
+    """A network of your own: a class or function, called with the shape of an image (and the peer's index)."""
+
+    @classmethod
+    def example(cls) -> "ImportedModel":
+        return cls(target="peers.networks.models:mlp", args={"hidden": [8], "norm": "batch"})
+
+
+class GivenModel(Given, BroughtModel):
+    """A network that was given from Python, as a run's own config says; no file can ask for it."""
+
+    argument = "network"
+
+    @classmethod
+    def example(cls) -> "GivenModel":
+        return cls.of(functools.partial(models.mlp, hidden=(8,), norm="batch"))
+
+
+class BroughtHead(Brought):
+    """A head of the user's own: a class or function of the number of features that makes a torch.nn.Module."""
+
+    field: ClassVar[str] = "peers.head"
+
+    def build(self, in_features: int) -> nn.Module:
+        value = self.bring()
+        if isinstance(value, nn.Module):
+            return copy.deepcopy(value).cpu()
+        with explained(self.origin):
+            head = value(in_features)
+        if not isinstance(head, nn.Module):
+            raise BroughtError(
+                f"{self.origin}: must make a torch.nn.Module, got a {type(head).__name__}: return the module"
+            )
+        return head
+
+
+class ImportedHead(Imported, BroughtHead):
+    """A head of your own: a class or function, called with the number of features."""
+
+    @classmethod
+    def example(cls) -> "ImportedHead":
+        return cls(target="torch.nn:Linear", args={"out_features": 6})
+
+
+class GivenHead(Given, BroughtHead):
+    """A head that was given from Python, as a run's own config says; no file can ask for it."""
+
+    argument = "head"
+
+    @classmethod
+    def example(cls) -> "GivenHead":
+        return cls.of(functools.partial(nn.Linear, out_features=6))
+
+
+@dataclass(frozen=True)
+class HeldWeights:
+    """The weights of a file, compared by their digest."""
+
+    digest: str
+    tensors: Mapping[str, Tensor] = field(compare=False, repr=False)
+
+
+def join(model: Variant, encoder: nn.Module, head: Variant, shape: Shape) -> Network:
+    """The network of an encoder and a head of which at least one was brought. Raises: BroughtError."""
+    origin = (model if isinstance(model, Brought) else head).origin  # type: ignore[attr-defined]
+    with explained(origin):
+        found = blank_pass(encoder, shape)
+    is_pair = isinstance(found, list | tuple) and len(found) == 2
+    parts = list(found) if is_pair else [found]
+    if not all(isinstance(part, Tensor) and part.ndim == 2 and len(part) == 2 for part in parts):
+        raise BroughtError(
+            f"{origin}: must return features of shape [batch, features], or a pair of features and outputs [batch, "
+            f"outputs], got {_described(found)} for a batch of 2: flatten what has more axes"
+        )
+    joined = OwnHead() if is_pair else head.build(parts[0].shape[1])  # type: ignore[attr-defined]
+    network = Network(encoder, joined, shape, origin)
+    network.noise = 0 if draws(network, shape) else None
+    return network
+
+
+def _described(found: object) -> str:
+    if isinstance(found, Tensor):
+        return f"shape {tuple(found.shape)}"
+    if isinstance(found, list | tuple):
+        return f"{len(found)} values ({', '.join(map(_described, found))})"
+    return f"a {type(found).__name__}"
+
+
+def draw_anew(origin: str, module: nn.Module) -> nn.Module:
+    """Draw the weights of a module anew, in place, as each of its layers resets its own. Raises: BroughtError."""
+    for name, layer in module.named_modules():
+        reset = getattr(layer, "reset_parameters", None) or getattr(layer, "_reset_parameters", None)
+        if callable(reset):
+            reset()
+        elif any(True for _ in layer.parameters(recurse=False)):
+            parameter = next(iter(layer._parameters))
+            raise BroughtError(
+                f"{origin}: nothing draws the weights '{f'{name}.' if name else ''}{parameter}' anew, since "
+                f"{type(layer).__name__} has no reset_parameters(): bring a function that builds the network, or keep "
+                "the weights with peers.initial = 'given'"
+            )
+    return module
+
+
+def load_weights(key: str, module: nn.Module, weights: Mapping[str, Tensor], left_out: Sequence[str]) -> None:
+    """Load an encoder's weights, in place.
+
+    left_out: patterns of names that may be missing in `weights`, or left over. Raises: ValueError.
+    """
+    own = module.state_dict()
+
+    def unlisted(names: set[str]) -> list[str]:
+        return sorted(name for name in names if not any(fnmatch.fnmatchcase(name, pattern) for pattern in left_out))
+
+    missing, over = unlisted(own.keys() - weights.keys()), unlisted(weights.keys() - own.keys())
+    for names, what in ((missing, "has no"), (over, "has weights that the network lacks:")):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise ValueError(
+                f"{key}: the file {what} '{names[0]}'{more}: name them in {key}_except, where * stands for any "
+                "characters, or take the file of this network"
+            )
+    fitting = {name: tensor for name, tensor in weights.items() if name in own}
+    for name, tensor in fitting.items():
+        if tensor.shape != own[name].shape:
+            raise ValueError(
+                f"{key}: '{name}' must be of shape {tuple(own[name].shape)}, got {tuple(tensor.shape)}: take the "
+                f"file of this network, or rename what is not to be loaded and name it in {key}_except"
+            )
+    module.load_state_dict(fitting, strict=False)
+
+
+def read_weights(key: str, path: str) -> dict[str, Tensor]:
+    """The weights in a safetensors file, or in one that torch.save has written. Raises: ValueError."""
+    import safetensors
+    import safetensors.torch
+
+    try:
+        if path.endswith(".safetensors"):
+            return dict(safetensors.torch.load_file(path))
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)  # nosec B614: weights_only runs no code
+    except FileNotFoundError:
+        raise ValueError(f"{key}: '{path}' does not exist: name a file of weights") from None
+    except Exception as error:  # both readers raise many types
+        reason = (str(error).splitlines() or [""])[0][:120]
+        raise ValueError(
+            f"{key}: '{path}' has no weights that can be read ({reason}): save a state_dict, with safetensors or "
+            "torch.save"
+        ) from None
+    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
+        raise ValueError(f"{key}: '{path}' must hold a state_dict, names with tensors: save module.state_dict()")
+    return found

@@ -1,0 +1,88 @@
+"""`Network`: an encoder and a head, and what they return for images of a shape."""
+
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from peers.base.brought import explained
+from peers.data.shapes import Shape
+from peers.networks.drawing import OwnGenerator, noise
+
+
+class Network(nn.Module):
+    """An encoder and a head: images in, features and outputs out."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module, shape: Shape, origin: str = "") -> None:
+        """Join `encoder` and `head` for images of `shape`, as a rule (channel, height, width).
+
+        head: an `OwnHead`, if the encoder returns features and outputs. origin: how messages name an encoder that the
+        user has brought.
+        """
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.origin = origin
+        self.noise: int | None = None  # seed of the draws of a forward pass; None: it draws nothing
+        self.feature_dim, self.output_dim = (found.shape[1] for found in blank_pass(self, shape))
+
+    def forward(
+        self, images: Float[Tensor, "batch *shape"]
+    ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
+        """Features of the encoder and outputs of the head; with head "none" they are the same tensor."""
+        if not self.origin:
+            features = self.encoder(images)
+            return features, self.head(features)
+        with explained(self.origin), nullcontext() if self.noise is None else noise(self.noise, images.device):
+            found = self.encoder(images)
+            if isinstance(self.head, OwnHead):
+                features, outputs = found
+                return features, outputs
+            return found, self.head(found)
+
+    def features(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch features"]:
+        """Features alone, without the head's work where it is separate."""
+        found: Tensor
+        with explained(self.origin) if self.origin else nullcontext():
+            found = self(images)[0] if isinstance(self.head, OwnHead) else self.encoder(images)
+        return found
+
+    def draw_from(self, seed: int) -> None:
+        """Let the next forward passes draw from this seed, if they draw at all, as Dropout does."""
+        if self.noise is not None:
+            self.noise = seed
+
+
+class OwnHead(nn.Module):
+    """Stands for the head of a network that returns features and outputs itself."""
+
+
+@torch.no_grad()
+def blank_pass(encoder: nn.Module, shape: Shape) -> Any:
+    """What `encoder` returns for two blank images of `shape`; its buffers are not changed.
+
+    It does not use the meta device (unless the encoder is there), because meta operations import torch's compiler: a
+    hundred MiB and a second for each process of peers.
+    """
+    buffers = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    device = next((parameter.device for parameter in encoder.parameters()), torch.device("cpu"))
+    return functional_call(encoder, buffers, (torch.zeros(2, *shape, device=device),))
+
+
+def feature_dim(encoder: nn.Module, shape: Shape) -> int:
+    """Number of features of `encoder` for an image of `shape`."""
+    features = blank_pass(encoder, shape)
+    assert features.ndim == 2, "an encoder gives vectors"
+    return int(features.shape[1])
+
+
+def draws(network: Network, shape: Shape) -> bool:
+    """Whether a forward pass in train mode draws random numbers from torch's generator."""
+    generator = OwnGenerator(0)
+    before = generator.state
+    with generator:
+        blank_pass(network, shape)
+    return not torch.equal(generator.state, before)
