@@ -3,12 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coordinator.ablations.ablate import AblationResult, ablate
+    from coordinator.ablations.ablate import AblationResult, ablate, load_ablation_result
     from coordinator.ablations.grid import Ablation, load_ablation
     from coordinator.ablations.seeds import over_seeds
     from coordinator.experiment.config import ConfigError, RunConfig, load_config
     from coordinator.records.observer import RunObserver
     from coordinator.records.result import Result
+    from coordinator.records.stop import Stop, StopRun
+    from coordinator.run.results import load_result
     from coordinator.run.simulate import resume, simulate
 
 __all__ = [
@@ -18,9 +20,13 @@ __all__ = [
     "Result",
     "RunConfig",
     "RunObserver",
+    "Stop",
+    "StopRun",
     "ablate",
     "load_ablation",
+    "load_ablation_result",
     "load_config",
+    "load_result",
     "over_seeds",
     "resume",
     "simulate",
@@ -34,9 +40,13 @@ _MODULES = {
     "Result": "records.result",
     "RunConfig": "experiment.config",
     "RunObserver": "records.observer",
+    "Stop": "records.stop",
+    "StopRun": "records.stop",
     "ablate": "ablations.ablate",
     "load_ablation": "ablations.grid",
+    "load_ablation_result": "ablations.ablate",
     "load_config": "experiment.config",
+    "load_result": "run.results",
     "over_seeds": "ablations.seeds",
     "resume": "run.simulate",
     "simulate": "run.simulate",

@@ -6,7 +6,7 @@ import threading
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -152,18 +152,24 @@ def export(
         ),
     ],
     peer: Annotated[int, typer.Option(help="which peer")],
+    form: Annotated[
+        Literal["state_dict", "torchscript", "onnx"],
+        typer.Option("--format", help="of the file; with normalisation in its metadata (state_dict) or inside"),
+    ] = "state_dict",
     to: Annotated[
         Path | None,
         typer.Option(
-            help="file to write; by default peer-<i>.safetensors here",
-            callback=path_reader("--to"),
+            "--output",
+            "--to",
+            help="file to write; by default peer-<i>.safetensors, .pt or .onnx here",
+            callback=path_reader("--output"),
         ),
     ] = None,
 ) -> None:
-    """Write a peer's network as a plain state_dict, and print the lines of PyTorch that load it."""
+    """Write a peer's trained network, and print the lines of Python that load it."""
     from coordinator.commands.export import export as write
 
-    for line in write(run, peer, to):
+    for line in write(run, peer, to, form):
         print(line)
 
 

@@ -7,7 +7,7 @@ for the number of peers. `content_of` says what an object contains, for a digest
 import inspect
 import operator
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from topologies.round import Round
 from topologies.schedule import Schedule, static
 
 KEPT = 32  # rounds of a function that are memoised; later ones are recomputed when needed
+COUNTS = ("num_peers", "n")  # a parameter for the number of peers that is not the first
 OF_THE_ROUND = ("round_index", "round", "round_", "t", "step")  # names that a function's only argument may have
 
 
@@ -52,7 +53,7 @@ def schedule_of(
     check_num_peers(num_peers)
     if isinstance(topology, Schedule):
         return _of_size(topology, num_peers, name)
-    if callable(topology):
+    if callable(topology) and not isinstance(topology, Iterable):  # networkx's views of edges are both
         schedule = _by_function(topology, num_peers, weights, name)
         schedule(0)  # so that most mistakes are told at once
         return schedule
@@ -76,7 +77,8 @@ def imported(
     """The schedule of what an import names: an object as in `schedule_of`, or a function that makes one.
 
     A function or class is called as `brought(num_peers, **args)`, and with `seed`, an integer below 2^32, if it has a
-    parameter of that name. So networkx's generators are such functions: watts_strogatz_graph with k and p in `args`.
+    parameter of that name. If `args` name its first parameter, the number of peers is its `num_peers` or `n`. So
+    networkx's generators are such functions: watts_strogatz_graph with k and p in `args`, random_regular_graph with d.
 
     Raises:
         ValueError: in one line, as `schedule_of`; when the call fails, or `args` are given for what takes none.
@@ -180,32 +182,35 @@ def _called(
     maker: Callable[..., object], num_peers: int, seed: np.random.SeedSequence, args: Mapping[str, Any], name: str
 ) -> object:
     """What a function that makes a topology gives for this number of peers."""
-    given = dict(args)
+    count: tuple[int, ...] = (num_peers,)
+    named = dict(args)
     try:
         signature = inspect.signature(maker)
     except (TypeError, ValueError):  # written in C: takes what it takes
         signature = None
+    names = [] if signature is None else list(signature.parameters)
+    if names and names[0] in OF_THE_ROUND:
+        raise ValueError(
+            f"{name}: is called with the number of peers, got a function of '{names[0]}'; name one that gives it: "
+            "def make(num_peers): return function"
+        )
+    if "seed" in names and "seed" not in named:
+        named["seed"] = int(seed.generate_state(1)[0])
+    other = next((each for each in COUNTS if each in names and each not in named), None)
+    if names and names[0] in named and other is not None:
+        count, named[other] = (), num_peers
     if signature is not None:
-        names = list(signature.parameters)
-        if names and names[0] in OF_THE_ROUND:
-            raise ValueError(
-                f"{name}: is called with the number of peers, got a function of '{names[0]}'; name one that gives it: "
-                "def make(num_peers): return function"
-            )
-        if "seed" in names and "seed" not in given:
-            given["seed"] = int(seed.generate_state(1)[0])
         try:
-            signature.bind(num_peers, **given)
+            signature.bind(*count, **named)
         except TypeError as error:
             raise ValueError(
                 f"topology.args: {name} is called with the number of peers and these, {first_line(error)}; it takes "
                 f"{signature}"
             ) from None
     try:
-        made = maker(num_peers, **given)
+        return maker(*count, **named)
     except Exception as error:
         raise ValueError(f"{name}: raised {_told(error)}; it must give {SHAPES}") from error
-    return made
 
 
 def _told(error: Exception) -> str:

@@ -18,6 +18,10 @@ Weights = Literal["metropolis-hastings", "uniform"]
 WEIGHT = "weight"  # the edge attribute, which is networkx's own name for it
 SMALLEST, LARGEST = 1e-100, 1e100  # sums and quotients of weights within stay finite and positive
 RANGE = f"a number from {SMALLEST:g} to {LARGEST:g}"
+ITSELF = (
+    "remove such links: graph.remove_edges_from(list(networkx.selfloop_edges(graph))); a student's own share is set by "
+    "topology.self_weight, or is the diagonal of a matrix"
+)
 SHAPES = (
     "a networkx Graph or DiGraph (u -> v: u teaches v), a matrix (students by teachers), or a list of tuples "
     "(teacher, student) or (teacher, student, weight)"
@@ -151,16 +155,12 @@ def _checked(graph: "nx.Graph[Any]", num_peers: int, where: str) -> tuple[Graph,
     weighted = _all_weighted([weight for *_, weight in links], where)
     for teacher, student, weight in links:
         if teacher == student:
-            raise ValueError(f"{where}: peer {student} must not be linked with itself; {_itself(weighted)}")
+            raise ValueError(f"{where}: peer {student} must not be linked with itself; {ITSELF}")
         if weighted:
             clean.add_edge(teacher, student, weight=_weight(weight, f"{where}: edge {teacher} -> {student}"))
         else:
             clean.add_edge(teacher, student)
     return clean, weighted
-
-
-def _itself(weighted: bool) -> str:
-    return "give a matrix with self-weights" if weighted else "remove the link, or set topology.self_weight"
 
 
 def _is_peer(node: object, num_peers: int) -> bool:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import tomli_w
 
 from coordinator.ablations import results_folder
 from coordinator.ablations.comparison import compare, difference_rows, is_claim, to_table
 from coordinator.ablations.description import describe_ablation
 from coordinator.ablations.estimates import Comparison
-from coordinator.ablations.grid import Ablation, check_cells
+from coordinator.ablations.grid import Ablation, check_cells, load_ablation
 from coordinator.ablations.mlflow_runs import track
 from coordinator.ablations.page import render_ablation
 from coordinator.ablations.parallel_runs import ParallelRuns, RunStatus
@@ -24,7 +25,7 @@ from coordinator.pools.ray_cluster import open_ray
 from coordinator.pools.unaltered import check_unaltered
 from coordinator.records.observer import RunObserver, notes_to
 from coordinator.records.result import Status
-from coordinator.records.run_folder import check_output, to_json, write_table, write_whole
+from coordinator.records.run_folder import check_output, to_arrow, to_json, write_table, write_whole
 from coordinator.reports.control_runs import OVER_CONTROL_RUNS
 from coordinator.reports.formatting import count_of, points
 from coordinator.reports.wording import CONDITIONS, power_note, probe_name
@@ -46,6 +47,37 @@ class AblationResult:
     @property
     def num_finished(self) -> int:
         return sum(row["status"] == RunStatus.FINISHED for row in self.rows)
+
+    def table(self) -> pa.Table:
+        """The rows as Arrow, as in `results.parquet`: one for each cell and seed.
+
+        Settings that vary are columns of plain values (`axis.topology` is `ring`, beside it `axis.topology.degree`),
+        numbers have their dotted names in the summary, such as `probes.knn.gain`.
+        """
+        return to_arrow(self.rows)
+
+
+def load_ablation_result(folder: str | Path) -> AblationResult:
+    """The result of an ablation, or of an experiment over several seeds, from its folder: what `ablate` returned.
+
+    It is made from the runs that are there now: if some are missing, the status is interrupted, or failed if any is
+    known to have failed. Nothing is written.
+
+    Raises: ConfigError, if the folder is none of an ablation.
+    """
+    path = Path(folder)
+    if not results_folder.is_ablation_folder(path):
+        raise ConfigError(
+            f"load_ablation_result: '{folder}' is no folder of an ablation: it has no ablation.toml; name one such as "
+            "runs/NAME, or use load_result for a run"
+        )
+    ablation, path = load_ablation(path / "ablation.toml"), path.resolve()
+    rows = results_folder.result_rows(path, ablation, results_folder.read_errors(path))
+    statuses = {row["status"] for row in rows}
+    failed = Status.FAILED if RunStatus.FAILED in statuses else Status.INTERRUPTED
+    return AblationResult(
+        Status.FINISHED if statuses == {RunStatus.FINISHED} else failed, path, rows, _compare(ablation, rows)
+    )
 
 
 def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[RunObserver] = ()) -> AblationResult:
@@ -146,10 +178,10 @@ def _conclude(
     results_folder.write_description(folder, ablation)
     rows = results_folder.result_rows(folder, ablation, errors)
     _write_tables(ablation, folder, rows)
-    if not any(row["status"] == RunStatus.FINISHED for row in rows):
+    comparison = _compare(ablation, rows)
+    if comparison is None:
         track(ablation, folder, output)
         return rows, None
-    comparison = compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
     write_table(folder / "differences.parquet", difference_rows(comparison))
     failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == RunStatus.FAILED]
     summary = {"name": ablation.name, "command": COMMAND, **to_table(comparison), "failed": failed}
@@ -176,6 +208,13 @@ def _conclude(
     write_whole(folder / "report.html", html)
     track(ablation, folder, output)
     return rows, comparison
+
+
+def _compare(ablation: Ablation, rows: Rows) -> Comparison | None:
+    """The comparison of all finished runs; None if there is none."""
+    if not any(row["status"] == RunStatus.FINISHED for row in rows):
+        return None
+    return compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
 
 
 def _write_tables(ablation: Ablation, folder: Path, rows: Rows) -> None:

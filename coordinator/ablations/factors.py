@@ -99,6 +99,11 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), sort_keys=True, default=str)
 
 
+def as_label(value: Any) -> str:
+    """A value as labels have it: a list joined by hyphens, a table by its kind with its other keys in brackets."""
+    return _full(value)
+
+
 def _mistake_in(where: str, key: str, values: Any) -> str:
     """The mistake in one factor; empty if there is none."""
     inside = [value for value in values if isinstance(value, dict)] if isinstance(values, list) else []

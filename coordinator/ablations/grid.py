@@ -15,6 +15,7 @@ from coordinator.ablations.measure_names import read_measures
 from coordinator.experiment.config import ConfigError, RunConfig, config_from, to_table
 from coordinator.experiment.plan import load_data, prepare
 from coordinator.experiment.schedules import build_schedule
+from coordinator.measures.stop_rule import check_stop
 from topologies.config import File
 
 
@@ -99,6 +100,7 @@ def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, i
             try:
                 _check_without_data(cell, seeds)
                 dataset = load_data(cell.config) if dataset is None else dataset
+                check_stop(cell.config)
                 plan = prepare(cell.config, dataset)
                 memory[cell.key] = plan.memory_bytes - plan.data_bytes
             except ValueError as error:

@@ -11,7 +11,7 @@ from coordinator.ablations.results_folder import Run, folder_of, read_summary, r
 from coordinator.experiment.reading import from_json
 from coordinator.records.mlflow import Tracker
 from coordinator.records.run_folder import write_whole
-from coordinator.records.summary import final_metrics, flatten, verdict_line
+from coordinator.records.summary import final_metrics, final_tags, flatten
 
 
 def track(ablation: Ablation, folder: Path, output: Path) -> None:
@@ -48,7 +48,7 @@ def _child(parent: Tracker, run: Run, folder: Path, summary: dict[str, Any]) -> 
     for row in pq.read_table(folder / "metrics" / "rounds.parquet").to_pylist():
         child.log_metrics({name: value for name, value in row.items() if name != "round"}, row["round"])
     child.log_metrics(final_metrics(summary), summary["rounds"])
-    child.log_tags({"status": summary["status"], "verdict": verdict_line(summary)})
+    child.log_tags(final_tags(summary))
     child.close("FINISHED")
     return child
 

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
 
-from coordinator.ablations.factors import as_text
+from coordinator.ablations.factors import as_label
 from coordinator.ablations.grid import Ablation, Cell
 from coordinator.ablations.parallel_runs import Outcome, RunStatus
-from coordinator.experiment.config import ConfigError
+from coordinator.experiment.config import ConfigError, to_table
 from coordinator.experiment.reading import from_json
 from coordinator.records.run_folder import KEYS, lock, write_whole
 from coordinator.records.summary import flatten, intervals, versions
@@ -185,9 +185,10 @@ def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int
     """A row per run: cell and seed, status, factor levels, and every reproducible scalar of its summary.
 
     errors: by cell key and seed; a run that neither finished nor failed has status `not run`. The columns of factors
-    have the prefix `axis.`: `axis.topology.max_degree` is the setting, `topology.max_degree` the topology's value.
+    have the prefix `axis.`, see `axis_columns`: `axis.topology.max_degree` is the setting, `topology.max_degree` the
+    topology's value.
     """
-    levels = _factor_columns(ablation)
+    levels = axis_columns(ablation)
     rows = []
     for cell, seed in runs_of(ablation):
         summary = read_summary(folder_of(folder, (cell, seed)))
@@ -198,6 +199,15 @@ def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int
         assert not (row.keys() & values.keys() or levels[cell.key].keys() & {*row, *values}), "no column hides another"
         rows.append({**row, **values, **levels[cell.key]})
     return rows
+
+
+def read_errors(folder: Path) -> dict[tuple[str, int], str]:
+    """The errors of failed runs in `results.parquet`, by cell key and seed; none if it is missing or damaged."""
+    try:
+        rows = pq.read_table(folder / "results.parquet", columns=["key", "seed", "error"]).to_pylist()
+    except (OSError, pa.ArrowException, KeyError):
+        return {}
+    return {(row["key"], row["seed"]): row["error"] for row in rows if row["error"]}
 
 
 def timing_rows(folder: Path, ablation: Ablation) -> list[Row]:
@@ -217,19 +227,48 @@ def scalars(summary: Mapping[str, Any]) -> Row:
     """The summary's numbers and strings by dotted name; flags, artefacts and diverged peers as one string each."""
     flat = flatten({name: value for name, value in summary.items() if name not in (*LEFT_OUT, "not_finite")})
     flat |= intervals(summary["probes"]) | {name: ", ".join(summary[name]) for name in ("flags", "artefacts")}
+    if not summary.get("ended"):
+        flat.pop("ended", None)  # else there are columns for its parts
     diverged = [f"peer {peer}: round {fault['round']}" for peer, fault in summary["not_finite"].items()]
     flat["not_finite"] = "; ".join(diverged)
     return {name: value for name, value in flat.items() if not isinstance(value, list)}
 
 
-def _factor_columns(ablation: Ablation) -> dict[str, Row]:
-    """By cell key the level of each factor: numbers or booleans if all cells have these, text otherwise."""
+def axis_columns(ablation: Ablation) -> dict[str, Row]:
+    """By cell key the level of each factor, in columns of plain values, as the cell's resolved config has them.
+
+    A level that is a table is its kind (`axis.topology = "ring"`), with a column beside it for each option that some
+    level sets (`axis.topology.degree = 4`); it is null in cells of kinds that have no such option. Lists are texts, as
+    in the cells' labels. A column has values of one type: numbers, booleans or texts.
+    """
+    keys = dict.fromkeys(key for cell in ablation.cells for factor in cell.settings.items() for key in _keys(*factor))
     columns: dict[str, Row] = {cell.key: {} for cell in ablation.cells}
-    for factor in ablation.cells[0].settings:
-        values = [cell.settings[factor] for cell in ablation.cells]
-        kinds = {type(value) for value in values}
+    for key in keys:
+        values = [_plain_at(cell, key) for cell in ablation.cells]
+        kinds = {type(value) for value in values if value is not None}
         for cell, value in zip(ablation.cells, values, strict=True):
-            if kinds == {int, float}:
+            if kinds == {int, float} and value is not None:
                 value = float(value)
-            columns[cell.key][f"axis.{factor}"] = value if kinds <= {int, float} or kinds == {bool} else as_text(value)
+            plain = value is None or kinds <= {int, float} or kinds == {bool}
+            columns[cell.key][f"axis.{key}"] = value if plain else as_label(value)
     return columns
+
+
+def _keys(key: str, value: Any) -> Iterator[str]:
+    """The dotted keys of a level: the factor's own, unless it is a table without a kind, and those of its options."""
+    if not isinstance(value, dict):
+        yield key
+        return
+    if "kind" in value:
+        yield key
+    for name, inner in value.items():
+        if name != "kind":
+            yield from _keys(f"{key}.{name}", inner)
+
+
+def _plain_at(cell: Cell, key: str) -> Any:
+    """The value at a dotted key of a cell's config: of a table its kind, None if there is no such key."""
+    value: Any = to_table(cell.config)
+    for name in key.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    return value.get("kind") if isinstance(value, dict) else value

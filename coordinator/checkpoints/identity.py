@@ -5,7 +5,7 @@ from typing import Any
 
 from coordinator.experiment.config import ConfigError, RunConfig, to_table
 from coordinator.experiment.plan import Plan
-from coordinator.records.summary import flatten, versions
+from coordinator.records.summary import flatten, inputs_of, versions
 
 DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that determine the numbers
 FREE = (
@@ -17,15 +17,19 @@ FREE = (
     "data.on_each_node",
     "topology.path",
 )  # keys of these sections that do not
+STOP = "run.stop."  # the settings of the rule by which a run may end early
 INPUTS = {"data": "data: the images or labels", "links": "topology.path: the links"}
 
 
 def identity_of(plan: Plan) -> dict[str, Any]:
-    """A checkpoint's description of its experiment: settings, planned rounds, SHA-256 of inputs, package versions."""
+    """A checkpoint's description of its experiment: settings, planned rounds, SHA-256 of inputs, package versions.
+
+    data: what a network's inputs are, so that a peer can be used without the data set.
+    """
     return {
         "config": deciding(plan.config),
         "rounds": plan.config.run.rounds,
-        "shape": plan.dataset.shape,
+        "data": inputs_of(plan).to_json(),
         "inputs": _inputs(plan),
         "versions": versions(),
     }
@@ -38,16 +42,31 @@ def deciding(config: RunConfig) -> dict[str, object]:
     return {name: value for name, value in flat.items() if name not in FREE}
 
 
-def check_config(config: RunConfig, identity: Mapping[str, Any]) -> None:
-    """Raises: ConfigError, if a setting that determines the numbers differs from the checkpoint's."""
+def check_config(config: RunConfig, identity: Mapping[str, Any], rule_has_held: bool = False) -> None:
+    """Raises: ConfigError, if a setting that determines the numbers differs from the checkpoint's.
+
+    rule_has_held: whether the run ended by its rule `run.stop`, so that it may go on by another one. It may always go
+    on without a rule.
+    """
     now, then = deciding(config), identity["config"]
-    differing = sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
+    differing = _differing(now, then)
+    if rule_has_held or config.run.stop is None:
+        differing = [name for name in differing if not name.startswith(STOP)]
     if differing:
         name = differing[0]
         raise ConfigError(
             f"{name}: the checkpoint was made with {then.get(name)!r}, but config.toml has {now.get(name)!r}: put it "
             "back, or start a new run"
         )
+
+
+def has_rule_of(config: RunConfig, identity: Mapping[str, Any]) -> bool:
+    """Whether the rule `run.stop` is the checkpoint's."""
+    return not any(name.startswith(STOP) for name in _differing(deciding(config), identity["config"]))
+
+
+def _differing(now: Mapping[str, object], then: Mapping[str, object]) -> list[str]:
+    return sorted(name for name in {*now, *then} if now.get(name) != then.get(name))
 
 
 def check_inputs(plan: Plan, identity: Mapping[str, Any]) -> None:

@@ -49,6 +49,12 @@ class CheckpointManager:
         else:
             self._recorder.publish(written)
 
+    def discard_beyond(self, completed: int) -> None:
+        """Remove the checkpoints of control runs after more rounds than this, with which the run has ended."""
+        for phase in Phase:
+            if phase.control:
+                self._store.discard(phase, completed)
+
     def restore(self, phase: Phase, pool: Pool, settings: Sequence[PeerSettings]) -> int:
         """Restore a pool's peers from the newest intact checkpoint of a phase; returns its number of completed rounds.
 

@@ -4,14 +4,14 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordinator.checkpoints.identity import check_config
+from coordinator.checkpoints.identity import check_config, has_rule_of
 from coordinator.checkpoints.snapshots import Checkpoint, Checkpoints, url_of
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.redaction import without_secrets
 from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.pools.base import Pool
-from coordinator.records.events import RoundsChanged
+from coordinator.records.events import EndedEarly, RoundsChanged
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.scheduler import Phase
 from peers.base.storage import Folder
@@ -20,11 +20,15 @@ from peers.learning.snapshot import DamagedCheckpoint
 
 @dataclass(frozen=True)
 class Recalled:
-    """The coordinator's part of the newest intact checkpoint. found: None if the run starts from the beginning."""
+    """The coordinator's part of the newest intact checkpoint. found: None if the run starts from the beginning.
+
+    ended: how the run had ended early, if it goes on nevertheless.
+    """
 
     found: Checkpoint | None
     state: RunState
     probes: ProbeTable
+    ended: EndedEarly | None = None
 
     @classmethod
     def nothing(cls, config: RunConfig) -> "Recalled":
@@ -69,22 +73,44 @@ def reopen_checkpoints(config: RunConfig, run: Path) -> Checkpoints:
     return checkpoints
 
 
-def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[str]]:
+def recall(config: RunConfig, checkpoints: Checkpoints, going_on: bool = False) -> tuple[Recalled, list[str]]:
     """Read the coordinator's part of the newest intact checkpoint; also returns a message for each damaged one.
 
     If the checkpoint was written for a different number of rounds, results that depend on that number are dropped, and
-    so are the checkpoints of control runs.
+    so are the checkpoints of control runs. The same if the run has ended early and goes on: `going_on`, or if its
+    config no longer has the rule by which it ended.
     Raises: ConfigError, if the checkpoint belongs to another experiment.
     """
+    newest, damaged = _newest(config, checkpoints, going_on)
+    if newest is None or newest.found is None:
+        return Recalled.nothing(config), damaged
+    check_config(config, newest.found.state, newest.ended is not None)
+    if newest.found.planned_rounds != config.run.rounds or newest.ended is not None:
+        newest.state.apply(RoundsChanged())
+        for phase in Phase:
+            if phase.control:
+                checkpoints.discard(phase)
+        newest.probes.keep((Condition.RAW_PIXELS, Condition.UNTRAINED))
+    return newest, damaged
+
+
+def _newest(config: RunConfig, checkpoints: Checkpoints, going_on: bool) -> tuple[Recalled | None, list[str]]:
+    """The newest intact checkpoint that a run with this config can use, and a message for each damaged one."""
 
     def take(found: Checkpoint) -> Recalled | None:
         if found.phase is not Phase.ROUNDS and found.planned_rounds != config.run.rounds:
             return None
         try:
             probes = ProbeTable.from_bytes(found.arrays(), config.probe_names)
-            return Recalled(found, RunState.from_json(found.state["run_state"]), probes)
+            state = RunState.from_json(found.state["run_state"])
         except (ValueError, KeyError) as error:
             raise DamagedCheckpoint(str(error)) from None
+        ended = state.ended
+        if ended is not None and not going_on and (ended.by == "observer" or has_rule_of(config, found.state)):
+            ended = None
+        if found.phase is not Phase.ROUNDS and ended is not None:
+            return None
+        return Recalled(found, state, probes, ended)
 
     damaged: list[str] = []
     newest: Recalled | None = None
@@ -93,15 +119,6 @@ def recall(config: RunConfig, checkpoints: Checkpoints) -> tuple[Recalled, list[
         damaged += more
         if recalled is not None and (newest is None or recalled.state.checkpoints > newest.state.checkpoints):
             newest = recalled
-    if newest is None or newest.found is None:
-        return Recalled.nothing(config), damaged
-    check_config(config, newest.found.state)
-    if newest.found.planned_rounds != config.run.rounds:
-        newest.state.apply(RoundsChanged())
-        for phase in Phase:
-            if phase.control:
-                checkpoints.discard(phase)
-        newest.probes.keep((Condition.RAW_PIXELS, Condition.UNTRAINED))
     return newest, damaged
 
 

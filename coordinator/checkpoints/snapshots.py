@@ -18,7 +18,7 @@ from coordinator.scheduling.scheduler import Phase
 from peers.base.storage import Folder
 from peers.learning.snapshot import DamagedCheckpoint, content_of, file_of
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST, ARRAYS = "manifest.json", "coordinator.safetensors"
 T = TypeVar("T")
 NAME = re.compile(rf"({'|'.join(Phase)})-(\d+)")
@@ -103,9 +103,9 @@ class Checkpoints:
                 damaged.append(f"{name} is damaged: {error}; the one before it is used, if there is one")
         return None, damaged
 
-    def discard(self, phase: Phase) -> None:
-        """Remove all checkpoints of a phase."""
-        for completed in self.completed(phase):
+    def discard(self, phase: Phase, beyond: int = -1) -> None:
+        """Remove all checkpoints of a phase that were written after more than `beyond` rounds."""
+        for completed in (found for found in self.completed(phase) if found > beyond):
             self._folder.remove(_name(phase, completed))
 
     def discard_incomplete(self) -> None:

@@ -86,12 +86,12 @@ def is_own(what: str) -> bool:
 
 def _of_own(what: str, values: dict[str, Any]) -> RunConfig:
     """A config whose topology is a user's own, by default for as many peers as it names. Raises: ConfigError."""
+    if "path" in values:
+        raise ConfigError(f"path: '{what}' is named already, got path={values['path']}: leave it out")
     try:
         count = {} if "num_peers" in values else {"num_peers": count_peers(Path(what), values.get("directed"))}
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    if "path" in values:
-        raise ConfigError(f"path: '{what}' is named already, got path={values['path']}: leave it out")
     return _of_kind("file", {"path": what} | count | values)
 
 

@@ -126,7 +126,8 @@ def note_for_file(config: RunConfig) -> str:
     if not given:
         return ""
     names = list(dict.fromkeys(part.argument for part in given))
-    what = f"its {' and '.join([', '.join(names[:-1]), names[-1]] if names[1:] else names)} {'were' if names[1:] else 'was'}"
+    listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    what = f"its {listed} {'were' if names[1:] else 'was'}"
     return NOT_FROM_FILE.format(what=what, arguments=", ".join(f"{name}=..." for name in names))
 
 

@@ -119,8 +119,8 @@ def _blank(kind: PeerKind, shape: Shape, peer: int) -> Network:
 
     What the user brings is built on the CPU, since his code may read values.
     """
-    if isinstance(kind.model, BroughtModel) or isinstance(kind.head, BroughtHead) or kind.weights:
+    if isinstance(kind.model, BroughtModel) or isinstance(kind.head, BroughtHead):
         with of_peer(peer):
-            return drawing.seeded(lambda: kind.build_network(shape, peer), 0)
+            return drawing.seeded(lambda: kind.build_network(shape, peer, "any"), 0)
     with torch.device("meta"):
-        return kind.build_network(shape)
+        return kind.build_network(shape, peer, "any")

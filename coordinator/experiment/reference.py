@@ -2,8 +2,9 @@
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from coordinator.experiment.errors import Model
@@ -16,13 +17,17 @@ Schema = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Key:
-    """One key. default: in TOML; empty if the key is required. kinds: those of its table that have it; empty: all."""
+    """One key. default: in TOML; empty if the key is required. kinds: those of its table that have it; empty: all.
+
+    is_open: whether its value is a table of any keys.
+    """
 
     name: str
     description: str
     allowed: str
     default: str
     kinds: tuple[str, ...] = ()
+    is_open: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,15 +69,20 @@ def walk(entries: "tuple[Table | Key, ...]") -> "Iterator[Table | Key]":
 def find(sections: tuple[Table, ...], name: str) -> list[Table | Key]:
     """Look up a dotted name: a table, a key, or a kind, which is returned as its table restricted to that kind.
 
-    A name may be both a key and a kind, such as topology.path. Raises: ConfigError, with the nearest name.
+    A key may be named with its table's kind, too: exchange.loss.kl.temperature. A name may be both a key and a kind,
+    such as topology.path. Raises: ConfigError, with the nearest names.
     """
     name = name.partition("=")[0].strip().strip("[]").removesuffix(".kind")
+    name = re.sub(r"\[\d*\]", "", name)  # an entry of a list, such as peers.groups[0]
     found: list[Table | Key] = []
     for entry in walk(sections):
         if _plain(entry.name) == _plain(name):
             found.append(entry)
-        elif isinstance(entry, Table) and name.startswith(f"{entry.name}."):
-            found += _of_kind(entry, name.removeprefix(f"{entry.name}."))
+        elif isinstance(entry, Table) and name.startswith(f"{_plain(entry.name)}."):
+            kind, _, key = name.removeprefix(f"{_plain(entry.name)}.").partition(".")
+            found += _key_of_kind(entry, kind, key) if key else _of_kind(entry, kind)
+        elif isinstance(entry, Key) and entry.is_open and name.startswith(f"{entry.name}."):
+            found.append(entry)
     if not found:
         raise ConfigError(new_name(name) or f"config: {name!r} is no key{_nearest(sections, name)}")
     return found
@@ -95,10 +105,20 @@ def _of_kind(table: Table, kind: str) -> list[Table | Key]:
     return [Table(f"{table.name}.{kind}", variant.description, "", (), entries) for variant in variants]
 
 
+def _key_of_kind(table: Table, kind: str, key: str) -> list[Table | Key]:
+    """What one of a table's kinds has under a key; empty if there is no such kind or key."""
+    below = [
+        each for restricted in _of_kind(table, kind) if isinstance(restricted, Table) for each in restricted.entries
+    ]
+    return [each for each in walk(tuple(below)) if _plain(each.name) == f"{_plain(table.name)}.{key}"]
+
+
 def _nearest(sections: tuple[Table, ...], name: str) -> str:
     """The end of an error line: names with the same last part, or else the most similarly spelt name."""
     known, last = names(sections), name.rpartition(".")[2]
     same = [full for full in known if full.rpartition(".")[2] == last]
+    if "." in name:
+        same.sort(key=lambda full: difflib.SequenceMatcher(None, name, full).ratio(), reverse=True)
     matches = same[:3] or difflib.get_close_matches(name, known, n=1)
     if not matches:
         by_last = {full.rpartition(".")[2]: full for full in reversed(known)}
@@ -123,6 +143,7 @@ class _Reader:
         if "enum" in self._target(schema.get("items", {})):
             schema = {**schema, "items": self._target(schema["items"])}
         description, default = schema.get("description", ""), schema.get("default")
+        schema = _without_null(schema)
         models = [self._model(member) for member in schema.get("oneOf", [schema]) if "$ref" in member]
         if models:
             kinds = any("kind" in model["properties"] for model in models)
@@ -133,7 +154,9 @@ class _Reader:
             unlike = {key: field for key, field in own["properties"].items() if field != (above or {}).get(key)}
             entries = self._entries(f"{name}[]", [{**own, "properties": unlike}])
             return Table(name, description, toml(default), (), entries)
-        return Key(name, description, allowed(schema), "" if required else toml(default) or LEFT_OUT)
+        is_open = schema.get("type") == "object"
+        text = "" if required else toml(default) or LEFT_OUT
+        return Key(name, description, allowed(schema), text, is_open=is_open)
 
     def _target(self, schema: Schema) -> Schema:
         """The schema that a reference points to; any other schema is returned as it is."""
@@ -163,9 +186,13 @@ class _Reader:
 
 
 def _with_kinds(entry: Table | Key, kinds: list[str]) -> Table | Key:
-    if isinstance(entry, Key):
-        return Key(entry.name, entry.description, entry.allowed, entry.default, tuple(kinds))
-    return Table(entry.name, entry.description, entry.default, entry.variants, entry.entries, tuple(kinds))
+    return replace(entry, kinds=tuple(kinds))
+
+
+def _without_null(schema: Schema) -> Schema:
+    """The schema of a table that may be left out as that of the table; any other schema is returned as it is."""
+    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+    return options[0] if len(options) == 1 and "$ref" in options[0] else schema
 
 
 def _variants(models: list[Schema]) -> tuple[Variant, ...]:

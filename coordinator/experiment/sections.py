@@ -13,6 +13,47 @@ MANY = 65_536  # upper limit for numbers of processes, threads and devices
 LONG = 1e7  # upper limit for times, in seconds: four months
 
 
+class StopRule(Section):
+    """When a run ends before its last round: as soon as one of `below`, `above` and `patience` holds of the measure.
+
+    Learning rates that follow `run.rounds` still follow it, not the round at which the run ends.
+    """
+
+    measure: str = Field(
+        "consensus.relative_distance",
+        description="what the rule looks at: consensus.NAME (as in summary.json) and loss every evaluation.every "
+        "rounds; probes.PROBE.trained and probes.PROBE.gain every evaluation.probe_every rounds",
+    )
+    below: float | None = Field(None, description="the run ends once the measure is below this")
+    above: float | None = Field(None, description="the run ends once the measure is above this")
+    patience: int | None = Field(
+        None,
+        ge=1,
+        strict=True,
+        description="the run ends after so many measurements in a row that did not improve on the best one",
+    )
+    min_delta: float = Field(
+        0.0,
+        ge=0,
+        description="improvement on the best value that counts for patience: any by default, or more than this",
+    )
+    mode: Literal["min", "max"] | None = Field(
+        None,
+        description="whether lower or higher values are an improvement, for patience; left out: what the measure says",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "StopRule":
+        if self.below is None and self.above is None and self.patience is None:
+            raise ValueError("run.stop says of its measure no limit: set one of below, above and patience")
+        if self.patience is None and (self.mode is not None or self.min_delta):
+            named = "mode" if self.mode is not None else "min_delta"
+            raise ValueError(
+                f"run.stop.{named} is about patience, which is not set: set patience, or leave {named} out"
+            )
+        return self
+
+
 class RunSection(Section):
     name: str = Field(
         "run",
@@ -33,6 +74,11 @@ class RunSection(Section):
     on_nonfinite: Literal["stop", "drop-peer"] = Field(
         "stop",
         description="when a peer's loss or outputs are NaN or infinite: stop the run, or go on without this peer",
+    )
+    stop: StopRule | None = Field(
+        None,
+        description="early stopping: a rule by which the run ends before its last round; final probes, control runs "
+        "and verdicts are then those of a run of so many rounds; left out: none",
     )
 
 

@@ -1,6 +1,6 @@
 """Did the peers learn? Probes of trained peers compared with those of the controls, with intervals and verdicts."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -45,6 +45,15 @@ class ProbeTable:
         """Remove all other conditions."""
         self.correct = {key: correct for key, correct in self.correct.items() if key[1] in conditions}
         self.probabilities = {key: values for key, values in self.probabilities.items() if key in conditions}
+
+    def forget(self, condition: Condition) -> None:
+        """Remove a condition."""
+        self.keep([other for other in Condition if other is not condition])
+
+    def mean_gain(self, name: ProbeName, accuracies: Sequence[float], students: list[int]) -> float:
+        """The students' mean accuracy less that of their calibrated selves. accuracies: of all peers, in peer order."""
+        calibrated = self.correct[name, Condition.CALIBRATED][students].mean(axis=1)
+        return float((np.array(accuracies)[students] - calibrated).mean())
 
     def to_bytes(self) -> bytes:
         """Serialise the table as safetensors; see `from_bytes`."""

@@ -50,8 +50,8 @@ class InProcessHost:
     def total(self, *bundles: Ref[Bundle]) -> Ref[Sum]:
         return _ref(self._host.total(*(reference.value for reference in bundles)))
 
-    def observe(self, grams: bool) -> Ref[Observations]:
-        return _ref(self._host.observe(grams))
+    def observe(self, grams: bool, keep: bool = False) -> Ref[Observations]:
+        return _ref(self._host.observe(grams, keep))
 
     def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> Ref[dict[int, ProbeOutcome]]:
         return _ref(self._host.probe(subject, rounds))

@@ -83,8 +83,8 @@ class RayHost(RayProcess):
     def total(self, *bundles: Ref[Bundle]) -> Ref[Sum]:
         return self._pass(PeerHost.total, *bundles)
 
-    def observe(self, grams: bool) -> Ref[Observations]:
-        return self._call(PeerHost.observe, grams)
+    def observe(self, grams: bool, keep: bool = False) -> Ref[Observations]:
+        return self._call(PeerHost.observe, grams, keep)
 
     def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> Ref[dict[int, ProbeOutcome]]:
         return self._call(PeerHost.probe, subject, rounds)

@@ -2,47 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, StrEnum, auto
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float32, Int
 
 from coordinator.experiment.config import RunConfig
 from coordinator.measures.gains import Condition
 from coordinator.measures.measure import Measures
+from coordinator.records.event_kinds import FaultKind as FaultKind
+from coordinator.records.event_kinds import Remaining as Remaining
+from coordinator.records.event_kinds import Stage as Stage
 from coordinator.records.result import Status
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
 from peers.exchange.assignment import Stats
 from peers.probing.measuring import ProbeOutcome
-
-
-class Stage(Enum):
-    """The stages of a run, in order."""
-
-    LOADING = auto()
-    START = auto()
-    CONTROLS = auto()
-    ROUNDS = auto()
-    FINAL_PROBES = auto()
-    CONTROL_RUNS = auto()
-    REPORT = auto()
-
-
-class Remaining(Enum):
-    """What a resumed run still has to do: some rounds, everything, or only the figures, page and MLflow run."""
-
-    ROUNDS = auto()
-    EVERYTHING = auto()
-    REPORT = auto()
-
-
-class FaultKind(StrEnum):
-    """The kinds of faults that a run survives."""
-
-    HOST_LOST = "host-lost"
-    CHECKPOINT_NOT_WRITTEN = "checkpoint-not-written"
-    CHECKPOINT_DAMAGED = "checkpoint-damaged"
-    TABLES_DAMAGED = "tables-damaged"
 
 
 @dataclass(frozen=True)
@@ -96,6 +72,22 @@ class Measured:
     completed: int
     measures: Measures
     seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class OutputsMeasured:
+    """The peers' features and outputs (logits) on the probe batch, for observers with `wants_outputs(completed)`.
+
+    Published after the `Measured` of the same round, to those observers only whose method returned True for it.
+    features, outputs: by peer, [examples, dim]; of the forward pass that the measures are of, in which BatchNorm uses
+    the batch's own statistics. labels: of the examples. examples: their places among the test images. Read-only.
+    """
+
+    completed: int
+    features: Mapping[int, Float32[np.ndarray, "examples features"]]
+    outputs: Mapping[int, Float32[np.ndarray, "examples outputs"]]
+    labels: Int[np.ndarray, " examples"]
+    examples: Int[np.ndarray, " examples"]
 
 
 @dataclass(frozen=True)
@@ -157,6 +149,28 @@ class Probed:
         return {
             f"{name}_accuracy": [float(outcome.correct[name].mean()) for outcome in self.outcomes] for name in names
         }
+
+
+@dataclass(frozen=True)
+class StopChecked:
+    """The value of the measure that the config's rule `run.stop` looks at, after a round."""
+
+    completed: int
+    value: float
+
+
+@dataclass(frozen=True)
+class EndedEarly:
+    """The run ends after `completed` rounds, as if these had been all; final probes and control runs follow.
+
+    by: `run.stop`, or `observer` if one raised `StopRun`. rule: the condition that holds, or the observer's reason.
+    value: of the rule's measure.
+    """
+
+    completed: int
+    by: Literal["run.stop", "observer"]
+    rule: str
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -248,8 +262,11 @@ RunEvent = (
     | StageLeft
     | PeersRestored
     | Measured
+    | OutputsMeasured
     | RoundCompleted
     | Probed
+    | StopChecked
+    | EndedEarly
     | Digested
     | PeerDropped
     | ControlVoid

@@ -3,6 +3,9 @@
 import time
 from collections.abc import Callable
 
+import numpy as np
+from jaxtyping import Int, Shaped
+
 from coordinator.measures.gains import Condition
 from coordinator.measures.measure import Pairing, measure
 from coordinator.measures.probe_table import ProbeTable
@@ -11,6 +14,7 @@ from coordinator.records.events import (
     FaultKind,
     FaultsRecovered,
     Measured,
+    OutputsMeasured,
     Probed,
     RoundCompleted,
     RunEvent,
@@ -22,12 +26,16 @@ from peers.probing.measuring import ProbeOutcome
 from peers.probing.observing import Observations
 from topologies.schedule import Round
 
+Array = Shaped[np.ndarray, "..."]
+ProbeBatch = tuple[Int[np.ndarray, " examples"], Int[np.ndarray, " examples"]]
+
 
 class Recorder:
     """Records a run's results in order; replayed rounds are not recorded again.
 
     temperature: of the softmax with which the peers' outputs are compared. compare_later: gets the completed rounds of
     each measurement and the input for comparing all pairs of peers, which has all their outputs and is no event's.
+    probe_batch: the places of the probe batch among the test images, and its labels.
     """
 
     def __init__(
@@ -37,12 +45,14 @@ class Recorder:
         observers: Observers,
         temperature: float,
         compare_later: Callable[[int, Pairing], None] = lambda completed, pairing: None,
+        probe_batch: ProbeBatch | None = None,
     ) -> None:
         self.state = state
         self.probes = probes
         self._observers = observers
         self._temperature = temperature
         self._compare_later = compare_later
+        self._probe_batch = probe_batch
         self._lost_since: float | None = None  # time of a loss of hosts, until the lost rounds are repeated
 
     def publish(self, event: RunEvent) -> None:
@@ -50,17 +60,13 @@ class Recorder:
         self.state.apply(event)
         self._observers.observe(event)
 
-    def start(self, observations: Observations, round_: Round) -> None:
-        """Record the measures before the first round, along the links of that round."""
-        self._measured(0, observations, round_)
-
     def round(self, record: RoundRecord, seconds: float) -> None:
         """Record a round. seconds: wall-clock time since the previous round."""
         completed, replayed = record.completed, record.completed <= self.state.completed
         if not replayed:
             self.recovered()
             if record.observations:
-                self._measured(completed, record.observations, record.round)
+                self.measured(completed, record.observations, record.round)
         so_far = self.state.bytes_exchanged + (0 if replayed else record.num_bytes)
         self.publish(
             RoundCompleted(
@@ -91,10 +97,13 @@ class Recorder:
 
         copies: the number of peers for which each outcome counts.
         """
+        is_new = condition is not None and not self.probes.has(condition)
         if condition is not None:
             self.probes.add(condition, outcomes * copies)
         if completed not in self.state.probed:
             self.publish(Probed(outcomes, completed, condition))
+        elif is_new:  # the rounds have ended early, after one that was probed
+            self.publish(Probed(outcomes, None, condition))
 
     def fault(self, kind: FaultKind, what: str) -> None:
         """Record a fault; apart from lost hosts, repetitions of the same fault are ignored."""
@@ -110,7 +119,21 @@ class Recorder:
             seconds, self._lost_since = time.perf_counter() - self._lost_since, None
             self.publish(FaultsRecovered(seconds))
 
-    def _measured(self, completed: int, observations: Observations, round_: Round) -> None:
+    def measured(self, completed: int, observations: Observations, round_: Round) -> None:
+        """Record the measures after a round, along the links of `round_`; before the first round, of that one."""
         measures, pairing = measure(observations, round_, self._temperature)
         self._compare_later(completed, pairing)
         self.publish(Measured(completed, measures, sum(peer.seconds for peer in observations.peers.values())))
+        responses = {peer: seen.responses for peer, seen in observations.peers.items() if seen.responses is not None}
+        if responses and self._probe_batch is not None:
+            features = {peer: _read_only(response.features) for peer, response in responses.items()}
+            outputs = {peer: _read_only(response.outputs) for peer, response in responses.items()}
+            examples, labels = map(_read_only, self._probe_batch)
+            self.publish(OutputsMeasured(completed, features, outputs, labels, examples))
+
+
+def _read_only(array: Array) -> Array:
+    """A view that cannot be written to: an observer changes no number, and sees the same in every pool."""
+    view = array.view()
+    view.flags.writeable = False
+    return view

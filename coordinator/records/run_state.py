@@ -11,6 +11,7 @@ from coordinator.measures.measure import Measures
 from coordinator.records.events import (
     CheckpointWritten,
     Digested,
+    EndedEarly,
     Fault,
     FaultKind,
     FaultsRecovered,
@@ -20,6 +21,7 @@ from coordinator.records.events import (
     RoundCompleted,
     RoundsChanged,
     RunEvent,
+    StopChecked,
     WeightsMeasured,
 )
 from coordinator.scheduling.dropouts import Dropout
@@ -70,7 +72,8 @@ class RunState:
     last_checkpoint: completed rounds of the newest one. first, last: measures before the first round, and the latest
     ones, taken after `measured_at` rounds; both without links. trainings: of the run and of its control runs. dropped:
     failures by peer. digests: of the trained peers, after the final probes. probed: rounds after which the peers were
-    probed. checkpoints: number of them written, of all phases.
+    probed. checkpoints: number of them written, of all phases. stop_values: by round, of the measure of `run.stop`.
+    ended: why and after which round the run ends, if that is before its last one.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -91,6 +94,8 @@ class RunState:
     probed: set[int] = field(default_factory=set)
     faults: list[SurvivedFault] = field(default_factory=list)
     checkpoints: int = 0
+    stop_values: dict[int, float] = field(default_factory=dict)
+    ended: EndedEarly | None = None
 
     def training(self, phase: Phase) -> Training:
         """What is known of a training: nothing, if it has not begun."""
@@ -100,6 +105,10 @@ class RunState:
     def completed(self) -> int:
         """The number of the run's own rounds."""
         return self.training(Phase.ROUNDS).completed
+
+    def last_round(self, planned: int) -> int:
+        """The number of rounds that the run has in all: those planned, unless it ends early."""
+        return planned if self.ended is None else self.ended.completed
 
     @property
     def students(self) -> list[int]:
@@ -122,6 +131,10 @@ class RunState:
             case Probed():
                 self.evaluation_seconds += sum(outcome.seconds for outcome in event.outcomes)
                 self.probed |= set() if event.completed is None else {event.completed}
+            case StopChecked():
+                self.stop_values[event.completed] = event.value
+            case EndedEarly():
+                self._end_early(event)
             case Digested():
                 self.digests = event.digests
             case PeerDropped():
@@ -138,8 +151,7 @@ class RunState:
                     replace(fault, seconds=event.seconds) if fault.seconds is None else fault for fault in self.faults
                 ]
             case RoundsChanged():
-                self.digests = []
-                self.trainings = {Phase.ROUNDS: self.training(Phase.ROUNDS)}
+                self._change_rounds()
             case _:
                 pass
 
@@ -148,6 +160,18 @@ class RunState:
         self.peer_seconds += event.peer_seconds
         if not event.replayed:
             self.bytes_exchanged += event.num_bytes
+
+    def _end_early(self, event: EndedEarly) -> None:
+        self.ended = event
+        for phase, training in list(self.trainings.items()):
+            if phase.control and training.completed > event.completed:
+                del self.trainings[phase]  # it has gone beyond this round, and begins again
+
+    def _change_rounds(self) -> None:
+        if self.ended is not None and self.ended.by == "run.stop":
+            self.stop_values = {}  # a rule that follows counts from here
+        self.digests, self.ended = [], None
+        self.trainings = {Phase.ROUNDS: self.training(Phase.ROUNDS)}
 
     def with_checkpoint(self, event: CheckpointWritten) -> "RunState":
         """The state after a checkpoint has been written, to be stored in that checkpoint."""

@@ -19,6 +19,7 @@ from coordinator.records.result import Ending
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
+from peers.networks.trained import InputFormat
 
 PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
 
@@ -32,6 +33,7 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         "status": ending.status.value,
         "message": ending.message,
         "rounds": state.completed,
+        "ended": _ended(state),
         "rounds_per_second": state.completed / state.seconds if state.seconds else None,
         "bytes_exchanged": state.bytes_exchanged,
         "evaluation_share": state.evaluation_seconds / busy if busy else None,
@@ -49,20 +51,38 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         "faults": [{"round": fault.completed, "what": fault.what, "seconds": fault.seconds} for fault in state.faults],
         "not_finite": {str(dropout.peer): _failure(dropout) for dropout in state.dropped.values()},
         "digest": hashlib.sha256(b"".join(state.digests)).hexdigest() if state.digests else None,
-        "data": {
-            "name": plan.dataset.name,
-            "train": len(plan.dataset.train_labels),
-            "test": len(plan.dataset.test_labels),
-            "shape": plan.dataset.shape,
-            "classes": plan.dataset.num_classes,
-            "sha256": plan.data_digest,
-        },
+        "data": _data(plan),
         "topology": asdict(plan.facts) | ({"sha256": plan.links_digest} if plan.links_digest else {}),
         "peers": [asdict(group) for group in plan.groups],
         "config": shown_config(plan.config),
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def _data(plan: Plan) -> dict[str, Any]:
+    return {
+        "name": plan.dataset.name,
+        "train": len(plan.dataset.train_labels),
+        "test": len(plan.dataset.test_labels),
+        "classes": plan.dataset.num_classes,
+        "sha256": plan.data_digest,
+        **inputs_of(plan).to_json(),
+    }
+
+
+def _ended(state: RunState) -> dict[str, Any] | None:
+    """Why and after which round the run ended before its last one; None if it did not."""
+    ended = state.ended
+    if ended is None:
+        return None
+    return {"by": ended.by, "rule": ended.rule, "round": ended.completed, "value": ended.value}
+
+
+def inputs_of(plan: Plan) -> InputFormat:
+    """What the run's networks get: shape and dtype of an example, and its normalisation."""
+    assert plan.normalisation is not None, "`identified` sets it"
+    return InputFormat(plan.dataset.shape, str(plan.dataset.train_images.dtype), plan.normalisation)
 
 
 def _failure(dropout: Dropout) -> dict[str, Any]:
@@ -117,6 +137,12 @@ def final_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The summary's numbers that are logged to MLflow at the end, in addition to the curves."""
     names = ("probes", "controls", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
     return flatten({name: summary[name] for name in names}) | intervals(summary["probes"])
+
+
+def final_tags(summary: Mapping[str, Any]) -> dict[str, str]:
+    """The summary's words that are logged to MLflow at the end."""
+    tags = {"status": str(summary["status"]), "verdict": verdict_line(summary)}
+    return tags | ({"ended": summary["message"]} if summary.get("ended") else {})
 
 
 def intervals(probes: Mapping[str, Any]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from coordinator.experiment.config import RunConfig
 from coordinator.measures.declared import Shown, shown_in
 from coordinator.records.events import (
     ControlVoid,
+    EndedEarly,
     Fault,
     Measured,
     Note,
@@ -135,6 +136,9 @@ def in_words(event: RunEvent) -> str:
             return f"{event.folder}: {_remaining(event)}"
         case PeersRestored(completed=completed):
             return f"from the checkpoint of round {completed}"
+        case EndedEarly():
+            value = f", at {event.value:.4g}" if event.value is not None else ""
+            return f"{event.by}: {event.rule}{value}; the rounds end after {event.completed}"
         case PeerDropped(dropout=dropout, run_goes_on=True):
             return f"{dropout}; the others go on without it"
         case ControlVoid(phase=phase, peers=peers):

@@ -38,6 +38,17 @@ def resumed_by(run: Path, every: int) -> str:
     return way_on(run) if every else ""
 
 
+def ended_early(state: RunState, num_rounds: int) -> str:
+    """Why and where a finished run ended before its last round; empty if it did not. num_rounds: those planned."""
+    if state.ended is None:
+        return ""
+    by = f"run.stop: {state.ended.rule}"
+    if state.ended.by == "observer":
+        by = f"an observer ended it: {state.ended.rule}"
+    value = f", at {state.ended.value:.4g}" if state.ended.value is not None else ""
+    return f"after round {state.ended.completed} of {num_rounds} ({by}{value})"
+
+
 def stopped(stop: Stop, state: RunState, every: int) -> str:
     """Why the rounds ended before the last one."""
     if stop.reason is StopReason.NO_PEER_LEFT:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.plan import Plan
+from coordinator.measures.stop_rule import check_stop
 from coordinator.pools.base import check_precision
 from coordinator.pools.in_process import gpus_in_process
 from coordinator.pools.resources import reservations_on_machine
@@ -24,6 +25,7 @@ NOTHING_STARTED = "nothing was started (--dry-run)"
 def print_plan(plan: Plan, console: Console) -> None:
     """Print the peers, data, topology, traffic and memory of a run, without starting it."""
     config = plan.config
+    check_stop(config)
     columns = ("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
     table = compact_table(*columns, wrapped="optimiser")
     for group in plan.groups:
@@ -47,6 +49,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "message": f"{size(plan.message_bytes)} ({config.exchange.what}, {config.exchange.dtype})",
         "a round": f"{size(plan.round_bytes)} over all links",
         "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",
+        "stop": _stop(plan),
         "controls": _controls(plan),
         "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
         "asked": _requested_hardware(plan),
@@ -55,6 +58,16 @@ def print_plan(plan: Plan, console: Console) -> None:
     for name, text in lines.items():
         if text:
             console.print(f"{name:<10}{text}", highlight=False)
+
+
+def _stop(plan: Plan) -> str:
+    """The rule by which the run may end early; empty if there is none."""
+    rule = plan.config.run.stop
+    if rule is None:
+        return ""
+    limits = {"below": rule.below, "above": rule.above, "not improved in": rule.patience}
+    said = [f"{name} {limit:g}" for name, limit in limits.items() if limit is not None]
+    return f"early, once {rule.measure} is {' or '.join(said)}" + (" measurements" if rule.patience else "")
 
 
 def _controls(plan: Plan) -> str:

@@ -1,6 +1,6 @@
 """The control runs: the same peers trained once more with one thing changed, beside the run or after it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.experiment.plan import Plan
@@ -69,9 +69,13 @@ class ControlRuns:
         pools, self._active, self._beside = [group.pool for group in self._beside], {}, []
         return pools
 
+    def _num_rounds(self) -> int:
+        """As many as the run has, which may end early while its control runs go on beside it."""
+        return self._recorder.state.last_round(self._plan.config.run.rounds)
+
     def _is_done(self, control: Control) -> bool:
         training = self._recorder.state.training(Phase(control.value))
-        if training.completed < self._plan.config.run.rounds:
+        if training.completed < self._num_rounds():
             return False
         measured = bool(training.weight_change) and self._recorder.probes.has(Condition.of(control))
         return measured or bool(training.failed)
@@ -89,20 +93,32 @@ class ControlRuns:
             if next(training, self) is self:
                 del self._active[control]
 
+    def _rounds(self, phase: Phase, group: PeerGroup, norms: Norms | None) -> Generator[None, None, int]:
+        """Run the remaining rounds of a control, and save it where none was planned; returns how many rounds it has."""
+        while True:
+            start = completed = saved = group.bring(phase)
+            beyond = False  # whether rounds were in flight when the run ended before them: the peers then go back
+            for record in group.records(phase, start, self._recorder.state, self._stop, norms):
+                beyond = record.completed > self._num_rounds()
+                if beyond:
+                    continue
+                completed = record.completed
+                self._recorder.control_round(phase, record)
+                if record.saved:
+                    self._checkpoints.complete(phase, completed, record.saved)
+                    saved = completed
+                yield
+            if not beyond:
+                if completed < self._plan.config.run.rounds:
+                    group.save_last(phase, completed, saved)
+                return completed
+            group.position = None
+
     def _train(self, control: Control, group: PeerGroup) -> Iterator[None]:
         """Run the remaining rounds of a control, yielding after each, then probe its peers."""
         phase, recorder = Phase(control.value), self._recorder
-        completed = saved = group.bring(phase)
-        norms = self._norms() if control is Control.ALONE_MATCHED else None
-        for record in group.records(phase, completed, recorder.state, self._stop, norms):
-            completed = record.completed
-            recorder.control_round(phase, record)
-            if record.saved:
-                self._checkpoints.complete(phase, completed, record.saved)
-                saved = completed
-            yield
-        if completed < self._plan.config.run.rounds:
-            group.save_last(phase, completed, saved)
+        completed = yield from self._rounds(phase, group, self._norms() if control is Control.ALONE_MATCHED else None)
+        if completed < self._num_rounds():
             return
         failed = recorder.state.training(phase).failed
         if failed:  # fewer or half-trained peers are no valid control

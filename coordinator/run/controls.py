@@ -4,6 +4,7 @@ from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
 from coordinator.pools.base import Pool
 from coordinator.records.recorder import Recorder
+from coordinator.records.run_state import RunState
 from coordinator.scheduling.probing import Probing, probe
 from topologies.participation import last_rounds
 
@@ -33,19 +34,23 @@ class Controls:
                 self._recorder.probed(probing.get(), condition=condition, copies=copies)
                 del self._pending[condition]
 
-    def forget(self) -> None:
-        """Discard the submitted probes, whose results are lost together with their hosts."""
-        self._pending = {}
+    def forget(self, condition: Condition | None = None) -> None:
+        """Discard the submitted probes, or those of one condition: they are lost, or not wanted any more."""
+        self._pending = {other: probing for other, probing in self._pending.items() if condition not in (None, other)}
 
     def _probe(self, condition: Condition) -> Probing:
         if condition is Condition.RAW_PIXELS:
             return probe(self._pool, condition.subject, untrained=True, peers=(0,))
         if condition is Condition.UNTRAINED:
             return probe(self._pool, condition.subject, untrained=True)
-        return probe(self._pool, condition.subject, calibration_rounds(self._plan), untrained=True)
+        rounds = calibration_rounds(self._plan, self._recorder.state)
+        return probe(self._pool, condition.subject, rounds, untrained=True)
 
 
-def calibration_rounds(plan: Plan) -> dict[int, list[int]]:
-    """For each peer, the rounds whose batches calibrate BatchNorm: the last ones in which it takes part."""
-    config = plan.config
-    return dict(enumerate(last_rounds(plan.schedule, config.run.rounds, config.evaluation.calibration_passes)))
+def calibration_rounds(plan: Plan, state: RunState) -> dict[int, list[int]]:
+    """For each peer, the rounds whose batches calibrate BatchNorm: the last ones in which it takes part.
+
+    state: says whether the run ends before its last planned round.
+    """
+    num_rounds, passes = state.last_round(plan.config.run.rounds), plan.config.evaluation.calibration_passes
+    return dict(enumerate(last_rounds(plan.schedule, num_rounds, passes)))

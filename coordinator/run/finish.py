@@ -1,6 +1,6 @@
 """The end of a run: write its numbers first, then the figures, the page and MLflow, which may be slow or fail."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coordinator.experiment.config import ConfigError, RunConfig
@@ -13,10 +13,11 @@ from coordinator.records.mlflow import Tracker
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Ending, Result, Status
 from coordinator.records.run_folder import RunFolder, to_json, way_on
-from coordinator.records.summary import final_metrics, summarise, verdict_line
+from coordinator.records.summary import final_metrics, final_tags, summarise
 from coordinator.records.tables import Tables
 from coordinator.reports import run_page
 from coordinator.reports.sentences import in_words
+from coordinator.run.results import result_of
 from topologies.schedule import Schedule
 
 MLFLOW_STATUS = {Status.FINISHED: "FINISHED", Status.INTERRUPTED: "KILLED", Status.STOPPED: "FAILED"}
@@ -50,7 +51,8 @@ class Finish:
         except OSError as error:
             self.tracker.close(MLFLOW_STATUS[ending.status])
             raise _no_room(folder.path, error) from None
-        return self._reported(plan.config, plan.schedule, Result(ending.status, summary, folder.path, ending.message))
+        result = result_of(plan.config, folder.path, summary, ending)
+        return self._reported(plan.config, plan.schedule, result)
 
     def complete(self, config: RunConfig) -> Result:
         """Produce the missing figures, page and MLflow run of a finished run from its tables and its summary.
@@ -58,7 +60,9 @@ class Finish:
         Raises: ConfigError, if writing to disk fails.
         """
         summary = from_json((self.folder.path / "summary.json").read_bytes())
-        return self._reported(config, build_schedule(config), Result(Status.FINISHED, summary, self.folder.path))
+        ending = Ending(Status.FINISHED, summary.get("message", ""))
+        result = result_of(config, self.folder.path, summary, ending)
+        return self._reported(config, build_schedule(config), result)
 
     def _reported(self, config: RunConfig, schedule: Schedule, result: Result) -> Result:
         self.recorder.publish(StageEntered(Stage.REPORT, config))
@@ -74,14 +78,15 @@ class Finish:
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
                 folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path))
                 tracker.log_metrics(final_metrics(summary), summary["rounds"])
-                tracker.log_tags({"status": result.status.value, "verdict": verdict_line(summary)})
+                tracker.log_tags(final_tags(summary))
                 tracker.log_folder(folder.path)
             finally:
                 tracker.close(MLFLOW_STATUS[result.status])
             folder.note_reported()
         except KeyboardInterrupt:
             message = f"the numbers are written; figures, page and MLflow: peer-consensus resume {folder.path}"
-            return Result(Status.INTERRUPTED, summary, folder.path, "; ".join(filter(None, (result.message, message))))
+            message = "; ".join(filter(None, (result.message, message)))
+            return replace(result, status=Status.INTERRUPTED, message=message)
         except OSError as error:
             raise _no_room(folder.path, error) from None
         return result

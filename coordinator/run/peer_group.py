@@ -28,6 +28,8 @@ class PeerGroup:
     """The peers of the run, or of a control run that goes on beside it, on a pool of their own.
 
     scheduler: makes the scheduler of a phase. position: None if it is unknown, so that the peers have to be restored.
+    holds: rounds after which the run may end early, so that no further one is submitted before that is known. keeps:
+    rounds after which the features and outputs of the run's peers are wanted.
     """
 
     def __init__(
@@ -37,8 +39,11 @@ class PeerGroup:
         scheduler: MakeScheduler,
         checkpoints: CheckpointManager,
         position: Position | None = None,
+        holds: Callable[[int], bool] = lambda completed: False,
+        keeps: Callable[[int], bool] = lambda completed: False,
     ) -> None:
         self.pool, self.position = pool, position
+        self.holds, self._keeps = holds, keeps
         self._plan, self._scheduler, self._checkpoints = plan, scheduler, checkpoints
 
     def bring(self, phase: Phase) -> int:
@@ -65,7 +70,7 @@ class PeerGroup:
         """The records of the remaining rounds of a phase; the peers' position is unknown until the last one is read."""
         config, is_run = self._plan.config, phase is Phase.ROUNDS
         cadence = Cadence(
-            config.run.rounds,
+            state.last_round(config.run.rounds),
             config.hosting.lookahead,
             config.evaluation.every if is_run else 0,
             config.evaluation.probe_every if is_run else 0,
@@ -75,6 +80,9 @@ class PeerGroup:
             recorded_until=state.training(phase).completed,
             probed=frozenset(state.probed),
             gradient_norm=gradient_norm,
+            holds=self.holds,
+            limit=lambda: state.last_round(config.run.rounds),
+            keeps=self._keeps,
         )
         schedule = self._plan.schedule if is_run else build_schedule(config, phase.control)
         self.position, completed = None, start

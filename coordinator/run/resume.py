@@ -5,16 +5,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from coordinator.checkpoints.identity import check_inputs
 from coordinator.checkpoints.opening import Recalled, recall, reopen_checkpoints
-from coordinator.experiment.config import ConfigError, RunConfig, load_config, parse_assignment
+from coordinator.experiment.config import ConfigError, RunConfig, load_config, parse_assignment, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
+from coordinator.experiment.sections import StopRule
 from coordinator.records.events import Remaining, RunReopened
 from coordinator.records.observer import Observers
 from coordinator.records.result import Status
 from coordinator.records.run_folder import RunFolder, check_run
+from coordinator.records.stop import with_rule, without_rule
 
 CHANGEABLE = ("hosting", "tracking", "checkpoint")
 
@@ -45,29 +48,84 @@ def reopen(run: Path, rounds: int | None, overrides: Sequence[str], observers: O
     """Open the run in a folder, with its rows and state as of its newest intact checkpoint. Raises: ConfigError."""
     check_run("resume", run)
     run = run.resolve()
-    config, previous_rounds = _config_of(run, rounds, overrides)
+    config = _config_of(run, rounds, overrides)
     folder = RunFolder.reopened(run)
     with folder.locked():
+        finished = Finished.read(run)
         resumed = _recalled(config, folder, rounds)
-        if _has_finished(run, config.run.rounds):
+        if finished is not None and finished.is_whole(config, rounds):
             if not folder.unreported:
-                raise ConfigError(
-                    f"resume: '{run}' has finished its {previous_rounds} rounds: give --rounds to add some"
-                )
-            if folder.load_tables(config.run.rounds):
+                raise ConfigError(f"resume: '{run}' {finished.in_words}")
+            if folder.load_tables(finished.rounds):
                 resumed = Resumed(config, folder, resumed.recalled, Remaining.REPORT)
+        completed = finished.rounds if finished is not None else 0
         if resumed.remaining is not Remaining.REPORT:
+            resumed = _with_rule(resumed, finished, rounds, observers.rule)
             resumed = _with_tables(resumed)
             _warn_of_cosine(resumed)
-        only_report = resumed.remaining is Remaining.REPORT
-        completed = config.run.rounds if only_report else resumed.recalled.state.completed
+            completed = resumed.recalled.state.completed
         observers.observe(RunReopened(run, completed, config.run.rounds, resumed.remaining))
         yield resumed
 
 
+@dataclass(frozen=True)
+class Finished:
+    """The summary of a finished run: its rounds, those that were planned, its rule, and how it ended early, if so."""
+
+    rounds: int
+    planned: int
+    stop: dict[str, Any] | None
+    ended: dict[str, Any] | None
+    message: str
+
+    @classmethod
+    def read(cls, run: Path) -> "Finished | None":
+        """The finished run in a folder; None if there is none."""
+        try:
+            summary = from_json((run / "summary.json").read_bytes()) if (run / "summary.json").is_file() else None
+        except (OSError, ValueError):
+            return None
+        if not isinstance(summary, dict) or summary.get("status") != Status.FINISHED or "rounds" not in summary:
+            return None
+        rounds, planned = summary["rounds"], summary.get("config", {}).get("run", {})
+        message = str(summary.get("message", ""))
+        return cls(rounds, planned.get("rounds", rounds), planned.get("stop"), summary.get("ended"), message)
+
+    def is_whole(self, config: RunConfig, rounds: int | None) -> bool:
+        """Whether no round is left of a run with this config, or of one that is to have so many `rounds`."""
+        if self.rounds == config.run.rounds:
+            return True
+        same = (self.planned, self.stop) == (config.run.rounds, to_table(config)["run"].get("stop"))
+        return self.ended is not None and same and rounds is None
+
+    @property
+    def in_words(self) -> str:
+        if self.ended is None:
+            return f"has finished its {self.rounds} rounds: give --rounds to add some"
+        return f"has ended {self.message}: give --rounds to go on"
+
+
+def _with_rule(resumed: Resumed, finished: Finished | None, rounds: int | None, given: StopRule | None) -> Resumed:
+    """Drop a rule that has held if the run is to go on, or replace it by that of a `Stop` among the observers.
+
+    Raises: ConfigError, if a run that has not ended by its rule is given another one.
+    """
+    config, ended = resumed.config, resumed.recalled.ended
+    by = ended.by if ended is not None else (finished.ended or {}).get("by") if finished is not None else None
+    if rounds is not None and by == "run.stop":
+        if given is None:
+            warnings.warn(f"run.stop has held: the run goes on to round {rounds} without it", stacklevel=4)
+        return replace(resumed, config=with_rule(without_rule(config), given))
+    if given not in (None, config.run.stop):
+        raise ConfigError(
+            "observers: Stop is not the rule that the run was started with (run.stop in its config.toml): leave it out"
+        )
+    return resumed
+
+
 def _recalled(config: RunConfig, folder: RunFolder, rounds: int | None) -> Resumed:
     """Load the newest intact checkpoint; `rounds` is the new total number of rounds. Raises: ConfigError."""
-    recalled, damaged = recall(config, reopen_checkpoints(config, folder.path))
+    recalled, damaged = recall(config, reopen_checkpoints(config, folder.path), going_on=rounds is not None)
     if rounds is not None and rounds < recalled.state.completed:
         raise ConfigError(f"--rounds must be at least the {recalled.state.completed} that are done, got {rounds}")
     remaining = Remaining.ROUNDS if recalled.found else Remaining.EVERYTHING
@@ -103,8 +161,8 @@ def _warn_of_cosine(resumed: Resumed) -> None:
         )
 
 
-def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple[RunConfig, int]:
-    """The run's config with `overrides` and `rounds` applied, and its previous number of rounds."""
+def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> RunConfig:
+    """The run's config with `overrides` and `rounds` applied."""
     for override in overrides:
         key = parse_assignment(override)[0]
         if key == "checkpoint.path":
@@ -114,20 +172,7 @@ def _config_of(run: Path, rounds: int | None, overrides: Sequence[str]) -> tuple
                 f"override '{override}': a run that is resumed keeps its experiment; only {', '.join(CHANGEABLE)} may "
                 "change, and the rounds by --rounds"
             )
-    config = load_config(run / "config.toml", overrides)
-    previous_rounds = config.run.rounds
-    if rounds is None:
-        return config, previous_rounds
-    return load_config(run / "config.toml", [*overrides, f"run.rounds={rounds}"]), previous_rounds
-
-
-def _has_finished(run: Path, rounds: int) -> bool:
-    """Whether the folder has the summary of a finished run of exactly `rounds` rounds."""
-    try:
-        summary = from_json((run / "summary.json").read_bytes()) if (run / "summary.json").is_file() else None
-    except (OSError, ValueError):
-        return False
-    return isinstance(summary, dict) and summary.get("status") == Status.FINISHED and summary.get("rounds") == rounds
+    return load_config(run / "config.toml", [*overrides, *([] if rounds is None else [f"run.rounds={rounds}"])])
 
 
 def _follows_rounds(config: RunConfig) -> bool:

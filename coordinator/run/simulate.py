@@ -18,18 +18,21 @@ from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment.brought import Keywords, Objects, note_for_file
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
 from coordinator.experiment.plan import Plan, identified, prepare, settings_of
+from coordinator.measures.stop_rule import check_stop
 from coordinator.pools.base import Pool, Tell
 from coordinator.pools.opening import loading_pool
 from coordinator.pools.side_pools import side_pools
 from coordinator.records.events import FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_observer import MlflowObserver
-from coordinator.records.observer import Observers, RunObserver
-from coordinator.records.recorder import Recorder
+from coordinator.records.observer import Observers, Observing
+from coordinator.records.recorder import ProbeBatch, Recorder
 from coordinator.records.result import Result
 from coordinator.records.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
+from coordinator.records.stop import Stop, with_rule
 from coordinator.records.tables import Tables
 from coordinator.reports.endings import out_of_memory
+from coordinator.run.early_end import holds
 from coordinator.run.end import EndOfRun
 from coordinator.run.finish import Finish
 from coordinator.run.peer_group import START, PeerGroup
@@ -40,6 +43,7 @@ from coordinator.scheduling.scheduler import Phase, Scheduler
 from coordinator.scheduling.synchronous import SynchronousScheduler
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
+from peers.probing.measuring import probe_images
 
 PATIENCE = 1.0  # seconds to wait for the data before Ray is started in parallel
 LOADING = "loading"  # name of the thread that loads the data
@@ -48,14 +52,16 @@ LOADING = "loading"  # name of the thread that loads the data
 def simulate(
     config: RunConfig,
     output: str | Path = "runs",
-    observers: Sequence[RunObserver] = (),
+    observers: Sequence[Observing | Stop] = (),
     *,
     interrupts: Interrupts | None = None,
     **objects: Unpack[Keywords],
 ) -> Result:
     """Run an experiment and write its results to a new folder in `output`.
 
-    observers: receive every event of the run, in order; the last one is `RunEnded`, even if an error is raised.
+    observers: functions f(event), or objects with a method observe(event), that receive every event of the run, in
+    order; the last one is `RunEnded`, even if an error is raised. One of them may be a `Stop`: the rule `run.stop`.
+    One that raises `StopRun` ends the run cleanly.
     objects: `network`, `head`, `loss`, `target`, `topology` and `data` take the place of what the config names; see
     `Objects`. The run's config then records the name and digest of each; the run cannot be repeated from that file
     alone, and `resume` requires the same objects.
@@ -69,8 +75,9 @@ def simulate(
     fan_out = Observers(observers)
     with EndOfRun(fan_out) as end:
         check_output(output)
+        config = Objects(**objects).take(with_rule(config, fan_out.rule))
         context = _Context(fan_out, None, interrupts or Interrupts())
-        end.result = result = _run(Objects(**objects).take(config), Path(output), None, context)
+        end.result = result = _run(config, Path(output), None, context)
     fan_out.reraise()
     return result
 
@@ -84,7 +91,7 @@ def resume(
     run: str | Path,
     rounds: int | None = None,
     overrides: Sequence[str] = (),
-    observers: Sequence[RunObserver] = (),
+    observers: Sequence[Observing | Stop] = (),
     *,
     interrupts: Interrupts | None = None,
     **objects: Unpack[Keywords],
@@ -94,6 +101,8 @@ def resume(
     The run continues from its newest intact checkpoint, in the same tables and the same MLflow run, and produces the
     same numbers as an uninterrupted run. overrides: settings of hosting, tracking and checkpoint only. objects:
     those from Python that the run was started with, as in `simulate`; they are required, and compared by their digests.
+    A run that has ended early goes on if `rounds` says how far: without the rule that has held, or by a new `Stop`
+    among the observers, which counts from there.
 
     Raises: ConfigError, if the folder has no run, is in use by another process, or has nothing left to do. Exceptions
     from observers are raised as in `simulate`.
@@ -129,6 +138,7 @@ class _Context:
 
 def _run(config: RunConfig, output: Path, resumed: Resumed | None, context: _Context) -> Result:
     observers = context.observers
+    check_stop(config)
     observers.observe(StageEntered(Stage.LOADING, config))
     loading = in_background(lambda: identified(prepare(config, context.dataset)))
     wait([loading], timeout=PATIENCE)
@@ -202,7 +212,7 @@ def _compose(
     config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
     plan = replace(plan, config=config)
     folder.write_text("config.toml", note_for_file(config) + to_toml(config))
-    finish = _records(config, folder, resumed, context.observers)
+    finish = _records(config, folder, resumed, context.observers, _probe_batch(plan))
     recorder, tables = finish.recorder, finish.tables
     manager = CheckpointManager(checkpoints, identity_of(plan), recorder, tables)
 
@@ -210,14 +220,27 @@ def _compose(
         exchanges = phase.control is None or phase.control.exchanges
         return SynchronousScheduler(of_pool, exchanges and config.exchange.delivery == "shared-sum")
 
-    group = PeerGroup(plan, pool, scheduler, manager, None if resumed else START)
-    others = [PeerGroup(plan, other, scheduler, manager) for other in beside]
     observers, interrupts = context.observers, context.interrupts
+    held = holds(config, observers)
+    group = PeerGroup(plan, pool, scheduler, manager, None if resumed else START, held, observers.want_outputs)
+    others = [PeerGroup(plan, other, scheduler, manager, holds=held) for other in beside]
     simulation = Simulation(plan, group, others, recorder, manager, observers, interrupts, tables, finish.conclude)
     return simulation, checkpoints
 
 
-def _records(config: RunConfig, folder: RunFolder, resumed: Resumed | None, observers: Observers) -> Finish:
+def _probe_batch(plan: Plan) -> ProbeBatch:
+    """The places of the probe batch among the test images, and its labels."""
+    places = probe_images(plan.dataset, plan.config.evaluation, plan.config.run.seed).batch
+    return places, plan.dataset.test_labels[places]
+
+
+def _records(
+    config: RunConfig,
+    folder: RunFolder,
+    resumed: Resumed | None,
+    observers: Observers,
+    probe_batch: ProbeBatch | None = None,
+) -> Finish:
     """The recorder, tables and MLflow tracker of a run; a resumed run gets its recorded numbers back."""
     tables = Tables(folder)
     tracker = _tracker(config, folder, continued=resumed is not None)
@@ -225,7 +248,7 @@ def _records(config: RunConfig, folder: RunFolder, resumed: Resumed | None, obse
     observers.attach(tables, mlflow)
     recalled = resumed.recalled if resumed else Recalled.nothing(config)
     temperature = config.exchange.student_temperature
-    recorder = Recorder(recalled.state, recalled.probes, observers, temperature, tables.compare_later)
+    recorder = Recorder(recalled.state, recalled.probes, observers, temperature, tables.compare_later, probe_batch)
     if resumed:
         if resumed.remaining is not Remaining.REPORT:
             tracker.log_tags({"resumed_from_round": str(recalled.state.completed)})

@@ -29,6 +29,7 @@ from coordinator.records.tables import Tables
 from coordinator.reports import endings
 from coordinator.run.control_runs import ControlRuns
 from coordinator.run.controls import Controls, calibration_rounds
+from coordinator.run.early_end import EarlyEnd
 from coordinator.run.lost_hosts import LostHosts
 from coordinator.run.peer_group import PeerGroup
 from coordinator.run.signals import Interrupts
@@ -63,7 +64,8 @@ class Simulation:
         self.observers, self.interrupts = observers, interrupts
         self.conclude, self.folder = conclude, tables.folder.path
         self.controls = Controls(plan, self.pool, recorder)
-        self.control_runs = ControlRuns(plan, beside, recorder, checkpoints, self._is_to_end, tables.gradient_norms)
+        self.early_end = EarlyEnd(plan, recorder, observers, self.controls, checkpoints)
+        self.control_runs = ControlRuns(plan, beside, recorder, checkpoints, self._is_stopped, tables.gradient_norms)
         self._stage = Stage.START
 
     def run(self) -> Result:
@@ -124,9 +126,11 @@ class Simulation:
         self.observers.check()
         self._final_probes()
         self.observers.check()
+        self._probe_controls()  # those that an early end has made void
+        self.controls.read()
         self._control_runs()
         self.recorder.recovered()
-        return Ending(Status.FINISHED)
+        return Ending(Status.FINISHED, endings.ended_early(self.state, self.config.run.rounds))
 
     # ---- messages for a run that ends early ----
 
@@ -146,7 +150,9 @@ class Simulation:
 
     def _enter(self, stage: Stage) -> None:
         self._stage = stage
-        self.recorder.publish(StageEntered(stage, self.config))
+        rounds = self.state.last_round(self.config.run.rounds)
+        run = self.config.run.model_copy(update={"rounds": rounds})
+        self.recorder.publish(StageEntered(stage, self.config.model_copy(update={"run": run})))
 
     def _probe_controls(self) -> None:
         """Probe the controls: on evaluators while the rounds run, or, without evaluators, before the first round."""
@@ -159,7 +165,8 @@ class Simulation:
                 self.controls.read()
         if self.state.first is None:
             self.group.untrained()
-            self.recorder.start(observe(self.pool).get(), self.plan.schedule(0))
+            observations = observe(self.pool, self.observers.want_outputs(0)).get()
+            self.recorder.measured(0, observations, self.plan.schedule(0))
         if self.state.completed:
             # the controls may have reset the peers, so restore them from the checkpoint
             self.group.position = None
@@ -170,6 +177,7 @@ class Simulation:
             return None  # the final probes are done, and so are all rounds
         self._stage, stop = Stage.ROUNDS, None
         start = completed = self.group.bring(Phase.ROUNDS)
+        self.early_end.begin(start)
         self._enter(Stage.ROUNDS)
         late = deque[tuple[int, Probing]]()  # (round, probes) whose results have not been read: evaluators lag behind
         since = time.perf_counter()
@@ -177,26 +185,43 @@ class Simulation:
         try:
             for record in self.group.records(Phase.ROUNDS, start, self.state, self._is_to_end):
                 completed, previous, since = record.completed, since, time.perf_counter()
-                self.recorder.round(record, since - previous)
-                if record.probes is not None:
-                    late.append((completed, record.probes))
-                # everything up to a checkpoint must be recorded before it is completed
-                self._read_late(late, OUTSTANDING if self.pool.evaluators and not record.saved else 0)
-                stop = self._note_failures(record)
+                stop = self._record(record, late, since - previous)
                 if stop is not None:
                     break
+                self.early_end.after(record)
                 if record.saved:
                     self.checkpoints.complete(Phase.ROUNDS, completed, record.saved)
                 self.control_runs.step()
             self._read_late(late, 0)
-            if self._is_to_end() and stop is None:
-                self.group.save_last(Phase.ROUNDS, completed, saved=self.state.last_checkpoint)
+            if stop is None:
+                stop = self._conclude_rounds(completed)
+            if self._is_stopped() and stop is None:
                 self.control_runs.drain()
                 self.observers.check()
                 raise KeyboardInterrupt
         finally:
             self.interrupts.gentle = False
             self.recorder.publish(StageLeft(Stage.ROUNDS))
+        return stop
+
+    def _record(self, record: RoundRecord, late: deque[tuple[int, Probing]], seconds: float) -> Stop | None:
+        """Record a round and what is known of late probes; returns the reason if the run has to stop."""
+        completed = record.completed
+        self.recorder.round(record, seconds)
+        if record.probes is not None:
+            late.append((completed, record.probes))
+        self.early_end.prepare(completed)
+        # everything up to a checkpoint, or on which the end of the run depends, must be recorded before it goes on
+        at_once = record.saved or not self.pool.evaluators or self.group.holds(completed)
+        self._read_late(late, 0 if at_once else OUTSTANDING)
+        return self._note_failures(record)
+
+    def _conclude_rounds(self, completed: int) -> Stop | None:
+        """After the last round: end the run early if it is to, and save the peers if this round was not planned so."""
+        last = self.early_end.conclude(self.pool)
+        stop = self._note_failures(last) if last is not None else None
+        if stop is None and (self._is_stopped() or self.state.ended is not None):
+            self.group.save_last(Phase.ROUNDS, completed, saved=self.state.last_checkpoint)
         return stop
 
     def _control_runs(self) -> None:
@@ -214,9 +239,13 @@ class Simulation:
         if self.interrupts.stop_requested:
             raise KeyboardInterrupt
 
-    def _is_to_end(self) -> bool:
-        """Whether the rounds in flight are the last ones: after a signal, or after an observer has raised an error."""
+    def _is_stopped(self) -> bool:
+        """Whether the rounds in flight are the last for now: after a signal, or an observer's error."""
         return self.interrupts.stop_requested or self.observers.raised is not None
+
+    def _is_to_end(self) -> bool:
+        """Whether the rounds in flight are the last ones, also because an observer ends the run."""
+        return self._is_stopped() or self.early_end.is_asked
 
     def _read_late(self, late: deque[tuple[int, Probing]], max_pending: int) -> None:
         """Record pending probes, oldest first, until at most `max_pending` are left."""
@@ -244,6 +273,7 @@ class Simulation:
         if self.config.evaluation.reset:
             self.recorder.probed(probe(self.pool, ProbeSubject.RESET).get(), condition=Condition.RESET)
         if self.config.evaluation.recalibrated:
-            again = probe(self.pool, ProbeSubject.RECALIBRATED, calibration_rounds(self.plan))
+            rounds = calibration_rounds(self.plan, self.state)
+            again = probe(self.pool, ProbeSubject.RECALIBRATED, rounds)
             self.recorder.probed(again.get(), condition=Condition.RECALIBRATED)
         self.recorder.publish(Digested(ask(self.pool, lambda host: host.digest())))

@@ -66,7 +66,10 @@ class Observing:
         return Observations.of_hosts(self.pool.get(self.references))
 
 
-def observe(pool: Pool) -> Observing:
-    """Submit an observation of every peer; hosts return Gram matrices only if all pairs of peers are compared."""
+def observe(pool: Pool, keep: bool = False) -> Observing:
+    """Submit an observation of every peer; hosts return Gram matrices only if all pairs of peers are compared.
+
+    keep: whether the observations contain the peers' features and outputs.
+    """
     grams = sum(len(host.peers) for host in pool.hosts) <= MAX_PAIRED
-    return Observing(pool, [host.observe(grams) for host in pool.hosts])
+    return Observing(pool, [host.observe(grams, keep) for host in pool.hosts])

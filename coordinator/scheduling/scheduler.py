@@ -1,5 +1,6 @@
 """The scheduler interface, which runs the rounds of a schedule: its settings and the records it yields."""
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -37,6 +38,9 @@ class Cadence:
     aside: the folder that peers write an incomplete checkpoint to, given the completed rounds. recorded_until: rounds
     up to this one are replayed and not measured again. probed: rounds after which the peers were probed already.
     gradient_norm: the norm that the gradient of a peer's step is scaled to, by index of the round and peer.
+    holds: rounds whose record has to be read before the next round is submitted, since it may be the last one.
+    limit: the number of rounds that may be submitted; it may fall below `num_rounds` while they run.
+    keeps: rounds after which observations keep the peers' features and outputs.
     """
 
     num_rounds: int
@@ -49,6 +53,9 @@ class Cadence:
     recorded_until: int = -1
     probed: frozenset[int] = frozenset()
     gradient_norm: Callable[[int, int], float | None] | None = None
+    holds: Callable[[int], bool] = lambda completed: False
+    limit: Callable[[], int] = lambda: sys.maxsize
+    keeps: Callable[[int], bool] = lambda completed: False
 
     def observes(self, completed: int) -> bool:
         """Whether to measure consensus after this round; False in replayed rounds."""

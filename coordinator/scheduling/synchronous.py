@@ -100,10 +100,11 @@ class RoundLoop:
         self._publish_first()
         flying: deque[InFlight] = deque()
         for round_index in range(self.start, self.cadence.num_rounds):
-            if self.stop():
+            if self.stop() or round_index >= self.cadence.limit():
                 break
             flying.append(self._submit(round_index))
-            if len(flying) >= self.cadence.lookahead:
+            most = 0 if self.cadence.holds(round_index + 1) else self.cadence.lookahead - 1
+            while len(flying) > most:
                 yield self._read(flying.popleft())
         while flying:
             yield self._read(flying.popleft())
@@ -168,7 +169,7 @@ class RoundLoop:
         """Submit the observation, probe and checkpoint due after a round; hosts do these before the next round."""
         cadence, completed = self.cadence, flight.completed
         if cadence.observes(completed):
-            flight.observations = observe(self.pool)
+            flight.observations = observe(self.pool, self.cadence.keeps(completed))
         if cadence.probes(completed):
             flight.probes = probe(self.pool, ProbeSubject.AS_IS)
         patience = cadence.checkpoint_seconds

@@ -1,5 +1,6 @@
 """The host of one or more peers, used both in this process and in a Ray actor."""
 
+import functools
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -117,9 +118,12 @@ class PeerHost:
 
     # ---- anything else ----
 
-    def observe(self, grams: bool) -> Observations:
-        """Every peer's observation of the probe batch; see `observing.observe_all`."""
-        return observe_all({index: peer.observe for index, peer in self.peers.items()}, grams)
+    def observe(self, grams: bool, keep: bool = False) -> Observations:
+        """Every peer's observation of the probe batch; see `observing.observe_all`.
+
+        keep: whether it contains the peer's features and outputs.
+        """
+        return observe_all({index: functools.partial(peer.observe, keep) for index, peer in self.peers.items()}, grams)
 
     def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> dict[int, ProbeOutcome]:
         """`Peer.probe` of some peers; rounds: by peer, the rounds whose batches the calibrated control is shown."""

@@ -247,12 +247,16 @@ class Peer:
 
     # ---- measures ----
 
-    def observe(self) -> Observation:
-        """Measure the outputs on the fixed probe batch, and the weights, without changing the peer."""
+    def observe(self, keep: bool = False) -> Observation:
+        """Measure the outputs on the fixed probe batch, and the weights, without changing the peer.
+
+        keep: whether the observation contains features and outputs.
+        """
         start = time.perf_counter()
         pixels = self.dataset.test_images[self.probe_images.batch]
         images = datasets.images_to_tensor(pixels, *self.settings.normalisation).to(self.device)
-        seen = observing.observe(self.network, self.initial, images, self.settings.exchange, bool(self.failure))
+        exchange, failed = self.settings.exchange, bool(self.failure)
+        seen = observing.observe(self.network, self.initial, images, exchange, failed, keep)
         return replace(seen, seconds=time.perf_counter() - start)
 
     def probe(self, subject: ProbeSubject, rounds: Sequence[int] = ()) -> ProbeOutcome:

@@ -13,7 +13,7 @@ from peers.data.shapes import Shape
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control, LossOf, loss_on_labels
 from peers.networks import drawing, models
-from peers.networks.config import PeersConfig
+from peers.networks.config import PeersConfig, Start
 from peers.networks.network import Network
 from peers.probing.config import ProbeConfig
 
@@ -72,7 +72,7 @@ def initial_network(settings: PeerSettings, shape: Shape) -> Network:
 
 def stranger_network(settings: PeerSettings, shape: Shape) -> Network:
     """Other random weights for the peer's architecture, as far from peer 0's as those of any other peer."""
-    return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True, stranger=True)
+    return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True, "stranger")
 
 
 def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> None:
@@ -81,10 +81,10 @@ def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> No
         network.noise = torch_seed(settings.seed, "noise", settings.index, round_index)
 
 
-def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, stranger: bool = False) -> Network:
+def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, start: Start = "initial") -> Network:
     kind, peer = settings.peers.kind_of(settings.index), settings.index
     with of_peer(peer):
-        network = drawing.seeded(lambda: kind.build_network(shape, peer, stranger), seed)
+        network = drawing.seeded(lambda: kind.build_network(shape, peer, start), seed)
         if settings.peers.locality < 1 and interpolated:
             reference = drawing.seeded(lambda: kind.build_network(shape, peer), torch_seed(settings.seed, "weights", 0))
             models.interpolate_locality(network, reference, settings.peers.locality)

@@ -15,6 +15,7 @@ from peers.networks.optimizers import AdamW, OptimizerConfig
 from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN
 
 K = TypeVar("K", bound="PeerKind")
+Start = Literal["initial", "stranger", "any"]
 SHARED = ("model", "norm", "head", "optimizer", "initial", "weights", "weights_except")  # taken over by groups
 
 
@@ -69,25 +70,26 @@ class PeerKind(Section):
         kind._weights = held
         return kind
 
-    def build_network(self, shape: Shape, peer: int = 0, stranger: bool = False) -> Network:
-        """A network with weights drawn from torch's current generator; see `drawing.seeded`.
+    def build_network(self, shape: Shape, peer: int = 0, start: Start = "initial") -> Network:
+        """A network with weights drawn from torch's current generator (see `drawing.seeded`), or those that are given.
 
-        stranger: weights that are given are drawn, too. Raises: ValueError.
+        start: "stranger" draws weights that are given, too; "any" is for networks that get their weights afterwards.
+        Raises: ValueError.
         """
-        encoder = self._encoder(shape, peer, stranger)
-        if self.weights and not stranger:
+        encoder = self._encoder(shape, peer, start)
+        if self.weights and start == "initial":
             assert self._weights is not None, "the plan reads the file"
             load_weights("peers.weights", encoder, self._weights.tensors, self.weights_except)
         if isinstance(self.model, BroughtModel) or isinstance(self.head, BroughtHead):
             return join(self.model, encoder, self.head, shape)
         return Network(encoder, self.head.build(feature_dim(encoder, shape)), shape)
 
-    def _encoder(self, shape: Shape, peer: int, stranger: bool) -> nn.Module:
+    def _encoder(self, shape: Shape, peer: int, start: Start) -> nn.Module:
         if not isinstance(self.model, BroughtModel):
             return self.model.build(shape, self.norm)
         encoder = self.model.build_for(shape, peer)
-        drawn = self.initial == "drawn" and self.model.is_built(peer)
-        return draw_anew(self.model.origin, encoder) if drawn or (stranger and self.starts_as_given) else encoder
+        drawn = self.model.is_built(peer) if self.initial == "drawn" else start == "stranger"
+        return draw_anew(self.model.origin, encoder) if drawn and start != "any" else encoder
 
     @model_validator(mode="after")
     def _check_initial(self) -> "PeerKind":

@@ -44,8 +44,19 @@ class KernelSum:
 
 
 @dataclass(frozen=True)
+class Responses:
+    """A peer's features and outputs (logits) on the probe batch."""
+
+    features: Float32[np.ndarray, "examples features"]
+    outputs: Float32[np.ndarray, "examples outputs"]
+
+
+@dataclass(frozen=True)
 class Observation:
-    """A peer's outputs on the probe batch, scalars, and its features' Gram matrix (None if it stays in its host)."""
+    """What a peer exchanges for the probe batch, scalars, and its features' Gram matrix (None if it stays in its host).
+
+    responses: only if they are asked for.
+    """
 
     outputs: Float32[np.ndarray, "examples outputs"]
     gram: Float[np.ndarray, "examples examples"] | None
@@ -55,6 +66,7 @@ class Observation:
     weight_change: float
     failed: bool
     seconds: float = 0.0
+    responses: Responses | None = None
 
 
 @dataclass(frozen=True)
@@ -95,10 +107,12 @@ def observe(
     images: Float[Tensor, "examples *shape"],
     exchange: ExchangeConfig,
     failed: bool,
+    keep: bool = False,
 ) -> Observation:
     """Observe a network with the probe batch's own BatchNorm statistics, on copies of its buffers.
 
     This makes uncalibrated networks, whose running statistics are meaningless, comparable with calibrated ones.
+    keep: whether the observation contains features and outputs, of the same forward pass.
     """
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     network.draw_from(0)
@@ -115,7 +129,13 @@ def observe(
         feature_std=feature_std(features),
         weight_change=(torch.as_tensor(moved) / torch.as_tensor(start)).sqrt().item(),
         failed=failed or not bool(torch.isfinite(exchanged).all()),
+        responses=Responses(_array(features), _array(outputs)) if keep else None,
     )
+
+
+def _array(values: Float[Tensor, "examples dim"]) -> Float32[np.ndarray, "examples dim"]:
+    """A copy of the values, which shares no memory with what they are measured by."""
+    return np.array(values.float().cpu().numpy())
 
 
 def observe_all(peers: Mapping[int, Callable[[], Observation]], grams: bool) -> Observations:

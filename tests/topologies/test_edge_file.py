@@ -8,7 +8,7 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
-from topologies.edge_file import from_edge_file, graph_of
+from topologies.edge_file import count_peers, from_edge_file, graph_of
 from topologies.graphs import DiGraph
 
 Refusal = Callable[..., str]
@@ -114,3 +114,45 @@ def test_from_edge_file__what_may_stand_around_the_edges(tmp_path: Path) -> None
     (links,) = from_edge_file(tmp_path / "edges.csv", 3)
     # the line is what a mistake is told by
     assert [(link.teacher, link.student, link.line) for link in links] == [(0, 1, 6), (1, 2, 8)]
+
+
+def test_from_edge_file__a_list_for_each_round_in_any_order_of_lines_and_columns(tmp_path: Path) -> None:
+    text = "weight,round,student,teacher\n1,3,1,0\n0.25,0,2,0\n# later\n0.75,0,2,1\n1,3,0,1\n"
+    rounds = from_edge_file(written(tmp_path, text), 3)
+    assert [[tuple(link[:3]) for link in links] for links in rounds] == [
+        [(0, 2, 0.25), (1, 2, 0.75)],
+        [],
+        [],
+        [(0, 1, 1.0), (1, 0, 1.0)],
+    ]
+
+
+def test_from_edge_file__all_rounds_together_must_connect(tmp_path: Path, refusal: Refusal) -> None:
+    path = written(tmp_path, "round,teacher,student\n0,0,1\n1,2,3\n")
+    assert "no chain of edges joins peers 0 and 2" in refusal(from_edge_file, path, 4)
+    assert [len(links) for links in from_edge_file(path, 4, allow_disconnected=True)] == [1, 1]
+    path = written(tmp_path, "round,teacher,student\n0,0,1\n1,2,3\n2,3,1\n")
+    assert [len(links) for links in from_edge_file(path, 4)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("round,teacher,student\n1,0,1\n2,1,2\n", "edges.csv must have a line for round 0, got 1 as its first round"),
+        ("round,teacher,student\n0.5,0,1\n", "line 2: round must be an integer, got '0.5'; count rounds from 0"),
+        ("round,teacher,student\n-1,0,1\n", "line 2: round must be from 0 to 99,999, got -1; number the rounds from 0"),
+        ("round,teacher,student\n1700000000,0,1\n", "line 2: round must be from 0 to 99,999, got 1700000000"),
+        ("round,teacher,student\n0,0,1\n1,0,1\n1,0,1\n", "line 4: edge 0 -> 1 repeats line 3; remove one of them"),
+        ("round,teacher,student,weight\n0,0,1,1\n1,0,1,0.5\n", "line 3: the weights of student 1's teachers must sum"),
+        ("round,teacher\n0,1\n", "columns must be teacher,student or teacher,student,weight, with or without round"),
+        ("round;teacher;student\n0;0;1\n", "line 1: columns must be separated by commas, got semicolons"),
+    ],
+)
+def test_from_edge_file__mistakes_about_rounds(tmp_path: Path, text: str, message: str, refusal: Refusal) -> None:
+    assert message in refusal(from_edge_file, written(tmp_path, text), 3)
+
+
+def test_count_peers__one_more_than_the_highest(tmp_path: Path, refusal: Refusal) -> None:
+    assert count_peers(written(tmp_path, "round,teacher,student\n9,0,4\n0,1,2\n")) == 5
+    assert count_peers(written(tmp_path, "teacher,student\n")) == 2
+    assert "line 2: student must be an integer" in refusal(count_peers, written(tmp_path, "teacher,student\n0,x\n"))

@@ -35,6 +35,15 @@ def test_static__returns_one_round() -> None:
     assert fixed(0) is fixed(999)
 
 
+def test_digest__of_all_rounds_of_a_period_or_of_the_first() -> None:
+    assert schedule.static(RING).digest() == RING.digest()
+    first, second = schedule.self_taught(4)(0), RING
+    orders = [(RING,), (first, second), (second, first), (first, second, second)]
+    assert len({schedule.periodic(order).digest() for order in orders}) == len(orders)
+    drawn = [schedule.random_matching(4, SeedSequence(seed)).digest() for seed in (0, 0, 1)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
 def test_self_taught__is_its_own_teacher() -> None:
     alone = schedule.self_taught(3)
     assert alone(5).incoming == tuple((Edge(peer, 1.0),) for peer in range(3))

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import tomli_w
 
-from coordinator import ConfigError, ablate, load_ablation, load_config, simulate
+from coordinator import ConfigError, ablate, load_ablation, load_ablation_result, load_config, load_result, simulate
 from coordinator.ablations.ablate import AblationResult
 from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.ablations.results_folder import (
@@ -88,7 +88,7 @@ def test_ablate__results_are_those_of_the_runs_alone(cluster: None, tmp_path: Pa
     experiment = {key: value for key, value in BASE.items() if key not in ("name", "seeds", "grid")}
     alone = simulate(load_config({**experiment, "topology": {"kind": "self"}}, ["run.seed=3"]), tmp_path).summary
     last = rows[3]
-    assert last["digest"] == alone["digest"] and last["axis.topology"] == '{"kind":"self"}'
+    assert last["digest"] == alone["digest"] and last["axis.topology"] == "self"
     assert last["probes.knn.gain"] == alone["probes"]["knn"]["gain"]
     assert last["consensus.relative_distance.last"] == alone["consensus"]["relative_distance"]["last"]
     assert last["topology.spectral_gap"] == alone["topology"]["spectral_gap"] and last["bytes_exchanged"] == 0
@@ -103,6 +103,12 @@ def test_ablate__results_are_those_of_the_runs_alone(cluster: None, tmp_path: Pa
     summary = json.loads((result.folder / "summary.json").read_text())
     assert "Varied: topology = ring, self." in (result.folder / "report.html").read_text()
     assert summary["cells"] == ["ring", "self"] and summary["reference"] == "self" and summary["failed"] == []
+    assert result.table().equals(pq.read_table(result.folder / "results.parquet"))
+    loaded = load_ablation_result(result.folder)
+    assert loaded == result and loaded.table().equals(result.table())
+    with pytest.raises(ConfigError, match=r"\Aload_result: '.*tiny' is an ablation: use load_ablation_result, or name"):
+        load_result(result.folder)
+    assert load_result(result.folder / "cells" / last["key"] / "seed-3").summary["digest"] == alone["digest"]
 
 
 def test_ablate__again_runs_nothing_and_more_cells_run_only_those(cluster: None, undrawn: None, tmp_path: Path) -> None:
@@ -129,6 +135,9 @@ def test_ablate__a_cell_that_fails_is_told_and_tried_again(cluster: None, undraw
     assert table["axis.peers.optimizer.lr"].to_pylist() == [0.1, 0.1, 1e38, 1e38]
     assert table["probes.knn.gain"].null_count == 2
     assert result.comparison is not None and "1e+38, seed 0" in (result.folder / "report.html").read_text()
+    loaded = load_ablation_result(result.folder)
+    assert (loaded.status, loaded.rows) == ("failed", result.rows)
+    assert str(loaded.comparison) == str(result.comparison)  # as text, since nan differs from nan
     again, said = run(tmp_path, grid=axes, topology={"kind": "ring"})
     assert again.status == "failed" and len(finished_lines(said)) == 2
 
@@ -148,8 +157,15 @@ def test_ablate__interrupted_says_what_is_done_and_continues(
     done = result.num_finished
     assert pq.read_table(result.folder / "results.parquet")["status"].to_pylist().count("finished") == done
     assert not list(Path(tempfile.gettempdir()).glob(f"{temporary_folder_prefix(result.folder)}*"))
+    loaded = load_ablation_result(result.folder)
+    assert (loaded.status, loaded.rows) == ("interrupted", result.rows)
     result, said = run(tmp_path)
     assert result.status == "finished" and len(finished_lines(said)) == 4 - done
+
+
+def test_load_ablation_result__of_no_ablation(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\Aload_ablation_result: '.*' is no folder of an ablation: it has no abl"):
+        load_ablation_result(tmp_path)
 
 
 def test_ablate__leaves_what_is_no_ablation_alone(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from coordinator import load_ablation
 from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.ablations.results_folder import (
     NEEDED,
+    axis_columns,
     count_unlisted_cells,
     folder_of,
     read_summary,
@@ -102,6 +103,52 @@ def test_result_rows__an_axis_leaves_what_was_measured(tmp_path: Path) -> None:
         store_run(outcome_of(topology={"degree": 2}), folder_of(tmp_path, (cell, 0)))
     rows = result_rows(tmp_path, ablation, {})
     assert [(row["topology.degree"], row["axis.topology.degree"]) for row in rows] == [(2, 2), (2, 3)]
+
+
+RING: dict[str, Any] = {"topology": {"kind": "ring"}}
+
+
+def axes(grid: dict[str, Any], **parts: Any) -> list[dict[str, Any]]:
+    """The columns of the axes, a row for each cell."""
+    ablation = load_ablation({**BASE, "grid": grid, **parts})
+    return [axis_columns(ablation)[cell.key] for cell in ablation.cells]
+
+
+def test_axis_columns__a_kind_and_its_options_beside_it() -> None:
+    """An option is null where a kind has none, and the default where a level leaves it out."""
+    levels = [{"kind": "random-regular", "degree": 2}, {"kind": "ring"}, {"kind": "random-regular", "degree": 3}]
+    assert axes({"topology": levels}) == [
+        {"axis.topology": "random-regular", "axis.topology.degree": 2},
+        {"axis.topology": "ring", "axis.topology.degree": None},
+        {"axis.topology": "random-regular", "axis.topology.degree": 3},
+    ]
+    heads = axes({"peers.head": [{"kind": "linear", "dim": 4}, {"kind": "none"}, {"kind": "linear"}]}, **RING)
+    assert [tuple(row.values()) for row in heads] == [("linear", 4), ("none", None), ("linear", 64)]
+
+
+def test_axis_columns__are_plain_values_of_one_type() -> None:
+    found = axes(
+        {"peers.model": [{"kind": "mlp", "hidden": [8, 4]}, {"kind": "small-cnn"}], "run.rounds": [2, 3]}, **RING
+    )
+    assert [tuple(row.values()) for row in found] == [
+        (*model, rounds) for model in (("mlp", "8-4"), ("small-cnn", None)) for rounds in (2, 3)
+    ]
+    assert list(found[0]) == ["axis.peers.model", "axis.peers.model.hidden", "axis.run.rounds"]
+    whole = axes({"peers.optimizer.lr": [1, 0.5]}, **RING)
+    assert [row["axis.peers.optimizer.lr"] for row in whole] == [1.0, 0.5] and type(whole[0].popitem()[1]) is float
+    mixed = axes({"hosting.evaluators": ["auto"], "topology.kind": ["ring", "self"], "evaluation.reset": [True, False]})
+    assert [tuple(row.values()) for row in mixed] == [
+        ("auto", kind, reset) for kind in ("ring", "self") for reset in (True, False)
+    ]
+    table = to_arrow(found)
+    assert [str(field.type) for field in table.schema] == ["string", "string", "int64"]
+
+
+def test_axis_columns__a_table_without_a_kind_is_its_settings() -> None:
+    both = [{"rounds": 3, "on_nonfinite": "stop"}, {"rounds": 4}]
+    assert axes({"run": both}, **RING) == [
+        {"axis.run.rounds": rounds, "axis.run.on_nonfinite": "stop"} for rounds in (3, 4)
+    ]
 
 
 def test_strangers__are_folders_that_look_like_cells(tmp_path: Path) -> None:

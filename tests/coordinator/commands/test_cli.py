@@ -193,7 +193,7 @@ def test_run__parquet_with_a_corrupt_image_names_its_row(cli: Cli, tiny: Path) -
         (["run", "tiny.toml", "--output", "~nosuchuser/x"], "--output"),
         (["resume", "~nosuchuser/x"], "run"),
         (["export", "~nosuchuser/x", "--peer", "0"], "run"),
-        (["export", "out", "--peer", "0", "--to", "~nosuchuser/x"], "--to"),
+        (["export", "out", "--peer", "0", "--output", "~nosuchuser/x"], "--output"),
         (["ablate", "~nosuchuser/x"], "config"),
         (["ablate", "tiny.toml", "--output", "~nosuchuser/x"], "--output"),
         (["topology", "ring", "--plot", "~nosuchuser/x"], "--plot"),

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import pytest
 
 from topologies.config import KINDS
@@ -67,6 +68,42 @@ def test_topology__list_has_every_kind_and_says_which_cannot_be(cli: Cli, tiny: 
     assert spectra[1:] == ["1", "1", "0.8333", "4", "1.167"]  # eigenvalues of P: 1 and -1/6
 
 
+def facts_in(out: str) -> list[str]:
+    return [line for line in out.splitlines()[1:] if line.startswith("  ")]
+
+
+def test_topology__of_a_file_has_the_facts_of_the_kind(cli: Cli, tiny: Path) -> None:
+    """For as many peers as the file names."""
+    nx.write_graphml(nx.cycle_graph(6), "my.graphml")
+    nx.write_edgelist(nx.cycle_graph(6), "my.edgelist")
+    code, out, _ = cli("topology", "my.graphml")
+    assert code == 0 and out.startswith("my.graphml, 6 peers, the same links every round\n")
+    assert facts_in(out) == facts_in(cli("topology", "ring", "num_peers=6")[1])
+    assert facts_in(cli("topology", "my.edgelist", "directed=false")[1]) == facts_in(out)
+    uniform = cli("topology", "star", "num_peers=6", "weights=uniform")[1]
+    nx.write_gml(nx.star_graph(5), "star.gml")
+    assert facts_in(cli("topology", "star.gml", "weights=uniform")[1]) == facts_in(uniform)
+
+
+def test_topology__of_a_file_by_rounds(cli: Cli, tiny: Path) -> None:
+    links = [f"{hop},{(peer + 2**hop) % 8},{peer}" for hop in range(3) for peer in range(8)]
+    Path("e.csv").write_text("\n".join(["round,teacher,student", *links]))
+    code, out, _ = cli("topology", "e.csv", "--plot", "e.png")
+    assert code == 0 and out.startswith("e.csv, 8 peers, one of 3\n") and Path("e.png").is_file()
+    assert facts_in(out)[:-1] == facts_in(cli("topology", "one-peer-exponential", "num_peers=8")[1])
+
+
+def test_topology__list_has_files_beside_the_kinds(cli: Cli, tiny: Path) -> None:
+    nx.write_graphml(nx.cycle_graph(6), "my.graphml")
+    Path("bad.csv").write_text("teacher,student\n0,0\n")
+    code, out, _ = cli("topology", "list", "my.graphml", "num_peers=6", "bad.csv")
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line[:1].isalpha()}
+    assert code == 0 and rows["my.graphml"] == rows["ring"]
+    assert "bad.csv: topology.path: bad.csv line 2: peer 0 must not teach itself" in out
+    _, out, _ = cli("topology", "list", "my.graphml")
+    assert sum(line.startswith("my.graphml (6 peers) ") for line in out.splitlines()) == 2
+
+
 def test_topology__list_fits_eighty_columns(cli: Cli, tiny: Path) -> None:
     _, out, _ = cli("topology", "list")
     assert max(map(len, out.splitlines())) <= 80
@@ -95,6 +132,10 @@ def test_topology__plot(suffix: str, cli: Cli, tiny: Path) -> None:
         (["ring", "--plot", "g.doc"], "--plot: 'g.doc' must end in .png, .pdf or .svg"),
         (["ring", "--plot", "g"], "--plot: 'g' must end in .png, .pdf or .svg"),
         (["ring", "--plot", "no/g.png"], "--plot: cannot draw into 'no/g.png': No such file or directory"),
+        (["no.csv"], "topology.path: cannot read no.csv: No such file or directory; name a CSV file of edges"),
+        (["no.gml"], "topology.path: cannot read no.gml: No such file or directory; name a GML file"),
+        (["no.csv", "path=x.csv"], "path: 'no.csv' is named already, got path=x.csv: leave it out"),
+        (["list", "tiny.toml"], "topology list: 'tiny.toml' is neither key=value nor a file of links: name files that"),
         (["tinny.toml"], "config: no file 'tinny.toml'; did you mean 'tiny.toml'?"),
     ],
 )

@@ -13,7 +13,7 @@ from coordinator import ConfigError, load_config, resume, simulate
 from coordinator.records.events import RoundCompleted, RunEvent
 from coordinator.run.signals import Interrupts
 from peers.data.dataset_check import digest_of
-from peers.data.datasets import Dataset
+from peers.data.datasets import Dataset, channel_statistics
 
 
 def images(seed: int, name: str = "mine") -> Dataset:
@@ -61,8 +61,14 @@ def test_simulate__given_data_is_named_everywhere(tmp_path: Path):
     section = result.summary["config"]["data"]
     assert (section["kind"], section["name"], section["digest"]) == ("given", "mine", digest)
     assert section["batch_size"] == 20
-    numbers = {"train": 100, "test": 50, "shape": (1, 6, 6), "classes": 3}
-    assert result.summary["data"] == {"name": "mine", **numbers, "sha256": digest}
+    numbers = {"train": 100, "test": 50, "shape": [1, 6, 6], "dtype": "uint8", "classes": 3}
+    mean, std = (values.tolist() for values in channel_statistics(mine.train_images))
+    assert result.summary["data"] == {
+        "name": "mine",
+        **numbers,
+        "sha256": digest,
+        "normalisation": {"mean": mean, "std": std},
+    }
     text = (result.folder / "config.toml").read_text()
     assert text.startswith("# This file alone does not start the run again: its images and labels were given")
     assert 'kind = "given"' in text and digest in text
@@ -144,6 +150,17 @@ def test_resume__links_that_have_changed_on_the_disk_are_refused(tmp_path: Path)
     ):
         resume(folder)
     links.write_text("teacher,student\n2,1\n1,0\n0,2\n")  # the same links, written otherwise
+    assert resume(folder).status == "finished"
+
+
+def test_resume__links_of_a_later_round_that_have_changed_are_refused(tmp_path: Path):
+    links = tmp_path / "links.csv"
+    links.write_text("round,student,teacher\n0,0,1\n1,1,2\n2,2,0\n")
+    folder = interrupted(tmp_path / "runs", None, "topology={kind='file',path='" + str(links) + "'}")
+    links.write_text("round,student,teacher\n0,0,1\n1,1,2\n2,2,1\n")
+    with pytest.raises(ConfigError, match=r"topology.path: the links have changed since the run was started"):
+        resume(folder)
+    links.write_text("teacher,student,round\n0,2,2\n1,0,0\n2,1,1\n")  # the same links, written otherwise
     assert resume(folder).status == "finished"
 
 

@@ -1,6 +1,6 @@
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -24,8 +24,11 @@ from peers.data import loading
 from peers.learning.control import Control
 from peers.networks.optimizers import SGD, OptimizerConfig, OptimizerState
 from peers.probing.memory import probing_bytes
+from topologies.given import schedule_of
 from topologies.participation import participants
 from topologies.round import Edge
+from topologies.schedule import Schedule
+from topologies.topology import Topology
 
 TABLE: dict[str, Any] = {
     "data": {"kind": "synthetic", "batch_size": 16, "num_train": 64, "num_test": 32},
@@ -158,6 +161,28 @@ def test_build_schedule__is_a_function_of_the_seed() -> None:
         return [schedule(index).links for index in range(10)]
 
     assert links(3) == links(3) != links(4)
+
+
+class ByFunction(Topology):
+    """A function of the round that fails late, as a user's own may."""
+
+    kind: Literal["by-function"] = "by-function"
+    rounds: int
+
+    def build(self, num_peers: int, seed: SeedSequence) -> Schedule:
+        listed = [[(0, 1)], [(1, 0)]] * (self.rounds // 2)
+        return schedule_of(lambda t: listed[t], num_peers)
+
+
+def test_prepare__a_function_of_the_round_that_fails_is_told_in_one_line() -> None:
+    """Before the run where the facts or the run's first rounds need it, else in the round."""
+    with_function = config().model_copy(update={"topology": ByFunction(rounds=50)})
+    with pytest.raises(ConfigError, match=r"^topology: round 50: the function raised IndexError [^\n]*$"):
+        prepare(with_function)
+    schedule = build_schedule(config().model_copy(update={"topology": ByFunction(rounds=2_000)}))
+    assert schedule(1999).links == ((1, 0),)
+    with pytest.raises(ConfigError, match=r"^topology: round 2000: the function raised IndexError [^\n]*$"):
+        schedule(2000)
 
 
 def test_prepare__same_seed_same_data() -> None:

@@ -91,11 +91,46 @@ def test_find__a_key_with_what_it_takes(name: str, default: str, allowed: str) -
 
 def test_tables__defaults_are_those_of_a_minimal_experiment() -> None:
     """What the reference says is the default is what an override that sets it leaves unchanged."""
-    config = load_config(MINIMAL)
+    rule = ["run.stop.patience=1"]  # a table without which its keys have no default
+    config, with_rule = load_config(MINIMAL), load_config(MINIMAL, rule)
     for entry in walk(SECTIONS):
         shared = isinstance(entry, Table) or not entry.kinds
         if shared and entry.default not in ("", "left out") and "[]" not in entry.name:
-            assert load_config(MINIMAL, [f"{entry.name}={entry.default}"]) == config, entry.name
+            setting, inside = f"{entry.name}={entry.default}", entry.name.startswith("run.stop.")
+            assert load_config(MINIMAL, [*(rule if inside else ()), setting]) == (with_rule if inside else config)
+
+
+def test_find__a_key_by_its_kind() -> None:
+    (temperature,) = find(SECTIONS, "exchange.loss.kl.temperature")
+    assert isinstance(temperature, Key) and temperature.name == "exchange.loss.temperature"
+    (dim,) = find(SECTIONS, "peers.head.bottleneck.dim")
+    assert isinstance(dim, Key) and dim.default == "65536"
+    with pytest.raises(
+        ConfigError, match=r"'exchange.loss.mse.temperature' is no key; did you mean 'exchange.loss.temp"
+    ):
+        find(SECTIONS, "exchange.loss.mse.temperature")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("peers.groups[0].count", "peers.groups[].count"),
+        ("hosting.resources.tpu", "hosting.resources"),
+        ("run.stop.patience", "run.stop.patience"),
+    ],
+)
+def test_find__an_entry_of_a_list_or_of_a_table(name: str, expected: str) -> None:
+    assert [entry.name for entry in find(SECTIONS, name)] == [expected]
+
+
+def test_find__a_table_that_may_be_left_out_has_its_keys() -> None:
+    (table,) = find(SECTIONS, "run.stop")
+    assert isinstance(table, Table) and table.default == "" and not table.variants
+    assert {entry.name: entry.default for entry in table.entries if isinstance(entry, Key)} == {
+        "run.stop.measure": '"consensus.relative_distance"',
+        "run.stop.min_delta": "0.0",
+        **{f"run.stop.{name}": "left out" for name in ("below", "above", "patience", "mode")},
+    }
 
 
 def test_find__a_kind_has_its_own_keys_alone() -> None:

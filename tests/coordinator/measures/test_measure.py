@@ -142,7 +142,7 @@ def test_recorder__pairs_are_compared_when_tables_are_written(tmp_path: Path, mo
     recorder = Recorder(RunState(), ProbeTable(("knn",)), observers, 1.0, tables.compare_later)
     plan, first = ALONE(2)(0), together([seen(SURE, LINE), seen(EVEN, LINE)])
     last = together([seen(SURE, LINE), seen(TURNED, LINE)])
-    recorder.start(first, plan)
+    recorder.measured(0, first, plan)
     for completed, observations in ((1, first), (2, last), (3, None)):
         recorder.round(RoundRecord(completed, plan, {}, 0, observations), 0.0)
     assert compared == []

@@ -225,9 +225,9 @@ def test_simulate__tells_the_end_of_a_run_that_raises(
 
 
 NONE = """
-from coordinator import ConfigError
+from coordinator import ConfigError, Stop
 from coordinator.records.observer import Observers
-for wrong in (print, [print], [Observers], [type("No", (), {"observe": 3})()]):
+for wrong in (print, [3], [Observers], [type("No", (), {"observe": 3})()], [lambda: 0], [Stop(below=1), Stop(above=1)]):
     try:
         Observers(wrong)
     except ConfigError as error:
@@ -238,12 +238,15 @@ for wrong in (print, [print], [Observers], [type("No", (), {"observe": 3})()]):
 def test_observers__what_cannot_observe_is_refused():
     """In a process without the tests' type checks, which would come first."""
     done = subprocess.run([sys.executable, "-c", NONE], capture_output=True, text=True, check=True)
-    line = "observers: must be a list of objects with a method observe(event), got "
+    kinds = "of functions f(event), of objects with a method observe(event), or of Stop(...)"
+    line = f"observers: must be a list {kinds}, got "
     assert done.stdout.splitlines() == [
         line + "<built-in function print>",
-        line + "[<built-in function print>]",
+        line + "[3]",
         line + "[<class 'coordinator.records.observer.Observers'>]",
         line + "[<__main__.No",
+        "observers: the function <lambda> must take one argument, the event",
+        "observers: 2 are Stop, and a run has one rule: leave the others out",
     ]
 
 

@@ -17,6 +17,7 @@ from coordinator.measures.probe_table import ProbeTable
 from coordinator.pools.in_process import InProcessPool
 from coordinator.records.events import (
     CheckpointWritten,
+    EndedEarly,
     Fault,
     FaultKind,
     FaultsRecovered,
@@ -59,6 +60,8 @@ def full() -> RunState:
         digests=[bytes(range(250, 256)), b""],
         probed={1, 2},
         checkpoints=5,
+        stop_values={2: 0.1 + 0.2, 10: float("-inf")},
+        ended=EndedEarly(3, "run.stop", "loss is below 0.3", 1 / 3),
         faults=[SurvivedFault(1, "a host was lost", None), SurvivedFault(2, "é", 0.25)],
     )
 

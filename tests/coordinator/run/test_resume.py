@@ -14,9 +14,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 from mlflow import MlflowClient
-from safetensors.torch import load_file, save_file
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.checkpoints.snapshots import Checkpoints
@@ -467,32 +465,6 @@ def test_checkpoints__newest_whole_tells_what_is_damaged(tmp_path: Path):
     (tmp_path / ".round-000015.part").mkdir()
     checkpoints.discard_incomplete()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["round-000005", "round-000010"]
-
-
-# ---- export ----
-
-
-def test_export__three_lines_load_what_the_peer_was(tiny: Path, cli: Callable[..., tuple[Any, str, str]]):
-    assert cli("run", str(tiny), "checkpoint.every=1")[0] == 0
-    (folder,) = (path for path in Path("runs").iterdir() if path.is_dir())
-    code, out, _ = cli("export", str(folder), "--peer", "2")
-    lines = out.splitlines()
-    assert code == 0 and lines[-4] == "peer-2.safetensors: peer 2 after round 2; to load it:"
-    names: dict[str, Any] = {}
-    exec("\n".join(lines[-3:]), names)
-    saved = load_file(folder / "checkpoints" / "round-000002" / "peer-0002.safetensors")
-    state = names["network"].state_dict()
-    assert state and all(torch.equal(saved[f"network.{name}"], tensor) for name, tensor in state.items())
-    assert not names["network"].training
-    assert cli("export", str(folder), "--peer", "9")[::2] == (2, "error: --peer must be 0 to 3, got 9\n")
-    newest = folder / "checkpoints" / "round-000002" / "peer-0002.safetensors"
-    save_file({"network.x": torch.zeros(1)}, newest)
-    out = cli("export", str(folder), "--peer", "2", "--to", "old.safetensors")[1]
-    assert "the checkpoint of round 2 is damaged" in out or "checksum differs" in out.splitlines()[0]
-    assert "peer 2 after round 1" in out
-    shutil.rmtree(folder / "checkpoints")
-    code, _, err = cli("export", str(folder), "--peer", "2")
-    assert code == 2 and err.startswith(f"error: export: '{folder}' has no whole checkpoint: run it with checkpoint")
 
 
 # ---- however it is reached, whatever lies in it ----

@@ -323,7 +323,7 @@ def test_seeded__other_threads_change_nothing() -> None:
 def test_build__what_needs_images_says_so_and_mlp_takes_any_shape(kind: str, shape: Shape) -> None:
     if kind == "mlp":
         network, values = ENCODERS[kind](shape, "batch"), images(4, shape)
-        flat = models.seeded(lambda: models.mlp((math.prod(shape),), (128, 128), "batch"), 1)
+        flat = drawing.seeded(lambda: models.mlp((math.prod(shape),), (128, 128), "batch"), 1)
         flat.load_state_dict(network.state_dict())
         assert torch.equal(network(values), flat(values.flatten(1)))
         return

@@ -1,0 +1,155 @@
+"""A trained network with what it takes to use it: the normalisation of its inputs, and their shape and dtype."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor, nn
+
+from peers.data.datasets import Normalisation
+from peers.networks.models import Network
+
+AT_ONCE = 256  # examples in one forward pass, so that memory does not grow with the number of examples
+PIXEL = 255  # the largest value of a data set of bytes, which are divided by it
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """What a network was trained on. shape, dtype: of an example as the data set has it. normalisation: see `datasets`.
+
+    Bytes (`uint8`) are pixels from 0 to 255, which are divided by 255 before the normalisation; floats are not.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    normalisation: Normalisation
+
+    @property
+    def is_pixels(self) -> bool:
+        return self.dtype == "uint8"
+
+    def to_json(self) -> dict[str, Any]:
+        """The format as JSON types: the float32 values of the normalisation stay exactly what they are."""
+        mean, std = (array.astype(np.float64).tolist() for array in self.normalisation)
+        return {"shape": list(self.shape), "dtype": self.dtype, "normalisation": {"mean": mean, "std": std}}
+
+    @classmethod
+    def from_json(cls, table: dict[str, Any]) -> "InputFormat":
+        """The inverse of `to_json`, which ignores other keys. Raises: KeyError, if one is missing."""
+        mean, std = (np.asarray(table["normalisation"][name], np.float32) for name in ("mean", "std"))
+        return cls(tuple(table["shape"]), table["dtype"], (mean, std))
+
+    def check(self, examples: object) -> Tensor:
+        """Raw examples as a tensor on the CPU, in the data set's dtype or in float32.
+
+        Raises: ValueError, if they are not what the network was trained on: another shape, pixels outside 0..255,
+            values that are normalised already.
+        """
+        if not isinstance(examples, np.ndarray | Tensor):
+            raise ValueError(
+                f"images: must be a NumPy array or a torch tensor, got {type(examples).__name__}; convert it"
+            )
+        array = examples.detach().cpu() if isinstance(examples, Tensor) else _tensor(examples)
+        wanted = "x".join(map(str, self.shape))
+        if not len(array) or array.shape[1:] != self.shape:
+            raise ValueError(
+                f"images: must be at least one of {wanted}, as the run's data, with the number of them as first axis; "
+                f"got an array of {'x'.join(map(str, array.shape))}"
+            )
+        if array.dtype == torch.uint8 and self.is_pixels:
+            return array
+        if array.dtype == torch.uint8 or array.dtype.is_complex or array.dtype is torch.bool:
+            name = str(array.dtype).removeprefix("torch.")
+            raise ValueError(f"images: must be {self.dtype} as the run's data, got {name}; convert them as those were")
+        values = array.to(torch.float32)
+        if not torch.isfinite(values).all():
+            raise ValueError("images: must be finite, got values that are not; replace or drop them")
+        if self.is_pixels:
+            _check_pixels(values)
+        return values
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    if array.dtype.kind not in "buifc" or array.ndim == 0:
+        raise ValueError(f"images: must be an array of numbers, got {array.dtype} on {array.ndim} axes; convert it")
+    kept = array if array.dtype == np.uint8 or array.dtype.kind in "bc" else array.astype(np.float32)
+    return torch.from_numpy(np.array(kept, order="C"))  # a copy, which is neither read-only nor strided
+
+
+def _check_pixels(values: Tensor) -> None:
+    low, high = values.min().item(), values.max().item()
+    if low < 0 or high > PIXEL:
+        raise ValueError(
+            f"images: must be raw pixels from 0 to {PIXEL}, as the run's data, got {low:g} to {high:g}; leave the "
+            "normalisation to the run"
+        )
+    if high <= 1 and bool((values != values.round()).any()):
+        raise ValueError(
+            f"images: must be raw pixels from 0 to {PIXEL}, as the run's data, got fractions up to {high:g}; multiply "
+            f"them by {PIXEL}"
+        )
+
+
+class RawNetwork(nn.Module):
+    """A network with its normalisation inside: raw examples in, features and outputs out.
+
+    Its examples have the values of the data set (pixels from 0 to 255, if that has bytes), in any dtype. It computes
+    what the run does with them, bit for bit.
+    """
+
+    def __init__(self, network: Network, inputs: InputFormat) -> None:
+        """Put the normalisation of `inputs` before `network`."""
+        super().__init__()
+        self.network = network
+        self.is_pixels = inputs.is_pixels
+        ones = [1] * (len(inputs.shape) - 1)  # one value for each index of the first axis of an example
+        for name, array in zip(("mean", "std"), inputs.normalisation, strict=True):
+            self.register_buffer(name, torch.from_numpy(array.copy()).reshape(-1, *ones))
+        self.mean: Tensor
+        self.std: Tensor
+
+    def normalised(self, examples: Tensor) -> Tensor:
+        """What the network gets for raw examples."""
+        values = examples.to(torch.float32)
+        values = values.div(PIXEL) if self.is_pixels else values
+        return values.sub(self.mean).div(self.std)
+
+    def forward(self, examples: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [batch, features] and outputs [batch, outputs] of raw examples [batch, *shape]."""
+        features, outputs = self.network(self.normalised(examples))
+        return features, outputs
+
+
+@dataclass(frozen=True)
+class TrainedPeer:
+    """A peer after `completed` rounds: its network, in eval mode on the CPU, and the format of its inputs.
+
+    notes: what a user of it should know, such as that a newer checkpoint is damaged.
+    """
+
+    network: Network
+    inputs: InputFormat
+    completed: int
+    notes: tuple[str, ...] = ()
+
+    def with_normalisation(self) -> RawNetwork:
+        """The network as a module that takes raw examples, as the data set has them."""
+        return RawNetwork(self.network, self.inputs).eval()
+
+    @torch.no_grad()
+    def features(self, images: object) -> Float32[np.ndarray, "examples features"]:
+        """The encoder's features of raw examples [examples, *shape]. Raises: ValueError, see `InputFormat.check`."""
+        raw, examples = self.with_normalisation(), self.inputs.check(images)
+        parts = [self.network.encoder(raw.normalised(part)).float() for part in torch.split(examples, AT_ONCE)]
+        return torch.cat(parts).numpy()
+
+    @torch.no_grad()
+    def outputs(self, images: object) -> Float32[np.ndarray, "examples outputs"]:
+        """The head's outputs of raw examples [examples, *shape]. Raises: as `features`.
+
+        The head gets all of them at once: the outputs of prototypes depend on which examples they are computed with.
+        """
+        outputs: Tensor = self.network.head(torch.from_numpy(self.features(images)))
+        return outputs.float().numpy()
