@@ -27,10 +27,10 @@ def config(small: dict[str, Any], *overrides: str) -> Any:
 
 def test_simulate__vectors_have_the_same_numbers_in_ray(small: dict[str, Any], tmp_path: Path) -> None:
     assert not ray.is_initialized()
-    given, ours = wine(), simulate(config(small), tmp_path, dataset=wine())
+    given, ours = wine(), simulate(config(small), tmp_path, data=wine())
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        theirs = simulate(config(small, "hosting.pool=ray", "hosting.peers_per_host=2"), tmp_path, dataset=given)
+        theirs = simulate(config(small, "hosting.pool=ray", "hosting.peers_per_host=2"), tmp_path, data=given)
     finally:
         ray.shutdown()
     assert theirs.summary["digest"] == ours.summary["digest"] and ours.summary["digest"]
@@ -42,7 +42,7 @@ def test_simulate__the_probe_of_raw_vectors_is_scikit_learns(small: dict[str, An
     """On values that are normalised by feature: of as many neighbours, by Euclidean distance, each with one vote."""
     given = wine()
     knn = "evaluation.knn={ k = 5, metric = 'euclidean', vote = 'uniform', standardise = false }"
-    result = simulate(config(small, "run.rounds=2", knn), tmp_path, dataset=given)
+    result = simulate(config(small, "run.rounds=2", knn), tmp_path, data=given)
     scaler = StandardScaler().fit(given.train_images)
     theirs = KNeighborsClassifier(5).fit(scaler.transform(given.train_images), given.train_labels)
     expected = theirs.score(scaler.transform(given.test_images), given.test_labels)
@@ -60,8 +60,8 @@ def test_simulate__the_probe_of_raw_vectors_is_scikit_learns(small: dict[str, An
 def test_simulate__words_are_those_of_the_data(
     dataset: Dataset, shape: tuple[int, ...], words: str, small: dict[str, Any], tmp_path: Path
 ) -> None:
-    result = simulate(config(small, "run.rounds=2", "data.validation=15"), tmp_path / "a", dataset=dataset)
-    whole = simulate(config(small, "run.rounds=2"), tmp_path / "b", dataset=dataset)
+    result = simulate(config(small, "run.rounds=2", "data.validation=15"), tmp_path / "a", data=dataset)
+    whole = simulate(config(small, "run.rounds=2"), tmp_path / "b", data=dataset)
     assert tuple(result.summary["data"]["shape"]) == shape
     noun = words.split()[-1]
     page = (result.folder / "report.html").read_text().partition("<code")[0]  # before the config's own text
@@ -71,7 +71,7 @@ def test_simulate__words_are_those_of_the_data(
 
 def test_simulate__vectorised_and_in_a_loop_agree(small: dict[str, Any], tmp_path: Path) -> None:
     loop, vectorised = (
-        simulate(config(small, f"hosting.execution={execution}"), tmp_path / execution, dataset=wine()).summary
+        simulate(config(small, f"hosting.execution={execution}"), tmp_path / execution, data=wine()).summary
         for execution in ("loop", "vectorised")
     )
     for name, values in loop["consensus"].items():

@@ -319,7 +319,7 @@ def test_seeded__other_threads_change_nothing() -> None:
 
 
 @pytest.mark.parametrize("shape", [(13,), (2, 30), (1, 4, 5, 6)])
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", FEATURES)
 def test_build__what_needs_images_says_so_and_mlp_takes_any_shape(kind: str, shape: Shape) -> None:
     if kind == "mlp":
         network, values = ENCODERS[kind](shape, "batch"), images(4, shape)
