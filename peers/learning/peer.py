@@ -210,9 +210,9 @@ class Peer:
         return loss.item(), norm.item()
 
     def _loss(self, pending: Pending, teachers: Tensor, weights: Tensor) -> Float[Tensor, ""]:
-        loss_of = self.settings.loss_of
+        forward, labels = (pending.features, pending.outputs), pending.labels
         with of_peer(self.index):
-            return loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
+            return self.settings.loss_of(*forward, teachers, weights, self.centre, labels)
 
     def drop(self, reason: str, round_index: int) -> None:
         """Drop out: from now on, this peer neither studies nor teaches."""
