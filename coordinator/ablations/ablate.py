@@ -98,8 +98,7 @@ def ablate(
     tell = notes_to(observers)
     check_output(output)
     ablation = with_objects(ablation, Objects(**objects))
-    folder = Path(output).absolute() / ablation.name
-    errors: Errors = {}
+    folder, errors = Path(output).absolute() / ablation.name, Errors()
     comparison, interrupted = None, False
     with results_folder.locked_folder(folder):
         try:
@@ -111,9 +110,7 @@ def ablate(
             rows, comparison = _conclude(ablation, folder, Path(output), errors, tell)
         except KeyboardInterrupt:
             interrupted = True
-            rows = results_folder.result_rows(folder, ablation, errors)
-            if results_folder.is_folder_of(folder, ablation) and not (folder / "results.parquet").exists():  # removed
-                _write_tables(ablation, folder, rows)
+            rows = _rows_so_far(ablation, folder, errors)
         except OSError as error:
             if error.errno is None:  # raised by Ray for a lost connection
                 raise
@@ -124,6 +121,14 @@ def ablate(
             results_folder.remove_temporary_folders(folder)
     status = Status.INTERRUPTED if interrupted else Status.FAILED if errors else Status.FINISHED
     return AblationResult(status, folder, rows, comparison)
+
+
+def _rows_so_far(ablation: Ablation, folder: Path, errors: Errors) -> Rows:
+    """The rows of an ablation that was interrupted, and their tables, unless they are there."""
+    rows = results_folder.result_rows(folder, ablation, errors)
+    if results_folder.is_folder_of(folder, ablation) and not (folder / "results.parquet").exists():  # removed
+        _write_tables(ablation, folder, rows)
+    return rows
 
 
 def _is_done(run: Run, folder: Path) -> bool:

@@ -144,10 +144,7 @@ class Peer:
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
         self.renew_teacher(assignment.round_index)
         if self.teacher is not None and assignment.teaches:
-            seed_noise(self.settings, self.teacher.network, assignment.round_index)
-            with autocast(self.device, self.settings.precision), of_peer(self.index):
-                features, outputs = self.teacher.outputs(images)
-            features, outputs = features.float(), outputs.float()
+            features, outputs = self.teacher.outputs(images, self.settings, assignment.round_index)
         exchanged = exchange.exchanged(features, outputs)
         if self.replacement is not None and assignment.teaches:
             if assignment.own_weight(self.index):
