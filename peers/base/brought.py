@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr
 
-from peers.base.content import Unidentifiable, digest_of, is_own_file
+from peers.base.content import Unidentifiable, digest_of
+from peers.base.own_code import is_own_file
 from peers.base.section import Variant
 
 G = TypeVar("G", bound="Given")
