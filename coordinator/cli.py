@@ -6,7 +6,7 @@ import threading
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -59,7 +59,7 @@ def run(
     ] = None,
 ) -> None:
     """Run an experiment; with --seeds, once for each seed side by side, and conclude over the seeds."""
-    from coordinator.commands.run import carry_out, hint, with_address
+    from coordinator.commands.run import carry_out, carry_out_ablation, hint, with_address
     from coordinator.experiment.config import load_config
     from coordinator.experiment.plan import prepare
     from coordinator.records.terminal import Live
@@ -71,7 +71,7 @@ def run(
     if seeds is not None:
         from coordinator.ablations.seeds import over_seeds, read_seeds  # a single run need not wait for it
 
-        _ablate(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, json)
+        carry_out_ablation(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, json)
     elif dry_run:
         print_plan(prepare(loaded), console)
         console.print(NOTHING_STARTED, highlight=False)
@@ -188,8 +188,9 @@ def ablate(
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
     from coordinator.ablations.grid import load_ablation
+    from coordinator.commands.run import carry_out_ablation
 
-    _ablate(load_ablation(config, overrides or []), output, _console(), dry_run)
+    carry_out_ablation(load_ablation(config, overrides or []), output, _console(), dry_run)
 
 
 @app.command()
@@ -272,27 +273,6 @@ def main() -> NoReturn:
         remove_temporary()
         os._exit(code)  # exiting normally would wait for these threads, or abort
     sys.exit(code)
-
-
-def _ablate(ablation: Any, output: Path, console: Console, dry_run: bool, json: bool = False) -> None:
-    """Run an ablation and print its comparison, or print its cells; raises typer.Exit if it has not finished."""
-    from coordinator.ablations.ablate import ablate
-    from coordinator.ablations.console import print_ablation, print_cells
-    from coordinator.ablations.grid import check_cells
-    from coordinator.commands.run import exit_by
-    from coordinator.records.terminal import Live
-    from coordinator.run.signals import Interrupts
-
-    if dry_run:
-        check_cells(ablation.cells, ablation.seeds)
-        print_cells(ablation, console)
-        return
-    with Interrupts(handled=True):
-        result = ablate(ablation, output, [Live(console)])
-    print_ablation(result, console)
-    if json and result.comparison is not None:
-        print((result.folder / "summary.json").read_text(), end="")
-    exit_by(result.status)
 
 
 def _console(stderr: bool = False) -> Console:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pyarrow as pa
 import tomli_w
@@ -12,12 +12,13 @@ from coordinator.ablations import results_folder
 from coordinator.ablations.comparison import compare, difference_rows, is_claim, to_table
 from coordinator.ablations.description import describe_ablation
 from coordinator.ablations.estimates import Comparison
-from coordinator.ablations.grid import Ablation, check_cells, load_ablation
+from coordinator.ablations.grid import Ablation, check_cells, load_ablation, with_objects
 from coordinator.ablations.mlflow_runs import track
 from coordinator.ablations.page import render_ablation
 from coordinator.ablations.parallel_runs import ParallelRuns, RunStatus
 from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
 from coordinator.ablations.sentences import few_seeds
+from coordinator.experiment.brought import Keywords, Objects, differing
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import without_secrets
 from coordinator.pools.base import Tell
@@ -80,32 +81,36 @@ def load_ablation_result(folder: str | Path) -> AblationResult:
     )
 
 
-def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[RunObserver] = ()) -> AblationResult:
+def ablate(
+    ablation: Ablation,
+    output: str | Path = "runs",
+    observers: Sequence[RunObserver] = (),
+    **objects: Unpack[Keywords],
+) -> AblationResult:
     """Run every cell with every seed in parallel, in `<output>/<name>`; finished runs are not repeated.
 
     A failed run has its error in its row, and the other runs continue; the next call tries it again. Ctrl-C ends all
-    runs, and the next call continues. observers: receive progress as `Note` events.
+    runs, and the next call continues. observers: receive progress as `Note` events. objects: from Python, in place of
+    what all cells name, as in `simulate`; finished runs are kept only if they were given the same.
 
     Raises: ConfigError, before anything is written, if the input is invalid.
     """
     tell = notes_to(observers)
     check_output(output)
-    folder = Path(output).absolute() / ablation.name
-    errors: Errors = {}
+    ablation = with_objects(ablation, Objects(**objects))
+    folder, errors = Path(output).absolute() / ablation.name, Errors()
     comparison, interrupted = None, False
     with results_folder.locked_folder(folder):
         try:
             results_folder.remove_temporary_folders(folder)
-            missing = [run for run in runs_of(ablation) if read_summary(folder_of(folder, run)) is None]
+            missing = [run for run in runs_of(ablation) if not _is_done(run, folder_of(folder, run))]
             _announce(ablation, folder, len(missing), tell)
             if missing:
                 _run(ablation, missing, folder, errors, tell)
             rows, comparison = _conclude(ablation, folder, Path(output), errors, tell)
         except KeyboardInterrupt:
             interrupted = True
-            rows = results_folder.result_rows(folder, ablation, errors)
-            if results_folder.is_folder_of(folder, ablation) and not (folder / "results.parquet").exists():  # removed
-                _write_tables(ablation, folder, rows)
+            rows = _rows_so_far(ablation, folder, errors)
         except OSError as error:
             if error.errno is None:  # raised by Ray for a lost connection
                 raise
@@ -116,6 +121,28 @@ def ablate(ablation: Ablation, output: str | Path = "runs", observers: Sequence[
             results_folder.remove_temporary_folders(folder)
     status = Status.INTERRUPTED if interrupted else Status.FAILED if errors else Status.FINISHED
     return AblationResult(status, folder, rows, comparison)
+
+
+def _rows_so_far(ablation: Ablation, folder: Path, errors: Errors) -> Rows:
+    """The rows of an ablation that was interrupted, and their tables, unless they are there."""
+    rows = results_folder.result_rows(folder, ablation, errors)
+    if results_folder.is_folder_of(folder, ablation) and not (folder / "results.parquet").exists():  # removed
+        _write_tables(ablation, folder, rows)
+    return rows
+
+
+def _is_done(run: Run, folder: Path) -> bool:
+    """Whether a run is finished. Raises: ConfigError, if it was so with other objects or code than now."""
+    summary = read_summary(folder)
+    if summary is None:
+        return False
+    key = differing(run[0].config, summary["config"])
+    if key:
+        raise ConfigError(
+            f"{key}: cell '{run[0].label}' was run with another object or other code, in '{folder}': delete that "
+            "folder to run it again, or give the ablation another name"
+        )
+    return True
 
 
 def _announce(ablation: Ablation, folder: Path, num_missing: int, tell: Tell) -> None:

@@ -1,17 +1,19 @@
 """The cells of an ablation: each is an experiment, with a label for people and a key for its folder."""
 
 import hashlib
+import itertools
 import json
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from coordinator.ablations.factors import Settings, as_text, cell_labels, combinations, dotted_items
 from coordinator.ablations.file import apply_settings, read_description
 from coordinator.ablations.measure_names import read_measures
+from coordinator.experiment.brought import Objects, identified
 from coordinator.experiment.config import ConfigError, RunConfig, config_from, to_table
 from coordinator.experiment.plan import load_data, prepare
 from coordinator.experiment.schedules import build_schedule
@@ -81,6 +83,25 @@ def load_ablation(source: str | Path | dict[str, Any], overrides: Sequence[str] 
     table = {"name": described.name, "seeds": list(described.seeds), "measures": list(measures)}
     table["axes"] = [*described.grid, *described.zipped]
     return Ablation(described.name, cells, described.seeds, reference, measures, described.own | table | described.base)
+
+
+def with_objects(ablation: Ablation, objects: Objects) -> Ablation:
+    """The ablation with objects from Python in every cell, and with the digests of what its cells import.
+
+    Raises: ConfigError, also if the objects take the place of what tells two cells apart.
+    """
+    try:
+        cells = [replace(cell, config=identified(objects.take(cell.config))) for cell in ablation.cells]
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    for first, second in itertools.combinations(cells, 2):
+        if objects and first.config == second.config:
+            raise ConfigError(
+                f"grid: cells '{first.label}' and '{second.label}' are the same experiment with the objects from "
+                "Python: leave out the axis that they take the place of"
+            )
+    reference = cells[ablation.cells.index(ablation.reference)]
+    return replace(ablation, cells=tuple(cells), reference=reference)
 
 
 def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, int]:

@@ -31,6 +31,7 @@ from coordinator.pools.resources import (
 )
 from coordinator.records.result import Status
 from coordinator.run.simulate import simulate, simulate_loaded
+from peers.data.brought import GivenData
 from peers.data.datasets import Dataset
 
 PREFIX = "peer-consensus-"  # of the names of temporary folders
@@ -102,7 +103,7 @@ class ParallelRuns:
         prefix: str = PREFIX,
     ) -> None:
         self._ray = ray
-        self._configs = configs
+        self._configs = configs  # with data from Python, which goes to the runs through the object store
         self._tell = tell
         self._prefix = prefix
         nodes = node_resources(ray)
@@ -160,7 +161,11 @@ class ParallelRuns:
             "max_retries": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True),
         }
-        reference = self._ray.remote(run_isolated).options(**options).remote(self._configs[place], data, self._prefix)
+        reference = (
+            self._ray.remote(run_isolated)
+            .options(**options)
+            .remote(_without_data(self._configs[place], data), data, self._prefix)
+        )
         self._running[reference] = (place, group)
         self._queued = _Queued(place, group.ready())
 
@@ -216,6 +221,13 @@ class ParallelRuns:
         from ray.util.placement_group import remove_placement_group
 
         remove_placement_group(group)
+
+
+def _without_data(config: RunConfig, data: Any) -> RunConfig:
+    """The config without the object of data from Python, if the run gets it by a reference."""
+    if data is None or not isinstance(config.data, GivenData):
+        return config
+    return config.model_copy(update={"data": config.data.without_object()})
 
 
 def _files(folder: Path) -> list[Path]:

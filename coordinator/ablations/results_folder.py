@@ -19,6 +19,7 @@ import tomli_w
 from coordinator.ablations.factors import as_label
 from coordinator.ablations.grid import Ablation, Cell
 from coordinator.ablations.parallel_runs import Outcome, RunStatus
+from coordinator.experiment.brought import note_for_file
 from coordinator.experiment.config import ConfigError, to_table
 from coordinator.experiment.reading import from_json
 from coordinator.records.run_folder import KEYS, lock, write_whole
@@ -135,7 +136,8 @@ def write_description(folder: Path, ablation: Ablation) -> None:
     """Write `ablation.toml`; the outputs of another version of the file are removed as outdated."""
     if not is_folder_of(folder, ablation):
         remove_outputs(folder)
-        write_whole(folder / "ablation.toml", tomli_w.dumps(ablation.table))
+        text = note_for_file(ablation.cells[0].config, "ablate(load_ablation(FILE), {arguments}) repeats it")
+        write_whole(folder / "ablation.toml", text + tomli_w.dumps(ablation.table))
 
 
 def remove_outputs(folder: Path) -> None:

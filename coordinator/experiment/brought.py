@@ -1,7 +1,7 @@
 """What users bring: objects from Python in place of what a config names, and what a config says to import."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypedDict, TypeVar
@@ -21,14 +21,14 @@ from peers.networks.brought import GivenHead, GivenModel, HeldWeights, read_weig
 from peers.networks.config import PeerKind, PeersConfig
 
 S = TypeVar("S", bound=BaseModel)
-_SHARED = {"data": tuple(DataSection.model_fields), "topology": ("self_weight",)}  # kept where the kind changes
-NOT_FROM_FILE = (
-    "# This file alone does not start the run again: {what} given from Python.\n"
-    "# simulate(load_config(FILE), {arguments}) starts it anew; resume(FOLDER, {arguments}) goes on.\n\n"
-)
+_SHARED = {
+    "data": tuple(DataSection.model_fields),
+    "topology": ("self_weight", "weights", "allow_disconnected"),
+}  # kept where the kind changes
+FROM_PYTHON = "simulate(load_config(FILE), {arguments}) starts it anew; resume(FOLDER, {arguments}) goes on"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Objects:
     """Objects from Python that take the place of what the config names; None: as the config says.
 
@@ -44,6 +44,9 @@ class Objects:
     target: Any = None
     topology: Any = None
     data: Any = None
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) is not None for field in dataclasses.fields(self))
 
     def take(self, config: RunConfig) -> RunConfig:
         """The config with these objects. Raises: ConfigError."""
@@ -96,7 +99,8 @@ def identified(config: RunConfig) -> RunConfig:
     Raises: ValueError, if something cannot be imported or read, or has another digest than the config says.
     """
     for part in brought(config):
-        part.bring()  # refuses objects that are not there
+        if part is not config.data:  # which is asked for when it is loaded
+            part.bring()  # refuses objects that are not there
     for where in ("model", "head"):
         config = _with_peers(config, where, _identify)
     exchange = config.exchange
@@ -120,7 +124,23 @@ def brought(config: RunConfig) -> list[Brought]:
     return found
 
 
-def note_for_file(config: RunConfig) -> str:
+def differing(config: RunConfig, stored: Mapping[str, Any]) -> str:
+    """The first key at which a stored config names something else that was brought than `config`; "" if none does."""
+    now, then = _named(to_table(config)), _named(stored)
+    return next((key for key in {**now, **then} if now.get(key) != then.get(key)), "")
+
+
+def _named(table: Mapping[str, Any]) -> dict[str, str]:
+    """The digests of what a config's table says was brought, by key."""
+    peers, exchange = table.get("peers", {}), table.get("exchange", {})
+    kinds = {"peers": peers, **{f"peers.groups[{i}]": group for i, group in enumerate(peers.get("groups", ()))}}
+    parts = {f"{name}.{part}": kind.get(part, {}) for name, kind in kinds.items() for part in ("model", "head")}
+    parts |= {f"exchange.{part}": exchange.get(part, {}) for part in ("loss", "target")}
+    parts |= {part: table.get(part, {}) for part in ("topology", "data")}
+    return {key: part.get("digest", "") for key, part in parts.items() if part.get("kind") in ("import", "given")}
+
+
+def note_for_file(config: RunConfig, instead: str = FROM_PYTHON) -> str:
     """The first lines of a run's config, if it does not start the run again by itself; else nothing."""
     given = [part for part in brought(config) if isinstance(part, Given)]
     if not given:
@@ -128,7 +148,10 @@ def note_for_file(config: RunConfig) -> str:
     names = list(dict.fromkeys(part.argument for part in given))
     listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
     what = f"its {listed} {'were' if names[1:] else 'was'}"
-    return NOT_FROM_FILE.format(what=what, arguments=", ".join(f"{name}=..." for name in names))
+    arguments = ", ".join(f"{name}=..." for name in names)
+    return (
+        f"# This file alone is not all of it: {what} given from Python.\n# {instead.format(arguments=arguments)}.\n\n"
+    )
 
 
 def _identify(section: Any) -> Any:
@@ -157,7 +180,7 @@ def _with(config: RunConfig, section: type[Given], change: Callable[[Any], Any])
         changed = _rebuilt(type(whole), _fields(whole) | {part: change(getattr(whole, part))}, config)
     else:
         changed = change(whole)
-        shared = {field: getattr(whole, field) for field in _SHARED.get(name, ())}
+        shared = {field: getattr(whole, field) for field in _SHARED.get(name, ()) if field in whole.model_fields_set}
         changed = changed.model_copy(update=shared)
     return _rebuilt(RunConfig, _fields(config) | {name: changed}, config)
 

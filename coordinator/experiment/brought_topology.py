@@ -7,12 +7,12 @@ import numpy as np
 
 from peers.base.brought import Given, Imported
 from peers.base.content import digest_of
+from topologies.config import Brought as BroughtLinks
 from topologies.given import content_of, imported, schedule_of
 from topologies.schedule import Schedule
-from topologies.topology import Topology
 
 
-class ImportedTopology(Imported, Topology):
+class ImportedTopology(Imported, BroughtLinks):
     """Links of your own: a graph, a matrix, a function of the round, or a function of the number of peers (and a seed).
 
     A function is called with the number of peers, `args`, and a seed if it has such a parameter; it gives a graph, a
@@ -27,10 +27,19 @@ class ImportedTopology(Imported, Topology):
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
         self.bring()  # refuses other code than that of the config's digest
-        return imported(self.found(), num_peers, seed, self.args, name=self.origin)
+        weights, disconnected = self.weights, self.allow_disconnected
+        return imported(
+            self.found(),
+            num_peers,
+            seed,
+            self.args,
+            weights=weights,
+            allow_disconnected=disconnected,
+            name=self.origin,
+        )
 
 
-class GivenTopology(Given, Topology):
+class GivenTopology(Given, BroughtLinks):
     """Links that were given from Python, as a run's own config says; no file can ask for them."""
 
     field: ClassVar[str] = "topology"
@@ -48,4 +57,5 @@ class GivenTopology(Given, Topology):
             return digest_of(value)
 
     def build(self, num_peers: int, seed: np.random.SeedSequence) -> Schedule:
-        return schedule_of(self.bring(), num_peers, name=self.origin)
+        weights, disconnected = self.weights, self.allow_disconnected
+        return schedule_of(self.bring(), num_peers, weights=weights, allow_disconnected=disconnected, name=self.origin)

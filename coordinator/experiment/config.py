@@ -69,6 +69,10 @@ class RunConfig(Section):
                 f"hosting.execution '{self.hosting.execution}' does not take peers.channels_last, which lays out one "
                 "network's images: set hosting.execution to loop, or peers.channels_last to false"
             )
+        if self.data.kind == "given" and self.data.on_each_node:
+            raise ValueError(
+                "data.on_each_node is true, but nodes cannot read data that is given from Python: set it to false"
+            )
         return self
 
     @property

@@ -208,9 +208,9 @@ def _members(model: Model, field: str) -> list[Model]:
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             found.append(annotation)
         elif get_origin(annotation) is Annotated:
-            waiting.append(get_args(annotation)[0])
+            waiting.insert(0, get_args(annotation)[0])
         else:
-            waiting.extend(get_args(annotation))
+            waiting[:0] = get_args(annotation)
     return found
 
 

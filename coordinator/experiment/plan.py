@@ -132,7 +132,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
 
 def identified(plan: Plan) -> Plan:
     """The plan with what is computed from all images: a separate step, since checking a config does not need it."""
-    links = links_of(plan.config).digest() if plan.config.topology.kind == "file" else ""
+    links = links_of(plan.config).digest() if plan.config.topology.kind in ("file", "import", "given") else ""
     normalisation = channel_statistics(plan.dataset.train_images)
     return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links, normalisation=normalisation)
 

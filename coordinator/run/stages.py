@@ -7,10 +7,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import torch
 
 from coordinator.checkpoints.manager import CheckpointManager
+from coordinator.experiment.config import ConfigError
 from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
 from coordinator.pools.base import HostLost, ask
@@ -36,6 +38,7 @@ from coordinator.run.signals import Interrupts
 from coordinator.scheduling.dropouts import Stop, StopReason, dropouts_of
 from coordinator.scheduling.probing import OUTSTANDING, Probing, observe, probe
 from coordinator.scheduling.scheduler import Phase, RoundRecord
+from peers.base.brought import BroughtError
 from peers.probing.measuring import ProbeSubject
 
 
@@ -95,6 +98,10 @@ class Simulation:
             return self._ending(Status.STOPPED, str(error), self._where(), self._resumed_by())
         except HostLost as error:
             return self._ending(Status.STOPPED, str(error), self._where(), self._last_good(), self._resumed_by())
+        except (BroughtError, ConfigError) as error:  # what the user has brought, such as a function of the round
+            first, *rest = str(error).split("\n")
+            ending = self._ending(Status.STOPPED, first, self._where(), self._last_good(), self._resumed_by())
+            return replace(ending, message="\n".join([ending.message, *rest]))
         except torch.OutOfMemoryError as error:
             message = endings.out_of_memory(self.plan, error)
             return self._ending(Status.STOPPED, message, self._where(), self._last_good())

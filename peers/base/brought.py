@@ -65,6 +65,9 @@ class Imported(Brought):
     def origin(self) -> str:
         return f"{self.field} '{self.target}'"
 
+    def __hash__(self) -> int:
+        return hash((self.target, self.digest))
+
     def bring(self) -> Any:
         found = self.found()
         value = with_args(self.origin, found, self.args)

@@ -2,6 +2,8 @@
 
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from peers.base.brought import BroughtError, Given, Imported, explained, num_positional
 from peers.base.seeds import stream
 from peers.data import dataset_check
@@ -41,6 +43,8 @@ class GivenData(Given, DataSection):
 
     field: ClassVar[str] = "data"
     argument: ClassVar[str] = "data"
+    name: str = Field(description="name of the data set")
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its examples and labels")
 
     @classmethod
     def example(cls) -> "GivenData":

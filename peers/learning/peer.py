@@ -144,10 +144,7 @@ class Peer:
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
         self.renew_teacher(assignment.round_index)
         if self.teacher is not None and assignment.teaches:
-            seed_noise(self.settings, self.teacher.network, assignment.round_index)
-            with autocast(self.device, self.settings.precision), of_peer(self.index):
-                features, outputs = self.teacher.outputs(images)
-            features, outputs = features.float(), outputs.float()
+            features, outputs = self.teacher.outputs(images, self.settings, assignment.round_index)
         exchanged = exchange.exchanged(features, outputs)
         if self.replacement is not None and assignment.teaches:
             if assignment.own_weight(self.index):
@@ -210,9 +207,9 @@ class Peer:
         return loss.item(), norm.item()
 
     def _loss(self, pending: Pending, teachers: Tensor, weights: Tensor) -> Float[Tensor, ""]:
-        loss_of = self.settings.loss_of
+        forward, labels = (pending.features, pending.outputs), pending.labels
         with of_peer(self.index):
-            return loss_of(pending.features, pending.outputs, teachers, weights, self.centre, pending.labels)
+            return self.settings.loss_of(*forward, teachers, weights, self.centre, labels)
 
     def drop(self, reason: str, round_index: int) -> None:
         """Drop out: from now on, this peer neither studies nor teaches."""

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from peers.base.precision import autocast
 from peers.data.shapes import Shape
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control, shuffled_order
-from peers.learning.settings import PeerSettings, seed_noise, stranger_network
+from peers.learning.settings import PeerSettings, stranger_network
 from peers.learning.teacher import Teacher
 
 FROZEN = ExchangeConfig(refresh_every=0)
@@ -39,10 +38,7 @@ class Replacement:
         """What is sent in place of the `own` exchanged outputs."""
         if self.stranger is None:
             return permuted(own, self.settings, round_index)
-        seed_noise(self.settings, self.stranger.network, round_index)
-        with autocast(own.device, self.settings.precision):
-            features, outputs = self.stranger.outputs(images)
-        return self.settings.exchange.exchanged(features.float(), outputs.float())
+        return self.settings.exchange.exchanged(*self.stranger.outputs(images, self.settings, round_index))
 
 
 def permuted(

@@ -7,7 +7,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
 
+from peers.base.brought import of_peer
+from peers.base.precision import autocast
 from peers.exchange.config import ExchangeConfig
+from peers.learning.settings import PeerSettings, seed_noise
 from peers.networks.network import Network
 
 
@@ -41,9 +44,11 @@ class Teacher:
 
     @torch.no_grad()
     def outputs(
-        self, images: Float[Tensor, "batch *shape"]
+        self, images: Float[Tensor, "batch *shape"], settings: PeerSettings, round_index: int
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
-        """Features and outputs, with the batch's own BatchNorm statistics; the state is not changed."""
+        """Features and outputs in a round, with the batch's own BatchNorm statistics; the state is not changed."""
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
-        features, outputs = functional_call(self.network, buffers, (images,))
-        return features, outputs
+        seed_noise(settings, self.network, round_index)
+        with autocast(images.device, settings.precision), of_peer(settings.index):
+            features, outputs = functional_call(self.network, buffers, (images,))
+        return features.float(), outputs.float()

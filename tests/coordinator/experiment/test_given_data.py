@@ -70,7 +70,7 @@ def test_simulate__given_data_is_named_everywhere(tmp_path: Path):
         "normalisation": {"mean": mean, "std": std},
     }
     text = (result.folder / "config.toml").read_text()
-    assert text.startswith("# This file alone does not start the run again: its images and labels were given")
+    assert text.startswith("# This file alone is not all of it: its data was given")
     assert 'kind = "given"' in text and digest in text
     page = (result.folder / "report.html").read_text()
     assert "mine, given from Python" in page and digest[:12] in page and "digits" not in page
@@ -90,7 +90,7 @@ def test_run__a_config_of_given_data_is_refused_without_it(
     for command in (("run", str(folder / "config.toml")), ("resume", str(folder))):
         code, _, err = cli(*command)
         assert code == 2 and err.count("\n") == 1
-        assert err.startswith("error: data.kind: 'given' means images that were given from Python ('mine', SHA-256 ")
+        assert err.startswith("error: data.kind: 'given' means an object from Python ('mine', SHA-256 ")
     assert [path.name for path in (tmp_path / "runs").iterdir()] == [folder.name]  # nothing was started
 
 
@@ -99,7 +99,7 @@ def test_resume__goes_on_with_the_same_data_only(tmp_path: Path):
     straight = simulate(config(), tmp_path / "straight", data=mine)
     folder = interrupted(tmp_path / "runs", mine)
     before = (folder / "config.toml").read_text()
-    with pytest.raises(ConfigError, match=r"dataset: must be what the run was given \('mine', SHA-256 .*, got 'mine'"):
+    with pytest.raises(ConfigError, match=r"data: must be what the run was given \('mine', SHA-256 .*, got 'mine'"):
         resume(folder, data=images(1))
     assert (folder / "config.toml").read_text() == before
     result = resume(folder, data=replace(mine, name="another name for it"))
@@ -109,7 +109,7 @@ def test_resume__goes_on_with_the_same_data_only(tmp_path: Path):
 
 def test_resume__a_run_that_loaded_its_data_takes_none(tmp_path: Path):
     folder = interrupted(tmp_path, None)
-    with pytest.raises(ConfigError, match=r"dataset: the run has loaded its own data \(digits\)"):
+    with pytest.raises(ConfigError, match=r"data: the run was started with what its config names \(data 'digits'\)"):
         resume(folder, data=images(0))
 
 
@@ -129,7 +129,7 @@ def test_simulate__limits_hold_for_given_data(tmp_path: Path):
     assert summary["config"]["data"]["digest"] == digest_of(mine).hex() != summary["data"]["sha256"]
     with pytest.raises(ConfigError, match=r"data.train_limit: must be at most the 100 train examples, got 101"):
         simulate(config("data.train_limit=101"), tmp_path, data=mine)
-    with pytest.raises(ConfigError, match=r"data.on_each_node: nodes cannot read data that is given from Python"):
+    with pytest.raises(ConfigError, match=r"data.on_each_node is true, but nodes cannot read data that is given"):
         simulate(config("data.on_each_node=true"), tmp_path, data=mine)
 
 

@@ -255,9 +255,12 @@ KINDS = [
     for variant in table.variants
     for kind in variant.kinds
 ]
+BROUGHT = ("data", "peers.model", "peers.head", "exchange.loss", "exchange.target", "topology")
 REQUIRED = {  # of kinds that cannot do without
     **{f"data.{kind}": ["data.path=p"] for kind in ("parquet", "huggingface", "image-folder", "npz")},
-    "data.given": ["data.name=n", f"data.digest={'0' * 64}"],
+    **{f"{part}.given": [f"{part}.name=n", f"{part}.digest={'0' * 64}"] for part in BROUGHT},
+    **{f"{part}.import": [f"{part}.target=m:n"] for part in BROUGHT},
+    "peers.model.torchvision": ["peers.model.name=resnet34"],
     "topology.random-regular": ["topology.degree=3"],
     "topology.erdos-renyi": ["topology.p=0.5"],
     "topology.file": ["topology.path=e.csv"],
@@ -341,8 +344,8 @@ def test_override__what_a_kind_needs_is_named_in_one_line_with_its_meaning() -> 
     with pytest.raises(ConfigError) as refused, pytest.warns(UserWarning, match="which 'given' does not have"):
         load_config(SMALL, ["data.kind=given"])
     assert str(refused.value) == (
-        "data.name, data.digest: missing, and they have no default (name of the data set; SHA-256 of its images and "
-        "labels)"
+        "data.name, data.digest: missing, and they have no default (name of the data set; SHA-256 of its examples "
+        "and labels)"
     )
     with pytest.raises(ConfigError) as refused:
         load_config(SMALL, ["topology.kind=erdos-renyi"])
