@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -102,6 +102,18 @@ class Given(Brought):
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its code, closure and data")
     argument: ClassVar[str] = ""  # of `simulate` and `resume`
     _object: Any = PrivateAttr(None)
+    _sent: str = PrivateAttr("")  # SHA-256 as it left another process, until it is compared here
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """For another process, which imports code that has a file itself: the content as it is in this one.
+
+        It may differ from `digest`, since functions may have counted calls.
+        """
+        state = super().__getstate__()
+        with suppress(Unidentifiable):
+            sent = "" if self._object is None else digest_of(self._object)
+            state["__pydantic_private__"] = {"_object": self._object, "_sent": sent}
+        return state
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__
@@ -148,7 +160,17 @@ class Given(Brought):
                 f"which no file holds: go on with resume(RUN, {self.argument}=...), or start anew with "
                 f"simulate(..., {self.argument}=...)"
             )
+        if self._sent:
+            self._check_sent()
         return self._object
+
+    def _check_sent(self) -> None:
+        sent, self._sent = self._sent, ""
+        if digest_of(self._object) != sent:
+            raise BroughtError(
+                f"{self.origin}: the processes of peers import other code than this one, such as a file that has "
+                "changed since: start Python anew, or set hosting.pool to in-process"
+            )
 
 
 def with_args(origin: str, value: Any, args: Mapping[str, Any]) -> Any:
