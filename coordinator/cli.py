@@ -59,7 +59,7 @@ def run(
     ] = None,
 ) -> None:
     """Run an experiment; with --seeds, once for each seed side by side, and conclude over the seeds."""
-    from coordinator.commands.run import carry_out, carry_out_ablation, hint, with_address
+    from coordinator.commands.run import carry_out, exit_by, hint, with_address
     from coordinator.experiment.config import load_config
     from coordinator.experiment.plan import prepare
     from coordinator.records.terminal import Live
@@ -69,9 +69,11 @@ def run(
     console = _console(stderr=json)
     loaded = load_config(config, with_address(overrides or [], address))
     if seeds is not None:
+        from coordinator.ablations.console import run_and_print
         from coordinator.ablations.seeds import over_seeds, read_seeds  # a single run need not wait for it
 
-        carry_out_ablation(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, json)
+        over = over_seeds(loaded, read_seeds(seeds, loaded.run.seed))
+        exit_by(run_and_print(over, output, console, dry_run, json))
     elif dry_run:
         print_plan(prepare(loaded), console)
         console.print(NOTHING_STARTED, highlight=False)
@@ -187,10 +189,11 @@ def ablate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
+    from coordinator.ablations.console import run_and_print
     from coordinator.ablations.grid import load_ablation
-    from coordinator.commands.run import carry_out_ablation
+    from coordinator.commands.run import exit_by
 
-    carry_out_ablation(load_ablation(config, overrides or []), output, _console(), dry_run)
+    exit_by(run_and_print(load_ablation(config, overrides or []), output, _console(), dry_run))
 
 
 @app.command()

@@ -1,19 +1,23 @@
 """Terminal output of an ablation: its cells before it runs, the comparison afterwards."""
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from coordinator.ablations.ablate import AblationResult
+from coordinator.ablations.ablate import AblationResult, ablate
 from coordinator.ablations.factors import as_text
-from coordinator.ablations.grid import Ablation
+from coordinator.ablations.grid import Ablation, check_cells
 from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.tables import print_comparison
 from coordinator.experiment.plan import prepare
 from coordinator.records.result import Status
+from coordinator.records.terminal import Live
 from coordinator.reports.formatting import short
 from coordinator.reports.plan import NOTHING_STARTED, print_plan
 from coordinator.reports.tables import compact_table
+from coordinator.run.signals import Interrupts
 
 
 def print_cells(ablation: Ablation, console: Console) -> None:
@@ -57,3 +61,19 @@ def print_ablation(result: AblationResult, console: Console) -> None:
     console.print(f"results  {short(result.folder)}", highlight=False)
     if result.comparison is not None:
         console.print(f"report   {short(result.folder / 'report.html')}", highlight=False)
+
+
+def run_and_print(
+    ablation: Ablation, output: Path, console: Console, dry_run: bool = False, json: bool = False
+) -> Status:
+    """Run an ablation and print its comparison, or only its cells; returns how it ended."""
+    if dry_run:
+        check_cells(ablation.cells, ablation.seeds)
+        print_cells(ablation, console)
+        return Status.FINISHED
+    with Interrupts(handled=True):
+        result = ablate(ablation, output, [Live(console)])
+    print_ablation(result, console)
+    if json and result.comparison is not None:
+        print((result.folder / "summary.json").read_text(), end="")
+    return result.status

@@ -52,25 +52,6 @@ def carry_out(execute: Callable[[Any], Any], console: Console, json: bool, last_
     exit_by(result.status)
 
 
-def carry_out_ablation(ablation: Any, output: Path, console: Console, dry_run: bool, json: bool = False) -> None:
-    """Run an ablation and print its comparison, or print its cells; raises typer.Exit if it has not finished."""
-    from coordinator.ablations.ablate import ablate
-    from coordinator.ablations.console import print_ablation, print_cells
-    from coordinator.ablations.grid import check_cells
-    from coordinator.records.terminal import Live
-
-    if dry_run:
-        check_cells(ablation.cells, ablation.seeds)
-        print_cells(ablation, console)
-        return
-    with Interrupts(handled=True):
-        result = ablate(ablation, output, [Live(console)])
-    print_ablation(result, console)
-    if json and result.comparison is not None:
-        print((result.folder / "summary.json").read_text(), end="")
-    exit_by(result.status)
-
-
 def exit_by(status: Status) -> None:
     """Raises: typer.Exit with the exit code of a run or an ablation that has not finished."""
     if status is not Status.FINISHED:

@@ -212,6 +212,8 @@ def _compose(
     config, checkpoints = open_checkpoints(plan.config, folder.path, pool)
     plan = replace(plan, config=config)
     folder.write_text("config.toml", note_for_file(config) + to_toml(config))
+    if resumed and resumed.recalled.ended is not None:
+        (folder.path / "summary.json").unlink(missing_ok=True)  # of the end that does not hold any more
     finish = _records(config, folder, resumed, context.observers, _probe_batch(plan))
     recorder, tables = finish.recorder, finish.tables
     manager = CheckpointManager(checkpoints, identity_of(plan), recorder, tables)
