@@ -191,16 +191,25 @@ def with_args(origin: str, value: Any, args: Mapping[str, Any]) -> Any:
     return functools.partial(value, **args)
 
 
-def num_positional(value: Callable[..., Any], most: int) -> int:
-    """How many positional arguments, at most `most`, a callable takes; `most` if it does not tell."""
+def taken(value: Callable[..., Any], offered: Mapping[str, Any], untold: int) -> tuple[Any, ...]:
+    """Those of the offered arguments, in order, that a callable takes by position.
+
+    A parameter with a default keeps it, unless it has the offered argument's name: the second one of a network's class
+    may be its width. untold: how many a callable gets that does not tell, such as a built-in one, or one of `*args`.
+    """
     try:
-        parameters = inspect.signature(value).parameters.values()
+        parameters = list(inspect.signature(value).parameters.values())
     except (TypeError, ValueError):
-        return most
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return most
+        return tuple(offered.values())[:untold]
+    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        return tuple(offered.values())[:untold]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return min(most, sum(parameter.kind in positional for parameter in parameters))
+    found = []
+    for (name, argument), parameter in zip(offered.items(), parameters, strict=False):
+        if parameter.kind not in positional or (parameter.default is not parameter.empty and parameter.name != name):
+            break
+        found.append(argument)
+    return tuple(found)
 
 
 def call(value: Any, *batches: Any) -> Any:
