@@ -7,6 +7,7 @@ from coordinator.ablations.grid import Ablation
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.reports import run_page
 from coordinator.reports.formatting import count_of
+from coordinator.reports.wording import untrained
 from peers.learning.control import Control
 from peers.networks.config import PeerKind
 
@@ -61,7 +62,7 @@ def _parts(config: RunConfig) -> Parts:
         "Peers": peers,
         "Topology": [run_page.variant(topology)] + ([f"self-weight {weight:g}"] if weight is not None else []),
         "Exchange": run_page.exchange(table["exchange"]),
-        "Controls": ["raw pixels", "untrained", "calibrated", *run_page.optional_controls(table["evaluation"])],
+        "Controls": ["raw pixels", untrained(table), "calibrated", *run_page.optional_controls(table["evaluation"])],
     }
 
 

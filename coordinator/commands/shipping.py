@@ -2,12 +2,16 @@
 
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from coordinator.experiment.brought import brought
 from coordinator.experiment.config import PATHS, ConfigError, RunConfig
 from coordinator.experiment.reading import is_utf8, shown
+from peers.base.brought import BroughtError, Imported
+from peers.base.content import is_own_file
 
 NOT_SHIPPED = (  # in .gitignore syntax; Ray itself excludes what .gitignore and .rayignore name
     ".git/",
@@ -68,6 +72,21 @@ def needed_by(config: RunConfig, table: dict[str, Any], folder: Path) -> dict[st
                 "that all nodes reach, or a URL"
             )
         needed[f"{section}.{field}"] = Path(os.path.normpath(folder / name))
+    return needed | _imported_by(config)
+
+
+def _imported_by(config: RunConfig) -> dict[str, Path]:
+    """The user's own modules that a config names, by setting. Raises: ConfigError, if one cannot be imported."""
+    needed: dict[str, Path] = {}
+    for part in brought(config):
+        if isinstance(part, Imported):
+            try:
+                part.bring()
+            except BroughtError as error:
+                raise ConfigError(str(error)) from None
+            file = getattr(sys.modules[part.target.partition(":")[0]], "__file__", None)
+            if file is not None and is_own_file(file):
+                needed[f"{part.field}.target"] = Path(file).resolve()
     return needed
 
 

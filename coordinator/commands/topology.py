@@ -1,5 +1,6 @@
 """`peer-consensus topology`: the facts of one topology, or of all kinds and a user's own side by side."""
 
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -80,12 +81,19 @@ def _renamed(setting: str, named: dict[str, str]) -> str:
 
 
 def is_own(what: str) -> bool:
-    """Whether a user's own topology is named, of which `_of_own` makes a config: a file of links."""
-    return is_link_file(Path(what))
+    """Whether a user's own topology is named, of which `_of_own` makes a config: a file of links, or an import."""
+    return is_link_file(Path(what)) or _is_target(what)
+
+
+def _is_target(what: str) -> bool:
+    """Whether it is package.module:name, and no file."""
+    return bool(re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", what)) and not Path(what).exists()
 
 
 def _of_own(what: str, values: dict[str, Any]) -> RunConfig:
     """A config whose topology is a user's own, by default for as many peers as it names. Raises: ConfigError."""
+    if _is_target(what):
+        return _of_kind("import", {"target": what} | values)
     if "path" in values:
         raise ConfigError(f"path: '{what}' is named already, got path={values['path']}: leave it out")
     try:
@@ -102,8 +110,8 @@ def _show_all(values: dict[str, Any], own: list[str], console: Console) -> None:
     strange = [what for what in own if not is_own(what)]
     if strange:
         raise ConfigError(
-            f"topology list: '{strange[0]}' is neither key=value nor a file of links: name files that end in "
-            f"{', '.join(SUFFIXES)}"
+            f"topology list: '{strange[0]}' is neither key=value nor a file of links nor package.module:name: "
+            f"name files that end in {', '.join(SUFFIXES)}"
         )
     count = _of_kind("ring", values).peers.count
     columns = [name for name in COLUMNS if name != "links"]
@@ -140,8 +148,8 @@ def _rows(values: dict[str, Any], own: list[str], count: int) -> Iterator[tuple[
         label = " ".join([kind, *(f"{key}={value}" for key, value in example.items())])
         yield label, partial(_of_kind, kind, values | example)
     seed = {key: value for key, value in values.items() if key == "seed"}
-    for what in own:  # of as many peers as it has
-        yield what, partial(_of_own, what, seed)
+    for what in own:  # a file, of as many peers as it has
+        yield what, partial(_of_own, what, values if _is_target(what) else seed)
 
 
 def _values(settings: list[str]) -> dict[str, Any]:

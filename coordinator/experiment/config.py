@@ -32,6 +32,7 @@ PATHS = (  # keys whose values are names of files or folders
     ("data", "root"),
     ("data", "path"),
     ("topology", "path"),
+    ("peers", "weights"),
     ("checkpoint", "path"),
 )
 
@@ -151,4 +152,11 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
                 continue
             absolute = absolute_path(f"{section}.{field}", name)
             updates[section] = part.model_copy(update={field: type(name)(absolute)})
-    return config.model_copy(update=updates)
+    peers = updates.get("peers", config.peers)
+    groups = tuple(
+        group.model_copy(update={"weights": absolute_path("peers.groups.weights", group.weights)})
+        if group.weights
+        else group
+        for group in peers.groups
+    )
+    return config.model_copy(update={**updates, "peers": peers.model_copy(update={"groups": groups})})

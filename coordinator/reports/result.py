@@ -12,7 +12,7 @@ from coordinator.reports import control_runs
 from coordinator.reports.formatting import points, points_between, short
 from coordinator.reports.sentences import in_words
 from coordinator.reports.tables import compact_table
-from coordinator.reports.wording import CONDITIONS, examples, probe_name
+from coordinator.reports.wording import CONDITIONS, examples, probe_name, untrained
 
 
 def print_result(result: Result, console: Console) -> None:
@@ -23,8 +23,8 @@ def print_result(result: Result, console: Console) -> None:
     if any("gain" in row for row in summary["probes"].values()):
         console.print(_probe_table(summary["probes"]))
         console.print(
-            "gain: trained - calibrated (untrained weights, forward passes only), in points; intervals are over this "
-            f"run's peers and test {examples(summary)}, not over seeds",
+            f"gain: trained - calibrated ({untrained(summary['config'])}, forward passes only), in points; intervals "
+            f"are over this run's peers and test {examples(summary)}, not over seeds",
             highlight=False,
         )
         compared = control_runs.compared_rows(summary)

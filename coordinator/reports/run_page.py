@@ -11,7 +11,7 @@ from coordinator.reports import control_runs, html
 from coordinator.reports.formatting import listed
 from coordinator.reports.html import Texts
 from coordinator.reports.matrices import spectra
-from coordinator.reports.wording import CONDITIONS, examples, probe_name
+from coordinator.reports.wording import CONDITIONS, examples, probe_name, untrained
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)]).capitalize()
 RUN_FIGURES: Texts = {
@@ -61,7 +61,9 @@ def _experiment_section(summary: Mapping[str, Any]) -> str:
         **{name.capitalize(): text for name, text in spectra(facts).items()},
         "Exchange": "; ".join(exchange(config["exchange"])),
         "Rounds": f"{run['rounds']:,}, of which {summary['rounds']:,} were completed; seed {run['seed']}",
-        "Controls": ", ".join(["raw pixels", "untrained", "calibrated", *optional_controls(config["evaluation"])]),
+        "Controls": ", ".join(
+            ["raw pixels", untrained(config), "calibrated", *optional_controls(config["evaluation"])]
+        ),
     }
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in entries.items())
     return html.section("What was asked", f"<dl>{rows}</dl>")

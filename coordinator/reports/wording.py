@@ -52,6 +52,14 @@ TITLES = {measure.name: measure.title for measure in declared.SCALARS}
 NOTED_POWER = 3.0  # standard deviations: a detectable gain above this is mentioned
 
 
+def untrained(config: Mapping[str, Any]) -> str:
+    """What the weights of untrained and calibrated networks are: drawn, or given by the user."""
+    peers = config["peers"]
+    kinds = [peers, *peers.get("groups", ())]
+    given = any(kind.get("initial") == "given" or kind.get("weights") for kind in kinds)
+    return "untrained (weights as given)" if given else "untrained"
+
+
 def examples(summary: Mapping[str, Any]) -> str:
     """What the run's examples are called, such as images or vectors."""
     data = summary.get("data")

@@ -135,7 +135,7 @@ def test_topology__plot(suffix: str, cli: Cli, tiny: Path) -> None:
         (["no.csv"], "topology.path: cannot read no.csv: No such file or directory; name a CSV file of edges"),
         (["no.gml"], "topology.path: cannot read no.gml: No such file or directory; name a GML file"),
         (["no.csv", "path=x.csv"], "path: 'no.csv' is named already, got path=x.csv: leave it out"),
-        (["list", "tiny.toml"], "topology list: 'tiny.toml' is neither key=value nor a file of links: name files that"),
+        (["list", "tiny.toml"], "topology list: 'tiny.toml' is neither key=value nor a file of links nor package"),
         (["tinny.toml"], "config: no file 'tinny.toml'; did you mean 'tiny.toml'?"),
     ],
 )

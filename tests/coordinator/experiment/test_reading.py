@@ -11,7 +11,7 @@ from coordinator.ablations.results_folder import read_summary
 from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment.config import ConfigError, load_config
 from coordinator.experiment.reading import MAX_BYTES, absolute_path, from_json, plain, read_table, shown, too_deep
-from coordinator.run.resume import _has_finished
+from coordinator.run.resume import Finished
 from coordinator.scheduling.scheduler import Phase
 from peers.learning import snapshot
 from peers.learning.snapshot import DamagedCheckpoint
@@ -209,7 +209,7 @@ def test_summaries__that_are_none(content: str, tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(content)
     (tmp_path / "timing.json").write_text(json.dumps({"seconds": 1}))
     assert read_summary(tmp_path) is None
-    assert not _has_finished(tmp_path, 3)
+    assert Finished.read(tmp_path) is None
 
 
 @pytest.mark.parametrize(
