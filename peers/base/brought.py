@@ -10,13 +10,14 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr
 
-from peers.base.content import Unidentifiable, digest_of, is_own_file
+from peers.base.content import Unidentifiable, digest_of
+from peers.base.own_code import is_own_file
 from peers.base.section import Variant
 
 G = TypeVar("G", bound="Given")
@@ -101,6 +102,18 @@ class Given(Brought):
     digest: str = Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 of its code, closure and data")
     argument: ClassVar[str] = ""  # of `simulate` and `resume`
     _object: Any = PrivateAttr(None)
+    _sent: str = PrivateAttr("")  # SHA-256 as it left another process, until it is compared here
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """For another process, which imports code that has a file itself: the content as it is in this one.
+
+        It may differ from `digest`, since functions may have counted calls.
+        """
+        state = super().__getstate__()
+        with suppress(Unidentifiable):
+            sent = "" if self._object is None else digest_of(self._object)
+            state["__pydantic_private__"] = {"_object": self._object, "_sent": sent}
+        return state
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__
@@ -147,7 +160,17 @@ class Given(Brought):
                 f"which no file holds: go on with resume(RUN, {self.argument}=...), or start anew with "
                 f"simulate(..., {self.argument}=...)"
             )
+        if self._sent:
+            self._check_sent()
         return self._object
+
+    def _check_sent(self) -> None:
+        sent, self._sent = self._sent, ""
+        if digest_of(self._object) != sent:
+            raise BroughtError(
+                f"{self.origin}: the processes of peers import other code than this one, such as a file that has "
+                "changed since: start Python anew, or set hosting.pool to in-process"
+            )
 
 
 def with_args(origin: str, value: Any, args: Mapping[str, Any]) -> Any:
@@ -168,16 +191,25 @@ def with_args(origin: str, value: Any, args: Mapping[str, Any]) -> Any:
     return functools.partial(value, **args)
 
 
-def num_positional(value: Callable[..., Any], most: int) -> int:
-    """How many positional arguments, at most `most`, a callable takes; `most` if it does not tell."""
+def taken(value: Callable[..., Any], offered: Mapping[str, Any], untold: int) -> tuple[Any, ...]:
+    """Those of the offered arguments, in order, that a callable takes by position.
+
+    A parameter with a default keeps it, unless it has the offered argument's name: the second one of a network's class
+    may be its width. untold: how many a callable gets that does not tell, such as a built-in one, or one of `*args`.
+    """
     try:
-        parameters = inspect.signature(value).parameters.values()
+        parameters = list(inspect.signature(value).parameters.values())
     except (TypeError, ValueError):
-        return most
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return most
+        return tuple(offered.values())[:untold]
+    if parameters and parameters[0].kind is inspect.Parameter.VAR_POSITIONAL:
+        return tuple(offered.values())[:untold]
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return min(most, sum(parameter.kind in positional for parameter in parameters))
+    found = []
+    for (name, argument), parameter in zip(offered.items(), parameters, strict=False):
+        if parameter.kind not in positional or (parameter.default is not parameter.empty and parameter.name != name):
+            break
+        found.append(argument)
+    return tuple(found)
 
 
 def call(value: Any, *batches: Any) -> Any:

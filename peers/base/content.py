@@ -8,21 +8,24 @@ import copyreg
 import functools
 import hashlib
 import sys
-import sysconfig
 import types
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Iterable
 from enum import Enum
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 import torch
 
+from peers.base import code_content
+from peers.base.own_code import is_own
+
 SKIPPED = {"__dict__", "__weakref__", "__module__", "__doc__", "__annotations__", "__orig_bases__", "__parameters__"}
 SKIPPED |= {"__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl", "__annotate_func__"}
+SKIPPED |= {"__annotations_cache__", "__qualname__"}
 ATOMS = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, PurePath, range, slice)
-_INSTALLED = tuple({str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")})
-_OURS = {"peers", "topologies", "coordinator"}
+_HEAP_TYPE = 1 << 9  # flag of classes that are made at run time, as those of Python code
+_BOUND = types.BuiltinFunctionType | types.MethodWrapperType
 
 
 class Unidentifiable(ValueError):
@@ -31,39 +34,26 @@ class Unidentifiable(ValueError):
 
 def digest_of(value: object) -> str:
     """SHA-256, in hexadecimal digits, of an object's content. Raises: Unidentifiable."""
-    return _Walk().digest(value).hex()
-
-
-def is_own(module_name: str) -> bool:
-    """Whether a module is the user's: neither installed, nor of the standard library, nor of this package."""
-    if module_name.partition(".")[0] in _OURS:
-        return False
-    file = getattr(sys.modules.get(module_name), "__file__", None)
-    if file is None:
-        return module_name in ("__main__", "__mp_main__") or module_name not in sys.modules
-    return is_own_file(file)
-
-
-def is_own_file(name: str) -> bool:
-    """`is_own` of the file of a module, by its path; notebooks' cells are the user's."""
-    if name.startswith("<frozen"):
-        return False
-    path = Path(name).resolve()
-    ours = Path(__file__).resolve().parents[2]
-    folders = [Path(folder) for folder in _INSTALLED] + [ours / package for package in _OURS]
-    return not any(path.is_relative_to(folder) for folder in folders)
+    try:
+        return _Walk().digest(value).hex()
+    except RecursionError:
+        raise Unidentifiable(f"a {type(value).__qualname__} refers too deeply to be compared") from None
 
 
 class _Walk:
-    """Digests of objects that may refer to each other; each is computed once, and a cycle is cut where it closes."""
+    """Digests of objects that may refer to each other; each is computed once, and a cycle is cut where it closes.
 
-    def __init__(self) -> None:
+    Everything is visited in an order of its content, since what a cycle's parts get depends on where it is entered.
+    """
+
+    def __init__(self, around: "_Walk | None" = None) -> None:
         self._done: dict[int, bytes] = {}
-        self._open: dict[int, int] = {}  # objects whose digest is being computed: their depth
-        self._alive: list[object] = []  # so that no id is used again
+        self._open: dict[int, int] = dict(around._open) if around else {}  # objects being digested: their depth
+        self._alive: list[object] = around._alive if around else []  # so that no id is used again
+        self._lenient: int = around._lenient if around else 0
 
     def digest(self, value: object) -> bytes:
-        if isinstance(value, ATOMS):
+        if isinstance(value, ATOMS) and not isinstance(value, Enum):
             return _hash(type(value).__name__, repr(value))
         key = id(value)
         if key in self._open:
@@ -78,28 +68,27 @@ class _Walk:
         return self._done[key]
 
     def _content(self, value: Any) -> bytes:
-        if isinstance(value, Mapping):
-            pairs = sorted((self.digest(key), self.digest(inner)) for key, inner in value.items())
-            return _hash("mapping", *(part for pair in pairs for part in pair))
-        if isinstance(value, list | tuple):
-            return self._all(type(value).__name__, value)
-        if isinstance(value, Set):
-            return _hash("set", *sorted(map(self.digest, value)))
-        if isinstance(value, np.ndarray | np.generic) and value.dtype != object:
-            array = np.ascontiguousarray(value)
-            return _hash("array", f"{array.dtype} {array.shape}", array.tobytes())
+        kind = type(value)
+        if kind in (dict, types.MappingProxyType):
+            return self._pairs("mapping", value)
+        if kind in (list, tuple):
+            return self._all(kind.__name__, value)
+        if kind in (set, frozenset):  # in whatever order: each by itself
+            return _hash("set", *sorted(_Walk(self).digest(element) for element in value))
+        if (kind is np.ndarray or isinstance(value, np.generic)) and not value.dtype.hasobject:
+            return _array(value)
         if isinstance(value, torch.Tensor):
             return _tensor(value)
         if isinstance(value, types.CodeType):
-            return self._code(value)
+            return self._all("code", [*code_content.shape(value), code_content.steps(value)])
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, Enum):
-            return self._all("enum", [type(value).__name__, value.name])
+            return self._all("enum", [kind, value.name, value.value])
         if isinstance(value, type):
             return self._class(value)
         if isinstance(value, types.ModuleType):
-            return _module(value)
+            return self._module(value, {name for name in vars(value) if not name.startswith("__")})
         return self._wrapped(value)
 
     def _wrapped(self, value: Any) -> bytes:
@@ -116,6 +105,9 @@ class _Walk:
             return self._all("property", [value.func])
         if isinstance(value, torch.Generator):
             return self._all("generator", [value.get_state()])
+        owner = getattr(value, "__self__", None) if isinstance(value, _BOUND) else None
+        if owner is not None and not isinstance(owner, types.ModuleType | type) and type(owner).__name__ != "PyCapsule":
+            return self._all("method", [value.__name__, owner])
         named = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
         if callable(value) and isinstance(named, str) and not hasattr(value, "__dict__"):
             return _hash("installed", f"{getattr(value, '__module__', '')}.{named}")
@@ -124,62 +116,93 @@ class _Walk:
     def _all(self, kind: str, values: Iterable[object]) -> bytes:
         return _hash(kind, *map(self.digest, values))
 
+    def _pairs(self, kind: str, pairs: Any) -> bytes:
+        """Of a mapping, whatever the order of its keys."""
+        keys = sorted(((self.digest(key), key) for key in pairs), key=lambda pair: pair[0])
+        return _hash(kind, *(part for digest, key in keys for part in (digest, self.digest(pairs[key]))))
+
     def _object(self, value: Any) -> bytes:
         try:
             reducer = copyreg.dispatch_table.get(type(value))
             reduced = reducer(value) if reducer else value.__reduce_ex__(4)
+        except RecursionError:
+            raise
         except Exception:  # an object's own method may raise anything
+            if self._lenient:
+                return _hash("opaque", type(value).__qualname__)
             raise Unidentifiable(f"a {type(value).__qualname__} has no content that can be compared") from None
         if isinstance(reduced, str):
-            return _hash("global", f"{getattr(value, '__module__', '')}.{reduced}")
+            home = str(getattr(value, "__module__", ""))
+            parts = ["" if is_own(home) else home, reduced, type(value), getattr(value, "__wrapped__", None)]
+            return self._all("global", parts)
         make, arguments, *rest = reduced
         state, items, pairs = (*rest, None, None, None)[:3]
         parts = [type(value), make, arguments, state, list(items or ()), list(pairs or ())]
-        return self._all("object", parts)
+        return self._all("object", [*parts, _arrangement(value)] if isinstance(value, torch.nn.Module) else parts)
 
     def _function(self, function: types.FunctionType) -> bytes:
-        cells = [_inside(cell) for cell in function.__closure__ or ()]
-        if not is_own(function.__module__ or "__main__"):  # it may hold a user's function, as functools.wraps does
-            return self._all("installed", [_name_of(function), *map(self._referred, cells)])
-        used = sorted(name for name in _names(function.__code__) if name in function.__globals__)
+        namespace = function.__globals__
+        cells = [self._referred(_inside(cell)) for cell in function.__closure__ or ()]
+        if not is_own(namespace.get("__name__", "__main__")):  # it may hold a user's function
+            name = f"{_with_version(str(namespace['__name__']))}.{function.__code__.co_qualname}"
+            return self._all("installed", [name, *cells])
+        names = code_content.names(function.__code__)
+        used = {name: self._used(namespace[name], names) for name in sorted(names) if name in namespace}
+        loaded = [self._module(module, names) for module in code_content.imports(function.__code__, namespace)]
         defaults = [function.__defaults__, function.__kwdefaults__]
-        referred = {name: self._referred(function.__globals__[name]) for name in used}
-        return self._all("function", [function.__code__, *defaults, cells, referred])
+        own = self._referred(vars(function))
+        return self._all("function", [function.__code__, *defaults, cells, used, loaded, own])
+
+    def _used(self, value: object, names: set[str]) -> bytes:
+        """Of what code refers to, if it uses these names; of a module of the user's, only what they stand for there."""
+        if isinstance(value, types.ModuleType):
+            return self._module(value, names)
+        return self._referred(value)
 
     def _referred(self, value: object) -> bytes:
         """Of what code refers to: that which has no content, such as a lock or a logger, counts by its type."""
+        self._lenient += 1
         try:
             return self.digest(value)
-        except Unidentifiable:
-            return _hash("opaque", type(value).__qualname__)
+        finally:
+            self._lenient -= 1
+
+    def _module(self, module: types.ModuleType, names: set[str]) -> bytes:
+        if not is_own(module.__name__):
+            return _hash("module", _with_version(module.__name__))
+        if id(module) in self._open:
+            return _hash("module again", module.__name__)
+        self._open[id(module)] = len(self._open)
+        try:
+            found = {name: self._used(vars(module)[name], names) for name in sorted(names & vars(module).keys())}
+        finally:
+            del self._open[id(module)]
+        return self._all("module", [found])
 
     def _class(self, kind: type) -> bytes:
-        if not is_own(kind.__module__):
-            return _hash("installed", _name_of(kind))
-        own = {name: self._referred(value) for name, value in vars(kind).items() if name not in SKIPPED}
-        return self._all("class", [kind.__qualname__.rpartition(".")[2], list(kind.__bases__), own])
-
-    def _code(self, code: types.CodeType) -> bytes:
-        names = [code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars]
-        counts = [code.co_argcount, code.co_kwonlyargcount, code.co_posonlyargcount, code.co_flags]
-        constants = list(code.co_consts)
-        if constants and isinstance(constants[0], str) and code.co_flags & 0x1:  # may be the docstring
-            constants[0] = None if _is_docstring(code) else constants[0]
-        return self._all("code", [code.co_code, names, counts, constants])
+        if not is_own(kind.__module__) and (not kind.__flags__ & _HEAP_TYPE or _is_there(kind)):
+            return _hash("installed", f"{_with_version(kind.__module__)}.{kind.__qualname__}")
+        own = {name: self._referred(vars(kind)[name]) for name in sorted(vars(kind).keys() - SKIPPED)}
+        return self._all("class", [kind.__qualname__.rpartition(".")[2], type(kind), list(kind.__bases__), own])
 
 
-def _is_docstring(code: types.CodeType) -> bool:
-    """Whether a function's first constant is its docstring, which no instruction loads."""
-    import dis
+def _arrangement(module: torch.nn.Module) -> list[tuple[str, str]]:
+    """The order of a module's parts, which may be that of its layers, and which of them are shared: (name, first)."""
+    first: dict[int, str] = {}
+    parts: list[Iterable[tuple[str, object]]] = [
+        module.named_modules(remove_duplicate=False),
+        module.named_parameters(remove_duplicate=False),
+        module.named_buffers(remove_duplicate=False),
+    ]
+    return [(name, first.setdefault(id(part), name)) for kind in parts for name, part in kind]
 
-    loads = (step for step in dis.get_instructions(code) if step.opname in ("LOAD_CONST", "RETURN_CONST"))
-    return all(step.arg != 0 for step in loads)
 
-
-def _names(code: types.CodeType) -> set[str]:
-    """The global names and attributes that code and the functions in it use."""
-    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
-    return set(code.co_names).union(*map(_names, inner))
+def _is_there(kind: type) -> bool:
+    """Whether a class is what its module has under its name."""
+    found: Any = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is kind
 
 
 def _inside(cell: Any) -> object:
@@ -189,23 +212,21 @@ def _inside(cell: Any) -> object:
         return None
 
 
+def _array(value: Any) -> bytes:
+    array = np.ascontiguousarray(value)
+    content = array.reshape(-1).view(np.uint8).data if array.nbytes else b""
+    return _hash("array", f"{array.dtype} {np.shape(value)}", content)
+
+
 def _tensor(value: torch.Tensor) -> bytes:
+    if torch.nn.parameter.is_lazy(value):
+        return _hash("tensor", f"{value.dtype} without shape")
     if value.is_meta:
         return _hash("tensor", f"{value.dtype} {tuple(value.shape)} without data")
     dense = value.detach().to_dense() if value.layout != torch.strided else value.detach()
-    content = dense.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if dense.numel() else b""
+    plain = dense.cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
+    content = plain.view(torch.uint8).numpy().data if plain.numel() else b""
     return _hash("tensor", f"{value.dtype} {tuple(value.shape)} {value.requires_grad}", content)
-
-
-def _module(module: types.ModuleType) -> bytes:
-    file = getattr(module, "__file__", None)
-    if file is None or not is_own_file(file):
-        return _hash("module", _with_version(module.__name__))
-    return _hash("module", module.__name__, Path(file).read_bytes())
-
-
-def _name_of(value: Callable[..., Any]) -> str:
-    return f"{_with_version(value.__module__ or '')}.{value.__qualname__}"
 
 
 def _with_version(module_name: str) -> str:
@@ -213,7 +234,7 @@ def _with_version(module_name: str) -> str:
     return f"{module_name} {getattr(top, '__version__', '')}"
 
 
-def _hash(kind: str, *parts: str | bytes) -> bytes:
+def _hash(kind: str, *parts: str | bytes | memoryview) -> bytes:
     sha = hashlib.sha256(kind.encode())
     for part in parts:
         raw = part.encode() if isinstance(part, str) else part

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from peers.base.brought import BroughtError, Given, Imported, explained, num_positional
+from peers.base.brought import BroughtError, Given, Imported, explained, taken
 from peers.base.seeds import stream
 from peers.data import dataset_check
 from peers.data.datasets import Dataset
@@ -22,7 +22,7 @@ class ImportedData(Imported, DataSection):
 
     def load(self, seed: int) -> Dataset:
         function = self.bring()
-        arguments = (int(stream(seed, "data").generate_state(1)[0]),) if num_positional(function, 1) else ()
+        arguments = taken(function, {"seed": int(stream(seed, "data").generate_state(1)[0])}, untold=0)
         with explained(self.origin):
             made = function(*arguments)
         dataset = made if isinstance(made, Dataset) else self._from_arrays(made, seed)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from peers.base.brought import Brought, BroughtError, Given, Imported, explained, num_positional
+from peers.base.brought import Brought, BroughtError, Given, Imported, explained, taken
 from peers.base.section import Variant
 from peers.data.shapes import Shape
 from peers.networks import models
@@ -22,8 +22,8 @@ class BroughtModel(Brought):
 
     It maps a batch of normalised images to features [batch, features], which get a head of ours, or to a pair of
     features and outputs [batch, outputs]. It is built once for each peer, by a class or function that is called with
-    the shape of an image and, if it takes a second argument, the peer's index; its random draws come from the peer's
-    own seed. A module that was built before is copied; see `peers.initial`.
+    the shape of an image and the peer's index, as far as it has arguments without defaults (or named shape and peer);
+    its random draws come from the peer's own seed. A module that was built before is copied; see `peers.initial`.
     """
 
     field: ClassVar[str] = "peers.model"
@@ -32,7 +32,7 @@ class BroughtModel(Brought):
     def by_peer(self) -> bool:
         """Whether peers may get networks of different architecture."""
         value = self.bring()
-        return not isinstance(value, nn.Module) and (isinstance(value, list | tuple) or num_positional(value, 2) == 2)
+        return not isinstance(value, nn.Module) and (isinstance(value, list | tuple) or len(_arguments(value)) == 2)
 
     def build(self, shape: Shape, norm: str) -> nn.Module:
         """The network of peer 0, with its own normalisation layers."""
@@ -53,7 +53,7 @@ class BroughtModel(Brought):
                 f"{type(value).__name__}: wrap it in a function of the shape of an image"
             )
         with explained(self.origin):
-            module = value(*(shape, peer)[: num_positional(value, 2)])
+            module = value(*_arguments(value, shape, peer))
         if not isinstance(module, nn.Module):
             raise BroughtError(
                 f"{self.origin}: must make a torch.nn.Module, got a {type(module).__name__}: return the module"
@@ -126,6 +126,11 @@ class HeldWeights:
 
     digest: str
     tensors: Mapping[str, Tensor] = field(compare=False, repr=False)
+
+
+def _arguments(value: Any, shape: Shape = (), peer: int = 0) -> tuple[Any, ...]:
+    """What a class or function that makes a network is called with."""
+    return taken(value, {"shape": shape, "peer": peer}, untold=1) if callable(value) else ()
 
 
 def join(model: Variant, encoder: nn.Module, head: Variant, shape: Shape) -> Network:
