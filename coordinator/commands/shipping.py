@@ -11,7 +11,7 @@ from coordinator.experiment.brought import brought
 from coordinator.experiment.config import PATHS, ConfigError, RunConfig
 from coordinator.experiment.reading import is_utf8, shown
 from peers.base.brought import BroughtError, Imported
-from peers.base.content import is_own_file
+from peers.base.own_code import is_own_file
 
 NOT_SHIPPED = (  # in .gitignore syntax; Ray itself excludes what .gitignore and .rayignore name
     ".git/",

@@ -132,7 +132,7 @@ def simulated(config: RunConfig, watch: Watch | None = None, dataset: Dataset | 
     watch = watch or Watch()
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        result = simulate(config, folder, [watch], dataset)
+        result = simulate(config, folder, [watch], data=dataset)
     watch.notes = [str(each.message) for each in caught if each.category is UserWarning]
     if result.status != "finished":
         raise Mismatch(f"the run {result.status}: {result.message}")
