@@ -55,6 +55,9 @@ class GroupPlan:
 
 def makes(peers: PeersConfig, shape: Shape) -> list[Make]:
     """The different networks, in the order of their first peers. Raises: ValueError."""
+    for kind in peers.groups or [peers]:
+        if isinstance(kind.model, BroughtModel):
+            kind.model.check_count(peers.count)
     return [make for kind, of_kind in _kinds(peers) for make in _of_kind(kind, of_kind, shape)]
 
 

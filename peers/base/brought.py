@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
 from peers.base.content import Unidentifiable, digest_of
 from peers.base.own_code import is_own_file
@@ -50,7 +50,6 @@ class Imported(Brought):
 
     kind: Literal["import"] = "import"
     target: str = Field(
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
         description="what is imported, as package.module:name; it is looked for in the current folder, too",
     )
     args: dict[str, Any] = Field({}, description="keyword arguments of what is imported")
@@ -60,6 +59,14 @@ class Imported(Brought):
         description="SHA-256 of its code and args, noted in the run's own config; a run whose config has it refuses "
         "any other code",
     )
+
+    @model_validator(mode="after")
+    def _check_target(self: Import) -> Import:
+        if not re.match(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", self.target):
+            raise ValueError(
+                f"{self.field}.target must be package.module:name, such as mynets:TinyViT, got '{self.target}'"
+            )
+        return self
 
     @property
     def origin(self) -> str:
@@ -240,7 +247,7 @@ def of_peer(peer: int) -> Iterator[None]:
         yield
     except BroughtError as error:
         first, *rest = str(error).split("\n")
-        raise BroughtError("\n".join([f"{first} (peer {peer})", *rest])) from error.__cause__
+        raise type(error)("\n".join([f"{first} (peer {peer})", *rest])) from error.__cause__
 
 
 def _told(origin: str, error: Exception) -> str:

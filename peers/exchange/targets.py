@@ -87,11 +87,12 @@ class _BroughtTarget(Brought, Tempered):
     def vector(self, outputs: Batch, centre: Centre) -> Batch:
         with explained(self.origin):
             found = call(self.bring(), outputs)
-        if not isinstance(found, Tensor) or found.shape != outputs.shape:
-            what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        if not isinstance(found, Tensor) or found.shape != outputs.shape or found.dtype != outputs.dtype:
+            is_tensor = isinstance(found, Tensor)
+            what = f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else f"a {type(found).__name__}"
             raise BroughtError(
-                f"{self.origin}: must return a tensor of the shape that it gets, {tuple(outputs.shape)}, got {what}: "
-                "keep samples and outputs"
+                f"{self.origin}: must return what it gets in form, {outputs.dtype} of shape {tuple(outputs.shape)}, "
+                f"got {what}: keep samples and outputs"
             )
         return found
 

@@ -39,6 +39,7 @@ class PeerSettings:
     data_on_device: bool = True
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
     control: Control | None = None  # the control run that the peer is in
+    vectorisable: bool = True  # whether execution "auto" may choose to run peers together
 
     @property
     def loss_of(self) -> LossOf:

@@ -1,6 +1,7 @@
 """`Network`: an encoder and a head, and what they return for images of a shape."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ class Network(nn.Module):
         if not self.origin:
             features = self.encoder(images)
             return features, self.head(features)
-        with explained(self.origin), nullcontext() if self.noise is None else noise(self.noise, images.device):
+        with self._own_code(images):
             found = self.encoder(images)
             if isinstance(self.head, OwnHead):
                 features, outputs = found
@@ -46,9 +47,18 @@ class Network(nn.Module):
     def features(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch features"]:
         """Features alone, without the head's work where it is separate."""
         found: Tensor
-        with explained(self.origin) if self.origin else nullcontext():
-            found = self(images)[0] if isinstance(self.head, OwnHead) else self.encoder(images)
+        if not self.origin:
+            found = self.encoder(images)
+            return found
+        with self._own_code(images):
+            found = self.encoder(images)[0] if isinstance(self.head, OwnHead) else self.encoder(images)
         return found
+
+    @contextmanager
+    def _own_code(self, images: Tensor) -> Iterator[None]:
+        """What the user's code raises is explained, and what it draws depends on `noise` alone."""
+        with explained(self.origin), nullcontext() if self.noise is None else noise(self.noise, images.device):
+            yield
 
     def draw_from(self, seed: int) -> None:
         """Let the next forward passes draw from this seed, if they draw at all, as Dropout does."""
