@@ -122,8 +122,9 @@ class BroughtLoss(Brought):
     def __call__(self, student: Batch, target: Batch) -> Scalar:
         with explained(self.origin):
             found = call(self.bring(), student, target.detach())
-        if not isinstance(found, Tensor) or found.ndim:
-            what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        if not isinstance(found, Tensor) or found.ndim or not found.is_floating_point():
+            is_tensor = isinstance(found, Tensor)
+            what = f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else f"a {type(found).__name__}"
             raise BroughtError(f"{self.origin}: must return one number (a scalar tensor), got {what}: average it")
         return found
 

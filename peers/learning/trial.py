@@ -101,7 +101,7 @@ def _check_start(network: Network, again: Network) -> None:
     if differing or len(state) != len(same):
         name = differing[0] if differing else "some"
         raise BroughtError(
-            f"{network.origin}: built twice with one seed, it has other weights ('{name}'): "
+            f"{network.origin}: built twice with one seed, it has other weights ('{_own_name(name)}'): "
             "draw them with torch's own functions, which the run seeds, not with NumPy's or Python's"
         )
 
@@ -120,15 +120,15 @@ def _check_pass(network: Network, shape: Shape) -> None:
     reached = first if isinstance(network.head, OwnHead) or not _trained(network.encoder) else first[:1]
     if not any(part.requires_grad for part in reached):
         raise BroughtError(f"{origin}: its outputs must depend on its parameters, through torch operations")
-    network.eval()
-    for in_train, in_eval in zip(first, _pass(network, images), strict=True):
-        if in_train.shape != in_eval.shape:
-            raise BroughtError(
-                f"{origin}: must return as much in eval mode as in train mode, got shape {tuple(in_eval.shape)} and "
-                f"{tuple(in_train.shape)}"
-            )
-    network.train()
     _check_copy(network)
+    with torch.no_grad():
+        in_eval = network.eval().features(images)  # as probes see it
+    if in_eval.shape != first[0].shape:
+        raise BroughtError(
+            f"{origin}: must return as many features in eval mode as in train mode, got shape {tuple(in_eval.shape)} "
+            f"and {tuple(first[0].shape)}"
+        )
+    network.train()
 
 
 def _check_copy(network: Network) -> None:
@@ -164,8 +164,8 @@ def _pass(network: Network, images: Tensor) -> tuple[Tensor, Tensor]:
     for name, before in unsaved.items():
         if not _equal(buffers[name], before):
             raise BroughtError(
-                f"{network.origin}: changes its buffer '{name}', which is not saved (persistent=False), so that a "
-                "resumed run would go on with another one: register it with persistent=True"
+                f"{network.origin}: changes its buffer '{_own_name(name)}', which is not saved (persistent=False), so "
+                "that a resumed run would go on with another one: register it with persistent=True"
             )
     return features, outputs
 
@@ -176,6 +176,11 @@ def _images(shape: Shape) -> Tensor:
 
 def _trained(module: nn.Module) -> list[Tensor]:
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def _own_name(name: str) -> str:
+    """A tensor's name in the user's module."""
+    return name.removeprefix("encoder.").removeprefix("head.")
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
