@@ -8,6 +8,7 @@ from coordinator.experiment.config import RunConfig, to_table
 from coordinator.reports import run_page
 from coordinator.reports.formatting import count_of
 from coordinator.reports.wording import untrained
+from peers.base.brought import called
 from peers.learning.control import Control
 from peers.networks.config import PeerKind
 
@@ -27,7 +28,7 @@ def describe_ablation(ablation: Ablation) -> list[str]:
         for values in (
             [config.run.rounds for config in configs],
             [config.peers.count for config in configs],
-            [config.data.kind for config in configs],
+            [called(config.data) for config in configs],
         )
     )
     seeds = ", ".join(map(str, ablation.seeds))

@@ -26,6 +26,7 @@ from coordinator.records.events import (
     StageLeft,
 )
 from coordinator.scheduling.scheduler import Phase
+from peers.base.brought import called
 
 IN_PROGRESS = shown_in(Shown.PROGRESS)
 MEASURED, UNMEASURED = 1.0, 10.0  # minimum seconds between progress lines, with and without new measures
@@ -152,7 +153,7 @@ def in_words(event: RunEvent) -> str:
 
 def _stage(stage: Stage, config: RunConfig) -> str:
     lines = {
-        Stage.LOADING: f"loading {config.data.kind}",
+        Stage.LOADING: f"loading {called(config.data)}",
         Stage.START: f"starting {config.peers.count} peers ({config.hosting.pool}){_cost(config)}",
         Stage.CONTROLS: "probing the controls: raw pixels, untrained, calibrated",
         Stage.FINAL_PROBES: "probing the trained peers",

@@ -17,6 +17,7 @@ from coordinator.reports.formatting import size
 from coordinator.reports.matrices import spectra
 from coordinator.reports.tables import compact_table
 from peers.base import memory
+from peers.base.brought import called
 from peers.data.shapes import described
 
 NOTHING_STARTED = "nothing was started (--dry-run)"
@@ -44,7 +45,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     lines = {
         "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
         f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
-        "topology": f"{config.topology.kind}: {plan.facts.messages_per_round:g} messages a round",
+        "topology": f"{called(config.topology)}: {plan.facts.messages_per_round:g} messages a round",
         **spectra(asdict(plan.facts)),
         "message": f"{size(plan.message_bytes)} ({config.exchange.what}, {config.exchange.dtype})",
         "a round": f"{size(plan.round_bytes)} over all links",

@@ -45,6 +45,12 @@ class Brought(Variant):
         raise NotImplementedError
 
 
+def called(section: Any) -> str:
+    """What people are told that a section stands for: the name of what a user has brought, else its kind."""
+    name = section.name if isinstance(section, Given) else section.target if isinstance(section, Imported) else ""
+    return name or str(getattr(section, "kind", ""))
+
+
 class Imported(Brought):
     """An object of the user's own package or script, imported wherever it is needed."""
 
