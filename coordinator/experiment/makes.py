@@ -14,6 +14,7 @@ from peers.networks import drawing, models
 from peers.networks.brought import BroughtHead, BroughtModel
 from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.network import Network, OwnHead
+from peers.networks.variants import TorchvisionModel
 
 FLOAT = 4
 
@@ -27,9 +28,9 @@ class Make:
     network: Network
 
     @property
-    def is_brought(self) -> bool:
-        """Whether network or head is the user's own."""
-        return isinstance(self.kind.model, BroughtModel) or isinstance(self.kind.head, BroughtHead)
+    def is_foreign(self) -> bool:
+        """Whether network or head is not of this package, and should be tried out."""
+        return isinstance(self.kind.model, BroughtModel | TorchvisionModel) or isinstance(self.kind.head, BroughtHead)
 
 
 @dataclass(frozen=True)

@@ -196,8 +196,8 @@ def _tried_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) -
     Warns of what in the config is of no use then. Raises: ValueError.
     """
     exchange, features = config.exchange, config.exchange.what == "features"
-    own, width = [make for make in different if make.is_brought], different[0].network
-    for make in own:
+    foreign, width = [make for make in different if make.is_foreign], different[0].network
+    for make in foreign:
         trial.check_network(make.kind, make.peers, dataset.shape)
         if Control.STRANGER in config.evaluation.controls:
             trial.built(make.kind, make.peers[0], dataset.shape, start="stranger")
@@ -210,7 +210,7 @@ def _tried_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) -
     if config.hosting.execution == "loop":
         return config
     try:
-        for make in own:
+        for make in foreign:
             trial.check_vectorised(make.kind, make.peers, dataset.shape)
         if own_loss:
             trial.check_vectorised_loss(exchange, dim)

@@ -22,7 +22,7 @@ from peers.base.section import Variant
 
 G = TypeVar("G", bound="Given")
 Import = TypeVar("Import", bound="Imported")
-_VERIFIED: dict[tuple[int, str, str], Any] = {}  # what has been compared with its digest in this process
+_KNOWN: dict[tuple[int, str], tuple[Any, str]] = {}  # what was imported, by id and args, and its digest when it was
 _FRAMES = 4  # lines of a user's traceback that are shown, the innermost
 
 
@@ -84,16 +84,20 @@ class Imported(Brought):
     def bring(self) -> Any:
         found = self.found()
         value = with_args(self.origin, found, self.args)
-        known = (id(found), json.dumps(self.args, sort_keys=True, default=str), self.digest)
-        if self.digest and known not in _VERIFIED:
-            digest = _digest(self.origin, value)
-            if digest != self.digest:
-                raise BroughtError(
-                    f"{self.origin}: is not the code that the run was started with (SHA-256 {self.digest[:12]}, now "
-                    f"{digest[:12]}): put it back, or leave {self.field}.digest out to take it as it is"
-                )
-            _VERIFIED[known] = found
+        if self.digest and self.digest != self._digest_of(found, value):
+            raise BroughtError(
+                f"{self.origin}: is not the code that the run was started with (SHA-256 {self.digest[:12]}, now "
+                f"{self._digest_of(found, value)[:12]}): put it back, or leave {self.field}.digest out to take it as "
+                "it is"
+            )
         return value
+
+    def _digest_of(self, found: Any, value: Any) -> str:
+        """The digest, computed once in a process: calls may change what code refers to, as counters."""
+        key = (id(found), json.dumps(self.args, sort_keys=True, default=str))
+        if key not in _KNOWN:
+            _KNOWN[key] = found, _digest(self.origin, value)
+        return _KNOWN[key][1]
 
     def found(self) -> Any:
         """What the name stands for, without its arguments. Raises: BroughtError."""
@@ -101,7 +105,7 @@ class Imported(Brought):
 
     def identified(self: Import) -> Import:
         """The same with its digest. Raises: BroughtError, also if the config has another digest."""
-        return self.model_copy(update={"digest": _digest(self.origin, self.bring())})
+        return self.model_copy(update={"digest": self._digest_of(self.found(), self.bring())})
 
 
 class Given(Brought):

@@ -93,6 +93,8 @@ class _Walk:
 
     def _wrapped(self, value: Any) -> bytes:
         """Of an object that holds functions, or of any other object as pickle sees it."""
+        if isinstance(value, types.MethodType | _BOUND) and _is_of_module(value):
+            return _hash("installed", f"{_with_version(type(value.__self__).__module__)}.{value.__name__}")
         if isinstance(value, types.MethodType):
             return self._all("method", [value.__func__, value.__self__])
         if isinstance(value, functools.partial):
@@ -195,6 +197,12 @@ def _arrangement(module: torch.nn.Module) -> list[tuple[str, str]]:
         module.named_buffers(remove_duplicate=False),
     ]
     return [(name, first.setdefault(id(part), name)) for kind in parts for name, part in kind]
+
+
+def _is_of_module(method: Any) -> bool:
+    """Whether an installed module has the method as a function, such as random.random, which has a state."""
+    home = type(method.__self__).__module__
+    return not is_own(home) and getattr(sys.modules.get(home), method.__name__, None) == method
 
 
 def _is_there(kind: type) -> bool:

@@ -15,7 +15,7 @@ from peers.base.brought import Brought, BroughtError, Given, Imported, explained
 from peers.base.section import Variant
 from peers.data.shapes import Shape
 from peers.networks import models
-from peers.networks.network import Network, OwnHead, blank_pass, draws
+from peers.networks.network import Network, OwnHead, blank_pass
 
 
 class BroughtModel(Brought):
@@ -200,9 +200,7 @@ def join(model: Variant, encoder: nn.Module, head: Variant, shape: Shape, head_a
     if isinstance(head, Brought) and not is_pair:
         _check_head(head.origin, joined, parts[0].detach())
         joined = draw_anew(head.origin, joined) if head_anew else joined
-    network = Network(encoder, joined, shape, origin)
-    network.noise = 0 if draws(network, shape) else None
-    return network
+    return Network(encoder, joined, shape, origin)
 
 
 def _check_head(origin: str, head: nn.Module, features: Tensor) -> None:

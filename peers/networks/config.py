@@ -12,7 +12,7 @@ from peers.networks.brought import BroughtHead, BroughtModel, HeldWeights, draw_
 from peers.networks.models import Norm
 from peers.networks.network import Network, feature_dim
 from peers.networks.optimizers import AdamW, OptimizerConfig
-from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN
+from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN, TorchvisionModel
 
 K = TypeVar("K", bound="PeerKind")
 Start = Literal["initial", "stranger", "any"]
@@ -83,7 +83,8 @@ class PeerKind(Section):
         if isinstance(self.model, BroughtModel) or isinstance(self.head, BroughtHead):
             head_anew = isinstance(self.head, BroughtHead) and self._drawn_anew(self.head.is_built, start)
             return join(self.model, encoder, self.head, shape, head_anew)
-        return Network(encoder, self.head.build(feature_dim(encoder, shape)), shape)
+        origin = self.model.origin if isinstance(self.model, TorchvisionModel) else ""
+        return Network(encoder, self.head.build(feature_dim(encoder, shape)), shape, origin)
 
     def _encoder(self, shape: Shape, peer: int, start: Start) -> nn.Module:
         if not isinstance(self.model, BroughtModel):

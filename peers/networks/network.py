@@ -20,8 +20,8 @@ class Network(nn.Module):
     def __init__(self, encoder: nn.Module, head: nn.Module, shape: Shape, origin: str = "") -> None:
         """Join `encoder` and `head` for images of `shape`, as a rule (channel, height, width).
 
-        head: an `OwnHead`, if the encoder returns features and outputs. origin: how messages name an encoder that the
-        user has brought.
+        head: an `OwnHead`, if the encoder returns features and outputs. origin: how messages name an encoder that is
+        not of this package.
         """
         super().__init__()
         self.encoder = encoder
@@ -29,6 +29,8 @@ class Network(nn.Module):
         self.origin = origin
         self.noise: int | None = None  # seed of the draws of a forward pass; None: it draws nothing
         self.feature_dim, self.output_dim = (found.shape[1] for found in blank_pass(self, shape))
+        if origin:
+            self.noise = 0 if draws(self, shape) else None
 
     def forward(
         self, images: Float[Tensor, "batch *shape"]

@@ -16,6 +16,7 @@ from coordinator.pools.base import ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.probing import observe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
+from peers.base.brought import Given
 from peers.base.section import Section, examples
 from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import LossConfig
@@ -29,8 +30,8 @@ ROUNDS = 20
 
 
 def plain(value: Any) -> Any:
-    """The table of an example, as an experiment file has it."""
-    return value.model_dump() if isinstance(value, Section) else value
+    """The table of an example, as an experiment file has it; what was given from Python has none."""
+    return value.model_dump() if isinstance(value, Section) and not isinstance(value, Given) else value
 
 
 def of_files(union: Any) -> list[Any]:

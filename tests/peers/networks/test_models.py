@@ -79,7 +79,7 @@ def test_mlp__by_hand() -> None:
     assert network(torch.tensor([[[[1.0, 0.0], [2.0, 1.0]]]])).tolist() == [[11.5, 0.0]]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ENCODERS if kind not in ("import", "given")])  # which keep theirs
+@pytest.mark.parametrize("kind", [kind for kind in ENCODERS if kind not in ("import", "given")])  # have their own
 @pytest.mark.parametrize("norm", NORMS)
 def test_encoders__every_norm_trains_every_parameter(kind: str, norm: Norm) -> None:
     shape = (2, 32, 32)
