@@ -6,6 +6,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
+INSTALLED = {"site-packages", "dist-packages"}  # folders of installers
 _OURS = {"peers", "topologies", "coordinator"}
 
 
@@ -33,6 +34,8 @@ def is_own_file(name: str) -> bool:
     if name.startswith("<frozen"):
         return False
     path = Path(name).resolve()
+    if not INSTALLED.isdisjoint(path.parts):  # of any Python: clusters put such folders on PYTHONPATH
+        return False
     return not any(path.is_relative_to(folder) for folder in _others())
 
 
