@@ -6,6 +6,7 @@ import torch
 from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
+from peers.base.brought_errors import explained
 from peers.base.section import Section, leaves_out_kind
 from peers.data.shapes import Shape
 from peers.networks.brought import BroughtHead, BroughtModel, HeldWeights, draw_anew, join, load_weights
@@ -83,8 +84,11 @@ class PeerKind(Section):
         if isinstance(self.model, BroughtModel) or isinstance(self.head, BroughtHead):
             head_anew = isinstance(self.head, BroughtHead) and self._drawn_anew(self.head.is_built, start)
             return join(self.model, encoder, self.head, shape, head_anew)
-        origin = self.model.origin if isinstance(self.model, TorchvisionModel) else ""
-        return Network(encoder, self.head.build(feature_dim(encoder, shape)), shape, origin)
+        if not isinstance(self.model, TorchvisionModel):
+            return Network(encoder, self.head.build(feature_dim(encoder, shape)), shape)
+        with explained(self.model.origin):  # such as images of another size than the model takes
+            width = feature_dim(encoder, shape)
+        return Network(encoder, self.head.build(width), shape, self.model.origin)
 
     def _encoder(self, shape: Shape, peer: int, start: Start) -> nn.Module:
         if not isinstance(self.model, BroughtModel):
