@@ -28,7 +28,8 @@ class Features:
 
 
 if __name__ == "__main__":
-    config = load_config(Path(__file__).parents[1] / "quickstart.toml", ["hosting.pool=in-process", *sys.argv[1:]])
+    changes = ["hosting.pool=in-process", "evaluation={probes=['linear'], controls=[]}", *sys.argv[1:]]
+    config = load_config(Path(__file__).parents[1] / "quickstart.toml", changes)
     result = simulate(config, observers=[features := Features(), Stop("consensus.relative_distance", below=0.25)])
     figure = Figure((3 * len(features.seen), 3), layout="constrained")
     for panel, event in zip(figure.subplots(1, len(features.seen), squeeze=False)[0], features.seen, strict=True):

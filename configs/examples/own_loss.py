@@ -3,8 +3,9 @@
     python configs/examples/own_loss.py [section.key=value ...]      # such as hosting.pool=ray
 
 `loss=` takes a function (student, target) -> one number. Both are [batch, outputs]: the student's logits, and the mean
-of its teachers', standardised and divided by a temperature (`exchange.target`), without gradients. Use operations of
-torch, no branch on values. functools.partial binds parameters. A run goes on with the very same loss only.
+of its teachers', standardised and divided by a temperature (`exchange.target`), without gradients. functools.partial
+binds parameters, which count: a run goes on with the very same loss only. For your work: write it in operations of
+torch, without branches on values.
 """
 
 import sys

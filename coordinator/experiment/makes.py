@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from coordinator.experiment.config import RunConfig
-from peers.base.brought import BroughtError, of_peer
+from peers.base.brought_errors import BroughtError, of_peer
 from peers.data.datasets import Dataset
 from peers.data.shapes import Shape
 from peers.learning.control import Control

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from peers.base import code_content
-from peers.base.own_code import is_own
+from peers.base.own_code import is_ours, is_own
 
 SKIPPED = {"__dict__", "__weakref__", "__module__", "__doc__", "__annotations__", "__orig_bases__", "__parameters__"}
 SKIPPED |= {"__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl", "__annotate_func__"}
@@ -147,7 +147,7 @@ class _Walk:
         cells = [self._referred(_inside(cell)) for cell in function.__closure__ or ()]
         if not is_own(namespace.get("__name__", "__main__")):  # it may hold a user's function
             name = f"{_with_version(str(namespace['__name__']))}.{function.__code__.co_qualname}"
-            return self._all("installed", [name, *cells])
+            return self._all("installed", [name, *(cells if not is_ours(str(namespace["__name__"])) else ())])
         names = code_content.names(function.__code__)
         used = {name: self._used(namespace[name], names) for name in sorted(names) if name in namespace}
         loaded = [self._module(module, names) for module in code_content.imports(function.__code__, namespace)]

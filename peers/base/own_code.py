@@ -6,7 +6,13 @@ import sys
 import sysconfig
 from pathlib import Path
 
+INSTALLED = {"site-packages", "dist-packages"}  # folders of installers
 _OURS = {"peers", "topologies", "coordinator"}
+
+
+def is_ours(module_name: str) -> bool:
+    """Whether a module is of this package."""
+    return module_name.partition(".")[0] in _OURS
 
 
 def is_own(module_name: str) -> bool:
@@ -14,7 +20,7 @@ def is_own(module_name: str) -> bool:
 
     A module's name alone is not enough for classes and functions: `functools.wraps` and `exec` give them others' names.
     """
-    if module_name.partition(".")[0] in _OURS:
+    if is_ours(module_name):
         return False
     if module_name in ("__main__", "__mp_main__"):  # its file may be that of a launcher, such as pytest's or Ray's
         return True
@@ -28,6 +34,8 @@ def is_own_file(name: str) -> bool:
     if name.startswith("<frozen"):
         return False
     path = Path(name).resolve()
+    if not INSTALLED.isdisjoint(path.parts):  # of any Python: clusters put such folders on PYTHONPATH
+        return False
     return not any(path.is_relative_to(folder) for folder in _others())
 
 

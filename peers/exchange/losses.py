@@ -16,7 +16,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from peers.base.brought import Brought, BroughtError, Given, Imported, call, explained
+from peers.base.brought import Brought, Given, Imported, call
+from peers.base.brought_errors import BroughtError, explained
 from peers.base.section import Variant, kinds, variants
 from peers.exchange import objectives
 

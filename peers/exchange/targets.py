@@ -7,7 +7,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from peers.base.brought import Brought, BroughtError, Given, Imported, call, explained
+from peers.base.brought import Brought, Given, Imported, call
+from peers.base.brought_errors import BroughtError, explained
 from peers.base.section import Variant
 from peers.exchange import objectives
 from peers.exchange.losses import VECTOR_LOSSES, any_of

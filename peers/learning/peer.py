@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.func import functional_call
 
-from peers.base.brought import of_peer
+from peers.base.brought_errors import of_peer
 from peers.base.precision import autocast, backward
 from peers.data import datasets
 from peers.data.batches import Batches

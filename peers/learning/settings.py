@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from peers.base.brought import of_peer
+from peers.base.brought_errors import of_peer
 from peers.base.precision import Precision
 from peers.base.seeds import torch_seed
 from peers.data.batches import Batches

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from peers.base.brought import Brought, BroughtError, of_peer
+from peers.base.brought import Brought
+from peers.base.brought_errors import BroughtError, of_peer
 from peers.data.shapes import Shape
 from peers.exchange.config import ExchangeConfig
 from peers.networks import drawing

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from peers.base.brought import Brought, BroughtError, Given, Imported, explained, taken
+from peers.base.brought import Brought, Given, Imported, taken
+from peers.base.brought_errors import BroughtError, explained
 from peers.base.section import Variant
 from peers.data.shapes import Shape
 from peers.networks import models

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
-from peers.base.brought import explained
+from peers.base.brought_errors import explained
 from peers.base.section import Section, leaves_out_kind
 from peers.data.shapes import Shape
 from peers.networks.brought import BroughtHead, BroughtModel, HeldWeights, draw_anew, join, load_weights

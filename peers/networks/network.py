@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from peers.base.brought import explained
+from peers.base.brought_errors import explained
 from peers.data.shapes import Shape
 from peers.networks.drawing import OwnGenerator, noise
 

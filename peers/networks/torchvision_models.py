@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from peers.base.brought import BroughtError
+from peers.base.brought_errors import BroughtError
 from peers.data.shapes import Shape, require_images
 from peers.networks.models import Norm, replace_norms
 
