@@ -1,7 +1,6 @@
 """Networks, data, losses and graphs of the user's own: the same digests in every pool, and never the wrong ones."""
 
 import functools
-import shutil
 import sys
 import textwrap
 import warnings
@@ -15,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coordinator import ConfigError, Result, load_config, resume, simulate
+from coordinator import Result, load_config, resume, simulate
 from coordinator.pools.in_process import InProcessHost
 from coordinator.run.finish import Finish
 from peers.data.datasets import Dataset
@@ -148,9 +147,7 @@ MINE = """
         return nx.path_graph(num_peers)
 
     def data(seed):
-        from coordinator.pools.in_process import InProcessHost
-from coordinator.run.finish import Finish
-from peers.data.datasets import Dataset
+        from peers.data.datasets import Dataset
         labels = np.arange(90) % 3
         values = np.random.default_rng(7).normal(size=(90, 2, 6)) + labels[:, None, None]
         return Dataset.from_arrays(values, labels, name="mine", seed=3)
