@@ -354,6 +354,12 @@ CHANGES = {
 }
 
 
+def imported(folder: Path) -> Any:
+    """The user's module, in this process."""
+    sys.path.insert(0, str(folder))  # the fixture takes it away
+    return importlib.import_module("mine")
+
+
 def change(folder: Path, module: str, old: str, new: str) -> None:
     """Edit a module of the user's; what is imported from then on is the new one."""
     path = folder / f"{module}.py"
@@ -415,13 +421,17 @@ def test_simulate__killed_and_resumed_in_another_process(pool: str, tmp_path: Pa
     (own / "script.py").write_text(textwrap.dedent(SCRIPT).replace("{source}", source))
     overrides = ("run.rounds=60", "data.batch_size=16")
     hosting = RAY if pool == "ray" else ()
-    (own / "config.toml").write_text(to_toml(config(*overrides, *hosting)))
+    (own / "config.toml").write_text(to_toml(config(*overrides, *SMALL, *hosting)))
     command = [sys.executable, "script.py"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with started([*command, "run", "config.toml", str(tmp_path / "killed")], cwd=own, env=env) as process:
+        told = []
         for text in process.stdout:
+            told.append(text)
             if text.startswith("round 31"):
                 break
+        else:
+            raise AssertionError("".join(told))
         process.end(signal.SIGKILL)
         process.wait(timeout=30)
     (folder,) = (tmp_path / "killed").glob("run-*")
@@ -430,9 +440,9 @@ def test_simulate__killed_and_resumed_in_another_process(pool: str, tmp_path: Pa
         told, _ = process.communicate(timeout=300)
     assert process.returncode == 0, told
     assert "round 60" in told and "round 29" not in told
-    mine = importlib.import_module("mine")
+    mine = imported(own)
     given = {"network": mine.Net, "loss": mine.loss, "topology": mine.graph(4), "data": mine.data(7)}
-    straight = simulate(config(*overrides, *SMALL), tmp_path / "straight", **given)
+    straight = simulate(load_config(own / "config.toml", ["hosting.pool=in-process"]), tmp_path / "straight", **given)
     summary = json.loads((folder / "summary.json").read_text())
     for name in METRICS:
         assert summary[name] == straight.summary[name], name
@@ -450,7 +460,7 @@ def test_command__imports_from_the_current_folder(
         told, _ = process.communicate(timeout=300)
     assert process.returncode == 0, told
     (folder,) = (tmp_path / "runs").glob("run-*")
-    mine = importlib.import_module("mine")
+    mine = imported(own)
     loss = functools.partial(mine.loss, delta=0.25)
     given = {"network": mine.Net, "loss": loss, "topology": mine.graph(4), "data": mine.data(7)}
     summary, straight = json.loads((folder / "summary.json").read_text()), run(tmp_path / "python", given)
