@@ -1,4 +1,4 @@
-"""What configs/examples shows: each script runs and prints what it says, here and in Ray's processes; so does the tour."""
+"""What configs/examples shows: each script runs and prints what it says, also in Ray's processes; so does the tour."""
 
 import json
 import os
