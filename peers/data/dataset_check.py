@@ -21,7 +21,7 @@ def check(dataset: object) -> None:
     """
     if not isinstance(dataset, Dataset):
         raise ValueError(
-            f"data: must be a Dataset, got {type(dataset).__name__}; make one: Dataset.from_arrays(images, labels)"
+            f"dataset: must be a Dataset, got {type(dataset).__name__}; make one: Dataset.from_arrays(images, labels)"
         )
     name = dataset.name
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
