@@ -11,7 +11,7 @@ from coordinator.checkpoints.snapshots import Checkpoint, Checkpoints, url_of
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.redaction import without_secrets
 from coordinator.scheduling.scheduler import Phase
-from peers.base.brought import BroughtError, of_peer
+from peers.base.brought_errors import BroughtError, of_peer
 from peers.learning import snapshot
 from peers.networks import drawing
 from peers.networks.network import Network

@@ -10,7 +10,8 @@ from typing import Any
 from coordinator.experiment.brought import brought
 from coordinator.experiment.config import PATHS, ConfigError, RunConfig
 from coordinator.experiment.reading import is_utf8, shown
-from peers.base.brought import BroughtError, Imported
+from peers.base.brought import Imported
+from peers.base.brought_errors import BroughtError
 from peers.base.own_code import is_own_file
 
 NOT_SHIPPED = (  # in .gitignore syntax; Ray itself excludes what .gitignore and .rayignore name

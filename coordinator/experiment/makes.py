@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from coordinator.experiment.config import RunConfig
-from peers.base.brought import of_peer
+from peers.base.brought_errors import BroughtError, of_peer
 from peers.data.datasets import Dataset
 from peers.data.shapes import Shape
 from peers.learning.control import Control
@@ -14,6 +14,7 @@ from peers.networks import drawing, models
 from peers.networks.brought import BroughtHead, BroughtModel
 from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.network import Network, OwnHead
+from peers.networks.variants import TorchvisionModel
 
 FLOAT = 4
 
@@ -27,9 +28,9 @@ class Make:
     network: Network
 
     @property
-    def is_brought(self) -> bool:
-        """Whether network or head is the user's own."""
-        return isinstance(self.kind.model, BroughtModel) or isinstance(self.kind.head, BroughtHead)
+    def is_foreign(self) -> bool:
+        """Whether network or head is not of this package, and should be tried out."""
+        return isinstance(self.kind.model, BroughtModel | TorchvisionModel) or isinstance(self.kind.head, BroughtHead)
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class GroupPlan:
 
 def makes(peers: PeersConfig, shape: Shape) -> list[Make]:
     """The different networks, in the order of their first peers. Raises: ValueError."""
+    for kind in peers.groups or [peers]:
+        if isinstance(kind.model, BroughtModel):
+            kind.model.check_count(peers.count)
     return [make for kind, of_kind in _kinds(peers) for make in _of_kind(kind, of_kind, shape)]
 
 
@@ -122,5 +126,10 @@ def _blank(kind: PeerKind, shape: Shape, peer: int) -> Network:
     if isinstance(kind.model, BroughtModel) or isinstance(kind.head, BroughtHead):
         with of_peer(peer):
             return drawing.seeded(lambda: kind.build_network(shape, peer, "any"), 0)
-    with torch.device("meta"):
-        return kind.build_network(shape, peer, "any")
+    try:
+        with torch.device("meta"):
+            return kind.build_network(shape, peer, "any")
+    except BroughtError:
+        if not isinstance(kind.model, TorchvisionModel):
+            raise
+        return drawing.seeded(lambda: kind.build_network(shape, peer, "any"), 0)  # some of its models read values

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from coordinator.experiment import brought
-from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.config import ConfigError, RunConfig, with_execution
 from coordinator.experiment.makes import FLOAT, GroupPlan, Make, layouts, makes, num_probed, plan_group
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.schedules import build_schedule, links_of
@@ -108,7 +108,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         dataset_check.check(dataset)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
         different = makes(config.peers, dataset.shape)
-        _try_out(config, dataset, different)
+        config = _tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
         _check_memory(config, dataset, groups)
     except ValueError as error:
@@ -184,34 +184,57 @@ def peer_settings(
             data_on_device=config.hosting.data_on_device,
             layout=of_peers[index],
             control=control,
+            vectorisable=config.hosting.execution != "loop",
         )
         for index in range(config.peers.count)
     ]
 
 
-def _try_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) -> None:
-    """Try out what the user has brought, and say what of the config it makes useless. Raises: ValueError."""
-    vectorised = config.hosting.execution != "loop"
-    for make in different:
-        if not make.is_brought:
-            continue
-        trial.check_network(make.kind, make.peers, dataset.shape, vectorised)
-        if not isinstance(make.network.head, OwnHead):
-            continue
-        if "head" in make.kind.model_fields_set and make.kind.head.kind != "none":
-            warnings.warn(
-                f"peers.head '{make.kind.head.kind}' is not used: {make.network.origin} returns features and outputs, "
-                "so it has a head of its own; peers.head.kind = 'none' says so",
-                stacklevel=3,
-            )
-        if Control.SUPERVISED in config.evaluation.controls and make.network.output_dim < dataset.num_classes:
-            raise ValueError(
-                f"evaluation.controls: supervised needs an output per class: {dataset.num_classes} classes, and "
-                f"{make.network.origin} has {make.network.output_dim} outputs: leave it out, or return features alone"
-            )
-    if isinstance(config.exchange.loss, Brought) or isinstance(config.exchange.target, Brought):
-        features, network = config.exchange.what == "features", different[0].network
-        trial.check_loss(config.exchange, network.feature_dim if features else network.output_dim, vectorised)
+def _tried_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) -> RunConfig:
+    """The config, once what the user has brought is tried out; without `auto` execution, if only a loop can run it.
+
+    Warns of what in the config is of no use then. Raises: ValueError.
+    """
+    exchange, features = config.exchange, config.exchange.what == "features"
+    foreign, width = [make for make in different if make.is_foreign], different[0].network
+    for make in foreign:
+        trial.check_network(make.kind, make.peers, dataset.shape)
+        if Control.STRANGER in config.evaluation.controls:
+            trial.built(make.kind, make.peers[0], dataset.shape, start="stranger")
+        if isinstance(make.network.head, OwnHead):
+            _check_own_head(config, dataset, make)
+    dim = width.feature_dim if features else width.output_dim
+    own_loss = isinstance(exchange.loss, Brought) or isinstance(exchange.target, Brought)
+    if own_loss:
+        trial.check_loss(exchange, dim)
+    if config.hosting.execution == "loop":
+        return config
+    try:
+        for make in foreign:
+            trial.check_vectorised(make.kind, make.peers, dataset.shape)
+        if own_loss:
+            trial.check_vectorised_loss(exchange, dim)
+    except trial.NotVectorised as error:
+        if config.hosting.execution == "vectorised":
+            raise ValueError(f"{error}: set hosting.execution to loop") from None
+        warnings.warn(f"{error}: hosting.execution 'auto' is loop", stacklevel=3)
+        return with_execution(config, "loop")
+    return config
+
+
+def _check_own_head(config: RunConfig, dataset: Dataset, make: Make) -> None:
+    """Of a network that returns features and outputs. Raises: ValueError."""
+    if "head" in make.kind.model_fields_set and make.kind.head.kind != "none":
+        warnings.warn(
+            f"peers.head '{make.kind.head.kind}' is not used: {make.network.origin} returns features and outputs, so "
+            "it has a head of its own; peers.head.kind = 'none' says so",
+            stacklevel=4,
+        )
+    if Control.SUPERVISED in config.evaluation.controls and make.network.output_dim < dataset.num_classes:
+        raise ValueError(
+            f"evaluation.controls: supervised needs an output per class: {dataset.num_classes} classes, and "
+            f"{make.network.origin} has {make.network.output_dim} outputs: leave it out, or return features alone"
+        )
 
 
 def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:

@@ -148,6 +148,8 @@ def choose_execution(
     """How hosts run their peers; "auto" times both ways on the first host, on trial peers made for that purpose."""
     if hosting.execution != "auto":
         return hosting.execution
+    if not all(peer_settings.vectorisable for peer_settings in settings):
+        return "loop"
     loop, vectorised = pool.get([pool.hosts[0].trial(list(settings), dataset, hosting.threads)])[0]
     return "vectorised" if vectorised < loop else "loop"
 

@@ -38,7 +38,7 @@ from coordinator.run.signals import Interrupts
 from coordinator.scheduling.dropouts import Stop, StopReason, dropouts_of
 from coordinator.scheduling.probing import OUTSTANDING, Probing, observe, probe
 from coordinator.scheduling.scheduler import Phase, RoundRecord
-from peers.base.brought import BroughtError
+from peers.base.brought_errors import BroughtError
 from peers.probing.measuring import ProbeSubject
 
 

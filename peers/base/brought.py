@@ -5,29 +5,22 @@ import functools
 import importlib
 import inspect
 import json
-import linecache
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from types import TracebackType
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, model_validator
 
+from peers.base.brought_errors import BroughtError, explained
 from peers.base.content import Unidentifiable, digest_of
-from peers.base.own_code import is_own_file
 from peers.base.section import Variant
 
 G = TypeVar("G", bound="Given")
 Import = TypeVar("Import", bound="Imported")
-_VERIFIED: dict[tuple[int, str, str], Any] = {}  # what has been compared with its digest in this process
-_FRAMES = 4  # lines of a user's traceback that are shown, the innermost
-
-
-class BroughtError(ValueError):
-    """What a user has brought is missing, has changed, or has raised an error, which is told with his own lines."""
+_KNOWN: dict[tuple[int, str], tuple[Any, str]] = {}  # what was imported, by id and args, and its digest when it was
 
 
 class Brought(Variant):
@@ -56,7 +49,6 @@ class Imported(Brought):
 
     kind: Literal["import"] = "import"
     target: str = Field(
-        pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$",
         description="what is imported, as package.module:name; it is looked for in the current folder, too",
     )
     args: dict[str, Any] = Field({}, description="keyword arguments of what is imported")
@@ -66,6 +58,14 @@ class Imported(Brought):
         description="SHA-256 of its code and args, noted in the run's own config; a run whose config has it refuses "
         "any other code",
     )
+
+    @model_validator(mode="after")
+    def _check_target(self: Import) -> Import:
+        if not re.match(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$", self.target):
+            raise ValueError(
+                f"{self.field}.target must be package.module:name, such as mynets:TinyViT, got '{self.target}'"
+            )
+        return self
 
     @property
     def origin(self) -> str:
@@ -77,16 +77,20 @@ class Imported(Brought):
     def bring(self) -> Any:
         found = self.found()
         value = with_args(self.origin, found, self.args)
-        known = (id(found), json.dumps(self.args, sort_keys=True, default=str), self.digest)
-        if self.digest and known not in _VERIFIED:
-            digest = _digest(self.origin, value)
-            if digest != self.digest:
-                raise BroughtError(
-                    f"{self.origin}: is not the code that the run was started with (SHA-256 {self.digest[:12]}, now "
-                    f"{digest[:12]}): put it back, or leave {self.field}.digest out to take it as it is"
-                )
-            _VERIFIED[known] = found
+        if self.digest and self.digest != self._digest_of(found, value):
+            raise BroughtError(
+                f"{self.origin}: is not the code that the run was started with (SHA-256 {self.digest[:12]}, now "
+                f"{self._digest_of(found, value)[:12]}): put it back, or leave {self.field}.digest out to take it as "
+                "it is"
+            )
         return value
+
+    def _digest_of(self, found: Any, value: Any) -> str:
+        """The digest, computed once in a process: calls may change what code refers to, as counters."""
+        key = (id(found), json.dumps(self.args, sort_keys=True, default=str))
+        if key not in _KNOWN:
+            _KNOWN[key] = found, _digest(self.origin, value)
+        return _KNOWN[key][1]
 
     def found(self) -> Any:
         """What the name stands for, without its arguments. Raises: BroughtError."""
@@ -94,7 +98,7 @@ class Imported(Brought):
 
     def identified(self: Import) -> Import:
         """The same with its digest. Raises: BroughtError, also if the config has another digest."""
-        return self.model_copy(update={"digest": _digest(self.origin, self.bring())})
+        return self.model_copy(update={"digest": self._digest_of(self.found(), self.bring())})
 
 
 class Given(Brought):
@@ -224,44 +228,6 @@ def call(value: Any, *batches: Any) -> Any:
     if hasattr(made, "to") and hasattr(made, "parameters"):  # a torch.nn.Module
         made = made.to(batches[0].device)
     return made(*batches)
-
-
-@contextmanager
-def explained(origin: str) -> Iterator[None]:
-    """Turn what a user's code raises into a `BroughtError`: one line, and his own lines of the traceback."""
-    try:
-        yield
-    except BroughtError:
-        raise
-    except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, which runs report by themselves
-            raise
-        raise BroughtError(_told(origin, error)) from error
-
-
-@contextmanager
-def of_peer(peer: int) -> Iterator[None]:
-    """Name the peer in what a user's code has raised."""
-    try:
-        yield
-    except BroughtError as error:
-        first, *rest = str(error).split("\n")
-        raise BroughtError("\n".join([f"{first} (peer {peer})", *rest])) from error.__cause__
-
-
-def _told(origin: str, error: Exception) -> str:
-    first = (str(error).strip().splitlines() or [""])[0][:300]
-    frames = list(_frames(error.__traceback__))[-_FRAMES:]
-    return "\n".join([f"{origin}: raised {type(error).__name__}: {first}", *frames])
-
-
-def _frames(traceback: TracebackType | None) -> Iterator[str]:
-    while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if is_own_file(code.co_filename):
-            line = linecache.getline(code.co_filename, traceback.tb_lineno).strip()
-            yield f"  {os.path.basename(code.co_filename)}:{traceback.tb_lineno} in {code.co_name}: {line}"
-        traceback = traceback.tb_next
 
 
 def _digest(origin: str, value: Any) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from peers.base import code_content
-from peers.base.own_code import is_own
+from peers.base.own_code import is_ours, is_own
 
 SKIPPED = {"__dict__", "__weakref__", "__module__", "__doc__", "__annotations__", "__orig_bases__", "__parameters__"}
 SKIPPED |= {"__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl", "__annotate_func__"}
@@ -93,6 +93,8 @@ class _Walk:
 
     def _wrapped(self, value: Any) -> bytes:
         """Of an object that holds functions, or of any other object as pickle sees it."""
+        if isinstance(value, types.MethodType | _BOUND) and _is_of_module(value):
+            return _hash("installed", f"{_with_version(type(value.__self__).__module__)}.{value.__name__}")
         if isinstance(value, types.MethodType):
             return self._all("method", [value.__func__, value.__self__])
         if isinstance(value, functools.partial):
@@ -145,7 +147,7 @@ class _Walk:
         cells = [self._referred(_inside(cell)) for cell in function.__closure__ or ()]
         if not is_own(namespace.get("__name__", "__main__")):  # it may hold a user's function
             name = f"{_with_version(str(namespace['__name__']))}.{function.__code__.co_qualname}"
-            return self._all("installed", [name, *cells])
+            return self._all("installed", [name, *(cells if not is_ours(str(namespace["__name__"])) else ())])
         names = code_content.names(function.__code__)
         used = {name: self._used(namespace[name], names) for name in sorted(names) if name in namespace}
         loaded = [self._module(module, names) for module in code_content.imports(function.__code__, namespace)]
@@ -195,6 +197,12 @@ def _arrangement(module: torch.nn.Module) -> list[tuple[str, str]]:
         module.named_buffers(remove_duplicate=False),
     ]
     return [(name, first.setdefault(id(part), name)) for kind in parts for name, part in kind]
+
+
+def _is_of_module(method: Any) -> bool:
+    """Whether an installed module has the method as a function, such as random.random, which has a state."""
+    home = type(method.__self__).__module__
+    return not is_own(home) and getattr(sys.modules.get(home), method.__name__, None) == method
 
 
 def _is_there(kind: type) -> bool:

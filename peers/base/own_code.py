@@ -10,12 +10,17 @@ INSTALLED = {"site-packages", "dist-packages"}  # folders of installers
 _OURS = {"peers", "topologies", "coordinator"}
 
 
+def is_ours(module_name: str) -> bool:
+    """Whether a module is of this package."""
+    return module_name.partition(".")[0] in _OURS
+
+
 def is_own(module_name: str) -> bool:
     """Whether a module is the user's. A script or a notebook's cells (`__main__`) are, and so is code without a module.
 
     A module's name alone is not enough for classes and functions: `functools.wraps` and `exec` give them others' names.
     """
-    if module_name.partition(".")[0] in _OURS:
+    if is_ours(module_name):
         return False
     if module_name in ("__main__", "__mp_main__"):  # its file may be that of a launcher, such as pytest's or Ray's
         return True

@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from peers.base.brought import BroughtError, Given, Imported, explained, taken
+from peers.base.brought import Given, Imported, taken
+from peers.base.brought_errors import BroughtError, explained
 from peers.base.seeds import stream
 from peers.data import dataset_check
 from peers.data.datasets import Dataset

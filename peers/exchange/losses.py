@@ -16,7 +16,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from peers.base.brought import Brought, BroughtError, Given, Imported, call, explained
+from peers.base.brought import Brought, Given, Imported, call
+from peers.base.brought_errors import BroughtError, explained
 from peers.base.section import Variant, kinds, variants
 from peers.exchange import objectives
 
@@ -122,8 +123,9 @@ class BroughtLoss(Brought):
     def __call__(self, student: Batch, target: Batch) -> Scalar:
         with explained(self.origin):
             found = call(self.bring(), student, target.detach())
-        if not isinstance(found, Tensor) or found.ndim:
-            what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        if not isinstance(found, Tensor) or found.ndim or not found.is_floating_point():
+            is_tensor = isinstance(found, Tensor)
+            what = f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else f"a {type(found).__name__}"
             raise BroughtError(f"{self.origin}: must return one number (a scalar tensor), got {what}: average it")
         return found
 

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from peers.base.brought import Brought, BroughtError, Given, Imported, call, explained
+from peers.base.brought import Brought, Given, Imported, call
+from peers.base.brought_errors import BroughtError, explained
 from peers.base.section import Variant
 from peers.exchange import objectives
 from peers.exchange.losses import VECTOR_LOSSES, any_of
@@ -87,11 +88,12 @@ class _BroughtTarget(Brought, Tempered):
     def vector(self, outputs: Batch, centre: Centre) -> Batch:
         with explained(self.origin):
             found = call(self.bring(), outputs)
-        if not isinstance(found, Tensor) or found.shape != outputs.shape:
-            what = f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else f"a {type(found).__name__}"
+        if not isinstance(found, Tensor) or found.shape != outputs.shape or found.dtype != outputs.dtype:
+            is_tensor = isinstance(found, Tensor)
+            what = f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else f"a {type(found).__name__}"
             raise BroughtError(
-                f"{self.origin}: must return a tensor of the shape that it gets, {tuple(outputs.shape)}, got {what}: "
-                "keep samples and outputs"
+                f"{self.origin}: must return what it gets in form, {outputs.dtype} of shape {tuple(outputs.shape)}, "
+                f"got {what}: keep samples and outputs"
             )
         return found
 

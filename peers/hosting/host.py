@@ -37,7 +37,7 @@ class PeerHost:
     def open(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int, execution: Execution) -> None:
         """Build the peers."""
         first = settings[0]
-        configure(torch.device(first.device), num_threads, first.precision, first.deterministic)
+        configure(torch.device(first.device), num_threads, first.deterministic)
         batches = first.batches(dataset)
         self.peers = {peer_settings.index: Peer(peer_settings, dataset, batches) for peer_settings in settings}
         self.device = torch.device(first.device)

@@ -16,8 +16,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.func import functional_call
 
-from peers.base.brought import of_peer
-from peers.base.precision import autocast
+from peers.base.brought_errors import of_peer
+from peers.base.precision import autocast, backward
 from peers.data import datasets
 from peers.data.batches import Batches
 from peers.data.datasets import Dataset
@@ -190,7 +190,8 @@ class Peer:
         parameters = self.optimizer.parameters
         for parameter in parameters:
             parameter.grad = None
-        loss.backward()  # type: ignore[no-untyped-call]
+        with backward(self.device, self.settings.precision):
+            loss.backward()  # type: ignore[no-untyped-call]
         most = self.kind.optimizer.clip_norm or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(parameters, most, foreach=False)
         if not self.drop_unless_finite("the gradient's norm", norm.item(), round_index):

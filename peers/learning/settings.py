@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from peers.base.brought import of_peer
+from peers.base.brought_errors import of_peer
 from peers.base.precision import Precision
 from peers.base.seeds import torch_seed
 from peers.data.batches import Batches
@@ -39,6 +39,7 @@ class PeerSettings:
     data_on_device: bool = True
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
     control: Control | None = None  # the control run that the peer is in
+    vectorisable: bool = True  # whether execution "auto" may choose to run peers together
 
     @property
     def loss_of(self) -> LossOf:

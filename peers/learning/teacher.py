@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.func import functional_call
 
-from peers.base.brought import of_peer
+from peers.base.brought_errors import of_peer
 from peers.base.precision import autocast
 from peers.exchange.config import ExchangeConfig
 from peers.learning.settings import PeerSettings, seed_noise

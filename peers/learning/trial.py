@@ -1,43 +1,56 @@
 """Tries out what users bring, before a run starts: a network, a head, a loss or a target transform, on random data."""
 
+import copy
+import textwrap
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from peers.base.brought import Brought, BroughtError, explained, of_peer
+from peers.base.brought import Brought
+from peers.base.brought_errors import BroughtError, of_peer
 from peers.data.shapes import Shape
 from peers.exchange.config import ExchangeConfig
 from peers.networks import drawing
-from peers.networks.config import PeerKind
-from peers.networks.network import Network
+from peers.networks.config import PeerKind, Start
+from peers.networks.network import Network, OwnHead
 
 BATCH = 4
-LOOP = "set hosting.execution to loop"
 
 
-def check_network(kind: PeerKind, peers: Sequence[int], shape: Shape, vectorised: bool) -> None:
+class NotVectorised(BroughtError):
+    """What works for one peer at a time only."""
+
+
+# ---- networks ----
+
+
+def check_network(kind: PeerKind, peers: Sequence[int], shape: Shape) -> None:
     """Check the network of some peers of one kind: it must train, leave its input alone, and repeat itself.
 
-    Warns of random draws, and of peers that start with equal weights. Raises: BroughtError.
+    Warns of random draws, and of weights that do not differ or do not train. Raises: BroughtError.
     """
+    network = built(kind, peers[0], shape)
     with of_peer(peers[0]):
-        network = drawing.seeded(lambda: kind.build_network(shape, peers[0]), 1)
-        _check_parameters(network)
+        _check_start(network, built(kind, peers[0], shape))
         _check_pass(network, shape)
-        if vectorised:
-            _check_vectorised(network, shape)
     if network.noise is not None:
         warnings.warn(
             f"{network.origin}: draws random numbers in its forward passes, as Dropout does: they depend on the run's "
             "seed, the round and the peer, so results repeat; measures of the outputs include them",
             stacklevel=2,
         )
-    if len(peers) > 1 and not kind.starts_as_given:
-        other = drawing.seeded(lambda: kind.build_network(shape, peers[1]), 2)
+    if not _trained(network.encoder):
+        warnings.warn(
+            f"{network.origin}: no weight of the features is trained (requires_grad is False), so they stay as they "
+            "are: probes of them will show no gain",
+            stacklevel=2,
+        )
+    elif len(peers) > 1 and not kind.starts_as_given:
+        other = built(kind, peers[1], shape, seed=2)
         pairs = zip(network.encoder.parameters(), other.encoder.parameters(), strict=False)
         if all(torch.equal(own, its) for own, its in pairs):
             warnings.warn(
@@ -47,104 +60,211 @@ def check_network(kind: PeerKind, peers: Sequence[int], shape: Shape, vectorised
             )
 
 
-def check_loss(exchange: ExchangeConfig, dim: int, vectorised: bool) -> None:
-    """Check loss and target transform: a finite number with a gradient, equal if repeated. Raises: BroughtError."""
-    part = exchange.loss if isinstance(exchange.loss, Brought) else exchange.target
-    assert isinstance(part, Brought), "only what was brought is tried out"
-    generator = torch.Generator().manual_seed(0)
-    student, teacher = (torch.randn(BATCH, dim, generator=generator) for _ in range(2))
-    received = exchange.sent(teacher)
+def check_vectorised(kind: PeerKind, peers: Sequence[int], shape: Shape) -> None:
+    """Check that `vmap` gives the network's own outputs and gradients. Raises: NotVectorised."""
+    network = built(kind, peers[0], shape)
+    with of_peer(peers[0]):
+        if network.noise is not None:
+            raise NotVectorised(f"{network.origin}: draws random numbers, which cannot be vectorised")
+        if len(_trained(network)) < len(list(network.parameters())):
+            raise NotVectorised(f"{network.origin}: has parameters that are not trained")
+        state = {name: tensor.detach() for name, tensor in (*network.named_parameters(), *network.named_buffers())}
+        images, names = _images(shape), [name for name, _ in network.named_parameters()]
 
-    def loss(student: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
-        return exchange.distillation_loss(student, received[None], torch.ones(1), torch.zeros(dim))
+        def loss(weights: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            outputs: Tensor = functional_call(network, (weights, buffers), (images,))[1]
+            return outputs.square().sum(), outputs
 
-    leaf, kept = student.clone().requires_grad_(), received.clone()
-    first, second = loss(leaf), loss(student.clone())
-    if not torch.isfinite(first):
-        raise BroughtError(f"{part.origin}: must give a finite number for random outputs, got {first.item()}")
-    if not torch.equal(first, second):
-        raise BroughtError(f"{part.origin}: must give equal numbers for equal outputs: draw nothing, and keep no state")
-    if not torch.equal(kept, received) or not torch.equal(leaf, student):
-        raise BroughtError(f"{part.origin}: must not change its arguments in place: write x - y, not x.sub_(y)")
-    if not first.requires_grad:
-        raise BroughtError(f"{part.origin}: must depend on the student's outputs, through torch operations")
-    if vectorised:
+        weights = {name: state.pop(name) for name in names}
+        stacked, buffers = ({k: torch.stack([v, v]) for k, v in of.items()} for of in (weights, state))
+        alone = loss(weights, {name: buffer.clone() for name, buffer in state.items()})[1]
         try:
-            vmap(grad(loss))(torch.stack([student, student]))
+            together = vmap(grad(loss, has_aux=True))(stacked, buffers)[1]
         except Exception as error:  # vmap raises many types
-            raise BroughtError(f"{part.origin}: cannot be vectorised ({_first_line(error)}): {LOOP}") from None
+            raise NotVectorised(f"{network.origin}: cannot be vectorised ({_reason(error)})") from None
+        if (together[0] - alone).norm() > 0.01 * alone.norm():
+            raise NotVectorised(f"{network.origin}: vectorised, it gives other outputs")
 
 
-def _check_parameters(network: Network) -> None:
-    parameters = dict(network.named_parameters())
-    if not any(parameter.requires_grad for parameter in parameters.values()):
-        raise BroughtError(f"{network.origin}: has no parameters to train: nothing could be learned")
-    for name, tensor in network.state_dict(keep_vars=True).items():
-        if not isinstance(tensor, Tensor):
-            raise BroughtError(f"{network.origin}: keeps '{name}', which is no tensor, in its state: leave it out")
-        if tensor.device.type != "cpu":
-            raise BroughtError(
-                f"{network.origin}: '{name}' is on the device {tensor.device}: build it on the CPU; the run moves it"
-            )
-    other = [str(p.dtype).removeprefix("torch.") for p in parameters.values() if p.dtype != torch.float32]
-    if other:
+def built(kind: PeerKind, peer: int, shape: Shape, seed: int = 1, start: Start = "initial") -> Network:
+    """A network like the peer's, with its weights drawn by another seed. Raises: BroughtError."""
+    with of_peer(peer):
+        return drawing.seeded(lambda: kind.build_network(shape, peer, start), seed)
+
+
+def _check_start(network: Network, again: Network) -> None:
+    if not list(network.encoder.parameters()):
+        raise BroughtError(f"{network.origin}: has no parameters to train: its features could not be learned")
+    if not _trained(network):
+        raise BroughtError(f"{network.origin}: none of its parameters is trained: nothing could be learned")
+    state, same = network.state_dict(), again.state_dict()
+    differing = [name for name in state if name not in same or not _equal(state[name], same[name])]
+    if differing or len(state) != len(same):
+        name = differing[0] if differing else "some"
         raise BroughtError(
-            f"{network.origin}: weights must be float32, got {other[0]}: use hosting.precision for faster arithmetic"
+            f"{network.origin}: built twice with one seed, it has other weights ('{_own_name(name)}'): "
+            "draw them with torch's own functions, which the run seeds, not with NumPy's or Python's"
         )
 
 
 def _check_pass(network: Network, shape: Shape) -> None:
-    images = torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(0))
+    origin, images = network.origin, _images(shape)
     given = images.clone()
     first, second = _pass(network, images), _pass(network, images)
     if not torch.equal(images, given):
         raise BroughtError(
-            f"{network.origin}: must not change its input in place, since all peers share it: start with "
-            "x = x.clone(), or use inplace=False"
+            f"{origin}: must not change its input in place, since all peers share it: start with x = x.clone(), or "
+            "use inplace=False"
         )
     for before, after in zip(first, second, strict=True):
-        if before.shape[0] != BATCH or before.dtype != torch.float32:
-            raise BroughtError(
-                f"{network.origin}: must return float32 of shape [batch, ...], got {before.dtype} of shape "
-                f"{tuple(before.shape)} for a batch of {BATCH}"
-            )
-        if not torch.equal(before, after):
-            raise BroughtError(
-                f"{network.origin}: two equal passes give different outputs: draw with torch's own functions, which "
-                "the run seeds, not with NumPy's or Python's, and keep no state but parameters and buffers"
-            )
-    if not first[1].requires_grad:
-        raise BroughtError(f"{network.origin}: its outputs must depend on its parameters, through torch operations")
+        _check_values(origin, before, after)
+    reached = first if isinstance(network.head, OwnHead) or not _trained(network.encoder) else first[:1]
+    if not any(part.requires_grad for part in reached):
+        raise BroughtError(f"{origin}: its outputs must depend on its parameters, through torch operations")
+    _check_copy(network)
+    with torch.no_grad():
+        in_eval = network.eval().features(images)  # as probes see it
+    if in_eval.shape != first[0].shape:
+        raise BroughtError(
+            f"{origin}: must return as many features in eval mode as in train mode, got shape {tuple(in_eval.shape)} "
+            f"and {tuple(first[0].shape)}"
+        )
+    network.train()
+
+
+def _check_copy(network: Network) -> None:
+    """Peers are copied, to be calibrated or to teach, also after a pass."""
+    try:
+        copy.deepcopy(network)
+    except Exception as error:  # an attribute may raise anything
+        raise BroughtError(
+            f"{network.origin}: cannot be copied after a pass ({_reason(error)}): keep none of its tensors as "
+            "attributes, or detach() them"
+        ) from None
+
+
+def _check_values(origin: str, before: Tensor, after: Tensor) -> None:
+    if before.ndim != 2 or before.shape[0] != BATCH:
+        raise BroughtError(
+            f"{origin}: must return a row for each image, got shape {tuple(before.shape)} for a batch of {BATCH}"
+        )
+    if not torch.isfinite(before).all():
+        raise BroughtError(f"{origin}: must give finite numbers for random images, got NaN or infinite ones")
+    if not torch.equal(before, after):
+        raise BroughtError(
+            f"{origin}: two equal passes give different outputs: draw with torch's own functions, which the run seeds, "
+            "not with NumPy's or Python's, and keep no state but parameters and buffers"
+        )
 
 
 def _pass(network: Network, images: Tensor) -> tuple[Tensor, Tensor]:
-    buffers = {name: buffer.clone() for name, buffer in network.train().named_buffers()}
+    """Features and outputs. Raises: BroughtError, if that changes what a checkpoint does not hold."""
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    unsaved = {name: buffer.clone() for name, buffer in buffers.items() if name not in network.state_dict()}
     features, outputs = functional_call(network, buffers, (images,))
+    for name, before in unsaved.items():
+        if not _equal(buffers[name], before):
+            raise BroughtError(
+                f"{network.origin}: changes its buffer '{_own_name(name)}', which is not saved (persistent=False), so "
+                "that a resumed run would go on with another one: register it with persistent=True"
+            )
     return features, outputs
 
 
-def _check_vectorised(network: Network, shape: Shape) -> None:
-    if network.noise is not None:
-        raise BroughtError(f"{network.origin}: draws random numbers, which cannot be vectorised: {LOOP}")
-    if not all(parameter.requires_grad for parameter in network.parameters()):
-        raise BroughtError(f"{network.origin}: has parameters that are not trained: {LOOP}")
-    state = {**dict(network.named_parameters()), **dict(network.named_buffers())}
-    stacked = {name: torch.stack([tensor.detach(), tensor.detach()]) for name, tensor in state.items()}
-    images = torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(0))
+def _images(shape: Shape) -> Tensor:
+    return torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(0))
 
-    def outputs(state: dict[str, Tensor]) -> Tensor:
-        found: Tensor = functional_call(network, state, (images,))[1]
-        return found
 
+def _trained(module: nn.Module) -> list[Tensor]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def _own_name(name: str) -> str:
+    """A tensor's name in the user's module."""
+    return name.removeprefix("encoder.").removeprefix("head.")
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+# ---- losses and target transforms ----
+
+
+def check_loss(exchange: ExchangeConfig, dim: int) -> None:
+    """Check loss and target transform: a finite number with a gradient, equal if repeated.
+
+    Warns of a loss with parameters of its own. Raises: BroughtError.
+    """
+    part = _brought_of(exchange)
+    student, received = _vectors(exchange, dim)
+    _check_arguments(exchange, student, received)
+    leaf = student.clone().requires_grad_()
+    first, second = (_loss(exchange, given, received) for given in (leaf, student))
+    if not torch.isfinite(first):
+        raise BroughtError(f"{part.origin}: must give a finite number for random outputs, got {first.item()}")
+    if not torch.equal(first, second):
+        raise BroughtError(f"{part.origin}: must give equal numbers for equal outputs: draw nothing, and keep no state")
+    gradient = torch.autograd.grad(first, leaf, allow_unused=True)[0] if first.requires_grad else None
+    if gradient is None:
+        raise BroughtError(f"{part.origin}: must depend on the student's outputs, through torch operations")
+    if not torch.isfinite(gradient).all():
+        raise BroughtError(f"{part.origin}: its gradient must be finite for random outputs, got NaN or infinite ones")
+    for brought in (exchange.loss, exchange.target):
+        value = brought.bring() if isinstance(brought, Brought) else None
+        made = value() if isinstance(value, type) else value
+        if isinstance(brought, Brought) and isinstance(made, nn.Module) and _trained(made):
+            warnings.warn(f"{brought.origin}: has parameters of its own, which nothing trains", stacklevel=2)
+
+
+def check_vectorised_loss(exchange: ExchangeConfig, dim: int) -> None:
+    """Raises: NotVectorised."""
+    student, received = _vectors(exchange, dim)
     try:
-        together = vmap(outputs)(stacked)
-        with explained(network.origin):
-            alone = outputs({name: tensor[0].clone() for name, tensor in stacked.items()})
-        if not torch.allclose(together[0], alone, rtol=1e-3, atol=1e-4):
-            raise BroughtError("vectorised, it gives other outputs")
+        vmap(grad(lambda student: _loss(exchange, student, received)))(torch.stack([student, student]))
     except Exception as error:  # vmap raises many types
-        raise BroughtError(f"{network.origin}: cannot be vectorised ({_first_line(error)}): {LOOP}") from None
+        origin = _brought_of(exchange).origin
+        raise NotVectorised(f"{origin}: cannot be vectorised ({_reason(error)})") from None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+def _brought_of(exchange: ExchangeConfig) -> Brought:
+    part = exchange.loss if isinstance(exchange.loss, Brought) else exchange.target
+    assert isinstance(part, Brought), "only what was brought is tried out"
+    return part
+
+
+def _vectors(exchange: ExchangeConfig, dim: int) -> tuple[Tensor, Tensor]:
+    """A student's outputs, and what it receives of a teacher."""
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(BATCH, dim, generator=generator) for _ in range(2))
+    return student, exchange.sent(teacher)
+
+
+def _loss(exchange: ExchangeConfig, student: Tensor, received: Tensor) -> Tensor:
+    centre = torch.zeros(received.shape[1], device=received.device)
+    return exchange.distillation_loss(student, received[None], torch.ones(1), centre)
+
+
+def _check_arguments(exchange: ExchangeConfig, student: Tensor, received: Tensor) -> None:
+    """Call each part on tensors of its own, which it must leave as they are."""
+    parts: list[tuple[Any, tuple[Tensor, ...]]] = []
+    if isinstance(exchange.target, Brought):
+        parts.append((exchange.target, (received.clone(), torch.zeros(received.shape[1]))))
+    if isinstance(exchange.loss, Brought):
+        parts.append((exchange.loss, (student.clone(), received.clone())))
+    for part, arguments in parts:
+        if not callable(part.bring()):
+            raise BroughtError(
+                f"{part.origin}: must be a function, or a class of such, got a {type(part.bring()).__name__}"
+            )
+        kept = [argument.clone() for argument in arguments]
+        getattr(part, "vector", part)(*arguments)
+        if not all(torch.equal(before, after) for before, after in zip(kept, arguments, strict=True)):
+            raise BroughtError(f"{part.origin}: must not change its arguments in place: write x - y, not x.sub_(y)")
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what was raised, for a parenthesis."""
+    cause = error.__cause__ if isinstance(error, BroughtError) and error.__cause__ else error
+    line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return textwrap.shorten(line, 160, placeholder=" ...")

@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from peers.base.brought import Brought, BroughtError, Given, Imported, explained, taken
+from peers.base.brought import Brought, Given, Imported, taken
+from peers.base.brought_errors import BroughtError, explained
 from peers.base.section import Variant
 from peers.data.shapes import Shape
 from peers.networks import models
-from peers.networks.network import Network, OwnHead, blank_pass, draws
+from peers.networks.network import Network, OwnHead, blank_pass
 
 
 class BroughtModel(Brought):
@@ -42,11 +44,9 @@ class BroughtModel(Brought):
         """The peer's network. Raises: BroughtError."""
         value = self.bring()
         if isinstance(value, list | tuple):
-            if peer >= len(value):
-                raise BroughtError(f"{self.origin}: there must be a network for each peer, got {len(value)}: add some")
             value = value[peer]
         if isinstance(value, nn.Module):
-            return copy.deepcopy(value).cpu()
+            return usable(self.origin, copied(self.origin, value))
         if not callable(value):
             raise BroughtError(
                 f"{self.origin}: must be a torch.nn.Module, or a class or function that makes one, got a "
@@ -58,12 +58,20 @@ class BroughtModel(Brought):
             raise BroughtError(
                 f"{self.origin}: must make a torch.nn.Module, got a {type(module).__name__}: return the module"
             )
-        return module
+        return usable(self.origin, module)
+
+    def check_count(self, count: int) -> None:
+        """Raises: BroughtError, if a list has not one network for each peer."""
+        value = self.bring()
+        if isinstance(value, list | tuple) and len(value) != count:
+            raise BroughtError(
+                f"{self.origin}: must have a network for each of the {count} peers, got {len(value)}: change either"
+            )
 
     def is_built(self, peer: int) -> bool:
         """Whether the peer's network was built, and has its weights, before it was brought."""
         value = self.bring()
-        return isinstance(value[peer % len(value)] if isinstance(value, list | tuple) else value, nn.Module)
+        return isinstance(value[peer] if isinstance(value, list | tuple) else value, nn.Module)
 
 
 class ImportedModel(Imported, BroughtModel):
@@ -89,17 +97,27 @@ class BroughtHead(Brought):
 
     field: ClassVar[str] = "peers.head"
 
+    @property
+    def is_built(self) -> bool:
+        """Whether it was built, and has its weights, before it was brought."""
+        return isinstance(self.bring(), nn.Module)
+
     def build(self, in_features: int) -> nn.Module:
         value = self.bring()
         if isinstance(value, nn.Module):
-            return copy.deepcopy(value).cpu()
+            return usable(self.origin, copied(self.origin, value))
+        if not callable(value):
+            raise BroughtError(
+                f"{self.origin}: must be a torch.nn.Module, or a class or function that makes one for a number of "
+                f"features, got a {type(value).__name__}: wrap it in a function"
+            )
         with explained(self.origin):
             head = value(in_features)
         if not isinstance(head, nn.Module):
             raise BroughtError(
                 f"{self.origin}: must make a torch.nn.Module, got a {type(head).__name__}: return the module"
             )
-        return head
+        return usable(self.origin, head)
 
 
 class ImportedHead(Imported, BroughtHead):
@@ -133,30 +151,84 @@ def _arguments(value: Any, shape: Shape = (), peer: int = 0) -> tuple[Any, ...]:
     return taken(value, {"shape": shape, "peer": peer}, untold=1) if callable(value) else ()
 
 
-def join(model: Variant, encoder: nn.Module, head: Variant, shape: Shape) -> Network:
-    """The network of an encoder and a head of which at least one was brought. Raises: BroughtError."""
+def copied(origin: str, module: nn.Module) -> nn.Module:
+    """A copy of a module, on the CPU. Raises: BroughtError."""
+    try:
+        copy_of: nn.Module = copy.deepcopy(module)
+        return copy_of.cpu()
+    except Exception as error:  # an attribute may raise anything
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        raise BroughtError(
+            f"{origin}: cannot be copied ({reason}): keep no outputs of a pass as attributes, and no tensors on the "
+            "meta device"
+        ) from None
+
+
+def usable(origin: str, module: nn.Module) -> nn.Module:
+    """The module, whose state can be trained, sent and saved. Raises: BroughtError."""
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, Tensor):
+            raise BroughtError(f"{origin}: keeps '{name}', which is no tensor, in its state: leave it out")
+        if tensor.device.type != "cpu":
+            raise BroughtError(
+                f"{origin}: '{name}' is on the device {tensor.device}: build it on the CPU; the run moves it"
+            )
+    for name, parameter in module.named_parameters():
+        if parameter.dtype != torch.float32:
+            raise BroughtError(
+                f"{origin}: weights must be float32, got {_dtype(parameter)} for '{name}': call .float(); "
+                "hosting.precision is for faster arithmetic"
+            )
+    return module
+
+
+def join(model: Variant, encoder: nn.Module, head: Variant, shape: Shape, head_anew: bool = False) -> Network:
+    """The network of an encoder and a head of which at least one was brought.
+
+    head_anew: whether the weights of the user's head are drawn anew. Raises: BroughtError.
+    """
     origin = (model if isinstance(model, Brought) else head).origin  # type: ignore[attr-defined]
     with explained(origin):
         found = blank_pass(encoder, shape)
     is_pair = isinstance(found, list | tuple) and len(found) == 2
     parts = list(found) if is_pair else [found]
-    if not all(isinstance(part, Tensor) and part.ndim == 2 and len(part) == 2 for part in parts):
+    if not all(map(_is_batch, parts)):
         raise BroughtError(
             f"{origin}: must return features of shape [batch, features], or a pair of features and outputs [batch, "
-            f"outputs], got {_described(found)} for a batch of 2: flatten what has more axes"
+            f"outputs], all float32, got {_described(found)} for a batch of 2: flatten what has more axes"
         )
     joined = OwnHead() if is_pair else head.build(parts[0].shape[1])  # type: ignore[attr-defined]
-    network = Network(encoder, joined, shape, origin)
-    network.noise = 0 if draws(network, shape) else None
-    return network
+    if isinstance(head, Brought) and not is_pair:
+        _check_head(head.origin, joined, parts[0].detach())
+        joined = draw_anew(head.origin, joined) if head_anew else joined
+    return Network(encoder, joined, shape, origin)
+
+
+def _check_head(origin: str, head: nn.Module, features: Tensor) -> None:
+    with explained(origin), torch.no_grad():
+        buffers = {name: buffer.clone() for name, buffer in head.named_buffers()}
+        found = functional_call(head, buffers, (features.clone(),))
+    if not _is_batch(found):
+        raise BroughtError(
+            f"{origin}: must return float32 outputs of shape [batch, outputs], got {_described(found)} for a batch of 2"
+        )
+
+
+def _is_batch(found: object) -> bool:
+    shaped = isinstance(found, Tensor) and found.ndim == 2 and len(found) == 2 and found.shape[1] > 0
+    return shaped and found.dtype == torch.float32  # type: ignore[attr-defined]
 
 
 def _described(found: object) -> str:
     if isinstance(found, Tensor):
-        return f"shape {tuple(found.shape)}"
+        return f"shape {tuple(found.shape)}" + ("" if found.dtype == torch.float32 else f" of {_dtype(found)}")
     if isinstance(found, list | tuple):
         return f"{len(found)} values ({', '.join(map(_described, found))})"
     return f"a {type(found).__name__}"
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def draw_anew(origin: str, module: nn.Module) -> nn.Module:

@@ -6,13 +6,14 @@ import torch
 from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
+from peers.base.brought_errors import explained
 from peers.base.section import Section, leaves_out_kind
 from peers.data.shapes import Shape
 from peers.networks.brought import BroughtHead, BroughtModel, HeldWeights, draw_anew, join, load_weights
 from peers.networks.models import Norm
 from peers.networks.network import Network, feature_dim
 from peers.networks.optimizers import AdamW, OptimizerConfig
-from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN
+from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN, TorchvisionModel
 
 K = TypeVar("K", bound="PeerKind")
 Start = Literal["initial", "stranger", "any"]
@@ -81,24 +82,33 @@ class PeerKind(Section):
             assert self._weights is not None, "the plan reads the file"
             load_weights("peers.weights", encoder, self._weights.tensors, self.weights_except)
         if isinstance(self.model, BroughtModel) or isinstance(self.head, BroughtHead):
-            return join(self.model, encoder, self.head, shape)
-        return Network(encoder, self.head.build(feature_dim(encoder, shape)), shape)
+            head_anew = isinstance(self.head, BroughtHead) and self._drawn_anew(self.head.is_built, start)
+            return join(self.model, encoder, self.head, shape, head_anew)
+        if not isinstance(self.model, TorchvisionModel):
+            return Network(encoder, self.head.build(feature_dim(encoder, shape)), shape)
+        with explained(self.model.origin):  # such as images of another size than the model takes
+            width = feature_dim(encoder, shape)
+        return Network(encoder, self.head.build(width), shape, self.model.origin)
 
     def _encoder(self, shape: Shape, peer: int, start: Start) -> nn.Module:
         if not isinstance(self.model, BroughtModel):
+            self._check_initial()
             return self.model.build(shape, self.norm)
         encoder = self.model.build_for(shape, peer)
-        drawn = self.model.is_built(peer) if self.initial == "drawn" else start == "stranger"
-        return draw_anew(self.model.origin, encoder) if drawn and start != "any" else encoder
+        anew = self._drawn_anew(self.model.is_built(peer), start)
+        return draw_anew(self.model.origin, encoder) if anew else encoder
 
-    @model_validator(mode="after")
-    def _check_initial(self) -> "PeerKind":
-        if self.initial == "given" and not isinstance(self.model, BroughtModel):
+    def _drawn_anew(self, is_built: bool, start: Start) -> bool:
+        """Whether the weights that a module of the user's has are replaced."""
+        return start != "any" and (is_built if self.initial == "drawn" else start == "stranger")
+
+    def _check_initial(self) -> None:
+        """Not a rule of the section, since `simulate` may bring the network later. Raises: ValueError."""
+        if self.initial == "given":
             raise ValueError(
                 f"peers.initial 'given' is for a network that you bring, got peers.model '{self.model.kind}': set it "
                 "to drawn; weights from a file are peers.weights"
             )
-        return self
 
 
 class Group(PeerKind):

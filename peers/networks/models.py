@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
-from peers.base.brought import BroughtError
+from peers.base.brought_errors import BroughtError
 from peers.data.shapes import Shape, require_images
 
 Norm = Literal["batch", "group", "layer", "none"]

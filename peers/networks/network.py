@@ -1,6 +1,7 @@
 """`Network`: an encoder and a head, and what they return for images of a shape."""
 
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from peers.base.brought import explained
+from peers.base.brought_errors import explained
 from peers.data.shapes import Shape
 from peers.networks.drawing import OwnGenerator, noise
 
@@ -19,8 +20,8 @@ class Network(nn.Module):
     def __init__(self, encoder: nn.Module, head: nn.Module, shape: Shape, origin: str = "") -> None:
         """Join `encoder` and `head` for images of `shape`, as a rule (channel, height, width).
 
-        head: an `OwnHead`, if the encoder returns features and outputs. origin: how messages name an encoder that the
-        user has brought.
+        head: an `OwnHead`, if the encoder returns features and outputs. origin: how messages name an encoder that is
+        not of this package.
         """
         super().__init__()
         self.encoder = encoder
@@ -28,6 +29,8 @@ class Network(nn.Module):
         self.origin = origin
         self.noise: int | None = None  # seed of the draws of a forward pass; None: it draws nothing
         self.feature_dim, self.output_dim = (found.shape[1] for found in blank_pass(self, shape))
+        if origin:
+            self.noise = 0 if draws(self, shape) else None
 
     def forward(
         self, images: Float[Tensor, "batch *shape"]
@@ -36,7 +39,7 @@ class Network(nn.Module):
         if not self.origin:
             features = self.encoder(images)
             return features, self.head(features)
-        with explained(self.origin), nullcontext() if self.noise is None else noise(self.noise, images.device):
+        with self._own_code(images):
             found = self.encoder(images)
             if isinstance(self.head, OwnHead):
                 features, outputs = found
@@ -46,9 +49,18 @@ class Network(nn.Module):
     def features(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch features"]:
         """Features alone, without the head's work where it is separate."""
         found: Tensor
-        with explained(self.origin) if self.origin else nullcontext():
-            found = self(images)[0] if isinstance(self.head, OwnHead) else self.encoder(images)
+        if not self.origin:
+            found = self.encoder(images)
+            return found
+        with self._own_code(images):
+            found = self.encoder(images)[0] if isinstance(self.head, OwnHead) else self.encoder(images)
         return found
+
+    @contextmanager
+    def _own_code(self, images: Tensor) -> Iterator[None]:
+        """What the user's code raises is explained, and what it draws depends on `noise` alone."""
+        with explained(self.origin), nullcontext() if self.noise is None else noise(self.noise, images.device):
+            yield
 
     def draw_from(self, seed: int) -> None:
         """Let the next forward passes draw from this seed, if they draw at all, as Dropout does."""

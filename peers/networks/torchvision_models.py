@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from peers.base.brought_errors import BroughtError
 from peers.data.shapes import Shape, require_images
 from peers.networks.models import Norm, replace_norms
 
@@ -28,12 +29,14 @@ def encoder(name: str, args: Mapping[str, Any], shape: Shape, norm: Norm) -> nn.
     options = {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
     try:
         module: nn.Module = models.get_model(name, weights=None, **{**options, **args})
-    except (TypeError, ValueError, AssertionError) as error:
+    except NotImplementedError as error:  # on the meta device: some draw their weights by values that they read
+        raise BroughtError(f"peers.model: {name} cannot be built without data ({error})") from None
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
         reason = (str(error).splitlines() or [""])[0][:160]
         raise ValueError(f"peers.model.args: {name} does not take {dict(args)} ({reason}): change them") from None
     _for_channels(module, shape[0])
     _without_last(name, module)
-    return replace_norms(module, norm)
+    return module if norm == "batch" else replace_norms(module, norm)  # its own have settings and weights of their own
 
 
 def _without_last(name: str, module: nn.Module) -> None:

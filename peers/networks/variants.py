@@ -86,7 +86,11 @@ class TorchvisionModel(Variant):
 
     @classmethod
     def example(cls) -> "TorchvisionModel":
-        return cls(name="shufflenet_v2_x0_5")
+        return cls(name="resnet18")
+
+    @property
+    def origin(self) -> str:
+        return f"peers.model '{self.name}'"
 
     def build(self, shape: Shape, norm: Norm) -> nn.Module:
         return torchvision_models.encoder(self.name, self.args, shape, norm)

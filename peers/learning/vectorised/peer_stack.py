@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.func import vmap
 
-from peers.base.precision import autocast
+from peers.base.precision import autocast, backward
 from peers.exchange.assignment import Assignment, Stats
 from peers.exchange.mailbox import Mailbox
 from peers.exchange.messages import Message, Packed, pack_checked
@@ -239,7 +239,8 @@ class PeerStack:
             forward.features, forward.outputs, teachers, weights, centres, pending.labels
         )
         leaves = list(forward.parameters.values())
-        gradients = torch.autograd.grad(torch.where(active, losses, 0.0).sum(), leaves, allow_unused=True)
+        with backward(self.device, self.settings.precision):
+            gradients = torch.autograd.grad(torch.where(active, losses, 0.0).sum(), leaves, allow_unused=True)
         # one copy here saves several: backward may return transposes, and fused optimisers need contiguous memory
         return losses, [gradient if gradient is None else gradient.contiguous() for gradient in gradients]
 

@@ -1,14 +1,7 @@
 """Networks, data, losses and graphs of the user's own: the same digests in every pool, and never the wrong ones."""
 
 import functools
-import json
-import os
-import shutil
-import signal
-import sys
-import textwrap
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from coordinator import ConfigError, Result, load_config, resume, simulate
-from coordinator.pools.ray_pool import RayPool
-from coordinator.records.events import RoundCompleted, RunEvent
+from coordinator import Result, load_config, simulate
 from peers.data.datasets import Dataset
 
 METRICS = ("rounds", "bytes_exchanged", "probes", "consensus", "relative_weight_change", "digest")

@@ -13,6 +13,7 @@ from coordinator.pools.base import ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.probing import probe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
+from peers.base.precision import autocast, backward
 from peers.base.seeds import stream
 from peers.data.batches import resident_batch
 from peers.exchange.assignment import Assignment, Links
@@ -109,6 +110,24 @@ def test_hosting__what_the_device_cannot_do_is_refused_in_one_line(hosting: dict
     with pytest.raises(ConfigError) as refused:
         run(**hosting)
     assert str(refused.value).startswith(line) and "\n" not in str(refused.value)
+
+
+def test_tf32__only_in_the_passes_of_a_round() -> None:
+    """The flags are the process's: what comes between two passes, measures and probes, is in float32."""
+
+    def flags() -> tuple[bool, bool]:
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    gpu, before = torch.device("cuda"), flags()
+    try:
+        for context in (autocast, backward):
+            with context(gpu, "tf32"):
+                assert flags() == (True, True)
+            assert flags() == (False, False)
+            with context(gpu, "float32"):
+                assert flags() == (False, False)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 @pytest.mark.gpu

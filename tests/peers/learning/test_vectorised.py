@@ -16,6 +16,7 @@ from coordinator.pools.base import ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.probing import observe
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
+from peers.base.brought import Given
 from peers.base.section import Section, examples
 from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import LossConfig
@@ -29,8 +30,13 @@ ROUNDS = 20
 
 
 def plain(value: Any) -> Any:
-    """The table of an example, as an experiment file has it."""
-    return value.model_dump() if isinstance(value, Section) else value
+    """The table of an example, as an experiment file has it; what was given from Python has none."""
+    return value.model_dump() if isinstance(value, Section) and not isinstance(value, Given) else value
+
+
+def of_files(union: Any) -> list[Any]:
+    """An example of every kind that a file can name."""
+    return [each for each in examples(union) if each.kind != "given"]
 
 
 def config_of(execution: str = "loop", **sections: Any) -> RunConfig:
@@ -121,7 +127,7 @@ PEERS: list[dict[str, Any]] = [
     *({"norm": norm, "optimizer": each} for norm in get_args(Norm) for each in (ADAMW, MOMENTUM)),
     {"optimizer": {"kind": "sgd", "lr": 0.05}},
     *({"optimizer": each} for each in examples(OptimizerConfig)),
-    *({"model": CNN, "head": head, "optimizer": {"kind": "sgd", "lr": 1e-4}} for head in examples(HeadConfig)),
+    *({"model": CNN, "head": head, "optimizer": {"kind": "sgd", "lr": 1e-4}} for head in of_files(HeadConfig)),
     *({"model": CNN, "norm": norm} for norm in ("group", "layer", "none")),
     {"model": CNN, "frozen": [0, 3]},
     {"model": CNN, "locality": 0.5},
@@ -138,12 +144,12 @@ def fits(target: Any, loss: Any) -> bool:
 def targets_and_losses() -> list[tuple[Any, Any]]:
     """Pairs that go together, so many that every target and every loss is in one."""
     pairs: list[tuple[Any, Any]] = []
-    for loss, target in itertools.product(examples(LossConfig), examples(TargetConfig)):
+    for loss, target in itertools.product(of_files(LossConfig), of_files(TargetConfig)):
         seen = [each for pair in pairs for each in pair]
         if (loss not in seen or target not in seen) and fits(target, loss):
             pairs.append((target, loss))
     assert [len({each.kind for each in side}) for side in zip(*pairs, strict=True)] == [
-        len(examples(union)) for union in (TargetConfig, LossConfig)
+        len(of_files(union)) for union in (TargetConfig, LossConfig)
     ]
     return pairs
 
@@ -256,7 +262,7 @@ SLOW = dict.fromkeys(("densenet121", "resnet18"), pytest.mark.slow)
 
 
 @pytest.mark.parametrize(
-    "model", [pytest.param(each, id=each.kind, marks=SLOW.get(each.kind, ())) for each in examples(ModelConfig)]
+    "model", [pytest.param(each, id=each.kind, marks=SLOW.get(each.kind, ())) for each in of_files(ModelConfig)]
 )
 def test_vectorised__equals_the_loop_for_every_network_on_images_of_32_pixels(model: ModelConfig):
     """Two rounds of 32x32 pixels in three colours."""
