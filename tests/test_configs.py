@@ -20,6 +20,13 @@ SHAPES = {"fashion-mnist": (1, 28, 28), "parquet": (3, 32, 32)}
 
 
 @pytest.fixture(autouse=True)
+def root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imports are looked for in the current folder."""
+    monkeypatch.chdir(CONFIGS.parent)
+    monkeypatch.syspath_prepend(CONFIGS.parent)
+
+
+@pytest.fixture(autouse=True)
 def large_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The paper's experiments need more memory than a machine that runs tests may have."""
     monkeypatch.setattr(memory, "available", lambda: 2**50)
@@ -32,7 +39,7 @@ def name(path: Path) -> str:
 def with_images(config: RunConfig) -> dict[str, Any]:
     """The experiment on random images of the right shape, where its own may be absent."""
     table = to_table(config)
-    if config.data.kind == "digits":
+    if config.data.kind in ("digits", "import"):
         return table
     assert config.data.kind in SHAPES
     table["data"] = {

@@ -34,7 +34,7 @@ def with_absolute_paths(key: str, value: Any) -> Any:
         return {name: with_absolute_paths(f"{key}.{name}" if key else name, inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [with_absolute_paths(key, inner) for inner in value]
-    if isinstance(value, str) and key in {".".join(path) for path in PATHS}:
+    if isinstance(value, str) and value and "://" not in value and key in {".".join(path) for path in PATHS}:
         return reading.absolute_path(key, value)
     return value
 

@@ -167,8 +167,8 @@ class Given(Brought):
         if self._object is None:
             raise BroughtError(
                 f"{self.field}.kind: 'given' means an object from Python ('{self.name}', SHA-256 {self.digest[:12]}), "
-                f"which no file holds: go on with resume(RUN, {self.argument}=...), or start anew with "
-                f"simulate(..., {self.argument}=...)"
+                f"which no file holds: give it again as {self.argument}=... to resume(RUN), load_result(RUN) or "
+                "simulate(CONFIG)"
             )
         if self._sent:
             self._check_sent()

@@ -1,5 +1,7 @@
 """Data sets that users bring: from Python, or made by a function that the config names."""
 
+import inspect
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -11,9 +13,15 @@ from peers.data import dataset_check
 from peers.data.datasets import Dataset
 from peers.data.section import DataSection
 
+SEEDS = ("seed", "random_state")  # names of a parameter for a seed; the second is scikit-learn's
+
 
 class ImportedData(Imported, DataSection):
-    """Data of your own: a function that returns a `Dataset`, or training images and labels (and those to test on)."""
+    """Data of your own: a function that returns a `Dataset`, or training images and labels (and those to test on).
+
+    It is called with `args`, and with an integer below 2^32 that follows from the run's seed if it asks for one: by a
+    first parameter without default, or one that is named `seed` or `random_state`.
+    """
 
     field: ClassVar[str] = "data"
 
@@ -23,9 +31,11 @@ class ImportedData(Imported, DataSection):
 
     def load(self, seed: int) -> Dataset:
         function = self.bring()
-        arguments = taken(function, {"seed": int(stream(seed, "data").generate_state(1)[0])}, untold=0)
+        drawn = int(stream(seed, "data").generate_state(1)[0])
+        arguments = taken(function, {"seed": drawn}, untold=0)
+        named = {} if arguments else _asked_by_name(function, drawn, self.args)
         with explained(self.origin):
-            made = function(*arguments)
+            made = function(*arguments, **named)
         dataset = made if isinstance(made, Dataset) else self._from_arrays(made, seed)
         dataset_check.check(dataset)
         return self.limited(dataset, seed)
@@ -37,6 +47,15 @@ class ImportedData(Imported, DataSection):
                 f"test on), got a {type(made).__name__}"
             )
         return Dataset.from_arrays(*made, name=self.target.rpartition(":")[2], seed=seed)
+
+
+def _asked_by_name(function: Any, seed: int, args: Mapping[str, Any]) -> dict[str, int]:
+    """The seed as a keyword argument, if the function has one for it that the config does not give."""
+    try:
+        names = inspect.signature(function).parameters.keys()
+    except (TypeError, ValueError):  # built-in functions may have no signature
+        return {}
+    return {name: seed for name in SEEDS if name in names and name not in args}
 
 
 class GivenData(Given, DataSection):

@@ -20,7 +20,9 @@ def check(dataset: object) -> None:
             not in 0..num_classes - 1.
     """
     if not isinstance(dataset, Dataset):
-        raise ValueError(f"dataset: must be a peers.data.datasets.Dataset, got {type(dataset).__name__}; make one")
+        raise ValueError(
+            f"dataset: must be a Dataset, got {type(dataset).__name__}; make one: Dataset.from_arrays(images, labels)"
+        )
     name = dataset.name
     if not isinstance(name, str) or not name.isprintable() or not 0 < len(name) <= MAX_NAME:
         raise ValueError(f"dataset: name must be text of 1 to {MAX_NAME} printable characters, got {ascii(name)[:80]}")

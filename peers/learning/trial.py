@@ -35,8 +35,10 @@ def check_network(kind: PeerKind, peers: Sequence[int], shape: Shape) -> None:
     """
     network = built(kind, peers[0], shape)
     with of_peer(peers[0]):
-        _check_start(network, built(kind, peers[0], shape))
+        again = built(kind, peers[0], shape)
+        _check_start(network, again)
         _check_pass(network, shape)
+        _check_again(network, again, shape)
     if network.noise is not None:
         warnings.warn(
             f"{network.origin}: draws random numbers in its forward passes, as Dropout does: they depend on the run's "
@@ -130,6 +132,16 @@ def _check_pass(network: Network, shape: Shape) -> None:
             f"and {tuple(first[0].shape)}"
         )
     network.train()
+
+
+def _check_again(network: Network, again: Network, shape: Shape) -> None:
+    """What is drawn at the start need not be a weight: a number that a module keeps is in no checkpoint."""
+    images = _images(shape)
+    if not all(map(_equal, _pass(network, images), _pass(again, images))):
+        raise BroughtError(
+            f"{network.origin}: built twice with one seed, it gives other outputs from equal weights: draw what it "
+            "keeps with torch's own functions, which the run seeds, not with NumPy's or Python's"
+        )
 
 
 def _check_copy(network: Network) -> None:

@@ -15,10 +15,10 @@ def test_config__lists_every_section_with_defaults(cli: Cli) -> None:
     lines = out.splitlines()
     assert [line[1:].partition("]")[0] for line in lines if line.startswith("[")] == list(RunConfig.model_fields)
     assert "  exchange.target.temperature = 0.04  (kind centre)" in lines
-    assert (
-        '  exchange.loss = { kind = "kl", temperature = 0.1 }  (kinds: mse, salient, cosine, kl, cross-entropy, js)'
-        in lines
+    start = (
+        '  exchange.loss = { kind = "kl", temperature = 0.1 }  (kinds: mse, salient, cosine, kl, cross-entropy, js, '
     )
+    assert any(line.startswith(start.rstrip()) for line in lines)
     assert max(map(len, lines)) <= 120
 
 

@@ -156,7 +156,7 @@ def test_load_result__needs_no_data_set(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels, labels = rng.integers(0, 256, (150, 2, 6, 6), dtype=np.uint8), rng.integers(0, 4, 150)
     mine = Dataset("mine", pixels[:100], labels[:100], pixels[100:], labels[100:], 4)
-    result = simulate(load_config(table()), tmp_path, dataset=mine)
+    result = simulate(load_config(table()), tmp_path, data=mine)
     assert np.array_equal(load_result(result.folder).features(pixels, 0), result.features(pixels, 0))
 
 

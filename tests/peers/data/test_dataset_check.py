@@ -80,5 +80,5 @@ def test_check__refuses(values: dict[str, Any], line: str) -> None:
 
 def test_check__refuses_what_is_no_dataset() -> None:
     values = tuple(getattr(dataset(), field.name) for field in fields(Dataset))
-    with pytest.raises(ValueError, match=r"^dataset: must be a peers\.data\.datasets\.Dataset, got tuple; make one$"):
+    with pytest.raises(ValueError, match=r"^dataset: must be a Dataset, got tuple; make one: Dataset\.from_arrays"):
         dataset_check.check(values)  # type: ignore[arg-type]

@@ -124,6 +124,17 @@ class OwnParameter(nn.Module):
         return self.layer(images.flatten(1)) * self.scale
 
 
+class Scaled(nn.Module):
+    """Keeps a number that NumPy draws, which is no weight."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.layer, self.scale = nn.Linear(PIXELS, 8), float(np.random.rand())  # noqa: NPY002
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scale * self.layer(images.flatten(1))
+
+
 def drawn_by_numpy(shape: tuple[int, ...]) -> nn.Module:
     module = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 8))
     module[1].weight.data = torch.from_numpy(np.random.rand(8, PIXELS).astype(np.float32))  # noqa: NPY002
@@ -171,6 +182,7 @@ NETWORKS = {
     "no module": (lambda shape: 5, "must make a torch.nn.Module, got a int: return the module"),
     "number": (5, "must be a torch.nn.Module, or a class or function that makes one, got a int"),
     "name": ("resnet18", "must be a torch.nn.Module, or a class or function that makes one, got a str"),
+    "a number by numpy": (Scaled, "built twice with one seed, it gives other outputs from equal weights"),
     "weights by numpy": (drawn_by_numpy, "built twice with one seed, it has other weights ('1.weight')"),
     "undrawable": (
         OwnParameter(),
