@@ -97,7 +97,7 @@ def ablate(
     """
     tell = notes_to(observers)
     check_output(output)
-    ablation = with_objects(ablation, Objects(**objects))
+    ablation = with_objects(ablation, Objects.of(objects))
     folder, errors = Path(output).absolute() / ablation.name, Errors()
     comparison, interrupted = None, False
     with results_folder.locked_folder(folder):

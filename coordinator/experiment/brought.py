@@ -1,6 +1,7 @@
 """What users bring: objects from Python in place of what a config names, and what a config says to import."""
 
 import dataclasses
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from coordinator.experiment.brought_topology import GivenTopology
 from coordinator.experiment.config import ConfigError, RunConfig, to_table
 from coordinator.experiment.errors import explain
-from peers.base.brought import Brought, Given, Imported
+from peers.base.brought import Brought, Given, Imported, forget_digests
 from peers.base.content import digest_of
 from peers.data.brought import GivenData
 from peers.data.section import DataSection
@@ -45,6 +46,15 @@ class Objects:
     topology: Any = None
     data: Any = None
 
+    @classmethod
+    def of(cls, keywords: Mapping[str, Any]) -> "Objects":
+        """Those that `simulate` was called with. Raises: ConfigError, for a name that is none of them."""
+        for name in keywords.keys() - SECTIONS.keys():
+            close = difflib.get_close_matches(name, SECTIONS, 1)
+            hint = f"did you mean '{close[0]}'?" if close else f"what can be brought is {', '.join(SECTIONS)}"
+            raise ConfigError(f"{name}: is no argument: {hint}")
+        return cls(**keywords)
+
     def __bool__(self) -> bool:
         return any(getattr(self, field.name) is not None for field in dataclasses.fields(self))
 
@@ -66,7 +76,7 @@ class Objects:
                 raise ConfigError(
                     f"{section.argument}: must be what the run was given ('{before.name}', SHA-256 "
                     f"{before.digest[:12]}), got '{found.name}' with SHA-256 {found.digest[:12]}: give the same code "
-                    "and data, or start a new run"
+                    "and data (what the code itself has changed counts, too), or start a new run"
                 )
             return found
 
@@ -98,6 +108,7 @@ def identified(config: RunConfig) -> RunConfig:
 
     Raises: ValueError, if something cannot be imported or read, or has another digest than the config says.
     """
+    forget_digests()
     for part in brought(config):
         if part is not config.data:  # which is asked for when it is loaded
             part.bring()  # refuses objects that are not there
@@ -135,6 +146,8 @@ def _named(table: Mapping[str, Any]) -> dict[str, str]:
     peers, exchange = table.get("peers", {}), table.get("exchange", {})
     kinds = {"peers": peers, **{f"peers.groups[{i}]": group for i, group in enumerate(peers.get("groups", ()))}}
     parts = {f"{name}.{part}": kind.get(part, {}) for name, kind in kinds.items() for part in ("model", "head")}
+    for name, kind in kinds.items():
+        parts[f"{name}.weights"] = {"kind": "given", "digest": kind.get("weights_digest", "")}
     parts |= {f"exchange.{part}": exchange.get(part, {}) for part in ("loss", "target")}
     parts |= {part: table.get(part, {}) for part in ("topology", "data")}
     return {key: part.get("digest", "") for key, part in parts.items() if part.get("kind") in ("import", "given")}

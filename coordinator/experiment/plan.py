@@ -19,7 +19,7 @@ from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, Normalisation, channel_statistics, hold_out
 from peers.data.shapes import noun
-from peers.learning import trial
+from peers.learning import loss_trial, trial
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
 from peers.networks.network import OwnHead
@@ -200,20 +200,20 @@ def _tried_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) -
     for make in foreign:
         trial.check_network(make.kind, make.peers, dataset.shape)
         if Control.STRANGER in config.evaluation.controls:
-            trial.built(make.kind, make.peers[0], dataset.shape, start="stranger")
+            trial.check_stranger(make.kind, make.peers[0], dataset.shape)
         if isinstance(make.network.head, OwnHead):
             _check_own_head(config, dataset, make)
     dim = width.feature_dim if features else width.output_dim
     own_loss = isinstance(exchange.loss, Brought) or isinstance(exchange.target, Brought)
     if own_loss:
-        trial.check_loss(exchange, dim)
+        loss_trial.check_loss(exchange, dim)
     if config.hosting.execution == "loop":
         return config
     try:
         for make in foreign:
             trial.check_vectorised(make.kind, make.peers, dataset.shape)
         if own_loss:
-            trial.check_vectorised_loss(exchange, dim)
+            loss_trial.check_vectorised_loss(exchange, dim)
     except trial.NotVectorised as error:
         if config.hosting.execution == "vectorised":
             raise ValueError(f"{error}: set hosting.execution to loop") from None

@@ -32,7 +32,7 @@ def load_result(run: str | Path, **objects: Unpack[Keywords]) -> Result:
     if (path / "ablation.toml").is_file():
         raise ConfigError(f"load_result: '{run}' is an ablation: use load_ablation_result, or name a run in its cells")
     check_run("load_result", path)
-    config = Objects(**objects).take_again(load_config(path / "config.toml"))
+    config = Objects.of(objects).take_again(load_config(path / "config.toml"))
     try:
         summary = from_json((path / "summary.json").read_bytes())
         ending = Ending(Status(summary["status"]), summary["message"])

@@ -75,7 +75,7 @@ def simulate(
     fan_out = Observers(observers)
     with EndOfRun(fan_out) as end:
         check_output(output)
-        config = Objects(**objects).take(with_rule(config, fan_out.rule))
+        config = Objects.of(objects).take(with_rule(config, fan_out.rule))
         context = _Context(fan_out, None, interrupts or Interrupts())
         end.result = result = _run(config, Path(output), None, context)
     fan_out.reraise()
@@ -109,7 +109,7 @@ def resume(
     """
     fan_out = Observers(observers)
     with EndOfRun(fan_out) as end, reopen(Path(run), rounds, overrides, fan_out) as resumed:
-        resumed = replace(resumed, config=Objects(**objects).take_again(resumed.config))
+        resumed = replace(resumed, config=Objects.of(objects).take_again(resumed.config))
         context = _Context(fan_out, None, interrupts or Interrupts())
         if resumed.remaining is Remaining.REPORT:
             end.result = result = _complete(resumed, context)

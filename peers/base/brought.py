@@ -38,6 +38,11 @@ class Brought(Variant):
         raise NotImplementedError
 
 
+def forget_digests() -> None:
+    """Before a run: compute the digests of imports anew, since their modules may have been changed or reloaded."""
+    _KNOWN.clear()
+
+
 def called(section: Any) -> str:
     """What people are told that a section stands for: the name of what a user has brought, else its kind."""
     name = section.name if isinstance(section, Given) else section.target if isinstance(section, Imported) else ""
@@ -86,7 +91,7 @@ class Imported(Brought):
         return value
 
     def _digest_of(self, found: Any, value: Any) -> str:
-        """The digest, computed once in a process: calls may change what code refers to, as counters."""
+        """The digest, computed once for a run: calls may change what code refers to, as counters."""
         key = (id(found), json.dumps(self.args, sort_keys=True, default=str))
         if key not in _KNOWN:
             _KNOWN[key] = found, _digest(self.origin, value)

@@ -19,6 +19,7 @@ from peers.hosting.evaluator import State
 from peers.learning.peer import Peer
 from peers.learning.settings import Execution, PeerSettings
 from peers.learning.vectorised.peer_stack import WIDTH, Answer, PeerStack
+from peers.networks.brought import BroughtModel
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations, observe_all
 
@@ -245,7 +246,10 @@ def _stacks(peers: list[Peer]) -> list[PeerStack]:
 
 
 def _are_alike(peer: Peer, other: Peer) -> bool:
-    return peer.kind == other.kind and peer.settings.layout == other.settings.layout
+    """Whether one forward pass can run both: what one builds for each peer may differ where no tensor shows it."""
+    model = peer.kind.model
+    one_for_all = not isinstance(model, BroughtModel) or not model.by_peer
+    return one_for_all and peer.kind == other.kind and peer.settings.layout == other.settings.layout
 
 
 def _self_taught(settings: Sequence[PeerSettings], round_index: int) -> dict[int, Assignment]:

@@ -1,19 +1,19 @@
-"""Tries out what users bring, before a run starts: a network, a head, a loss or a target transform, on random data."""
+"""Tries out the networks and heads that users bring, before a run starts, on random data."""
 
 import copy
+import random
+import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from peers.base.brought import Brought
 from peers.base.brought_errors import BroughtError, of_peer
 from peers.data.shapes import Shape
-from peers.exchange.config import ExchangeConfig
 from peers.networks import drawing
 from peers.networks.config import PeerKind, Start
 from peers.networks.network import Network, OwnHead
@@ -23,9 +23,6 @@ BATCH = 4
 
 class NotVectorised(BroughtError):
     """What works for one peer at a time only."""
-
-
-# ---- networks ----
 
 
 def check_network(kind: PeerKind, peers: Sequence[int], shape: Shape) -> None:
@@ -45,7 +42,7 @@ def check_network(kind: PeerKind, peers: Sequence[int], shape: Shape) -> None:
             "seed, the round and the peer, so results repeat; measures of the outputs include them",
             stacklevel=2,
         )
-    if not _trained(network.encoder):
+    if not trained(network.encoder):
         warnings.warn(
             f"{network.origin}: no weight of the features is trained (requires_grad is False), so they stay as they "
             "are: probes of them will show no gain",
@@ -62,13 +59,24 @@ def check_network(kind: PeerKind, peers: Sequence[int], shape: Shape) -> None:
             )
 
 
+def check_stranger(kind: PeerKind, peer: int, shape: Shape) -> None:
+    """Check that a stranger's weights are others than the peer's. Raises: BroughtError."""
+    own, stranger = built(kind, peer, shape), built(kind, peer, shape, seed=2, start="stranger")
+    pairs = zip(own.encoder.parameters(), stranger.encoder.parameters(), strict=False)
+    if all(torch.equal(one, other) for one, other in pairs):
+        raise BroughtError(
+            f"{own.origin}: a stranger of the control run would have the peer's own weights, which no seed changes: "
+            "say so by peers.initial = 'given', with which strangers are drawn layer by layer, or leave stranger out"
+        )
+
+
 def check_vectorised(kind: PeerKind, peers: Sequence[int], shape: Shape) -> None:
     """Check that `vmap` gives the network's own outputs and gradients. Raises: NotVectorised."""
     network = built(kind, peers[0], shape)
     with of_peer(peers[0]):
         if network.noise is not None:
             raise NotVectorised(f"{network.origin}: draws random numbers, which cannot be vectorised")
-        if len(_trained(network)) < len(list(network.parameters())):
+        if len(trained(network)) < len(list(network.parameters())):
             raise NotVectorised(f"{network.origin}: has parameters that are not trained")
         state = {name: tensor.detach() for name, tensor in (*network.named_parameters(), *network.named_buffers())}
         images, names = _images(shape), [name for name, _ in network.named_parameters()]
@@ -83,7 +91,7 @@ def check_vectorised(kind: PeerKind, peers: Sequence[int], shape: Shape) -> None
         try:
             together = vmap(grad(loss, has_aux=True))(stacked, buffers)[1]
         except Exception as error:  # vmap raises many types
-            raise NotVectorised(f"{network.origin}: cannot be vectorised ({_reason(error)})") from None
+            raise NotVectorised(f"{network.origin}: cannot be vectorised ({reason(error)})") from None
         if (together[0] - alone).norm() > 0.01 * alone.norm():
             raise NotVectorised(f"{network.origin}: vectorised, it gives other outputs")
 
@@ -97,7 +105,7 @@ def built(kind: PeerKind, peer: int, shape: Shape, seed: int = 1, start: Start =
 def _check_start(network: Network, again: Network) -> None:
     if not list(network.encoder.parameters()):
         raise BroughtError(f"{network.origin}: has no parameters to train: its features could not be learned")
-    if not _trained(network):
+    if not trained(network):
         raise BroughtError(f"{network.origin}: none of its parameters is trained: nothing could be learned")
     state, same = network.state_dict(), again.state_dict()
     differing = [name for name in state if name not in same or not _equal(state[name], same[name])]
@@ -111,7 +119,7 @@ def _check_start(network: Network, again: Network) -> None:
 
 def _check_pass(network: Network, shape: Shape) -> None:
     origin, images = network.origin, _images(shape)
-    given = images.clone()
+    given, before_draws = images.clone(), _generators()
     first, second = _pass(network, images), _pass(network, images)
     if not torch.equal(images, given):
         raise BroughtError(
@@ -120,18 +128,30 @@ def _check_pass(network: Network, shape: Shape) -> None:
         )
     for before, after in zip(first, second, strict=True):
         _check_values(origin, before, after)
-    reached = first if isinstance(network.head, OwnHead) or not _trained(network.encoder) else first[:1]
+    reached = first if isinstance(network.head, OwnHead) or not trained(network.encoder) else first[:1]
     if not any(part.requires_grad for part in reached):
         raise BroughtError(f"{origin}: its outputs must depend on its parameters, through torch operations")
     _check_copy(network)
     with torch.no_grad():
         in_eval = network.eval().features(images)  # as probes see it
+    if _generators() != before_draws:
+        raise BroughtError(
+            f"{origin}: draws from a generator that the run does not seed, NumPy's or Python's: draw with torch's own "
+            "functions"
+        )
     if in_eval.shape != first[0].shape:
         raise BroughtError(
             f"{origin}: must return as many features in eval mode as in train mode, got shape {tuple(in_eval.shape)} "
             f"and {tuple(first[0].shape)}"
         )
     network.train()
+
+
+def _generators() -> tuple[object, ...]:
+    """The states of the global generators."""
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 (what a user's code draws from)
+    python = () if "beartype" in sys.modules else random.getstate()  # which that draws from whenever it checks a type
+    return python, name, bytes(np.asarray(keys)), *rest, bytes(torch.random.get_rng_state().numpy())
 
 
 def _check_again(network: Network, again: Network, shape: Shape) -> None:
@@ -150,7 +170,7 @@ def _check_copy(network: Network) -> None:
         copy.deepcopy(network)
     except Exception as error:  # an attribute may raise anything
         raise BroughtError(
-            f"{network.origin}: cannot be copied after a pass ({_reason(error)}): keep none of its tensors as "
+            f"{network.origin}: cannot be copied after a pass ({reason(error)}): keep none of its tensors as "
             "attributes, or detach() them"
         ) from None
 
@@ -187,7 +207,8 @@ def _images(shape: Shape) -> Tensor:
     return torch.randn(BATCH, *shape, generator=torch.Generator().manual_seed(0))
 
 
-def _trained(module: nn.Module) -> list[Tensor]:
+def trained(module: nn.Module) -> list[Tensor]:
+    """The parameters that are trained."""
     return [parameter for parameter in module.parameters() if parameter.requires_grad]
 
 
@@ -200,82 +221,7 @@ def _equal(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.equal(one.nan_to_num(), other.nan_to_num())
 
 
-# ---- losses and target transforms ----
-
-
-def check_loss(exchange: ExchangeConfig, dim: int) -> None:
-    """Check loss and target transform: a finite number with a gradient, equal if repeated.
-
-    Warns of a loss with parameters of its own. Raises: BroughtError.
-    """
-    part = _brought_of(exchange)
-    student, received = _vectors(exchange, dim)
-    _check_arguments(exchange, student, received)
-    leaf = student.clone().requires_grad_()
-    first, second = (_loss(exchange, given, received) for given in (leaf, student))
-    if not torch.isfinite(first):
-        raise BroughtError(f"{part.origin}: must give a finite number for random outputs, got {first.item()}")
-    if not torch.equal(first, second):
-        raise BroughtError(f"{part.origin}: must give equal numbers for equal outputs: draw nothing, and keep no state")
-    gradient = torch.autograd.grad(first, leaf, allow_unused=True)[0] if first.requires_grad else None
-    if gradient is None:
-        raise BroughtError(f"{part.origin}: must depend on the student's outputs, through torch operations")
-    if not torch.isfinite(gradient).all():
-        raise BroughtError(f"{part.origin}: its gradient must be finite for random outputs, got NaN or infinite ones")
-    for brought in (exchange.loss, exchange.target):
-        value = brought.bring() if isinstance(brought, Brought) else None
-        made = value() if isinstance(value, type) else value
-        if isinstance(brought, Brought) and isinstance(made, nn.Module) and _trained(made):
-            warnings.warn(f"{brought.origin}: has parameters of its own, which nothing trains", stacklevel=2)
-
-
-def check_vectorised_loss(exchange: ExchangeConfig, dim: int) -> None:
-    """Raises: NotVectorised."""
-    student, received = _vectors(exchange, dim)
-    try:
-        vmap(grad(lambda student: _loss(exchange, student, received)))(torch.stack([student, student]))
-    except Exception as error:  # vmap raises many types
-        origin = _brought_of(exchange).origin
-        raise NotVectorised(f"{origin}: cannot be vectorised ({_reason(error)})") from None
-
-
-def _brought_of(exchange: ExchangeConfig) -> Brought:
-    part = exchange.loss if isinstance(exchange.loss, Brought) else exchange.target
-    assert isinstance(part, Brought), "only what was brought is tried out"
-    return part
-
-
-def _vectors(exchange: ExchangeConfig, dim: int) -> tuple[Tensor, Tensor]:
-    """A student's outputs, and what it receives of a teacher."""
-    generator = torch.Generator().manual_seed(0)
-    student, teacher = (torch.randn(BATCH, dim, generator=generator) for _ in range(2))
-    return student, exchange.sent(teacher)
-
-
-def _loss(exchange: ExchangeConfig, student: Tensor, received: Tensor) -> Tensor:
-    centre = torch.zeros(received.shape[1], device=received.device)
-    return exchange.distillation_loss(student, received[None], torch.ones(1), centre)
-
-
-def _check_arguments(exchange: ExchangeConfig, student: Tensor, received: Tensor) -> None:
-    """Call each part on tensors of its own, which it must leave as they are."""
-    parts: list[tuple[Any, tuple[Tensor, ...]]] = []
-    if isinstance(exchange.target, Brought):
-        parts.append((exchange.target, (received.clone(), torch.zeros(received.shape[1]))))
-    if isinstance(exchange.loss, Brought):
-        parts.append((exchange.loss, (student.clone(), received.clone())))
-    for part, arguments in parts:
-        if not callable(part.bring()):
-            raise BroughtError(
-                f"{part.origin}: must be a function, or a class of such, got a {type(part.bring()).__name__}"
-            )
-        kept = [argument.clone() for argument in arguments]
-        getattr(part, "vector", part)(*arguments)
-        if not all(torch.equal(before, after) for before, after in zip(kept, arguments, strict=True)):
-            raise BroughtError(f"{part.origin}: must not change its arguments in place: write x - y, not x.sub_(y)")
-
-
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The first line of what was raised, for a parenthesis."""
     cause = error.__cause__ if isinstance(error, BroughtError) and error.__cause__ else error
     line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]

@@ -3,6 +3,7 @@
 import copy
 import fnmatch
 import functools
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -17,6 +18,8 @@ from peers.base.section import Variant
 from peers.data.shapes import Shape
 from peers.networks import models
 from peers.networks.network import Network, OwnHead, blank_pass
+
+INDEX = ("peer", "peer_index", "index", "i")  # names of the argument that gets a peer's index
 
 
 class BroughtModel(Brought):
@@ -147,8 +150,16 @@ class HeldWeights:
 
 
 def _arguments(value: Any, shape: Shape = (), peer: int = 0) -> tuple[Any, ...]:
-    """What a class or function that makes a network is called with."""
-    return taken(value, {"shape": shape, "peer": peer}, untold=1) if callable(value) else ()
+    """What a class or function that makes a network is called with. Raises: BroughtError."""
+    found = taken(value, {"shape": shape, "peer": peer}, untold=1) if callable(value) else ()
+    if len(found) == 2:
+        name = list(inspect.signature(value).parameters)[1]
+        if name not in INDEX:
+            raise BroughtError(
+                f"peers.model: its function needs '{name}', and gets the shape of an image and, under the name peer, "
+                f"the index of the peer: give '{name}' a default, or call it peer"
+            )
+    return found
 
 
 def copied(origin: str, module: nn.Module) -> nn.Module:
@@ -179,7 +190,7 @@ def usable(origin: str, module: nn.Module) -> nn.Module:
                 f"{origin}: weights must be float32, got {_dtype(parameter)} for '{name}': call .float(); "
                 "hosting.precision is for faster arithmetic"
             )
-    return module
+    return module.train()
 
 
 def join(model: Variant, encoder: nn.Module, head: Variant, shape: Shape, head_anew: bool = False) -> Network:

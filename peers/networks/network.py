@@ -29,8 +29,10 @@ class Network(nn.Module):
         self.origin = origin
         self.noise: int | None = None  # seed of the draws of a forward pass; None: it draws nothing
         self.feature_dim, self.output_dim = (found.shape[1] for found in blank_pass(self, shape))
+        self.adapts = False  # whether a forward pass in train mode changes buffers, as BatchNorm's does
         if origin:
             self.noise = 0 if draws(self, shape) else None
+            self.adapts = changes_buffers(self, shape)
 
     def forward(
         self, images: Float[Tensor, "batch *shape"]
@@ -89,6 +91,17 @@ def feature_dim(encoder: nn.Module, shape: Shape) -> int:
     features = blank_pass(encoder, shape)
     assert features.ndim == 2, "an encoder gives vectors"
     return int(features.shape[1])
+
+
+@torch.no_grad()
+def changes_buffers(network: Network, shape: Shape) -> bool:
+    """Whether a forward pass in train mode changes what a network keeps besides its weights."""
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    if not buffers:
+        return False
+    images = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0)).to(next(iter(buffers.values())).device)
+    functional_call(network, buffers, (images,))
+    return any(not torch.equal(buffers[name], before) for name, before in network.named_buffers())
 
 
 def draws(network: Network, shape: Shape) -> bool:

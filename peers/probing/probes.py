@@ -268,8 +268,8 @@ def sgd_probe(
 
 
 def has_batchnorm(network: nn.Module) -> bool:
-    """Whether the network has running buffers to calibrate."""
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
+    """Whether the network has running buffers to calibrate: BatchNorm's, or such of a network that a user brings."""
+    return getattr(network, "adapts", False) or any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
 @torch.no_grad()

@@ -431,3 +431,57 @@ def test_initial__given_is_for_what_is_brought() -> None:
     assert refused("peers.initial=given").startswith(expected)
     message = refused("peers.initial=given", "peers.locality=0.5", network=OwnParameter())
     assert message.startswith("peers.locality is 0.5, but initial weights are given (peers.initial or peers.weights)")
+
+
+# ---- what only a few passes show ----
+
+
+def test_network__rare_draws_of_another_generator_are_found() -> None:
+    def rarely(module: Net, images: Tensor) -> Tensor:
+        return module.layer(images) * (2 if np.random.rand() < 1e-6 else 1)  # noqa: NPY002
+
+    line = refused(network=net(rarely))
+    assert "draws from a generator that the run does not seed, NumPy's or Python's: draw with torch's" in line
+
+
+@pytest.mark.parametrize("initial", ["drawn", "given"])
+def test_network__given_in_eval_mode_trains_like_any_other(initial: str) -> None:
+    def module() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 8), nn.BatchNorm1d(8), nn.Dropout(0.5))
+
+    with pytest.warns(UserWarning, match="draws random numbers in its forward passes"):
+        found = plan(f"peers.initial={initial}", network=module().eval())
+    assert found.groups[0].feature_dim == 8
+
+
+def test_network__the_index_of_a_peer_is_given_under_its_name_only() -> None:
+    def two(shape: Any, dropout: float) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(PIXELS, 8))
+
+    line = refused(network=two)
+    assert line.startswith("peers.model: its function needs 'dropout', and gets the shape of an image and, under the")
+
+
+def test_loss__that_counts_its_calls_is_refused() -> None:
+    class Jumping:
+        def __init__(self) -> None:
+            self.calls = 0
+
+        def __call__(self, student: Tensor, target: Tensor) -> Tensor:
+            self.calls += 1
+            return F.mse_loss(student, target) * (100 if self.calls > 20 else 1)
+
+    assert "changes something in a call that it keeps for the next one" in refused(loss=Jumping())
+
+
+def test_stranger__of_weights_that_no_seed_changes_is_refused() -> None:
+    def loaded(shape: Any) -> nn.Module:
+        module = nn.Sequential(nn.Flatten(), nn.Linear(PIXELS, 8))
+        nn.init.constant_(module[1].weight, 0.1)
+        nn.init.zeros_(module[1].bias)
+        return module
+
+    stranger = "evaluation.controls=['stranger']"
+    assert "a stranger of the control run would have the peer's own weights" in refused(stranger, network=loaded)
+    assert plan(stranger, "peers.initial='given'", network=loaded).groups[0].feature_dim == 8
