@@ -101,7 +101,7 @@ def as_onnx(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, str], p
     return Exported(model.SerializeToString(), code, "onnxruntime")
 
 
-FORMATS: dict[Format, Callable[[TrainedPeer, dict[str, Any], dict[str, str], Path], Exported]] = {
+FORMATS: dict[str, Callable[[TrainedPeer, dict[str, Any], dict[str, str], Path], Exported]] = {
     "state_dict": as_state_dict,
     "torchscript": as_torchscript,
     "onnx": as_onnx,

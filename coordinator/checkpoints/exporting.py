@@ -7,12 +7,11 @@ from typing import Any
 from coordinator.checkpoints.export_formats import FORMATS
 from coordinator.checkpoints.trained_peers import trained_peer
 from coordinator.experiment.config import ConfigError, RunConfig
-from coordinator.records.result import Format
 
 MOST_SHOWN = 4  # channels whose normalisation is printed
 
 
-def export_peer(config: RunConfig, run: Path, peer: int, to: Path, form: Format) -> list[str]:
+def export_peer(config: RunConfig, run: Path, peer: int, to: Path, form: str) -> list[str]:
     """Write a peer's network, as in the newest intact checkpoint, with its normalisation; returns lines to print.
 
     config: of the run, with the objects that it was given from Python. The lines are Python code: comments on the file,
@@ -42,7 +41,7 @@ def _spec_of(config: RunConfig, peer: int) -> dict[str, Any]:
     return {name: kind[name] for name in ("model", "norm", "head", "initial")}
 
 
-def _normalisation(inputs: dict[str, Any], form: Format) -> str:
+def _normalisation(inputs: dict[str, Any], form: str) -> str:
     mean, std = (inputs["normalisation"][name] for name in ("mean", "std"))
     values = f" (mean {mean}, std {std})" if len(mean) <= MOST_SHOWN else ""
     where = "in its metadata" if form == "state_dict" else "inside"
