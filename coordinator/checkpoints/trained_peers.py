@@ -38,7 +38,7 @@ def trained_peer(config: RunConfig, run: Path, peer: int) -> TrainedPeer:
     _load(network, tensors, peer)
     if about["failure"]:
         notes.append(f"peer {peer} has dropped out: {about['failure']}")
-    return TrainedPeer(network.cpu().eval(), inputs, found.completed, tuple(notes))
+    return TrainedPeer(network.cpu().eval(), inputs, found.completed, tuple(notes), int(peer))
 
 
 def _newest(config: RunConfig, run: Path, peer: int) -> tuple[Checkpoint, dict[str, Any], dict[str, Tensor], list[str]]:

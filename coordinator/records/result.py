@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,8 @@ from coordinator.records.run_folder import KEYS
 from peers.data.datasets import Normalisation
 from peers.networks.network import Network
 from peers.networks.trained import InputFormat, TrainedPeer
+
+Format = Literal["state_dict", "torchscript", "onnx"]  # of an exported peer
 
 
 class Status(StrEnum):
@@ -46,7 +48,7 @@ class Result:
     """The result of a run, and its trained peers; `load_result` makes it again from the run's folder.
 
     summary: the content of `summary.json`. config: the run's. trained: a peer as in the newest intact checkpoint of the
-    run; raises ConfigError without one. message: the reason if the run ended early.
+    run; raises ConfigError without one. exported: see `export`. message: the reason if the run ended early.
 
     A peer is named by its index. Images are given raw, as the data set has them: a NumPy array or a torch tensor
     [examples, *shape] of pixels from 0 to 255 (or of the values that the data set has instead); they are normalised as
@@ -62,6 +64,7 @@ class Result:
     folder: Path
     config: RunConfig = field(repr=False)
     trained: Callable[[int], TrainedPeer] = field(repr=False, compare=False)
+    exported: Callable[[int, Path, Format], list[str]] = field(repr=False, compare=False)
     message: str = ""
 
     @property
@@ -94,6 +97,15 @@ class Result:
             )
         classes: Int64[np.ndarray, " examples"] = self.outputs(images, peer).argmax(axis=1)
         return classes
+
+    def export(self, peer: int, path: str | Path, form: Format = "state_dict") -> list[str]:
+        """Write the trained network with its normalisation to a file; returns the lines of Python that load it.
+
+        form: `state_dict` (safetensors), `torchscript` or `onnx`. The lines define `peer(images)`, from raw images to
+        (features, outputs); a comment says which packages they need. Raises: ConfigError, without an intact checkpoint,
+        or if torch cannot export the network so.
+        """
+        return self.exported(peer, Path(path), form)
 
     def table(self, name: str) -> pa.Table:
         """A table of the run as Arrow: `rounds`, `peers` (and rounds), `edges` (and rounds), or `pairs` of peers.

@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
+from coordinator.checkpoints.exporting import export_peer
 from coordinator.checkpoints.trained_peers import trained_peer
 from coordinator.experiment.brought import Keywords, Objects
 from coordinator.experiment.config import ConfigError, RunConfig, load_config
@@ -14,8 +15,8 @@ from coordinator.records.run_folder import check_run, way_on
 
 def result_of(config: RunConfig, folder: Path, summary: dict[str, Any], ending: Ending) -> Result:
     """The result of the run in a folder."""
-    trained = partial(trained_peer, config, folder)
-    return Result(ending.status, summary, folder, config, trained, ending.message)
+    trained, exported = partial(trained_peer, config, folder), partial(export_peer, config, folder)
+    return Result(ending.status, summary, folder, config, trained, exported, ending.message)
 
 
 def load_result(run: str | Path, **objects: Unpack[Keywords]) -> Result:

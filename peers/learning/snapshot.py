@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import safetensors.torch
@@ -50,14 +51,20 @@ def save(peer: Saved, folder: str, completed: int) -> str:
         "failure": peer.failure,
         "failure_round": peer.failure_round,
     }
-    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    seen = set[int]()
-    for name, tensor in contiguous.items():  # the format has no weights that two names share
-        contiguous[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    content = safetensors.torch.save(contiguous, {"about": json.dumps(about)})
+    content = safetensors.torch.save(unshared(tensors), {"about": json.dumps(about)})
     Folder(folder).write(file_of(peer.index), content)
     return hashlib.sha256(content).hexdigest()
+
+
+def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each contiguous and in memory of its own, since safetensors refuses tied weights."""
+    found, seen = dict[str, Tensor](), set[int]()
+    for name, tensor in tensors.items():
+        plain = tensor.detach().cpu().contiguous()
+        memory = plain.untyped_storage().data_ptr()
+        found[name] = plain.clone() if memory in seen else plain
+        seen.add(memory)
+    return found
 
 
 def restore(peer: Saved, folder: str, sha256: str = "") -> int:

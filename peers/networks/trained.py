@@ -1,5 +1,6 @@
 """A trained network with what it takes to use it: the normalisation of its inputs, and their shape and dtype."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from jaxtyping import Float32
 from torch import Tensor, nn
 
 from peers.data.datasets import Normalisation
-from peers.networks.network import Network
+from peers.networks.network import Network, OwnHead
 
 AT_ONCE = 256  # examples in one forward pass, so that memory does not grow with the number of examples
 PIXEL = 255  # the largest value of a data set of bytes, which are divided by it
@@ -126,13 +127,14 @@ class RawNetwork(nn.Module):
 class TrainedPeer:
     """A peer after `completed` rounds: its network, in eval mode on the CPU, and the format of its inputs.
 
-    notes: what a user of it should know, such as that a newer checkpoint is damaged.
+    notes: what a user of it should know, such as that a newer checkpoint is damaged. index: the peer's in the run.
     """
 
     network: Network
     inputs: InputFormat
     completed: int
     notes: tuple[str, ...] = ()
+    index: int = 0
 
     def with_normalisation(self) -> RawNetwork:
         """The network as a module that takes raw examples, as the data set has them."""
@@ -141,15 +143,21 @@ class TrainedPeer:
     @torch.no_grad()
     def features(self, images: object) -> Float32[np.ndarray, "examples features"]:
         """The encoder's features of raw examples [examples, *shape]. Raises: ValueError, see `InputFormat.check`."""
-        raw, examples = self.with_normalisation(), self.inputs.check(images)
-        parts = [self.network.encoder(raw.normalised(part)).float() for part in torch.split(examples, AT_ONCE)]
-        return torch.cat(parts).numpy()
+        return self._in_parts(images, self.network.features).numpy()
 
     @torch.no_grad()
     def outputs(self, images: object) -> Float32[np.ndarray, "examples outputs"]:
         """The head's outputs of raw examples [examples, *shape]. Raises: as `features`.
 
-        The head gets all of them at once: the outputs of prototypes depend on which examples they are computed with.
+        The head gets all of them at once: the outputs of prototypes depend on which examples they are computed with. A
+        network that returns features and outputs itself gets a few hundred examples at a time.
         """
+        if isinstance(self.network.head, OwnHead):
+            return self._in_parts(images, lambda part: self.network(part)[1]).numpy()
         outputs: Tensor = self.network.head(torch.from_numpy(self.features(images)))
         return outputs.float().numpy()
+
+    def _in_parts(self, images: object, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """A function of normalised examples, for all of them, a part at a time."""
+        raw, examples = self.with_normalisation(), self.inputs.check(images)
+        return torch.cat([function(raw.normalised(part)).float() for part in torch.split(examples, AT_ONCE)])

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from coordinator import ConfigError, load_config, load_result, simulate
-from coordinator.commands.export_formats import Exported, as_onnx, as_state_dict, as_torchscript
+from coordinator.checkpoints.export_formats import Exported, as_onnx, as_state_dict, as_torchscript
 from peers.networks import drawing
 from peers.networks.config import PeerKind
 from peers.networks.trained import InputFormat, TrainedPeer
@@ -38,7 +38,7 @@ torch.save(peer(torch.load('images.pt')), 'found.pt')
 """
 BLOCKED = {"peers", "coordinator", "topologies", "safetensors", "torchvision", "numpy", "pydantic", "jaxtyping"}
 SIZE = {"vgg11": 32}  # the smallest image of a model, in pixels
-PLAIN = {"paper-cnn", "small-cnn", "mlp", "vgg11"}  # models of torch's own layers, one after the other
+PLAIN = {"paper-cnn", "small-cnn", "mlp", "vgg11", "import"}  # models of torch's own layers, one after the other
 
 
 @pytest.fixture
@@ -113,14 +113,16 @@ def test_export__of_a_run_with_control_runs_is_the_runs_peer(tiny: Path, cli: Cl
 @pytest.mark.parametrize("form", ["state_dict", "torchscript"])
 def test_export__to_a_place_that_is_not_there(form: str, run: Path, cli: Cli) -> None:
     code, _, err = cli("export", str(run), "--peer", "0", "--format", form, "--output", "none/peer")
-    assert (code, err) == (2, "error: --output: cannot write 'none/peer': No such file or directory\n")
+    assert (code, err) == (2, "error: output: cannot write 'none/peer': No such file or directory\n")
 
 
 # ---- every model and head ----
 
 
 def kinds(union: Any) -> list[Any]:
-    return [variant.example() for variant in get_args(get_args(union)[0])]
+    """An example of each, but for `given`, which no table can name."""
+    examples = [variant.example() for variant in get_args(get_args(union)[0])]
+    return [each for each in examples if each.kind != "given"]
 
 
 OTHER_NORMS = [(kinds(HeadConfig)[0], norm) for norm in ("group", "layer", "none")]
@@ -147,13 +149,13 @@ def assert_gives_the_same(exported: Exported, trained: TrainedPeer, path: Path) 
 
 
 @pytest.mark.parametrize("export", [as_state_dict, as_torchscript])
-@pytest.mark.parametrize("model", [variant.kind for variant in kinds(ModelConfig)])
-def test_formats__of_every_model(model: str, export: Callable[..., Exported], tmp_path: Path) -> None:
-    spec = {"model": {"kind": model}, "norm": "batch", "head": {"kind": "linear", "dim": 6}}
+@pytest.mark.parametrize("model", kinds(ModelConfig), ids=lambda model: model.kind)
+def test_formats__of_every_model(model: Any, export: Callable[..., Exported], tmp_path: Path) -> None:
+    spec = {"model": model.model_dump(mode="json"), "norm": "batch", "head": {"kind": "linear", "dim": 6}}
     trained, path = peer_of(**spec), tmp_path / "peer"
     exported = export(trained, spec, {"inputs": json.dumps(trained.inputs.to_json())}, path)
     assert_gives_the_same(exported, trained, path)
-    assert (exported.needs == "torch") is (export is as_torchscript or model in PLAIN)
+    assert (exported.needs == "torch") is (export is as_torchscript or model.kind in PLAIN)
 
 
 @pytest.mark.parametrize("export", [as_state_dict, as_torchscript])
@@ -164,6 +166,119 @@ def test_formats__of_every_head_and_norm(head: Any, norm: str, export: Callable[
     exported = export(trained, spec, {"inputs": json.dumps(trained.inputs.to_json())}, path)
     assert_gives_the_same(exported, trained, path)
     assert exported.needs == "torch"
+
+
+# ---- networks of the user's own ----
+
+
+class Paired(nn.Module):
+    """Features, and outputs of a head of its own."""
+
+    def __init__(self, shape: tuple[int, ...], width: int = 6) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), width), nn.BatchNorm1d(width))
+        self.last = nn.Linear(width, 3)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.layers(images).relu()
+        return features, self.last(features)
+
+
+class Tied(nn.Module):
+    """Two layers with the same weights, and a bias that is a part of a longer one."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(int(np.prod(shape)), 8), nn.Linear(8, 8)
+        self.third = nn.Linear(8, 8)
+        self.third.weight = self.second.weight
+        whole = torch.linspace(-1, 1, 9)
+        self.second.bias, self.third.bias = nn.Parameter(whole[:8]), nn.Parameter(whole[1:])
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.third(self.second(self.first(images.flatten(1))).tanh())
+
+
+def wider(shape: tuple[int, ...], peer: int) -> nn.Module:
+    """Another architecture for each peer, with as many outputs."""
+    return Paired(shape, 4 + peer)
+
+
+def exported_of(trained: TrainedPeer, form: str, spec: dict[str, Any], path: Path) -> Exported:
+    about = {"inputs": json.dumps(trained.inputs.to_json())}
+    return {"state_dict": as_state_dict, "torchscript": as_torchscript}[form](trained, spec, about, path)
+
+
+@pytest.mark.parametrize("form", ["state_dict", "torchscript"])
+@pytest.mark.parametrize("name", ["Paired", "Tied"])
+def test_formats__of_an_imported_network(name: str, form: str, tmp_path: Path) -> None:
+    model = {"kind": "import", "target": f"{__name__}:{name}"}
+    spec = {"model": model, "norm": "batch", "head": {"kind": "linear", "dim": 6}}
+    trained, path = peer_of(**spec), tmp_path / "peer"
+    assert_gives_the_same(exported_of(trained, form, spec, path), trained, path)
+
+
+def given_run(tiny: Path, out: Path, network: Any, *overrides: str) -> Any:
+    return simulate(
+        load_config(tiny, ["checkpoint.every=1", "peers.head={kind='none'}", *overrides]), out, network=network
+    )
+
+
+def assert_lines_give_the_same(lines: list[str], names: dict[str, Any], result: Any, peer: int) -> None:
+    code = "\n".join(lines)
+    exec(code, names)
+    pixels = np.random.default_rng(1).integers(0, 256, (7, 1, 8, 8), dtype=np.uint8)
+    wanted = result.features(pixels, peer), result.outputs(pixels, peer)
+    for found, each in zip(names["peer"](torch.from_numpy(pixels)), wanted, strict=True):
+        assert np.allclose(found.detach().numpy(), each, rtol=1e-5, atol=1e-6)
+
+
+class Scale(nn.Module):
+    """A weight without a method that draws it anew."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(64))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1) * self.scale
+
+
+@pytest.mark.parametrize("form", ["state_dict", "torchscript"])
+@pytest.mark.parametrize(
+    ("network", "initial"), [(wider, "drawn"), (Tied, "drawn"), (Scale(), "given")], ids=["by-peer", "tied", "built"]
+)
+def test_result_export__of_a_network_given_from_python(
+    network: Any, initial: str, form: Any, tiny: Path, tmp_path: Path
+) -> None:
+    result = given_run(tiny, tmp_path / "out", network, f"peers.initial={initial}")
+    for each in (result, load_result(result.folder, network=network)):
+        lines = each.export(2, tmp_path / "mine.file", form)
+        assert lines[0].startswith(f"# {tmp_path / 'mine.file'}: peer 2 after round 2; ")
+        assert_lines_give_the_same(lines, {"given_network": network}, result, 2)
+
+
+def test_export__of_a_network_built_by_peer_that_is_imported(tiny: Path, cli: Cli, tmp_path: Path) -> None:
+    model = f'peers.model={{kind="import", target="{__name__}:wider"}}'
+    result = simulate(load_config(tiny, ["checkpoint.every=1", "peers.head={kind='none'}", model]), tmp_path / "out")
+    code, out, err = cli("export", str(result.folder), "--peer", "3")
+    assert (code, err) == (0, "")
+    assert_lines_give_the_same(out.splitlines(), {}, result, 3)
+
+
+def test_export__of_a_network_given_from_python_says_how_it_is_done_there(tiny: Path, cli: Cli, tmp_path: Path) -> None:
+    folder = given_run(tiny, tmp_path / "out", Paired).folder
+    line = (
+        "error: export: the run was given its network 'Paired' from Python, which no file holds: from Python: "
+        f"load_result('{folder}', network=...).export(1, 'peer-1.pt', 'torchscript')\n"
+    )
+    assert cli("export", str(folder), "--peer", "1", "--format", "torchscript") == (2, "", line)
+    assert cli("export", str(folder), "--peer", "7") == (2, "", "error: peer: must be 0 to 3, got 7\n")
+
+
+def test_result_export__another_form(run: Path) -> None:
+    with pytest.raises(ConfigError, match=r"\Aform: must be one of state_dict, torchscript, onnx, got 'pickle'\Z"):
+        load_result(run).exported(0, Path("peer"), "pickle")
 
 
 # ---- what cannot be ----
@@ -179,15 +294,15 @@ class Branching(nn.Module):
 def test_torchscript__a_network_that_branches_on_its_inputs_is_refused(tmp_path: Path) -> None:
     trained = peer_of(model={"kind": "mlp", "hidden": [4]}, head={"kind": "none"})
     trained.network.head = Branching()
-    with pytest.raises(ConfigError, match=r"\A--format torchscript: torch cannot export this network \(the traced n"):
+    with pytest.raises(ConfigError, match=r"\Aformat torchscript: torch cannot export this network \(the traced n"):
         as_torchscript(trained, {}, {}, tmp_path / "peer.pt")
 
 
 def test_onnx__without_its_packages_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordinator.commands.export_formats.find_spec", lambda name: None)
+    monkeypatch.setattr("coordinator.checkpoints.export_formats.find_spec", lambda name: None)
     line = (
-        "--format onnx needs onnx and onnxscript, which torch.onnx builds on: pip install onnx onnxscript, or use "
-        "--format torchscript"
+        "format onnx needs onnx and onnxscript, which torch.onnx builds on: pip install onnx onnxscript, or use "
+        "format torchscript"
     )
     with pytest.raises(ConfigError) as refused:
         as_onnx(peer_of(model={"kind": "mlp"}), {}, {}, tmp_path / "peer.onnx")

@@ -64,6 +64,27 @@ def test_features__of_many_examples_are_those_of_one_pass(head: dict[str, Any]) 
     assert np.allclose(apart, outputs.numpy(), atol=1e-6) is (head["kind"] != Prototypes().kind)
 
 
+class Paired(torch.nn.Module):
+    """Features, and outputs of a head of its own."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.first, self.last = torch.nn.Linear(math.prod(shape), 6), torch.nn.Linear(6, 3)
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.first(images.flatten(1)).relu()
+        return features, self.last(features)
+
+
+def test_features__of_a_network_that_returns_features_and_outputs() -> None:
+    peer = trained(model={"kind": "import", "target": f"{__name__}:Paired"})
+    with torch.no_grad():
+        features, outputs = peer.network(images_to_tensor(PIXELS, *STATISTICS))
+    assert (features.shape, outputs.shape) == ((600, 6), (600, 3))
+    assert np.allclose(peer.features(PIXELS), features.numpy(), atol=1e-6)
+    assert np.allclose(peer.outputs(PIXELS), outputs.numpy(), atol=1e-6)
+
+
 def test_features__leave_the_images_and_the_generator_alone() -> None:
     images, before = PIXELS.astype(np.float32), torch.get_rng_state()
     images.flags.writeable = False

@@ -8,18 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from coordinator.commands.plain_torch import loading_code
+from coordinator.checkpoints.plain_torch import loading_code
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
+from coordinator.records.result import Format
+from peers.learning import snapshot
 from peers.networks.trained import PIXEL, InputFormat, RawNetwork, TrainedPeer
 
-Format = Literal["state_dict", "torchscript", "onnx"]
 SUFFIXES: dict[Format, str] = {"state_dict": ".safetensors", "torchscript": ".pt", "onnx": ".onnx"}
 OTHER_BATCHES = (1, 5)  # a traced network is tried with these
 TORCHSCRIPT_CODE = """\
@@ -44,11 +45,10 @@ class Exported:
 
 def as_state_dict(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, str], path: Path) -> Exported:
     """The parameters and buffers in safetensors, with the normalisation in the metadata."""
-    tensors = {name: tensor.contiguous() for name, tensor in trained.network.state_dict().items()}
+    tensors = snapshot.unshared(trained.network.state_dict())
     content = safetensors.torch.save(tensors, {**about, "peers": json.dumps(spec)})
-    code, plain = loading_code(trained.network, trained.inputs, spec, path)
+    code, needs = loading_code(trained, spec, path)
     example = f"features, outputs = peer(torch.zeros({_sizes(trained.inputs)}, dtype=torch.{trained.inputs.dtype}))"
-    needs = "torch" if plain else "torch and peer-consensus; --format torchscript needs torch alone"
     return Exported(content, f"{code}\n{example}", needs)
 
 
@@ -76,8 +76,8 @@ def as_onnx(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, str], p
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise ConfigError(
-            f"--format onnx needs {' and '.join(missing)}, which torch.onnx builds on: pip install "
-            f"{' '.join(missing)}, or use --format torchscript"
+            f"format onnx needs {' and '.join(missing)}, which torch.onnx builds on: pip install "
+            f"{' '.join(missing)}, or use format torchscript"
         )
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
@@ -101,7 +101,7 @@ def as_onnx(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, str], p
     return Exported(model.SerializeToString(), code, "onnxruntime")
 
 
-FORMATS: dict[Format, Callable[[TrainedPeer, dict[str, Any], dict[str, str], Path], Exported]] = {
+FORMATS: dict[str, Callable[[TrainedPeer, dict[str, Any], dict[str, str], Path], Exported]] = {
     "state_dict": as_state_dict,
     "torchscript": as_torchscript,
     "onnx": as_onnx,
@@ -109,9 +109,7 @@ FORMATS: dict[Format, Callable[[TrainedPeer, dict[str, Any], dict[str, str], Pat
 
 
 def _impossible(name: Format, error: object) -> ConfigError:
-    return ConfigError(
-        f"--format {name}: torch cannot export this network ({first_line(error)}): use --format state_dict"
-    )
+    return ConfigError(f"format {name}: torch cannot export this network ({first_line(error)}): use format state_dict")
 
 
 def _sizes(inputs: InputFormat) -> str:

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from peers.networks.heads import BottleneckHead, PrototypeHead
-from peers.networks.network import Network, OwnHead
-from peers.networks.trained import PIXEL, InputFormat
+from peers.networks.network import Network
+from peers.networks.trained import PIXEL, TrainedPeer
 
 WRITTEN_AS_SHOWN = (  # layers whose repr is the call that makes them
     *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
@@ -35,10 +35,12 @@ for name, entry in header.items():
 READ_WITH_PACKAGE = """\
 import json, torch
 from safetensors import safe_open
+from peers.networks.brought import GivenHead, GivenModel
 from peers.networks.config import PeerKind
 with safe_open({path}, 'pt') as file:
     about, state = file.metadata(), {{name: file.get_tensor(name) for name in file.keys()}}
-network = PeerKind.model_validate({spec}).build_network({shape})"""
+{given}network = PeerKind({parts}).build_network({shape}, {peer}, 'any')"""
+GIVEN = {"model": ("GivenModel", "network"), "head": ("GivenHead", "head")}  # sections and arguments of `simulate`
 USE = """\
 network.load_state_dict(state)
 network.eval()
@@ -46,29 +48,53 @@ normalisation = json.loads(about['inputs'])['normalisation']
 mean, std = (torch.tensor(normalisation[name]).reshape({broadcast}) for name in ('mean', 'std'))
 @torch.no_grad()
 def peer(images):
-    features = network.encoder(({values} - mean) / std)
+    {returned}"""
+RETURNED = """\
+features = network.encoder({inputs})
     return features, {outputs}"""
 
 
-def loading_code(network: Network, inputs: InputFormat, spec: dict[str, Any], path: Path) -> tuple[str, bool]:
-    """Code that reads the file at `path` and defines `peer(images)` -> (features, outputs); whether torch suffices.
+def loading_code(trained: TrainedPeer, spec: dict[str, Any], path: Path) -> tuple[str, str]:
+    """Code that reads the file at `path` and defines `peer(images)` -> (features, outputs); what it needs, in words.
 
-    If not, the code needs this package. spec: the peer's model, norm and head.
+    spec: the peer's model, norm, head, and start. Code for what was given from Python names it `given_network` and
+    `given_head`, which are to be defined before.
     """
-    values = "images.to(torch.float32)" + (f" / {PIXEL}" if inputs.is_pixels else "")
-    broadcast = ", ".join(["-1", *["1"] * (len(inputs.shape) - 1)])
+    network, shape = trained.network, trained.inputs.shape
+    values = "images.to(torch.float32)" + (f" / {PIXEL}" if trained.inputs.is_pixels else "")
+    inputs = f"({values} - mean) / std"
     encoder, head = _written(network.encoder), _head(network.head)
-    plain = encoder is not None and head is not None
     if encoder is not None and head is not None:
         made, outputs = head
         read = READ.format(path=repr(str(path)), types=_types(network))
         built = "\n".join([read, "network = nn.Module()", f"network.encoder = {encoder}", *made])
+        returned, needs = RETURNED.format(inputs=inputs, outputs=outputs), "torch"
     else:
-        built = READ_WITH_PACKAGE.format(path=repr(str(path)), spec=spec, shape=inputs.shape)
-        outputs = "network.head(features)"
-        if isinstance(network.head, OwnHead):
-            outputs = f"network(({values} - mean) / std)[1]"
-    return f"{built}\n{USE.format(broadcast=broadcast, values=values, outputs=outputs)}", plain
+        parts, given = _parts(spec)
+        built = READ_WITH_PACKAGE.format(
+            path=repr(str(path)), given=given, parts=parts, shape=shape, peer=trained.index
+        )
+        returned = f"return network({inputs})"
+        needs = f"torch and peer-consensus{', and what was given' if given else ''}; format torchscript: torch alone"
+    return f"{built}\n{USE.format(broadcast=_broadcast(shape), returned=returned)}", needs
+
+
+def _broadcast(shape: tuple[int, ...]) -> str:
+    """The shape of one value for each index of the first axis of an example, as code."""
+    return ", ".join(["-1", *["1"] * (len(shape) - 1)])
+
+
+def _parts(spec: dict[str, Any]) -> tuple[str, str]:
+    """The arguments of `PeerKind`, as code, and lines of comments on the objects in it that the reader has to bring."""
+    parts, lines = [], ""
+    for name, value in spec.items():
+        if name in GIVEN and value["kind"] == "given":
+            section, argument = GIVEN[name]
+            lines += f"# given_{argument}: the object that the run got as {argument}=..., '{value['name']}'\n"
+            parts.append(f"{name}={section}.of(given_{argument})")
+        else:
+            parts.append(f"{name}={value!r}")
+    return ", ".join(parts), lines
 
 
 def _head(head: nn.Module) -> tuple[list[str], str] | None:
