@@ -41,6 +41,7 @@ from coordinator.run.signals import Interrupts
 from coordinator.run.stages import Simulation
 from coordinator.scheduling.scheduler import Phase, Scheduler
 from coordinator.scheduling.synchronous import SynchronousScheduler
+from peers.base.brought_errors import BroughtError
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
 from peers.probing.measuring import probe_images
@@ -154,6 +155,8 @@ def _run(config: RunConfig, output: Path, resumed: Resumed | None, context: _Con
     try:
         opening = loading_pool(config.peers.count, config.hosting, loaded, _tell(observers))
         return _run_on(loading, opening, output, resumed, context)
+    except BroughtError as error:  # in a process of peers, which has other code than this one
+        raise ConfigError(str(error)) from None
     except torch.OutOfMemoryError as error:  # before the first stage: later ones write the results so far
         raise ConfigError(out_of_memory(loading.result(), error)) from None
 

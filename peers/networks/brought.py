@@ -61,7 +61,7 @@ class BroughtModel(Brought):
             raise BroughtError(
                 f"{self.origin}: must make a torch.nn.Module, got a {type(module).__name__}: return the module"
             )
-        return usable(self.origin, module)
+        return copied(self.origin, usable(self.origin, module))  # it may give the same module to all peers
 
     def check_count(self, count: int) -> None:
         """Raises: BroughtError, if a list has not one network for each peer."""
@@ -120,7 +120,7 @@ class BroughtHead(Brought):
             raise BroughtError(
                 f"{self.origin}: must make a torch.nn.Module, got a {type(head).__name__}: return the module"
             )
-        return usable(self.origin, head)
+        return copied(self.origin, usable(self.origin, head))
 
 
 class ImportedHead(Imported, BroughtHead):

@@ -214,7 +214,14 @@ def killed(output: Path, monkeypatch: pytest.MonkeyPatch, objects: dict[str, Any
 # ---- every pool ----
 
 
-@pytest.mark.parametrize("objects", [IMAGES, SERIES, IMAGES | {"network": by_peer}], ids=["images", "series", "two"])
+@pytest.mark.parametrize(
+    "objects",
+    [
+        pytest.param(IMAGES, id="images"),
+        pytest.param(SERIES, id="series"),
+        pytest.param(IMAGES | {"network": by_peer}, id="two", marks=pytest.mark.slow),
+    ],
+)
 def test_simulate__has_the_same_digests_in_this_process_and_in_two_others(
     objects: dict[str, Any], cluster: Any, tmp_path: Path
 ) -> None:
@@ -246,7 +253,14 @@ def test_simulate__what_draws_has_the_same_digests_everywhere(
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # of attention in vmap
-@pytest.mark.parametrize("network", [TinyViT, Convolution, by_peer], ids=["features", "pair", "two"])
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(TinyViT, id="features", marks=pytest.mark.slow),
+        pytest.param(Convolution, id="pair"),
+        pytest.param(by_peer, id="two"),
+    ],
+)
 def test_simulate__vectorised_agrees_with_the_loop(network: Any, tmp_path: Path) -> None:
     objects = {"network": network, "loss": huber} | ({"data": sines()} if network is Convolution else {})
     loop, vectorised, auto = (
@@ -310,10 +324,7 @@ def test_resume__needs_the_same_objects(tmp_path: Path, monkeypatch: pytest.Monk
         without = {name: value for name, value in SERIES.items() if name != argument}
         line = line_of(lambda given=without: resume(folder, **given))
         assert line.startswith(f"{field}.kind: 'given' means an object from Python ('{names[argument]}', SHA-256 ")
-        assert line.endswith(
-            f", which no file holds: go on with resume(RUN, {argument}=...), or start anew with simulate(..., "
-            f"{argument}=...)"
-        )
+        assert f"which no file holds: give it again as {argument}=... to resume(RUN)" in line
         changed = without | {argument: other(argument)}
         line = line_of(lambda given=changed: resume(folder, **given))
         assert line.startswith(f"{argument}: must be what the run was given ('{names[argument]}', SHA-256 ")
@@ -521,3 +532,30 @@ def test_simulate__what_the_users_code_raises_ends_the_run_in_order(
     assert "test_brought.py:" in line and 'raise RuntimeError("it is too late")' in line
     assert json.loads((result.folder / "summary.json").read_text())["status"] == "stopped"
     assert result.summary["rounds"] >= 4
+
+
+@pytest.mark.slow
+def test_simulate__a_file_that_has_changed_since_its_import_is_refused(tmp_path: Path, own: Path, started: Any) -> None:
+    """In other processes, which would import the new one; this process goes on with the old one."""
+    (own / "script.py").write_text(
+        textwrap.dedent("""
+        from pathlib import Path
+        import mine
+        from coordinator import ConfigError, load_config, simulate
+        if __name__ == "__main__":
+            path = Path("mine.py")
+            path.write_text(path.read_text().replace("nn.BatchNorm1d(features)", "nn.LayerNorm(features)"))
+            objects = dict(network=mine.Net, loss=mine.loss, topology=mine.graph(4), data=mine.data(7))
+            for overrides in (["hosting.pool=in-process", "hosting.peers_per_host=1"], []):
+                try:
+                    print("ended:", simulate(load_config("config.toml", overrides), "runs", **objects).status)
+                except ConfigError as error:
+                    print("refused:", error)
+        """)
+    )
+    (own / "config.toml").write_text(to_toml(config(*SMALL, *RAY)))
+    with started([sys.executable, "script.py"], cwd=own) as process:
+        told, _ = process.communicate(timeout=300)
+    assert "ended: finished" in told, told
+    assert "refused: peers.model 'Net': the processes of peers import other code than this one" in told
+    assert "start Python anew, or set hosting.pool to in-process (peer " in told

@@ -57,7 +57,10 @@ def args_of(name: str) -> dict[str, Any]:
     return ARGS.get(name, ARGS["vit"] if name.startswith("vit") else {})
 
 
-@pytest.mark.parametrize("name", LAST)
+SLOW = {"vit_b_32": pytest.mark.slow, "convnext_tiny": pytest.mark.slow}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in LAST])
 def test_encoder__features_are_torchvisions_own_before_its_last_layer(name: str) -> None:
     args = {"image_size": 64} if name.startswith("vit") else {}
     found = drawing.seeded(lambda: encoder(name, args, (3, 64, 64), "batch"), 0).eval()
