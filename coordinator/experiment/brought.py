@@ -18,8 +18,9 @@ from peers.data.brought import GivenData
 from peers.data.section import DataSection
 from peers.exchange.losses import GivenLoss
 from peers.exchange.targets import GivenTarget
-from peers.networks.brought import GivenHead, GivenModel, HeldWeights, read_weights
+from peers.networks.brought import GivenHead, GivenModel
 from peers.networks.config import PeerKind, PeersConfig
+from peers.networks.weights import HeldWeights, read_weights
 
 S = TypeVar("S", bound=BaseModel)
 _SHARED = {

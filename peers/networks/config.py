@@ -9,11 +9,12 @@ from torch import nn
 from peers.base.brought_errors import explained
 from peers.base.section import Section, leaves_out_kind
 from peers.data.shapes import Shape
-from peers.networks.brought import BroughtHead, BroughtModel, HeldWeights, draw_anew, join, load_weights
+from peers.networks.brought import BroughtHead, BroughtModel, draw_anew, join
 from peers.networks.models import Norm
 from peers.networks.network import Network, feature_dim
 from peers.networks.optimizers import AdamW, OptimizerConfig
 from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN, TorchvisionModel
+from peers.networks.weights import HeldWeights, load_weights
 
 K = TypeVar("K", bound="PeerKind")
 Start = Literal["initial", "stranger", "any"]
