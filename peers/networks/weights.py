@@ -53,7 +53,7 @@ def read_weights(key: str, path: str) -> dict[str, Tensor]:
     try:
         if path.endswith(".safetensors"):
             return dict(safetensors.torch.load_file(path))
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)  # nosec B614: weights_only runs no code
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ValueError(f"{key}: '{path}' does not exist: name a file of weights") from None
     except Exception as error:  # both readers raise many types

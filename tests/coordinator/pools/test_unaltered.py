@@ -51,7 +51,7 @@ def test_altered__functions_classes_and_methods(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(peers.hosting.host, "Peer", Other)  # a name that is imported there, not defined
     monkeypatch.setattr(peers.exchange.objectives, "mse", lambda student, target: (student - target).abs().mean())
     monkeypatch.setattr(Peer, "index", 3, raising=False)  # a value, as tests set them
-    assert altered("peers") == ["peers.exchange.objectives.mse", "peers.networks.config.MLP.build"]
+    assert altered("peers") == ["peers.exchange.objectives.mse", "peers.networks.variants.MLP.build"]
     monkeypatch.setattr("peers.learning.peer.Peer", Other)
     assert altered("peers")[1] == "peers.learning.peer.Peer"
 
@@ -62,7 +62,7 @@ def test_simulate__a_class_changed_in_this_process_is_refused_under_ray(
     """In this process it is what the peers are made of."""
     monkeypatch.setattr(MLP, "build", wider)
     with pytest.raises(
-        ConfigError, match=r"hosting.pool: 'peers.networks.config.MLP.build' was replaced in this process, but"
+        ConfigError, match=r"hosting.pool: 'peers.networks.variants.MLP.build' was replaced in this process, but"
     ):
         simulate(config("ray"), tmp_path / "ray")
     assert not (tmp_path / "ray").exists()
@@ -126,5 +126,5 @@ def test_ablate__a_class_changed_in_this_process_is_refused(tmp_path: Path, monk
     monkeypatch.setattr(MLP, "build", wider)
     table = config("in-process").model_dump(mode="json", exclude_none=True, exclude={"checkpoint"})
     ablation = load_ablation({**table, "name": "a", "seeds": [0], "grid": {"run.rounds": [1, 2]}})
-    with pytest.raises(ConfigError, match=r"'peers.networks.config.MLP.build' was replaced in this process"):
+    with pytest.raises(ConfigError, match=r"'peers.networks.variants.MLP.build' was replaced in this process"):
         ablate(ablation, tmp_path)
