@@ -254,7 +254,8 @@ class Peer:
         pixels = self.dataset.test_images[self.probe_images.batch]
         images = datasets.images_to_tensor(pixels, *self.settings.normalisation).to(self.device)
         exchange, failed = self.settings.exchange, bool(self.failure)
-        seen = observing.observe(self.network, self.initial, images, exchange, failed, keep)
+        with of_peer(self.index):
+            seen = observing.observe(self.network, self.initial, images, exchange, failed, keep)
         return replace(seen, seconds=time.perf_counter() - start)
 
     def probe(self, subject: ProbeSubject, rounds: Sequence[int] = ()) -> ProbeOutcome:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
+from peers.base.brought_errors import of_peer
 from peers.base.seeds import stream, torch_seed
 from peers.data import datasets
 from peers.data.datasets import Dataset
@@ -123,9 +124,10 @@ class ProbeTask:
         if subject is ProbeSubject.RAW_PIXELS:
             train, test = self._pixels(train=True), self._pixels(train=False)
         else:
-            network = self._calibrated(batches) if subject in _SHOWN_BATCHES else self.network
-            train, test = self._features(network, train=True), self._features(network, train=False)
-            probabilities = self._probabilities(network, test) if self.labels else None
+            with of_peer(self.index):
+                network = self._calibrated(batches) if subject in _SHOWN_BATCHES else self.network
+                train, test = self._features(network, train=True), self._features(network, train=False)
+                probabilities = self._probabilities(network, test) if self.labels else None
         labels = (self._labels(train=True), self._labels(train=False))
         correct: dict[ProbeName, Bool[np.ndarray, " test"]] = {
             name: self._run(name, train, labels[0], test, labels[1]).cpu().numpy() for name in self.config.probes

@@ -328,7 +328,7 @@ def test_resume__needs_the_same_objects(tmp_path: Path, monkeypatch: pytest.Monk
         changed = without | {argument: other(argument)}
         line = line_of(lambda given=changed: resume(folder, **given))
         assert line.startswith(f"{argument}: must be what the run was given ('{names[argument]}', SHA-256 ")
-        assert line.endswith("give the same code and data, or start a new run")
+        assert "give the same code and data" in line and line.endswith("or start a new run")
     line = line_of(lambda: resume(folder, **SERIES, head=nn.Linear(8, 6)))
     assert line == (
         "head: the run was started with what its config names (peers.head 'linear') and goes on with that: leave it out"
@@ -506,32 +506,39 @@ def test_simulate__a_lost_host_costs_no_number(cluster: Any, tmp_path: Path, mon
 
 
 class Late(nn.Module):
-    """Fails in its seventh round, by a count that is part of its state."""
+    """Fails for the third peer once its weights have moved for some rounds, or once it has seen so many batches."""
 
-    def __init__(self, shape: tuple[int, ...], peer: int) -> None:
+    def __init__(self, shape: tuple[int, ...], peer: int, moved: float = 0.0035, seen: int = 1000) -> None:
         super().__init__()
-        self.layer, self.peer = nn.Linear(64, 8), peer
+        self.layer, self.peer, self.most = nn.Linear(64, 8), peer, (moved, seen)
+        self.register_buffer("start", self.layer.weight.detach().clone())
         self.register_buffer("calls", torch.zeros(1))
 
     def forward(self, images: Tensor) -> Tensor:
-        if self.training:
-            self.calls += 1
-        if self.calls > 7 and self.peer == 2:
+        self.calls += self.training
+        moved = (self.layer.weight - self.start).abs().max()
+        if self.peer == 2 and (moved > self.most[0] or self.calls > self.most[1]):
             raise RuntimeError("it is too late")
         return self.layer(images.flatten(1))
 
 
+@pytest.mark.parametrize(
+    ("network", "where"),
+    [(Late, "in the rounds"), (functools.partial(Late, seen=4), "in the controls")],
+    ids=["in a round", "in a probe"],
+)
 @pytest.mark.parametrize("hosting", [(), RAY], ids=["in-process", "ray"])
 def test_simulate__what_the_users_code_raises_ends_the_run_in_order(
-    hosting: tuple[str, ...], cluster: Any, tmp_path: Path
+    network: Any, where: str, hosting: tuple[str, ...], cluster: Any, tmp_path: Path
 ) -> None:
-    result = run(tmp_path, {"network": Late}, *hosting)
+    result = run(tmp_path, {"network": network}, "peers.optimizer={ kind = 'adam', lr = 1e-3 }", *hosting)
     assert result.status == "stopped"
     first, line = result.message.split("\n")[:2]
-    assert "peers.model 'Late': raised RuntimeError: it is too late (peer 2)" in first, result.message
+    assert "peers.model 'Late': raised RuntimeError: it is too late (peer 2); " in first, result.message
+    assert where in first
     assert "test_brought.py:" in line and 'raise RuntimeError("it is too late")' in line
     assert json.loads((result.folder / "summary.json").read_text())["status"] == "stopped"
-    assert result.summary["rounds"] >= 4
+    assert (1 <= result.summary["rounds"] <= 6) == (network is Late)
 
 
 @pytest.mark.slow
