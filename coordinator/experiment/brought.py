@@ -76,8 +76,8 @@ class Objects:
             if found.digest != before.digest:
                 raise ConfigError(
                     f"{section.argument}: must be what the run was given ('{before.name}', SHA-256 "
-                    f"{before.digest[:12]}), got '{found.name}' with SHA-256 {found.digest[:12]}: give the same code "
-                    "and data (what the code itself has changed counts, too), or start a new run"
+                    f"{before.digest[:12]}), got '{found.name}' with SHA-256 {found.digest[:12]} (what the code itself "
+                    "has changed counts, too): give the same code and data, or start a new run"
                 )
             return found
 
