@@ -27,6 +27,7 @@ _SHARED = {
     "data": tuple(DataSection.model_fields),
     "topology": ("self_weight", "weights", "allow_disconnected"),
 }  # kept where the kind changes
+NOT_ALONE = "# This file alone is not all of it"
 FROM_PYTHON = "simulate(load_config(FILE), {arguments}) starts it anew; resume(FOLDER, {arguments}) goes on"
 
 
@@ -163,9 +164,7 @@ def note_for_file(config: RunConfig, instead: str = FROM_PYTHON) -> str:
     listed = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
     what = f"its {listed} {'were' if names[1:] else 'was'}"
     arguments = ", ".join(f"{name}=..." for name in names)
-    return (
-        f"# This file alone is not all of it: {what} given from Python.\n# {instead.format(arguments=arguments)}.\n\n"
-    )
+    return f"{NOT_ALONE}: {what} given from Python.\n# {instead.format(arguments=arguments)}.\n\n"
 
 
 def _identify(section: Any) -> Any:

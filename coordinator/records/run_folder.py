@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from coordinator.experiment.brought import NOT_ALONE
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.reading import read_table, shown
 from coordinator.experiment.redaction import has_secrets
@@ -148,8 +149,12 @@ def lock(handle: int, folder: Path) -> None:
 
 
 def way_on(run: Path) -> str:
-    """The advice to resume the run in a folder, with the command."""
-    return f"go on with: peer-consensus resume {run}"
+    """The advice to resume the run in a folder, with the command; from Python, if it was given objects from there."""
+    try:
+        alone = not (run / "config.toml").read_text(encoding="utf-8").startswith(NOT_ALONE)
+    except OSError:  # as of a run that has not begun
+        alone = True
+    return f"go on with: peer-consensus resume {run}" if alone else f"go on from Python, as in {run}/config.toml"
 
 
 def check_run(command: str, run: Path) -> None:
