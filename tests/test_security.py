@@ -21,7 +21,8 @@ def dangers(source: str) -> set[str]:
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             keywords = {each.arg: ast.unparse(each.value) for each in node.keywords}
-            if called in ("eval", "exec", "torch.load", "torch.save", "yaml.load", "os.system"):
+            runs_no_code = called == "torch.load" and keywords.get("weights_only") == "True"
+            if called in ("eval", "exec", "torch.load", "torch.save", "yaml.load", "os.system") and not runs_no_code:
                 found.add(called)
             if keywords.get("allow_pickle") == "True" or keywords.get("shell") == "True":
                 found.add(called)
