@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Literal, TypeVar
@@ -23,19 +24,19 @@ Import = TypeVar("Import", bound="Imported")
 _KNOWN: dict[tuple[int, str], tuple[Any, str]] = {}  # what was imported, by id and args, and its digest when it was
 
 
-class Brought(Variant):
+class Brought(Variant, ABC):
     """A component of the user's own. digest: SHA-256 of its code, closure and data, by which it is known again."""
 
     field: ClassVar[str] = ""  # the config key that the component stands at
 
     @property
+    @abstractmethod
     def origin(self) -> str:
         """How messages name it, such as `peers.model 'mynets:ViT'`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def bring(self) -> Any:
         """The object itself. Raises: BroughtError."""
-        raise NotImplementedError
 
 
 def forget_digests() -> None:

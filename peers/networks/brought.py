@@ -3,6 +3,7 @@
 import copy
 import functools
 import inspect
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -45,20 +46,7 @@ class BroughtModel(Brought):
         value = self.bring()
         if isinstance(value, list | tuple):
             value = value[peer]
-        if isinstance(value, nn.Module):
-            return usable(self.origin, copied(self.origin, value))
-        if not callable(value):
-            raise BroughtError(
-                f"{self.origin}: must be a torch.nn.Module, or a class or function that makes one, got a "
-                f"{type(value).__name__}: wrap it in a function of the shape of an image"
-            )
-        with explained(self.origin):
-            module = value(*_arguments(value, shape, peer))
-        if not isinstance(module, nn.Module):
-            raise BroughtError(
-                f"{self.origin}: must make a torch.nn.Module, got a {type(module).__name__}: return the module"
-            )
-        return copied(self.origin, usable(self.origin, module))  # it may give the same module to all peers
+        return _made(self.origin, value, ("", " of the shape of an image"), lambda: _arguments(value, shape, peer))
 
     def check_count(self, count: int) -> None:
         """Raises: BroughtError, if a list has not one network for each peer."""
@@ -103,21 +91,7 @@ class BroughtHead(Brought):
         return isinstance(self.bring(), nn.Module)
 
     def build(self, in_features: int) -> nn.Module:
-        value = self.bring()
-        if isinstance(value, nn.Module):
-            return usable(self.origin, copied(self.origin, value))
-        if not callable(value):
-            raise BroughtError(
-                f"{self.origin}: must be a torch.nn.Module, or a class or function that makes one for a number of "
-                f"features, got a {type(value).__name__}: wrap it in a function"
-            )
-        with explained(self.origin):
-            head = value(in_features)
-        if not isinstance(head, nn.Module):
-            raise BroughtError(
-                f"{self.origin}: must make a torch.nn.Module, got a {type(head).__name__}: return the module"
-            )
-        return copied(self.origin, usable(self.origin, head))
+        return _made(self.origin, self.bring(), (" for a number of features", ""), lambda: (in_features,))
 
 
 class ImportedHead(Imported, BroughtHead):
@@ -149,6 +123,25 @@ def _arguments(value: Any, shape: Shape = (), peer: int = 0) -> tuple[Any, ...]:
                 f"the index of the peer: give '{name}' a default, or call it peer"
             )
     return found
+
+
+def _made(origin: str, value: Any, words: tuple[str, str], arguments: Callable[[], tuple[Any, ...]]) -> nn.Module:
+    """A copy of a module that was brought, or of what a class or function makes of `arguments`.
+
+    words: what it must be for, and the function of what to wrap it in. Raises: BroughtError.
+    """
+    if isinstance(value, nn.Module):
+        return usable(origin, copied(origin, value))
+    if not callable(value):
+        raise BroughtError(
+            f"{origin}: must be a torch.nn.Module, or a class or function that makes one{words[0]}, got a "
+            f"{type(value).__name__}: wrap it in a function{words[1]}"
+        )
+    with explained(origin):
+        module = value(*arguments())
+    if not isinstance(module, nn.Module):
+        raise BroughtError(f"{origin}: must make a torch.nn.Module, got a {type(module).__name__}: return the module")
+    return copied(origin, usable(origin, module))  # it may give the same module to all peers
 
 
 def copied(origin: str, module: nn.Module) -> nn.Module:
