@@ -30,10 +30,16 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"markup": False, "emoji": False, "highlight": False, "soft_wrap": True} | options)
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **options | {"markup": False, "emoji": False})
 
 
 def say(console: Console, text: str, style: str = "", whole: bool = False) -> None:
     """Print a text as it is, on a terminal broken between words; whole: never broken, as a command or path to copy."""
     console.print(Text(visible(text), style), soft_wrap=whole or not console.is_terminal)
+
+
+def console(stderr: bool = False) -> PlainConsole:
+    """A console; for a file or a pipe, which has no width, wide enough for all tables."""
+    found = PlainConsole(stderr=stderr)
+    return found if found.is_terminal else PlainConsole(stderr=stderr, width=160)

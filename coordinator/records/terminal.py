@@ -1,6 +1,5 @@
 """Shows a run's progress: lines that are redrawn on a terminal, plain lines elsewhere; or, if quiet, only warnings."""
 
-import sys
 import time
 from collections.abc import Callable
 
@@ -27,7 +26,7 @@ from coordinator.records.events import (
     StageLeft,
 )
 from coordinator.records.live_lines import LiveLines, Track
-from coordinator.records.plain_text import say, visible
+from coordinator.records.plain_text import say
 from coordinator.records.stage_clock import StageClock
 from coordinator.scheduling.scheduler import Phase
 from peers.base.brought import called
@@ -167,13 +166,10 @@ class _GainSoFar:
 
 
 class Warned:
-    """Shows nothing but what a run survives or gives up, each as a note, as warnings are shown.
+    """Shows nothing but what a run survives or gives up. tell: gets a line for each."""
 
-    tell: gets each line; by default it goes to standard error.
-    """
-
-    def __init__(self, tell: Callable[[str], None] | None = None) -> None:
-        self._tell = tell or (lambda line: print(f"note: {visible(line)}", file=sys.stderr, flush=True))
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
 
     def observe(self, event: RunEvent) -> None:
         if isinstance(event, Fault | PeerDropped | ControlVoid) and in_words(event):
