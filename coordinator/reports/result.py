@@ -28,7 +28,7 @@ FRAME = 8  # columns for the frame, and between subject, words and number
 BEFORE = 1.0  # seconds of earlier processes from which on they are mentioned
 
 
-def print_result(result: Result, console: Console, seconds: Mapping[str, float] | None = None) -> None:
+def print_result(result: Result, console: Console, seconds: Mapping[str, float | int] | None = None) -> None:
     """Print the verdicts, the tables that they are from, flags, consensus, speed and times, and where to look next.
 
     seconds: of this command by stage; by default those of the summary.
@@ -126,7 +126,7 @@ def _probe_table(probes: Mapping[str, Any]) -> Table:
     return table
 
 
-def _times(summary: Mapping[str, Any], seconds: Mapping[str, float] | None) -> str:
+def _times(summary: Mapping[str, Any], seconds: Mapping[str, float | int] | None) -> str:
     """The times of the stages of this command, or those of the summary; and those of earlier processes of the run."""
     recorded = summary.get("seconds", {})
     words = durations_in_words(recorded if seconds is None else seconds, summary.get("beside_rounds", ()))
