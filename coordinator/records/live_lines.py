@@ -101,6 +101,10 @@ class LiveLines:
         if measured:
             table.add_column(min_width=len(measured), no_wrap=True, style="dim")
         for track in tracks:
-            bar = [ProgressBar(track.total, track.completed)] if with_bar else []
+            bar = (
+                [ProgressBar(track.total, track.completed, complete_style="cyan", finished_style="green")]
+                if with_bar
+                else []
+            )
             table.add_row(track.title, *bar, track.count, track.pace, *([Text(measured)] if measured else []))
         return table

@@ -22,7 +22,7 @@ from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.verdicts import Tone, VerdictLine, verdict_lines
 from coordinator.reports.wording import CONDITIONS, examples, probe_name, untrained
 
-STYLES = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.NEUTRAL: "bold", Tone.VOID: "dim"}
+STYLES = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.NEUTRAL: "", Tone.VOID: "dim"}
 LEAST_WORDS = 24  # columns for the words of a verdict beside its number; narrower, they are one text
 FRAME = 8  # columns for the frame, and between subject, words and number
 BEFORE = 1.0  # seconds of earlier processes from which on they are mentioned
@@ -72,8 +72,11 @@ def _print_verdicts(lines: Sequence[VerdictLine], title: str, console: Console) 
         for line, gain in zip(lines, gains, strict=True):
             grid.add_row(line.subject, Text(line.words, STYLES[line.tone]), gain)
     else:
-        for line in lines:
-            grid.add_row(Text(line.text, STYLES[line.tone]))
+        for line, gain in zip(lines, gains, strict=True):
+            fits = cell_len(line.text) + 4 <= console.width or not line.gain_text
+            grid.add_row(Text(line.text if fits else f"{line.subject}: {line.words}", STYLES[line.tone]))
+            if not fits:
+                grid.add_row(Text(f"  {gain}", STYLES[line.tone]))
     console.print(Panel(grid, expand=False), soft_wrap=False)
 
 

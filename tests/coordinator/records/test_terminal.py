@@ -244,6 +244,13 @@ def test_live__names_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) 
         assert re.sub("\x1b\\[[02]m", "", text.getvalue()) == "[bold]\\x1b[31m<script> :smile:\n"
 
 
+def test_live__warnings_stand_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    observer, text, _ = live(monkeypatch, terminal=True)
+    observer.observe(Note("waiting"))
+    observer.observe(Fault(FaultKind.HOST_LOST, "a host was lost", 3, 1))
+    assert text.getvalue() == "\x1b[2mwaiting\x1b[0m\n\x1b[33ma host was lost\x1b[0m\n"
+
+
 def test_warned__tells_only_what_a_run_survives_or_gives_up(config: RunConfig) -> None:
     told = list[str]()
     observer = Warned(told.append)
