@@ -5,7 +5,7 @@ from typing import Any
 from coordinator.ablations.factors import cell_labels
 from coordinator.ablations.grid import Ablation
 from coordinator.experiment.config import RunConfig, to_table
-from coordinator.reports import run_page
+from coordinator.reports import settings
 from coordinator.reports.formatting import count_of
 from coordinator.reports.wording import untrained
 from peers.base.brought import called
@@ -61,9 +61,9 @@ def _parts(config: RunConfig) -> Parts:
     return {
         "Data": data,
         "Peers": peers,
-        "Topology": [run_page.variant(topology)] + ([f"self-weight {weight:g}"] if weight is not None else []),
-        "Exchange": run_page.exchange(table["exchange"]),
-        "Controls": ["raw pixels", untrained(table), "calibrated", *run_page.optional_controls(table["evaluation"])],
+        "Topology": [settings.variant(topology)] + ([f"self-weight {weight:g}"] if weight is not None else []),
+        "Exchange": settings.exchange(table["exchange"]),
+        "Controls": ["raw pixels", untrained(table), "calibrated", *settings.optional_controls(table["evaluation"])],
     }
 
 
@@ -72,7 +72,7 @@ def _kind(kind: PeerKind) -> list[str]:
     model, head = (_table(section) for section in (kind.model, kind.head))
     optimizer = {"kind": kind.optimizer.kind, "lr": kind.optimizer.lr, **_table(kind.optimizer, changed=True)}
     norm = "no" if kind.norm == "none" else kind.norm
-    return [run_page.variant(model), f"{norm} norm", f"{run_page.variant(head)} head", run_page.variant(optimizer)]
+    return [settings.variant(model), f"{norm} norm", f"{settings.variant(head)} head", settings.variant(optimizer)]
 
 
 def _table(section: Any, changed: bool = False) -> dict[str, Any]:

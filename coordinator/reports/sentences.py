@@ -24,14 +24,7 @@ def in_words(summary: dict[str, Any]) -> list[str]:
         )
         lines += filter(None, [not_taken(sum(group["count"] for group in summary["peers"]))])
     lines += upper_marks(summary)
-    artefacts = ", ".join(probe_name(name, marked=True) for name in summary["artefacts"])
-    explained = FLAGS | {
-        Flag.ARTEFACT: f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
-        "it is no evidence of learning",
-        Flag.ALONE_IDLE: idle_in_words(summary) or FLAGS[Flag.ALONE_IDLE],
-        Flag.DROPPED_PEERS: f"values that are not finite in peer {', '.join(summary['not_finite'])}",
-    }
-    lines += [f"flag {flag}: {explained[flag]}" for flag in summary["flags"]]
+    lines += flags_in_words(summary)
     faults = summary.get("faults", [])
     if faults:
         lost = sum(fault["seconds"] or 0.0 for fault in faults)
@@ -43,6 +36,19 @@ def in_words(summary: dict[str, Any]) -> list[str]:
             f"{summary['evaluation_share']:.0%} of the peers' time spent measuring"
         )
     return lines
+
+
+def flags_in_words(summary: dict[str, Any]) -> list[str]:
+    """A sentence for each flag of a run, with its meaning there."""
+    artefacts = ", ".join(probe_name(name, marked=True) for name in summary.get("artefacts", ()))
+    explained: dict[str, str] = {
+        **FLAGS,
+        Flag.ARTEFACT: f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
+        "it is no evidence of learning",
+        Flag.ALONE_IDLE: idle_in_words(summary) or FLAGS[Flag.ALONE_IDLE],
+        Flag.DROPPED_PEERS: f"values that are not finite in peer {', '.join(summary.get('not_finite', ()))}",
+    }
+    return [f"flag {flag}: {explained.get(flag, 'of another version')}" for flag in summary.get("flags", ())]
 
 
 def _from_first_to_last(measures: dict[str, Any]) -> list[str]:
