@@ -41,7 +41,7 @@ def in_words(summary: dict[str, Any]) -> list[str]:
 def flags_in_words(summary: dict[str, Any]) -> list[str]:
     """A sentence for each flag of a run, with its meaning there."""
     artefacts = ", ".join(probe_name(name, marked=True) for name in summary.get("artefacts", ()))
-    explained: dict[str, str] = dict(FLAGS) | {
+    explained: dict[str, str] = {str(flag): words for flag, words in FLAGS.items()} | {
         Flag.ARTEFACT: f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
         "it is no evidence of learning",
         Flag.ALONE_IDLE: idle_in_words(summary) or FLAGS[Flag.ALONE_IDLE],
