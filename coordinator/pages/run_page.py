@@ -10,6 +10,7 @@ from coordinator.pages import render as page
 from coordinator.pages.parts import Picture, Table, Texts, pictures
 from coordinator.records.result import Status
 from coordinator.reports import control_runs
+from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.settings import asked
@@ -55,7 +56,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         curves=charts[1:],
         graph=graph,
         tables=[(heading, found) for heading, found in tables.items() if found],
-        words=[line for line in lines if line not in flags],
+        words=[line for line in [*lines, *_durations(summary)] if line not in flags],
         asked=list(asked(summary).items()),
         config=config,
     )
@@ -67,6 +68,12 @@ def _ending(summary: Mapping[str, Any]) -> str:
     if message:
         return f"{status}: {message}"
     return "" if status == Status.FINISHED else str(status)
+
+
+def _durations(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence on the seconds of each stage, where they are known."""
+    words = durations_in_words(summary.get("seconds", {}), summary.get("beside_rounds", ()))
+    return [f"time: {words}"] if words else []
 
 
 def _drawn(folder: Path, summary: Mapping[str, Any]) -> list[Picture]:
