@@ -55,14 +55,9 @@ def _one_learned(comparison: Comparison) -> list[str]:
         verdict = comparison.verdict(cell, measure.name) or Verdict.NONE
         parts.append(f"{verdict} by {probe_name(measure.probe)}")
         if found.low is not None and found.high is not None:
-            spread = interval(found.low, found.high, measure.name)
-            parts[-1] += f" ({amount_with_sign(found.mean, measure.name)}, {spread})"
+            spread = interval(found.low, found.high, measure.name) if found.varies else "with all seeds"
+            parts[-1] += f" ({number(found.mean, measure.name)} points, {spread})"
     return [f"{quoted(cell)}: {', '.join(parts)}."] if parts else []
-
-
-def amount_with_sign(value: float, measure: str) -> str:
-    """A gain such as `+2.5 points`."""
-    return f"{number(value, measure)} points"
 
 
 def _learned(comparison: Comparison) -> list[str]:

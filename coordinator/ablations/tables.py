@@ -68,7 +68,7 @@ def _estimates(comparison: Comparison) -> Table:
 
 
 def _add_flags(comparison: Comparison, table: Table) -> None:
-    """Add how many runs raised each flag: a row per cell and flag, or one row for a single cell."""
+    """Add how many runs raised each flag: a row per cell, or the only row."""
     counts = {
         cell: [f"{flag} {count}/{comparison.finished[cell]}" for flag, count in flags.items()]
         for cell, flags in comparison.flags.items()
@@ -80,8 +80,8 @@ def _add_flags(comparison: Comparison, table: Table) -> None:
         return
     table.add_row("flags (runs)")
     for cell, raised in counts.items():
-        for each in raised:
-            table.add_row(_name(cell, comparison), "", "", "", each)
+        if raised:
+            table.add_row(_name(cell, comparison), "", "", "", "\n".join(raised))
 
 
 def _differences(comparison: Comparison) -> Table:
