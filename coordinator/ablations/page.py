@@ -75,7 +75,6 @@ def render_ablation(
     return render(
         "ablation.html",
         title=title,
-        names=comparison.cells,
         verdicts=verdicts,
         headline=() if verdicts else comparison.headline,
         failed=failed,

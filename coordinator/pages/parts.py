@@ -1,12 +1,17 @@
-"""What pages are made of: tables, pictures, and sentences with names in them. The templates say how they look."""
+"""What pages are made of: tables, pictures, and text of any direction. The templates say how they look."""
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 Texts = Mapping[str, tuple[str, str]]  # by figure: (alt text, caption)
+
+_ISOLATES = "\u2066\u2067\u2068"
+_TURNING = {"R", "AL", "LRE", "LRO", "LRI", "RLE", "RLO", "RLI", "FSI", "PDF", "PDI"}  # classes of letters
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -42,16 +47,48 @@ def pictures(folder: Path, texts: Texts) -> list[Picture]:
     ]
 
 
-def split_by_names(text: str, names: Iterable[str]) -> list[tuple[str, bool]]:
-    """The text in parts: (part, whether it is one of the names), so that a page can isolate the names' direction.
+def split_by_direction(text: str) -> list[tuple[str, bool]]:
+    """The text in parts: (part, whether its direction is to be isolated from that of the text around it).
 
-    Names in ASCII are left where they are, since they cannot turn the direction of the text around them.
+    Words from right to left, and such as would change the direction, are a part of their own, with the spaces between.
     """
-    foreign = sorted({name for name in names if not name.isascii()}, key=len, reverse=True)
-    if not foreign:
-        return [(text, False)]
-    parts = re.split(f"({'|'.join(map(re.escape, foreign))})", text)
-    return [(part, place % 2 == 1) for place, part in enumerate(parts) if part]
+    parts = [(word, any(unicodedata.bidirectional(letter) in _TURNING for letter in word)) for word in _words(text)]
+    joined: list[tuple[str, bool]] = []
+    for place, (part, turns) in enumerate(parts):
+        between = part.isspace() and 0 < place < len(parts) - 1 and parts[place - 1][1] and parts[place + 1][1]
+        if joined and joined[-1][1] == (turns or between):
+            joined[-1] = (joined[-1][0] + part, turns or between)
+        else:
+            joined.append((part, turns or between))
+    return joined
+
+
+def harmless(text: str) -> str:
+    r"""The text with escapes, such as `\x1b`, for what no element can isolate: control characters and some others.
+
+    These are separators of paragraphs, and ends of isolates (U+2069) that the text itself has not begun: a browser
+    takes them for the end of the element around the text. Line ends and tabs are left, and so are letters of all
+    scripts and overrides of their direction. Source: Unicode Standard Annex 9, rules X5a to X6a and P1.
+    """
+    text, depth, end = _CONTROL.sub(lambda found: _escape(found[0]), text), 0, "\u2069"
+    if end not in text:
+        return text
+    shown = []
+    for letter in text:
+        depth += letter in _ISOLATES
+        shown.append(_escape(letter) if letter == end and not depth else letter)
+        depth -= letter == end and depth > 0
+        depth *= letter != "\n"
+    return "".join(shown)
+
+
+def _words(text: str) -> list[str]:
+    """Words and the spaces between them, in order."""
+    return [part for part in re.split(r"(\s+)", text) if part]
+
+
+def _escape(letter: str) -> str:
+    return letter.encode("unicode_escape", "surrogatepass").decode()
 
 
 def _data(path: Path) -> str:

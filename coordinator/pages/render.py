@@ -6,14 +6,27 @@ import re
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-from coordinator.pages.parts import split_by_names
+from coordinator.pages.parts import harmless, split_by_direction
 
 _LOADERS = [PackageLoader("coordinator.pages", folder) for folder in ("templates", "static")]  # static: the style
+
+
+def _shown(value: object) -> object:
+    """A value as the templates write it: HTML that they made themselves is left, all other text is made harmless."""
+    return harmless(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 _ENVIRONMENT = Environment(
-    loader=ChoiceLoader(_LOADERS), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    loader=ChoiceLoader(_LOADERS),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=_shown,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
-_ENVIRONMENT.filters["split_by_names"] = split_by_names
+_ENVIRONMENT.filters["split_by_direction"] = split_by_direction
 _SCRIPT = re.compile(r"<script(?![^>]*application/json)[^>]*>(.*?)</script>", re.DOTALL)
 
 
