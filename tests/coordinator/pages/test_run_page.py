@@ -1,17 +1,18 @@
-"""The pages of a run and of an ablation: they hold what was said, escape what they are given, need no network."""
+"""The page of a run: its order, its numbers, and names that try to be more than names."""
 
-from html.parser import HTMLParser
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 
-from coordinator.ablations.comparison import compare
-from coordinator.ablations.estimates import Comparison
-from coordinator.ablations.page import ABLATION_FIGURES, render_ablation
-from coordinator.reports import run_page
+from coordinator import load_config, simulate
+from coordinator.pages import run_page
+from coordinator.reports.sentences import in_words
 
-VOID = {"meta", "img", "br", "source"}
+Read = Callable[[str], Any]
 PROBES = {
     "knn": {
         "calibrated": 0.5,
@@ -28,106 +29,182 @@ PROBES = {
     },
     "sgd": {"calibrated": 0.25, "trained": 0.25, "gain": 0.0, "interval": [-0.1, 0.1]},
 }
-ALONE = "probes.knn.over_alone.mean"
-MEASURES = ("probes.knn.gain", "consensus.relative_distance.last")
-
-
-class Reader(HTMLParser):
-    """Text and attributes of a page whose tags all close in order."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self.feed(text)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def of(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
-def read(text: str) -> Reader:
-    """Parsed, and checked for what holds of every page."""
-    reader = Reader(text)
-    assert "://" not in text and "@import" not in text and "url(" not in text
-    assert not {"script", "link", "iframe", "object"} & {name for name, _ in reader.tags}
-    assert reader.of("html") == [{"lang": "en"}] and len(reader.of("h1")) == 1
-    for _, attributes in reader.tags:
-        assert "href" not in attributes
-        for name in ("src", "srcset"):
-            assert (attributes.get(name) or "data:image/png;base64,").startswith("data:image/png;base64,")
-    assert all(image["alt"] for image in reader.of("img"))
-    assert len(reader.of("caption")) == len(reader.of("table"))
-    return reader
-
-
 TRAININGS = {
     "exchange": {"first_gradient_norm": 0.25, "steps": 40.0, "relative_weight_change": 0.125, "void": ""},
     "alone": {"first_gradient_norm": 4e-8, "steps": 40.0, "relative_weight_change": 0.0625, "void": "idle"},
     "shuffled": {"first_gradient_norm": None, "steps": 39.5, "relative_weight_change": None, "void": ""},
 }
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\u202eevil",
+    "n" * 100,
+    "\"double\" 'single'",
+    "[bold]x[_bold]",
+    "{{ 7*7 }}{% raw %}",
+    "<img src=x onerror=alert(1)>",
+    "&lt;b&gt; & `tick` | pipe",
+    "\u05d0\u05d1 \u05d2",
+    "</code></pre></style><b>",
+)
 
 
 def summary_of(**values: Any) -> dict[str, Any]:
     return {"status": "finished", "message": "", "probes": {}, **values}
 
 
-def test_render__numbers_pictures_and_config(tmp_path: Path) -> None:
-    (tmp_path / "figures").mkdir()
-    for name in ("consensus", "consensus-narrow", "topology", "another"):
-        (tmp_path / "figures" / f"{name}.png").write_bytes(b"\x89PNG")
+def draw(folder: Path, *names: str) -> None:
+    (folder / "figures").mkdir(exist_ok=True)
+    for name in names:
+        (folder / "figures" / f"{name}.png").write_bytes(b"\x89PNG" + name.encode())
+
+
+def rows_of(reader: Any, text: str) -> list[list[str]]:
+    """The cells of every row of every table."""
+    rows = re.findall(r'<tr role="row">(.*?)</tr>', text, re.DOTALL)
+    return [
+        [re.sub(r"<[^>]*>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)]
+        for row in rows
+    ]
+
+
+def test_render__numbers_and_words(tmp_path: Path, read_page: Read) -> None:
     summary = summary_of(probes=PROBES, controls=TRAININGS)
     text = run_page.render(summary, ["flag a < b"], "[run]\nname = '<b>'", tmp_path)
-    reader = read(text)
-    assert "<td>+12.5 (+10.0 to +15.0)</td><td>learned (this run)</td>" in text
+    reader = read_page(text)
     reason = "its first gradient was rounding"
-    assert f"<td>-2.5</td><td>-5.0 to -0.1</td><td>no verdict: {reason}</td>" in text
-    assert "<td>shuffled</td><td>50.0%</td><td>62.5%</td><td>+12.5</td><td>+10.0 to +15.0</td><td>what it" in text
-    assert "<td>0.25</td><td>40</td><td>12.50%</td>" in text and "<td>4e-08 (rounding)</td>" in text
-    assert '<th scope="row">shuffled</th><td></td><td>39.5</td><td></td>' in text
+    rows = rows_of(reader, text)
+    assert ["kNN", "50.0%", "62.5%", "60.0%", "+12.5 (+10.0 to +15.0)", "learned (this run)"] in rows
+    assert ["kNN", "alone", "65.0%", "62.5%", "-2.5", "-5.0 to -0.1", f"no verdict: {reason}"] in rows
+    matters = "what it says about the image matters (this run)"
+    assert ["kNN", "shuffled", "50.0%", "62.5%", "+12.5", "+10.0 to +15.0", matters] in rows
+    assert ["the run", "0.25", "40", "12.50%"] in rows and ["shuffled", "", "39.5", ""] in rows
+    assert ["alone", "4e-08 (rounding)", "40", "6.25%"] in rows
     assert "flag a < b" in reader.text and "name = '<b>'" in reader.text
-    assert f"kNN: no verdict, since {reason}; gain over peers alone -2.5 (-5.0 to -0.1) points" in reader.text
-    said = "what it says about the image matters (this run); gain over shuffled teachers +12.5 (+10.0 to +15.0) points"
-    assert f"kNN: {said}" in reader.text
-    assert "SGD*: " not in reader.text and "no verdict" in reader.text
-    assert [each["src"] for each in reader.of("img")] == ["data:image/png;base64,iVBORw=="] * 2
-    assert [each["media"] for each in reader.of("source")] == ["(max-width: 40rem)"]
 
 
-def test_render__the_table_has_the_conditions_that_were_run(tmp_path: Path) -> None:
-    reader = read(run_page.render(summary_of(probes={"sgd": PROBES["sgd"]}), [], "", tmp_path))
+def test_render__verdicts_come_first_each_on_a_line(tmp_path: Path, read_page: Read) -> None:
+    """With a shape and a word, not by colour alone."""
+    text = run_page.render(summary_of(probes=PROBES, controls=TRAININGS), [], "", tmp_path)
+    items = re.findall(r'<li class="(\w+)">(.*?)</li>', text, re.DOTALL)
+    said = [(tone, *re.sub(r"<[^>]*>", "", inner).split("\n")) for tone, inner in items]
+    assert said == [
+        ("good", "▲", "kNN over calibrated", "+12.5 (+10.0 to +15.0)", "learned (this run)"),
+        ("void", "○", "kNN over alone", "-2.5 (-5.0 to -0.1)", "no verdict: its first gradient was rounding"),
+        ("good", "▲", "kNN over shuffled", "+12.5 (+10.0 to +15.0)", "what it says about the image matters (this run)"),
+    ]
+    assert text.index("<li class") < min(
+        text.index("<figure") if "<figure" in text else len(text), text.index("<table")
+    )
+    assert "SGD* over" not in read_page(text).text
+
+
+def test_render__pictures_in_order(tmp_path: Path, read_page: Read) -> None:
+    def alts(view: str = "") -> list[str]:
+        reader = read_page(run_page.render(summary_of(probes=PROBES), [], "", tmp_path, view))
+        return [
+            next(name for name, (alt, _) in run_page.RUN_FIGURES.items() if alt == each["alt"])
+            for each in reader.of("img")
+        ]
+
+    assert alts() == []
+    draw(tmp_path, "topology", "consensus", "consensus-narrow", "another")
+    assert alts() == ["consensus", "topology"]
+    draw(tmp_path, "gains", "gains-narrow")
+    assert alts() == ["gains", "consensus", "topology"]
+    assert alts(Markup("<p>drawn</p>")) == ["gains", "consensus"]  # the component draws the graph
+    reader = read_page(run_page.render(summary_of(probes=PROBES), [], "", tmp_path))
+    assert [each["media"] for each in reader.of("source")] == ["(max-width: 40rem)"] * 2
+    sizes = {name: 4 + len(name) for name in ("gains", "consensus", "topology")}
+    assert [len(each["src"]) for each in reader.of("img")] == [22 + 4 * -(-size // 3) for size in sizes.values()]
+
+
+def test_render__the_table_has_the_conditions_that_were_run(tmp_path: Path, read_page: Read) -> None:
+    reader = read_page(run_page.render(summary_of(probes={"sgd": PROBES["sgd"]}), [], "", tmp_path))
     assert "probecalibratedtrainedgainverdict" in reader.text and "reset" not in reader.text
-    reader = read(run_page.render(summary_of(probes=PROBES), [], "", tmp_path))
+    reader = read_page(run_page.render(summary_of(probes=PROBES), [], "", tmp_path))
     assert "calibratedtrainedresetgainverdict" in reader.text
     assert "probecontrolaccuracytrainedgain95% intervalverdict" in reader.text and "did:" not in reader.text
 
 
-def test_render__a_run_that_ended_early_has_no_table(tmp_path: Path) -> None:
+def test_render__a_run_that_ended_early_has_no_table(tmp_path: Path, read_page: Read) -> None:
     text = run_page.render(summary_of(status="stopped", message="round 2, peer 0: <nan>"), [], "", tmp_path)
-    assert "stopped: round 2, peer 0: &lt;nan&gt;" in text and "<table>" not in text
-    assert "stopped: round 2, peer 0: <nan>" in read(text).text
+    assert "stopped: round 2, peer 0: &lt;nan&gt;" in text and "<table" not in text
+    assert "stopped: round 2, peer 0: <nan>" in read_page(text).text
+    assert 'class="status"' not in run_page.render(summary_of(), [], "", tmp_path)
+    assert "interrupted" in read_page(run_page.render(summary_of(status="interrupted"), [], "", tmp_path)).text
+
+
+def test_render__a_flag_stands_above_and_is_not_repeated(tmp_path: Path, read_page: Read) -> None:
+    summary = summary_of(flags=["collapsed", "of-later"], probes=PROBES)
+    said = "flag collapsed: the outputs or features lost most of what told images apart"
+    text = run_page.render(summary, [said, "consensus: x"], "", tmp_path)
+    assert text.count(said) == 1 and text.index(said) < text.index('<li class="')
+    assert "flag of-later: " in read_page(text).text
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The summary of a run with all that a page may show: groups, a control run, flags, faults."""
+    table: dict[str, Any] = {
+        "run": {"rounds": 2},
+        "data": {"kind": "synthetic", "batch_size": 16},
+        "peers": {
+            "count": 4,
+            "model": {"kind": "mlp", "hidden": [8]},
+            "head": {"kind": "linear", "dim": 4},
+            "frozen": [1],
+            "groups": [{"count": 2, "norm": "none"}, {"count": 2}],
+        },
+        "topology": {"kind": "ring"},
+        "exchange": {"supervised": 0.5, "teacher_ema": 0.5},
+        "evaluation": {"controls": ["alone"], "probes": ["knn", "linear"]},
+        "hosting": {"pool": "in-process"},
+        "tracking": {"enabled": False},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coordinator.reports.figures.save", lambda *_: None)
+        summary = simulate(load_config(table), tmp_path_factory.mktemp("out")).summary
+    fault = {"round": 1, "what": "a host was lost", "seconds": 1.0}
+    return {**summary, "flags": ["artefact"], "artefacts": ["knn"], "faults": [fault], "message": "ended"}
+
+
+def _marked(value: Any, mark: Callable[[], str], key: str = "") -> Any:
+    """A summary with a mark of its own in place of each text in it, except where only certain words can stand."""
+    if isinstance(value, dict):
+        return {name: _marked(each, mark, name) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_marked(each, mark, key) for each in value]
+    return mark() if isinstance(value, str) and key not in ("void", "sha256", "beside_rounds") else value
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_render__every_text_of_a_summary_comes_back_as_text(
+    hostile: str, whole: dict[str, Any], tmp_path: Path, read_page: Read
+) -> None:
+    """A page of marks and a page of hostile texts have the same elements, and texts that differ by these alone."""
+    pages = []
+    for prefix in ("", hostile):
+        count = iter(range(10**6))
+        summary = _marked(whole, lambda count=count, prefix=prefix: f"{prefix}Q{next(count)}Z")  # type: ignore[misc]
+        folder = tmp_path / f"{prefix.replace('/', '_')}name"
+        lines = [*in_words(summary), f"{prefix}Q777Z said"]
+        pages.append(read_page(run_page.render(summary, lines, f"config {prefix}Q888Z", folder)))
+    plain, other = pages
+    assert len(re.findall("Q[0-9]+Z", plain.text)) > 30
+    title = f"{hostile.replace('/', '_')}name"
+    text = other.text.replace(title, "name")
+    assert text == re.sub("(Q[0-9]+Z)", lambda mark: hostile + mark[0], plain.text) and title in other.text
+    assert [tag for tag, _ in plain.tags if tag != "bdi"] == [tag for tag, _ in other.tags if tag != "bdi"]
+    for piece, isolated in other.pieces:
+        assert isolated or not set(piece) & {*"\u202e\u05d0\u05d1\u05d2"}, piece
 
 
 @pytest.mark.figures
-def test_render__says_what_was_asked(tiny: Path) -> None:
-    from coordinator import load_config, simulate
-
+def test_render__says_what_was_asked(tiny: Path, read_page: Read) -> None:
     overrides = ["peers.frozen=[1]", "exchange.supervised=0.5", "evaluation.controls=['alone']", "peers.head.dim=16"]
     overrides += ["exchange.refresh_every=5", "topology.self_weight=0.25", "data.validation=20"]
     result = simulate(load_config(tiny, overrides), "out")
-    reader = read((result.folder / "report.html").read_text())
+    reader = read_page((result.folder / "report.html").read_text())
     for said in (
         "4 with mlp, batch norm, linear head, adamw 0.001",
         "frozen: 1",
@@ -138,57 +215,9 @@ def test_render__says_what_was_asked(tiny: Path) -> None:
         "self-weight 0.25",
         "2, of which 2 were completed; seed 0",
         "raw pixels, untrained, calibrated, alone",
-        "kNN: " + result.summary["probes"]["knn"]["verdict"],
+        result.summary["probes"]["knn"]["verdict"],
         "peer-consensus run config.toml",
         (result.folder / "config.toml").read_text(),
     ):
         assert said in reader.text, said
-    assert len(reader.of("img")) == 2
-
-
-@pytest.fixture
-def comparison() -> Comparison:
-    rows = [
-        {"cell": cell, "seed": seed, "status": "finished", MEASURES[0]: gain + 0.001 * seed, MEASURES[1]: distance}
-        for cell, gain, distance in (("a < b", 0.1, 0.5), ("ring", 0.0, 0.25))
-        for seed in (0, 1, 2)
-    ]
-    return compare(rows, ["a < b", "ring"], "ring", MEASURES)
-
-
-def test_render_ablation__flags_stand_in_the_estimates(tmp_path: Path) -> None:
-    rows = [
-        {"cell": cell, "seed": seed, "status": "finished", "flags": flags if seed else "", ALONE: gain + 0.001 * seed}
-        for cell, flags, gain in (("ring", "artefact, collapsed", 0.0), ("self", "", 0.0))
-        for seed in (0, 1, 2)
-    ]
-    found = compare(rows, ["ring", "self"], "self", [ALONE])
-    text = render_ablation("flagged", [], found.words, found, tmp_path, "x", "")
-    assert '<th scope="col">flags</th>' in text and "<td>artefact 2/3<br>collapsed 2/3</td></tr>" in text
-    assert "ring: artefact in 2 of 3 seeds" in read(text).text
-    assert "no difference" in text
-    assert "Differences" not in text  # a gain over another control has none
-
-
-def test_render_ablation__everything_is_there_and_escaped(tmp_path: Path, comparison: Comparison) -> None:
-    for name in ("cka", "estimates", "unknown"):
-        (tmp_path / f"{name}.png").write_bytes(name.encode())
-    asked, failed, command = ["axis <x>", "3 seeds & more"], ["'a < b', seed 2: lost"], "peer-consensus ablate a&b.toml"
-    config = '[grid]\n"topology.kind" = ["<ring>"]'
-    text = render_ablation("<quick>", asked, comparison.words, comparison, tmp_path, command, config, failed)
-    reader = read(text)
-    for said in ("<quick>", *asked, *comparison.words, *failed, command, config):
-        assert said in reader.text, said
-    first, second = (each["alt"] for each in reader.of("img"))  # the estimates come first, whatever the folder's order
-    assert (first, second) == (ABLATION_FIGURES["estimates"][0], ABLATION_FIGURES["cka"][0])
-    assert '<th scope="row">ring (reference)</th><td>+0.1' in text
-    assert '<th scope="row">a &lt; b</th><td>+10.0' in text  # a difference, in points
-    assert len(reader.of("table")) == 1 + len(MEASURES) and '<th scope="col">flags</th>' not in text
-
-
-def test_render_ablation__one_cell_and_one_seed(tmp_path: Path) -> None:
-    rows = [{"cell": "ring", "seed": 0, "status": "finished", MEASURES[0]: 0.01}]
-    alone = compare(rows, ["ring"], "ring", MEASURES)
-    reader = read(render_ablation("one", [], alone.words, alone, tmp_path, "x", ""))
-    assert "Differences" not in reader.text and "What failed" not in reader.text and not reader.of("img")
-    assert "+1.0" in reader.text and "unknown" in reader.text  # a measure that no run has
+    assert len(reader.of("img")) >= 2
