@@ -20,7 +20,7 @@ DISAGREEMENT = declared.RELATIVE_DISTANCE.title
 ABLATION_FIGURES: Texts = {
     "estimates": (
         "Mean and interval of every measure in every cell, as in the table that follows",
-        "Mean over seeds (dot; the reference a diamond) and 95% interval (bar); the dashed line is no gain.",
+        "Mean over seeds and 95% interval. Hollow: the reference; dotted: its mean; the line at 0: no gain.",
     ),
     "consensus": (
         f"{CURVES} over the rounds, one curve per cell",
@@ -43,8 +43,8 @@ ABLATION_FIGURES: Texts = {
         for measure in declared.PAIRS
     },
     "topologies": (
-        "Each cell's peers on a circle with arrows from teachers to students, coloured by their gain",
-        "Who teaches whom in the first seed, and each peer's gain, mean over seeds.",
+        "Each cell's peers, coloured by their gain, with a line or an arrow for each link",
+        "Who teaches whom in the first seed (a line without an arrow: both), and each peer's gain, mean over seeds.",
     ),
 }
 

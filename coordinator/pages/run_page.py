@@ -17,21 +17,22 @@ from coordinator.reports.settings import asked
 from coordinator.reports.verdicts import verdict_lines
 from coordinator.reports.wording import CONDITIONS, examples, probe_name
 
-CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)]).capitalize()
+CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)])
 VERDICT = "verdict"
 RUN_FIGURES: Texts = {
     "gains": (
         "Gains of the trained peers over calibrated networks and over the control runs, as points with intervals",
-        "Gains in points of accuracy: a dot is the mean, a bar its 95% interval, the line in the middle is no gain. ",
+        "Dot: mean gain; bar: its 95% interval; the line at 0: no gain. ",
     ),
     "consensus": (
-        f"{CURVES} over the rounds, and the accuracy of the probes",
-        f"{CURVES} of the peers over the rounds; accuracy of the probes on the controls and the trained peers. Where "
-        "evaluation.probe_every is set, also over the rounds: mean and range of the students, dashed the controls.",
+        f"Loss, {CURVES} over the rounds",
+        f"Loss, {CURVES} of the peers over the rounds. Where evaluation.probe_every is set, also the probes: mean and "
+        "range of the students; dashed: the controls.",
     ),
     "topology": (
-        "The peers with arrows from teachers to students",
-        "Who teaches whom: an arrow from teacher to student. Peers are coloured by their gain where it is known.",
+        "The peers, with a line or an arrow for each link",
+        "Who teaches whom: an arrow runs from teacher to student, a line without one both ways. Peers are coloured by "
+        "their gain where it is known.",
     ),
 }
 
