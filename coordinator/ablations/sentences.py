@@ -50,7 +50,8 @@ def _corrections(comparison: Comparison) -> list[str]:
         for count, noun in ((comparison.num_claims, "test"), (comparison.num_differences, "difference"))
         if count
     ]
-    what = f"Intervals are 95% t-intervals over {len(comparison.seeds)} seeds, differences paired by seed"
+    paired = ", differences paired by seed" if comparison.differences else ""
+    what = f"Intervals are 95% t-intervals over {len(comparison.seeds)} seeds{paired}"
     if not families:
         return [f"{what}; nothing to test."]
     of = [f"the {family}" + (" of a gain" if "test" in family else "") for family in families]
