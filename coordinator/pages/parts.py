@@ -2,7 +2,6 @@
 
 import base64
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,12 @@ from pathlib import Path
 Texts = Mapping[str, tuple[str, str]]  # by figure: (alt text, caption)
 
 _ISOLATES = "\u2066\u2067\u2068"
-_TURNING = {"R", "AL", "LRE", "LRO", "LRI", "RLE", "RLO", "RLI", "FSI", "PDF", "PDI"}  # classes of letters
+# the blocks of letters from right to left, and the marks that change the direction of what follows
+_TURNING = "\u0590-\u08ff\u200e\u200f\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff"
+_TURNING += "\U00010800-\U00010fff\U0001e800-\U0001efff"
+_INSIDE = r"[^\s'\",;:.()]"  # what a name may begin and end with
+_WORD = rf"(?:{_INSIDE}\S*?)?[{_TURNING}](?:\S*{_INSIDE})?"
+_TURNED = re.compile(rf"{_WORD}(?:\s+{_WORD})*")
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -50,17 +54,14 @@ def pictures(folder: Path, texts: Texts) -> list[Picture]:
 def split_by_direction(text: str) -> list[tuple[str, bool]]:
     """The text in parts: (part, whether its direction is to be isolated from that of the text around it).
 
-    Words from right to left, and such as would change the direction, are a part of their own, with the spaces between.
+    Words from right to left, and such as would change the direction, are a part of their own, with the spaces between
+    but without the quotes and the punctuation around them.
     """
-    parts = [(word, any(unicodedata.bidirectional(letter) in _TURNING for letter in word)) for word in _words(text)]
-    joined: list[tuple[str, bool]] = []
-    for place, (part, turns) in enumerate(parts):
-        between = part.isspace() and 0 < place < len(parts) - 1 and parts[place - 1][1] and parts[place + 1][1]
-        if joined and joined[-1][1] == (turns or between):
-            joined[-1] = (joined[-1][0] + part, turns or between)
-        else:
-            joined.append((part, turns or between))
-    return joined
+    parts, end = [], 0
+    for found in _TURNED.finditer(text):
+        parts += [(text[end : found.start()], False), (found[0], True)]
+        end = found.end()
+    return [(part, turns) for part, turns in [*parts, (text[end:], False)] if part]
 
 
 def harmless(text: str) -> str:
@@ -80,11 +81,6 @@ def harmless(text: str) -> str:
         depth -= letter == end and depth > 0
         depth *= letter != "\n"
     return "".join(shown)
-
-
-def _words(text: str) -> list[str]:
-    """Words and the spaces between them, in order."""
-    return [part for part in re.split(r"(\s+)", text) if part]
 
 
 def _escape(letter: str) -> str:

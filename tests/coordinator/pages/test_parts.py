@@ -5,6 +5,7 @@ import base64
 import hashlib
 import itertools
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,18 @@ ANYTHING = st.text(st.sampled_from("ab \n\u202e\u202c\u2066\u2067\u2069\u05d0\u0
 def test_split_by_direction__loses_nothing_and_isolates_all_that_turns(text: str) -> None:
     parts = split_by_direction(text)
     assert "".join(part for part, _ in parts) == text and all(part for part, _ in parts)
-    plain = "".join(part for part, turns in parts if not turns)
-    assert not set(plain) & {*"\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u05d0\u0627"}
+    classes = {unicodedata.bidirectional(letter) for part, turns in parts for letter in part if not turns}
+    assert not classes & {"R", "AL", "LRE", "LRO", "LRI", "RLE", "RLO", "RLI", "FSI", "PDF", "PDI"}
     assert not any(first[1] == second[1] for first, second in itertools.pairwise(parts))
 
 
 def test_split_by_direction__words_from_right_to_left_stay_together() -> None:
     arabic = "\u0645\u0631\u062d\u0628\u0627 \u0628\u0643"
-    assert split_by_direction(f"by {arabic}: 3") == [("by ", False), (f"{arabic}:", True), (" 3", False)]
+    assert split_by_direction(f"by {arabic}: 3") == [("by ", False), (arabic, True), (": 3", False)]
+    assert split_by_direction(f"('{arabic}', 3)") == [("('", False), (arabic, True), ("', 3)", False)]
     assert split_by_direction("linear: learned, +2.8") == [("linear: learned, +2.8", False)]
     assert split_by_direction("\u202eevil 5") == [("\u202eevil", True), (" 5", False)]
+    assert split_by_direction("a=\u202ex.y, z") == [("a=\u202ex.y", True), (", z", False)]
 
 
 @given(ANYTHING)
