@@ -144,7 +144,7 @@ def test_print_comparison__nothing_is_cut_at_forty_columns() -> None:
     text = io.StringIO()
     Console(file=text, width=40).print(table)
     assert [line.split(maxsplit=1) for line in text.getvalue().splitlines()] == [
-        ["cell", "linear gain (points)"],
+        ["linear", "gain (points)"],
         [],
         ["cell", "random-matching"],
         ["mean", "+3.4"],
