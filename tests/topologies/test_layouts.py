@@ -142,3 +142,12 @@ def test_positions__counts_that_a_kind_does_not_take_are_a_circle() -> None:
     """A frozen or added peer must not keep a picture from being drawn."""
     for kind in ("torus", "hypercube"):
         assert (positions(7, [], kind) == positions(7, [], "ring")).all()
+
+
+@pytest.mark.parametrize("kind", ["ring", "path"])
+def test_positions__a_long_line_has_waves_and_the_same_distance_from_peer_to_peer(kind: str) -> None:
+    places = positions(1024, [], kind)
+    steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
+    assert steps.min() > 0.4 * steps.mean()  # less only where the line turns
+    assert steps.mean() > 3 * math.sin(math.pi / 1024)  # than on a circle
+    assert shortest(places) > 0.4 * steps.mean()  # no two waves touch
