@@ -96,10 +96,10 @@ def _points(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[np.ndarray, n
 
 def _draw_loss(axis: Axes, rounds: np.ndarray, values: np.ndarray) -> None:
     _line(axis, rounds, values)
-    panel(axis, "loss", "round", "mean over the students (no unit)")
+    panel(axis, "loss", "round", "loss, mean over students")
     if values.min() > 0 and values.max() > LOG_RANGE * values.min():
         axis.set_yscale("log")
-        axis.set_ylabel("mean over the students (log scale)", fontsize=SMALL)
+        axis.set_ylabel("loss, mean over students (log scale)", fontsize=SMALL)
     elif values.min() >= 0:
         axis.set_ylim(bottom=0)
 

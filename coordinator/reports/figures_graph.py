@@ -27,6 +27,7 @@ MOST_ROUNDS = 4  # rounds of a changing schedule that are drawn
 MOST_LINKS = 20_000  # drawn in a panel; of more, a sample
 MOST_ARROWS = 1_500  # heads of more arrows would be a blot
 FIGURE, COLUMNS, DPI = 4.4, 2, 220  # inches across, panels side by side: legible on a phone, too
+SMALL_MULTIPLE = 2.5  # inches across one of several topologies
 LABEL = 6.5  # points
 Ends = Int[np.ndarray, "links 2"]
 
@@ -66,6 +67,23 @@ def save_topology(
     if gains:
         gain_scale(figure, limit, probe)
     write(figure, path, DPI)
+
+
+def save_comparison(topologies: Sequence[tuple[str, str, Schedule, TopologyFacts]], title: str, path: Path) -> None:
+    """Draw topologies side by side, each with its gap, diameter and messages. topologies: label, kind, and the rest."""
+    panels = []
+    for label, kind, schedule, facts in topologies:
+        rounds = min(schedule.period or MOST_ROUNDS, MOST_ROUNDS)
+        together = f", {rounds} rounds together" if rounds > 1 else ""
+        diameter = "peers are apart" if facts.diameter is None else f"diameter {facts.diameter}"
+        text = (
+            f"{plain(label, 30, 2)}{together}\ngap {facts.spectral_gap:.3g} · {diameter}\n"
+            f"{facts.messages_per_round:,g} messages a round"
+        )
+        colours = node_colours(schedule.num_peers, None, 0.0)
+        panels.append(Panel(text, places_of(schedule, kind), ends_of(schedule, range(rounds)), colours))
+    columns = min(len(panels), 3)
+    write(draw_panels(panels, title, columns, max(FIGURE, SMALL_MULTIPLE * columns)), path, DPI)
 
 
 def headline(name: str, num_peers: int, facts: TopologyFacts | None) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from coordinator.measures.declared import Measure
 from coordinator.measures.gains import Condition
-from coordinator.measures.units import FRACTION
+from coordinator.measures.units import FRACTION, SHARE
 
 # Okabe and Ito, Color Universal Design (2008), without yellow, which is too light on white
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE, BLACK = (
@@ -96,4 +96,5 @@ def shown(measure: Measure[Any]) -> tuple[str, float]:
     words = measure.detail or measure.title
     if measure.unit == FRACTION:
         return f"{words} (%)", 100.0
-    return f"{words} ({measure.unit.name or 'no unit'})", 1.0
+    unit = measure.unit.name or ("0 to 1" if measure.range == SHARE else "")
+    return f"{words} ({unit})" if unit else words, 1.0
