@@ -92,8 +92,8 @@ def draw_gains(probes: Mapping[str, Sequence[Row]], noun: str, narrow: bool = Fa
     alike = max(limits) <= ALIKE * min(limits)
     for axis, (name, rows), limit in zip(axes, probes.items(), limits, strict=True):
         _draw_rows(axis, rows, max(limits) if alike else limit, narrow)
-        axis.set_title(f"{plain(probe_name(name, marked=True), 40)} probe", fontsize=TEXT, loc="left")
-    label = f"gain in accuracy (percentage points),{over}95% intervals over peers and test {plain(noun, 30)}"
+        axis.set_title(f"{plain(probe_name(name, marked=True), 24 if narrow else 60)} probe", fontsize=TEXT, loc="left")
+    label = f"gain in accuracy (percentage points),{over}95% intervals over peers and test {plain(noun, 20, 1)}"
     if any(0 < len(row.students) <= MOST_DOTS for rows in probes.values() for row in rows):
         label += f";{over}small marks: each peer"
     figure.supxlabel(label, fontsize=SMALL)

@@ -88,7 +88,7 @@ def save_comparison(topologies: Sequence[tuple[str, str, Schedule, TopologyFacts
 
 def headline(name: str, num_peers: int, facts: TopologyFacts | None) -> str:
     """A topology's name, size and facts, in two lines."""
-    first = plain(f"{name}, {num_peers} peers", 60, 2)
+    first = plain(f"{name}, {num_peers} peers", 48, 2)
     return f"{first}\n{facts_in_words(facts)}" if facts else first
 
 
