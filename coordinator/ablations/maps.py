@@ -32,7 +32,7 @@ from topologies.schedule import Schedule
 MAX_PANELS = 12  # panels, or curves, in one figure
 COLUMNS = 3
 WIDTH = 4.4  # inches: 8-point text stays legible on a phone of 330 pixels
-LABEL_WIDTH = 23  # characters that fit above a panel
+LABEL_WIDTH = 19  # characters that fit above a panel
 Matrix = Float[np.ndarray, "peers peers"]
 
 

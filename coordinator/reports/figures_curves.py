@@ -132,7 +132,7 @@ def _draw_probe(axis: Axes, name: str, curve: ProbeCurve, accuracies: Mapping[st
             linewidth=1.4,
             label=CONDITIONS[condition],
         )
-    panel(axis, f"{plain(probe_name(name, marked=True), 30)} probe", "round", "accuracy (%)")
+    panel(axis, f"{plain(probe_name(name, marked=True), 24)} probe", "round", "accuracy (%)")
 
 
 def _levels(probes: Mapping[str, Any], drawn: Sequence[str] | Mapping[str, Any]) -> list[tuple[Condition, Any]]:

@@ -58,13 +58,18 @@ def plain(text: str, width: int = 0, lines: int = 3) -> str:
     visible = "".join(" " if unicodedata.category(each)[0] in "CZ" else each for each in text)
     short = " ".join(visible.split())
     if width:
-        most = width * lines - lines
-        if len(short) > most:
-            end = most // 3
-            short = f"{short[: most - end - 1]}…{short[-end:]}"
-        wrapped = textwrap.wrap(short, width)
-        short = "\n".join(wrapped if len(wrapped) <= lines else textwrap.wrap(short.replace(" ", "\u00a0"), width))
+        short = _wrapped(short, width, lines)
     return short.replace("$", r"\$")
+
+
+def _wrapped(text: str, width: int, lines: int) -> str:
+    """The text in so many lines at most, without as much of its middle as is too much."""
+    wrapped, most = textwrap.wrap(text, width), min(len(text), width * lines)
+    while len(wrapped) > lines:
+        end = most // 3
+        wrapped = textwrap.wrap(f"{text[: most - end - 1]}…{text[len(text) - end :]}", width)
+        most -= 1
+    return "\n".join(wrapped)
 
 
 def figure_of(width: float, height: float) -> Figure:
