@@ -1,6 +1,7 @@
 """The forest plot of an ablation: the mean of every measure in every cell, with its interval over the seeds."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,8 +12,10 @@ from coordinator.ablations.styles import Style, Styles
 from coordinator.measures import declared
 from coordinator.measures.statistics import Estimate
 from coordinator.measures.units import ANY, NOT_NEGATIVE, SHARE, Range
+from coordinator.measures.verdict import Interval, Side
+from coordinator.reports.figures_gains import SIDES
 from coordinator.reports.figures_style import GREY, NARROW, SMALL, TEXT, WIDE, figure_of, plain, shown
-from coordinator.reports.wording import heading, is_gain
+from coordinator.reports.wording import heading, interval, is_gain, number
 
 MAX_LINES, MAX_MEASURES = 40, 8  # drawn of each; the table on the page has all
 ACROSS = 4  # panels side by side
@@ -24,11 +27,15 @@ MEASURES = {measure.name: measure for measure in declared.SCALARS}
 def draw_estimates(comparison: Comparison, styles: Styles, narrow: bool = False) -> Figure | None:
     """A panel per measure with a line per cell: the mean over seeds and its 95% interval; for gains also 0.
 
-    Panels are side by side, or one below the other if `narrow`. At most MAX_MEASURES panels of MAX_LINES lines.
+    Panels are side by side, or one below the other if `narrow`. At most MAX_MEASURES panels of MAX_LINES lines. Of a
+    single cell, one panel with a line per gain.
     """
     cells, measures = comparison.cells[:MAX_LINES], comparison.measures[:MAX_MEASURES]
     if not cells or not measures:
         return None
+    gains = [measure for measure in comparison.measures if is_gain(measure)]
+    if len(cells) == 1 and gains:
+        return _draw_gains(comparison, gains, styles[cells[0]], narrow)
     names = [plain(f"{cell} (reference)" if cell == comparison.reference else cell, NAME) for cell in cells]
     columns = 1 if narrow else min(len(measures), ACROSS)
     rows = -(-len(measures) // columns)
@@ -51,6 +58,42 @@ def draw_estimates(comparison: Comparison, styles: Styles, narrow: bool = False)
     return figure
 
 
+def _draw_gains(comparison: Comparison, gains: Sequence[str], style: Style, narrow: bool) -> Figure:
+    """All gains of a single cell around the line of no gain, with their numbers; filled: 0 is outside the interval."""
+    known = {measure: comparison.estimates[comparison.cells[0], measure] for measure in gains[:MAX_LINES]}
+    known = {measure: each for measure, each in known.items() if np.isfinite(each.mean)}
+    figure = figure_of(NARROW if narrow else WIDE * 0.8, 0.75 + (0.2 if narrow else 0.27) * len(known))
+    axis = figure.subplots()
+    axis.axvline(0, color="black", linewidth=0.9, zorder=1)
+    for place, each in enumerate(known.values()):
+        ends = (np.nan, np.nan) if each.low is None or each.high is None else (each.low, each.high)
+        side = Interval(each.mean, *ends).side
+        own = replace(style, colour=SIDES[side])
+        _draw_interval(axis, place, each, 100.0, Range(-1.0, 1.0), own, side is Side.NEITHER)
+    if known:
+        axis.set_xlim(*_limits(list(known.values()), 100.0, Range(-1.0, 1.0), True))
+    names = [plain(heading(measure).removesuffix(" (points)"), NAME) for measure in known]
+    axis.set_yticks(range(len(known)), names, fontsize=SMALL)
+    axis.set_ylim(len(known) - 0.5, -0.5)
+    if not narrow:
+        right = axis.secondary_yaxis("right")
+        right.set_yticks(
+            range(len(known)), [_numbers(measure, each) for measure, each in known.items()], fontsize=SMALL
+        )
+        right.tick_params(length=0)
+        right.spines["right"].set_visible(False)
+    _plain_frame(axis)
+    axis.locator_params(axis="x", nbins=8)
+    spread = f", 95% intervals over {len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else ""
+    figure.supxlabel(f"gain (percentage points){spread}", fontsize=SMALL)
+    return figure
+
+
+def _numbers(measure: str, known: Estimate) -> str:
+    spread = "" if known.low is None or known.high is None else f" ({interval(known.low, known.high, measure)})"
+    return number(known.mean, measure) + spread
+
+
 def left_out_note(comparison: Comparison) -> str:
     """A note on how many cells and measures are drawn; empty if all are."""
     limits = ((comparison.cells, MAX_LINES, "cells"), (comparison.measures, MAX_MEASURES, "measures"))
@@ -70,6 +113,10 @@ def _draw_panel(axis: Axes, comparison: Comparison, cells: Sequence[str], measur
         _draw_interval(axis, cells.index(cell), each, factor, within, styles[cell], cell == comparison.reference)
     if known:
         axis.set_xlim(*_limits(list(known.values()), factor, within, is_gain(measure)))
+    _plain_frame(axis)
+
+
+def _plain_frame(axis: Axes) -> None:
     axis.tick_params(axis="x", labelsize=SMALL - 0.5)
     axis.tick_params(axis="y", length=0)
     axis.locator_params(axis="x", nbins=5)
@@ -79,13 +126,13 @@ def _draw_panel(axis: Axes, comparison: Comparison, cells: Sequence[str], measur
 
 
 def _draw_interval(
-    axis: Axes, place: int, known: Estimate, factor: float, within: Range, style: Style, reference: bool
+    axis: Axes, place: int, known: Estimate, factor: float, within: Range, style: Style, hollow: bool
 ) -> None:
-    """A point, hollow for the reference, and its interval, which stays in the possible range of the measure."""
+    """A point, such as a hollow one for the reference, and its interval, in the possible range of the measure."""
     if known.low is not None and known.high is not None:
         ends = factor * within.clip(np.array([known.low, known.high]))
         axis.plot(ends, [place, place], color=style.colour, linewidth=2, zorder=2, solid_capstyle="butt")
-    face = "white" if reference else style.colour
+    face = "white" if hollow else style.colour
     axis.plot(
         [known.mean * factor],
         [place],

@@ -30,7 +30,10 @@ from coordinator.reports.formatting import points, points_between
 from coordinator.reports.wording import CONDITIONS, examples, probe_name
 
 SIDES = {Side.ABOVE: BLUE, Side.NEITHER: GREY, Side.BELOW: VERMILLION}
-ROW, NARROW_ROW, AROUND = 0.29, 0.38, 0.62  # inches: of a row, of one in two lines, and around those of a probe
+ROW, AROUND = 0.27, 0.55  # inches: of a row, and around those of a probe
+NARROW_ROW, NARROW_AROUND = 0.2, 0.22  # the same in a narrow figure
+LINE = 0.17  # of a further line of a title
+ACROSS = 2  # probes side by side
 ALIKE = 4.0  # probes whose gains differ by no more than this factor share a scale
 MOST_DOTS = 64  # students whose own gains are drawn
 
@@ -82,22 +85,40 @@ def rows_of(summary: Mapping[str, Any], probe: str) -> list[Row]:
 
 
 def draw_gains(probes: Mapping[str, Sequence[Row]], noun: str, narrow: bool = False) -> Figure:
-    """A panel per probe with a row per control; probes of like gains share the scale. noun: of the test images."""
-    heights = [AROUND + (NARROW_ROW if narrow else ROW) * len(rows) for rows in probes.values()]
-    figure = figure_of(NARROW if narrow else WIDE, sum(heights) + (1.1 if narrow else 0.75))
-    over = "\n" if narrow else " "
-    figure.suptitle(f"What the trained peers gained{over}over each control", fontsize=TEXT + 1, fontweight="bold")
-    axes = figure.subplots(len(probes), 1, squeeze=False, height_ratios=heights)[:, 0]
+    """A panel per probe with a row per control; probes of like gains share the scale. noun: of the test images.
+
+    Panels are side by side, with the numbers; if `narrow`, one below the other, as low as a phone's screen asks for.
+    """
+    columns = 1 if narrow else min(len(probes), ACROSS)
+    titles = [f"{plain(probe_name(name, marked=True), 22, 2)} probe" for name in probes]
+    row, around = (NARROW_ROW, NARROW_AROUND) if narrow else (ROW, AROUND)
+    inches = [
+        row * len(rows) + around + LINE * title.count("\n") for rows, title in zip(probes.values(), titles, strict=True)
+    ]
+    heights = [max(inches[first : first + columns]) for first in range(0, len(inches), columns)]
+    figure = figure_of(NARROW if narrow else WIDE, sum(heights) + (0.95 if narrow else 0.6))
+    heading = "Gain over each control" if narrow else "What the trained peers gained over each control"
+    figure.suptitle(heading, fontsize=TEXT + (0 if narrow else 1), fontweight="bold")
+    axes = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+    for axis in axes.flat[len(probes) :]:
+        figure.delaxes(axis)
     limits = [_limit(rows) for rows in probes.values()]
     alike = max(limits) <= ALIKE * min(limits)
-    for axis, (name, rows), limit in zip(axes, probes.items(), limits, strict=True):
+    for axis, title, rows, limit in zip(axes.flat, titles, probes.values(), limits, strict=False):
         _draw_rows(axis, rows, max(limits) if alike else limit, narrow)
-        axis.set_title(f"{plain(probe_name(name, marked=True), 24 if narrow else 60)} probe", fontsize=TEXT, loc="left")
-    label = f"gain in accuracy (percentage points),{over}95% intervals over peers and test {plain(noun, 20, 1)}"
-    if any(0 < len(row.students) <= MOST_DOTS for rows in probes.values() for row in rows):
-        label += f";{over}small marks: each peer"
-    figure.supxlabel(label, fontsize=SMALL)
+        axis.set_title(title, fontsize=TEXT, loc="left")
+        if narrow and alike and axis is not axes.flat[len(probes) - 1]:
+            axis.tick_params(labelbottom=False)
+    figure.supxlabel(_caption(probes, noun, narrow), fontsize=SMALL)
     return figure
+
+
+def _caption(probes: Mapping[str, Sequence[Row]], noun: str, narrow: bool) -> str:
+    """What the horizontal axis shows, with its unit."""
+    over = "\n" if narrow else " "
+    label = f"gain in accuracy (percentage points),{over}95% intervals over peers and test {plain(noun, 16, 1)}"
+    marked = not narrow and any(0 < len(row.students) <= MOST_DOTS for rows in probes.values() for row in rows)
+    return f"{label}; small marks: each peer" if marked else label
 
 
 def _draw_rows(axis: Axes, rows: Sequence[Row], limit: float, narrow: bool) -> None:
@@ -106,16 +127,17 @@ def _draw_rows(axis: Axes, rows: Sequence[Row], limit: float, narrow: bool) -> N
     axis.set_ylim(len(rows) - 0.5, -0.5)
     for place, row in enumerate(rows):
         if row.gain is not None:
-            _draw_row(axis, place, row, row.gain, limit)
-    names, values = [f"over {row.control}" for row in rows], [_value(row, narrow) for row in rows]
+            _draw_row(axis, place, row, row.gain, limit, not narrow)
     if narrow:
-        axis.set_yticks(range(len(rows)), [f"{name}\n{value}" for name, value in zip(names, values, strict=True)])
+        void = [" (no verdict)" if row.note else "" for row in rows]
+        axis.set_yticks(range(len(rows)), [f"over {row.control}{end}" for row, end in zip(rows, void, strict=True)])
     else:
-        axis.set_yticks(range(len(rows)), names)
+        axis.set_yticks(range(len(rows)), [f"over {row.control}" for row in rows])
         right = axis.secondary_yaxis("right")
-        right.set_yticks(range(len(rows)), values, fontsize=SMALL)
+        right.set_yticks(range(len(rows)), [_value(row) for row in rows], fontsize=SMALL)
         right.tick_params(length=0)
         right.spines["right"].set_visible(False)
+    axis.locator_params(axis="x", nbins=6)
     axis.tick_params(labelsize=SMALL)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="x", alpha=0.3, linewidth=0.6)
@@ -123,10 +145,13 @@ def _draw_rows(axis: Axes, rows: Sequence[Row], limit: float, narrow: bool) -> N
         axis.spines[side].set_visible(False)
 
 
-def _draw_row(axis: Axes, place: int, row: Row, gain: Interval, limit: float) -> None:
-    """A point with its interval, filled where 0 is outside; an arrow at the border for what is beyond the scale."""
+def _draw_row(axis: Axes, place: int, row: Row, gain: Interval, limit: float, marked: bool) -> None:
+    """A point with its interval, filled where 0 is outside; an arrow at the border for what is beyond the scale.
+
+    marked: whether each student's own gain is drawn, too.
+    """
     colour = SIDES[gain.side]
-    if 0 < len(row.students) <= MOST_DOTS:
+    if marked and 0 < len(row.students) <= MOST_DOTS:
         axis.plot(
             row.students, [place + 0.24] * len(row.students), "|", color=colour, alpha=0.55, markersize=4, zorder=2
         )
@@ -145,13 +170,13 @@ def _draw_row(axis: Axes, place: int, row: Row, gain: Interval, limit: float) ->
     )
 
 
-def _value(row: Row, narrow: bool) -> str:
+def _value(row: Row) -> str:
     """The numbers of a row, or why there are none."""
     if row.note:
-        return plain(row.note, 24 if narrow else 34, 2)
+        return plain(row.note, 24, 2)
     assert row.gain is not None, "a control run without a gain is void"
     low, high = row.gain.low / 100, row.gain.high / 100
-    return f"{points(row.gain.mean / 100)}  ({points_between(low, high)})"
+    return f"{points(row.gain.mean / 100)} ({points_between(low, high)})"
 
 
 def _limit(rows: Sequence[Row]) -> float:

@@ -164,11 +164,32 @@ def test_draw_estimates__means_in_points_with_intervals_and_the_zero() -> None:
 
 
 def test_draw_estimates__one_seed_has_points_and_no_bars() -> None:
-    single = compare(rows_of({"ring": [0.01]}), ["ring"], "ring", MEASURES[:1])
-    figure = forest.draw_estimates(single, styles_of([], ["ring"]))
+    cells = ["ring", "complete"]
+    single = compare(rows_of({cell: [0.01] for cell in cells}), cells, "ring", MEASURES[:1])
+    figure = forest.draw_estimates(single, styles_of([], cells))
     assert figure is not None
-    zero, reference, point = figure.axes[0].lines
-    assert list(point.get_xdata()) == [1.0] == [reference.get_xdata()[0]] and list(zero.get_xdata()) == [0, 0]
+    zero, reference, *marks = figure.axes[0].lines
+    assert [list(mark.get_xdata()) for mark in marks] == [[1.0], [1.0]]
+    assert reference.get_xdata()[0] == 1.0 and list(zero.get_xdata()) == [0, 0]
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_draw_estimates__a_single_cell_has_one_panel_with_a_line_for_each_gain(narrow: bool, legible: Legible) -> None:
+    rows = [
+        {"cell": "all", "seed": seed, "probes.knn.gain": gain, "probes.knn.over_alone.mean": over, MEASURES[1]: 0.1}
+        for seed, (gain, over) in enumerate([(0.03, -0.01), (0.031, 0.012), (0.029, 0.0)])
+    ]
+    measures = ["probes.knn.gain", "probes.knn.over_alone.mean", MEASURES[1]]
+    known = compare(rows, ["all"], "all", measures)
+    figure = forest.draw_estimates(known, styles_of([], ["all"]), narrow)
+    assert figure is not None
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["kNN gain", "kNN over alone"]
+    marks = [line for line in axis.lines if line.get_marker() in MARKERS]
+    assert [mark.get_xdata()[0] for mark in marks] == pytest.approx([3.0, 200 / 3000])
+    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [False, True]  # 0 is inside the second
+    texts = legible(figure)
+    assert narrow or any(text.startswith("+3.0 (") for text in texts)
 
 
 def test_draw_consensus__means_bands_and_a_logarithmic_scale_where_it_helps(runs: dict[str, list[Path]]) -> None:

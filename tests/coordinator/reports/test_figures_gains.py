@@ -65,7 +65,7 @@ def test_draw_gains__points_intervals_and_the_colours_of_their_sides(legible: Le
     assert [mark.get_markerfacecolor() == "white" for mark in marks[:3]] == [False, True, False]
     assert len({to_rgba(colour) for colour in SIDES.values()}) == 3
     texts = legible(figure)
-    assert "+4.0  (+1.0 to +7.0)" in texts and "over calibrated" in texts and "kNN probe" in texts
+    assert "+4.0 (+1.0 to +7.0)" in texts and "over calibrated" in texts and "kNN probe" in texts
     assert any("percentage points" in text and "95% intervals" in text and "images" in text for text in texts)
 
 
@@ -101,9 +101,19 @@ def test_draw_gains__a_control_without_a_verdict_says_why(legible: Legible) -> N
     assert [(row.control, row.gain, row.note) for row in rows if row.note] == [
         ("stranger", None, "no verdict: it diverged")
     ]
-    for narrow in (False, True):
-        texts = legible(draw_gains({"knn": rows}, "images", narrow))
-        assert any("no verdict: it diverged" in text for text in texts)
+    assert "no verdict: it diverged" in legible(draw_gains({"knn": rows}, "images"))
+    assert "over stranger (no verdict)" in legible(draw_gains({"knn": rows}, "images", narrow=True))
+
+
+def test_draw_gains__fits_the_first_screen() -> None:
+    """Of two probes and four controls: beside the verdicts on a screen of 1200 points, below them on a phone of 360."""
+    rows = rows_of(summary(), "knn")
+    wide, narrow = (draw_gains({"knn": rows, "linear": rows}, "images", form) for form in (False, True))
+    assert wide.get_figheight() / wide.get_figwidth() < 380 / 1100
+    assert narrow.get_figheight() / narrow.get_figwidth() < 300 / 340
+    wide.draw_without_rendering()
+    first, second = (axis.get_position() for axis in wide.axes)
+    assert first.x1 < second.x0
 
 
 @pytest.mark.parametrize("narrow", [False, True])
