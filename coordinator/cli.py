@@ -220,11 +220,19 @@ def topology(
         Path | None,
         typer.Option(help="draw the links into this PNG, PDF or SVG", callback=path_reader("--plot")),
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="kinds and files of links, with commas between: side by side", show_default=False),
+    ] = None,
 ) -> None:
     """Degree, links, diameter, and the gap of the gossip and the pooling matrix of a topology, or of all."""
-    from coordinator.commands import topology
+    from coordinator.commands import topology, topology_compare
 
-    topology.show(what, settings or [], plot, _console())
+    if compare is None:
+        topology.show(what, settings or [], plot, _console())
+    else:
+        given = [*([] if what == "list" else [what]), *(settings or [])]
+        topology_compare.show(compare, given, plot, _console())
 
 
 @app.command()

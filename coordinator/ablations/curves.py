@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float
 
 from coordinator.measures.statistics import half_width
+from coordinator.measures.units import Range
 
 Points = Float[np.ndarray, " points"]
 
@@ -21,6 +22,11 @@ class Band:
     mean: Points
     low: Points | None
     high: Points | None
+
+    def within(self, range_: Range) -> "Band":
+        """The same with its interval cut where the measure cannot be; the mean is left as it is."""
+        low, high = (None if each is None else range_.clip(each) for each in (self.low, self.high))
+        return Band(self.x, self.mean, low, high)
 
 
 def band(x: Points, runs: Float[np.ndarray, "runs points"], confidence: float = 0.95) -> Band:

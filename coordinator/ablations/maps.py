@@ -1,9 +1,9 @@
 """Figures with a panel per cell: heat maps of all pairs of peers, and topologies coloured by gain."""
 
 import json
-import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,14 +15,24 @@ from coordinator.experiment.config import load_config
 from coordinator.experiment.redaction import first_line
 from coordinator.experiment.schedules import build_schedule
 from coordinator.measures.declared import Agreement, PairMeasure
-from coordinator.reports.figures import draw_links, gain_limit, gain_scale, node_colours, peer_gains
+from coordinator.reports.figures import peer_gains
+from coordinator.reports.figures_graph import (
+    MOST_ROUNDS,
+    Panel,
+    draw_panels,
+    ends_of,
+    gain_limit,
+    gain_scale,
+    node_colours,
+    places_of,
+)
+from coordinator.reports.figures_style import SMALL, TEXT, figure_of, plain
 from topologies.schedule import Schedule
 
 MAX_PANELS = 12  # panels, or curves, in one figure
 COLUMNS = 3
-WIDTH = 4.2  # inches: 8-point text stays legible on a phone of 330 pixels
-LABEL_WIDTH = 23  # characters that fit above a panel
-MAX_ROUNDS = 4  # rounds of a changing schedule that are drawn together
+WIDTH = 4.4  # inches: 8-point text stays legible on a phone of 330 pixels
+LABEL_WIDTH = 19  # characters that fit above a panel
 Matrix = Float[np.ndarray, "peers peers"]
 
 
@@ -37,20 +47,27 @@ def draw_pairs(runs: Mapping[str, Sequence[Path]], measure: PairMeasure) -> Figu
         return None
     drawn = dict(list(maps.items())[:MAX_PANELS])
     title = f"{measure.title} at the end ({measure.detail})"
-    figure, panels = _panels(drawn, title + _left_out_note(len(maps)))
+    names = [plain(cell, LABEL_WIDTH) for cell in drawn]
+    figure, panels = _panels(names, title + _left_out_note(len(maps)))
     lowest = min(float(np.nanmin(matrix)) for matrix in drawn.values())
     low = 0.0 if measure.agreement is Agreement.LOW else lowest
     high = max(float(np.nanmax(matrix)) for matrix in drawn.values())
     image = None
-    for axis, (cell, values) in zip(panels, drawn.items(), strict=False):
+    for axis, name, values in zip(panels, names, drawn.values(), strict=True):
         image = axis.imshow(values, cmap="cividis", vmin=low, vmax=max(high, low + 1e-9), interpolation="nearest")
-        axis.set_title(textwrap.fill(cell, LABEL_WIDTH), fontsize=7.5)
+        axis.set_title(name, fontsize=SMALL - 0.5)
         axis.set_xticks([0, len(values) - 1])
         axis.set_yticks([0, len(values) - 1])
-        axis.tick_params(labelsize=7)
+        axis.tick_params(labelsize=SMALL - 1)
     assert image is not None
+    for place, axis in enumerate(panels):
+        if place >= len(panels) - COLUMNS:
+            axis.set_xlabel("peer", fontsize=SMALL - 1)
+        if place % COLUMNS == 0:
+            axis.set_ylabel("peer", fontsize=SMALL - 1)
     bar = figure.colorbar(image, ax=figure.axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)
-    bar.ax.tick_params(labelsize=8)
+    bar.set_label(f"{measure.detail} ({measure.unit.name or '0 to 1'})", fontsize=SMALL)
+    bar.ax.tick_params(labelsize=SMALL)
     return figure
 
 
@@ -84,27 +101,35 @@ def draw_topologies(
     A cell whose schedule cannot be rebuilt (its edge file is missing or invalid) is skipped with a line to `tell`.
     """
     schedules = {cell: _schedule(cell, paths[0], tell) for cell, paths in list(runs.items())[:MAX_PANELS]}
-    drawn = {cell: schedule for cell, schedule in schedules.items() if schedule is not None}
+    drawn = {cell: found for cell, found in schedules.items() if found is not None}
     if not drawn:
         return None
     gains = {cell: mean_gains(runs[cell]) for cell in drawn}
-    figure, panels = _panels(drawn, "who teaches whom" + _left_out_note(len(runs)))
     limit = gain_limit(gain for _, peers in gains.values() for gain in peers.values())
-    for axis, (cell, schedule) in zip(panels, drawn.items(), strict=False):
-        links, rounds = _links(schedule)
-        colours = node_colours(schedule.num_peers, gains[cell][1], limit)
-        draw_links(axis, schedule.num_peers, links, colours, size=200)
-        note = f"\n{rounds} rounds together" if rounds > 1 else ""
-        axis.set_title(textwrap.fill(cell, LABEL_WIDTH) + note, fontsize=7.5)
+    panels = [
+        _topology(cell, kind, schedule, node_colours(schedule.num_peers, gains[cell][1], limit))
+        for cell, (kind, schedule) in drawn.items()
+    ]
+    title = "who learns from whom" + _left_out_note(len(runs))
+    figure = draw_panels(panels, title, min(len(panels), COLUMNS), WIDTH)
     probe = next((name for name, _ in gains.values() if name), "")
     if probe:
         gain_scale(figure, limit, probe)
     return figure
 
 
-def _schedule(cell: str, folder: Path, tell: Callable[[str], None]) -> Schedule | None:
+def _topology(cell: str, kind: str, schedule: Schedule, colours: list[Any]) -> Panel:
+    """The drawing of a cell: of a schedule that changes, the links of some rounds together."""
+    rounds = min(schedule.period or MOST_ROUNDS, MOST_ROUNDS)
+    note = f"\n{rounds} rounds together" if rounds > 1 else ""
+    return Panel(plain(cell, LABEL_WIDTH) + note, places_of(schedule, kind), ends_of(schedule, range(rounds)), colours)
+
+
+def _schedule(cell: str, folder: Path, tell: Callable[[str], None]) -> tuple[str, Schedule] | None:
+    """The kind of a run's topology and its schedule; None, with a line to `tell`, if it cannot be rebuilt."""
     try:
-        return build_schedule(load_config(folder / "config.toml"))
+        config = load_config(folder / "config.toml")
+        return config.topology.kind, build_schedule(config)
     except (OSError, ValueError) as error:
         tell(f"figures/topologies.png is without '{cell}': {first_line(error)}")
         return None
@@ -120,24 +145,17 @@ def mean_gains(folders: Sequence[Path]) -> tuple[str, dict[int, float]]:
     return next((name for name, _ in found if name), ""), means
 
 
-def _links(schedule: Schedule) -> tuple[set[tuple[int, int]], int]:
-    """The links of one period, or of the first MAX_ROUNDS rounds, and the number of rounds."""
-    rounds = min(schedule.period or MAX_ROUNDS, MAX_ROUNDS)
-    return {link for round_index in range(rounds) for link in schedule(round_index).links}, rounds
-
-
 def _left_out_note(count: int) -> str:
     return f"\nthe first {MAX_PANELS} of {count} cells" if count > MAX_PANELS else ""
 
 
-def _panels(cells: Collection[str], title: str) -> tuple[Figure, list[Axes]]:
-    """A figure of one panel per cell, in rows of COLUMNS, with room for the cells' labels above them."""
-    count, lines = len(cells), max(len(textwrap.wrap(cell, LABEL_WIDTH)) for cell in cells)
+def _panels(names: Sequence[str], title: str) -> tuple[Figure, list[Axes]]:
+    """A figure of one panel per name, in rows of COLUMNS, with room for the names above them."""
+    count, lines = len(names), 1 + max(name.count("\n") for name in names)
     columns = min(count, COLUMNS)
     rows = -(-count // columns)
-    height = 0.9 + rows * (0.25 + 0.13 * lines + 0.85 * WIDTH / columns)
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    figure.suptitle(title, fontsize=9)
+    figure = figure_of(WIDTH, 1.3 + rows * (0.25 + 0.13 * lines + 0.85 * WIDTH / columns))
+    figure.suptitle(title, fontsize=TEXT)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in panels[count:]:
         figure.delaxes(axis)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from coordinator.measures import consensus
+from coordinator.measures.units import ANY, DIMENSIONS, FRACTION, NATS, NOT_NEGATIVE, RATIO, SHARE, Range, Unit
 from peers.probing.observing import MAX_PAIRED, Observation
 
 PerPeer = Float[np.ndarray, " peers"]
@@ -32,21 +33,6 @@ class Cost(Enum):
 
     def allows(self, num_peers: int) -> bool:
         return self.most_peers is None or num_peers <= self.most_peers
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit and the format of its values. name: "" for a dimensionless number. spec: format specification."""
-
-    name: str
-    spec: str
-
-    def written(self, value: float | None) -> str:
-        """The value as text; None, as which JSON stores values that are not finite, becomes nan."""
-        return format(float("nan") if value is None else value, self.spec)
-
-
-RATIO, FRACTION, NATS, DIMENSIONS = Unit("", ".3f"), Unit("fraction", ".1%"), Unit("nats", ".3f"), Unit("", ".1f")
 
 
 class Agreement(Enum):
@@ -86,8 +72,8 @@ class Measure(Generic[Value]):
     """A measure of the whole group, or one of each peer, whose mean is reported for the group.
 
     name: the name in tables, `summary.json` and MLflow; scripts rely on it. title: a readable name. detail: shown in
-    brackets after the title if there is room. collapse_below: a peer counts as collapsed if its value is below this
-    and below half of its initial value.
+    brackets after the title if there is room. range: its possible values. collapse_below: a peer counts as collapsed if
+    its value is below this and below half of its initial value.
     """
 
     name: str
@@ -98,6 +84,7 @@ class Measure(Generic[Value]):
     agreement: Agreement | None = None
     shown: Shown = Shown.NOWHERE
     detail: str = ""
+    range: Range = ANY
     collapse_below: float | None = None
 
     @property
@@ -127,6 +114,7 @@ class PairMeasure:
     formula: str = ""
     question: str = ""
     scale: str = ""
+    range: Range = NOT_NEGATIVE
     cost: Cost = Cost.PAIRS
 
 
@@ -138,6 +126,7 @@ RELATIVE_DISTANCE: Measure[float] = Measure(
     agreement=Agreement.LOW,
     shown=Shown.EVERYWHERE,
     detail="relative distance",
+    range=SHARE,
 )
 GROUP: tuple[Measure[float], ...] = (
     RELATIVE_DISTANCE,
@@ -147,6 +136,7 @@ GROUP: tuple[Measure[float], ...] = (
         RATIO,
         lambda seen: consensus.consensus_distance(seen.outputs),
         agreement=Agreement.LOW,
+        range=NOT_NEGATIVE,
     ),
     Measure(
         "js",
@@ -154,6 +144,7 @@ GROUP: tuple[Measure[float], ...] = (
         NATS,
         lambda seen: consensus.generalised_js(seen.probs),
         agreement=Agreement.LOW,
+        range=NOT_NEGATIVE,
     ),
     Measure(
         "agreement",
@@ -163,6 +154,7 @@ GROUP: tuple[Measure[float], ...] = (
         agreement=Agreement.HIGH,
         shown=Shown.EVERYWHERE,
         detail="same largest output",
+        range=SHARE,
     ),
     Measure(
         "fleiss_kappa",
@@ -170,21 +162,35 @@ GROUP: tuple[Measure[float], ...] = (
         RATIO,
         lambda seen: consensus.fleiss_kappa(seen.outputs),
         agreement=Agreement.HIGH,
+        range=Range(-1.0, 1.0),
     ),
-    Measure("cka", "mean CKA of all pairs", RATIO, lambda seen: seen.mean_cka, agreement=Agreement.HIGH),
+    Measure("cka", "mean CKA of all pairs", RATIO, lambda seen: seen.mean_cka, agreement=Agreement.HIGH, range=SHARE),
 )
 WEIGHT_CHANGE: Measure[PerPeer] = Measure(
-    "weight_change", "relative weight change", RATIO, lambda seen: seen.of_each("weight_change")
+    "weight_change", "relative weight change", RATIO, lambda seen: seen.of_each("weight_change"), range=NOT_NEGATIVE
 )
 PEER: tuple[Measure[PerPeer], ...] = (
-    Measure("marginal_entropy", "marginal entropy", NATS, lambda seen: consensus.marginal_entropy(seen.probs)),
-    Measure("mean_entropy", "mean entropy", NATS, lambda seen: consensus.mean_entropy(seen.probs)),
-    Measure("mutual_information", "mutual information", NATS, lambda seen: consensus.mutual_information(seen.probs)),
+    Measure(
+        "marginal_entropy",
+        "marginal entropy",
+        NATS,
+        lambda seen: consensus.marginal_entropy(seen.probs),
+        range=NOT_NEGATIVE,
+    ),
+    Measure("mean_entropy", "mean entropy", NATS, lambda seen: consensus.mean_entropy(seen.probs), range=NOT_NEGATIVE),
+    Measure(
+        "mutual_information",
+        "mutual information",
+        NATS,
+        lambda seen: consensus.mutual_information(seen.probs),
+        range=NOT_NEGATIVE,
+    ),
     Measure(
         "scaled_information",
         "mutual information at the outputs' own scale",
         NATS,
         lambda seen: consensus.scaled_information(seen.outputs),
+        range=NOT_NEGATIVE,
         collapse_below=0.01,  # all inputs have the same output
     ),
     Measure(
@@ -192,6 +198,7 @@ PEER: tuple[Measure[PerPeer], ...] = (
         "spread of the features' directions",
         RATIO,
         lambda seen: seen.of_each("feature_std"),
+        range=NOT_NEGATIVE,
         collapse_below=0.1,  # all inputs have the same direction
     ),
     Measure(
@@ -200,9 +207,16 @@ PEER: tuple[Measure[PerPeer], ...] = (
         DIMENSIONS,
         lambda seen: seen.of_each("rankme"),
         shown=Shown.REPORT,
+        range=NOT_NEGATIVE,
         collapse_below=float("inf"),  # no threshold: every network that halved its rank lost accuracy
     ),
-    Measure("participation_ratio", "participation ratio", DIMENSIONS, lambda seen: seen.of_each("participation_ratio")),
+    Measure(
+        "participation_ratio",
+        "participation ratio",
+        DIMENSIONS,
+        lambda seen: seen.of_each("participation_ratio"),
+        range=NOT_NEGATIVE,
+    ),
     WEIGHT_CHANGE,
 )
 SCALARS: tuple[Measure[Any], ...] = (*GROUP, *PEER)  # the order in tables and `summary.json`
@@ -217,6 +231,7 @@ TOTAL_VARIATION = PairMeasure(
     formula="the total variation between every two peers' outputs",
     question="Who disagrees with whom",
     scale="0 is agreement",
+    range=SHARE,
 )
 SQUARED_DISTANCE = PairMeasure(
     "squared_distance",
@@ -243,6 +258,7 @@ CKA = PairMeasure(
     formula="the linear CKA of every two peers' features",
     question="Whose features are alike",
     scale="1 is the same representation",
+    range=SHARE,
 )
 LINKS = (TOTAL_VARIATION, SQUARED_DISTANCE)  # of the two ends of every link, for any number of peers
 PAIRS = (TOTAL_VARIATION, CKA)  # of all pairs, at the last measured round only

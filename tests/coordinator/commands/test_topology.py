@@ -128,7 +128,29 @@ def test_topology__plot(suffix: str, cli: Cli, tiny: Path) -> None:
         (["list", "num_peers=x"], "num_peers: must be a whole number, got 'x'"),
         (["list", "degree=3"], "topology list: takes num_peers and seed, got degree: name a kind"),
         (["torus", "num_peers=7"], "topology.kind: torus needs a peer count that is a product"),
-        (["list", "--plot", "g.png"], "--plot: draws one topology: name a kind, a file of links or an experiment file"),
+        (
+            ["list", "--plot", "g.png"],
+            "--plot: draws one topology: name a kind, a file of links or an experiment file, or",
+        ),
+        (["--compare", "ring,rnig"], "--compare: 'rnig' is neither a kind nor a file of links; did you mean 'ring'?"),
+        (["--compare", " , "], "--compare: must name kinds with commas between, got none: write --compare ring,torus"),
+        (["ring", "--compare", "torus"], "--compare: names all topologies itself, got 'ring' beside it: write --comp"),
+        (
+            ["--compare", "ring", "degree=3"],
+            "--compare: takes num_peers and seed, got degree: draw that kind by itself",
+        ),
+        (["--compare", "ring,star,ring"], "--compare: 'ring' stands twice: remove one"),
+        (
+            ["--compare", "file"],
+            "--compare: 'file' is no topology by itself: name the file of links, such as links.csv",
+        ),
+        (["--compare", "ring,torus", "num_peers=7"], "--compare: topology.kind: torus needs a peer count that is a"),
+        (["--compare", "ring", "--plot", "g.doc"], "--plot: 'g.doc' must end in .png, .pdf or .svg"),
+        (["--compare", "ring", "--plot", "no/g.png"], "--plot: cannot draw into 'no/g.png': No such file or directory"),
+        (
+            ["--compare", "no.csv"],
+            "--compare: topology.path: cannot read no.csv: No such file or directory; name a CSV",
+        ),
         (["ring", "--plot", "g.doc"], "--plot: 'g.doc' must end in .png, .pdf or .svg"),
         (["ring", "--plot", "g"], "--plot: 'g' must end in .png, .pdf or .svg"),
         (["ring", "--plot", "no/g.png"], "--plot: cannot draw into 'no/g.png': No such file or directory"),
@@ -142,3 +164,20 @@ def test_topology__plot(suffix: str, cli: Cli, tiny: Path) -> None:
 def test_topology__mistakes_are_one_line(arguments: list[str], line: str, cli: Cli, tiny: Path) -> None:
     code, _, err = cli("topology", *arguments)
     assert code == 2 and err.startswith(f"error: {line}") and err.count("\n") == 1
+
+
+def test_topology__compare_has_the_facts_of_each(cli: Cli, tiny: Path) -> None:
+    code, out, _ = cli("topology", "--compare", "ring,torus,complete,random", "num_peers=16", "--plot", "c.png")
+    rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
+    assert code == 0 and rows["16"] == ["peers"] and Path("c.png").read_bytes().startswith(b"\x89PNG")
+    assert rows["ring"][:5] == ["2", "32", "8", "0.05075", "0"]  # 2/3 (1 - cos(pi / 8)); P of an even ring swaps
+    assert rows["torus"][:5] == ["4", "64", "4", "0.4", "0"]
+    assert rows["complete"][:5] == ["15", "240", "1", "1", "0.9333"]  # eigenvalue -1/15
+    assert rows["random"][4] == "-" and rows["random"][5:] == ["drawn", "anew", "every", "round"]
+
+
+def test_topology__compare_of_a_file_and_kinds_that_need_settings(cli: Cli, tiny: Path) -> None:
+    nx.write_graphml(nx.cycle_graph(6), "my.graphml")
+    code, out, _ = cli("topology", "--compare", "my.graphml,random-regular", "num_peers=8")
+    assert code == 0 and "my.graphml (6 peers)" in out and "random-regular degree=4 (8 peers)" in out
+    assert "drawn in" not in out

@@ -15,10 +15,11 @@ from coordinator.measures import declared
 from coordinator.measures.declared import NATS, Agreement, Cost, Measure, Shown
 from coordinator.measures.gains import Gain, GainMeasure
 from coordinator.measures.measure import Measures, measure
+from coordinator.measures.units import Range
 from coordinator.measures.verdict import Verdict
 from coordinator.records.events import Measured
 from coordinator.records.terminal import Live
-from coordinator.reports import figures
+from coordinator.reports import figures_curves
 from coordinator.reports.sentences import in_words
 from peers.probing.observing import MAX_PAIRED, Observation, Observations
 from topologies import schedule
@@ -122,15 +123,16 @@ def test_progress__shows_what_is_declared(pairwise: Measure[float], monkeypatch:
 def test_figure__has_a_panel_for_each_declared_curve(
     pairwise: Measure[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(figures, "CURVES", declared.shown_in(Shown.CURVE))
+    monkeypatch.setattr(figures_curves, "CURVES", declared.shown_in(Shown.CURVE))
     saved: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: saved.append(self))
     row = {"round": 0, "relative_distance": 1.0, "agreement": 0.25}
     for rows in ([row | {pairwise.name: 0.5}], [row]):  # the second of more peers than it is taken of
-        figures.save_consensus(rows, {}, tmp_path / "c.png")
-    titles = [[axis.get_title() for axis in figure.axes] for figure in saved]
-    own = ["disagreement (relative distance)", "agreement (same largest output)"]
-    assert titles == [[*own, "largest gap (nats)"], own]
+        figures_curves.save_consensus(rows, {}, tmp_path / "c.png")
+    titles = [[axis.get_title(loc="left") for axis in figure.axes] for figure in saved]
+    own = ["disagreement", "agreement"]
+    assert titles == [[*own, "largest gap"], own]
+    assert saved[0].axes[-1].get_ylabel() == "largest gap (nats)"
 
 
 def test_declared__names_are_unique_and_pairs_are_capped() -> None:
@@ -169,3 +171,32 @@ def test_gain__verdicts_are_those_of_one_vocabulary() -> None:
     """Every verdict is reached by some gain, but those that rest on two, and that there is none."""
     reached = {verdict for gain in Gain for verdict in (gain.value.above, gain.value.neither, gain.value.below)}
     assert reached == {*Verdict} - {Verdict.LESS_HARM, Verdict.ABOVE_CONTROL, Verdict.NONE}
+
+
+def test_declared__values_are_in_their_range() -> None:
+    """Of peers that differ, and of peers that agree entirely."""
+    rng = np.random.default_rng(1)
+    for outputs in (rng.normal(size=(6, 40, 5)), np.repeat(rng.normal(size=(1, 40, 5)), 6, axis=0)):
+        grams = [each @ each.T for each in outputs]
+        seen = Observations(
+            {
+                peer: Observation(own.astype(np.float32), gram, 1.0, 1.0, 1.0, 0.5, False)
+                for peer, (own, gram) in enumerate(zip(outputs, grams, strict=True))
+            }
+        )
+        measured, pairing = measure(seen, schedule.complete(6)(0), 1.0)
+        ranges = {each.name: each.range for each in declared.SCALARS}
+        for name, value in measured.scalars.items():
+            clipped = ranges[name].clip(np.array([value]))[0]
+            assert clipped == pytest.approx(value, abs=1e-9)
+        of_pairs = {each.name: each.range for each in declared.PAIRS}
+        for values in pairing.pairs().values():
+            for name, value in values.items():
+                assert of_pairs[name].clip(np.array([value]))[0] == pytest.approx(value, abs=1e-6)
+
+
+def test_range__clips_at_its_bounds_only() -> None:
+    values = np.array([-2.0, 0.5, 3.0])
+    assert Range(0.0, 1.0).clip(values).tolist() == [0.0, 0.5, 1.0]
+    assert Range(0.0).clip(values).tolist() == [0.0, 0.5, 3.0]
+    assert Range().clip(values).tolist() == values.tolist()
