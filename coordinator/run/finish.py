@@ -10,10 +10,11 @@ from coordinator.experiment.redaction import without_secrets
 from coordinator.experiment.schedules import build_schedule
 from coordinator.records.events import Stage, StageEntered
 from coordinator.records.mlflow import Tracker
+from coordinator.records.mlflow_names import final_metrics
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Ending, Result, Status
 from coordinator.records.run_folder import RunFolder, to_json, way_on
-from coordinator.records.summary import final_metrics, final_tags, summarise
+from coordinator.records.summary import final_tags, summarise
 from coordinator.records.tables import Tables
 from coordinator.reports import run_page
 from coordinator.reports.sentences import in_words
@@ -77,7 +78,7 @@ class Finish:
                 figures.save(schedule, folder, summary)
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
                 folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path))
-                tracker.log_metrics(final_metrics(summary), summary["rounds"])
+                tracker.log_final(final_metrics(summary))
                 tracker.log_tags(final_tags(summary))
                 tracker.log_folder(folder.path)
             finally:

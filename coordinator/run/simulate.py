@@ -249,7 +249,7 @@ def _records(
     """The recorder, tables and MLflow tracker of a run; a resumed run gets its recorded numbers back."""
     tables = Tables(folder)
     tracker = _tracker(config, folder, continued=resumed is not None)
-    mlflow = MlflowObserver(tracker)
+    mlflow = MlflowObserver(tracker, config)
     observers.attach(tables, mlflow)
     recalled = resumed.recalled if resumed else Recalled.nothing(config)
     temperature = config.exchange.student_temperature
