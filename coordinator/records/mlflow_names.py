@@ -27,11 +27,11 @@ _OF_A_STEP = ("loss", "gradient_norm")
 def curve_name(column: str) -> str:
     """The name of a number that is logged over the rounds. column: its name in the table of rounds, or of a probe.
 
-    What no measure declares is told by training itself, such as the loss: its group is `training`.
+    What no measure declares is told by the steps themselves, such as the loss: its group is `learning`.
     """
     if column.endswith(SUFFIX):
         return f"accuracy/{column.removesuffix(SUFFIX)}"
-    return _CURVES.get(column, f"training/{column}")
+    return _CURVES.get(column, f"learning/{column}")
 
 
 def curves_of_round(row: Row) -> dict[str, Any]:
@@ -40,39 +40,49 @@ def curves_of_round(row: Row) -> dict[str, Any]:
 
 
 def curves_of_peer(row: Row) -> dict[str, Any]:
-    """A peer's own numbers of a row of the table of peers: the measures and accuracies, if it was measured or probed.
+    """A peer's own numbers of a row of the table of peers, if it was measured after this round.
 
     Loss and gradient norm of every round would be too many for MLflow: only those of measured rounds are logged.
     """
-    measured = any(row.get(name) is not None for name in _MEASURES)
-    taken = [name for name in row if name.endswith(SUFFIX) or (measured and name in (*_MEASURES, *_OF_A_STEP))]
-    return {f"peers/{row['peer']}/{name}": row[name] for name in taken if row[name] is not None}
+    if all(row.get(name) is None for name in _MEASURES):
+        return {}
+    return {f"peers/{row['peer']}/{name}": row[name] for name in (*_MEASURES, *_OF_A_STEP) if name in row}
+
+
+def accuracies_of_peer(row: Row) -> dict[str, Any]:
+    """A peer's accuracies of a row of the table of peers, if it was probed after this round."""
+    return {f"peers/{row['peer']}/{name}": row[name] for name in row if name.endswith(SUFFIX)}
 
 
 def final_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers that runs are filtered and compared by, besides the curves' last values; others are in the summary.
+    """The numbers that runs are filtered and compared by, besides the curves' last values; all are in the summary.
 
     Of each probe the accuracy of the trained peers, the gain over calibrated ones and over each control run, and the
-    ends of these gains' intervals (where the gain has a verdict).
+    ends of these gains' intervals; of a probe that is for comparison only, and has no verdict, accuracy and gain.
     """
     found: dict[str, Any] = {}
     for probe, table in summary["probes"].items():
         found[f"probes/{probe}/trained"] = table.get(Condition.TRAINED.value)
         if probe == TOP1:
             found[f"probes/{probe}/ensemble"] = table.get("ensemble", {}).get(Condition.TRAINED.value)
-        for gain, mean, low, high in _gains(table):
-            ends = (None, None) if probe in FOR_COMPARISON else (low, high)
-            found |= gain_metrics(probe, gain, mean, *ends)
+        if probe in FOR_COMPARISON:
+            found |= gain_metrics(probe, Gain.OVER_CALIBRATED, table["gain"]) if "gain" in table else {}
+        else:
+            for gain, mean, low, high in _gains(table):
+                found |= gain_metrics(probe, gain, mean, low, high)
     found |= {f"system/{name}": summary.get(name) for name in ("rounds_per_second", "evaluation_share")}
     seconds = summary.get("seconds", {}).items()
     found |= {f"system/seconds_{stage.replace('-', '_')}": value for stage, value in seconds}
     return {name: value for name, value in found.items() if value is not None}
 
 
-def gain_metrics(probe: str, gain: Gain, mean: float, low: float | None, high: float | None) -> dict[str, float]:
-    """A probe's gain and the ends of its interval, as far as there are any."""
+def gain_metrics(
+    probe: str, gain: Gain, mean: float, low: float | None = None, high: float | None = None
+) -> dict[str, float]:
+    """A probe's gain and the ends of its interval, from fractions, in points: MLflow's bars show two decimals."""
     ends = {f"uncertainty/{probe}/{gain.key}_{end}": value for end, value in (("low", low), ("high", high))}
-    return {f"probes/{probe}/{gain.key}": mean} | {name: value for name, value in ends.items() if value is not None}
+    found = {f"probes/{probe}/{gain.key}": mean} | {name: value for name, value in ends.items() if value is not None}
+    return {name: 100 * value for name, value in found.items()}
 
 
 def is_of_older_version(name: str) -> bool:

@@ -5,7 +5,7 @@ from statistics import fmean
 from coordinator.experiment.config import RunConfig
 from coordinator.records.events import Fault, Measured, PeerDropped, Probed, RoundCompleted, RunEvent, RunStarted
 from coordinator.records.mlflow import Tracker
-from coordinator.records.mlflow_names import curve_name, curves_of_peer, curves_of_round
+from coordinator.records.mlflow_names import accuracies_of_peer, curve_name, curves_of_peer, curves_of_round
 from coordinator.records.probe_curves import SUFFIX, student_accuracies
 from coordinator.records.run_folder import Row, RunFolder
 from coordinator.records.summary import flatten, shown_config
@@ -71,6 +71,9 @@ class MlflowObserver:
         if self._per_peer:
             for row in peers:
                 self.tracker.log_metrics(curves_of_peer(row), row["round"])
+            probed = [row for row in peers if any(value is not None for value in accuracies_of_peer(row).values())]
+            last = {row["peer"]: row for row in probed}
+            self._log_accuracies(probed if self._has_curves_of_probes else list(last.values()))
 
     def _log_row(self, row: Row) -> None:
         self.tracker.log_metrics(curves_of_round(row), row["round"])
@@ -83,9 +86,17 @@ class MlflowObserver:
             }
             self.tracker.log_metrics(means, completed)
         if self._per_peer:
-            for peer in range(len(event.outcomes)):
-                row = {name: values[peer] for name, values in event.accuracies.items()}
-                self.tracker.log_metrics(curves_of_peer({"peer": peer, **row}), completed)
+            columns = event.accuracies
+            rows = [{name: columns[name][peer] for name in columns} for peer in range(len(event.outcomes))]
+            self._log_accuracies([{"round": completed, "peer": peer, **row} for peer, row in enumerate(rows)])
+
+    def _log_accuracies(self, rows: list[Row]) -> None:
+        """Log the accuracies of each peer on its own; as final values if there are no curves."""
+        for row in rows:
+            if self._has_curves_of_probes:
+                self.tracker.log_metrics(accuracies_of_peer(row), row["round"])
+            else:
+                self.tracker.log_final(accuracies_of_peer(row))
 
     def _log_peers(self, completed: int) -> None:
         """Log the numbers of the peers that were measured after this round, each on its own, if it is asked for."""

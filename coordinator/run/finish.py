@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from coordinator.experiment.brought import NOT_ALONE
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
@@ -17,6 +18,7 @@ from coordinator.records.run_folder import RunFolder, to_json, way_on
 from coordinator.records.summary import final_tags, summarise
 from coordinator.records.tables import Tables
 from coordinator.reports import run_page
+from coordinator.reports.markdown import NOTE, run_note
 from coordinator.reports.sentences import in_words
 from coordinator.run.results import result_of
 from topologies.schedule import Schedule
@@ -79,7 +81,8 @@ class Finish:
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
                 folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path))
                 tracker.log_final(final_metrics(summary))
-                tracker.log_tags(final_tags(summary))
+                note = run_note(summary, repeatable=not config.startswith(NOT_ALONE))
+                tracker.log_tags(final_tags(summary) | {NOTE: note})
                 tracker.log_folder(folder.path)
             finally:
                 tracker.close(MLFLOW_STATUS[result.status])
