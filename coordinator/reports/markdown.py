@@ -13,12 +13,12 @@ from coordinator.reports.wording import examples, probe_name, untrained
 NOTE = "mlflow.note.content"  # the tag that MLflow's page of a run shows as its description
 LONGEST = 4500  # characters; MLflow takes a few more
 LONGEST_TEXT = 1000
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>&|#!~@$^]|:(?=\S)|(?<=www)\.|^[-+.]", re.IGNORECASE)  # also links and emojis
+_MARKUP = re.compile(r"[\\`*_{}\[\]<>&|#!~@$^]|:(?=\S)|(?<=www)\.|^[-+](?=\s)", re.IGNORECASE)  # also links and emojis
 _STEERING = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 _ISOLATED = "\u2068{}\u2069"  # what is around a text from right to left stays where it is
-_CALIBRATED = "calibrated: {}, after the run's batches have passed through, forward only"
+_CALIBRATED = "Calibrated: {}, after the run's batches have passed through, forward only"
 
 
 def escaped(text: str) -> str:
@@ -80,6 +80,6 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
     calibrated = _CALIBRATED.format(untrained(summary["config"]))
     meanings = "; ".join(filter(None, (calibrated, control_runs.meanings(summary))))
     return "\n".join(table(("probe", "over", "gain (points)", "95% interval", "verdict"), rows)) + (
-        "\n\nGain: accuracy of the trained peers less that of the control, in percentage points; intervals are over this "
-        f"run's peers and test {examples(summary)}, not over seeds. {escaped(meanings).capitalize()}."
+        "\n\nGain: accuracy of the trained peers less that of the control, in percentage points; intervals are over "
+        f"this run's peers and test {examples(summary)}, not over seeds. {escaped(meanings)}."
     )
