@@ -89,8 +89,8 @@ def ablation_note(comparison: Comparison, repeatable: bool = True) -> str:
     command = "`peer-consensus ablate ablation.toml`" if repeatable else "from Python, as its first lines say"
     return fitting(
         [
-            "\n".join(f"- {escaped(line)}" for line in comparison.words[:3]),
             "\n".join([*lines, "", meaning]),
+            "\n".join(f"- {escaped(line)}" for line in comparison.words[:3]),
             f"Whole result: report.html among the artifacts. Again: {command} (ablation.toml is there too).",
         ]
     )

@@ -17,15 +17,20 @@ _MARKUP = re.compile(r"[\\`*_{}\[\]<>&|#!~@$^]|:(?=\S)|(?<=www)\.|^[-+](?=\s)", 
 _STEERING = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
+_UNBROKEN = re.compile(r"\S{40}(?=\S)")  # a longer word would push the page's other column out of sight
 _ISOLATED = "\u2068{}\u2069"  # what is around a text from right to left stays where it is
 _CALIBRATED = "Calibrated: {}, after the run's batches have passed through, forward only"
 
 
 def escaped(text: str) -> str:
-    """A text as Markdown that shows it as it is: marks of Markdown and HTML as entities, on one line, cut if long."""
+    """A text as Markdown that shows it as it is: marks of Markdown and HTML as entities, on one line, cut if long.
+
+    Long words get places, without width, at which a line may break.
+    """
     short = text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 3]}..."
     line = _STEERING.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), short)
-    safe = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", line)
+    broken = _UNBROKEN.sub(lambda found: f"{found[0]}\u200b", line)
+    safe = _MARKUP.sub(lambda found: f"&#{ord(found[0])};", broken)
     turns = any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in line)
     return _ISOLATED.format(safe) if turns else safe
 
@@ -41,7 +46,7 @@ def run_note(summary: Mapping[str, Any], repeatable: bool = True) -> str:
 
     repeatable: whether the run's config alone starts it again, without objects from Python.
     """
-    parts = [_status(summary), _verdicts(summary)]
+    parts = [_status(summary), _headline(summary), _verdicts(summary)]
     parts.append("\n".join(f"- {escaped(line)}" for line in in_words(dict(summary))))
     command = "`peer-consensus run config.toml`" if repeatable else "from Python, as its first lines say"
     parts.append(
@@ -63,6 +68,16 @@ def fitting(parts: Sequence[str]) -> str:
 def _status(summary: Mapping[str, Any]) -> str:
     message = f": {escaped(summary['message'])}" if summary.get("message") else ""
     return f"**{escaped(summary['status'])}**{message}" if message or summary["status"] != "finished" else ""
+
+
+def _headline(summary: Mapping[str, Any]) -> str:
+    """Whether the peers learned, by probe: MLflow's page shows three lines of a description, the rest on a click."""
+    told = [(name, row) for name, row in summary["probes"].items() if "verdict" in row]
+    return "; ".join(
+        f"**{escaped(probe_name(name))}: {escaped(row['verdict'])}**, {points(row['gain'])} points "
+        f"({points_between(*row['interval'])})"
+        for name, row in told
+    )
 
 
 def _verdicts(summary: Mapping[str, Any]) -> str:

@@ -343,12 +343,12 @@ def test_resume__in_the_same_mlflow_run_without_duplicates(tmp_path: Path, runs:
     (folder,) = (path for path in runs.iterdir() if (path / "config.toml").is_file())
     identity = (folder / "mlflow_run").read_text().strip()
     client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
-    assert [each.step for each in client.get_metric_history(identity, "loss")] == list(range(1, 10))
+    assert [each.step for each in client.get_metric_history(identity, "learning/loss")] == list(range(1, 10))
     assert resume(folder).status == "finished"
     (only,) = client.search_runs([client.get_experiment_by_name("peer-consensus").experiment_id])
     assert only.info.run_id == identity and only.info.status == "FINISHED"
     assert only.data.tags["resumed_from_round"] == "8"
-    history = [each.step for each in client.get_metric_history(identity, "loss")]
+    history = [each.step for each in client.get_metric_history(identity, "learning/loss")]
     assert history == sorted(set(history)) == list(range(1, 13))
 
 
