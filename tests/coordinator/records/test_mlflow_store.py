@@ -233,6 +233,8 @@ def test_tracker__artifacts_of_mlflows_default_experiment(runs: Path) -> None:
 
 def test_page_of__the_experiment_of_the_newest_run_set_to_training(runs: Path) -> None:
     store = runs / "mlflow.db"
+    for run in client(runs).search_runs([each.experiment_id for each in client(runs).search_experiments()]):
+        client(runs).delete_run(run.info.run_id)
     assert page_of(store) == "/#/experiments?workflowType=machine_learning"  # no run yet
     for name in ("one", "two", "one"):
         tracker = Tracker(TrackingConfig(experiment=name), runs, "run")
