@@ -92,11 +92,11 @@ class MlflowObserver:
 
     def _log_accuracies(self, rows: list[Row]) -> None:
         """Log the accuracies of each peer on its own; as final values if there are no curves."""
-        for row in rows:
-            if self._has_curves_of_probes:
+        if self._has_curves_of_probes:
+            for row in rows:
                 self.tracker.log_metrics(accuracies_of_peer(row), row["round"])
-            else:
-                self.tracker.log_final(accuracies_of_peer(row))
+        elif rows:
+            self.tracker.log_final({name: value for row in rows for name, value in accuracies_of_peer(row).items()})
 
     def _log_peers(self, completed: int) -> None:
         """Log the numbers of the peers that were measured after this round, each on its own, if it is asked for."""
