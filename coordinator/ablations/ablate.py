@@ -232,7 +232,7 @@ def _conclude(
         failed,
     )
     write_whole(folder / "report.html", html)
-    track(ablation, folder, output)
+    track(ablation, folder, output, comparison)
     return rows, comparison
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coordinator.commands import ui_server
 from coordinator.experiment.config import ConfigError
-from coordinator.records.mlflow_store import FILE, bring_artifacts, store_uri
+from coordinator.records.mlflow_store import FILE, bring_artifacts, page_of, store_uri
 from coordinator.run.signals import Interrupts
 
 HOST = "127.0.0.1"
@@ -37,7 +37,7 @@ def serve(output: Path, port: int) -> int:
     with Interrupts(handled=True):
         server = subprocess.Popen(command, env=QUIET | os.environ, stdin=subprocess.PIPE, start_new_session=True)
         try:
-            _tell_when_up(server, port)
+            _tell_when_up(server, port, store)
             return server.wait()
         finally:
             _end(server)
@@ -52,11 +52,11 @@ def _check_free(port: int) -> None:
             raise ConfigError(f"--port: {port} cannot be used ({error.strerror}): choose another") from None
 
 
-def _tell_when_up(server: "subprocess.Popen[bytes]", port: int) -> None:
+def _tell_when_up(server: "subprocess.Popen[bytes]", port: int, store: Path) -> None:
     print("starting MLflow's server", flush=True)
     while server.poll() is None:
         with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-            print(f"http://{HOST}:{port}  (Ctrl-C ends it)", flush=True)
+            print(f"http://{HOST}:{port}{page_of(store)}  (Ctrl-C ends it)", flush=True)
             return
         time.sleep(0.2)
 

@@ -14,8 +14,8 @@ from coordinator.experiment.overrides import parse_assignment as parse_assignmen
 from coordinator.experiment.reading import ConfigError as ConfigError
 from coordinator.experiment.reading import absolute_path, check_depth, plain, unusable_values
 from coordinator.experiment.reading import read_table as read_table
+from coordinator.experiment.sections import MOST_LOGGED, EvaluationConfig, RunSection
 from coordinator.experiment.sections import CheckpointConfig as CheckpointConfig
-from coordinator.experiment.sections import EvaluationConfig, RunSection
 from coordinator.experiment.sections import HostingConfig as HostingConfig
 from coordinator.experiment.sections import TrackingConfig as TrackingConfig
 from peers.base.section import Section
@@ -73,6 +73,11 @@ class RunConfig(Section):
         if self.data.kind == "given" and self.data.on_each_node:
             raise ValueError(
                 "data.on_each_node is true, but nodes cannot read data that is given from Python: set it to false"
+            )
+        if self.tracking.per_peer and self.peers.count > MOST_LOGGED:
+            raise ValueError(
+                f"tracking.per_peer is true, which is for at most {MOST_LOGGED} peers, but peers.count is "
+                f"{self.peers.count}: leave it out; metrics/peers.parquet has every peer's numbers"
             )
         return self
 

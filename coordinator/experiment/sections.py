@@ -221,11 +221,19 @@ class HostingConfig(Section):
         return self
 
 
+MOST_LOGGED = 64  # peers with numbers of their own in MLflow, which are some 13 charts for each
+
+
 class TrackingConfig(Section):
     enabled: bool = Field(True, description="record the run in MLflow")
     uri: str = Field("", description="an MLflow tracking URI; empty: an SQLite file in the output folder")
     experiment: str = Field(
         "peer-consensus", min_length=1, max_length=500, description="MLflow experiment that the run belongs to"
+    )
+    per_peer: bool = Field(
+        False,
+        description="log each peer's own numbers too (peers/3/loss): loss, measures and accuracies, at the rounds that "
+        "are measured or probed; for at most 64 peers, as metrics/peers.parquet has them for any number",
     )
 
     @model_validator(mode="after")

@@ -4,7 +4,6 @@ All requests, and the import of mlflow, happen in a background thread, so that n
 """
 
 import logging
-import math
 import os
 import sqlite3
 import threading
@@ -18,11 +17,13 @@ from typing import Any
 
 from coordinator.experiment.config import TrackingConfig
 from coordinator.experiment.redaction import without_secrets
-from coordinator.records.mlflow_rules import LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG, Names, deliver
+from coordinator.records.mlflow_names import is_of_older_version
+from coordinator.records.mlflow_rules import LONGEST_NAME, LONGEST_PARAM, LONGEST_TAG, Names, deliver, metric_rows
 from coordinator.records.mlflow_store import (
     artifacts_beside,
     bring_artifacts,
     check_usable,
+    experiment_of,
     sqlite_file,
     store_uri,
     uri_of,
@@ -31,6 +32,8 @@ from coordinator.records.retry_queue import RetryQueue
 
 BUFFERED = 500  # metrics per request, which takes hardly longer than a request with ten
 SECONDS = 5.0
+GROUPS = {"Param": "params", "RunTag": "tags", "Metric": "metrics"}  # by entity, what a batch calls its rows
+OLDER_NAMES = "metrics whose names have no group are an older version's, and end where this version went on"
 _thread_flags = threading.local()  # marks the threads in which MLflow's log lines are suppressed
 
 
@@ -58,6 +61,7 @@ class Tracker:
         self._names = Names()
         self._known_params: set[str] = set()
         self._last_steps: dict[str, int] = {}  # last logged step per metric, if the run is continued
+        self._values: dict[str, float] = {}  # the value there
         self._queue: RetryQueue | None = None
         self._is_child = False
         if config.enabled:
@@ -107,26 +111,29 @@ class Tracker:
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Log parameters, except those that the run already has, since MLflow does not allow changes."""
-        self._batch("params", "Param", [(key, str(value)[:LONGEST_PARAM]) for key, value in params.items()])
+        rows = [(key, str(value)[:LONGEST_PARAM]) for key, value in params.items()]
+        self._batch("Param", rows, lambda row: row[0] in self._known_params)
 
     def log_tags(self, tags: Mapping[str, str]) -> None:
-        self._batch("tags", "RunTag", [(key, value[:LONGEST_TAG]) for key, value in tags.items()])
+        self._batch("RunTag", [(key, value[:LONGEST_TAG]) for key, value in tags.items()])
 
     def log_metrics(self, metrics: Mapping[str, Any], step: int) -> None:
         """Buffer finite numbers, which are sent in batches every few seconds and at the end."""
-        now = int(time.time() * 1000)
-        self._buffer += [
-            (key, float(value), now, step)
-            for key, value in metrics.items()
-            if isinstance(value, int | float) and math.isfinite(value)
-        ]
+        self._buffer += metric_rows(metrics, step)
         if len(self._buffer) >= BUFFERED or time.monotonic() - self._flushed > SECONDS:
             self.flush()
+
+    def log_final(self, metrics: Mapping[str, Any]) -> None:
+        """Log final values, which take the place of those of an earlier end.
+
+        They are all at step 0: for these MLflow draws a bar beside those of other runs, not a curve of one point.
+        """
+        self._batch("Metric", metric_rows(metrics, 0), lambda row: self._values.get(row[0]) == row[1])
 
     def flush(self) -> None:
         buffered, self._buffer = self._buffer, []
         self._flushed = time.monotonic()
-        self._batch("metrics", "Metric", buffered)
+        self._batch("Metric", buffered, lambda row: row[3] <= self._last_steps.get(row[0], -1))
 
     def log_folder(self, folder: Path, leave_out: Sequence[str] = ("checkpoints",)) -> None:
         """Log a folder's files as artifacts, except hidden ones and those in `leave_out`; TOML files are redacted."""
@@ -154,7 +161,10 @@ class Tracker:
         else:
             self._client.log_artifact(self._run_id, str(path))
 
-    def _batch(self, group: str, entity: str, rows: list[tuple[Any, ...]]) -> None:
+    def _batch(
+        self, entity: str, rows: list[Any], is_known: Callable[[tuple[Any, ...]], bool] = lambda row: False
+    ) -> None:
+        """Send rows, except those that a continued run already has."""
         if not rows or self._queue is None:
             return
         renamed = self._names.add(row[0] for row in rows)
@@ -167,17 +177,11 @@ class Tracker:
         def send() -> None:
             from mlflow import entities
 
-            values = [getattr(entities, entity)(*row) for row in named if not self._is_known(group, row)]
+            values = [getattr(entities, entity)(*row) for row in named if not is_known(row)]
             if values:
-                deliver(values, lambda batch: self._client.log_batch(self._run_id, **{group: batch}))
+                deliver(values, lambda batch: self._client.log_batch(self._run_id, **{GROUPS[entity]: batch}))
 
         self._send(send)
-
-    def _is_known(self, group: str, row: tuple[Any, ...]) -> bool:
-        """Whether a continued run already has this row."""
-        if group == "params":
-            return row[0] in self._known_params
-        return group == "metrics" and row[3] <= self._last_steps.get(row[0], -1)
 
     def _start(self, config: TrackingConfig, output: Path, run_name: str, run_id: str) -> None:
         from mlflow import MlflowClient
@@ -191,15 +195,20 @@ class Tracker:
         if file is not None and not config.uri:
             client.search_experiments(max_results=1)  # the first access creates missing tables
             bring_artifacts(file)
-        identity = _experiment(client, config.experiment, artifacts_beside(file) if file is not None else None)
+        identity = experiment_of(client, config.experiment, artifacts_beside(file) if file is not None else None)
         self._run_id = run_id if run_id and _reopen(client, run_id) else ""
         if self._run_id:
-            data = client.get_run(run_id).data
-            self._known_params = set(data.params)
-            for key in data.metrics:
-                self._last_steps[key] = max(metric.step for metric in client.get_metric_history(run_id, key))
+            self._recall(client, client.get_run(run_id))
         self._run_id = self._run_id or client.create_run(identity, run_name=run_name[:LONGEST_NAME]).info.run_id
         self._client = client
+
+    def _recall(self, client: Any, run: Any) -> None:
+        """Note what a continued run already has."""
+        self._known_params = set(run.data.params)
+        for latest in run.to_proto().data.metrics:  # of every metric the one with the last step
+            self._last_steps[latest.key], self._values[latest.key] = latest.step, latest.value
+        if any(map(is_of_older_version, self._last_steps)):
+            client.set_tag(run.info.run_id, "metrics_without_group", OLDER_NAMES)
 
     def _send(self, action: Callable[[], object]) -> None:
         """Queue an action on the store, if tracking is enabled."""
@@ -282,16 +291,3 @@ def _reopen(client: Any, run_id: str) -> bool:
             return False
         raise
     return True
-
-
-def _experiment(client: Any, name: str, artifacts: str | None) -> str:
-    """The id of an experiment, created if necessary; another run may create it at the same time."""
-    experiment = client.get_experiment_by_name(name)
-    if experiment is None:
-        try:
-            return str(client.create_experiment(name, artifact_location=artifacts))
-        except Exception:
-            experiment = client.get_experiment_by_name(name)
-            if experiment is None:
-                raise
-    return str(experiment.experiment_id)

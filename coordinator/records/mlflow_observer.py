@@ -2,49 +2,105 @@
 
 from statistics import fmean
 
+from coordinator.experiment.config import RunConfig
 from coordinator.records.events import Fault, Measured, PeerDropped, Probed, RoundCompleted, RunEvent, RunStarted
 from coordinator.records.mlflow import Tracker
+from coordinator.records.mlflow_names import accuracies_of_peer, curve_name, curves_of_peer, curves_of_round
 from coordinator.records.probe_curves import SUFFIX, student_accuracies
-from coordinator.records.run_folder import RunFolder
+from coordinator.records.run_folder import Row, RunFolder
 from coordinator.records.summary import flatten, shown_config
 from coordinator.scheduling.scheduler import Phase
 
 
 class MlflowObserver:
-    """Logs a run's events to MLflow as they occur."""
+    """Logs a run's events to MLflow as they occur.
 
-    def __init__(self, tracker: Tracker) -> None:
+    Probes that are taken once only, at the end, give no curve: their accuracy is among the final values.
+    """
+
+    def __init__(self, tracker: Tracker, config: RunConfig) -> None:
         self.tracker = tracker
+        self._per_peer = config.tracking.per_peer
+        self._has_curves_of_probes = config.evaluation.probe_every > 0
         self._students: set[int] = set()  # peers that have studied so far, less those that dropped out
+        self._measured: dict[int, Row] = {}  # by peer, the measures of the round that is about to be completed
 
     def observe(self, event: RunEvent) -> None:
         match event:
             case RunStarted():
                 self.tracker.log_params(flatten(shown_config(event.config)))
             case Measured():
-                self.tracker.log_metrics(event.measures.scalars, event.completed)
+                self._log_row({**event.measures.scalars, "round": event.completed})
+                self._measured = {peer: dict(values) for peer, values in event.measures.peers.items()}
+                if event.completed == 0:
+                    self._log_peers(0)
             case RoundCompleted(phase=Phase.ROUNDS):
                 self._students |= event.losses.keys()
                 if not event.replayed:
-                    self.tracker.log_metrics(event.row, event.completed)
+                    self._log_row({**event.row, "round": event.completed})
+                    for peer, stats in event.stats.items():
+                        if peer in self._measured:
+                            self._measured[peer] |= {"loss": stats.loss, "gradient_norm": stats.gradient_norm}
+                    self._log_peers(event.completed)
             case PeerDropped():
                 self._students.discard(event.dropout.peer)
             case Probed(completed=int(completed)):
-                peers = sorted(self._students) or range(len(event.outcomes))
-                means = {name: fmean(values[peer] for peer in peers) for name, values in event.accuracies.items()}
-                self.tracker.log_metrics(means, completed)
+                self._log_probes(event, completed)
             case Fault():
                 self.tracker.log_tags({f"fault.{event.number}": event.what})
-                self.tracker.log_metrics({"faults": event.number}, event.completed)
+                self.tracker.log_metrics({curve_name("faults"): event.number}, event.completed)
             case _:
                 pass
 
     def send_again(self, folder: RunFolder) -> None:
-        """Log the tables' rows again, since a killed process may not have sent them; known ones are skipped."""
-        for row in folder.rows("rounds"):
-            self.tracker.log_metrics({name: value for name, value in row.items() if name != "round"}, row["round"])
-        rows = folder.rows("peers")
-        self._students |= {row["peer"] for row in rows if row.get("loss") is not None}
-        for probe, accuracies in student_accuracies(rows).items():
-            for completed, values in accuracies.items():
-                self.tracker.log_metrics({f"{probe}{SUFFIX}": fmean(values)}, completed)
+        """Log the tables' rows again, since a killed process may not have sent them; known ones are skipped.
+
+        So a run of an older version, whose names had no groups, gets its whole history by the present names.
+        """
+        self.send_tables(folder.rows("rounds"), folder.rows("peers"))
+
+    def send_tables(self, rounds: list[Row], peers: list[Row]) -> None:
+        """Log the rows of a run's tables."""
+        for row in rounds:
+            self._log_row(row)
+        self._students |= {row["peer"] for row in peers if row.get("loss") is not None}
+        if self._has_curves_of_probes:
+            for probe, accuracies in student_accuracies(peers).items():
+                for completed, values in accuracies.items():
+                    self._log_row({f"{probe}{SUFFIX}": fmean(values), "round": completed})
+        if self._per_peer:
+            for row in peers:
+                self.tracker.log_metrics(curves_of_peer(row), row["round"])
+            probed = [row for row in peers if any(value is not None for value in accuracies_of_peer(row).values())]
+            last = {row["peer"]: row for row in probed}
+            self._log_accuracies(probed if self._has_curves_of_probes else list(last.values()))
+
+    def _log_row(self, row: Row) -> None:
+        self.tracker.log_metrics(curves_of_round(row), row["round"])
+
+    def _log_probes(self, event: Probed, completed: int) -> None:
+        peers = sorted(self._students) or range(len(event.outcomes))
+        if self._has_curves_of_probes:
+            means = {
+                curve_name(name): fmean(values[peer] for peer in peers) for name, values in event.accuracies.items()
+            }
+            self.tracker.log_metrics(means, completed)
+        if self._per_peer:
+            columns = event.accuracies
+            rows = [{name: columns[name][peer] for name in columns} for peer in range(len(event.outcomes))]
+            self._log_accuracies([{"round": completed, "peer": peer, **row} for peer, row in enumerate(rows)])
+
+    def _log_accuracies(self, rows: list[Row]) -> None:
+        """Log the accuracies of each peer on its own; as final values if there are no curves."""
+        if self._has_curves_of_probes:
+            for row in rows:
+                self.tracker.log_metrics(accuracies_of_peer(row), row["round"])
+        elif rows:
+            self.tracker.log_final({name: value for row in rows for name, value in accuracies_of_peer(row).items()})
+
+    def _log_peers(self, completed: int) -> None:
+        """Log the numbers of the peers that were measured after this round, each on its own, if it is asked for."""
+        if self._per_peer:
+            for peer, values in self._measured.items():
+                self.tracker.log_metrics(curves_of_peer({"peer": peer, **values}), completed)
+        self._measured = {}

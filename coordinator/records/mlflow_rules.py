@@ -1,9 +1,11 @@
 """MLflow's rules for names and lengths, and the delivery of batches of which it refuses some rows."""
 
 import hashlib
+import math
 import posixpath
 import re
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from coordinator.experiment.redaction import first_line
@@ -42,6 +44,16 @@ def valid_name(key: str) -> str:
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME - 9]}-{hashlib.sha256(key.encode('utf-8', 'replace')).hexdigest()[:8]}"
     return name
+
+
+def metric_rows(metrics: Mapping[str, Any], step: int) -> list[tuple[str, float, int, int]]:
+    """The finite numbers as MLflow has them: name, value, milliseconds since 1970, step."""
+    now = int(time.time() * 1000)
+    return [
+        (key, float(value), now, step)
+        for key, value in metrics.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    ]
 
 
 class LeftOutError(ValueError):

@@ -1,14 +1,17 @@
-"""MLflow stores in SQLite files: their location, a check that they are usable, and the artifacts beside them."""
+"""MLflow's experiments, and stores in SQLite files: their location, a check that they are usable, their artifacts."""
 
 import os
 import re
 import sqlite3
 import stat
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 FILE, ARTIFACTS = "mlflow.db", "mlartifacts"
+KIND = ("mlflow.experimentKind", "custom_model_development")  # training of models, not traces of a language model
+TRAINING = "workflowType=machine_learning"  # the same in the address of MLflow's page, which else opens for traces
 BUSY = 5.0  # seconds to wait for another process's lock on the file
 
 
@@ -112,3 +115,35 @@ def _present_uri(uri: str, before: str, here: str) -> str:
 
 def _path_of(uri: str) -> Path:
     return Path(unquote(urlparse(uri).path))
+
+
+def experiment_of(client: Any, name: str, artifacts: str | None) -> str:
+    """The id of an experiment, created if necessary; another run may create it at the same time.
+
+    One that has no kind yet is marked as one of training.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifacts, tags=dict([KIND])))
+        except Exception:
+            experiment = client.get_experiment_by_name(name)
+            if experiment is None:
+                raise
+    if KIND[0] not in experiment.tags:
+        with suppress(Exception):  # who may not write it still may log runs
+            client.set_experiment_tag(experiment.experiment_id, *KIND)
+    return str(experiment.experiment_id)
+
+
+def page_of(path: Path) -> str:
+    """The part of the address, after the server's, of the page with the newest run's experiment, set to training."""
+    query = """SELECT experiments.experiment_id FROM experiments JOIN runs USING (experiment_id)
+        WHERE experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
+        ORDER BY runs.start_time DESC LIMIT 1"""
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY)) as store:
+            newest = store.execute(query).fetchone()
+    except sqlite3.Error:  # a store without tables, or of another version
+        newest = None
+    return f"/#/experiments/{newest[0]}/runs?{TRAINING}" if newest else f"/#/experiments?{TRAINING}"

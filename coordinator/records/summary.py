@@ -139,15 +139,12 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def final_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The summary's numbers that are logged to MLflow at the end, in addition to the curves."""
-    names = ("probes", "controls", "rounds_per_second", "bytes_exchanged", "evaluation_share", "relative_weight_change")
-    return flatten({name: summary[name] for name in names}) | intervals(summary["probes"])
-
-
 def final_tags(summary: Mapping[str, Any]) -> dict[str, str]:
-    """The summary's words that are logged to MLflow at the end."""
+    """The summary's words that are logged to MLflow at the end; runs can be filtered by those of each verdict."""
     tags = {"status": str(summary["status"]), "verdict": verdict_line(summary)}
+    for name, table in summary["probes"].items():
+        tags |= {f"verdict.{name}": table["verdict"]} if "verdict" in table else {}
+        tags |= {f"verdict.{name}.over_{control}": verdict for control, verdict in table.get("controls", {}).items()}
     return tags | ({"ended": summary["message"]} if summary.get("ended") else {})
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from coordinator.experiment.brought import NOT_ALONE
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
@@ -11,11 +12,13 @@ from coordinator.experiment.schedules import build_schedule
 from coordinator.pages import run_page
 from coordinator.records.events import Stage, StageEntered
 from coordinator.records.mlflow import Tracker
+from coordinator.records.mlflow_names import final_metrics
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Ending, Result, Status
 from coordinator.records.run_folder import RunFolder, to_json, way_on
-from coordinator.records.summary import final_metrics, final_tags, summarise
+from coordinator.records.summary import final_tags, summarise
 from coordinator.records.tables import Tables
+from coordinator.reports.markdown import NOTE, run_note
 from coordinator.reports.sentences import in_words
 from coordinator.run.results import result_of
 from topologies.schedule import Schedule
@@ -77,8 +80,9 @@ class Finish:
                 figures.save(schedule, folder, summary)
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
                 folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path))
-                tracker.log_metrics(final_metrics(summary), summary["rounds"])
-                tracker.log_tags(final_tags(summary))
+                tracker.log_final(final_metrics(summary))
+                note = run_note(summary, repeatable=not config.startswith(NOT_ALONE))
+                tracker.log_tags(final_tags(summary) | {NOTE: note})
                 tracker.log_folder(folder.path)
             finally:
                 tracker.close(MLFLOW_STATUS[result.status])

@@ -252,7 +252,7 @@ def _records(
     """The recorder, tables and MLflow tracker of a run; a resumed run gets its recorded numbers back."""
     tables = Tables(folder)
     tracker = _tracker(config, folder, continued=resumed is not None)
-    observers.attach(tables, mlflow := MlflowObserver(tracker))
+    observers.attach(tables, mlflow := MlflowObserver(tracker, config))
     recalled = resumed.recalled if resumed else Recalled.nothing(config)
     temperature = config.exchange.student_temperature
     recorder = Recorder(recalled.state, recalled.probes, observers, temperature, tables.compare_later, probe_batch)

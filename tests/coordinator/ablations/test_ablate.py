@@ -17,6 +17,7 @@ import tomli_w
 
 from coordinator import ConfigError, ablate, load_ablation, load_ablation_result, load_config, load_result, simulate
 from coordinator.ablations.ablate import AblationResult
+from coordinator.ablations.mlflow_runs import ablation_note
 from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.ablations.results_folder import (
     LOCK,
@@ -300,8 +301,11 @@ def test_ablate__mlflow_has_a_parent_and_a_child_for_each_run(cluster: None, und
     child = next(each for each in children if each.data.tags["cell"] == "ring" and each.data.tags["seed"] == "3")
     assert child.data.params["run.seed"] == "3" and child.info.status == "FINISHED"
     row = result.rows[1]
-    assert child.data.metrics["probes.knn.gain"] == row["probes.knn.gain"]
-    assert [each.step for each in client.get_metric_history(child.info.run_id, "bytes_so_far")] == [1, 2, 3]
+    assert child.data.metrics["probes/knn/gain"] == 100 * row["probes.knn.gain"]
+    assert [each.step for each in client.get_metric_history(child.info.run_id, "system/bytes_exchanged")] == [1, 2, 3]
+    assert result.comparison is not None
+    assert parents[0].data.tags["mlflow.note.content"] == ablation_note(result.comparison)
+    assert child.data.tags["mlflow.note.content"].startswith("**kNN: ") and parents[0].data.metrics == {}
     there = {each.path for each in client.list_artifacts(known["run_id"])}
     assert {"results.parquet", "report.html", "timings.parquet", "ablation.toml"} <= there and "cells" not in there
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow import MlflowClient
 
 from coordinator.experiment.config import TrackingConfig
 from coordinator.records.mlflow import Tracker
@@ -63,7 +64,7 @@ def told_address(ui: Any, port: int) -> list[str]:
     lines = []
     for line in ui.stdout:
         lines.append(line)
-        if line == f"http://127.0.0.1:{port}  (Ctrl-C ends it)\n":
+        if re.fullmatch(rf"http://127\.0\.0\.1:{port}/#/\S+workflowType=machine_learning  \(Ctrl-C ends it\)\n", line):
             return lines
     raise AssertionError(f"no address in {lines}")
 
@@ -111,7 +112,8 @@ def test_ui__mlflows_own_server_ends_with_it(served: Served, runs: Path, tmp_pat
     moved, port = tmp_path / "100% a?b", free_port()
     runs.rename(moved)
     with served(moved, port) as ui:
-        told_address(ui, port)
+        identity = MlflowClient(store_uri(moved)).get_run(tracker.run_id).info.experiment_id
+        assert f"/#/experiments/{identity}/runs?" in told_address(ui, port)[-1]
         file = f"http://127.0.0.1:{port}/get-artifact?path=summary.json&run_uuid={tracker.run_id}"
         with urllib.request.urlopen(file, timeout=60) as answer:
             assert json.load(answer) == {"a": 1}

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from coordinator.experiment.config import TrackingConfig
 from coordinator.experiment.redaction import without_secrets
-from coordinator.records.mlflow import SECONDS, Tracker, _is_away
-from coordinator.records.mlflow_store import store_uri
+from coordinator.records.mlflow import OLDER_NAMES, SECONDS, Tracker, _is_away
+from coordinator.records.mlflow_store import KIND, store_uri
 from coordinator.records.retry_queue import RetryQueue
+from coordinator.reports.markdown import run_note
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 Cli = Callable[..., tuple[Any, str, str]]
@@ -299,6 +300,65 @@ def test_tracker__a_run_that_is_continued_has_nothing_twice(runs: Path) -> None:
     assert run.data.params == {"a": "1", "b": "2", "c": "4"} and run.info.status == "FINISHED"
 
 
+def test_log_final__takes_the_place_of_an_earlier_end(runs: Path) -> None:
+    """At step 0, so that MLflow draws a bar; nothing twice if it is the same."""
+    first = Tracker(TrackingConfig(), runs, "run")
+    first.log_metrics({"loss": 4.0}, 3)
+    first.log_final({"probes/knn/gain": 5.0, "probes/knn/trained": 0.5, "no": float("nan")})
+    first.close("KILLED")
+    again = Tracker(TrackingConfig(), runs, "run", run_id=first.run_id)
+    again.log_final({"probes/knn/gain": 2.0, "probes/knn/trained": 0.5})
+    again.close("FINISHED")
+    assert curve(runs, again, "probes/knn/gain") == [(0, 5.0), (0, 2.0)]
+    assert curve(runs, again, "probes/knn/trained") == [(0, 0.5)]
+    data = client(runs).get_run(first.run_id).data
+    assert data.metrics == {"loss": 4.0, "probes/knn/gain": 2.0, "probes/knn/trained": 0.5}
+
+
+def test_tracker__a_run_of_an_older_version_is_told_by_a_tag(runs: Path) -> None:
+    older, newer = (Tracker(TrackingConfig(), runs, name) for name in ("older", "newer"))
+    older.log_metrics({"loss": 1.0, "probes.knn.gain": 0.5}, 4)
+    newer.log_metrics({"learning/loss": 1.0}, 4)
+    for tracker in (older, newer):
+        tracker.close("KILLED")
+        Tracker(TrackingConfig(), runs, "again", run_id=tracker.run_id).close("FINISHED")
+    tags = [client(runs).get_run(each.run_id).data.tags for each in (older, newer)]
+    assert tags[0]["metrics_without_group"] == OLDER_NAMES and "metrics_without_group" not in tags[1]
+
+
+def test_tracker__its_experiment_is_one_of_training(runs: Path) -> None:
+    """Whether this run makes it, or it is there without a kind; a kind that somebody chose stays."""
+    store = client(runs)
+    store.create_experiment("plain")
+    store.create_experiment("chosen", tags={KIND[0]: "genai_development"})
+    kinds = {}
+    for name in ("new", "plain", "chosen"):
+        Tracker(TrackingConfig(experiment=name), runs, "run").close("FINISHED")
+        kinds[name] = store.get_experiment_by_name(name).tags[KIND[0]]
+    assert kinds == {"new": KIND[1], "plain": KIND[1], "chosen": "genai_development"}
+
+
+def test_tracker__what_a_continued_run_has_takes_one_request(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many metrics it has, as with `tracking.per_peer`."""
+    from mlflow import MlflowClient
+
+    first = Tracker(TrackingConfig(), runs, "run")
+    for step in range(3):
+        first.log_metrics({f"peers/{peer}/loss": float(step) for peer in range(40)}, step)
+    first.close("KILLED")
+    asked = []
+    get_run = MlflowClient.get_run
+    monkeypatch.setattr(MlflowClient, "get_metric_history", lambda *_: asked.append("history"))
+    monkeypatch.setattr(MlflowClient, "get_run", lambda *them: asked.append("run") or get_run(*them))
+    again = Tracker(TrackingConfig(), runs, "run", run_id=first.run_id)
+    for step in range(4):
+        again.log_metrics({f"peers/{peer}/loss": float(step) for peer in range(40)}, step)
+    again.close("FINISHED")
+    monkeypatch.undo()
+    assert asked == ["run", "run"]  # whether it is there, and what it has
+    assert [curve(runs, again, f"peers/{peer}/loss") for peer in (0, 39)] == [[(n, float(n)) for n in range(4)]] * 2
+
+
 @pytest.mark.slow
 def test_tracker__a_server_that_is_stopped_and_started_again(
     started: Callable[..., AbstractContextManager[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -368,13 +428,20 @@ def test_run__goes_on_without_its_store(cli: Cli, tiny: Path, monkeypatch: pytes
 def test_run__its_curves_and_config_are_in_the_store(cli: Cli, tiny: Path, runs: Path) -> None:
     arguments = ["tracking.enabled=true", "run.rounds=3", "evaluation.every=1", "--output", str(runs), "--json"]
     code, out, err = cli("run", "tiny.toml", *arguments)
+    curve_names = {
+        "agreement": "consensus/agreement",
+        "relative_distance": "consensus/relative_distance",
+        "rankme": "peers/rankme",
+        "loss": "learning/loss",
+        "bytes_so_far": "system/bytes_exchanged",
+    }
     (run,) = [each for each in client(runs).search_runs(["1", "2"]) if each.info.run_name.startswith("tiny-")]
     table = pq.read_table(next(runs.glob("tiny-*")) / "metrics/rounds.parquet")
     assert code == 0 and f"browse   peer-consensus ui {runs.name}" in err
     assert run.info.status == "FINISHED" and run.data.tags["status"] == "finished"
     assert run.data.params["data.kind"] == "synthetic" and run.data.params["run.rounds"] == "3"
-    for key in ("agreement", "relative_distance", "loss"):
-        history = [(each.step, each.value) for each in client(runs).get_metric_history(run.info.run_id, key)]
+    for key, name in curve_names.items():
+        history = [(each.step, each.value) for each in client(runs).get_metric_history(run.info.run_id, name)]
         rows = [
             (step, value)
             for step, value in zip(table["round"].to_pylist(), table[key].to_pylist(), strict=True)
@@ -382,7 +449,10 @@ def test_run__its_curves_and_config_are_in_the_store(cli: Cli, tiny: Path, runs:
         ]
         assert history == rows
     summary = json.loads(out)
-    assert run.data.metrics["probes.knn.trained"] == summary["probes"]["knn"]["trained"]
+    assert run.data.metrics["probes/knn/trained"] == summary["probes"]["knn"]["trained"]
+    assert run.data.metrics["probes/knn/gain"] == pytest.approx(100 * summary["probes"]["knn"]["gain"])
+    assert run.data.tags["verdict.knn"] == summary["probes"]["knn"]["verdict"]
+    assert run.data.tags["mlflow.note.content"] == run_note(summary)
     names = {each.path for each in client(runs).list_artifacts(run.info.run_id)}
     assert names >= {"config.toml", "summary.json", "metrics", "figures"}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coordinator.experiment.config import TrackingConfig
 from coordinator.records.mlflow import Tracker
-from coordinator.records.mlflow_store import bring_artifacts, check_usable, sqlite_file, store_uri
+from coordinator.records.mlflow_store import bring_artifacts, check_usable, page_of, sqlite_file, store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 ODD = ["a%20b", "a b", "a#b", "a?b=c", "ü", "100%", "a:b@c", "a::b", "a+b&c;d", "a*[b]'\"", "%25", "https:"]
@@ -226,3 +226,26 @@ def test_tracker__artifacts_of_mlflows_default_experiment(runs: Path) -> None:
     tracker.log_folder(runs / "a-run")
     tracker.close("FINISHED")
     assert (runs / "mlartifacts" / tracker.run_id / "artifacts" / "summary.json").exists()
+
+
+# ---- the page that `ui` names ----
+
+
+def test_page_of__the_experiment_of_the_newest_run_set_to_training(runs: Path) -> None:
+    store = runs / "mlflow.db"
+    for run in client(runs).search_runs([each.experiment_id for each in client(runs).search_experiments()]):
+        client(runs).delete_run(run.info.run_id)
+    assert page_of(store) == "/#/experiments?workflowType=machine_learning"  # no run yet
+    for name in ("one", "two", "one"):
+        tracker = Tracker(TrackingConfig(experiment=name), runs, "run")
+        tracker.close("FINISHED")
+        identity = client(runs).get_experiment_by_name(name).experiment_id
+        assert page_of(store) == f"/#/experiments/{identity}/runs?workflowType=machine_learning"
+    client(runs).delete_run(tracker.run_id)
+    two = client(runs).get_experiment_by_name("two").experiment_id
+    assert page_of(store) == f"/#/experiments/{two}/runs?workflowType=machine_learning"
+
+
+def test_page_of__a_store_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("no store at all, and longer than the header of a database would be" * 9)
+    assert page_of(tmp_path / "mlflow.db") == "/#/experiments?workflowType=machine_learning"

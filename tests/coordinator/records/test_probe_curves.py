@@ -47,9 +47,13 @@ class Kept(Tracker):
 
     def __init__(self) -> None:
         self.points: dict[tuple[str, int], float] = {}
+        self.final: dict[str, float] = {}
 
     def log_metrics(self, values: dict[str, float], step: int) -> None:
         self.points |= {(name, step): value for name, value in values.items()}
+
+    def log_final(self, values: dict[str, float]) -> None:
+        self.final |= values
 
     def log_params(self, values: dict[str, Any]) -> None: ...
 
@@ -68,19 +72,20 @@ def test_probe_curves__mlflow_gets_the_curve_of_the_tables(tmp_path: Path) -> No
         "tracking": {"enabled": False},
     }
     live = Kept()
-    result = simulate(load_config(table), tmp_path, [MlflowObserver(live)])
+    config = load_config(table)
+    result = simulate(config, tmp_path, [MlflowObserver(live, config)])
     rows = pq.read_table(result.folder / "metrics" / "peers.parquet").to_pylist()
     curves = probe_curves(rows)
     expected = {
-        (f"{name}_accuracy", completed): mean
+        (f"accuracy/{name}", completed): mean
         for name, curve in curves.items()
         for completed, mean in zip(curve.rounds.tolist(), curve.mean.tolist(), strict=True)
     }
     assert sorted({completed for _, completed in expected}) == [2, 4, 5]
     assert {key: value for key, value in live.points.items() if "accuracy" in key[0]} == pytest.approx(expected)
-    assert expected["knn_accuracy", 5] == pytest.approx(result.summary["probes"]["knn"]["trained"])
+    assert expected["accuracy/knn", 5] == pytest.approx(result.summary["probes"]["knn"]["trained"])
     folder, again = RunFolder(tmp_path, "again"), Kept()
     for each in rows:
         folder.record("peers", {"round": each["round"], "peer": each["peer"]}, each)
-    MlflowObserver(again).send_again(folder)
+    MlflowObserver(again, config).send_again(folder)
     assert again.points == pytest.approx(expected)

@@ -96,8 +96,8 @@ def test_resume__completes_what_was_interrupted(
     client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
     (only,) = client.search_runs([client.get_experiment_by_name("peer-consensus").experiment_id])
     assert only.info.status == "FINISHED" and only.data.params["run.rounds"] == "4"
-    assert [each.step for each in client.get_metric_history(only.info.run_id, "loss")] == [1, 2, 3, 4]
-    assert [each.step for each in client.get_metric_history(only.info.run_id, "knn_accuracy")] == [2, 4]
+    assert [each.step for each in client.get_metric_history(only.info.run_id, "learning/loss")] == [1, 2, 3, 4]
+    assert [each.step for each in client.get_metric_history(only.info.run_id, "accuracy/knn")] == [2, 4]
     assert "report.html" in {each.path for each in client.list_artifacts(only.info.run_id)}
 
 

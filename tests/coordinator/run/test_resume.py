@@ -343,13 +343,40 @@ def test_resume__in_the_same_mlflow_run_without_duplicates(tmp_path: Path, runs:
     (folder,) = (path for path in runs.iterdir() if (path / "config.toml").is_file())
     identity = (folder / "mlflow_run").read_text().strip()
     client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
-    assert [each.step for each in client.get_metric_history(identity, "loss")] == list(range(1, 10))
+    assert [each.step for each in client.get_metric_history(identity, "learning/loss")] == list(range(1, 10))
     assert resume(folder).status == "finished"
     (only,) = client.search_runs([client.get_experiment_by_name("peer-consensus").experiment_id])
     assert only.info.run_id == identity and only.info.status == "FINISHED"
     assert only.data.tags["resumed_from_round"] == "8"
-    history = [each.step for each in client.get_metric_history(identity, "loss")]
+    history = [each.step for each in client.get_metric_history(identity, "learning/loss")]
     assert history == sorted(set(history)) == list(range(1, 13))
+
+
+def test_resume__of_a_run_in_an_older_versions_store(tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its names had no groups: the history is there by the present names, whole; what was there stays as it was."""
+    with killed_before(monkeypatch, "advance", 12):
+        run(runs, tracking={"enabled": False})
+    (folder,) = (path for path in runs.iterdir() if (path / "config.toml").is_file())
+    client = MlflowClient(f"sqlite:///{runs / 'mlflow.db'}")
+    identity = client.create_run(client.create_experiment("peer-consensus")).info.run_id
+    older = [("loss", step, step / 10) for step in range(1, 10)] + [("agreement", step, 0.5) for step in (0, 4, 8)]
+    for name, step, value in older:
+        client.log_metric(identity, name, value, step=step)
+    (folder / "mlflow_run").write_text(identity)
+    result = resume(folder, overrides=["tracking.enabled=true"])
+    rounds = pq.read_table(result.folder / "metrics" / "rounds.parquet").to_pylist()
+    for name, column in (("learning/loss", "loss"), ("consensus/agreement", "agreement")):
+        history = [(each.step, each.value) for each in client.get_metric_history(identity, name)]
+        assert history == [(row["round"], row[column]) for row in rounds if row[column] is not None]
+    assert len(client.get_metric_history(identity, "learning/loss")) == 12
+    kept = [
+        (name, each.step, each.value)
+        for name in ("loss", "agreement")
+        for each in client.get_metric_history(identity, name)
+    ]
+    data = client.get_run(identity).data
+    assert kept == older and data.tags["metrics_without_group"] and "probes/knn/gain" in data.metrics
+    assert {name for name in data.metrics if "/" not in name} == {"loss", "agreement"}
 
 
 # ---- where they are ----
