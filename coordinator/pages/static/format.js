@@ -17,7 +17,8 @@ function formatNumber(value, digits = 3) {
 /** A difference: always with its sign, and one decimal. */
 function formatSigned(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  const text = tickWords(value, 1);
+  const isTie = Math.abs(value * 4) % 2 === 1; // to an even digit, as Python writes the same number in its sentences
+  const text = tickWords(isTie ? (2 * Math.round(value * 5)) / 10 : value, 1);
   return (value > 0 && /[1-9]/.test(text) ? "+" : "") + text;
 }
 
@@ -78,6 +79,14 @@ function named(text, className = "") {
 
 function replaceChildren(element, ...children) {
   element.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+}
+
+/** Fills an element with one child for each item; leaves it alone, and what is selected in it, if they are the same. */
+function fillWith(element, items, child) {
+  const text = JSON.stringify(items);
+  if (element.shownItems === text) return;
+  element.shownItems = text;
+  element.replaceChildren(...items.map(child));
 }
 
 /** Index of the last of ascending numbers that is at most `value`; -1 if none is. */

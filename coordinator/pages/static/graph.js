@@ -19,10 +19,13 @@ class GraphPicture {
     });
   }
 
-  show(whole, places) {
+  /** A document; `changes` say what in it is new, null if all may be. */
+  show(whole, changes) {
     this.whole = whole;
-    if (places) this.graph = null;
-    this.drawn = {};
+    const { set = {}, append = {} } = changes || {};
+    if (!changes || set.peers || set.links) this.graph = null;
+    const seen = (keys) => keys && ["frames", "nodes", "links", "peers", "clock"].some((key) => key in keys);
+    if (!changes || seen(set) || seen(append)) this.drawn = {};
   }
 
   point(x, y) {

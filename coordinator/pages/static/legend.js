@@ -17,7 +17,7 @@ class Legend {
     }
     const { title, unit, scale, messages, list } = whole.links;
     if (list.length && scale) parts.push(scaleEntry(`links: ${title}`, scale, unit, theme.links));
-    if (messages && list.length) parts.push(make("span", { class: "pv-key" }, widthSample(theme), "messages since the last measurement"));
+    parts.push(messagesEntry((messages && messages[frame]) || [], theme));
     const kinds = new Set(Object.values(whole.peers.marks || {}).flatMap((marks) => marks.map((mark) => mark.kind)));
     for (const kind of kinds) parts.push(make("span", { class: "pv-key" }, markSample(kind, theme), kind));
     replaceChildren(this.host, ...parts);
@@ -34,6 +34,16 @@ function scaleEntry(words, scale, unit, stops) {
   const end = (value) => make("span", { class: "pv-number" }, value > 0 && scale[0] < 0 ? "+" + formatNumber(value) : formatNumber(value));
   const ends = make("span", { class: "pv-scale" }, end(scale[0]), canvas, end(scale[1]), unit ? make("span", { class: "pv-muted" }, unit) : null);
   return make("span", { class: "pv-key" }, named(words), ends);
+}
+
+/** What a link's width says: messages since the last measurement; only a number where all links have the same. */
+function messagesEntry(counts, theme) {
+  let [least, most] = [Infinity, 0];
+  for (const count of counts) [least, most] = [Math.min(least, count), Math.max(most, count)];
+  if (!most) return null;
+  const words = "messages since the last measurement";
+  if (least === most) return make("span", { class: "pv-key" }, `each link: ${formatNumber(most, 6)} ${words}`);
+  return make("span", { class: "pv-key" }, widthSample(theme), `${words}, up to ${formatNumber(most, 6)}`);
 }
 
 function widthSample(theme) {

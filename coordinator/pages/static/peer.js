@@ -15,13 +15,13 @@ class PeerPanel {
     this.column = new ChartColumn(this.curves, pick);
   }
 
-  show(whole, peer) {
+  show(whole, peer, colouring) {
     this.host.hidden = peer < 0;
     this.peer = peer;
     this.drawn = null;
     if (peer < 0) return;
     this.title.textContent = `Peer ${peer}`;
-    const series = whole.peer_curves.map((curve) => ({ ...curve, y: curve.y.map((row) => row[peer]), low: null, high: null, levels: [], floor: null }));
+    const series = [...whole.peer_curves, ...measured(whole, colouring)].map((curve) => seriesOfPeer(curve, peer));
     this.column.show(series.filter((each) => each.x.length), [whole.clock.from, whole.clock.to], clockWords(whole.clock));
   }
 
@@ -60,6 +60,16 @@ class PeerPanel {
     if (!rows.length) return make("table", {}, caption);
     return make("table", {}, caption, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
   }
+}
+
+/** The value that colours the peers as a curve, where it was measured more than once and is not one already. */
+function measured(whole, colouring) {
+  if (!colouring || colouring.frames.length < 2 || whole.peer_curves.some((curve) => curve.name === colouring.name)) return [];
+  return [{ ...colouring, x: colouring.frames.map((frame) => whole.frames[frame]), y: colouring.values }];
+}
+
+function seriesOfPeer({ title, unit, x, y }, peer) {
+  return { title, unit, x, y: y.map((row) => row[peer] ?? null), low: null, high: null, levels: [], floor: null };
 }
 
 /** Links of a peer at a frame, those that differ most first: [{peer, value, messages}] of teachers and of students. */

@@ -24,7 +24,7 @@ class RunView {
     this.header = new Header(head);
     this.colour = make("select", { onchange: () => this.pickColour() });
     this.peers = make("select", { onchange: () => this.choose(Number(this.peers.value)) });
-    bar.append(make("label", {}, "colour of peers ", this.colour), make("label", {}, "peer ", this.peers));
+    bar.append(make("label", {}, make("span", {}, "colour of peers"), this.colour), make("label", {}, make("span", {}, "peer"), this.peers));
     left.append(bar, graph, controls, legend, this.note);
     right.append(peer);
     this.gains = new GainsFigure(right);
@@ -44,19 +44,19 @@ class RunView {
   /** Shows a document, or the one shown already after changes were applied to it. */
   show(whole, changes) {
     const set = (changes && changes.set) || {};
-    const fresh = !changes || set.peers || set.links;
     this.whole = whole;
     this.header.show(whole);
     this.controls.show(whole);
     if (!changes || set.nodes) this.fillColours();
     if (!changes || set.peers) this.fillPeers();
-    this.picture.show(whole, fresh);
+    this.picture.show(whole, changes);
     this.gains.show(this.gainsHidden ? [] : whole.gains);
     this.column.show(whole.curves.filter(hasValues).map(seriesOf), [whole.clock.from, whole.clock.to], clockWords(whole.clock));
     this.note.textContent = [whole.links.note, leftOut(whole.links)].filter(Boolean).join(" ");
     if (this.state.selected >= whole.peers.count) this.state.selected = -1;
-    this.panel.show(whole, this.state.selected);
-    this.setRound(this.controls.following ? this.controls.newest : this.state.round, true);
+    this.panel.show(whole, this.state.selected, this.state.colouring);
+    this.setRound(this.controls.following ? this.controls.newest : this.state.round);
+    this.legendStale = true;
   }
 
   fillColours() {
@@ -77,26 +77,28 @@ class RunView {
   pickColour() {
     this.state.colouring = this.whole.nodes.find((each) => each.name === this.colour.value) || this.whole.nodes[0] || null;
     this.legendStale = true;
-    this.ask();
+    this.panel.show(this.whole, this.state.selected, this.state.colouring);
+    this.spoken.change(this.whole, this.state);
+    this.ask(true);
   }
 
   choose(peer) {
     if (!this.whole) return;
     this.state.selected = peer;
     this.peers.value = String(peer);
-    this.panel.show(this.whole, peer);
+    this.panel.show(this.whole, peer, this.state.colouring);
     this.ask(true);
   }
 
-  setRound(round, everything = false) {
+  setRound(round) {
     if (!this.whole) return;
     this.state.round = clamp(round, this.whole.clock.from, this.controls.newest);
     this.controls.round = this.state.round;
     const frame = lastAtMost(this.whole.frames, this.state.round);
-    this.legendStale = this.legendStale || frame !== this.state.frame || everything;
+    this.legendStale = this.legendStale || frame !== this.state.frame;
     this.state.frame = frame;
     this.spoken.change(this.whole, this.state);
-    this.ask(everything);
+    this.ask();
   }
 
   /** Asks for a picture: one a frame of the screen at most, however much changes. */
@@ -116,12 +118,11 @@ class RunView {
     if (this.controls.playing) this.advance(now);
     const everything = this.everything;
     this.everything = false;
-    this.state.colouring = this.whole.nodes.find((each) => this.state.colouring && each.name === this.state.colouring.name) || null;
     this.picture.draw(this.state, this.theme, everything);
     this.controls.draw(this.state.round, this.theme);
     this.column.draw(this.state.round, this.theme, everything);
     this.panel.draw(this.whole, this.state, this.theme, everything);
-    if (everything) this.gains.draw(this.theme);
+    this.gains.draw(this.theme, everything);
     if (this.legendStale || everything) this.legend.draw(this.whole, this.state, this.theme);
     this.legendStale = false;
   }

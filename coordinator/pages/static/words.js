@@ -34,15 +34,16 @@ class Header {
   }
 
   show(whole) {
-    replaceChildren(this.title, named(whole.title), whole.name && whole.name !== whole.title ? named(whole.name, "pv-name") : null);
+    const names = whole.name && whole.name !== whole.title ? [whole.title, whole.name] : [whole.title];
+    fillWith(this.title, names, (name) => named(name, name === whole.title ? "" : "pv-name"));
     paintStatus(this.chip, whole.status, progressWords(whole));
     this.bar.hidden = whole.status !== "running";
     this.bar.value = whole.total ? whole.completed / whole.total : 0;
-    replaceChildren(this.headline, ...whole.headline.map((words) => make("li", {}, named(words))));
-    const flags = [whole.message, ...(whole.flags || [])].filter(Boolean);
-    replaceChildren(this.flags, ...flags.map((words) => make("li", {}, named(words))));
-    const facts = (whole.facts || []).map(([name, words]) => make("div", {}, make("dt", {}, named(name)), make("dd", {}, named(words))));
-    replaceChildren(this.facts, ...facts);
+    const item = (words) => make("li", {}, named(words));
+    fillWith(this.headline, whole.headline || [], item);
+    fillWith(this.flags, [whole.message, ...(whole.flags || [])].filter(Boolean), item);
+    const fact = ([name, words]) => make("div", {}, make("dt", {}, named(name)), make("dd", {}, named(words)));
+    fillWith(this.facts, whole.facts || [], fact);
   }
 }
 

@@ -1,6 +1,7 @@
 """The component in a browser: what is drawn and said is what its document holds."""
 
 import copy
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,7 +120,12 @@ def test_click__opens_the_panel_of_the_peer_with_its_links(page: Chrome, report:
     expected = {teacher: value for (teacher, student), value in links if student == 4}
     assert shown == {teacher: pytest.approx(value, rel=6e-3) for teacher, value in expected.items()}
     assert list(shown.values()) == sorted(shown.values(), reverse=True)
-    assert len(panel.find_elements(By.CSS_SELECTOR, "figure")) == len(document["peer_curves"])
+    captions = [each.text.split("\n") for each in panel.find_elements(By.CSS_SELECTOR, "figcaption")]
+    series = [(curve["title"], curve["y"][-1][4]) for curve in document["peer_curves"]]
+    series.append((document["nodes"][0]["title"], document["nodes"][0]["values"][-1][4]))  # what colours the peers
+    assert [(words[0], float(words[-1].rstrip("%"))) for words in captions] == [
+        (title, pytest.approx(value, rel=6e-3)) for title, value in series
+    ]
     ActionChains(page).send_keys(Keys.ESCAPE).perform()
     rest(page)
     assert not panel.is_displayed()
@@ -239,7 +245,7 @@ def test_live__changes_make_the_document_that_the_server_has(page: Chrome, live:
     page.get(server.url)
     until(page, "window.peerView && peerView.round === 30")
     assert "running" in page.find_element(By.CSS_SELECTOR, ".pv-chip").text
-    for early, later in zip(stages, stages[1:], strict=False):
+    for early, later in itertools.pairwise(stages):
         server.send("change", documents.changes(early, later))
         until(page, f"peerView.round === {later['completed']}")
         assert ask(page, "peerView.document") == later
@@ -313,9 +319,8 @@ def test_spoken__says_the_state_and_has_a_table_of_the_values(page: Chrome, repo
     until(page, "document.querySelector('[aria-live]').textContent.startsWith('round 60 of 120, 8 peers')")
     label = page.find_element(By.CSS_SELECTOR, ".pv-graph canvas").get_attribute("aria-label")
     assert "peer 3 dropped after round 40" in label
-    rows = page.execute_script(
-        "return [...document.querySelectorAll('.pv-spoken tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+    cells = "[...row.cells].map((each) => each.textContent)"
+    rows = ask(page, f"[...document.querySelectorAll('.pv-spoken tbody tr')].map((row) => {cells})")
     entropies = document["nodes"][1]["values"][3]
     assert [float(row[2].split()[0]) for row in rows] == [pytest.approx(each, rel=6e-3) for each in entropies]
 
