@@ -137,9 +137,9 @@ class ChartColumn {
     this.redraw = () => {};
   }
 
-  show(list, rounds, name) {
-    this.rounds = rounds;
-    this.name = name;
+  show(list, clock) {
+    this.rounds = [clock.from, clock.to];
+    this.name = clock.unit ? `${clock.name} (${clock.unit})` : clock.name;
     while (this.charts.length < list.length) this.add();
     this.charts.splice(list.length).forEach((chart) => chart.element.remove());
     list.forEach((series, index) => this.charts[index].show(series));

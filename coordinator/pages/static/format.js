@@ -24,8 +24,8 @@ function formatSigned(value) {
 
 /** Three significant digits, zeros at the end too: numbers that change keep their width. */
 function formatSteady(value) {
-  if (value === null || !Number.isFinite(value) || value === 0 || Math.abs(value) < 1e-3 || Math.abs(value) >= 1000) return formatNumber(value);
-  return value.toPrecision(3).replace("-", MINUS);
+  const isUsual = Math.abs(value) >= 1e-3 && Math.abs(value) < 1000;
+  return isUsual ? value.toPrecision(3).replace("-", MINUS) : formatNumber(value);
 }
 
 function withUnit(text, unit) {

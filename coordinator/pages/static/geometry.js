@@ -27,7 +27,9 @@ function layOutGraph(whole, size) {
 /** Length of the shortest link in pixels, from middle to middle. */
 function shortest({ list, x, y }) {
   let least = Infinity;
-  for (const [teacher, student] of list) least = Math.min(least, Math.hypot(x[student] - x[teacher], y[student] - y[teacher]));
+  for (const [teacher, student] of list) {
+    least = Math.min(least, Math.hypot(x[student] - x[teacher], y[student] - y[teacher]));
+  }
   return least;
 }
 

@@ -58,11 +58,13 @@ class GraphPicture {
     this.layer("links", `${frame} ${selected}`, this.links, (context) => {
       drawLinks(context, this.graph, this.whole, frame, selected, theme);
     });
-    this.layer("nodes", `${frame} ${colouring && colouring.name} ${countMarks(this.whole, round)}`, this.nodes, (context) => {
+    const looks = `${frame} ${colouring && colouring.name} ${countMarks(this.whole, round)}`;
+    this.layer("nodes", looks, this.nodes, (context) => {
       drawNodes(context, this.graph, this.whole, state, theme);
     });
     this.touch();
-    this.layer("over", `${frame} ${selected} ${this.hover.peer} ${this.hover.link} ${this.pointer}`, this.over, (context) => {
+    const touched = `${frame} ${selected} ${this.hover.peer} ${this.hover.link} ${this.pointer}`;
+    this.layer("over", touched, this.over, (context) => {
       this.drawOver(context, selected, theme);
       this.drawTip(state);
     });

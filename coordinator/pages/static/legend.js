@@ -10,8 +10,9 @@ class Legend {
   draw(whole, { colouring, frame }, theme) {
     const parts = [];
     if (colouring) {
-      const known = nodeValues(colouring, frame) !== null;
-      const when = known || !colouring.frames.length ? "" : ` (first measured at ${whole.clock.name} ${whole.frames[colouring.frames[0]]})`;
+      const [first] = colouring.frames;
+      const isKnown = first === undefined || first <= frame;
+      const when = isKnown ? "" : ` (first measured at ${whole.clock.name} ${whole.frames[first]})`;
       const stops = colouring.kind === "diverging" ? theme.diverging : theme.sequential;
       parts.push(scaleEntry(`peers: ${colouring.title}${when}`, colouring.scale, colouring.unit, stops));
     }
@@ -31,8 +32,8 @@ function scaleEntry(words, scale, unit, stops) {
     context.fillStyle = stop.css;
     context.fillRect((index * SWATCH[0]) / BUCKETS, 0, SWATCH[0] / BUCKETS + 1, SWATCH[1]);
   });
-  const end = (value) => make("span", { class: "pv-number" }, value > 0 && scale[0] < 0 ? "+" + formatNumber(value) : formatNumber(value));
-  const ends = make("span", { class: "pv-scale" }, end(scale[0]), canvas, end(scale[1]), unit ? make("span", { class: "pv-muted" }, unit) : null);
+  const [low, high] = scale.map((value) => (value > 0 && scale[0] < 0 ? "+" : "") + formatNumber(value));
+  const ends = make("span", { class: "pv-scale" }, low, canvas, high, make("span", { class: "pv-muted" }, unit));
   return make("span", { class: "pv-key" }, named(words), ends);
 }
 

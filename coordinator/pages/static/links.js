@@ -3,7 +3,8 @@
 /** What is known of each link at a frame of the document. */
 function linkState(whole, frame) {
   const { values, messages } = whole.links;
-  return { values: (frame >= 0 && values[frame]) || null, messages: (frame >= 0 && messages && messages[frame]) || null };
+  if (frame < 0) return { values: null, messages: null };
+  return { values: values[frame] || null, messages: (messages && messages[frame]) || null };
 }
 
 /** A link is part of the graph of that time if it was measured, or may have been: nothing says that it was silent. */

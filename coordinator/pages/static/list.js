@@ -14,7 +14,9 @@ class ListView {
     this.element = element;
     this.known = new Map();
     this.theme = readTheme(element);
-    this.seen = new IntersectionObserver((entries) => entries.forEach((each) => each.isIntersecting && this.drawSparks(each.target)));
+    this.seen = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) if (isIntersecting) this.drawSparks(target);
+    });
     watchTheme(() => {
       this.theme = readTheme(element);
       this.known.forEach(({ row }) => this.drawSparks(row));
@@ -34,7 +36,8 @@ class ListView {
     const gone = new Set(this.known.keys());
     whole.runs.forEach((run) => gone.delete(run.id));
     gone.forEach((id) => this.known.delete(id));
-    const same = rows.length === this.rows.children.length && rows.every((row, index) => row === this.rows.children[index]);
+    const shown = this.rows.children;
+    const same = rows.length === shown.length && rows.every((row, index) => row === shown[index]);
     if (!same) replaceChildren(this.rows, ...rows); // else the focus stays where it is
   }
 
@@ -93,13 +96,15 @@ function fillRow(row, run) {
 
 function sparkFigure(spark) {
   const words = make("figcaption", {}, named(spark.title), make("span", { class: "pv-reading" }, sparkWords(spark)));
-  return make("figure", { class: "pv-spark" }, make("canvas", { role: "img", "aria-label": `${spark.title}: ${sparkWords(spark)}` }), words);
+  const canvas = make("canvas", { role: "img", "aria-label": `${spark.title}: ${sparkWords(spark)}` });
+  return make("figure", { class: "pv-spark" }, canvas, words);
 }
 
 function localTime(seconds) {
   const at = new Date(seconds * 1000);
   const two = (number) => String(number).padStart(2, "0");
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
 /** The last value of a small curve. */

@@ -99,6 +99,7 @@ function drawLabels(context, graph, colourOf, theme) {
   for (let peer = 0; peer < graph.count; peer += step) {
     const far = Math.hypot(graph.x[peer] - middle, graph.y[peer] - middle) || 1;
     const reach = (far + graph.radius + 12) / far;
-    context.fillText(String(peer), middle + (graph.x[peer] - middle) * reach, middle + (graph.y[peer] - middle) * reach);
+    const [x, y] = [graph.x[peer], graph.y[peer]].map((place) => middle + (place - middle) * reach);
+    context.fillText(String(peer), x, y);
   }
 }

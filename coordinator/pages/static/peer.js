@@ -8,7 +8,8 @@ class PeerPanel {
     this.choose = choose;
     this.title = make("h3", { class: "pv-peer-title" });
     this.facts = make("ul", { class: "pv-muted pv-peer-facts" });
-    const button = make("button", { type: "button", class: "pv-button", "aria-label": "close this peer", title: "close (Escape)", onclick: close }, "\u00d7");
+    const attributes = { type: "button", class: "pv-button", "aria-label": "close this peer", title: "close (Escape)" };
+    const button = make("button", { ...attributes, onclick: close }, "\u00d7");
     this.curves = make("div", { class: "pv-charts" });
     this.tables = make("div", { class: "pv-tables" });
     host.append(make("div", { class: "pv-peer-head" }, this.title, button), this.facts, this.tables, this.curves);
@@ -21,15 +22,14 @@ class PeerPanel {
     this.drawn = null;
     if (peer < 0) return;
     this.title.textContent = `Peer ${peer}`;
-    const series = [...whole.peer_curves, ...measured(whole, colouring)].map((curve) => seriesOfPeer(curve, peer));
-    this.column.show(series.filter((each) => each.x.length), [whole.clock.from, whole.clock.to], clockWords(whole.clock));
+    const curves = [...whole.peer_curves, ...measured(whole, colouring)].filter((curve) => curve.x.length);
+    this.column.show(curves.map((curve) => seriesOfPeer(curve, peer)), whole.clock);
   }
 
   draw(whole, state, theme, everything) {
     if (this.peer < 0) return;
     const words = peerLines(whole, this.peer, state).slice(1);
-    if (words.join("\n") !== this.words) replaceChildren(this.facts, ...words.map((line) => make("li", {}, named(line))));
-    this.words = words.join("\n");
+    fillWith(this.facts, words, (line) => make("li", {}, named(line)));
     const now = `${state.frame} ${everything}`;
     if (now !== this.drawn) this.fill(whole, state.frame);
     this.drawn = `${state.frame} false`;
@@ -50,8 +50,8 @@ class PeerPanel {
     const head = [cell("th", "peer", { scope: "col" }), cell("th", whole.links.title, { scope: "col" })];
     if (whole.links.messages) head.push(cell("th", "messages", { scope: "col" }));
     const body = rows.slice(0, MOST_ROWS).map((row) => {
-      const button = make("button", { type: "button", class: "pv-link", onclick: () => this.choose(row.peer) }, String(row.peer));
-      const cells = [make("td", {}, button), cell("td", formatNumber(row.value))];
+      const attributes = { type: "button", class: "pv-link", onclick: () => this.choose(row.peer) };
+      const cells = [make("td", {}, make("button", attributes, String(row.peer))), cell("td", formatNumber(row.value))];
       if (whole.links.messages) cells.push(cell("td", formatNumber(row.messages, 6)));
       return make("tr", {}, ...cells);
     });
@@ -64,7 +64,8 @@ class PeerPanel {
 
 /** The value that colours the peers as a curve, where it was measured more than once and is not one already. */
 function measured(whole, colouring) {
-  if (!colouring || colouring.frames.length < 2 || whole.peer_curves.some((curve) => curve.name === colouring.name)) return [];
+  if (!colouring || colouring.frames.length < 2) return [];
+  if (whole.peer_curves.some((curve) => curve.name === colouring.name)) return [];
   return [{ ...colouring, x: colouring.frames.map((frame) => whole.frames[frame]), y: colouring.values }];
 }
 
@@ -85,8 +86,4 @@ function neighbours(whole, peer, frame) {
   });
   const byValue = (a, b) => (b.value ?? -1) - (a.value ?? -1) || a.peer - b.peer;
   return { hears: hears.sort(byValue), heard: heard.sort(byValue) };
-}
-
-function clockWords(clock) {
-  return clock.unit ? `${clock.name} (${clock.unit})` : clock.name;
 }

@@ -17,14 +17,16 @@ class RunView {
   build(isInlined) {
     const box = (name, tag = "div", attributes = {}) => make(tag, { class: name, ...attributes });
     const [head, bar, graph] = [box("pv-head", "header", { hidden: isInlined }), box("pv-bar"), box("pv-graph")];
-    const [controls, legend, peer] = [box("pv-controls"), box("pv-legend"), box("pv-peer", "section", { hidden: true })];
+    const [controls, legend] = [box("pv-controls"), box("pv-legend")];
     const [charts, spoken] = [box("pv-charts"), box("pv-spoken")];
+    const peer = box("pv-peer", "section", { hidden: true });
     this.note = box("pv-note", "p");
     const [left, right] = [box("pv-left"), box("pv-right")];
     this.header = new Header(head);
     this.colour = make("select", { onchange: () => this.pickColour() });
     this.peers = make("select", { onchange: () => this.choose(Number(this.peers.value)) });
-    bar.append(make("label", {}, make("span", {}, "colour of peers"), this.colour), make("label", {}, make("span", {}, "peer"), this.peers));
+    const label = (words, field) => make("label", {}, make("span", {}, words), field);
+    bar.append(label("colour of peers", this.colour), label("peer", this.peers));
     left.append(bar, graph, controls, legend, this.note);
     right.append(peer);
     this.gains = new GainsFigure(right);
@@ -33,11 +35,13 @@ class RunView {
     replaceChildren(this.element, head, make("div", { class: "pv-columns" }, left, right), spoken);
     const pick = (round) => this.setRound(round);
     this.picture = new GraphPicture(graph, (chosen) => this.choose(chosen));
-    this.controls = new Controls(controls, pick);
+    const scope = isInlined ? this.element : document.body; // the space bar still scrolls a report
+    this.controls = new Controls(controls, pick, scope);
     const byHand = (round) => this.controls.byHand(Math.round(round));
     this.legend = new Legend(legend);
     this.column = new ChartColumn(charts, byHand);
-    this.panel = new PeerPanel(peer, { pick: byHand, close: () => this.choose(-1), choose: (chosen) => this.choose(chosen) });
+    const choose = (chosen) => this.choose(chosen);
+    this.panel = new PeerPanel(peer, { pick: byHand, close: () => this.choose(-1), choose });
     this.spoken = new SpokenState(spoken, this.picture.links);
   }
 
@@ -51,7 +55,7 @@ class RunView {
     if (!changes || set.peers) this.fillPeers();
     this.picture.show(whole, changes);
     this.gains.show(this.gainsHidden ? [] : whole.gains);
-    this.column.show(whole.curves.filter(hasValues).map(seriesOf), [whole.clock.from, whole.clock.to], clockWords(whole.clock));
+    this.column.show(whole.curves.filter(hasValues).map(seriesOf), whole.clock);
     this.note.textContent = [whole.links.note, leftOut(whole.links)].filter(Boolean).join(" ");
     if (this.state.selected >= whole.peers.count) this.state.selected = -1;
     this.panel.show(whole, this.state.selected, this.state.colouring);
@@ -68,14 +72,15 @@ class RunView {
   }
 
   fillPeers() {
-    const options = [make("option", { value: "-1" }, "none chosen")];
-    for (let peer = 0; peer < this.whole.peers.count; peer++) options.push(make("option", { value: peer }, String(peer)));
-    replaceChildren(this.peers, ...options);
+    const option = (peer) => make("option", { value: peer }, String(peer));
+    const numbers = Array.from({ length: this.whole.peers.count }, (_, peer) => option(peer));
+    replaceChildren(this.peers, make("option", { value: "-1" }, "none chosen"), ...numbers);
     this.peers.value = String(this.state.selected);
   }
 
   pickColour() {
-    this.state.colouring = this.whole.nodes.find((each) => each.name === this.colour.value) || this.whole.nodes[0] || null;
+    const { nodes } = this.whole;
+    this.state.colouring = nodes.find((each) => each.name === this.colour.value) || nodes[0] || null;
     this.legendStale = true;
     this.panel.show(this.whole, this.state.selected, this.state.colouring);
     this.spoken.change(this.whole, this.state);

@@ -1,4 +1,4 @@
-/* Colours: of the style sheet's variables for ink and lines, and scales for values, colour-blind safe, light and dark. */
+/* Colours: ink and lines from the style sheet's variables, scales for values; colour-blind safe, light and dark. */
 
 /** Stops from the least to the greatest value. Diverging: orange below 0, blue above, told apart by every eye. */
 const SCALES = {
@@ -25,7 +25,8 @@ function ramp(stops) {
   return Array.from({ length: BUCKETS }, (_, index) => {
     const place = (index / (BUCKETS - 1)) * (colours.length - 1);
     const at = Math.min(Math.floor(place), colours.length - 2);
-    const rgb = colours[at].map((value, channel) => Math.round(value + (place - at) * (colours[at + 1][channel] - value)));
+    const next = colours[at + 1];
+    const rgb = colours[at].map((value, channel) => Math.round(value + (place - at) * (next[channel] - value)));
     return { css: `rgb(${rgb.join(",")})`, rgb, dark: 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] < 140 };
   });
 }
@@ -63,7 +64,8 @@ function readTheme(element) {
 function watchTheme(changed) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
   const density = () => {
-    matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => (changed(), density()), { once: true });
+    const now = matchMedia(`(resolution: ${devicePixelRatio}dppx)`);
+    now.addEventListener("change", () => (changed(), density()), { once: true });
   };
   density();
 }

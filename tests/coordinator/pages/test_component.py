@@ -153,6 +153,9 @@ def test_play__space_starts_and_stops_it(page: Chrome, report: Any) -> None:
     report(documents.run())
     play = page.find_element(By.CSS_SELECTOR, ".pv-play")
     ActionChains(page).send_keys(Keys.SPACE).perform()
+    assert play.get_attribute("aria-pressed") == "false"  # the focus is elsewhere: it scrolls the report
+    page.execute_script("document.querySelector('.pv-slider').focus()")
+    ActionChains(page).send_keys(Keys.SPACE).perform()
     assert play.get_attribute("aria-pressed") == "true"
     until(page, "peerView.round > 5 && peerView.round < 100")
     assert ask(page, "peerView.fps()") > 5
@@ -162,6 +165,18 @@ def test_play__space_starts_and_stops_it(page: Chrome, report: Any) -> None:
     stopped = ask(page, "peerView.round")
     time.sleep(0.4)
     assert ask(page, "peerView.round") == stopped
+
+
+def test_play__goes_from_measurement_to_measurement_where_motion_is_to_be_reduced(page: Chrome, report: Any) -> None:
+    document = report(documents.run())
+    features = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    page.find_element(By.CSS_SELECTOR, ".pv-play").click()
+    seen = set()
+    start = time.monotonic()
+    while time.monotonic() - start < 2.4:
+        seen.add(ask(page, "peerView.round"))
+    assert {0, 20, 40} <= seen <= set(document["frames"])
 
 
 SHAPES = {
