@@ -105,7 +105,8 @@ function drawCurve(context, area, x, y, colour) {
     drawn = true;
   }
   context.stroke();
-  if (x.length > (area.right - area.left) / 14) return;
+  const apart = (area.toX(x[x.length - 1]) - area.toX(x[0])) / Math.max(x.length - 1, 1);
+  if (apart < 12 && x.length > 1) return; // no dots where they would touch
   for (let index = 0; index < x.length; index++) {
     if (y[index] === null) continue;
     context.beginPath();

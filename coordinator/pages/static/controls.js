@@ -3,6 +3,13 @@
 const WHOLE_RUN_IN = 14; // seconds that the slider takes over a whole run
 const STEP_EVERY = 900; // milliseconds between two measurements where motion is to be reduced
 
+/** The last round that slider and charts show: of a run that has not come to half of its rounds, half; and so on. */
+function reach(from, to, newest) {
+  let span = to - from;
+  while (span > 20 && (span / 2) * 0.95 > newest - from) span /= 2;
+  return from + Math.ceil(span);
+}
+
 class Controls {
   /** `pick(round)` is called for every move; the space bar plays if the focus is in `scope`. */
   constructor(host, pick, scope) {
@@ -34,7 +41,8 @@ class Controls {
     this.first = from;
     this.newest = Math.min(to, Math.max(from, completed || 0, frames.length ? frames[frames.length - 1] : from));
     this.slider.min = from;
-    this.slider.max = to;
+    this.reach = reach(from, to, this.newest);
+    this.slider.max = this.reach;
     this.follow.hidden = whole.status !== "running";
   }
 
@@ -111,12 +119,12 @@ class Controls {
       this.slider.setAttribute("aria-valuetext", words + (clock.unit ? " " + clock.unit : ""));
     }
     const width = this.ticks.parentElement.clientWidth;
-    const state = `${width} ${frames.length} ${clock.to} ${theme.dark} ${this.newest}`;
+    const state = `${width} ${frames.length} ${this.reach} ${theme.dark}`;
     if (state !== this.drawn && width) this.drawTicks(width, theme);
     this.drawn = state;
   }
 
-  /** A tick under the slider for each measurement, and a line as far as the run has come. */
+  /** A tick under the slider for each measurement. */
   drawTicks(width, theme) {
     const context = prepare(this.ticks, width, 6);
     const thumb = 8; // half the width of the slider's thumb: its middle stays that far from both ends

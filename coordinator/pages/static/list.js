@@ -120,7 +120,7 @@ function drawSpark(canvas, spark, theme) {
   const area = { ...plotArea(...SPARK, margins, [0, Math.max(spark.y.length - 1, 1)], range) };
   const toY = (value) => SPARK[1] - 4 - ((value - range[0]) / (range[1] - range[0])) * (SPARK[1] - 8);
   const x = spark.y.map((_, index) => index);
-  drawCurve(context, { ...area, toY, right: area.left }, x, spark.y, theme.accent); // no width: no dots
+  drawCurve(context, { ...area, toY }, x, spark.y, theme.accent);
   const last = spark.y.length - 1;
   if (last < 0 || spark.y[last] === null) return;
   context.beginPath();

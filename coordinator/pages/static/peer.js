@@ -16,14 +16,14 @@ class PeerPanel {
     this.column = new ChartColumn(this.curves, pick);
   }
 
-  show(whole, peer, colouring) {
+  show(whole, peer, colouring, clock) {
     this.host.hidden = peer < 0;
     this.peer = peer;
     this.drawn = null;
     if (peer < 0) return;
     this.title.textContent = `Peer ${peer}`;
     const curves = [...whole.peer_curves, ...measured(whole, colouring)].filter((curve) => curve.x.length);
-    this.column.show(curves.map((curve) => seriesOfPeer(curve, peer)), whole.clock);
+    this.column.show(curves.map((curve) => seriesOfPeer(curve, peer)), clock);
   }
 
   draw(whole, state, theme, everything) {

@@ -23,7 +23,7 @@ class RunView {
     this.note = box("pv-note", "p");
     const [left, right] = [box("pv-left"), box("pv-right")];
     this.header = new Header(head);
-    this.colour = make("select", { onchange: () => this.pickColour() });
+    this.colour = make("select", { onchange: () => ((this.chosenColour = this.colour.value), this.pickColour()) });
     this.peers = make("select", { onchange: () => this.choose(Number(this.peers.value)) });
     const label = (words, field) => make("label", {}, make("span", {}, words), field);
     bar.append(label("colour of peers", this.colour), label("peer", this.peers));
@@ -51,22 +51,22 @@ class RunView {
     this.whole = whole;
     this.header.show(whole);
     this.controls.show(whole);
-    if (!changes || set.nodes) this.fillColours();
-    if (!changes || set.peers) this.fillPeers();
     this.picture.show(whole, changes);
     this.gains.show(this.gainsHidden ? [] : whole.gains);
-    this.column.show(whole.curves.filter(hasValues).map(seriesOf), whole.clock);
+    this.clock = { ...whole.clock, to: this.controls.reach };
+    this.column.show(whole.curves.filter(hasValues).map(seriesOf), this.clock);
+    if (!changes || set.peers) this.fillPeers();
+    if (!changes || set.nodes) this.fillColours();
     this.note.textContent = [whole.links.note, leftOut(whole.links)].filter(Boolean).join(" ");
     if (this.state.selected >= whole.peers.count) this.state.selected = -1;
-    this.panel.show(whole, this.state.selected, this.state.colouring);
+    this.showPeer();
     this.setRound(this.controls.following ? this.controls.newest : this.state.round);
     this.legendStale = true;
   }
 
   fillColours() {
-    const chosen = this.colour.value;
     replaceChildren(this.colour, ...this.whole.nodes.map((each) => make("option", { value: each.name }, each.title)));
-    if (this.whole.nodes.some((each) => each.name === chosen)) this.colour.value = chosen;
+    if (this.whole.nodes.some((each) => each.name === this.chosenColour)) this.colour.value = this.chosenColour;
     this.colour.parentElement.hidden = !this.whole.nodes.length;
     this.pickColour();
   }
@@ -82,16 +82,20 @@ class RunView {
     const { nodes } = this.whole;
     this.state.colouring = nodes.find((each) => each.name === this.colour.value) || nodes[0] || null;
     this.legendStale = true;
-    this.panel.show(this.whole, this.state.selected, this.state.colouring);
+    this.showPeer();
     this.spoken.change(this.whole, this.state);
     this.ask(true);
+  }
+
+  showPeer() {
+    this.panel.show(this.whole, this.state.selected, this.state.colouring, this.clock);
   }
 
   choose(peer) {
     if (!this.whole) return;
     this.state.selected = peer;
     this.peers.value = String(peer);
-    this.panel.show(this.whole, peer, this.state.colouring);
+    this.showPeer();
     this.ask(true);
   }
 

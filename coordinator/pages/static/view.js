@@ -18,8 +18,8 @@ function mountView(element) {
     if (view && view.header) view.header.setContact(kept);
     else if (view && view.setContact) view.setContact(kept);
     else if (problem) element.textContent = `The data cannot be read: ${problem.message}`;
-    else if (!kept) element.textContent = "Waiting for the data of the run...";
   };
+  if (!isInlined) element.textContent = "Waiting for the data of the run...";
   follow(element, show, contact);
 }
 

@@ -282,6 +282,15 @@ def test_live__a_slider_that_was_moved_stays_until_follow_is_pressed(page: Chrom
     assert ask(page, "peerView.round") == 70
 
 
+def test_live__a_long_run_that_has_just_begun_fills_the_charts(page: Chrome, live: Any) -> None:
+    document = documents.running(documents.run(frames=41, total=4000), 2, 110)
+    page.get(live(document).url)
+    until(page, "window.peerView && peerView.round === 110")
+    slider = page.find_element(By.CSS_SELECTOR, "input[type=range]")
+    assert slider.get_attribute("max") == "125"  # 4000 over 32: more than half of it is over
+    assert slider.get_attribute("aria-valuetext") == "round 110 of 4,000"
+
+
 def test_live__links_that_come_later_are_drawn(page: Chrome, live: Any) -> None:
     document = documents.run(4, [[0, 1], [1, 0]])
     server = live(document)
