@@ -39,7 +39,8 @@ function niceTicks(low, high, count) {
   if (!(span > 0)) return { ticks: [low], decimals: decimalsOf(low) };
   const rough = span / Math.max(count, 1);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough * 0.999);
+  const far = (step) => Math.abs(Math.log(step / rough));
+  const step = [1, 2, 5, 10].map((each) => each * power).reduce((best, each) => (far(each) < far(best) ? each : best));
   const ticks = [];
   for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index++) ticks.push(index * step);
   return { ticks, decimals: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };

@@ -22,7 +22,8 @@ class RunView {
     const peer = box("pv-peer", "section", { hidden: true });
     this.note = box("pv-note", "p");
     const [left, right] = [box("pv-left"), box("pv-right")];
-    this.header = new Header(head);
+    const { source } = this.element.dataset;
+    this.header = new Header(head, isInlined || source.endsWith("/main") ? "" : "/");
     this.colour = make("select", { onchange: () => ((this.chosenColour = this.colour.value), this.pickColour()) });
     this.peers = make("select", { onchange: () => this.choose(Number(this.peers.value)) });
     const label = (words, field) => make("label", {}, make("span", {}, words), field);

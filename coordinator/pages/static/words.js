@@ -12,13 +12,16 @@ function paintStatus(chip, status, more = "") {
 }
 
 function progressWords({ status, stage, stage_words: words, completed, total, clock }) {
-  if (status !== "running") return total && completed < total ? `, ${completed} of ${total} rounds` : "";
+  const progress = `${formatNumber(completed, 9)} of ${formatNumber(total, 9)}`;
+  if (status !== "running") return total && completed < total ? `, ${progress} rounds` : "";
   const now = words && stage !== "rounds" ? `: ${words}` : "";
-  return `${now}, ${clock ? clock.name : "round"} ${completed} of ${total}`;
+  return `${now}, ${clock ? clock.name : "round"} ${progress}`;
 }
 
 class Header {
-  constructor(host) {
+  /** `home`: address of the list that the run is in, or empty. */
+  constructor(host, home) {
+    if (home) host.append(make("nav", { class: "pv-nav" }, make("a", { href: home }, "\u2190 all runs")));
     this.title = make("h1", { class: "pv-title" });
     this.chip = make("span", { class: "pv-chip" });
     this.contact = make("span", { class: "pv-chip pv-lost", role: "status", hidden: true });
