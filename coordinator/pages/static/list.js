@@ -31,7 +31,8 @@ class ListView {
   show(whole) {
     replaceChildren(this.title, named(whole.title));
     const running = whole.runs.filter((run) => run.status === "running").length;
-    this.count.textContent = `${whole.runs.length} ${whole.runs.length === 1 ? "run" : "runs"}` + (running ? `, ${running} running` : "");
+    const count = whole.runs.length === 1 ? "1 run" : `${formatNumber(whole.runs.length, 9)} runs`;
+    this.count.textContent = count + (running ? `, ${running} running` : "");
     const rows = whole.runs.map((run) => this.row(run));
     const gone = new Set(this.known.keys());
     whole.runs.forEach((run) => gone.delete(run.id));
