@@ -2,7 +2,7 @@
 
 const TEXT_SIZE = 11;
 const TICK_ROW = 17; // pixels under the plot for the ticks of the horizontal axis
-const VALUE_TICKS = 4; // about so many numbers on the vertical axis
+const VALUE_TICKS = 3; // about so many numbers on the vertical axis
 const TOP = 7; // half a line of text: the topmost tick label is not cut
 
 function textFont(theme, size = TEXT_SIZE, weight = 400) {

@@ -34,7 +34,7 @@ function drawLinks(context, graph, whole, frame, chosen, theme) {
     context.strokeStyle = colour < 0 ? theme.unknown : theme.links[colour].css;
     context.fillStyle = context.strokeStyle;
     context.lineWidth = stands ? Math.max(wide, 1.8) : wide;
-    const least = colour < 0 ? 0.35 : crowd + (1 - crowd) * (colour / BUCKETS) * 0.4;
+    const least = crowd * (colour < 0 ? 0.5 : crowd < 1 ? 0.6 + (0.8 * colour) / BUCKETS : 1);
     context.globalAlpha = stands || (chosen < 0 && graph.arrows) ? 1 : chosen >= 0 ? least * 0.35 : least;
     context.stroke(path);
     if (graph.arrows) context.fill(path.heads);

@@ -31,8 +31,8 @@ function drawNodes(context, graph, whole, { colouring, frame, round }, theme) {
     path.moveTo(graph.x[peer] + graph.radius, graph.y[peer]);
     path.arc(graph.x[peer], graph.y[peer], graph.radius, 0, 2 * Math.PI);
   }
-  context.strokeStyle = theme.card;
-  context.lineWidth = graph.radius > 6 ? 1.5 : 0.6;
+  context.strokeStyle = theme.muted; // values near the middle of a scale are nearly the colour of the page
+  context.lineWidth = graph.radius > 6 ? 1 : 0.5;
   for (const [css, path] of groups) {
     context.fillStyle = css;
     context.fill(path);

@@ -8,7 +8,7 @@ const SCALES = {
     links: ["#ccd5de", "#c9a5c6", "#b05ba6", "#7d1f78", "#4a0a4b"],
   },
   dark: {
-    diverging: ["#ffae5c", "#d97a22", "#8f5a2b", "#4b4e54", "#3c6d9a", "#4f9fe0", "#a4d4ff"],
+    diverging: ["#ffae5c", "#d97a22", "#9a683a", "#60656d", "#4a7dab", "#4f9fe0", "#a4d4ff"],
     sequential: ["#33407f", "#2f6f9e", "#41a49c", "#a4d07c", "#fbea6b"],
     links: ["#434d59", "#6c4f74", "#a2569b", "#dd7fce", "#ffc4f1"],
   },
