@@ -35,7 +35,7 @@ class CheckpointManager:
         try:
             if isinstance(saved, SaveFailed):
                 raise saved.error
-            self._tables.save(self._recorder.state.completed)  # first: a checkpoint requires the rows up to its round
+            self._tables.save()  # first: a checkpoint requires the rows up to its round
             state = {"run_state": self._recorder.state.with_checkpoint(written).to_json(), **self._identity}
             self._store.complete(phase, completed, saved.checksums, state, self._recorder.probes.to_bytes())
         except OSError as error:

@@ -22,8 +22,10 @@ from coordinator.experiment.redaction import has_secrets
 from coordinator.experiment.renamed import renamed_in
 
 Row = dict[str, Any]
+Changes = dict[str, dict[tuple[Any, ...], Row]]  # rows by table and key
 MLFLOW_RUN = "mlflow_run"
 UNREPORTED = ".unreported"  # exists while figures, page or MLflow run may be missing although numbers are written
+LIVE = ".live"  # in `metrics`: rows since the last checkpoint, for readers of a running run
 KEYS = {
     "rounds": ("round",),
     "peers": ("round", "peer"),
@@ -38,14 +40,16 @@ class RunFolder:
     def __init__(self, output: str | Path, name: str) -> None:
         self.path = _new_folder(Path(output), name)
         self._tables: dict[str, dict[tuple[Any, ...], Row]] = {name: {} for name in KEYS}
-        self._saved = -1  # the last round that `save_rows` has written
+        self._changes: list[Changes] = []
+        self._unsaved = self.track()
 
     @classmethod
     def reopened(cls, path: Path) -> "RunFolder":
         """The existing folder of a run; its rows are not loaded yet."""
         folder = cls.__new__(cls)
         folder.path = path.resolve()  # resolve links, so that its name and parent are its own
-        folder._tables, folder._saved = {name: {} for name in KEYS}, -1
+        folder._tables, folder._changes = {name: {} for name in KEYS}, []
+        folder._unsaved = folder.track()
         return folder
 
     @property
@@ -80,7 +84,6 @@ class RunFolder:
     def load_tables(self, completed: int) -> bool:
         """Load the rows of rounds up to `completed`; returns whether none of these rounds is missing."""
         self._tables = {name: {} for name in KEYS}
-        self._saved = completed
         if completed < 0:
             return True
         try:
@@ -94,17 +97,24 @@ class RunFolder:
             return False
         return [key for (key,) in self._tables["rounds"]] == list(range(completed + 1))
 
-    def save_rows(self, completed: int) -> None:
-        """Write the rows added since the last call, so that they survive if the run is killed before `write_tables`.
+    def save_rows(self) -> None:
+        """Write the rows added or changed since the last call, so that they survive if the run is killed.
 
-        The last round is written again, because final probes are added late; on loading, later files win.
+        On loading, later files win.
         """
         self._parts.mkdir(parents=True, exist_ok=True)
         number = len(list(self._parts.glob("rounds-*.parquet")))
-        for name, rows in self._tables.items():
-            new = [row for row in rows.values() if name == "pairs" or self._saved <= row["round"] <= completed]
+        for name, rows in self._unsaved.items():
+            new = self.rows("pairs") if name == "pairs" else list(rows.values())
             write_table(self._parts / f"{name}-{number:06d}.parquet", new, KEYS[name])
-        self._saved = completed
+        for rows in self._unsaved.values():
+            rows.clear()
+
+    def track(self) -> Changes:
+        """The rows that `record` adds or changes from now on, by table and key, until whoever asked clears them."""
+        changes: Changes = {name: {} for name in KEYS}
+        self._changes.append(changes)
+        return changes
 
     @property
     def _parts(self) -> Path:
@@ -112,7 +122,11 @@ class RunFolder:
 
     def record(self, table: Literal["rounds", "peers", "edges"], key: Row, values: Row) -> None:
         """Add `values` to the row of `key` (round; round and peer; round and edge), which may be new."""
-        self._tables[table].setdefault(tuple(key.values()), dict(key)).update(values)
+        place = tuple(key.values())
+        row = self._tables[table].setdefault(place, dict(key))
+        row.update(values)
+        for changes in self._changes:
+            changes[table][place] = row
 
     def replace(self, table: Literal["pairs"], rows: list[Row]) -> None:
         """Replace all rows of a table: `pairs` holds the last measured round only, with every pair of peers."""
@@ -136,7 +150,8 @@ class RunFolder:
             path.parent.mkdir(exist_ok=True)
             write_table(path, list(rows.values()), KEYS[name])
             written.append(path)
-        shutil.rmtree(self._parts, ignore_errors=True)
+        for folder in (self._parts, self.path / "metrics" / LIVE):
+            shutil.rmtree(folder, ignore_errors=True)
         return written
 
 

@@ -38,10 +38,10 @@ class Tables:
         norms = {(row["round"] - 1, row["peer"]): row.get("gradient_norm") for row in rows}
         return lambda round_index, peer: norms.get((round_index, peer))
 
-    def save(self, completed: int) -> None:
-        """Write the rows added since the last call, up to round `completed`. Raises: OSError."""
+    def save(self) -> None:
+        """Write the rows added since the last call. Raises: OSError."""
         self._compare_pairs()
-        self.folder.save_rows(completed)
+        self.folder.save_rows()
 
     def write(self) -> None:
         """Write all tables. Raises: OSError."""

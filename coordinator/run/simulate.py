@@ -26,6 +26,7 @@ from coordinator.records.events import FaultKind, Note, Remaining, RunStarted, S
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_observer import MlflowObserver
 from coordinator.records.observer import Observers, Observing
+from coordinator.records.progress import Progress
 from coordinator.records.recorder import ProbeBatch, Recorder
 from coordinator.records.result import Result
 from coordinator.records.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
@@ -85,7 +86,9 @@ def simulate(
 
 def simulate_loaded(config: RunConfig, output: str | Path, dataset: Dataset) -> Result:
     """Run an experiment on a data set that is already loaded; it must be the one that the config names."""
-    return _run(config, Path(output), None, _Context(Observers(), dataset, Interrupts()))
+    with EndOfRun(observers := Observers()) as end:
+        end.result = result = _run(config, Path(output), None, _Context(observers, dataset, Interrupts()))
+    return result
 
 
 def resume(
@@ -249,11 +252,11 @@ def _records(
     """The recorder, tables and MLflow tracker of a run; a resumed run gets its recorded numbers back."""
     tables = Tables(folder)
     tracker = _tracker(config, folder, continued=resumed is not None)
-    mlflow = MlflowObserver(tracker)
-    observers.attach(tables, mlflow)
+    observers.attach(tables, mlflow := MlflowObserver(tracker))
     recalled = resumed.recalled if resumed else Recalled.nothing(config)
     temperature = config.exchange.student_temperature
     recorder = Recorder(recalled.state, recalled.probes, observers, temperature, tables.compare_later, probe_batch)
+    observers.attach(Progress(folder, recalled.state, recalled.probes, config, observers.observe))
     if resumed:
         if resumed.remaining is not Remaining.REPORT:
             tracker.log_tags({"resumed_from_round": str(recalled.state.completed)})

@@ -56,6 +56,20 @@ def test_write_tables__writes_anew_and_leaves_no_parts(tmp_path: Path) -> None:
     assert pq.read_table(folder.path / "metrics/rounds.parquet")["round"].to_pylist() == [0, 1]
 
 
+def test_save_rows__a_row_that_is_changed_later_is_saved_again(tmp_path: Path) -> None:
+    """As by probes that are late, when a checkpoint of a control run has come in between."""
+    folder = RunFolder(tmp_path, "run")
+    for completed in range(3):
+        folder.record("rounds", {"round": completed}, {"loss": 1.0})
+        folder.record("peers", {"round": completed, "peer": 0}, {"loss": 1.0})
+        folder.save_rows()
+    folder.record("peers", {"round": 1, "peer": 0}, {"knn_accuracy": 0.5})
+    folder.save_rows()
+    again = RunFolder.reopened(folder.path)
+    assert again.load_tables(2)
+    assert {row["round"]: row.get("knn_accuracy") for row in again.rows("peers")} == {0: None, 1: 0.5, 2: None}
+
+
 def test_replace__only_the_last_rows_stay(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path, "run")
     folder.replace("pairs", [{"round": 0, "peer": 0, "other": other, "cka": 0.5} for other in (1, 2)])
