@@ -137,8 +137,8 @@ def _by_round(
     places = np.flatnonzero(wanted)
     places = places[np.argsort(numbers[places], kind="stable")]
     found, starts = np.unique(numbers[places], return_index=True)
-    for number, of_round in zip(found.tolist(), np.split(places, starts[1:]), strict=True) if len(places) else ():
-        yield number, of_round
+    if len(places):
+        yield from zip(found.tolist(), np.split(places, starts[1:]), strict=True)
 
 
 def _numbers(rows: pa.Table, column: str) -> Int64[np.ndarray, " rows"]:

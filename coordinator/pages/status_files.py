@@ -1,4 +1,4 @@
-"""How a run stands, by the files in its folder: its config, `.progress.json`, `summary.json`; and whether it is alive."""
+"""How a run stands, by its config, `.progress.json` and `summary.json`; and whether its process is alive."""
 
 import os
 import socket
