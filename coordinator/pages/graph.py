@@ -41,7 +41,8 @@ class Graph:
         """The codes of links; of a pair the same in both directions, if it is listed once."""
         if self.both_ways:
             teachers, students = np.minimum(teachers, students), np.maximum(teachers, students)
-        return teachers * self.num_peers + students
+        codes: Codes = teachers * self.num_peers + students
+        return codes
 
     def places(self, measured: Codes) -> list[list[float]]:
         """A place for each peer in the unit square, y down. measured: links that were seen, if no schedule is known."""

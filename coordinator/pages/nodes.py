@@ -1,6 +1,6 @@
 """The peers of a run's document: where they are drawn, what they are, and their values at the rounds of the frames."""
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from coordinator.pages.status_files import RUNNING
 from coordinator.records.probe_curves import SUFFIX
 from coordinator.reports.wording import probe_name
 from peers.base.brought import called
+from peers.networks.config import PeerKind
 
 PROBES = ("linear", "knn", "top1", "sgd")  # the first one that is known colours the peers
 FIRST = "mean_entropy"  # colours them until then
 FEW = (FIRST, "rankme", "feature_std", "weight_change")  # of very many peers
+OTHERS = dict.fromkeys(MEASURES, 0.0)  # that collapse is not told by
 COLLAPSES = tuple(measure for measure in PEER if measure.collapse_below is not None)
 GAIN_STEPS = (1.0, 2.0, 5.0, 10.0)
 Values = Float64[np.ndarray, " peers"]
@@ -189,7 +191,7 @@ class Nodes:
         since: dict[int, int] = {}
         for frame in frames[1:]:
             first, now = ([column[each] for column in columns] for each in (frames[0], frame))
-            fallen = self._kept.of(("collapsed", frame), (*first, *now), lambda a=first, b=now: _fallen(a, b))
+            fallen = self._kept.of(("collapsed", frame), (*first, *now), partial(_fallen, first, now))
             since = {peer: since.get(peer, frame) for peer in fallen if peer in set(self.students)}
         return since
 
@@ -197,22 +199,14 @@ class Nodes:
 def _fallen(first: list[Values], now: list[Values]) -> list[int]:
     """The peers that have collapsed between two frames, from the columns of `COLLAPSES`."""
     low = np.zeros(len(now[0]), dtype=bool)
-    for measure, before, after in zip(COLLAPSES, first, now, strict=True):
-        assert measure.collapse_below is not None
-        low |= (after < measure.collapse_below) & (after < 0.75 * before)  # few are left for the rule itself
-    names = [measure.name for measure in PEER]
-    fallen = []
-    for peer in np.flatnonzero(low & ~np.isnan(now[0])).tolist():
-        before, after = (
-            {
-                peer: dict.fromkeys(names, 0.0)
-                | {m.name: float(c[peer]) for m, c in zip(COLLAPSES, columns, strict=True)}
-            }
-            for columns in (first, now)
-        )
-        if collapsed(before, after):
-            fallen.append(peer)
-    return fallen
+    for before, after in zip(first, now, strict=True):
+        low |= after < 0.75 * before  # the rule itself, which takes longer, has to look at few
+    return [peer for peer in np.flatnonzero(low).tolist() if collapsed(_alone(peer, first), _alone(peer, now))]
+
+
+def _alone(peer: int, columns: list[Values]) -> dict[int, dict[str, float]]:
+    """A single peer's values, as `collapsed` takes them."""
+    return {peer: OTHERS | {of.name: float(column[peer]) for of, column in zip(COLLAPSES, columns, strict=True)}}
 
 
 def _groups(reader: RunReader) -> tuple[list[str], list[int]]:
@@ -220,7 +214,7 @@ def _groups(reader: RunReader) -> tuple[list[str], list[int]]:
     if reader.config is None:
         return [], []
     peers = reader.config.peers
-    kinds = [(group, group.count) for group in peers.groups] or [(peers, peers.count)]
+    kinds: list[tuple[PeerKind, int]] = [(group, group.count) for group in peers.groups] or [(peers, peers.count)]
     words = [f"{called(kind.model)}, {kind.norm} norm, {called(kind.head)} head" for kind, _ in kinds]
     names = list(dict.fromkeys(words))
     return names, [names.index(word) for word, (_, count) in zip(words, kinds, strict=True) for _ in range(count)]
