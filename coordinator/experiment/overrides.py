@@ -79,8 +79,10 @@ def with_value(root: Model, table: dict[str, Any], key: str, value: Any) -> dict
 def _note_kept(node: dict[str, Any], table: str, old: Model, new: Model) -> None:
     """Warn of the keys that a table keeps in its new kind although the two kinds differ in their defaults."""
     for name, value in node.items():
+        if name == "kind" or name not in old.model_fields:  # a key of the new kind was set before its kind
+            continue
         default = new.model_fields[name].default
-        if name == "kind" or default in (old.model_fields[name].default, PydanticUndefined, plain(value)):
+        if default in (old.model_fields[name].default, PydanticUndefined, plain(value)):
             continue
         kind = node["kind"]
         warnings.warn(

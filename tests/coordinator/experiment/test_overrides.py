@@ -364,3 +364,11 @@ def test_override__tells_which_values_it_keeps_against_the_new_kind_s_default() 
     assert [str(note.message) for note in told] == [
         "exchange.target.kind=centre keeps exchange.target.temperature = 0.5; the default of 'centre' is 0.04"
     ]
+
+
+def test_override__a_key_may_come_before_the_kind_that_has_it() -> None:
+    """Whatever the order, the same experiment."""
+    settings = ["data.num_train=64", "data.kind=synthetic"]
+    found = [load_config(MINIMAL, order) for order in (settings, settings[::-1])]
+    assert found[0] == found[1]
+    assert at(found[0], "data.num_train") == 64

@@ -1,0 +1,124 @@
+/* Slider over rounds, play and follow, with their keys. */
+
+const WHOLE_RUN_IN = 14; // seconds that the slider takes over a whole run
+const STEP_EVERY = 900; // milliseconds between two measurements where motion is to be reduced
+
+class Controls {
+  /** `pick(round)` is called for every move, `moved` tells whether a person did it. */
+  constructor(host, pick) {
+    this.pick = pick;
+    this.slider = make("input", { type: "range", class: "pv-slider", step: "1", id: "pv-slider" });
+    this.play = make("button", { type: "button", class: "pv-button pv-play", "aria-pressed": "false", title: "play (space)" });
+    this.follow = make("button", { type: "button", class: "pv-button", "aria-pressed": "true", title: "keep to the newest round" }, "follow");
+    this.words = make("label", { for: "pv-slider", class: "pv-round" });
+    this.ticks = make("canvas", { class: "pv-ticks", "aria-hidden": "true" });
+    const track = make("div", { class: "pv-track" }, this.slider, this.ticks);
+    host.append(this.play, track, this.words, this.follow);
+    this.playing = false;
+    this.following = true;
+    this.paintPlay();
+    this.slider.addEventListener("input", () => this.byHand(Number(this.slider.value)));
+    this.slider.addEventListener("keydown", (event) => this.jump(event));
+    this.play.addEventListener("click", () => this.setPlaying(!this.playing));
+    this.follow.addEventListener("click", () => this.setFollowing(!this.following));
+    document.addEventListener("keydown", (event) => this.space(event));
+  }
+
+  show(whole) {
+    this.whole = whole;
+    const { from, to } = whole.clock;
+    this.first = from;
+    this.newest = Math.min(to, Math.max(from, whole.completed || 0, whole.frames.length ? whole.frames[whole.frames.length - 1] : from));
+    this.slider.min = from;
+    this.slider.max = to;
+    this.follow.hidden = whole.status !== "running";
+  }
+
+  byHand(round) {
+    this.setPlaying(false);
+    this.setFollowing(round >= this.newest);
+    this.pick(round);
+  }
+
+  /** PageUp and PageDown go to the next and the last measurement; the other keys are the browser's own. */
+  jump(event) {
+    if (event.key !== "PageUp" && event.key !== "PageDown") return;
+    event.preventDefault();
+    const { frames } = this.whole;
+    const at = lastAtMost(frames, this.round);
+    const before = frames[at] < this.round ? at : at - 1;
+    const next = event.key === "PageUp" ? frames[at + 1] : frames[before];
+    if (next !== undefined) this.byHand(next);
+  }
+
+  space(event) {
+    if (event.key !== " " || event.altKey || event.ctrlKey || event.metaKey) return;
+    const kind = event.target.tagName;
+    if (["BUTTON", "SELECT", "TEXTAREA", "SUMMARY", "A"].includes(kind) || (kind === "INPUT" && event.target !== this.slider)) return;
+    event.preventDefault();
+    this.setPlaying(!this.playing);
+  }
+
+  setPlaying(playing) {
+    if (playing === this.playing) return;
+    this.playing = playing;
+    if (playing) {
+      this.setFollowing(false);
+      const start = this.round >= this.newest ? this.first : this.round;
+      this.pick(start);
+      this.started = { at: performance.now(), round: start };
+    }
+    this.paintPlay();
+    this.pick(this.round);
+  }
+
+  setFollowing(following) {
+    this.following = following;
+    this.follow.setAttribute("aria-pressed", String(following));
+    if (following && this.whole) this.pick(this.newest);
+  }
+
+  paintPlay() {
+    this.play.setAttribute("aria-pressed", String(this.playing));
+    this.play.setAttribute("aria-label", this.playing ? "pause" : "play");
+    this.play.textContent = this.playing ? "\u275a\u275a" : "\u25b6\ufe0e";
+  }
+
+  /** Round to show at a time while it plays; null when the end is reached. */
+  roundAt(now) {
+    const passed = now - this.started.at;
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
+      const later = this.whole.frames.filter((frame) => frame > this.started.round && frame <= this.newest);
+      const steps = Math.floor(passed / STEP_EVERY);
+      return steps === 0 ? this.started.round : later[steps - 1] ?? null;
+    }
+    const speed = (this.slider.max - this.first) / (WHOLE_RUN_IN * 1000);
+    const round = this.started.round + passed * speed;
+    return round > this.newest ? null : round;
+  }
+
+  draw(round, theme) {
+    this.round = round;
+    const { clock, frames } = this.whole;
+    const words = `${clock.name} ${formatNumber(Math.floor(round), 9)} of ${formatNumber(clock.to, 9)}`;
+    if (Number(this.slider.value) !== Math.floor(round)) this.slider.value = Math.floor(round);
+    if (this.words.textContent !== words) {
+      this.words.textContent = words;
+      this.slider.setAttribute("aria-valuetext", words + (clock.unit ? " " + clock.unit : ""));
+    }
+    const width = this.ticks.parentElement.clientWidth;
+    const state = `${width} ${frames.length} ${clock.to} ${theme.dark} ${this.newest}`;
+    if (state !== this.drawn && width) this.drawTicks(width, theme);
+    this.drawn = state;
+  }
+
+  /** A tick under the slider for each measurement, and a line as far as the run has come. */
+  drawTicks(width, theme) {
+    const context = prepare(this.ticks, width, 6);
+    const thumb = 8; // half the width of the slider's thumb: its middle stays that far from both ends
+    const span = Math.max(this.slider.max - this.first, 1);
+    const place = (round) => thumb + ((round - this.first) / span) * (width - 2 * thumb);
+    context.fillStyle = theme.muted;
+    for (const frame of this.whole.frames) context.fillRect(Math.round(place(frame)), 1, 1, 5);
+  }
+}

@@ -1,0 +1,103 @@
+/* A list of runs: a row for each, with its status, its verdicts and small curves. */
+
+const SPARK = [120, 30];
+
+class ListView {
+  constructor(element) {
+    const head = make("header", { class: "pv-head" });
+    this.title = make("h1", { class: "pv-title" });
+    this.count = make("p", { class: "pv-muted" });
+    this.contact = make("span", { class: "pv-chip pv-lost", role: "status", hidden: true });
+    head.append(make("div", { class: "pv-line" }, this.title, this.contact), this.count);
+    this.rows = make("ul", { class: "pv-runs" });
+    replaceChildren(element, head, this.rows);
+    this.element = element;
+    this.known = new Map();
+    this.theme = readTheme(element);
+    this.seen = new IntersectionObserver((entries) => entries.forEach((each) => each.isIntersecting && this.drawSparks(each.target)));
+    watchTheme(() => {
+      this.theme = readTheme(element);
+      this.known.forEach(({ row }) => this.drawSparks(row));
+    });
+  }
+
+  setContact(kept) {
+    this.contact.textContent = kept ? "" : "lost contact: what you see is what came last";
+    this.contact.hidden = kept;
+  }
+
+  show(whole) {
+    replaceChildren(this.title, named(whole.title));
+    const running = whole.runs.filter((run) => run.status === "running").length;
+    this.count.textContent = `${whole.runs.length} runs` + (running ? `, ${running} of them running` : "");
+    const rows = whole.runs.map((run) => this.row(run));
+    const gone = new Set(this.known.keys());
+    whole.runs.forEach((run) => gone.delete(run.id));
+    gone.forEach((id) => this.known.delete(id));
+    const same = rows.length === this.rows.children.length && rows.every((row, index) => row === this.rows.children[index]);
+    if (!same) replaceChildren(this.rows, ...rows); // else the focus stays where it is
+  }
+
+  /** The row of a run: made once, filled again when something in it changed. */
+  row(run) {
+    const text = JSON.stringify(run);
+    const known = this.known.get(run.id) || { row: make("li", { class: "pv-run" }), text: "" };
+    if (known.text !== text) {
+      fillRow(known.row, run);
+      known.row.sparklines = run.sparklines || [];
+      this.drawSparks(known.row);
+      this.seen.observe(known.row);
+    }
+    this.known.set(run.id, { row: known.row, text });
+    return known.row;
+  }
+
+  drawSparks(row) {
+    if (!row.isConnected) return; // drawn when it comes into sight
+    row.querySelectorAll("canvas").forEach((canvas, index) => drawSpark(canvas, row.sparklines[index], this.theme));
+  }
+}
+
+function fillRow(row, run) {
+  const link = make("a", { href: "/run/" + encodeURIComponent(run.id), class: "pv-run-name" }, named(run.name));
+  const chip = make("span");
+  paintStatus(chip, run.status, run.kind === "ablation" ? "" : progressWords(run));
+  const bar = make("progress", { class: "pv-progress", max: "1", hidden: run.status !== "running", "aria-label": "rounds completed" });
+  bar.value = run.total ? run.completed / run.total : 0;
+  const kind = run.kind === "ablation" ? make("span", { class: "pv-muted" }, "ablation") : null;
+  const when = run.at ? make("time", { class: "pv-muted", datetime: new Date(run.at * 1000).toISOString() }, localTime(run.at)) : null;
+  const headline = make("ul", { class: "pv-headline" }, ...run.headline.map((words) => make("li", {}, named(words))));
+  const sparks = (run.sparklines || []).map((spark) => {
+    const words = make("figcaption", {}, named(spark.title), make("span", { class: "pv-reading" }, sparkWords(spark)));
+    return make("figure", { class: "pv-spark" }, make("canvas", { role: "img", "aria-label": `${spark.title}: ${sparkWords(spark)}` }), words);
+  });
+  const about = make("div", { class: "pv-run-about" }, make("div", { class: "pv-line" }, link, kind, chip, when), bar, headline);
+  replaceChildren(row, about, make("div", { class: "pv-sparks" }, ...sparks));
+}
+
+function localTime(seconds) {
+  const at = new Date(seconds * 1000);
+  const two = (number) => String(number).padStart(2, "0");
+  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+}
+
+/** The last value of a small curve. */
+function sparkWords({ y }) {
+  const known = y.filter((value) => value !== null);
+  return known.length ? formatSteady(known[known.length - 1]) : "not measured";
+}
+
+function drawSpark(canvas, spark, theme) {
+  const context = prepare(canvas, ...SPARK);
+  const range = valueRange({ y: spark.y, low: null, high: null, levels: [], floor: null });
+  const margins = { left: 3, right: 5 };
+  const area = { ...plotArea(...SPARK, margins, [0, Math.max(spark.y.length - 1, 1)], range) };
+  const toY = (value) => SPARK[1] - 4 - ((value - range[0]) / (range[1] - range[0])) * (SPARK[1] - 8);
+  const x = spark.y.map((_, index) => index);
+  drawCurve(context, { ...area, toY, right: area.left }, x, spark.y, theme.accent); // no width: no dots
+  const last = spark.y.length - 1;
+  if (last < 0 || spark.y[last] === null) return;
+  context.beginPath();
+  context.arc(area.toX(last), toY(spark.y[last]), 2.6, 0, 7);
+  context.fill();
+}

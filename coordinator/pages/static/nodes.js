@@ -1,0 +1,104 @@
+/* The layer of peers: colour by a value of their own, marks by what became of them, labels where they fit. */
+
+/** Values of a colouring at a frame: those measured last, or null where none were yet. */
+function nodeValues(colouring, frame) {
+  if (!colouring) return null;
+  const at = lastAtMost(colouring.frames, frame);
+  return at < 0 ? null : colouring.values[at];
+}
+
+/** Marks of a peer that hold at a round. */
+function marksAt(whole, peer, round) {
+  return ((whole.peers.marks || {})[peer] || []).filter((mark) => round >= (mark.from || 0));
+}
+
+function nodeColour(colouring, values, peer, theme) {
+  const value = values ? values[peer] : null;
+  if (value === null || value === undefined) return null;
+  const scale = colouring.kind === "diverging" ? theme.diverging : theme.sequential;
+  return scale[bucket(value, colouring.scale)];
+}
+
+/** Draws all peers. Peers of one colour share a path. */
+function drawNodes(context, graph, whole, { colouring, frame, round }, theme) {
+  const values = nodeValues(colouring, frame);
+  const groups = new Map();
+  for (let peer = 0; peer < graph.count; peer++) {
+    const colour = nodeColour(colouring, values, peer, theme);
+    const css = colour ? colour.css : theme.unknown;
+    if (!groups.has(css)) groups.set(css, new Path2D());
+    const path = groups.get(css);
+    path.moveTo(graph.x[peer] + graph.radius, graph.y[peer]);
+    path.arc(graph.x[peer], graph.y[peer], graph.radius, 0, 2 * Math.PI);
+  }
+  context.strokeStyle = theme.card;
+  context.lineWidth = graph.radius > 6 ? 1.5 : 0.6;
+  for (const [css, path] of groups) {
+    context.fillStyle = css;
+    context.fill(path);
+    context.stroke(path);
+  }
+  for (const peer of Object.keys(whole.peers.marks || {})) {
+    for (const mark of marksAt(whole, Number(peer), round)) {
+      drawMark(context, mark.kind, graph.x[peer], graph.y[peer], graph.radius, theme);
+    }
+  }
+  drawLabels(context, graph, (peer) => nodeColour(colouring, values, peer, theme), theme);
+}
+
+/** A ring around a peer, of another shape for each kind: told apart without colour. */
+function drawMark(context, kind, x, y, radius, theme) {
+  const around = radius + 3.5;
+  context.strokeStyle = kind === "dropped" || kind === "collapsed" || kind === "lying" ? theme.bad : theme.ink;
+  context.lineWidth = radius > 6 ? 2 : 1.4;
+  context.beginPath();
+  if (kind === "frozen") context.rect(x - around, y - around, 2 * around, 2 * around);
+  else if (kind === "lying") polygon(context, x, y, around + 2, 3);
+  else context.arc(x, y, around, 0, 2 * Math.PI);
+  context.setLineDash({ collapsed: [4, 3], offline: [1.5, 3] }[kind] || []);
+  context.stroke();
+  context.setLineDash([]);
+  if (kind !== "dropped") return;
+  const [far, near] = [around * 0.72, radius > 8 ? around * 0.4 : 0]; // the number in the middle stays free
+  context.beginPath();
+  for (const [across, down] of [[1, 1], [1, -1], [-1, 1], [-1, -1]]) {
+    context.moveTo(x + across * near, y + down * near);
+    context.lineTo(x + across * far, y + down * far);
+  }
+  context.stroke();
+}
+
+function polygon(context, x, y, radius, corners) {
+  for (let corner = 0; corner < corners; corner++) {
+    const angle = -Math.PI / 2 + (2 * Math.PI * corner) / corners;
+    context.lineTo(x + radius * Math.cos(angle), y + radius * Math.sin(angle));
+  }
+  context.closePath();
+}
+
+/** Numbers of peers: in them, or outside of a circle, every one, second, fifth... that has room. */
+function drawLabels(context, graph, colourOf, theme) {
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  const widest = String(graph.count - 1);
+  if (graph.radius >= 4 + 3.4 * widest.length) {
+    context.font = textFont(theme, clamp(graph.radius * 0.85, 10, 13), 600);
+    for (let peer = 0; peer < graph.count; peer++) {
+      const colour = colourOf(peer);
+      context.fillStyle = colour ? (colour.dark ? "#fff" : "#14181d") : theme.ink;
+      context.fillText(String(peer), graph.x[peer], graph.y[peer] + 0.5);
+    }
+    return;
+  }
+  if (!graph.outline) return;
+  context.font = textFont(theme, 10);
+  context.fillStyle = theme.muted;
+  const apart = (2 * Math.PI * (graph.size / 2 - 16)) / graph.count;
+  const step = [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100, 128].find((each) => each * apart >= 26) || 256;
+  const middle = graph.size / 2;
+  for (let peer = 0; peer < graph.count; peer += step) {
+    const far = Math.hypot(graph.x[peer] - middle, graph.y[peer] - middle) || 1;
+    const reach = (far + graph.radius + 12) / far;
+    context.fillText(String(peer), middle + (graph.x[peer] - middle) * reach, middle + (graph.y[peer] - middle) * reach);
+  }
+}

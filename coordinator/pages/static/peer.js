@@ -1,0 +1,82 @@
+/* The panel of a chosen peer: what it is, its curves, whom it hears and who hears it. */
+
+const MOST_ROWS = 60;
+
+class PeerPanel {
+  constructor(host, { pick, close, choose }) {
+    this.host = host;
+    this.choose = choose;
+    this.title = make("h3", { class: "pv-peer-title" });
+    this.facts = make("ul", { class: "pv-muted pv-peer-facts" });
+    const button = make("button", { type: "button", class: "pv-button", "aria-label": "close this peer", title: "close (Escape)", onclick: close }, "\u00d7");
+    this.curves = make("div", { class: "pv-charts" });
+    this.tables = make("div", { class: "pv-tables" });
+    host.append(make("div", { class: "pv-peer-head" }, this.title, button), this.facts, this.tables, this.curves);
+    this.column = new ChartColumn(this.curves, pick);
+  }
+
+  show(whole, peer) {
+    this.host.hidden = peer < 0;
+    this.peer = peer;
+    this.drawn = null;
+    if (peer < 0) return;
+    this.title.textContent = `Peer ${peer}`;
+    const series = whole.peer_curves.map((curve) => ({ ...curve, y: curve.y.map((row) => row[peer]), low: null, high: null, levels: [], floor: null }));
+    this.column.show(series.filter((each) => each.x.length), [whole.clock.from, whole.clock.to], clockWords(whole.clock));
+  }
+
+  draw(whole, state, theme, everything) {
+    if (this.peer < 0) return;
+    const words = peerLines(whole, this.peer, state).slice(1);
+    if (words.join("\n") !== this.words) replaceChildren(this.facts, ...words.map((line) => make("li", {}, named(line))));
+    this.words = words.join("\n");
+    const now = `${state.frame} ${everything}`;
+    if (now !== this.drawn) this.fill(whole, state.frame);
+    this.drawn = `${state.frame} false`;
+    this.column.draw(state.round, theme, everything);
+  }
+
+  fill(whole, frame) {
+    const { hears, heard } = neighbours(whole, this.peer, frame);
+    if (!whole.links.directed) {
+      replaceChildren(this.tables, this.table("exchanges with", hears.concat(heard), whole));
+      return;
+    }
+    replaceChildren(this.tables, this.table("hears", hears, whole), this.table("is heard by", heard, whole));
+  }
+
+  table(words, rows, whole) {
+    const cell = (tag, text, attributes = {}) => make(tag, attributes, named(text));
+    const head = [cell("th", "peer", { scope: "col" }), cell("th", whole.links.title, { scope: "col" })];
+    if (whole.links.messages) head.push(cell("th", "messages", { scope: "col" }));
+    const body = rows.slice(0, MOST_ROWS).map((row) => {
+      const button = make("button", { type: "button", class: "pv-link", onclick: () => this.choose(row.peer) }, String(row.peer));
+      const cells = [make("td", {}, button), cell("td", formatNumber(row.value))];
+      if (whole.links.messages) cells.push(cell("td", formatNumber(row.messages, 6)));
+      return make("tr", {}, ...cells);
+    });
+    const more = rows.length > MOST_ROWS ? ` (the ${MOST_ROWS} of ${rows.length} that differ most)` : "";
+    const caption = make("caption", {}, rows.length ? words + more : `${words} nobody`);
+    if (!rows.length) return make("table", {}, caption);
+    return make("table", {}, caption, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
+  }
+}
+
+/** Links of a peer at a frame, those that differ most first: [{peer, value, messages}] of teachers and of students. */
+function neighbours(whole, peer, frame) {
+  const state = linkState(whole, frame);
+  const [hears, heard] = [[], []];
+  whole.links.list.forEach(([teacher, student], link) => {
+    if ((teacher !== peer && student !== peer) || !isVisible(state, link)) return;
+    const value = state.values ? state.values[link] ?? null : null;
+    const row = { value, messages: state.messages ? state.messages[link] : null };
+    if (student === peer) hears.push({ peer: teacher, ...row });
+    else heard.push({ peer: student, ...row });
+  });
+  const byValue = (a, b) => (b.value ?? -1) - (a.value ?? -1) || a.peer - b.peer;
+  return { hears: hears.sort(byValue), heard: heard.sort(byValue) };
+}
+
+function clockWords(clock) {
+  return clock.unit ? `${clock.name} (${clock.unit})` : clock.name;
+}

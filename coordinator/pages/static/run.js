@@ -1,0 +1,149 @@
+/* A run: its parts on the page, what is chosen in them, and when they are drawn. */
+
+class RunView {
+  constructor(element, isInlined) {
+    this.element = element;
+    this.state = { round: 0, frame: -1, selected: -1, colouring: null };
+    this.ticks = [];
+    this.build(isInlined);
+    this.theme = readTheme(element);
+    const redraw = () => this.ask();
+    for (const part of [this.picture, this.column, this.panel.column]) part.redraw = redraw;
+    new ResizeObserver(() => this.ask(true)).observe(element);
+    watchTheme(() => ((this.theme = readTheme(element)), this.ask(true)));
+    document.addEventListener("keydown", (event) => event.key === "Escape" && this.choose(-1));
+  }
+
+  build(isInlined) {
+    const box = (name, tag = "div", attributes = {}) => make(tag, { class: name, ...attributes });
+    const [head, bar, graph] = [box("pv-head", "header", { hidden: isInlined }), box("pv-bar"), box("pv-graph")];
+    const [controls, legend, peer] = [box("pv-controls"), box("pv-legend"), box("pv-peer", "section", { hidden: true })];
+    const [charts, spoken] = [box("pv-charts"), box("pv-spoken")];
+    this.note = box("pv-note", "p");
+    const [left, right] = [box("pv-left"), box("pv-right")];
+    this.header = new Header(head);
+    this.colour = make("select", { onchange: () => this.pickColour() });
+    this.peers = make("select", { onchange: () => this.choose(Number(this.peers.value)) });
+    bar.append(make("label", {}, "colour of peers ", this.colour), make("label", {}, "peer ", this.peers));
+    left.append(bar, graph, controls, legend, this.note);
+    right.append(peer);
+    this.gains = new GainsFigure(right);
+    this.gainsHidden = isInlined;
+    right.append(charts);
+    replaceChildren(this.element, head, make("div", { class: "pv-columns" }, left, right), spoken);
+    const pick = (round) => this.setRound(round);
+    this.picture = new GraphPicture(graph, (chosen) => this.choose(chosen));
+    this.controls = new Controls(controls, pick);
+    const byHand = (round) => this.controls.byHand(Math.round(round));
+    this.legend = new Legend(legend);
+    this.column = new ChartColumn(charts, byHand);
+    this.panel = new PeerPanel(peer, { pick: byHand, close: () => this.choose(-1), choose: (chosen) => this.choose(chosen) });
+    this.spoken = new SpokenState(spoken, this.picture.links);
+  }
+
+  /** Shows a document, or the one shown already after changes were applied to it. */
+  show(whole, changes) {
+    const set = (changes && changes.set) || {};
+    const fresh = !changes || set.peers || set.links;
+    this.whole = whole;
+    this.header.show(whole);
+    this.controls.show(whole);
+    if (!changes || set.nodes) this.fillColours();
+    if (!changes || set.peers) this.fillPeers();
+    this.picture.show(whole, fresh);
+    this.gains.show(this.gainsHidden ? [] : whole.gains);
+    this.column.show(whole.curves.filter(hasValues).map(seriesOf), [whole.clock.from, whole.clock.to], clockWords(whole.clock));
+    this.note.textContent = [whole.links.note, leftOut(whole.links)].filter(Boolean).join(" ");
+    if (this.state.selected >= whole.peers.count) this.state.selected = -1;
+    this.panel.show(whole, this.state.selected);
+    this.setRound(this.controls.following ? this.controls.newest : this.state.round, true);
+  }
+
+  fillColours() {
+    const chosen = this.colour.value;
+    replaceChildren(this.colour, ...this.whole.nodes.map((each) => make("option", { value: each.name }, each.title)));
+    if (this.whole.nodes.some((each) => each.name === chosen)) this.colour.value = chosen;
+    this.colour.parentElement.hidden = !this.whole.nodes.length;
+    this.pickColour();
+  }
+
+  fillPeers() {
+    const options = [make("option", { value: "-1" }, "none chosen")];
+    for (let peer = 0; peer < this.whole.peers.count; peer++) options.push(make("option", { value: peer }, String(peer)));
+    replaceChildren(this.peers, ...options);
+    this.peers.value = String(this.state.selected);
+  }
+
+  pickColour() {
+    this.state.colouring = this.whole.nodes.find((each) => each.name === this.colour.value) || this.whole.nodes[0] || null;
+    this.legendStale = true;
+    this.ask();
+  }
+
+  choose(peer) {
+    if (!this.whole) return;
+    this.state.selected = peer;
+    this.peers.value = String(peer);
+    this.panel.show(this.whole, peer);
+    this.ask(true);
+  }
+
+  setRound(round, everything = false) {
+    if (!this.whole) return;
+    this.state.round = clamp(round, this.whole.clock.from, this.controls.newest);
+    this.controls.round = this.state.round;
+    const frame = lastAtMost(this.whole.frames, this.state.round);
+    this.legendStale = this.legendStale || frame !== this.state.frame || everything;
+    this.state.frame = frame;
+    this.spoken.change(this.whole, this.state);
+    this.ask(everything);
+  }
+
+  /** Asks for a picture: one a frame of the screen at most, however much changes. */
+  ask(everything = false) {
+    this.everything = this.everything || everything;
+    if (this.asked || !this.whole) return;
+    this.asked = true;
+    requestAnimationFrame((now) => {
+      this.asked = false;
+      this.draw(now);
+    });
+  }
+
+  draw(now) {
+    this.ticks.push(now);
+    while (this.ticks[0] < now - 1000) this.ticks.shift();
+    if (this.controls.playing) this.advance(now);
+    const everything = this.everything;
+    this.everything = false;
+    this.state.colouring = this.whole.nodes.find((each) => this.state.colouring && each.name === this.state.colouring.name) || null;
+    this.picture.draw(this.state, this.theme, everything);
+    this.controls.draw(this.state.round, this.theme);
+    this.column.draw(this.state.round, this.theme, everything);
+    this.panel.draw(this.whole, this.state, this.theme, everything);
+    if (everything) this.gains.draw(this.theme);
+    if (this.legendStale || everything) this.legend.draw(this.whole, this.state, this.theme);
+    this.legendStale = false;
+  }
+
+  advance(now) {
+    const round = this.controls.roundAt(now);
+    if (round === null) {
+      this.setRound(this.controls.newest);
+      this.controls.setPlaying(false);
+    } else this.setRound(round);
+    this.ask();
+  }
+}
+
+function hasValues(curve) {
+  return curve.y.some((value) => value !== null);
+}
+
+function seriesOf(curve) {
+  return { ...curve, floor: curve.low_is };
+}
+
+function leftOut(links) {
+  return links.left_out ? `${formatNumber(links.left_out, 9)} more links are not drawn.` : "";
+}
