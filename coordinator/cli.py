@@ -3,10 +3,10 @@
 import os
 import sys
 import threading
+import time
 import warnings
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,6 +15,10 @@ from coordinator.commands.outcome import guarded, show_warning
 from coordinator.commands.streams import forgiving, why_lost
 from coordinator.experiment.home import provide_home, remove_temporary
 from coordinator.experiment.reading import ConfigError, path_reader
+from coordinator.records.plain_text import console as _console
+
+if TYPE_CHECKING:
+    from coordinator.ablations.grid import Ablation
 
 app = typer.Typer(  # commands import their own modules, so that --help and completion need not wait for torch
     pretty_exceptions_enable=False,
@@ -27,6 +31,8 @@ Output = Annotated[
         help="folder in which the run's folder and the MLflow store are made", callback=path_reader("--output")
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help="print summary.json as the last output")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print warnings, and at the end verdicts and folder only")]
 
 
 @app.callback(invoke_without_command=True)
@@ -52,69 +58,63 @@ def run(
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and start nothing")] = False,
-    json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
     address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
     seeds: Annotated[
         str | None, typer.Option(help="3: seeds 0, 1, 2 (from run.seed on); 1,2,5: these; then verdicts are over seeds")
     ] = None,
 ) -> None:
     """Run an experiment; with --seeds, once for each seed side by side, and conclude over the seeds."""
-    from coordinator.commands.run import carry_out, exit_by, hint, with_address
+    began = time.monotonic()
+    from coordinator.commands.run import Display, carry_out, hint, with_address
     from coordinator.experiment.config import load_config
     from coordinator.experiment.plan import prepare
-    from coordinator.records.terminal import Live
+    from coordinator.records.plain_text import say
     from coordinator.reports.plan import NOTHING_STARTED, print_plan
     from coordinator.run.simulate import simulate
 
     console = _console(stderr=json)
     loaded = load_config(config, with_address(overrides or [], address))
     if seeds is not None:
-        from coordinator.ablations.console import run_and_print
         from coordinator.ablations.seeds import over_seeds, read_seeds  # a single run need not wait for it
 
-        over = over_seeds(loaded, read_seeds(seeds, loaded.run.seed))
-        exit_by(run_and_print(over, output, console, dry_run, json))
+        _ablate(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, quiet, json)
     elif dry_run:
         print_plan(prepare(loaded), console)
-        console.print(NOTHING_STARTED, highlight=False)
+        say(console, NOTHING_STARTED)
     else:
-        execute = partial(simulate, loaded, output, [Live(console)])
-        carry_out(lambda interrupts: execute(interrupts=interrupts), console, json, hint(config, overrides or []))
+        display, last_line = Display(console, json, quiet, began), hint(config, overrides or [])
+        carry_out(lambda interrupts, shown: simulate(loaded, output, shown, interrupts=interrupts), display, last_line)
 
 
 @app.command()
 def resume(
     run: Annotated[
         Path,
-        typer.Argument(
-            help="the folder of a run that was killed, interrupted or stopped",
-            callback=path_reader("run"),
-        ),
+        typer.Argument(help="the folder of a run that was killed, interrupted or stopped", callback=path_reader("run")),
     ],
     overrides: Annotated[
         list[str] | None, typer.Argument(help="of hosting, tracking and checkpoint", show_default=False)
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="rounds in all; more than before continues a finished run")] = None,
-    json: Annotated[bool, typer.Option("--json", help="print summary.json as the last output")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Continue a run from its newest checkpoint."""
+    began = time.monotonic()
     from coordinator import resume as go_on
-    from coordinator.commands.run import carry_out
-    from coordinator.records.terminal import Live
+    from coordinator.commands.run import Display, carry_out
 
-    console = _console(stderr=json)
-    changes = overrides or []
-    carry_out(lambda interrupts: go_on(run, rounds, changes, [Live(console)], interrupts=interrupts), console, json)
+    changes, display = overrides or [], Display(_console(stderr=json), json, quiet, began)
+    carry_out(lambda interrupts, shown: go_on(run, rounds, changes, shown, interrupts=interrupts), display)
 
 
 @app.command()
 def submit(
     config: Annotated[
         Path | None,
-        typer.Argument(
-            help="experiment file, in the current folder",
-            callback=path_reader("config"),
-        ),
+        typer.Argument(help="experiment file, in the current folder", callback=path_reader("config")),
     ] = None,
     overrides: Overrides = None,
     address: Annotated[str, typer.Option(help="the cluster's dashboard")] = "http://127.0.0.1:8265",
@@ -148,10 +148,7 @@ def submit(
 def export(
     run: Annotated[
         Path,
-        typer.Argument(
-            help="the folder of a run that has a checkpoint",
-            callback=path_reader("run"),
-        ),
+        typer.Argument(help="the folder of a run that has a checkpoint", callback=path_reader("run")),
     ],
     peer: Annotated[int, typer.Option(help="which peer")],
     form: Annotated[
@@ -179,21 +176,31 @@ def export(
 def ablate(
     config: Annotated[
         Path,
-        typer.Argument(
-            help="ablation file, TOML",
-            callback=path_reader("config"),
-        ),
+        typer.Argument(help="ablation file, TOML", callback=path_reader("config")),
     ],
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
-    from coordinator.ablations.console import run_and_print
     from coordinator.ablations.grid import load_ablation
+
+    _ablate(load_ablation(config, overrides or []), output, _console(), dry_run, quiet)
+
+
+def _ablate(
+    ablation: "Ablation", output: Path, console: Console, dry_run: bool, quiet: bool, json: bool = False
+) -> None:
+    """Run and show an ablation, or an experiment over seeds; raises typer.Exit if it has not finished."""
+    from coordinator.ablations.console import run_and_print
+    from coordinator.ablations.quiet import run_quietly
     from coordinator.commands.run import exit_by
 
-    exit_by(run_and_print(load_ablation(config, overrides or []), output, _console(), dry_run))
+    if quiet and not dry_run:
+        exit_by(run_quietly(ablation, output, json))
+    else:
+        exit_by(run_and_print(ablation, output, console, dry_run, json))
 
 
 @app.command()
@@ -210,10 +217,7 @@ def topology(
     ] = None,
     plot: Annotated[
         Path | None,
-        typer.Option(
-            help="draw the links into this PNG, PDF or SVG",
-            callback=path_reader("--plot"),
-        ),
+        typer.Option(help="draw the links into this PNG, PDF or SVG", callback=path_reader("--plot")),
     ] = None,
 ) -> None:
     """Degree, links, diameter, and the gap of the gossip and the pooling matrix of a topology, or of all."""
@@ -243,10 +247,7 @@ def config(
 def ui(
     output: Annotated[
         Path,
-        typer.Argument(
-            help="the folder given to run as --output",
-            callback=path_reader("output"),
-        ),
+        typer.Argument(help="the folder given to run as --output", callback=path_reader("output")),
     ] = Path("runs"),
     port: Annotated[int, typer.Option(help="port on 127.0.0.1", min=1, max=65535)] = 5000,
 ) -> None:
@@ -276,9 +277,3 @@ def main() -> NoReturn:
         remove_temporary()
         os._exit(code)  # exiting normally would wait for these threads, or abort
     sys.exit(code)
-
-
-def _console(stderr: bool = False) -> Console:
-    """A console; for a file or a pipe, which has no width, wide enough for all tables."""
-    console = Console(stderr=stderr, soft_wrap=True)
-    return console if console.is_terminal else Console(stderr=stderr, soft_wrap=True, width=160)

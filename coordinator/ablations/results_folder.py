@@ -29,9 +29,10 @@ Run = tuple[Cell, int]  # a cell and a seed
 Row = dict[str, Any]
 LOCK = ".lock"
 TIMINGS = ("rounds_per_second", "evaluation_share")
+STAGES = ("seconds", "beside_rounds")  # of the summary: how long the stages took
 COMPARED_VERSIONS = ("peer-consensus", "torch", "python")  # packages whose version may change a run's numbers
 # keys of the summary that are not in the results
-LEFT_OUT = (*TIMINGS, "config", "data", "measured_at", "versions", "hardware", "status", "message")
+LEFT_OUT = (*TIMINGS, *STAGES, "config", "data", "measured_at", "versions", "hardware", "status", "message")
 OUTPUTS = ("results.parquet", "timings.parquet", "differences.parquet", "summary.json", "report.html", "figures")
 NEEDED: dict[str, type] = {  # in a finished run's summary
     **dict.fromkeys(("probes", "consensus", "topology", "not_finite", "config", "versions", "hardware"), dict),

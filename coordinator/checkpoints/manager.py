@@ -31,7 +31,7 @@ class CheckpointManager:
 
     def complete(self, phase: Phase, completed: int, saved: PeersSaved | SaveFailed) -> None:
         """Complete a checkpoint from the files of all peers; a failure is recorded as a fault, and the run goes on."""
-        written = CheckpointWritten(phase, completed)
+        written = CheckpointWritten(phase, completed, self._recorder.times)
         try:
             if isinstance(saved, SaveFailed):
                 raise saved.error

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from coordinator.experiment.reading import ConfigError, is_utf8, shown
+from coordinator.records.plain_text import visible
 
 INTERRUPTED = 130
 OF_THE_MACHINE = {
@@ -50,8 +51,13 @@ def guarded(command: Callable[[], Any]) -> int:
 
 def _refused(lines: str) -> int:
     for line in lines.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        tell(line, "error: ")
     return 2
+
+
+def tell(line: str, before: str = "note: ") -> None:
+    """Print a line to standard error, without control characters that names in it may have."""
+    print(f"{before}{visible(line)}", file=sys.stderr, flush=True)
 
 
 def _check_arguments(arguments: list[str]) -> None:
@@ -64,4 +70,4 @@ def _check_arguments(arguments: list[str]) -> None:
 def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
     """Print warnings that are meant for users, and drop all others."""
     if category is UserWarning:
-        print(f"note: {message}", file=sys.stderr)
+        tell(str(message))

@@ -1,18 +1,19 @@
-"""The kinds that events tell apart: stages of a run, what remains of a resumed one, faults."""
+"""The kinds that events tell apart: stages of a run, what remains of a resumed one, faults; and the stages' times."""
 
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
 
 
-class Stage(Enum):
+class Stage(StrEnum):
     """The stages of a run, in order."""
 
-    LOADING = auto()
-    START = auto()
-    CONTROLS = auto()
-    ROUNDS = auto()
-    FINAL_PROBES = auto()
-    CONTROL_RUNS = auto()
-    REPORT = auto()
+    LOADING = "loading"
+    START = "start"
+    CONTROLS = "controls"
+    ROUNDS = "rounds"
+    FINAL_PROBES = "final-probes"
+    CONTROL_RUNS = "control-runs"
+    REPORT = "report"
 
 
 class Remaining(Enum):
@@ -30,3 +31,23 @@ class FaultKind(StrEnum):
     CHECKPOINT_NOT_WRITTEN = "checkpoint-not-written"
     CHECKPOINT_DAMAGED = "checkpoint-damaged"
     TABLES_DAMAGED = "tables-damaged"
+
+
+@dataclass
+class StageTimes:
+    """How long the stages of a run took, over all processes that it had.
+
+    seconds: wall-clock time by stage. Each moment counts for one stage, so they sum to the time of the whole.
+    beside: stages of which some work was done while the rounds ran (on evaluators, on idle CPUs): the time of that work
+    is in the rounds.
+    """
+
+    seconds: dict[Stage, float] = field(default_factory=dict)
+    beside: set[Stage] = field(default_factory=set)
+
+    def __add__(self, other: "StageTimes") -> "StageTimes":
+        both = [*self.seconds, *other.seconds]
+        total = {
+            stage: self.seconds.get(stage, 0.0) + other.seconds.get(stage, 0.0) for stage in Stage if stage in both
+        }
+        return StageTimes(total, self.beside | other.beside)

@@ -1,7 +1,7 @@
 """The typed events of a run: each is applied to the run's state and then passed to its observers, in order."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from coordinator.measures.measure import Measures
 from coordinator.records.event_kinds import FaultKind as FaultKind
 from coordinator.records.event_kinds import Remaining as Remaining
 from coordinator.records.event_kinds import Stage as Stage
+from coordinator.records.event_kinds import StageTimes as StageTimes
 from coordinator.records.result import Status
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
@@ -206,10 +207,11 @@ class WeightsMeasured:
 
 @dataclass(frozen=True)
 class CheckpointWritten:
-    """A checkpoint is complete. A failure to write one is a `Fault`."""
+    """A checkpoint is complete. A failure to write one is a `Fault`. times: of the run's stages until then."""
 
     phase: Phase
     completed: int
+    times: StageTimes = field(default_factory=StageTimes, compare=False)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
 from coordinator.experiment.sections import StopRule
 from coordinator.records.events import Note, OutputsMeasured, RunEvent
+from coordinator.records.stage_clock import StageClock
 from coordinator.records.stop import Stop, StopRun
 
 
@@ -102,10 +103,12 @@ class Observers:
     A user's observer that raises receives no further events, and the run ends at the next opportunity. raised: the
     first exception of an observer. KeyboardInterrupt is not attributed to an observer, but propagates. ending: the
     first `StopRun`, with which an observer ends the run cleanly and is told on. rule: of a `Stop` among the observers.
+    clock: the times of the stages, also of those before there is a `RunState`.
     """
 
     def __init__(self, observers: Sequence[Observing | Stop] = ()) -> None:
-        self._own: list[RunObserver] = []
+        self.clock = StageClock()
+        self._own: list[RunObserver] = [self.clock]
         self._users, self.rule = checked(observers)
         self.raised: BaseException | None = None
         self.ending: StopRun | None = None

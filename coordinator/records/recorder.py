@@ -18,6 +18,7 @@ from coordinator.records.events import (
     Probed,
     RoundCompleted,
     RunEvent,
+    StageTimes,
 )
 from coordinator.records.observer import Observers
 from coordinator.records.run_state import RunState
@@ -53,7 +54,13 @@ class Recorder:
         self._temperature = temperature
         self._compare_later = compare_later
         self._probe_batch = probe_batch
+        self._before = state.times  # of the processes before this one
         self._lost_since: float | None = None  # time of a loss of hosts, until the lost rounds are repeated
+
+    @property
+    def times(self) -> StageTimes:
+        """How long the stages took until now, with those before the run was resumed."""
+        return self._before + self._observers.clock.times
 
     def publish(self, event: RunEvent) -> None:
         """Apply an event to the state, then pass it to the observers."""

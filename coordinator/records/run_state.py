@@ -21,6 +21,7 @@ from coordinator.records.events import (
     RoundCompleted,
     RoundsChanged,
     RunEvent,
+    StageTimes,
     StopChecked,
     WeightsMeasured,
 )
@@ -73,7 +74,8 @@ class RunState:
     ones, taken after `measured_at` rounds; both without links. trainings: of the run and of its control runs. dropped:
     failures by peer. digests: of the trained peers, after the final probes. probed: rounds after which the peers were
     probed. checkpoints: number of them written, of all phases. stop_values: by round, of the measure of `run.stop`.
-    ended: why and after which round the run ends, if that is before its last one.
+    ended: why and after which round the run ends, if that is before its last one. times: of the stages, until the
+    newest checkpoint: where a run that is resumed goes on counting.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -96,6 +98,7 @@ class RunState:
     checkpoints: int = 0
     stop_values: dict[int, float] = field(default_factory=dict)
     ended: EndedEarly | None = None
+    times: StageTimes = field(default_factory=StageTimes)
 
     def training(self, phase: Phase) -> Training:
         """What is known of a training: nothing, if it has not begun."""
@@ -140,7 +143,7 @@ class RunState:
             case PeerDropped():
                 self.dropped.setdefault(event.dropout.peer, event.dropout)
             case CheckpointWritten():
-                self.checkpoints += 1
+                self.checkpoints, self.times = self.checkpoints + 1, event.times
                 if event.phase is Phase.ROUNDS:
                     self.last_checkpoint = event.completed
             case Fault():
@@ -186,8 +189,11 @@ class RunState:
 
     @classmethod
     def from_json(cls, table: Mapping[str, Any]) -> "RunState":
-        """The inverse of `to_json`. Raises: ValueError, if a field is missing, unknown or invalid."""
-        missing = {entry.name for entry in fields(cls)} - table.keys()
+        """The inverse of `to_json`. Raises: ValueError, if a field is missing, unknown or invalid.
+
+        Checkpoints of older versions have no times, on which no result depends.
+        """
+        missing = {entry.name for entry in fields(cls)} - table.keys() - {"times"}
         if missing:
             raise ValueError(f"the run's state has no {min(missing)}")
         try:

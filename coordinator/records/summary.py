@@ -15,6 +15,7 @@ from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.measures.verdict import Flag, collapsed
 from coordinator.records import trainings
+from coordinator.records.event_kinds import Stage, StageTimes
 from coordinator.records.result import Ending
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.dropouts import Dropout
@@ -24,8 +25,11 @@ from peers.networks.trained import InputFormat
 PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
 
 
-def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -> dict[str, Any]:
-    """All scalars of a run; only timings and hardware differ if the run is repeated."""
+def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending, times: StageTimes) -> dict[str, Any]:
+    """All scalars of a run; only timings and hardware differ if the run is repeated.
+
+    times: of the stages until now, so without the report, which is made of the summary.
+    """
     students = state.students
     busy = state.peer_seconds + state.evaluation_seconds
     first, last = state.first, state.last
@@ -35,6 +39,8 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending) -
         "rounds": state.completed,
         "ended": _ended(state),
         "rounds_per_second": state.completed / state.seconds if state.seconds else None,
+        "seconds": {stage.value: round(seconds, 3) for stage, seconds in times.seconds.items()},
+        "beside_rounds": [stage.value for stage in Stage if stage in times.beside],
         "bytes_exchanged": state.bytes_exchanged,
         "evaluation_share": state.evaluation_seconds / busy if busy else None,
         "probes": probes.summary(students, [Condition.of(control) for control in trainings.void_controls(state)]),

@@ -1,14 +1,13 @@
-"""Shows a run's progress: a live bar on a terminal, plain lines elsewhere."""
+"""Shows a run's progress: lines that are redrawn on a terminal, plain lines elsewhere; or, if quiet, only warnings."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
-from rich.table import Column
 
 from coordinator.experiment.config import RunConfig
 from coordinator.measures.declared import Shown, shown_in
+from coordinator.measures.gains import Condition
 from coordinator.records.events import (
     ControlVoid,
     EndedEarly,
@@ -17,6 +16,7 @@ from coordinator.records.events import (
     Note,
     PeerDropped,
     PeersRestored,
+    Probed,
     Remaining,
     RoundCompleted,
     RunEvent,
@@ -25,36 +25,41 @@ from coordinator.records.events import (
     StageEntered,
     StageLeft,
 )
+from coordinator.records.live_lines import LiveLines, Track
+from coordinator.records.plain_text import say
+from coordinator.records.stage_clock import StageClock
 from coordinator.scheduling.scheduler import Phase
 from peers.base.brought import called
 
 IN_PROGRESS = shown_in(Shown.PROGRESS)
 MEASURED, UNMEASURED = 1.0, 10.0  # minimum seconds between progress lines, with and without new measures
 STAGES_OF_ROUNDS = (Stage.ROUNDS, Stage.CONTROL_RUNS)
-
-
-@dataclass
-class _Track:
-    """The progress of a phase. before: rounds done before this process. start, shown: times of start, last line."""
-
-    before: int
-    start: float
-    shown: float
-    task: TaskID | None = None
+PROBE = "linear"  # whose gain is shown while a run goes on
 
 
 class Live:
-    """Shows rounds/s, remaining time, loss, and the latest values of the measures declared for the progress line."""
+    """Shows rounds/s, remaining time, loss, the latest measures declared for the progress line, and the linear gain.
 
-    def __init__(self, console: Console) -> None:
+    began: when the command began, by `time.monotonic`, if that was before the run.
+    """
+
+    def __init__(self, console: Console, began: float | None = None) -> None:
         self.console = console
-        self._bar: Progress | None = None
-        self._tracks: dict[Phase, _Track] = {}
+        self._began = began
+        self._clock = StageClock(time.monotonic)
+        self._lines: LiveLines | None = None
+        self._tracks: dict[Phase, Track] = {}
+        self._gain = _GainSoFar()
         self._measured = ""
         self._is_new = False  # whether the latest measures have not been shown yet
         self._total, self._last = 0, 0.0  # rounds of a phase; time of the last event
+        self._imports: float | None = None
 
     def observe(self, event: RunEvent) -> None:
+        if self._imports is None:
+            self._imports = 0.0 if self._began is None else time.monotonic() - self._began
+        self._clock.observe(event)
+        self._gain.observe(event)
         match event:
             case StageEntered(stage=stage, config=config) if stage in STAGES_OF_ROUNDS:
                 self._begin(config.run.rounds)
@@ -69,8 +74,14 @@ class Live:
                 if line:
                     self._print(line)
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall-clock seconds of this command by stage, from its begin until now."""
+        stages = {stage.value: seconds for stage, seconds in self._clock.times.seconds.items()}
+        return ({"imports": self._imports} if self._imports else {}) | stages
+
     def _print(self, text: str) -> None:
-        self.console.print(f"[dim]{text}[/dim]" if self.console.is_terminal else text, highlight=False)
+        say(self.console, text, "dim" if self.console.is_terminal else "")
 
     def _measure(self, event: Measured) -> None:
         scalars = event.measures.scalars
@@ -83,49 +94,86 @@ class Live:
     def _begin(self, num_rounds: int) -> None:
         self._total, self._last, self._tracks = num_rounds, time.monotonic(), {}
         self._measured, self._is_new = "", False
-        if self.console.is_terminal:
-            columns = (
-                TextColumn("{task.description}", table_column=Column(no_wrap=True)),
-                BarColumn(bar_width=None, table_column=Column(ratio=1)),  # takes the rest of the line
-                MofNCompleteColumn(table_column=Column(no_wrap=True)),
-                TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
-                TextColumn("{task.fields[shown]}", table_column=Column(no_wrap=True)),
-            )
-            self._bar = Progress(*columns, console=self.console, expand=True)
-            self._bar.start()
+        if self.console.is_terminal and not self.console.is_dumb_terminal:
+            self._lines = LiveLines(self.console)
+            self._lines.measured = self._gain.in_words
 
-    def _track(self, event: RoundCompleted) -> _Track:
+    def _track(self, event: RoundCompleted) -> Track:
         """The track of the event's phase, begun with its first event."""
-        if event.phase not in self._tracks:
-            track = self._tracks[event.phase] = _Track(event.completed - 1, self._last, self._last)
-            if self._bar is not None:
-                track.task = self._bar.add_task(_title(event.phase), total=self._total, shown="")
-        return self._tracks[event.phase]
+        phase = event.phase
+        if phase not in self._tracks:
+            title = "rounds" if phase.control is None else f"control {phase.control}"
+            track = self._tracks[phase] = Track(title, self._total, event.completed - 1, self._last, self._last)
+            if self._lines is not None and phase.control is None:
+                self._lines.own = track
+            elif self._lines is not None:
+                self._lines.controls.append(track)
+        return self._tracks[phase]
 
     def _round(self, event: RoundCompleted) -> None:
-        completed, track, is_run = event.completed, self._track(event), event.phase is Phase.ROUNDS
-        self._last = time.monotonic()
+        track, is_run = self._track(event), event.phase is Phase.ROUNDS
+        track.completed, track.last = event.completed, time.monotonic()
+        self._last = track.last
         is_new = is_run and self._is_new
         self._is_new = self._is_new and not is_run
-        rate = (completed - track.before) / max(self._last - track.start, 1e-9)
         loss = f"loss {event.loss:.3g}" if is_run and not event.replayed and event.loss is not None else ""
-        shown = ", ".join(filter(None, (loss, self._measured if is_run else "")))
-        if self._bar is not None and track.task is not None:
-            self._bar.update(track.task, completed=completed, shown=f"{rate:.1f}/s {shown}")
-        elif completed == self._total or self._last - track.shown > (MEASURED if is_new else UNMEASURED):
-            track.shown = self._last
-            pace = f"{rate:.1f} rounds/s, {(self._total - completed) / rate:.0f} s left"
-            line = ", ".join(filter(None, (pace, shown)))
-            self.console.print(f"{_title(event.phase)} {completed}/{self._total}: {line}", highlight=False)
+        shown = ", ".join(filter(None, (loss, self._measured, self._gain.in_words))) if is_run else ""
+        if self._lines is not None:
+            self._lines.measured = shown if is_run else self._lines.measured
+        elif track.completed == self._total or track.last - track.shown > (MEASURED if is_new else UNMEASURED):
+            track.shown = track.last
+            line = ", ".join(filter(None, (f"{track.rate:.1f} rounds/s", track.left, shown)))
+            say(self.console, f"{track.title} {track.count}: {line}")
 
     def _end(self) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if self._lines is not None:
+            self._lines.close()
+            self._lines = None
 
 
-def _title(phase: Phase) -> str:
-    return "rounds" if phase.control is None else f"control {phase.control}"
+class _GainSoFar:
+    """The linear probe's mean gain over calibrated networks, as far as it is known while the run goes on."""
+
+    def __init__(self) -> None:
+        self._calibrated: list[float] = []
+        self._latest: list[float] = []
+        self._students: set[int] = set()
+        self._dropped: set[int] = set()
+
+    def observe(self, event: RunEvent) -> None:
+        match event:
+            case RoundCompleted(phase=Phase.ROUNDS):
+                self._students |= event.losses.keys()
+            case PeerDropped(dropout=dropout):
+                self._dropped.add(dropout.peer)
+            case Probed():
+                found = event.accuracies.get(f"{PROBE}_accuracy", [])
+                if event.condition is Condition.CALIBRATED:
+                    self._calibrated = found
+                elif event.completed and event.condition in (None, Condition.TRAINED):
+                    self._latest = found
+            case _:
+                pass
+
+    @property
+    def in_words(self) -> str:
+        """Such as `linear gain +2.0 points`; empty as long as it is not known."""
+        peers = sorted(self._students - self._dropped)
+        if not peers or peers[-1] >= min(len(self._calibrated), len(self._latest)):
+            return ""
+        gain = sum(self._latest[peer] - self._calibrated[peer] for peer in peers) / len(peers)
+        return f"{PROBE} gain {100 * gain:+.1f} points"
+
+
+class Warned:
+    """Shows nothing but what a run survives or gives up. tell: gets a line for each."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def observe(self, event: RunEvent) -> None:
+        if isinstance(event, Fault | PeerDropped | ControlVoid) and in_words(event):
+            self._tell(in_words(event))
 
 
 def in_words(event: RunEvent) -> str:

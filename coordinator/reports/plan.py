@@ -15,7 +15,7 @@ from coordinator.pools.side_pools import check_on_machine
 from coordinator.records.summary import hardware
 from coordinator.reports.formatting import size
 from coordinator.reports.matrices import spectra
-from coordinator.reports.tables import compact_table
+from coordinator.reports.tables import compact_table, say_labelled
 from peers.base import memory
 from peers.base.brought import called
 from peers.data.shapes import described
@@ -58,7 +58,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     }
     for name, text in lines.items():
         if text:
-            console.print(f"{name:<10}{text}", highlight=False)
+            say_labelled(console, name, text)
 
 
 def _stop(plan: Plan) -> str:

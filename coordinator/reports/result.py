@@ -1,50 +1,102 @@
-"""The result of a run, as printed at its end: controls against trained peers, verdicts, and where to look next."""
+"""The result of a run, as printed at its end: verdicts, controls against trained peers, and where to look next."""
 
 import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from coordinator.measures.gains import FOR_COMPARISON, Condition
+from coordinator.records.plain_text import say, visible
 from coordinator.records.result import Result
+from coordinator.records.stage_clock import duration
 from coordinator.reports import control_runs
+from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import points, points_between, short
-from coordinator.reports.sentences import in_words
-from coordinator.reports.tables import compact_table
+from coordinator.reports.sentences import on_consensus, on_flags, on_speed
+from coordinator.reports.tables import compact_table, say_labelled
+from coordinator.reports.verdicts import Tone, VerdictLine, verdict_lines
 from coordinator.reports.wording import CONDITIONS, examples, probe_name, untrained
 
+STYLES = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.NEUTRAL: "bold", Tone.VOID: "dim"}
+LEAST_WORDS = 24  # columns for the words of a verdict beside its number; narrower, they are one text
+BEFORE = 1.0  # seconds of earlier processes from which on they are mentioned
 
-def print_result(result: Result, console: Console) -> None:
-    """Print controls against trained peers, gains with intervals, verdicts, flags, and where to look next."""
+
+def print_result(result: Result, console: Console, seconds: Mapping[str, float] | None = None) -> None:
+    """Print the verdicts, the tables that they are from, flags, consensus, speed and times, and where to look next.
+
+    seconds: of this command by stage; by default those of the summary.
+    """
     summary = result.summary
     if result.message:
-        console.print(f"{result.status}: {result.message}", highlight=False)
-    if any("gain" in row for row in summary["probes"].values()):
-        console.print(_probe_table(summary["probes"]))
-        console.print(
-            f"gain: trained - calibrated ({untrained(summary['config'])}, forward passes only), in points; intervals "
-            f"are over this run's peers and test {examples(summary)}, not over seeds",
-            highlight=False,
-        )
-        compared = control_runs.compared_rows(summary)
-        if compared:
-            table = compact_table(*control_runs.COMPARED, wrapped="verdict")
-            for row in compared:
-                table.add_row(*row)
-            console.print(table)
-            console.print(f"gain: trained - control run. {control_runs.meanings(summary)}", highlight=False)
-        if any(name in FOR_COMPARISON for name in summary["probes"]):
-            console.print("* the paper's probe, on features as they are: for comparison, no verdict", highlight=False)
-    for line in in_words(summary):
-        console.print(line, highlight=False)
-    console.print(f"results  {short(result.folder)}", highlight=False, markup=False)
+        say(console, f"{result.status}: {result.message}")
+    lines = verdict_lines(summary)
+    if lines:
+        _print_verdicts(lines, f"{result.folder.name}: {result.status}", console)
+    _print_tables(summary, console)
+    for line in on_flags(summary):
+        say(console, line, "yellow")
+    for line in [*on_consensus(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
+        say(console, line)
+    times = _times(summary, seconds)
+    if times:
+        say_labelled(console, "time", times, 9)
+    folder = short(result.folder)
+    say(console, f"results  {folder}", whole=True)
+    say(console, f"watch    peer-consensus watch {shlex.quote(folder)}", whole=True)
     tracking, output = summary["config"]["tracking"], result.folder.parent
     if tracking["enabled"] and not tracking["uri"] and (output / "mlflow.db").is_file():
-        console.print(f"browse   peer-consensus ui {shlex.quote(short(output))}", highlight=False, markup=False)
+        say(console, f"browse   peer-consensus ui {shlex.quote(short(output))}", whole=True)
 
 
-def _probe_table(probes: dict[str, Any]) -> Table:
+def _print_verdicts(lines: Sequence[VerdictLine], title: str, console: Console) -> None:
+    """Print a line for each verdict; on a terminal in a frame, and in columns where they fit."""
+    if not console.is_terminal:
+        for line in lines:
+            say(console, line.text)
+        return
+    rows = [(line, f"{line.gain_text.replace(' ', ' points ', 1)}") for line in lines]
+    taken = max(cell_len(line.subject) for line in lines) + max(cell_len(gain) for _, gain in rows)
+    if taken + LEAST_WORDS + 8 > console.width:
+        texts = [Text(line.text, STYLES[line.tone]) for line in lines]
+        console.print(Panel(Group(*texts), title=Text(visible(title)), title_align="left", expand=False))
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_column(no_wrap=True)
+    for line, gain in rows:
+        grid.add_row(line.subject, Text(line.words, STYLES[line.tone]), gain)
+    console.print(Panel(grid, title=Text(visible(title)), title_align="left", expand=False))
+
+
+def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
+    """Print the accuracies of the probes under all conditions, and those of the trained peers against control runs."""
+    if not any("gain" in row for row in summary["probes"].values()):
+        return
+    console.print(_probe_table(summary["probes"]))
+    say(
+        console,
+        f"gain: trained - calibrated ({untrained(summary['config'])}, forward passes only), in points; intervals "
+        f"are over this run's peers and test {examples(summary)}, not over seeds",
+    )
+    compared = control_runs.compared_rows(summary)
+    if compared:
+        table = compact_table(*control_runs.COMPARED, wrapped="verdict")
+        for row in compared:
+            table.add_row(*row)
+        console.print(table)
+        say(console, f"gain: trained - control run. {control_runs.meanings(summary)}")
+    if any(name in FOR_COMPARISON for name in summary["probes"]):
+        say(console, "* the paper's probe, on features as they are: for comparison, no verdict")
+
+
+def _probe_table(probes: Mapping[str, Any]) -> Table:
     conditions = [
         condition
         for condition in Condition
@@ -62,3 +114,11 @@ def _probe_table(probes: dict[str, Any]) -> Table:
             together = [f"{row['ensemble'][each]:.1%}" if each in row["ensemble"] else "" for each in conditions]
             table.add_row(f"{probe_name(name)}, ensemble", *together, "", "", "")
     return table
+
+
+def _times(summary: Mapping[str, Any], seconds: Mapping[str, float] | None) -> str:
+    """The times of the stages of this command, or those of the summary; and those of earlier processes of the run."""
+    recorded = summary.get("seconds", {})
+    words = durations_in_words(recorded if seconds is None else seconds, summary.get("beside_rounds", ()))
+    earlier = sum(recorded.values()) - sum(seconds.get(stage, 0.0) for stage in recorded) if seconds else 0.0
+    return words + (f"; {duration(earlier)} before it was resumed" if earlier > BEFORE else "")

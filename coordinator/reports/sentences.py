@@ -11,19 +11,27 @@ from coordinator.reports.wording import FLAGS, not_taken, probe_name
 
 def in_words(summary: dict[str, Any]) -> list[str]:
     """Sentences on consensus, the mark of supervised peers, flags, faults and speed of a run."""
-    lines = []
-    measures, moved, rate = summary["consensus"], summary["relative_weight_change"], summary["rounds_per_second"]
-    measured = summary.get("measured_at", summary["rounds"])
-    if measured == 0 < summary["rounds"]:
-        lines.append("consensus: not measured since the first round")
-    elif any(measure.name in measures for measure in GROUP):
-        lines.append(
-            f"consensus: {'; '.join(_from_first_to_last(measures))}"
-            + (f"; weights moved {moved:.2%}" if moved is not None else "")
-            + (f" (as of round {measured})" if measured < summary["rounds"] else "")
-        )
-        lines += filter(None, [not_taken(sum(group["count"] for group in summary["peers"]))])
-    lines += upper_marks(summary)
+    return [*on_consensus(summary), *upper_marks(summary), *on_flags(summary), *on_speed(summary)]
+
+
+def on_consensus(summary: dict[str, Any]) -> list[str]:
+    """How disagreement and the other measures changed from first to last, and which were not taken."""
+    measures, moved, rounds = summary["consensus"], summary["relative_weight_change"], summary["rounds"]
+    measured = summary.get("measured_at", rounds)
+    if measured == 0 < rounds:
+        return ["consensus: not measured since the first round"]
+    if not any(measure.name in measures for measure in GROUP):
+        return []
+    line = (
+        f"consensus: {'; '.join(_from_first_to_last(measures))}"
+        + (f"; weights moved {moved:.2%}" if moved is not None else "")
+        + (f" (as of round {measured})" if measured < rounds else "")
+    )
+    return [line, *filter(None, [not_taken(sum(group["count"] for group in summary["peers"]))])]
+
+
+def on_flags(summary: dict[str, Any]) -> list[str]:
+    """The warnings beside the verdicts, and the faults that the run survived."""
     artefacts = ", ".join(probe_name(name, marked=True) for name in summary["artefacts"])
     explained = FLAGS | {
         Flag.ARTEFACT: f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
@@ -31,18 +39,24 @@ def in_words(summary: dict[str, Any]) -> list[str]:
         Flag.ALONE_IDLE: idle_in_words(summary) or FLAGS[Flag.ALONE_IDLE],
         Flag.DROPPED_PEERS: f"values that are not finite in peer {', '.join(summary['not_finite'])}",
     }
-    lines += [f"flag {flag}: {explained[flag]}" for flag in summary["flags"]]
+    lines = [f"flag {flag}: {explained[flag]}" for flag in summary["flags"]]
     faults = summary.get("faults", [])
     if faults:
         lost = sum(fault["seconds"] or 0.0 for fault in faults)
         more = f", and {len(faults) - 1} more in summary.json" if len(faults) > 1 else ""
         lines.append(f"survived: {faults[0]['what']}{more}; {lost:.0f} s lost, no number changed")
-    if rate:
-        lines.append(
-            f"{summary['rounds']} rounds at {rate:.1f} rounds/s, {size(summary['bytes_exchanged'])} exchanged, "
-            f"{summary['evaluation_share']:.0%} of the peers' time spent measuring"
-        )
     return lines
+
+
+def on_speed(summary: dict[str, Any]) -> list[str]:
+    """Rounds a second, bytes exchanged and the share of measuring; empty if no round was timed."""
+    rate = summary["rounds_per_second"]
+    if not rate:
+        return []
+    return [
+        f"{summary['rounds']} rounds at {rate:.1f} rounds/s, {size(summary['bytes_exchanged'])} exchanged, "
+        f"{summary['evaluation_share']:.0%} of the peers' time spent measuring"
+    ]
 
 
 def _from_first_to_last(measures: dict[str, Any]) -> list[str]:

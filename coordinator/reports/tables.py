@@ -4,16 +4,27 @@ from collections.abc import Iterator
 
 from rich import box
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RichCast
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderableType, RichCast
 from rich.segment import Segment
+from rich.style import StyleType
 from rich.table import Table
 from rich.text import Text
 
+from coordinator.records.plain_text import say, visible
+
 FOLDED = 12  # minimum width of a column that may wrap; longer words in it are broken
+NAMES = 0.5  # of the terminal's width: the most that the names of columns take where rows are stacked
 
 
 class CompactTable(Table):
-    """A table if the terminal is wide enough, else a list of its cells, so that nothing is cut off."""
+    """A table if the terminal is wide enough, else a list of its cells, so that nothing is cut off.
+
+    Cells that are strings are plain text: no markup, and control characters as escapes.
+    """
+
+    def add_row(self, *cells: RenderableType | None, style: StyleType | None = None, end_section: bool = False) -> None:
+        plain = (Text(visible(cell)) if isinstance(cell, str) else cell for cell in cells)
+        super().add_row(*plain, style=style, end_section=end_section)
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -25,12 +36,25 @@ class CompactTable(Table):
         ]
         if sum(widths) + len(widths) - 1 <= options.max_width:
             yield from super().__rich_console__(console, options)
-            return
+        else:
+            yield from self._stacked(console, options.max_width)
+
+    def _stacked(self, console: Console, width: int) -> Iterator[Text]:
+        """A line for each cell that is not empty, after the name of its column; longer ones go on beneath."""
         names = [str(column.header) for column in self.columns]
+        longest = max(map(cell_len, names))
+        beside = longest + 2 if longest <= NAMES * width else 2
         for row in zip(*(column.cells for column in self.columns), strict=True):
             for name, cell in zip(names, row, strict=True):
-                if cell:
-                    yield Text.from_markup(f"{name:<{max(map(cell_len, names))}}  {cell}")
+                text = cell if isinstance(cell, Text) else Text(str(cell))
+                if not text.plain:
+                    continue
+                lines = text.wrap(console, max(1, width - beside), overflow="fold")
+                if beside == 2:
+                    yield Text(name)
+                for number, line in enumerate(lines):
+                    line.rstrip()
+                    yield Text((name if beside > 2 and not number else "").ljust(beside)).append_text(line)
             yield Text("")
 
 
@@ -41,3 +65,13 @@ def compact_table(*columns: str, wrapped: str | tuple[str, ...]) -> Table:
     for name in columns:
         table.add_column(name, no_wrap=name not in broken, overflow="fold" if name in broken else "ellipsis")
     return table
+
+
+def say_labelled(console: Console, label: str, text: str, indent: int = 10) -> None:
+    """Print a text after its label; on a terminal broken between words, and further lines beneath the first."""
+    if not console.is_terminal:
+        say(console, f"{label:<{indent}}{text}")
+        return
+    for number, line in enumerate(Text(visible(text)).wrap(console, max(1, console.width - indent), overflow="fold")):
+        line.rstrip()
+        console.print(Text(("" if number else label).ljust(indent)).append_text(line))

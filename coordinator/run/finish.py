@@ -43,7 +43,7 @@ class Finish:
         """
         recorder, folder = self.recorder, self.folder
         recorder.recovered()
-        summary = summarise(plan, recorder.state, recorder.probes, ending)
+        summary = summarise(plan, recorder.state, recorder.probes, ending, recorder.times)
         try:
             folder.note_unreported()
             self.tables.write()

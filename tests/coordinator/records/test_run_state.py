@@ -27,6 +27,8 @@ from coordinator.records.events import (
     RoundCompleted,
     RoundsChanged,
     RunEvent,
+    Stage,
+    StageTimes,
     WeightsMeasured,
 )
 from coordinator.records.observer import Observers
@@ -62,6 +64,7 @@ def full() -> RunState:
         checkpoints=5,
         stop_values={2: 0.1 + 0.2, 10: float("-inf")},
         ended=EndedEarly(3, "run.stop", "loss is below 0.3", 1 / 3),
+        times=StageTimes({Stage.START: 0.1 + 0.2, Stage.ROUNDS: 1e-300}, {Stage.CONTROLS, Stage.CONTROL_RUNS}),
         faults=[SurvivedFault(1, "a host was lost", None), SurvivedFault(2, "é", 0.25)],
     )
 
@@ -79,7 +82,7 @@ def test_run_state__every_field_survives_a_checkpoint(small: dict[str, Any], tmp
     manager = CheckpointManager(store, identity_of(plan), recorder, Tables(folder))
     manager.complete(Phase.ROUNDS, 3, SynchronousScheduler(pool).save(store.aside(Phase.ROUNDS, 3), 3))
     pool.close()
-    written = full().with_checkpoint(CheckpointWritten(Phase.ROUNDS, 3))
+    written = full().with_checkpoint(CheckpointWritten(Phase.ROUNDS, 3, full().times))
     recalled, damaged = recall(config, store)
     assert damaged == [] and recalled.found is not None and recalled.state is not state
     for each in fields(RunState):

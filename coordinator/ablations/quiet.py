@@ -1,0 +1,66 @@
+"""An ablation without progress: at its end the verdicts, one a line, and the folder; what failed on standard error."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from coordinator.ablations.ablate import AblationResult, ablate
+from coordinator.ablations.estimates import Comparison, Outcome
+from coordinator.ablations.grid import Ablation
+from coordinator.ablations.parallel_runs import RunStatus
+from coordinator.ablations.tables import OUTCOMES
+from coordinator.measures.statistics import Estimate
+from coordinator.records.plain_text import visible
+from coordinator.records.result import Status
+from coordinator.reports.formatting import p_value, short
+from coordinator.reports.wording import interval, is_gain, measure_name, number
+from coordinator.run.signals import Interrupts
+
+
+def run_quietly(ablation: Ablation, output: Path, json: bool = False) -> Status:
+    """Run an ablation and print its verdicts, or with `json` its summary; returns how it ended."""
+    with Interrupts(handled=True):
+        result = ablate(ablation, output)
+    for line in _failures(result):
+        print(f"note: {visible(line)}", file=sys.stderr)
+    if json:
+        if result.comparison is not None:
+            print((result.folder / "summary.json").read_text(), end="")
+        return result.status
+    for line in [*(verdicts(result.comparison) if result.comparison else []), short(result.folder)]:
+        print(visible(line))
+    return result.status
+
+
+def verdicts(comparison: Comparison) -> Iterator[str]:
+    """A line for each tested gain, with its verdict, mean, interval over seeds and p; then for each difference."""
+    for measure in comparison.measures:
+        for cell in comparison.cells:
+            words = comparison.verdict_in_words(cell, measure)
+            if words:
+                named = f"{cell}: " if len(comparison.cells) > 1 else ""
+                p = comparison.p_holm.get((cell, measure))
+                found = _estimate(comparison.estimates[cell, measure], p, measure)
+                yield f"{named}{measure_name(measure)}: {words}{found}"
+    for difference in comparison.differences:
+        if difference.outcome is not Outcome.UNTESTED:
+            found = _estimate(difference.estimate, difference.p_holm, difference.measure)
+            named = f"{difference.cell} - {comparison.reference}: {measure_name(difference.measure)}"
+            yield f"{named}: {OUTCOMES[difference.outcome]}{found}"
+
+
+def _estimate(found: Estimate, p: float | None, measure: str) -> str:
+    """Mean, interval and p, such as `, +2.5 points (+1.8 to +3.3), p 0.006`; empty if the mean is unknown."""
+    if not found.n:
+        return ""
+    unit = " points" if is_gain(measure) else ""
+    spread = "" if found.low is None or found.high is None else f" ({interval(found.low, found.high, measure)})"
+    return f", {number(found.mean, measure)}{unit}{spread}" + ("" if p is None else f", p {p_value(p)}")
+
+
+def _failures(result: AblationResult) -> Iterator[str]:
+    if result.status is Status.INTERRUPTED:
+        yield f"interrupted: {result.num_finished} of {len(result.rows)} runs done; the same command continues"
+    for row in result.rows:
+        if row["status"] == RunStatus.FAILED:
+            yield f"failed: {row['cell']}, seed {row['seed']}: {row['error']}"
