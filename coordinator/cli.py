@@ -19,6 +19,7 @@ from coordinator.records.plain_text import console as _console
 
 if TYPE_CHECKING:
     from coordinator.ablations.grid import Ablation
+    from coordinator.commands.watch import Beside
 
 app = typer.Typer(  # commands import their own modules, so that --help and completion need not wait for torch
     pretty_exceptions_enable=False,
@@ -33,6 +34,18 @@ Output = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="print summary.json as the last output")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print warnings, and at the end verdicts and folder only")]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="show it live in a browser, at the address that is printed, on this machine only; on a terminal the page "
+        "stays after the end until Ctrl-C, else, and with --json or --quiet, it ends with the command",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(help="of --watch, on 127.0.0.1; by default 8800, 0: any that is free", min=0, max=65535),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -60,6 +73,8 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and start nothing")] = False,
     json: Json = False,
     quiet: Quiet = False,
+    watch: Watch = False,
+    port: Port = None,
     address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
     seeds: Annotated[
         str | None, typer.Option(help="3: seeds 0, 1, 2 (from run.seed on); 1,2,5: these; then verdicts are over seeds")
@@ -79,13 +94,21 @@ def run(
     if seeds is not None:
         from coordinator.ablations.seeds import over_seeds, read_seeds  # a single run need not wait for it
 
-        _ablate(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, quiet, json)
+        over = over_seeds(loaded, read_seeds(seeds, loaded.run.seed))
+        with _page(watch and not dry_run, port, console, json or quiet) as page:
+            page.start_when_there(output / over.name)
+            _ablate(over, output, console, dry_run, quiet, json)
     elif dry_run:
         print_plan(prepare(loaded), console)
         say(console, NOTHING_STARTED)
     else:
         display, last_line = Display(console, json, quiet, began), hint(config, overrides or [])
-        carry_out(lambda interrupts, shown: simulate(loaded, output, shown, interrupts=interrupts), display, last_line)
+        with _page(watch, port, console, json or quiet) as page:
+            carry_out(
+                lambda interrupts, shown: simulate(loaded, output, [*shown, *page.observers], interrupts=interrupts),
+                display,
+                last_line,
+            )
 
 
 @app.command()
@@ -100,14 +123,21 @@ def resume(
     rounds: Annotated[int | None, typer.Option(help="rounds in all; more than before continues a finished run")] = None,
     json: Json = False,
     quiet: Quiet = False,
+    watch: Watch = False,
+    port: Port = None,
 ) -> None:
     """Continue a run from its newest checkpoint."""
     began = time.monotonic()
     from coordinator import resume as go_on
     from coordinator.commands.run import Display, carry_out
 
-    changes, display = overrides or [], Display(_console(stderr=json), json, quiet, began)
-    carry_out(lambda interrupts, shown: go_on(run, rounds, changes, shown, interrupts=interrupts), display)
+    console, changes = _console(stderr=json), overrides or []
+    display = Display(console, json, quiet, began)
+    with _page(watch, port, console, json or quiet) as page:
+        carry_out(
+            lambda interrupts, shown: go_on(run, rounds, changes, [*shown, *page.observers], interrupts=interrupts),
+            display,
+        )
 
 
 @app.command()
@@ -182,11 +212,16 @@ def ablate(
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
     quiet: Quiet = False,
+    watch: Watch = False,
+    port: Port = None,
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
     from coordinator.ablations.grid import load_ablation
 
-    _ablate(load_ablation(config, overrides or []), output, _console(), dry_run, quiet)
+    console, ablation = _console(), load_ablation(config, overrides or [])
+    with _page(watch and not dry_run, port, console, quiet) as page:
+        page.start_when_there(output / ablation.name)
+        _ablate(ablation, output, console, dry_run, quiet)
 
 
 def _ablate(
@@ -257,6 +292,32 @@ def ui(
     raise typer.Exit(serve(output, port))
 
 
+@app.command("watch")
+def watch_folder(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="a run's folder, that of an ablation, or one of runs, as given to run as --output",
+            callback=path_reader("folder"),
+        ),
+    ] = Path("runs"),
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1; 0: any that is free", min=0, max=65535)] = 8800,
+) -> None:
+    """Show a run, or a list of runs, live in a browser, on this machine only, while they go on and after it."""
+    from coordinator.commands.watch import watch
+
+    raise typer.Exit(watch(folder, port))
+
+
+def _page(wanted: bool, port: int | None, console: Console, ends: bool) -> "Beside":
+    """The live page beside a command, if it is wanted. ends: it ends with the command."""
+    from coordinator.commands.watch import Beside
+    from coordinator.records.plain_text import say
+
+    stays = console.is_terminal and not ends
+    return Beside(wanted, port, stays, lambda line: say(console, line, whole=True))
+
+
 def main() -> NoReturn:
     """Entry point: turns user errors into one line each."""
     warnings.showwarning = show_warning
@@ -273,7 +334,7 @@ def main() -> NoReturn:
             severity = "note" if in_folder else "error"  # without results in a folder, the lost output was the result
             print(f"{severity}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
             code = code if in_folder else code or 2
-    if {thread.name for thread in set(threading.enumerate()) - threads_before} & {"loading", "mlflow"}:
+    if {thread.name for thread in set(threading.enumerate()) - threads_before} & {"loading", "mlflow", "reading"}:
         remove_temporary()
         os._exit(code)  # exiting normally would wait for these threads, or abort
     sys.exit(code)

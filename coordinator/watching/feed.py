@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -200,7 +200,8 @@ def _json(value: Any) -> bytes:
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
-def _event(name: str, number: int, text: bytes) -> "list[bytes | memoryview]":
-    view = memoryview(text)
-    pieces = [view[start : start + PIECE] for start in range(0, len(view), PIECE)]
-    return [f"id: {number}\nevent: {name}\ndata: ".encode("ascii"), *pieces, b"\n\n"]
+def _event(name: str, number: int, text: bytes) -> Iterator[bytes]:
+    yield f"id: {number}\nevent: {name}\ndata: ".encode("ascii")
+    for start in range(0, len(text), PIECE):
+        yield text[start : start + PIECE]
+    yield b"\n\n"

@@ -62,11 +62,16 @@ async def _serve(folder: Path, listening: socket.socket, tell: Callable[[str], o
         sources.close()
         server.should_exit = True
 
+    def read() -> None:
+        if not os.read(until_closed, 1024):
+            loop.remove_reader(until_closed)
+            end()
+
     heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     for number in heeded:
         loop.add_signal_handler(number, end)
     if until_closed >= 0:
-        loop.add_reader(until_closed, lambda: os.read(until_closed, 1024) or (loop.remove_reader(until_closed), end()))
+        loop.add_reader(until_closed, read)
     tell(f"http://{HOST}:{port}")
     await server.serve(sockets=[listening])
     for number in heeded:

@@ -7,6 +7,7 @@ from typing import Any
 
 from coordinator.watching.feed import Feed
 
+CONFIG, ABLATION = "config.toml", "ablation.toml"
 MAIN = "main"  # the token of what the server was started for
 
 
@@ -42,7 +43,7 @@ class Sources:
             feed.close()
 
     def _opened(self, path: Path) -> Callable[[], Mapping[str, Any]]:
-        """The reader of a folder. It is imported here, in the feed's thread: it takes seconds, and the page need not."""
+        """The reader of a folder. It is imported here, in the feed's thread: it takes seconds, pages need not."""
         if is_run(path):
             from coordinator.pages.document import RunDocument
 
@@ -53,15 +54,15 @@ class Sources:
 
 
 def is_run(folder: Path) -> bool:
-    return (folder / "config.toml").is_file()
+    return (folder / CONFIG).is_file()
 
 
 def is_watchable(folder: Path) -> bool:
     """Whether a folder is a run's, an ablation's, or has any of these in it."""
-    if is_run(folder) or (folder / "ablation.toml").is_file():
+    if is_run(folder) or (folder / ABLATION).is_file():
         return True
     try:
-        return any(is_run(path) or (path / "ablation.toml").is_file() for path in folder.iterdir() if path.is_dir())
+        return any(is_run(path) or (path / ABLATION).is_file() for path in folder.iterdir() if path.is_dir())
     except OSError:
         return False
 
