@@ -7,7 +7,7 @@ import numpy as np
 from coordinator.measures.declared import TOTAL_VARIATION
 from coordinator.pages.folder_reader import RunReader
 from coordinator.pages.graph import NOT_COUNTED
-from coordinator.pages.numbers import Kept, Number, listed, scale_end
+from coordinator.pages.numbers import FINE_STEPS, Kept, Number, listed, scale_end
 
 
 class Links:
@@ -63,4 +63,4 @@ class Links:
         """A round number above the largest value of the first frame with any; it stays the same for the whole run."""
         first = next((values for frame in frames if (values := self._rows.links.get(frame)) is not None), None)
         known = first[1][~np.isnan(first[1])] if first is not None else np.zeros(0)
-        return scale_end(float(known.max()) if len(known) else 0.0)
+        return scale_end(float(known.max()) if len(known) else 0.0, FINE_STEPS)

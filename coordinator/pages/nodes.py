@@ -23,7 +23,6 @@ FIRST = "mean_entropy"  # colours them until then
 FEW = (FIRST, "rankme", "feature_std", "weight_change")  # of very many peers
 OTHERS = dict.fromkeys(MEASURES, 0.0)  # that collapse is not told by
 COLLAPSES = tuple(measure for measure in PEER if measure.collapse_below is not None)
-GAIN_STEPS = (1.0, 2.0, 5.0, 10.0)
 Values = Float64[np.ndarray, " peers"]
 
 

@@ -5,7 +5,8 @@ from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
 DIGITS = 4
-STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # of a scale's end, in every power of ten
+STEPS = (1.0, 2.0, 5.0, 10.0)  # of a scale's end, in every power of ten: so a scale seldom changes
+FINE_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # of one that never does
 
 Number = float | int | None
 
@@ -23,7 +24,7 @@ def listed(values: Iterable[float]) -> list[Number]:
 
 
 def scale_end(largest: float, steps: Iterable[float] = STEPS) -> Number:
-    """The next round number from `largest` on, so that a scale seldom changes; 1 if it is 0 or less."""
+    """The next round number from `largest` on, 1 if it is 0 or less."""
     if not math.isfinite(largest) or largest <= 0:
         return 1
     power = 10.0 ** math.floor(math.log10(largest))

@@ -86,6 +86,12 @@ class Feed:
         if not self.num_clients and not self.closed:
             asyncio.get_running_loop().call_later(FORGET, self._forget)
 
+    async def last_look(self) -> None:
+        """Tell whoever follows the feed what there is now, before it is closed."""
+        if self.num_clients:
+            with suppress(Exception):
+                await self._look()
+
     def close(self) -> None:
         """End all streams and the thread."""
         self.closed = True

@@ -18,6 +18,7 @@ HOST = "127.0.0.1"
 PORT = 8800
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 1  # seconds that connections have after a signal
+LAST_LOOK = 1.5  # seconds for a last look at the folder, when the run that the server is beside has ended
 MOST_CONNECTIONS = 256
 CODE = 130  # as of other commands that a signal ends
 
@@ -62,10 +63,16 @@ async def _serve(folder: Path, listening: socket.socket, tell: Callable[[str], o
         sources.close()
         server.should_exit = True
 
+    leaving: list[asyncio.Task[None]] = []
+
+    async def leave() -> None:
+        await sources.last_look(LAST_LOOK)  # so that pages show how the run has ended
+        end()
+
     def read() -> None:
         if not os.read(until_closed, 1024):
             loop.remove_reader(until_closed)
-            end()
+            leaving.append(loop.create_task(leave()))
 
     heeded = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     for number in heeded:

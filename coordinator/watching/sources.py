@@ -1,13 +1,16 @@
 """What a server shows: a run, or a folder of runs; each under an opaque token, so that no address names a path."""
 
+import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from coordinator.watching.feed import Feed
 
 CONFIG, ABLATION = "config.toml", "ablation.toml"
+SENT = 0.3  # seconds in which what was told last reaches the clients
 MAIN = "main"  # the token of what the server was started for
 
 
@@ -36,6 +39,12 @@ class Sources:
         token = self._tokens.setdefault(path, secrets.token_urlsafe(9))
         self._paths[token] = path
         return token
+
+    async def last_look(self, seconds: float) -> None:
+        """Tell all clients what there is now, and give them a moment to get it."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*(feed.last_look() for feed in self._feeds.values())), seconds)
+        await asyncio.sleep(SENT if any(feed.num_clients for feed in self._feeds.values()) else 0)
 
     def close(self) -> None:
         """End all streams."""
