@@ -10,7 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 # In this order, each with one job; later ones use earlier ones. All are one function's body, so nothing is global but
-# what view.js puts on `window`. They are a twentieth of what a plotting library would put into each report.
+# what view.js puts on `window`. With the style they are about 90 kB of a report, 25 kB compressed; a plotting library
+# would put 1,270 kB (bokeh 3.9.2's bokeh.min.js) or 4,820 kB (plotly 7.1.0's plotly.min.js) into each.
 SCRIPTS = (
     "format.js",
     "data.js",

@@ -28,8 +28,9 @@ class GainsFigure {
     const height = this.gains.length * GAIN_ROW + 6 + TICK_ROW;
     const context = prepare(this.canvas, width, height);
     context.font = textFont(theme);
+    const names = this.gains.map((gain) => fitted(context, gainName(gain), width * 0.42));
     const wide = (texts) => Math.max(...texts.map((text) => context.measureText(text).width));
-    const labels = wide(this.gains.map(gainName)) + 12;
+    const labels = wide(names) + 12;
     const long = wide(this.gains.map(gainNumbers)) + 12;
     const numbers = labels + long < width * 0.6 ? gainNumbers : (gain) => formatSigned(gain.mean);
     const margins = { left: labels, right: Math.max(wide(this.gains.map(numbers)) + 12, 42) };
@@ -39,8 +40,19 @@ class GainsFigure {
     const range = [span[0] - extra, span[1] + extra];
     const area = plotArea(width, height, margins, range, [0, 1]);
     drawGainGrid(context, area, range, theme);
-    this.gains.forEach((gain, row) => drawGain(context, area, gain, 6 + (row + 0.5) * GAIN_ROW, numbers(gain), theme));
+    this.gains.forEach((gain, row) => {
+      const texts = { name: names[row], numbers: numbers(gain) };
+      drawGain(context, area, gain, 6 + (row + 0.5) * GAIN_ROW, texts, theme);
+    });
   }
+}
+
+/** As much of a text as has room, with an ellipsis where it is cut. */
+function fitted(context, text, width) {
+  if (context.measureText(text).width <= width) return text;
+  let length = Math.min(text.length, 200);
+  while (length > 1 && context.measureText(text.slice(0, length) + "\u2026").width > width) length--;
+  return text.slice(0, length) + "\u2026";
 }
 
 function gainName(gain) {
@@ -71,14 +83,14 @@ function drawGainGrid(context, area, range, theme) {
   context.fillText("points", area.width - 1, area.bottom + 5);
 }
 
-function drawGain(context, area, gain, y, numbers, theme) {
+function drawGain(context, area, gain, y, texts, theme) {
   const colour = { good: theme.good, bad: theme.bad }[gain.tone] || theme.muted;
   context.textBaseline = "middle";
   context.fillStyle = theme.ink;
   context.textAlign = "left";
-  context.fillText(gainName(gain), 0, y);
+  context.fillText(texts.name, 1, y);
   context.textAlign = "right";
-  context.fillText(numbers, area.width - 1, y);
+  context.fillText(texts.numbers, area.width - 1, y);
   if (!Number.isFinite(gain.mean)) return;
   context.strokeStyle = colour;
   context.lineWidth = 2;

@@ -26,7 +26,7 @@ function drawLinks(context, graph, whole, frame, chosen, theme) {
   const state = linkState(whole, frame);
   const width = linkWidths(graph.list, state.messages);
   const groups = groupLinks(graph, whole.links.scale, state, width, chosen);
-  const crowd = clamp(0.4 / coverage(graph), 0.07, 1);
+  const crowd = clamp(0.33 / coverage(graph), 0.07, 1);
   const order = [...groups.keys()].sort((a, b) => a - b);
   for (const key of order) {
     const { path, colour, wide, stands } = groups.get(key);

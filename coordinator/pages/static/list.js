@@ -38,17 +38,17 @@ class ListView {
     if (!same) replaceChildren(this.rows, ...rows); // else the focus stays where it is
   }
 
-  /** The row of a run: made once, filled again when something in it changed. */
+  /** The row of a run: made once, changed where something in it did, so that the focus stays where it is. */
   row(run) {
     const text = JSON.stringify(run);
-    const known = this.known.get(run.id) || { row: make("li", { class: "pv-run" }), text: "" };
+    const known = this.known.get(run.id) || { row: newRow(run), text: "" };
     if (known.text !== text) {
       fillRow(known.row, run);
-      known.row.sparklines = run.sparklines || [];
       this.drawSparks(known.row);
       this.seen.observe(known.row);
     }
-    this.known.set(run.id, { row: known.row, text });
+    known.text = text;
+    this.known.set(run.id, known);
     return known.row;
   }
 
@@ -58,21 +58,42 @@ class ListView {
   }
 }
 
+function newRow(run) {
+  const parts = {
+    name: named("", ""),
+    kind: make("span", { class: "pv-muted" }, run.kind === "ablation" ? "ablation" : ""),
+    chip: make("span"),
+    when: make("time", { class: "pv-muted" }),
+    bar: make("progress", { class: "pv-progress", max: "1", "aria-label": "rounds completed" }),
+    headline: make("ul", { class: "pv-headline" }),
+    sparks: make("div", { class: "pv-sparks" }),
+  };
+  const link = make("a", { href: "/run/" + encodeURIComponent(run.id), class: "pv-run-name" }, parts.name);
+  const line = make("div", { class: "pv-line" }, link, parts.kind, parts.chip, parts.when);
+  const about = make("div", { class: "pv-run-about" }, line, parts.bar, parts.headline);
+  return Object.assign(make("li", { class: "pv-run" }, about, parts.sparks), { parts });
+}
+
 function fillRow(row, run) {
-  const link = make("a", { href: "/run/" + encodeURIComponent(run.id), class: "pv-run-name" }, named(run.name));
-  const chip = make("span");
+  const { name, kind, chip, when, bar, headline, sparks } = row.parts;
+  name.textContent = run.name;
+  kind.hidden = run.kind !== "ablation";
   paintStatus(chip, run.status, run.kind === "ablation" ? "" : progressWords(run));
-  const bar = make("progress", { class: "pv-progress", max: "1", hidden: run.status !== "running", "aria-label": "rounds completed" });
+  when.hidden = !run.at;
+  if (run.at) {
+    when.setAttribute("datetime", new Date(run.at * 1000).toISOString());
+    when.textContent = localTime(run.at);
+  }
+  bar.hidden = run.status !== "running";
   bar.value = run.total ? run.completed / run.total : 0;
-  const kind = run.kind === "ablation" ? make("span", { class: "pv-muted" }, "ablation") : null;
-  const when = run.at ? make("time", { class: "pv-muted", datetime: new Date(run.at * 1000).toISOString() }, localTime(run.at)) : null;
-  const headline = make("ul", { class: "pv-headline" }, ...run.headline.map((words) => make("li", {}, named(words))));
-  const sparks = (run.sparklines || []).map((spark) => {
-    const words = make("figcaption", {}, named(spark.title), make("span", { class: "pv-reading" }, sparkWords(spark)));
-    return make("figure", { class: "pv-spark" }, make("canvas", { role: "img", "aria-label": `${spark.title}: ${sparkWords(spark)}` }), words);
-  });
-  const about = make("div", { class: "pv-run-about" }, make("div", { class: "pv-line" }, link, kind, chip, when), bar, headline);
-  replaceChildren(row, about, make("div", { class: "pv-sparks" }, ...sparks));
+  replaceChildren(headline, ...(run.headline || []).map((words) => make("li", {}, named(words))));
+  row.sparklines = (run.sparklines || []).filter((spark) => spark.y.some((value) => value !== null));
+  replaceChildren(sparks, ...row.sparklines.map(sparkFigure));
+}
+
+function sparkFigure(spark) {
+  const words = make("figcaption", {}, named(spark.title), make("span", { class: "pv-reading" }, sparkWords(spark)));
+  return make("figure", { class: "pv-spark" }, make("canvas", { role: "img", "aria-label": `${spark.title}: ${sparkWords(spark)}` }), words);
 }
 
 function localTime(seconds) {

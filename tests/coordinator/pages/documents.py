@@ -248,7 +248,9 @@ def _curve(
     return shown | {"x": [int(each) for each in x], "y": _rounded(np.asarray(y)), "low": low, "high": high}
 
 
-def _peer_curves(generator: np.random.Generator, share: np.ndarray, rounds: list[int], num_peers: int) -> list[Document]:
+def _peer_curves(
+    generator: np.random.Generator, share: np.ndarray, rounds: list[int], num_peers: int
+) -> list[Document]:
     loss = 0.4 + 2.1 * np.exp(-3 * share)[:, None] * generator.uniform(0.7, 1.1, num_peers)
     entropy = 4.1 - 2.5 * share[:, None] * generator.uniform(0.4, 1, num_peers)
     return [

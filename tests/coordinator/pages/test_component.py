@@ -1,0 +1,335 @@
+"""The component in a browser: what is drawn and said is what its document holds."""
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium.webdriver import ActionChains, Chrome, Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from tests.coordinator.pages import documents
+from tests.coordinator.pages.browser import Live, chromium, report_with, show_as
+
+pytestmark = pytest.mark.slow
+
+OUTSIDE = """
+return window.drawnTexts.filter(({left, right, top, bottom, width, height}) =>
+  left < -0.5 || top < -0.5 || right > width + 0.5 || bottom > height + 0.5);
+"""
+PIXEL = """
+const [peer, layer] = arguments;
+const canvas = document.querySelectorAll(".pv-graph canvas")[layer];
+const [x, y] = peerView.place(peer).map((each) => Math.round((each + 5) * devicePixelRatio));
+return [...canvas.getContext("2d").getImageData(x, y, 1, 1).data];
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    with chromium(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def report(page: Chrome, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Opens a page on disk with a document inlined, and gives the document."""
+
+    def open_report(document: dict[str, Any], width: int = 1200, height: int = 900, dark: bool = False) -> Any:
+        show_as(page, width, height, dark)
+        page.get(report_with(document, tmp_path))
+        rest(page)
+        return document
+
+    return open_report
+
+
+@pytest.fixture
+def live() -> Iterator[Callable[[dict[str, Any]], Live]]:
+    servers: list[Live] = []
+
+    def start(document: dict[str, Any]) -> Live:
+        servers.append(Live(document))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def rest(page: Chrome) -> None:
+    """Until pictures that were asked for are drawn."""
+    page.execute_async_script(
+        "const done = arguments[0]; requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 30)));"
+    )
+
+
+def until(page: Chrome, condition: str, seconds: float = 5) -> float:
+    """Waits for a condition in JavaScript; how many seconds it took."""
+    start = time.monotonic()
+    while not page.execute_script(f"return {condition};"):
+        assert time.monotonic() - start < seconds, condition
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+def ask(page: Chrome, expression: str) -> Any:
+    return page.execute_script(f"return {expression};")
+
+
+def assert_no_errors(page: Chrome) -> None:
+    assert [each for each in page.get_log("browser") if "favicon" not in each["message"]] == []
+
+
+def test_slider__keys_move_it_and_the_links_have_the_values_of_their_measurement(page: Chrome, report: Any) -> None:
+    document = report(documents.run())
+    slider = page.find_element(By.CSS_SELECTOR, "input[type=range]")
+    keys = [(Keys.HOME, 0), (Keys.PAGE_UP, 20), (Keys.ARROW_RIGHT, 21), (Keys.PAGE_DOWN, 20), (Keys.END, 120)]
+    for key, expected in keys:
+        slider.send_keys(key)
+        rest(page)
+        assert ask(page, "peerView.round") == expected
+        assert slider.get_attribute("aria-valuetext") == f"round {expected} of 120"
+        frame = max(at for at, round_ in enumerate(document["frames"]) if round_ <= expected)
+        for (teacher, student), value in zip(
+            document["links"]["list"], document["links"]["values"][frame], strict=True
+        ):
+            assert ask(page, f"peerView.linkValue({teacher}, {student})") == value
+        gain = document["nodes"][0]
+        row = max(at for at, each in enumerate(gain["frames"]) if each <= frame)
+        assert [ask(page, f"peerView.nodeValue({peer})") for peer in range(8)] == gain["values"][row]
+    assert_no_errors(page)
+
+
+def test_click__opens_the_panel_of_the_peer_with_its_links(page: Chrome, report: Any) -> None:
+    document = report(documents.run())
+    canvas = page.find_elements(By.CSS_SELECTOR, ".pv-graph canvas")[2]
+    x, y = ask(page, "peerView.place(4)")
+    middle = canvas.size["width"] / 2, canvas.size["height"] / 2
+    ActionChains(page).move_to_element_with_offset(canvas, int(x - middle[0]), int(y - middle[1])).click().perform()
+    rest(page)
+    panel = page.find_element(By.CSS_SELECTOR, ".pv-peer")
+    assert panel.find_element(By.TAG_NAME, "h3").text == "Peer 4"
+    rows = panel.find_elements(By.CSS_SELECTOR, "table:first-child tbody tr")
+    shown = {int(row.text.split()[0]): float(row.text.split()[1]) for row in rows}
+    links = zip(document["links"]["list"], document["links"]["values"][-1], strict=True)
+    expected = {teacher: value for (teacher, student), value in links if student == 4}
+    assert shown == {teacher: pytest.approx(value, rel=6e-3) for teacher, value in expected.items()}
+    assert list(shown.values()) == sorted(shown.values(), reverse=True)
+    assert len(panel.find_elements(By.CSS_SELECTOR, "figure")) == len(document["peer_curves"])
+    ActionChains(page).send_keys(Keys.ESCAPE).perform()
+    rest(page)
+    assert not panel.is_displayed()
+    assert ask(page, "peerView.selected") == -1
+
+
+def test_peers__are_chosen_without_a_pointer(page: Chrome, report: Any) -> None:
+    report(documents.run())
+    Select(page.find_elements(By.CSS_SELECTOR, ".pv-bar select")[1]).select_by_value("2")
+    rest(page)
+    assert page.find_element(By.CSS_SELECTOR, ".pv-peer h3").text == "Peer 2"
+
+
+def test_charts__a_click_moves_the_cursor_of_all(page: Chrome, report: Any) -> None:
+    report(documents.run())
+    surface = page.find_elements(By.CSS_SELECTOR, ".pv-right > .pv-charts canvas")[1]
+    ActionChains(page).move_to_element(surface).click().perform()
+    rest(page)
+    picked = ask(page, "peerView.round")
+    assert 40 < picked < 85  # the middle of the canvas; its margins are for words
+    assert page.find_element(By.CSS_SELECTOR, ".pv-round").text == f"round {picked} of 120"
+
+
+def test_play__space_starts_and_stops_it(page: Chrome, report: Any) -> None:
+    report(documents.run())
+    play = page.find_element(By.CSS_SELECTOR, ".pv-play")
+    ActionChains(page).send_keys(Keys.SPACE).perform()
+    assert play.get_attribute("aria-pressed") == "true"
+    until(page, "peerView.round > 5 && peerView.round < 100")
+    assert ask(page, "peerView.fps()") > 5
+    ActionChains(page).send_keys(Keys.SPACE).perform()
+    assert play.get_attribute("aria-pressed") == "false"
+    rest(page)
+    stopped = ask(page, "peerView.round")
+    time.sleep(0.4)
+    assert ask(page, "peerView.round") == stopped
+
+
+SHAPES = {
+    "ring": lambda: documents.run(),
+    "ring of 64": lambda: documents.run(64),
+    "two peers": lambda: documents.run(2),
+    "1024 peers": lambda: documents.run(1024, documents.random_regular(1024, 8), documents.disc(1024), frames=5),
+    "running": lambda: documents.running(documents.run(), 3, 50),
+    "nothing yet": lambda: documents.running(documents.run(), 0, 0),
+    "no links": lambda: documents.run(6, []),
+    "large numbers": lambda: _large(documents.run()),
+    "hostile": documents.hostile,
+    "list": documents.listing,
+}
+
+
+def _large(document: dict[str, Any]) -> dict[str, Any]:
+    """Losses of millions and of millionths, and a run of a million rounds."""
+    for curve, factor in zip(document["curves"], (3e6, 2e-6, 1e9, 12345.678, -1e4), strict=True):
+        for column in ("y", "low", "high"):
+            curve[column] = curve[column] and [value * factor for value in curve[column]]
+        curve["x"] = [round_ * 10_000 for round_ in curve["x"]]
+    document["frames"] = [round_ * 10_000 for round_ in document["frames"]]
+    document["clock"]["to"] = document["total"] = document["completed"] = 1_200_000
+    return document
+
+
+@pytest.mark.parametrize("size", [(1200, 900), (360, 800)], ids=["wide", "phone"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_page__texts_stay_in_their_canvas_and_nothing_is_wider_than_the_page(
+    page: Chrome, live: Any, shape: str, size: tuple[int, int]
+) -> None:
+    show_as(page, *size)
+    page.get(live(SHAPES[shape]()).url)
+    until(page, "window.peerView && document.querySelector('h1').textContent")
+    rest(page)
+    if shape != "list":
+        page.execute_script("peerView.selectPeer(1)")
+        rest(page)
+    assert len(ask(page, "window.drawnTexts")) > 0 or shape in ("list", "nothing yet")
+    assert page.execute_script(OUTSIDE) == []
+    assert ask(page, "document.documentElement.scrollWidth") <= size[0]
+    assert_no_errors(page)
+
+
+def test_names__stay_text(page: Chrome, live: Any) -> None:
+    show_as(page, 1200, 900)
+    document = documents.hostile()
+    page.get(live(document).url)
+    until(page, "window.peerView")
+    page.execute_script("peerView.selectPeer(3)")
+    rest(page)
+    time.sleep(0.6)  # until it is said too
+    texts = page.execute_script("return [...document.querySelectorAll('#view bdi')].map((each) => each.textContent)")
+    assert texts.count(documents.HOSTILE) >= 6
+    assert ask(page, "document.querySelector('.pv-headline bdi').textContent") == documents.HOSTILE
+    assert ask(page, "document.querySelectorAll('#view script, #view img, #view iframe').length") == 0
+    assert ask(page, "window.alerts") == 0
+    unsafe = "return [...document.querySelectorAll('#view bdi')].every((each) => each.children.length === 0)"
+    assert page.execute_script(unsafe)
+    page.get(live(documents.listing()).url)
+    until(page, "document.querySelectorAll('.pv-run').length === 6")
+    assert documents.HOSTILE in page.execute_script(
+        "return [...document.querySelectorAll('.pv-run a bdi')].map((each) => each.textContent)"
+    )
+    assert ask(page, "window.alerts") == 0
+
+
+def test_report__needs_no_network(page: Chrome, report: Any) -> None:
+    report(documents.run())
+    assert ask(page, "location.protocol") == "file:"
+    assert ask(page, "performance.getEntriesByType('resource').length") == 0
+    assert not page.find_element(By.CSS_SELECTOR, ".pv-head").is_displayed()  # the report has its own
+    assert_no_errors(page)
+
+
+def test_live__changes_make_the_document_that_the_server_has(page: Chrome, live: Any) -> None:
+    late = documents.run()
+    stages = [documents.running(late, 2, 30), documents.running(late, 4, 70), late]
+    server = live(stages[0])
+    page.get(server.url)
+    until(page, "window.peerView && peerView.round === 30")
+    assert "running" in page.find_element(By.CSS_SELECTOR, ".pv-chip").text
+    for early, later in zip(stages, stages[1:], strict=False):
+        server.send("change", documents.changes(early, later))
+        until(page, f"peerView.round === {later['completed']}")
+        assert ask(page, "peerView.document") == later
+    assert "finished" in page.find_element(By.CSS_SELECTOR, ".pv-chip").text
+    assert len(page.find_elements(By.CSS_SELECTOR, ".pv-headline li")) == 3
+
+
+def test_live__a_slider_that_was_moved_stays_until_follow_is_pressed(page: Chrome, live: Any) -> None:
+    late = documents.run()
+    early, later = documents.running(late, 3, 50), documents.running(late, 4, 70)
+    server = live(early)
+    page.get(server.url)
+    until(page, "window.peerView && peerView.round === 50")
+    page.execute_script("peerView.setRound(20)")
+    server.send("change", documents.changes(early, later))
+    until(page, "peerView.document.completed === 70")
+    assert ask(page, "peerView.round") == 20
+    page.find_element(By.XPATH, "//button[text()='follow']").click()
+    assert ask(page, "peerView.round") == 70
+
+
+def test_live__links_that_come_later_are_drawn(page: Chrome, live: Any) -> None:
+    document = documents.run(4, [[0, 1], [1, 0]])
+    server = live(document)
+    page.get(server.url)
+    until(page, "window.peerView")
+    links = copy.deepcopy(document["links"])
+    links["list"].append([2, 3])
+    links["values"] = [[*row, None] for row in links["values"]]
+    links["values"][-1][-1] = 0.25
+    links["messages"] = [[*row, 1] for row in links["messages"]]
+    server.send("change", {"set": {"links": links}})
+    until(page, "peerView.linkValue(2, 3) === 0.25")
+    page.execute_script("peerView.setRound(0)")
+    assert ask(page, "peerView.linkValue(2, 3)") is None
+
+
+def test_live__says_within_two_seconds_that_the_server_is_gone_and_finds_it_again(page: Chrome, live: Any) -> None:
+    server = live(documents.running(documents.run(), 3, 50))
+    page.get(server.url)
+    until(page, "window.peerView && peerView.round === 50")
+    server.stop()
+    assert until(page, "!document.querySelector('.pv-lost').hidden") < 2
+    assert "lost contact" in page.find_element(By.CSS_SELECTOR, ".pv-lost").text
+    server.document = documents.run()
+    server.start(server.port)
+    until(page, "document.querySelector('.pv-lost').hidden && peerView.document.status === 'finished'", 15)
+
+
+def test_colours__follow_the_reader_and_pixels_the_screen(page: Chrome, report: Any) -> None:
+    document = report(documents.run())
+    low, high = document["nodes"][0]["scale"]
+    light = page.execute_script(PIXEL, 7, 1)
+    assert light[3] == 255
+    show_as(page, 1200, 900, dark=True)
+    rest(page)
+    assert page.execute_script(PIXEL, 7, 1) != light
+    assert low < 0 < high
+    show_as(page, 1200, 900, ratio=2)
+    rest(page)
+    canvas = ".pv-graph canvas"
+    assert ask(page, f"document.querySelector('{canvas}').width") == 2 * ask(
+        page, f"document.querySelector('{canvas}').clientWidth"
+    )
+    assert page.execute_script(PIXEL, 7, 1) == light
+
+
+def test_spoken__says_the_state_and_has_a_table_of_the_values(page: Chrome, report: Any) -> None:
+    document = report(documents.run())
+    page.execute_script("peerView.setRound(60)")
+    until(page, "document.querySelector('[aria-live]').textContent.startsWith('round 60 of 120, 8 peers')")
+    label = page.find_element(By.CSS_SELECTOR, ".pv-graph canvas").get_attribute("aria-label")
+    assert "peer 3 dropped after round 40" in label
+    rows = page.execute_script(
+        "return [...document.querySelectorAll('.pv-spoken tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    entropies = document["nodes"][1]["values"][3]
+    assert [float(row[2].split()[0]) for row in rows] == [pytest.approx(each, rel=6e-3) for each in entropies]
+
+
+def test_list__has_a_row_for_each_run_and_follows_changes(page: Chrome, live: Any) -> None:
+    show_as(page, 1200, 900)
+    document = documents.listing()
+    server = live(document)
+    page.get(server.url)
+    until(page, "document.querySelectorAll('.pv-run').length === 6")
+    links = page.find_elements(By.CSS_SELECTOR, ".pv-run a")
+    assert [link.get_dom_attribute("href") for link in links] == [f"/run/token-{index}" for index in range(6)]
+    later = copy.deepcopy(document["runs"])
+    later[0] |= {"status": "finished", "completed": 120, "headline": ["linear: learned"]}
+    server.send("change", {"set": {"runs": later}})
+    until(page, "document.querySelector('.pv-run .pv-headline').textContent === 'linear: learned'")
+    assert ask(page, "document.querySelector('.pv-run a')") == links[0]  # the same element: it keeps the focus
