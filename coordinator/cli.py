@@ -11,6 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
+from coordinator.commands.options import (
+    AblationFile,
+    EndedRun,
+    ExperimentFile,
+    Json,
+    Output,
+    Overrides,
+    Port,
+    Quiet,
+    Watch,
+    Watchable,
+    live_page,
+)
 from coordinator.commands.outcome import guarded, show_warning
 from coordinator.commands.streams import forgiving, why_lost
 from coordinator.experiment.home import provide_home, remove_temporary
@@ -19,33 +32,11 @@ from coordinator.records.plain_text import console as _console
 
 if TYPE_CHECKING:
     from coordinator.ablations.grid import Ablation
-    from coordinator.commands.watch import Beside
 
 app = typer.Typer(  # commands import their own modules, so that --help and completion need not wait for torch
     pretty_exceptions_enable=False,
     help="Simulate networks that learn only from each other's outputs, and test whether the exchange taught them.",
 )
-Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
-Output = Annotated[
-    Path,
-    typer.Option(
-        help="folder in which the run's folder and the MLflow store are made", callback=path_reader("--output")
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="print summary.json as the last output")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print warnings, and at the end verdicts and folder only")]
-Watch = Annotated[
-    bool,
-    typer.Option(
-        "--watch",
-        help="show it live in a browser, at the address that is printed, on this machine only; on a terminal the page "
-        "stays after the end until Ctrl-C, else, and with --json or --quiet, it ends with the command",
-    ),
-]
-Port = Annotated[
-    int | None,
-    typer.Option(help="of --watch, on 127.0.0.1; by default 8800, 0: any that is free", min=0, max=65535),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -64,10 +55,7 @@ def options(
 
 @app.command()
 def run(
-    config: Annotated[
-        Path,
-        typer.Argument(help="experiment file, TOML", callback=path_reader("config")),
-    ],
+    config: ExperimentFile,
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and start nothing")] = False,
@@ -95,7 +83,7 @@ def run(
         from coordinator.ablations.seeds import over_seeds, read_seeds  # a single run need not wait for it
 
         over = over_seeds(loaded, read_seeds(seeds, loaded.run.seed))
-        with _page(watch and not dry_run, port, console, json or quiet) as page:
+        with live_page(watch and not dry_run, port, console, json or quiet) as page:
             page.start_when_there(output / over.name)
             _ablate(over, output, console, dry_run, quiet, json)
     elif dry_run:
@@ -103,7 +91,7 @@ def run(
         say(console, NOTHING_STARTED)
     else:
         display, last_line = Display(console, json, quiet, began), hint(config, overrides or [])
-        with _page(watch, port, console, json or quiet) as page:
+        with live_page(watch, port, console, json or quiet) as page:
             carry_out(
                 lambda interrupts, shown: simulate(loaded, output, [*shown, *page.observers], interrupts=interrupts),
                 display,
@@ -113,10 +101,7 @@ def run(
 
 @app.command()
 def resume(
-    run: Annotated[
-        Path,
-        typer.Argument(help="the folder of a run that was killed, interrupted or stopped", callback=path_reader("run")),
-    ],
+    run: EndedRun,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="of hosting, tracking and checkpoint", show_default=False)
     ] = None,
@@ -133,7 +118,7 @@ def resume(
 
     console, changes = _console(stderr=json), overrides or []
     display = Display(console, json, quiet, began)
-    with _page(watch, port, console, json or quiet) as page:
+    with live_page(watch, port, console, json or quiet) as page:
         carry_out(
             lambda interrupts, shown: go_on(run, rounds, changes, [*shown, *page.observers], interrupts=interrupts),
             display,
@@ -204,10 +189,7 @@ def export(
 
 @app.command()
 def ablate(
-    config: Annotated[
-        Path,
-        typer.Argument(help="ablation file, TOML", callback=path_reader("config")),
-    ],
+    config: AblationFile,
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
@@ -219,7 +201,7 @@ def ablate(
     from coordinator.ablations.grid import load_ablation
 
     console, ablation = _console(), load_ablation(config, overrides or [])
-    with _page(watch and not dry_run, port, console, quiet) as page:
+    with live_page(watch and not dry_run, port, console, quiet) as page:
         page.start_when_there(output / ablation.name)
         _ablate(ablation, output, console, dry_run, quiet)
 
@@ -294,28 +276,13 @@ def ui(
 
 @app.command("watch")
 def watch_folder(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            help="a run's folder, that of an ablation, or one of runs, as given to run as --output",
-            callback=path_reader("folder"),
-        ),
-    ] = Path("runs"),
+    folder: Watchable = Path("runs"),
     port: Annotated[int, typer.Option(help="port on 127.0.0.1; 0: any that is free", min=0, max=65535)] = 8800,
 ) -> None:
     """Show a run, or a list of runs, live in a browser, on this machine only, while they go on and after it."""
     from coordinator.commands.watch import watch
 
     raise typer.Exit(watch(folder, port))
-
-
-def _page(wanted: bool, port: int | None, console: Console, ends: bool) -> "Beside":
-    """The live page beside a command, if it is wanted. ends: it ends with the command."""
-    from coordinator.commands.watch import Beside
-    from coordinator.records.plain_text import say
-
-    stays = console.is_terminal and not ends
-    return Beside(wanted, port, stays, lambda line: say(console, line, whole=True))
 
 
 def main() -> NoReturn:

@@ -140,15 +140,14 @@ class Nodes:
         if base is None or not known:
             return []
         values = [self.written(column, self.frames[place], base, 100.0) for place in known]
-        end = scale_end(
-            max((abs(value) for row in values for value in row if value is not None), default=1), GAIN_STEPS
-        )
+        largest = max((abs(value) for row in values for value in row if value is not None), default=0)
+        end = max(scale_end(largest) or 1, 1)
         return [
             {
                 "name": f"{probe}_gain",
                 "title": f"{probe_name(probe)} gain over calibrated",
                 "unit": "points",
-                "scale": [-max(end or 1, 1), max(end or 1, 1)],
+                "scale": [-end, end],
                 "kind": "diverging",
                 "frames": known,
                 "values": values,
