@@ -6,7 +6,7 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,6 +15,8 @@ from coordinator.commands.options import (
     AblationFile,
     EndedRun,
     ExperimentFile,
+    ExportFile,
+    ExportFormat,
     Json,
     Output,
     Overrides,
@@ -166,19 +168,8 @@ def export(
         typer.Argument(help="the folder of a run that has a checkpoint", callback=path_reader("run")),
     ],
     peer: Annotated[int, typer.Option(help="which peer")],
-    form: Annotated[
-        Literal["state_dict", "torchscript", "onnx"],
-        typer.Option("--format", help="of the file; with normalisation in its metadata (state_dict) or inside"),
-    ] = "state_dict",
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "--to",
-            help="file to write; by default peer-<i>.safetensors, .pt or .onnx here",
-            callback=path_reader("--output"),
-        ),
-    ] = None,
+    form: ExportFormat = "state_dict",
+    to: ExportFile = None,
 ) -> None:
     """Write a peer's trained network, and print the lines of Python that load it."""
     from coordinator.commands.export import export as write

@@ -1,7 +1,7 @@
 """Options that several commands have; imported with the command line, so it imports next to nothing itself."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -22,6 +22,19 @@ Watchable = Annotated[
     typer.Argument(
         help="a run's folder, that of an ablation, or one of runs, as given to run as --output",
         callback=path_reader("folder"),
+    ),
+]
+ExportFormat = Annotated[
+    Literal["state_dict", "torchscript", "onnx"],
+    typer.Option("--format", help="of the file; with normalisation in its metadata (state_dict) or inside"),
+]
+ExportFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "--to",
+        help="file to write; by default peer-<i>.safetensors, .pt or .onnx here",
+        callback=path_reader("--output"),
     ),
 ]
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
