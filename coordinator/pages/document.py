@@ -9,6 +9,7 @@ from coordinator.measures.verdict import Flag
 from coordinator.pages.curves import Curves
 from coordinator.pages.folder_reader import Limits, RunReader
 from coordinator.pages.graph import mean_messages
+from coordinator.pages.headline import verdicts_of
 from coordinator.pages.links import Links
 from coordinator.pages.nodes import Nodes
 from coordinator.pages.numbers import Kept, shortened
@@ -16,7 +17,7 @@ from coordinator.pages.status_files import RUNNING
 from coordinator.records.events import Stage
 from coordinator.reports.endings import STAGES
 from coordinator.reports.formatting import size
-from coordinator.reports.verdicts import verdict_lines
+from coordinator.reports.verdicts import VerdictLine
 from coordinator.reports.wording import FLAGS
 
 FORMAT = 1
@@ -51,7 +52,7 @@ class RunDocument:
         reader = self.reader
         nodes = Nodes(reader, self._kept)
         curves = Curves(reader, self._kept, nodes)
-        lines = verdict_lines(reader.results) if reader.results else []
+        lines = verdicts_of(reader.results)
         return {
             "format": FORMAT,
             "kind": "run",
@@ -69,25 +70,18 @@ class RunDocument:
             "links": Links(reader, self._kept).part(nodes.frames),
             "curves": curves.of_all(),
             "peer_curves": curves.of_peers(),
-            "gains": [
-                {
-                    "probe": line.probe,
-                    "control": line.control,
-                    "words": line.words,
-                    "tone": str(line.tone),
-                    **{end: shortened(100 * value) for end, value in _interval(line).items()},
-                }
-                for line in lines
-                if line.mean is not None
-            ],
+            "gains": [_gain(line) for line in lines if line.mean is not None],
             "headline": [line.text for line in lines],
             "facts": _facts(reader),
             "flags": _flags(reader),
         }
 
 
-def _interval(line: Any) -> dict[str, float]:
-    return {"mean": line.mean, "low": line.low, "high": line.high}
+def _gain(line: VerdictLine) -> dict[str, Any]:
+    """A verdict on a gain, in points."""
+    words = {"probe": line.probe, "control": line.control, "words": line.words, "tone": str(line.tone)}
+    numbers = {"mean": line.mean, "low": line.low, "high": line.high}
+    return words | {name: None if value is None else shortened(100 * value) for name, value in numbers.items()}
 
 
 def _stage(reader: RunReader) -> dict[str, str]:
@@ -132,7 +126,8 @@ def _controls(progress: Mapping[str, Any], total: int) -> str:
 
 def _flags(reader: RunReader) -> list[str]:
     """The flags of the run, the faults that it survived, and what in its folder cannot be read, in words."""
-    found = [f"{flag}: {FLAGS[Flag(flag)]}" for flag in reader.results.get("flags", ()) if flag in set(Flag)]
+    told = reader.results.get("flags")
+    found = [f"{flag}: {FLAGS[Flag(flag)]}" for flag in told if flag in set(Flag)] if isinstance(told, list) else []
     faults = reader.progress.get("faults")
     found += [f"survived: {fault.get('what', '')}" for fault in faults[-3:]] if isinstance(faults, list) else []
     return found + reader.notes

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 
 from coordinator.measures.declared import Shown, shown_in
+from coordinator.pages.headline import verdicts_of
 from coordinator.pages.numbers import Number, shortened
 from coordinator.pages.status_files import CONFIG, PROGRESS, RUNNING, SUMMARY, JsonFile, status_of
 from coordinator.pages.table_files import TableFiles
-from coordinator.reports.verdicts import verdict_lines
 
 FORMAT = 1
 MOST = 2_000  # runs in a list, the newest ones
@@ -111,7 +111,7 @@ class _Entry:
             self._files = TableFiles(self.path)
         self._files.read(("rounds",), self._take, ("round", *self._curves))
         asked = summary.get("config", {}).get("run", {}) if isinstance(summary.get("config"), dict) else {}
-        lines = [line.text for line in verdict_lines(results)] if results else []
+        lines = [line.text for line in verdicts_of(results)]
         return {
             "name": str(asked.get("name", self.path.name)) if self.path.name.startswith("seed-") else self.path.name,
             "status": status,

@@ -141,7 +141,7 @@ class Nodes:
             return []
         values = [self.written(column, self.frames[place], base, 100.0) for place in known]
         largest = max((abs(value) for row in values for value in row if value is not None), default=0)
-        end = max(scale_end(largest) or 1, 1)
+        end = max(scale_end(float(largest)) or 1, 1)
         return [
             {
                 "name": f"{probe}_gain",
@@ -163,7 +163,7 @@ class Nodes:
             "name": measure.name,
             "title": measure.title,
             "unit": measure.unit.name,
-            "scale": [0, scale_end(largest)],
+            "scale": [0, scale_end(float(largest))],
             "kind": "sequential",
             "frames": known,
             "values": values,
