@@ -292,7 +292,8 @@ def main() -> NoReturn:
             severity = "note" if in_folder else "error"  # without results in a folder, the lost output was the result
             print(f"{severity}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
             code = code if in_folder else code or 2
-    if {thread.name for thread in set(threading.enumerate()) - threads_before} & {"loading", "mlflow", "reading"}:
+    unended = {thread.name for thread in set(threading.enumerate()) - threads_before} & {"loading", "mlflow", "reading"}
+    if unended or sys.argv[1:2] == ["watch"]:
         remove_temporary()
-        os._exit(code)  # exiting normally would wait for these threads, or abort
+        os._exit(code)  # exiting normally would wait for these threads, or abort, or take seconds to free what was read
     sys.exit(code)
