@@ -76,7 +76,8 @@ def page(title: str, source: str, events: str) -> str:
 
     Args:
         title: the page's title until data have come.
-        source, events: addresses of the document and of its changes.
+        source: address of the document.
+        events: address of its changes, as server-sent events.
     """
     return _environment().get_template("live.html").render(tag="main", title=title, source=source, events=events)
 

@@ -2,6 +2,7 @@
 
 const TEXT_SIZE = 11;
 const TICK_ROW = 17; // pixels under the plot for the ticks of the horizontal axis
+const VALUE_TICKS = 3; // about so many numbers on the vertical axis
 const TOP = 7; // half a line of text: the topmost tick label is not cut
 
 function textFont(theme, size = TEXT_SIZE, weight = 400) {
@@ -25,16 +26,19 @@ function valueRange({ y, low, high, levels, floor }) {
   return [hasFloor ? floor : least - margin, most + margin];
 }
 
-/** Places labels on a line: at least `gap` apart and within [first, last], each as near as can be to where it belongs. */
+/** Places labels on a line: `gap` apart or more, within [first, last], each as near as can be to where it belongs. */
 function spreadLabels(places, gap, first, last) {
-  const order = places.map((place, index) => ({ place: clamp(place, first, last), index })).sort((a, b) => a.place - b.place);
+  const order = places.map((place, index) => ({ place: clamp(place, first, last), index }));
+  order.sort((a, b) => a.place - b.place);
   order.forEach((each, at) => {
     if (at) each.place = Math.max(each.place, order[at - 1].place + gap);
   });
   const over = order.length ? order[order.length - 1].place - last : 0;
   if (over > 0) {
     order[order.length - 1].place = last;
-    for (let at = order.length - 2; at >= 0; at--) order[at].place = Math.min(order[at].place, order[at + 1].place - gap);
+    for (let at = order.length - 2; at >= 0; at--) {
+      order[at].place = Math.min(order[at].place, order[at + 1].place - gap);
+    }
   }
   const spread = new Array(places.length);
   for (const { place, index } of order) spread[index] = place;
@@ -43,7 +47,7 @@ function spreadLabels(places, gap, first, last) {
 
 /** Grid lines and numbers of the vertical axis. */
 function drawValues(context, area, range, theme) {
-  const { ticks, decimals } = niceTicks(range[0], range[1], Math.max(2, Math.round(area.height / 17)));
+  const { ticks, decimals } = niceTicks(range[0], range[1], VALUE_TICKS);
   context.font = textFont(theme);
   context.textAlign = "right";
   context.textBaseline = "middle";
@@ -119,15 +123,11 @@ function sharedMargins(context, charts, range, name, width, theme) {
   let left = 20;
   let right = wide(name) + wide(tickWords(range[1], 0)) / 2 + 9;
   for (const chart of charts) {
-    const { ticks, decimals } = niceTicks(chart.range[0], chart.range[1], 4);
-    for (const tick of ticks) left = Math.max(left, wide(tickWords(tick, Math.max(decimals, decimalsFor(chart.range)))) + 9);
+    const { ticks, decimals } = niceTicks(chart.range[0], chart.range[1], VALUE_TICKS);
+    for (const tick of ticks) left = Math.max(left, wide(tickWords(tick, decimals)) + 9);
     for (const level of chart.series.levels || []) right = Math.max(right, wide(levelWords(level)) + 14);
   }
   return { left: Math.ceil(left), right: Math.ceil(Math.min(right, width * 0.4)) };
-}
-
-function decimalsFor(range) {
-  return niceTicks(range[0], range[1], 4).decimals;
 }
 
 /** Where things are drawn in a chart of a size: edges of the plot, and from numbers to pixels and back. */

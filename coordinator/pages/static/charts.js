@@ -105,7 +105,8 @@ function drawCurve(context, area, x, y, colour) {
     drawn = true;
   }
   context.stroke();
-  if (x.length > (area.right - area.left) / 14) return;
+  const apart = (area.toX(x[x.length - 1]) - area.toX(x[0])) / Math.max(x.length - 1, 1);
+  if (apart < 12 && x.length > 1) return; // no dots where they would touch
   for (let index = 0; index < x.length; index++) {
     if (y[index] === null) continue;
     context.beginPath();
@@ -137,9 +138,9 @@ class ChartColumn {
     this.redraw = () => {};
   }
 
-  show(list, rounds, name) {
-    this.rounds = rounds;
-    this.name = name;
+  show(list, clock) {
+    this.rounds = [clock.from, clock.to];
+    this.name = clock.unit ? `${clock.name} (${clock.unit})` : clock.name;
     while (this.charts.length < list.length) this.add();
     this.charts.splice(list.length).forEach((chart) => chart.element.remove());
     list.forEach((series, index) => this.charts[index].show(series));

@@ -3,13 +3,23 @@
 const WHOLE_RUN_IN = 14; // seconds that the slider takes over a whole run
 const STEP_EVERY = 900; // milliseconds between two measurements where motion is to be reduced
 
+/** The last round that slider and charts show: of a run that has not come to half of its rounds, half; and so on. */
+function reach(from, to, newest) {
+  let span = to - from;
+  while (span > 20 && (span / 2) * 0.95 > newest - from) span /= 2;
+  return from + Math.ceil(span);
+}
+
 class Controls {
-  /** `pick(round)` is called for every move, `moved` tells whether a person did it. */
-  constructor(host, pick) {
+  /** `pick(round)` is called for every move; the space bar plays if the focus is in `scope`. */
+  constructor(host, pick, scope) {
     this.pick = pick;
+    this.scope = scope;
+    const button = (pressed, title) => ({ type: "button", class: "pv-button", "aria-pressed": pressed, title });
     this.slider = make("input", { type: "range", class: "pv-slider", step: "1", id: "pv-slider" });
-    this.play = make("button", { type: "button", class: "pv-button pv-play", "aria-pressed": "false", title: "play (space)" });
-    this.follow = make("button", { type: "button", class: "pv-button", "aria-pressed": "true", title: "keep to the newest round" }, "follow");
+    this.play = make("button", button("false", "play (space)"));
+    this.play.classList.add("pv-play");
+    this.follow = make("button", button("true", "keep to the newest round"), "follow");
     this.words = make("label", { for: "pv-slider", class: "pv-round" });
     this.ticks = make("canvas", { class: "pv-ticks", "aria-hidden": "true" });
     const track = make("div", { class: "pv-track" }, this.slider, this.ticks);
@@ -26,11 +36,13 @@ class Controls {
 
   show(whole) {
     this.whole = whole;
+    const { frames, completed } = whole;
     const { from, to } = whole.clock;
     this.first = from;
-    this.newest = Math.min(to, Math.max(from, whole.completed || 0, whole.frames.length ? whole.frames[whole.frames.length - 1] : from));
+    this.newest = Math.min(to, Math.max(from, completed || 0, frames.length ? frames[frames.length - 1] : from));
     this.slider.min = from;
-    this.slider.max = to;
+    this.reach = reach(from, to, this.newest);
+    this.slider.max = this.reach;
     this.follow.hidden = whole.status !== "running";
   }
 
@@ -53,8 +65,8 @@ class Controls {
 
   space(event) {
     if (event.key !== " " || event.altKey || event.ctrlKey || event.metaKey) return;
-    const kind = event.target.tagName;
-    if (["BUTTON", "SELECT", "TEXTAREA", "SUMMARY", "A"].includes(kind) || (kind === "INPUT" && event.target !== this.slider)) return;
+    if (!this.scope.contains(event.target)) return;
+    if (event.target !== this.slider && event.target.closest("button, select, textarea, summary, a, input")) return;
     event.preventDefault();
     this.setPlaying(!this.playing);
   }
@@ -86,7 +98,7 @@ class Controls {
 
   /** Round to show at a time while it plays; null when the end is reached. */
   roundAt(now) {
-    const passed = now - this.started.at;
+    const passed = Math.max(now - this.started.at, 0); // a picture may be timed before the click
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) {
       const later = this.whole.frames.filter((frame) => frame > this.started.round && frame <= this.newest);
       const steps = Math.floor(passed / STEP_EVERY);
@@ -107,12 +119,12 @@ class Controls {
       this.slider.setAttribute("aria-valuetext", words + (clock.unit ? " " + clock.unit : ""));
     }
     const width = this.ticks.parentElement.clientWidth;
-    const state = `${width} ${frames.length} ${clock.to} ${theme.dark} ${this.newest}`;
+    const state = `${width} ${frames.length} ${this.reach} ${theme.dark}`;
     if (state !== this.drawn && width) this.drawTicks(width, theme);
     this.drawn = state;
   }
 
-  /** A tick under the slider for each measurement, and a line as far as the run has come. */
+  /** A tick under the slider for each measurement. */
   drawTicks(width, theme) {
     const context = prepare(this.ticks, width, 6);
     const thumb = 8; // half the width of the slider's thumb: its middle stays that far from both ends

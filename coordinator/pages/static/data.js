@@ -11,11 +11,12 @@ async function readDocument(source) {
 /** The document with changes applied: `set` replaces whole keys, `append` lengthens columns. */
 function applyChanges(whole, changes) {
   Object.assign(whole, changes.set || {});
-  const { frames, nodes, links, curves, peer_curves: peerCurves } = changes.append || {};
+  const append = changes.append || {};
+  const { frames, links } = append;
   if (frames) whole.frames.push(...frames);
-  for (const [name, columns] of Object.entries(nodes || {})) appendColumns(entry(whole.nodes, name), columns);
-  for (const [name, columns] of Object.entries(curves || {})) appendColumns(entry(whole.curves, name), columns);
-  for (const [name, columns] of Object.entries(peerCurves || {})) appendColumns(entry(whole.peer_curves, name), columns);
+  for (const key of ["nodes", "curves", "peer_curves"]) {
+    for (const [name, columns] of Object.entries(append[key] || {})) appendColumns(entry(whole[key], name), columns);
+  }
   if (links) appendColumns(whole.links, links);
   return whole;
 }

@@ -17,14 +17,15 @@ function formatNumber(value, digits = 3) {
 /** A difference: always with its sign, and one decimal. */
 function formatSigned(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  const text = tickWords(value, 1);
+  const isTie = Math.abs(value * 4) % 2 === 1; // to an even digit, as Python writes the same number in its sentences
+  const text = tickWords(isTie ? (2 * Math.round(value * 5)) / 10 : value, 1);
   return (value > 0 && /[1-9]/.test(text) ? "+" : "") + text;
 }
 
 /** Three significant digits, zeros at the end too: numbers that change keep their width. */
 function formatSteady(value) {
-  if (value === null || !Number.isFinite(value) || value === 0 || Math.abs(value) < 1e-3 || Math.abs(value) >= 1000) return formatNumber(value);
-  return value.toPrecision(3).replace("-", MINUS);
+  const isUsual = Math.abs(value) >= 1e-3 && Math.abs(value) < 1000;
+  return isUsual ? value.toPrecision(3).replace("-", MINUS) : formatNumber(value);
 }
 
 function withUnit(text, unit) {
@@ -38,7 +39,8 @@ function niceTicks(low, high, count) {
   if (!(span > 0)) return { ticks: [low], decimals: decimalsOf(low) };
   const rough = span / Math.max(count, 1);
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= rough * 0.999);
+  const far = (step) => Math.abs(Math.log(step / rough));
+  const step = [1, 2, 5, 10].map((each) => each * power).reduce((best, each) => (far(each) < far(best) ? each : best));
   const ticks = [];
   for (let index = Math.ceil(low / step - 1e-9); index * step <= high + step * 1e-9; index++) ticks.push(index * step);
   return { ticks, decimals: Math.max(0, -Math.floor(Math.log10(step) + 1e-9)) };
@@ -78,6 +80,14 @@ function named(text, className = "") {
 
 function replaceChildren(element, ...children) {
   element.replaceChildren(...children.filter((child) => child !== null && child !== undefined));
+}
+
+/** Fills an element with one child for each item; leaves it alone, and what is selected in it, if they are the same. */
+function fillWith(element, items, child) {
+  const text = JSON.stringify(items);
+  if (element.shownItems === text) return;
+  element.shownItems = text;
+  element.replaceChildren(...items.map(child));
 }
 
 /** Index of the last of ascending numbers that is at most `value`; -1 if none is. */

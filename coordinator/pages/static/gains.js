@@ -17,14 +17,16 @@ class GainsFigure {
 
   show(gains) {
     this.gains = gains;
+    this.stale = true;
     this.element.hidden = !gains.length;
     const words = gains.map((gain) => `${gainName(gain)}: ${gain.words}, ${gainNumbers(gain)}`);
     this.canvas.setAttribute("aria-label", "Gain in accuracy, points: " + words.join("; "));
   }
 
-  draw(theme) {
+  draw(theme, everything) {
     const width = this.plot.clientWidth;
-    if (!width || !this.gains.length) return;
+    if (!width || !this.gains.length || !(this.stale || everything)) return;
+    this.stale = false;
     const height = this.gains.length * GAIN_ROW + 6 + TICK_ROW;
     const context = prepare(this.canvas, width, height);
     context.font = textFont(theme);

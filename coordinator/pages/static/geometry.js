@@ -8,10 +8,10 @@ const CURVE_GAP = 3.5; // pixels between the two directions of a link, where the
 function layOutGraph(whole, size) {
   const { positions } = whole.peers;
   const { list, directed } = whole.links;
-  const free = nearest(positions);
+  const free = spacing(positions);
   const outline = isCircle(positions);
   const outer = outline && free * size < 26 ? 26 : 14; // room for labels outside of a circle
-  const radius = clamp(free * (size - 2 * outer) * 0.4, 1.8, 17);
+  const radius = clamp(free * (size - 2 * outer) * 0.3, positions.length > 400 ? 2.4 : 4, 17);
   const margin = outer + radius + 4;
   const scale = size - 2 * margin;
   const x = positions.map((place) => margin + place[0] * scale);
@@ -27,20 +27,26 @@ function layOutGraph(whole, size) {
 /** Length of the shortest link in pixels, from middle to middle. */
 function shortest({ list, x, y }) {
   let least = Infinity;
-  for (const [teacher, student] of list) least = Math.min(least, Math.hypot(x[student] - x[teacher], y[student] - y[teacher]));
+  for (const [teacher, student] of list) {
+    least = Math.min(least, Math.hypot(x[student] - x[teacher], y[student] - y[teacher]));
+  }
   return least;
 }
 
-/** Least distance of two peers in the unit square; a large number for one peer alone. */
-function nearest(positions) {
-  const byX = positions.map((place) => place).sort((a, b) => a[0] - b[0]);
-  let least = 1;
+/** How far apart neighbouring peers are in the unit square: for a quarter of them the next one is nearer than that. */
+function spacing(positions) {
+  const byX = [...positions].sort((a, b) => a[0] - b[0]);
+  const nearest = byX.map(() => 1);
   for (let first = 0; first < byX.length; first++) {
-    for (let second = first + 1; second < byX.length && byX[second][0] - byX[first][0] < least; second++) {
-      least = Math.min(least, Math.hypot(byX[second][0] - byX[first][0], byX[second][1] - byX[first][1]));
+    for (let second = first + 1; second < byX.length; second++) {
+      const across = byX[second][0] - byX[first][0];
+      if (across > nearest[first] && across > 0.2) break; // 0.2: those to the right may still be nearest to others
+      const far = Math.hypot(across, byX[second][1] - byX[first][1]);
+      nearest[first] = Math.min(nearest[first], far);
+      nearest[second] = Math.min(nearest[second], far);
     }
   }
-  return least;
+  return nearest.sort((a, b) => a - b)[Math.floor(nearest.length / 4)] ?? 1;
 }
 
 /** Whether all peers are equally far from the middle of the square, as in the picture of a ring. */

@@ -19,10 +19,13 @@ class GraphPicture {
     });
   }
 
-  show(whole, places) {
+  /** A document; `changes` say what in it is new, null if all may be. */
+  show(whole, changes) {
     this.whole = whole;
-    if (places) this.graph = null;
-    this.drawn = {};
+    const { set = {}, append = {} } = changes || {};
+    if (!changes || set.peers || set.links) this.graph = null;
+    const seen = (keys) => keys && ["frames", "nodes", "links", "peers", "clock"].some((key) => key in keys);
+    if (!changes || seen(set) || seen(append)) this.drawn = {};
   }
 
   point(x, y) {
@@ -55,11 +58,13 @@ class GraphPicture {
     this.layer("links", `${frame} ${selected}`, this.links, (context) => {
       drawLinks(context, this.graph, this.whole, frame, selected, theme);
     });
-    this.layer("nodes", `${frame} ${colouring && colouring.name} ${countMarks(this.whole, round)}`, this.nodes, (context) => {
+    const looks = `${frame} ${colouring && colouring.name} ${countMarks(this.whole, round)}`;
+    this.layer("nodes", looks, this.nodes, (context) => {
       drawNodes(context, this.graph, this.whole, state, theme);
     });
     this.touch();
-    this.layer("over", `${frame} ${selected} ${this.hover.peer} ${this.hover.link} ${this.pointer}`, this.over, (context) => {
+    const touched = `${frame} ${selected} ${this.hover.peer} ${this.hover.link} ${this.pointer}`;
+    this.layer("over", touched, this.over, (context) => {
       this.drawOver(context, selected, theme);
       this.drawTip(state);
     });

@@ -10,14 +10,15 @@ class Legend {
   draw(whole, { colouring, frame }, theme) {
     const parts = [];
     if (colouring) {
-      const known = nodeValues(colouring, frame) !== null;
-      const when = known || !colouring.frames.length ? "" : ` (first measured at ${whole.clock.name} ${whole.frames[colouring.frames[0]]})`;
+      const [first] = colouring.frames;
+      const isKnown = first === undefined || first <= frame;
+      const when = isKnown ? "" : ` (first measured at ${whole.clock.name} ${whole.frames[first]})`;
       const stops = colouring.kind === "diverging" ? theme.diverging : theme.sequential;
       parts.push(scaleEntry(`peers: ${colouring.title}${when}`, colouring.scale, colouring.unit, stops));
     }
     const { title, unit, scale, messages, list } = whole.links;
     if (list.length && scale) parts.push(scaleEntry(`links: ${title}`, scale, unit, theme.links));
-    if (messages && list.length) parts.push(make("span", { class: "pv-key" }, widthSample(theme), "messages since the last measurement"));
+    parts.push(messagesEntry((messages && messages[frame]) || [], theme));
     const kinds = new Set(Object.values(whole.peers.marks || {}).flatMap((marks) => marks.map((mark) => mark.kind)));
     for (const kind of kinds) parts.push(make("span", { class: "pv-key" }, markSample(kind, theme), kind));
     replaceChildren(this.host, ...parts);
@@ -31,9 +32,19 @@ function scaleEntry(words, scale, unit, stops) {
     context.fillStyle = stop.css;
     context.fillRect((index * SWATCH[0]) / BUCKETS, 0, SWATCH[0] / BUCKETS + 1, SWATCH[1]);
   });
-  const end = (value) => make("span", { class: "pv-number" }, value > 0 && scale[0] < 0 ? "+" + formatNumber(value) : formatNumber(value));
-  const ends = make("span", { class: "pv-scale" }, end(scale[0]), canvas, end(scale[1]), unit ? make("span", { class: "pv-muted" }, unit) : null);
+  const [low, high] = scale.map((value) => (value > 0 && scale[0] < 0 ? "+" : "") + formatNumber(value));
+  const ends = make("span", { class: "pv-scale" }, low, canvas, high, make("span", { class: "pv-muted" }, unit));
   return make("span", { class: "pv-key" }, named(words), ends);
+}
+
+/** What a link's width says: messages since the last measurement; only a number where all links have the same. */
+function messagesEntry(counts, theme) {
+  let [least, most] = [Infinity, 0];
+  for (const count of counts) [least, most] = [Math.min(least, count), Math.max(most, count)];
+  if (!most) return null;
+  const words = "messages since the last measurement";
+  if (least === most) return make("span", { class: "pv-key" }, `each link: ${formatNumber(most, 6)} ${words}`);
+  return make("span", { class: "pv-key" }, widthSample(theme), `${words}, up to ${formatNumber(most, 6)}`);
 }
 
 function widthSample(theme) {

@@ -3,7 +3,8 @@
 /** What is known of each link at a frame of the document. */
 function linkState(whole, frame) {
   const { values, messages } = whole.links;
-  return { values: (frame >= 0 && values[frame]) || null, messages: (frame >= 0 && messages && messages[frame]) || null };
+  if (frame < 0) return { values: null, messages: null };
+  return { values: values[frame] || null, messages: (messages && messages[frame]) || null };
 }
 
 /** A link is part of the graph of that time if it was measured, or may have been: nothing says that it was silent. */
@@ -33,7 +34,7 @@ function drawLinks(context, graph, whole, frame, chosen, theme) {
     context.strokeStyle = colour < 0 ? theme.unknown : theme.links[colour].css;
     context.fillStyle = context.strokeStyle;
     context.lineWidth = stands ? Math.max(wide, 1.8) : wide;
-    const least = colour < 0 ? 0.35 : crowd + (1 - crowd) * (colour / BUCKETS) * 0.4;
+    const least = crowd * (colour < 0 ? 0.5 : crowd < 1 ? 0.6 + (0.8 * colour) / BUCKETS : 1);
     context.globalAlpha = stands || (chosen < 0 && graph.arrows) ? 1 : chosen >= 0 ? least * 0.35 : least;
     context.stroke(path);
     if (graph.arrows) context.fill(path.heads);

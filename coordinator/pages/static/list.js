@@ -14,7 +14,9 @@ class ListView {
     this.element = element;
     this.known = new Map();
     this.theme = readTheme(element);
-    this.seen = new IntersectionObserver((entries) => entries.forEach((each) => each.isIntersecting && this.drawSparks(each.target)));
+    this.seen = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, target } of entries) if (isIntersecting) this.drawSparks(target);
+    });
     watchTheme(() => {
       this.theme = readTheme(element);
       this.known.forEach(({ row }) => this.drawSparks(row));
@@ -29,12 +31,14 @@ class ListView {
   show(whole) {
     replaceChildren(this.title, named(whole.title));
     const running = whole.runs.filter((run) => run.status === "running").length;
-    this.count.textContent = `${whole.runs.length} runs` + (running ? `, ${running} of them running` : "");
+    const count = whole.runs.length === 1 ? "1 run" : `${formatNumber(whole.runs.length, 9)} runs`;
+    this.count.textContent = count + (running ? `, ${running} running` : "");
     const rows = whole.runs.map((run) => this.row(run));
     const gone = new Set(this.known.keys());
     whole.runs.forEach((run) => gone.delete(run.id));
     gone.forEach((id) => this.known.delete(id));
-    const same = rows.length === this.rows.children.length && rows.every((row, index) => row === this.rows.children[index]);
+    const shown = this.rows.children;
+    const same = rows.length === shown.length && rows.every((row, index) => row === shown[index]);
     if (!same) replaceChildren(this.rows, ...rows); // else the focus stays where it is
   }
 
@@ -93,13 +97,15 @@ function fillRow(row, run) {
 
 function sparkFigure(spark) {
   const words = make("figcaption", {}, named(spark.title), make("span", { class: "pv-reading" }, sparkWords(spark)));
-  return make("figure", { class: "pv-spark" }, make("canvas", { role: "img", "aria-label": `${spark.title}: ${sparkWords(spark)}` }), words);
+  const canvas = make("canvas", { role: "img", "aria-label": `${spark.title}: ${sparkWords(spark)}` });
+  return make("figure", { class: "pv-spark" }, canvas, words);
 }
 
 function localTime(seconds) {
   const at = new Date(seconds * 1000);
   const two = (number) => String(number).padStart(2, "0");
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  const day = [at.getFullYear(), two(at.getMonth() + 1), two(at.getDate())].join("-");
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
 }
 
 /** The last value of a small curve. */
@@ -115,7 +121,7 @@ function drawSpark(canvas, spark, theme) {
   const area = { ...plotArea(...SPARK, margins, [0, Math.max(spark.y.length - 1, 1)], range) };
   const toY = (value) => SPARK[1] - 4 - ((value - range[0]) / (range[1] - range[0])) * (SPARK[1] - 8);
   const x = spark.y.map((_, index) => index);
-  drawCurve(context, { ...area, toY, right: area.left }, x, spark.y, theme.accent); // no width: no dots
+  drawCurve(context, { ...area, toY }, x, spark.y, theme.accent);
   const last = spark.y.length - 1;
   if (last < 0 || spark.y[last] === null) return;
   context.beginPath();

@@ -31,8 +31,8 @@ function drawNodes(context, graph, whole, { colouring, frame, round }, theme) {
     path.moveTo(graph.x[peer] + graph.radius, graph.y[peer]);
     path.arc(graph.x[peer], graph.y[peer], graph.radius, 0, 2 * Math.PI);
   }
-  context.strokeStyle = theme.card;
-  context.lineWidth = graph.radius > 6 ? 1.5 : 0.6;
+  context.strokeStyle = theme.muted; // values near the middle of a scale are nearly the colour of the page
+  context.lineWidth = graph.radius > 6 ? 1 : 0.5;
   for (const [css, path] of groups) {
     context.fillStyle = css;
     context.fill(path);
@@ -99,6 +99,7 @@ function drawLabels(context, graph, colourOf, theme) {
   for (let peer = 0; peer < graph.count; peer += step) {
     const far = Math.hypot(graph.x[peer] - middle, graph.y[peer] - middle) || 1;
     const reach = (far + graph.radius + 12) / far;
-    context.fillText(String(peer), middle + (graph.x[peer] - middle) * reach, middle + (graph.y[peer] - middle) * reach);
+    const [x, y] = [graph.x[peer], graph.y[peer]].map((place) => middle + (place - middle) * reach);
+    context.fillText(String(peer), x, y);
   }
 }

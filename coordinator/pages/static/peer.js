@@ -8,28 +8,28 @@ class PeerPanel {
     this.choose = choose;
     this.title = make("h3", { class: "pv-peer-title" });
     this.facts = make("ul", { class: "pv-muted pv-peer-facts" });
-    const button = make("button", { type: "button", class: "pv-button", "aria-label": "close this peer", title: "close (Escape)", onclick: close }, "\u00d7");
+    const attributes = { type: "button", class: "pv-button", "aria-label": "close this peer", title: "close (Escape)" };
+    const button = make("button", { ...attributes, onclick: close }, "\u00d7");
     this.curves = make("div", { class: "pv-charts" });
     this.tables = make("div", { class: "pv-tables" });
     host.append(make("div", { class: "pv-peer-head" }, this.title, button), this.facts, this.tables, this.curves);
     this.column = new ChartColumn(this.curves, pick);
   }
 
-  show(whole, peer) {
+  show(whole, peer, colouring, clock) {
     this.host.hidden = peer < 0;
     this.peer = peer;
     this.drawn = null;
     if (peer < 0) return;
     this.title.textContent = `Peer ${peer}`;
-    const series = whole.peer_curves.map((curve) => ({ ...curve, y: curve.y.map((row) => row[peer]), low: null, high: null, levels: [], floor: null }));
-    this.column.show(series.filter((each) => each.x.length), [whole.clock.from, whole.clock.to], clockWords(whole.clock));
+    const curves = [...whole.peer_curves, ...measured(whole, colouring)].filter((curve) => curve.x.length);
+    this.column.show(curves.map((curve) => seriesOfPeer(curve, peer)), clock);
   }
 
   draw(whole, state, theme, everything) {
     if (this.peer < 0) return;
     const words = peerLines(whole, this.peer, state).slice(1);
-    if (words.join("\n") !== this.words) replaceChildren(this.facts, ...words.map((line) => make("li", {}, named(line))));
-    this.words = words.join("\n");
+    fillWith(this.facts, words, (line) => make("li", {}, named(line)));
     const now = `${state.frame} ${everything}`;
     if (now !== this.drawn) this.fill(whole, state.frame);
     this.drawn = `${state.frame} false`;
@@ -50,8 +50,8 @@ class PeerPanel {
     const head = [cell("th", "peer", { scope: "col" }), cell("th", whole.links.title, { scope: "col" })];
     if (whole.links.messages) head.push(cell("th", "messages", { scope: "col" }));
     const body = rows.slice(0, MOST_ROWS).map((row) => {
-      const button = make("button", { type: "button", class: "pv-link", onclick: () => this.choose(row.peer) }, String(row.peer));
-      const cells = [make("td", {}, button), cell("td", formatNumber(row.value))];
+      const attributes = { type: "button", class: "pv-link", onclick: () => this.choose(row.peer) };
+      const cells = [make("td", {}, make("button", attributes, String(row.peer))), cell("td", formatNumber(row.value))];
       if (whole.links.messages) cells.push(cell("td", formatNumber(row.messages, 6)));
       return make("tr", {}, ...cells);
     });
@@ -60,6 +60,17 @@ class PeerPanel {
     if (!rows.length) return make("table", {}, caption);
     return make("table", {}, caption, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
   }
+}
+
+/** The value that colours the peers as a curve, where it was measured more than once and is not one already. */
+function measured(whole, colouring) {
+  if (!colouring || colouring.frames.length < 2) return [];
+  if (whole.peer_curves.some((curve) => curve.name === colouring.name)) return [];
+  return [{ ...colouring, x: colouring.frames.map((frame) => whole.frames[frame]), y: colouring.values }];
+}
+
+function seriesOfPeer({ title, unit, x, y }, peer) {
+  return { title, unit, x, y: y.map((row) => row[peer] ?? null), low: null, high: null, levels: [], floor: null };
 }
 
 /** Links of a peer at a frame, those that differ most first: [{peer, value, messages}] of teachers and of students. */
@@ -75,8 +86,4 @@ function neighbours(whole, peer, frame) {
   });
   const byValue = (a, b) => (b.value ?? -1) - (a.value ?? -1) || a.peer - b.peer;
   return { hears: hears.sort(byValue), heard: heard.sort(byValue) };
-}
-
-function clockWords(clock) {
-  return clock.unit ? `${clock.name} (${clock.unit})` : clock.name;
 }

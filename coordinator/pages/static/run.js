@@ -17,14 +17,17 @@ class RunView {
   build(isInlined) {
     const box = (name, tag = "div", attributes = {}) => make(tag, { class: name, ...attributes });
     const [head, bar, graph] = [box("pv-head", "header", { hidden: isInlined }), box("pv-bar"), box("pv-graph")];
-    const [controls, legend, peer] = [box("pv-controls"), box("pv-legend"), box("pv-peer", "section", { hidden: true })];
+    const [controls, legend] = [box("pv-controls"), box("pv-legend")];
     const [charts, spoken] = [box("pv-charts"), box("pv-spoken")];
+    const peer = box("pv-peer", "section", { hidden: true });
     this.note = box("pv-note", "p");
     const [left, right] = [box("pv-left"), box("pv-right")];
-    this.header = new Header(head);
-    this.colour = make("select", { onchange: () => this.pickColour() });
+    const { source } = this.element.dataset;
+    this.header = new Header(head, isInlined || source.endsWith("/main") ? "" : "/");
+    this.colour = make("select", { onchange: () => ((this.chosenColour = this.colour.value), this.pickColour()) });
     this.peers = make("select", { onchange: () => this.choose(Number(this.peers.value)) });
-    bar.append(make("label", {}, "colour of peers ", this.colour), make("label", {}, "peer ", this.peers));
+    const label = (words, field) => make("label", {}, make("span", {}, words), field);
+    bar.append(label("colour of peers", this.colour), label("peer", this.peers));
     left.append(bar, graph, controls, legend, this.note);
     right.append(peer);
     this.gains = new GainsFigure(right);
@@ -33,70 +36,79 @@ class RunView {
     replaceChildren(this.element, head, make("div", { class: "pv-columns" }, left, right), spoken);
     const pick = (round) => this.setRound(round);
     this.picture = new GraphPicture(graph, (chosen) => this.choose(chosen));
-    this.controls = new Controls(controls, pick);
+    const scope = isInlined ? this.element : document.body; // the space bar still scrolls a report
+    this.controls = new Controls(controls, pick, scope);
     const byHand = (round) => this.controls.byHand(Math.round(round));
     this.legend = new Legend(legend);
     this.column = new ChartColumn(charts, byHand);
-    this.panel = new PeerPanel(peer, { pick: byHand, close: () => this.choose(-1), choose: (chosen) => this.choose(chosen) });
+    const choose = (chosen) => this.choose(chosen);
+    this.panel = new PeerPanel(peer, { pick: byHand, close: () => this.choose(-1), choose });
     this.spoken = new SpokenState(spoken, this.picture.links);
   }
 
   /** Shows a document, or the one shown already after changes were applied to it. */
   show(whole, changes) {
     const set = (changes && changes.set) || {};
-    const fresh = !changes || set.peers || set.links;
     this.whole = whole;
     this.header.show(whole);
     this.controls.show(whole);
-    if (!changes || set.nodes) this.fillColours();
-    if (!changes || set.peers) this.fillPeers();
-    this.picture.show(whole, fresh);
+    this.picture.show(whole, changes);
     this.gains.show(this.gainsHidden ? [] : whole.gains);
-    this.column.show(whole.curves.filter(hasValues).map(seriesOf), [whole.clock.from, whole.clock.to], clockWords(whole.clock));
+    this.clock = { ...whole.clock, to: this.controls.reach };
+    this.column.show(whole.curves.filter(hasValues).map(seriesOf), this.clock);
+    if (!changes || set.peers) this.fillPeers();
+    if (!changes || set.nodes) this.fillColours();
     this.note.textContent = [whole.links.note, leftOut(whole.links)].filter(Boolean).join(" ");
     if (this.state.selected >= whole.peers.count) this.state.selected = -1;
-    this.panel.show(whole, this.state.selected);
-    this.setRound(this.controls.following ? this.controls.newest : this.state.round, true);
+    this.showPeer();
+    this.setRound(this.controls.following ? this.controls.newest : this.state.round);
+    this.legendStale = true;
   }
 
   fillColours() {
-    const chosen = this.colour.value;
     replaceChildren(this.colour, ...this.whole.nodes.map((each) => make("option", { value: each.name }, each.title)));
-    if (this.whole.nodes.some((each) => each.name === chosen)) this.colour.value = chosen;
+    if (this.whole.nodes.some((each) => each.name === this.chosenColour)) this.colour.value = this.chosenColour;
     this.colour.parentElement.hidden = !this.whole.nodes.length;
     this.pickColour();
   }
 
   fillPeers() {
-    const options = [make("option", { value: "-1" }, "none chosen")];
-    for (let peer = 0; peer < this.whole.peers.count; peer++) options.push(make("option", { value: peer }, String(peer)));
-    replaceChildren(this.peers, ...options);
+    const option = (peer) => make("option", { value: peer }, String(peer));
+    const numbers = Array.from({ length: this.whole.peers.count }, (_, peer) => option(peer));
+    replaceChildren(this.peers, make("option", { value: "-1" }, "none chosen"), ...numbers);
     this.peers.value = String(this.state.selected);
   }
 
   pickColour() {
-    this.state.colouring = this.whole.nodes.find((each) => each.name === this.colour.value) || this.whole.nodes[0] || null;
+    const { nodes } = this.whole;
+    this.state.colouring = nodes.find((each) => each.name === this.colour.value) || nodes[0] || null;
     this.legendStale = true;
-    this.ask();
+    this.showPeer();
+    this.spoken.change(this.whole, this.state);
+    this.ask(true);
+  }
+
+  showPeer() {
+    this.panel.show(this.whole, this.state.selected, this.state.colouring, this.clock);
   }
 
   choose(peer) {
     if (!this.whole) return;
     this.state.selected = peer;
     this.peers.value = String(peer);
-    this.panel.show(this.whole, peer);
+    this.showPeer();
     this.ask(true);
   }
 
-  setRound(round, everything = false) {
+  setRound(round) {
     if (!this.whole) return;
     this.state.round = clamp(round, this.whole.clock.from, this.controls.newest);
     this.controls.round = this.state.round;
     const frame = lastAtMost(this.whole.frames, this.state.round);
-    this.legendStale = this.legendStale || frame !== this.state.frame || everything;
+    this.legendStale = this.legendStale || frame !== this.state.frame;
     this.state.frame = frame;
     this.spoken.change(this.whole, this.state);
-    this.ask(everything);
+    this.ask();
   }
 
   /** Asks for a picture: one a frame of the screen at most, however much changes. */
@@ -116,12 +128,11 @@ class RunView {
     if (this.controls.playing) this.advance(now);
     const everything = this.everything;
     this.everything = false;
-    this.state.colouring = this.whole.nodes.find((each) => this.state.colouring && each.name === this.state.colouring.name) || null;
     this.picture.draw(this.state, this.theme, everything);
     this.controls.draw(this.state.round, this.theme);
     this.column.draw(this.state.round, this.theme, everything);
     this.panel.draw(this.whole, this.state, this.theme, everything);
-    if (everything) this.gains.draw(this.theme);
+    this.gains.draw(this.theme, everything);
     if (this.legendStale || everything) this.legend.draw(this.whole, this.state, this.theme);
     this.legendStale = false;
   }

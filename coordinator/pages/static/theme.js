@@ -1,4 +1,4 @@
-/* Colours: of the style sheet's variables for ink and lines, and scales for values, colour-blind safe, light and dark. */
+/* Colours: ink and lines from the style sheet's variables, scales for values; colour-blind safe, light and dark. */
 
 /** Stops from the least to the greatest value. Diverging: orange below 0, blue above, told apart by every eye. */
 const SCALES = {
@@ -8,7 +8,7 @@ const SCALES = {
     links: ["#ccd5de", "#c9a5c6", "#b05ba6", "#7d1f78", "#4a0a4b"],
   },
   dark: {
-    diverging: ["#ffae5c", "#d97a22", "#8f5a2b", "#4b4e54", "#3c6d9a", "#4f9fe0", "#a4d4ff"],
+    diverging: ["#ffae5c", "#d97a22", "#9a683a", "#60656d", "#4a7dab", "#4f9fe0", "#a4d4ff"],
     sequential: ["#33407f", "#2f6f9e", "#41a49c", "#a4d07c", "#fbea6b"],
     links: ["#434d59", "#6c4f74", "#a2569b", "#dd7fce", "#ffc4f1"],
   },
@@ -25,7 +25,8 @@ function ramp(stops) {
   return Array.from({ length: BUCKETS }, (_, index) => {
     const place = (index / (BUCKETS - 1)) * (colours.length - 1);
     const at = Math.min(Math.floor(place), colours.length - 2);
-    const rgb = colours[at].map((value, channel) => Math.round(value + (place - at) * (colours[at + 1][channel] - value)));
+    const next = colours[at + 1];
+    const rgb = colours[at].map((value, channel) => Math.round(value + (place - at) * (next[channel] - value)));
     return { css: `rgb(${rgb.join(",")})`, rgb, dark: 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2] < 140 };
   });
 }
@@ -63,7 +64,8 @@ function readTheme(element) {
 function watchTheme(changed) {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", changed);
   const density = () => {
-    matchMedia(`(resolution: ${devicePixelRatio}dppx)`).addEventListener("change", () => (changed(), density()), { once: true });
+    const now = matchMedia(`(resolution: ${devicePixelRatio}dppx)`);
+    now.addEventListener("change", () => (changed(), density()), { once: true });
   };
   density();
 }

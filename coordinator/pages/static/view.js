@@ -8,7 +8,7 @@ function mountView(element) {
     if (!view || view.kind !== whole.kind) {
       view = whole.kind === "list" ? new ListView(element) : new RunView(element, isInlined);
       view.kind = whole.kind;
-      window.peerView = facts(view, () => whole);
+      window.peerView = facts(view);
     }
     view.whole = whole;
     if (!isInlined) document.title = pageTitle(whole);
@@ -17,8 +17,9 @@ function mountView(element) {
   const contact = (kept, problem) => {
     if (view && view.header) view.header.setContact(kept);
     else if (view && view.setContact) view.setContact(kept);
-    else if (!kept) element.textContent = problem ? `The data cannot be read: ${problem.message}` : "Waiting for the data of the run...";
+    else if (problem) element.textContent = `The data cannot be read: ${problem.message}`;
   };
+  if (!isInlined) element.textContent = "Waiting for the data of the run...";
   follow(element, show, contact);
 }
 

@@ -1,6 +1,7 @@
 /* What is said beside the pictures: title, status, verdicts, facts; and the state in words for screen readers. */
 
 const QUIET = 400; // milliseconds without a change before the state is read out
+const SAY_AFTER = 8000; // and, of a run that goes on, how long it may take at most
 const CLASSES = ["running", "finished", "stopped", "interrupted", "failed", "lost"];
 
 /** A status as a chip: a word in a colour that it does not depend on. */
@@ -11,13 +12,16 @@ function paintStatus(chip, status, more = "") {
 }
 
 function progressWords({ status, stage, stage_words: words, completed, total, clock }) {
-  if (status !== "running") return total && completed < total ? `, ${completed} of ${total} rounds` : "";
+  const progress = `${formatNumber(completed, 9)} of ${formatNumber(total, 9)}`;
+  if (status !== "running") return total && completed < total ? `, ${progress} rounds` : "";
   const now = words && stage !== "rounds" ? `: ${words}` : "";
-  return `${now}, ${clock ? clock.name : "round"} ${completed} of ${total}`;
+  return `${now}, ${clock ? clock.name : "round"} ${progress}`;
 }
 
 class Header {
-  constructor(host) {
+  /** `home`: address of the list that the run is in, or empty. */
+  constructor(host, home) {
+    if (home) host.append(make("nav", { class: "pv-nav" }, make("a", { href: home }, "\u2190 all runs")));
     this.title = make("h1", { class: "pv-title" });
     this.chip = make("span", { class: "pv-chip" });
     this.contact = make("span", { class: "pv-chip pv-lost", role: "status", hidden: true });
@@ -25,7 +29,8 @@ class Header {
     this.headline = make("ul", { class: "pv-headline" });
     this.facts = make("dl", { class: "pv-facts" });
     this.flags = make("ul", { class: "pv-flags" });
-    host.append(make("div", { class: "pv-line" }, this.title, this.chip, this.contact), this.bar, this.headline, this.flags, this.facts);
+    const line = make("div", { class: "pv-line" }, this.title, this.chip, this.contact);
+    host.append(line, this.bar, this.headline, this.flags, this.facts);
   }
 
   setContact(kept) {
@@ -34,15 +39,16 @@ class Header {
   }
 
   show(whole) {
-    replaceChildren(this.title, named(whole.title), whole.name && whole.name !== whole.title ? named(whole.name, "pv-name") : null);
+    const names = whole.name && whole.name !== whole.title ? [whole.title, whole.name] : [whole.title];
+    fillWith(this.title, names, (name) => named(name, name === whole.title ? "" : "pv-name"));
     paintStatus(this.chip, whole.status, progressWords(whole));
     this.bar.hidden = whole.status !== "running";
     this.bar.value = whole.total ? whole.completed / whole.total : 0;
-    replaceChildren(this.headline, ...whole.headline.map((words) => make("li", {}, named(words))));
-    const flags = [whole.message, ...(whole.flags || [])].filter(Boolean);
-    replaceChildren(this.flags, ...flags.map((words) => make("li", {}, named(words))));
-    const facts = (whole.facts || []).map(([name, words]) => make("div", {}, make("dt", {}, named(name)), make("dd", {}, named(words))));
-    replaceChildren(this.facts, ...facts);
+    const item = (words) => make("li", {}, named(words));
+    fillWith(this.headline, whole.headline || [], item);
+    fillWith(this.flags, [whole.message, ...(whole.flags || [])].filter(Boolean), item);
+    const fact = ([name, words]) => make("div", {}, make("dt", {}, named(name)), make("dd", {}, named(words)));
+    fillWith(this.facts, whole.facts || [], fact);
   }
 }
 
@@ -53,7 +59,8 @@ function stateSentence(whole, { round, frame, colouring, selected }) {
   const values = known(nodeValues(colouring, frame));
   if (values.length) parts.push(`${colouring.title} ${extent(values, (value) => colouredValue(colouring, value))}`);
   const links = known(linkState(whole, frame).values);
-  if (links.length) parts.push(`${whole.links.title} of ${links.length} links ${extent(links, (value) => formatNumber(value))}`);
+  const span = links.length ? extent(links, (value) => formatNumber(value)) : "";
+  if (span) parts.push(`${whole.links.title} of ${links.length} links ${span}`);
   for (const [peer, marks] of Object.entries(whole.peers.marks || {})) {
     for (const mark of marks) if (round >= (mark.from || 0)) parts.push(`peer ${peer} ${mark.words}`);
     if (parts.length > 8) break;
@@ -80,20 +87,31 @@ class SpokenState {
   /** To be called for each change: what is said follows when there was none for a while. */
   change(whole, state) {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.say(whole, { ...state }), QUIET);
+    this.since = this.since || performance.now();
+    const wait = clamp(this.since + SAY_AFTER - performance.now(), 0, QUIET);
+    this.timer = setTimeout(() => this.say(whole, { ...state }), wait);
   }
 
   say(whole, state) {
+    this.since = 0;
     const sentence = stateSentence(whole, state);
     this.picture.setAttribute("aria-label", `The graph of peers: ${sentence}`);
     if (this.sentence.textContent !== sentence) this.sentence.textContent = sentence;
+    const counts = [whole.peers.count, whole.frames.length, ...whole.nodes.map((each) => each.frames.length)];
+    const now = `${state.frame} ${counts}`;
+    if (now !== this.said) this.fillTable(whole, state);
+    this.said = now;
+  }
+
+  fillTable(whole, state) {
     const columns = whole.nodes.map((each) => ({ each, values: nodeValues(each, state.frame) }));
     const head = ["peer", ...whole.nodes.map((each) => each.title)].map((words) => make("th", { scope: "col" }, words));
     const rows = Array.from({ length: whole.peers.count }, (_, peer) => {
       const cells = columns.map(({ each, values }) => make("td", {}, colouredValue(each, values && values[peer])));
       return make("tr", {}, make("th", { scope: "row" }, String(peer)), ...cells);
     });
-    const caption = make("caption", {}, `Peers at ${whole.clock.name} ${Math.floor(state.round)}`);
+    const at = `${whole.clock.name} ${whole.frames[state.frame] ?? NONE}`;
+    const caption = make("caption", {}, `Peers as measured at ${at}`);
     replaceChildren(this.table, caption, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
   }
 }

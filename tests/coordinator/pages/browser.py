@@ -1,7 +1,10 @@
 """Debian's Chromium for tests of pages, and a small server that sends a document and its changes."""
 
+import base64
+import hashlib
 import json
 import queue
+import re
 import shutil
 import threading
 from collections.abc import Iterator
@@ -74,10 +77,15 @@ def show_as(browser: Chrome, width: int, height: int, dark: bool = False, ratio:
 
 
 def report_with(document: dict[str, Any], folder: Path) -> str:
-    """Address of a page on disk that holds the component and its data, as a report does."""
+    """Address of a page on disk that holds the component and its data, with a policy that allows nothing else."""
     page = folder / "report.html"
-    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>report</title></head><body>'
-    page.write_text(f"{head}{component.inlined(document)}</body></html>", encoding="utf-8")
+    view = str(component.inlined(document))
+    (script,) = re.findall(r"<script>(.*?)</script>", view, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'"
+    head = f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}"><title>report</title>'
+    text = f'<!doctype html><html lang="en"><head>{head}</head><body>{view}</body></html>'
+    page.write_text(text, encoding="utf-8")
     return page.as_uri()
 
 

@@ -1,6 +1,7 @@
 """The component in a browser: what is drawn and said is what its document holds."""
 
 import copy
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -119,7 +120,12 @@ def test_click__opens_the_panel_of_the_peer_with_its_links(page: Chrome, report:
     expected = {teacher: value for (teacher, student), value in links if student == 4}
     assert shown == {teacher: pytest.approx(value, rel=6e-3) for teacher, value in expected.items()}
     assert list(shown.values()) == sorted(shown.values(), reverse=True)
-    assert len(panel.find_elements(By.CSS_SELECTOR, "figure")) == len(document["peer_curves"])
+    captions = [each.text.split("\n") for each in panel.find_elements(By.CSS_SELECTOR, "figcaption")]
+    series = [(curve["title"], curve["y"][-1][4]) for curve in document["peer_curves"]]
+    series.append((document["nodes"][0]["title"], document["nodes"][0]["values"][-1][4]))  # what colours the peers
+    assert [(words[0], float(words[-1].rstrip("%"))) for words in captions] == [
+        (title, pytest.approx(value, rel=6e-3)) for title, value in series
+    ]
     ActionChains(page).send_keys(Keys.ESCAPE).perform()
     rest(page)
     assert not panel.is_displayed()
@@ -147,6 +153,9 @@ def test_play__space_starts_and_stops_it(page: Chrome, report: Any) -> None:
     report(documents.run())
     play = page.find_element(By.CSS_SELECTOR, ".pv-play")
     ActionChains(page).send_keys(Keys.SPACE).perform()
+    assert play.get_attribute("aria-pressed") == "false"  # the focus is elsewhere: it scrolls the report
+    page.execute_script("document.querySelector('.pv-slider').focus()")
+    ActionChains(page).send_keys(Keys.SPACE).perform()
     assert play.get_attribute("aria-pressed") == "true"
     until(page, "peerView.round > 5 && peerView.round < 100")
     assert ask(page, "peerView.fps()") > 5
@@ -156,6 +165,18 @@ def test_play__space_starts_and_stops_it(page: Chrome, report: Any) -> None:
     stopped = ask(page, "peerView.round")
     time.sleep(0.4)
     assert ask(page, "peerView.round") == stopped
+
+
+def test_play__goes_from_measurement_to_measurement_where_motion_is_to_be_reduced(page: Chrome, report: Any) -> None:
+    document = report(documents.run())
+    features = [{"name": "prefers-reduced-motion", "value": "reduce"}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    page.find_element(By.CSS_SELECTOR, ".pv-play").click()
+    seen = set()
+    start = time.monotonic()
+    while time.monotonic() - start < 2.4:
+        seen.add(ask(page, "peerView.round"))
+    assert {0, 20, 40} <= seen <= set(document["frames"])
 
 
 SHAPES = {
@@ -239,7 +260,7 @@ def test_live__changes_make_the_document_that_the_server_has(page: Chrome, live:
     page.get(server.url)
     until(page, "window.peerView && peerView.round === 30")
     assert "running" in page.find_element(By.CSS_SELECTOR, ".pv-chip").text
-    for early, later in zip(stages, stages[1:], strict=False):
+    for early, later in itertools.pairwise(stages):
         server.send("change", documents.changes(early, later))
         until(page, f"peerView.round === {later['completed']}")
         assert ask(page, "peerView.document") == later
@@ -259,6 +280,15 @@ def test_live__a_slider_that_was_moved_stays_until_follow_is_pressed(page: Chrom
     assert ask(page, "peerView.round") == 20
     page.find_element(By.XPATH, "//button[text()='follow']").click()
     assert ask(page, "peerView.round") == 70
+
+
+def test_live__a_long_run_that_has_just_begun_fills_the_charts(page: Chrome, live: Any) -> None:
+    document = documents.running(documents.run(frames=41, total=4000), 2, 110)
+    page.get(live(document).url)
+    until(page, "window.peerView && peerView.round === 110")
+    slider = page.find_element(By.CSS_SELECTOR, "input[type=range]")
+    assert slider.get_attribute("max") == "125"  # 4000 over 32: more than half of it is over
+    assert slider.get_attribute("aria-valuetext") == "round 110 of 4,000"
 
 
 def test_live__links_that_come_later_are_drawn(page: Chrome, live: Any) -> None:
@@ -313,9 +343,8 @@ def test_spoken__says_the_state_and_has_a_table_of_the_values(page: Chrome, repo
     until(page, "document.querySelector('[aria-live]').textContent.startsWith('round 60 of 120, 8 peers')")
     label = page.find_element(By.CSS_SELECTOR, ".pv-graph canvas").get_attribute("aria-label")
     assert "peer 3 dropped after round 40" in label
-    rows = page.execute_script(
-        "return [...document.querySelectorAll('.pv-spoken tbody tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
-    )
+    cells = "[...row.cells].map((each) => each.textContent)"
+    rows = ask(page, f"[...document.querySelectorAll('.pv-spoken tbody tr')].map((row) => {cells})")
     entropies = document["nodes"][1]["values"][3]
     assert [float(row[2].split()[0]) for row in rows] == [pytest.approx(each, rel=6e-3) for each in entropies]
 

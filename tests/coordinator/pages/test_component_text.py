@@ -116,6 +116,7 @@ def test_script__files_and_functions_are_short() -> None:
     for name in component.SCRIPTS:
         lines = (folder / name).read_text(encoding="utf-8").splitlines()
         assert len(lines) <= 300, name
+        assert max(map(len, lines)) <= 120, name
         for start, line in enumerate(lines):
             if re.match(r"(  )?(async )?(function )?[a-zA-Z]+\(.*\) \{$", line):
                 indent = len(line) - len(line.lstrip())
