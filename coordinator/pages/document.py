@@ -12,7 +12,7 @@ from coordinator.pages.graph import mean_messages
 from coordinator.pages.headline import verdicts_of
 from coordinator.pages.links import Links
 from coordinator.pages.nodes import Nodes
-from coordinator.pages.numbers import Kept, shortened
+from coordinator.pages.numbers import Kept
 from coordinator.pages.status_files import RUNNING
 from coordinator.records.events import Stage
 from coordinator.reports.endings import STAGES
@@ -81,7 +81,7 @@ def _gain(line: VerdictLine) -> dict[str, Any]:
     """A verdict on a gain, in points."""
     words = {"probe": line.probe, "control": line.control, "words": line.words, "tone": str(line.tone)}
     numbers = {"mean": line.mean, "low": line.low, "high": line.high}
-    return words | {name: None if value is None else shortened(100 * value) for name, value in numbers.items()}
+    return words | {name: None if value is None else 100 * value for name, value in numbers.items()}  # as in `headline`
 
 
 def _stage(reader: RunReader) -> dict[str, str]:

@@ -62,7 +62,7 @@ def test_page__of_a_run_that_goes_on(started: Started, tiny: Path, browser: Chro
         slider.send_keys(Keys.HOME)
         until(lambda: seen(browser, "window.peerView.round") == 0, 5)
         slider.send_keys(Keys.ARROW_RIGHT)
-        until(lambda: seen(browser, "window.peerView.round") == 20, 5)
+        until(lambda: seen(browser, "window.peerView.round") > 0, 5)
         browser.execute_script("window.peerView.selectPeer(2)")
         until(lambda: "peer 2" in browser.find_element(By.ID, "view").text.lower(), 5)
         began = time.monotonic()
