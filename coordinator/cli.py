@@ -6,11 +6,26 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from coordinator.commands.options import (
+    AblationFile,
+    EndedRun,
+    ExperimentFile,
+    ExportFile,
+    ExportFormat,
+    Json,
+    Output,
+    Overrides,
+    Port,
+    Quiet,
+    Watch,
+    Watchable,
+    live_page,
+)
 from coordinator.commands.outcome import guarded, show_warning
 from coordinator.commands.streams import forgiving, why_lost
 from coordinator.experiment.home import provide_home, remove_temporary
@@ -25,15 +40,6 @@ app = typer.Typer(  # commands import their own modules, so that --help and comp
     pretty_exceptions_enable=False,
     help="Simulate networks that learn only from each other's outputs, and test whether the exchange taught them.",
 )
-Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
-Output = Annotated[
-    Path,
-    typer.Option(
-        help="folder in which the run's folder and the MLflow store are made", callback=path_reader("--output")
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="print summary.json as the last output")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="print warnings, and at the end verdicts and folder only")]
 
 
 @app.callback(invoke_without_command=True)
@@ -52,15 +58,14 @@ def options(
 
 @app.command()
 def run(
-    config: Annotated[
-        Path,
-        typer.Argument(help="experiment file, TOML", callback=path_reader("config")),
-    ],
+    config: ExperimentFile,
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and start nothing")] = False,
     json: Json = False,
     quiet: Quiet = False,
+    watch: Watch = False,
+    port: Port = None,
     address: Annotated[str, typer.Option(help="hosting.address: auto, HOST:PORT or ray://HOST:PORT")] = "",
     seeds: Annotated[
         str | None, typer.Option(help="3: seeds 0, 1, 2 (from run.seed on); 1,2,5: these; then verdicts are over seeds")
@@ -80,35 +85,47 @@ def run(
     if seeds is not None:
         from coordinator.ablations.seeds import over_seeds, read_seeds  # a single run need not wait for it
 
-        _ablate(over_seeds(loaded, read_seeds(seeds, loaded.run.seed)), output, console, dry_run, quiet, json)
+        over = over_seeds(loaded, read_seeds(seeds, loaded.run.seed))
+        with live_page(watch and not dry_run, port, console, json or quiet) as page:
+            page.start_when_there(output / over.name)
+            _ablate(over, output, console, dry_run, quiet, json)
     elif dry_run:
         print_plan(prepare(loaded), console)
         say(console, NOTHING_STARTED)
     else:
         display, last_line = Display(console, json, quiet, began), hint(config, overrides or [])
-        carry_out(lambda interrupts, shown: simulate(loaded, output, shown, interrupts=interrupts), display, last_line)
+        with live_page(watch, port, console, json or quiet) as page:
+            carry_out(
+                lambda interrupts, shown: simulate(loaded, output, [*shown, *page.observers], interrupts=interrupts),
+                display,
+                last_line,
+            )
 
 
 @app.command()
 def resume(
-    run: Annotated[
-        Path,
-        typer.Argument(help="the folder of a run that was killed, interrupted or stopped", callback=path_reader("run")),
-    ],
+    run: EndedRun,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="of hosting, tracking and checkpoint", show_default=False)
     ] = None,
     rounds: Annotated[int | None, typer.Option(help="rounds in all; more than before continues a finished run")] = None,
     json: Json = False,
     quiet: Quiet = False,
+    watch: Watch = False,
+    port: Port = None,
 ) -> None:
     """Continue a run from its newest checkpoint."""
     began = time.monotonic()
     from coordinator import resume as go_on
     from coordinator.commands.run import Display, carry_out
 
-    changes, display = overrides or [], Display(_console(stderr=json), json, quiet, began)
-    carry_out(lambda interrupts, shown: go_on(run, rounds, changes, shown, interrupts=interrupts), display)
+    console, changes = _console(stderr=json), overrides or []
+    display = Display(console, json, quiet, began)
+    with live_page(watch, port, console, json or quiet) as page:
+        carry_out(
+            lambda interrupts, shown: go_on(run, rounds, changes, [*shown, *page.observers], interrupts=interrupts),
+            display,
+        )
 
 
 @app.command()
@@ -152,19 +169,8 @@ def export(
         typer.Argument(help="the folder of a run that has a checkpoint", callback=path_reader("run")),
     ],
     peer: Annotated[int, typer.Option(help="which peer")],
-    form: Annotated[
-        Literal["state_dict", "torchscript", "onnx"],
-        typer.Option("--format", help="of the file; with normalisation in its metadata (state_dict) or inside"),
-    ] = "state_dict",
-    to: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "--to",
-            help="file to write; by default peer-<i>.safetensors, .pt or .onnx here",
-            callback=path_reader("--output"),
-        ),
-    ] = None,
+    form: ExportFormat = "state_dict",
+    to: ExportFile = None,
 ) -> None:
     """Write a peer's trained network, and print the lines of Python that load it."""
     from coordinator.commands.export import export as write
@@ -175,19 +181,21 @@ def export(
 
 @app.command()
 def ablate(
-    config: Annotated[
-        Path,
-        typer.Argument(help="ablation file, TOML", callback=path_reader("config")),
-    ],
+    config: AblationFile,
     overrides: Overrides = None,
     output: Output = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the cells and start nothing")] = False,
     quiet: Quiet = False,
+    watch: Watch = False,
+    port: Port = None,
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
     from coordinator.ablations.grid import load_ablation
 
-    _ablate(load_ablation(config, overrides or []), output, _console(), dry_run, quiet)
+    console, ablation = _console(), load_ablation(config, overrides or [])
+    with live_page(watch and not dry_run, port, console, quiet) as page:
+        page.start_when_there(output / ablation.name)
+        _ablate(ablation, output, console, dry_run, quiet)
 
 
 def _ablate(
@@ -266,6 +274,17 @@ def ui(
     raise typer.Exit(serve(output, port))
 
 
+@app.command("watch")
+def watch_folder(
+    folder: Watchable = Path("runs"),
+    port: Annotated[int, typer.Option(help="port on 127.0.0.1; 0: any that is free", min=0, max=65535)] = 8800,
+) -> None:
+    """Show a run, or a list of runs, live in a browser, on this machine only, while they go on and after it."""
+    from coordinator.commands.watch import watch
+
+    raise typer.Exit(watch(folder, port))
+
+
 def main() -> NoReturn:
     """Entry point: turns user errors into one line each."""
     warnings.showwarning = show_warning
@@ -282,7 +301,8 @@ def main() -> NoReturn:
             severity = "note" if in_folder else "error"  # without results in a folder, the lost output was the result
             print(f"{severity}: standard output cannot be written ({lost}): send it elsewhere", file=sys.stderr)
             code = code if in_folder else code or 2
-    if {thread.name for thread in set(threading.enumerate()) - threads_before} & {"loading", "mlflow"}:
+    unended = {thread.name for thread in set(threading.enumerate()) - threads_before} & {"loading", "mlflow", "reading"}
+    if unended or sys.argv[1:2] == ["watch"]:
         remove_temporary()
-        os._exit(code)  # exiting normally would wait for these threads, or abort
+        os._exit(code)  # exiting normally would wait for these threads, or abort, or take seconds to free what was read
     sys.exit(code)

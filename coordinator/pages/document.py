@@ -1,0 +1,140 @@
+"""The document of a run: all that a page shows of it, from the run's folder, while it goes on and after it."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from coordinator.measures.verdict import Flag
+from coordinator.pages.curves import Curves
+from coordinator.pages.folder_reader import Limits, RunReader
+from coordinator.pages.graph import mean_messages
+from coordinator.pages.headline import verdicts_of
+from coordinator.pages.links import Links
+from coordinator.pages.nodes import Nodes
+from coordinator.pages.numbers import Kept
+from coordinator.pages.status_files import RUNNING
+from coordinator.records.events import Stage
+from coordinator.reports.endings import STAGES
+from coordinator.reports.formatting import size
+from coordinator.reports.verdicts import VerdictLine
+from coordinator.reports.wording import FLAGS
+
+FORMAT = 1
+INLINED = Limits()  # some 4 MB, in a page that is sent as a file
+LIVE = Limits(numbers_of_links=400_000, numbers_of_peers=400_000, numbers_of_curves=200_000, points=2_000)
+Document = dict[str, Any]
+
+
+def run_document(run: Path, ended: bool = True) -> Document:
+    """The document of a run from its folder, once. ended: take it as ended even if its process is still there."""
+    return RunDocument(run, INLINED, ended).read()
+
+
+class RunDocument:
+    """Makes the document of a run again and again; a change in the folder costs only what is new.
+
+    Rows that have not changed are the same objects in the next document.
+    """
+
+    def __init__(self, run: Path, limits: Limits = LIVE, ended: bool = False) -> None:
+        self.reader = RunReader(run, limits, ended)
+        self._kept = Kept()
+        self._document: Document | None = None
+
+    def read(self) -> Document:
+        """The document as of now: the same object as before if nothing has changed."""
+        if self.reader.read() or self._document is None:
+            self._document = self._made()
+        return self._document
+
+    def _made(self) -> Document:
+        reader = self.reader
+        nodes = Nodes(reader, self._kept)
+        curves = Curves(reader, self._kept, nodes)
+        lines = verdicts_of(reader.results)
+        return {
+            "format": FORMAT,
+            "kind": "run",
+            "name": reader.path.name,
+            "title": reader.config.run.name if reader.config is not None else reader.path.name,
+            "status": reader.status,
+            "message": reader.message,
+            **_stage(reader),
+            "completed": reader.completed,
+            "total": reader.total,
+            "clock": {"name": "round", "unit": "", "from": 0, "to": max(reader.total, reader.completed)},
+            "peers": nodes.peers(),
+            "frames": nodes.frames,
+            "nodes": nodes.colourings(),
+            "links": Links(reader, self._kept).part(nodes.frames),
+            "curves": curves.of_all(),
+            "peer_curves": curves.of_peers(),
+            "gains": [_gain(line) for line in lines if line.mean is not None],
+            "headline": [line.text for line in lines],
+            "facts": _facts(reader),
+            "flags": _flags(reader),
+        }
+
+
+def _gain(line: VerdictLine) -> dict[str, Any]:
+    """A verdict on a gain, in points."""
+    words = {"probe": line.probe, "control": line.control, "words": line.words, "tone": str(line.tone)}
+    numbers = {"mean": line.mean, "low": line.low, "high": line.high}
+    return words | {name: None if value is None else 100 * value for name, value in numbers.items()}  # as in `headline`
+
+
+def _stage(reader: RunReader) -> dict[str, str]:
+    """The stage that a running run is in, by name and in words; empty for one that has ended."""
+    name = str(reader.progress.get("stage", "")) if reader.status == RUNNING else ""
+    stage = Stage.__members__.get(name.upper().replace("-", "_"))
+    return {"stage": name, "stage_words": STAGES[stage].removeprefix("the ") if stage is not None else ""}
+
+
+def _facts(reader: RunReader) -> list[list[str]]:
+    """What was asked and what it cost, as pairs of a name and a text."""
+    config, progress, summary = reader.config, reader.progress, reader.results
+    facts = []
+    if config is not None:
+        messages = mean_messages(reader.graph)
+        facts.append(
+            [
+                "topology",
+                f"{config.topology.kind} of {config.peers.count}"
+                + (f", {messages:g} messages a round" if messages is not None else ""),
+            ]
+        )
+        facts.append(["data", f"{config.data.kind}, batches of {config.data.batch_size}"])
+        facts.append(["seed", str(config.run.seed)])
+    num_bytes = progress.get("bytes", summary.get("bytes_exchanged"))
+    if isinstance(num_bytes, int | float):
+        facts.append(["exchanged", size(num_bytes)])
+    started, at = progress.get("started"), progress.get("at")
+    if isinstance(started, int | float) and isinstance(at, int | float):
+        facts.append(["time", _duration(at - started)])
+        facts.append(["started", time.strftime("%Y-%m-%d %H:%M", time.localtime(started))])
+    facts += [["controls", text] for text in [_controls(progress, reader.total)] if text and not summary]
+    return facts
+
+
+def _controls(progress: Mapping[str, Any], total: int) -> str:
+    """How far the control runs of a running run have come."""
+    controls = progress.get("controls")
+    parts = [f"{name} {done}/{total}" for name, done in controls.items()] if isinstance(controls, dict) else []
+    return ", ".join(parts)
+
+
+def _flags(reader: RunReader) -> list[str]:
+    """The flags of the run, the faults that it survived, and what in its folder cannot be read, in words."""
+    told = reader.results.get("flags")
+    found = [f"{flag}: {FLAGS[Flag(flag)]}" for flag in told if flag in set(Flag)] if isinstance(told, list) else []
+    faults = reader.progress.get("faults")
+    found += [f"survived: {fault.get('what', '')}" for fault in faults[-3:]] if isinstance(faults, list) else []
+    return found + reader.notes
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,66 @@
+"""The links of a run's document: their total variation at each frame, and the messages since the frame before."""
+
+from typing import Any
+
+import numpy as np
+
+from coordinator.measures.declared import TOTAL_VARIATION
+from coordinator.pages.folder_reader import RunReader
+from coordinator.pages.graph import NOT_COUNTED
+from coordinator.pages.numbers import FINE_STEPS, Kept, Number, listed, scale_end
+
+
+class Links:
+    """What the document says of links. Each pair is listed once, if both directions are there in every round."""
+
+    def __init__(self, reader: RunReader, kept: Kept) -> None:
+        self._reader, self._kept = reader, kept
+        self._graph, self._rows, self._codes = reader.graph, reader.rows, reader.rows.sample.links
+
+    def part(self, frames: list[int]) -> dict[str, Any]:
+        """The entry `links` of the document, with a row for each frame."""
+        graph, count = self._graph, max(self._reader.num_peers, 1)
+        pairs = self._kept.of(
+            "pairs", (self._codes,), lambda: [[code // count, code % count] for code in self._codes.tolist()]
+        )
+        values = [self._values(frame) for frame in frames]
+        known = graph.counts_messages(self._reader.total)
+        windows = zip([0, *frames], frames, strict=False)
+        return {
+            "list": pairs,
+            "directed": not graph.both_ways,
+            "left_out": self._rows.sample.count - len(self._codes),
+            "note": graph.note or ("" if known else NOT_COUNTED),
+            "title": TOTAL_VARIATION.detail,
+            "unit": "",
+            "scale": [0, self._scale_end(frames)],
+            "values": values,
+            "messages": [self._messages(after, until) for after, until in windows] if known else None,
+        }
+
+    def _values(self, frame: int) -> list[Number]:
+        measured = self._rows.links.get(frame)
+        return self._kept.of(("link", frame), (measured, self._codes), lambda: self._aligned(measured))  # type: ignore[no-any-return]
+
+    def _aligned(self, measured: Any) -> list[Number]:
+        """The values in the order of the list, None for links that were not measured."""
+        values = np.full(len(self._codes), np.nan)
+        if measured is not None and len(self._codes):
+            codes, found = measured
+            places = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
+            listed_ones = self._codes[places] == codes
+            values[places[listed_ones]] = found[listed_ones]
+        return listed(values.tolist())
+
+    def _messages(self, after: int, until: int) -> list[int]:
+        return self._kept.of(  # type: ignore[no-any-return]
+            ("messages", after, until),
+            (self._graph, self._codes),
+            lambda: self._graph.messages(self._codes, after, until),
+        )
+
+    def _scale_end(self, frames: list[int]) -> Number:
+        """A round number above the largest value of the first frame with any; it stays the same for the whole run."""
+        first = next((values for frame in frames if (values := self._rows.links.get(frame)) is not None), None)
+        known = first[1][~np.isnan(first[1])] if first is not None else np.zeros(0)
+        return scale_end(float(known.max()) if len(known) else 0.0, FINE_STEPS)

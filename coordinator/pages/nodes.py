@@ -1,0 +1,232 @@
+"""The peers of a run's document: where they are drawn, what they are, and their values at the rounds of the frames."""
+
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from coordinator.measures.declared import PEER, Measure
+from coordinator.measures.gains import Condition
+from coordinator.measures.verdict import collapsed
+from coordinator.pages.folder_reader import RunReader, stride_of
+from coordinator.pages.numbers import Kept, Number, listed, scale_end
+from coordinator.pages.run_rows import MEASURES
+from coordinator.pages.status_files import RUNNING
+from coordinator.records.probe_curves import SUFFIX
+from coordinator.reports.wording import probe_name
+from peers.base.brought import called
+from peers.networks.config import PeerKind
+
+PROBES = ("linear", "knn", "top1", "sgd")  # the first one that is known colours the peers
+FIRST = "mean_entropy"  # colours them until then
+FEW = (FIRST, "rankme", "feature_std", "weight_change")  # of very many peers
+OTHERS = dict.fromkeys(MEASURES, 0.0)  # that collapse is not told by
+COLLAPSES = tuple(measure for measure in PEER if measure.collapse_below is not None)
+Values = Float64[np.ndarray, " peers"]
+
+
+class Nodes:
+    """What the document says of each peer.
+
+    frames: the rounds that are shown, ascending. Of many, every so many are, and the last one of a run that has ended:
+    so a frame that is shown stays.
+    """
+
+    def __init__(self, reader: RunReader, kept: Kept) -> None:
+        self._reader, self._rows, self._kept = reader, reader.rows, kept
+        self.dropped = _dropped(reader)
+        self.frames = self._shown(self._measured)
+
+    @cached_property
+    def students(self) -> list[int]:
+        """The peers that learn and have not dropped out."""
+        frozen = self._reader.config.peers.frozen if self._reader.config is not None else ()
+        return [peer for peer in range(self._reader.num_peers) if peer not in frozen and peer not in self.dropped]
+
+    def baseline(self, probe: str) -> Values | None:
+        """The accuracy of each peer's calibrated self, nan where it is unknown; None if nobody's is known."""
+        reader = self._reader
+        found = np.full(reader.num_peers, np.nan)
+        known = _table(_table(reader.progress, "probes"), Condition.CALIBRATED).get(probe)
+        if isinstance(known, list) and len(known) == len(found):
+            found = np.array(known, dtype=np.float64)
+        else:
+            gained = _table(_table(_table(reader.results, "probes"), probe), "peers")
+            last = self._rows.peers.get(f"{probe}{SUFFIX}", {}).get(reader.completed)
+            for peer, gain in zip(gained.get("peer", ()), gained.get("gain", ()), strict=False):
+                if last is not None and 0 <= peer < len(found) and gain is not None:
+                    found[peer] = last[peer] - gain
+        if np.isnan(found).all():
+            return None
+        same: Values = self._kept.of(
+            ("baseline", probe, found.tobytes()), (), lambda: found
+        )  # one object if it is equal
+        return same
+
+    def peers(self) -> dict[str, Any]:
+        """Count, positions, groups and marks."""
+        reader, sample = self._reader, self._rows.sample
+        links = reader.graph.base if reader.graph.schedule is not None else sample.links
+        places = self._kept.of("positions", (reader.graph, links), lambda: reader.graph.places(links))
+        groups, group_of = _groups(reader)
+        return {
+            "count": reader.num_peers,
+            "positions": places if reader.num_peers else [],
+            "groups": groups,
+            "group_of": group_of,
+            "marks": self._marks(),
+        }
+
+    def colourings(self) -> list[dict[str, Any]]:
+        """The gains over calibrated that are known, then the measures of single peers."""
+        found = [entry for probe in PROBES for entry in self._gain(probe)]
+        names = [name for name in MEASURES if name in self._rows.peers]
+        if self._is_large:
+            names = [name for name in FEW if name in names]
+        names.sort(key=lambda name: name != FIRST)
+        declared = {measure.name: measure for measure in PEER}
+        return found + [self._measure(declared[name]) for name in names]
+
+    def written(self, column: str, frame: int, less: Values | None = None, factor: float = 1.0) -> list[Number]:
+        """A column's values at a round, less those of an array, times a factor."""
+        row = self._rows.peers[column][frame]
+        values: list[Number] = self._kept.of(
+            (column, frame, factor, less is None),
+            (row, less),
+            lambda: listed(((row - less if less is not None else row) * factor).tolist()),
+        )
+        return values
+
+    @cached_property
+    def _measured(self) -> list[int]:
+        rows = self._rows
+        columns = [*MEASURES, *(f"{probe}{SUFFIX}" for probe in PROBES)]
+        return sorted({*rows.links}.union(*(rows.peers.get(column, {}) for column in columns)))
+
+    @cached_property
+    def expected(self) -> int:
+        """How many frames a run will have had at its end; known before they come."""
+        config, total = self._reader.config, self._reader.total
+        if config is None:
+            return len(self._measured)
+        every = [count for count in (config.evaluation.every, config.evaluation.probe_every) if count > 0]
+        return 2 + sum(total // count for count in every)
+
+    @property
+    def _is_large(self) -> bool:
+        """Whether there are so many peers that only a few of their measures are shown."""
+        size = self._reader.num_peers * len(MEASURES) * self.expected
+        return size > self._reader.limits.numbers_of_peers
+
+    def _shown(self, rounds: list[int]) -> list[int]:
+        limits, count = self._reader.limits, max(self._reader.num_peers, 1)
+        columns = 2 + (len(FEW) if self._is_large else len(MEASURES))
+        of_peers = stride_of(self.expected, limits.numbers_of_peers // (count * columns))
+        of_links = stride_of(self.expected, limits.numbers_of_links // max(len(self._rows.sample.links), 1))
+        stride = max(of_peers, of_links)
+        last = self.last_of(rounds)
+        return [frame for place, frame in enumerate(rounds) if place % stride == 0 or frame == last]
+
+    def last_of(self, rounds: list[int]) -> int | None:
+        """The round that is shown as the last one: of a run that goes on, only if it is the last of all."""
+        if not rounds or (self._reader.status == RUNNING and rounds[-1] < self._reader.total):
+            return None
+        return rounds[-1]
+
+    def _gain(self, probe: str) -> list[dict[str, Any]]:
+        column, base = f"{probe}{SUFFIX}", self.baseline(probe)
+        known = [place for place, frame in enumerate(self.frames) if frame in self._rows.peers.get(column, {})]
+        if base is None or not known:
+            return []
+        values = [self.written(column, self.frames[place], base, 100.0) for place in known]
+        largest = max((abs(value) for row in values for value in row if value is not None), default=0)
+        end = max(scale_end(float(largest)) or 1, 1)
+        return [
+            {
+                "name": f"{probe}_gain",
+                "title": f"{probe_name(probe)} gain over calibrated",
+                "unit": "points",
+                "scale": [-end, end],
+                "kind": "diverging",
+                "frames": known,
+                "values": values,
+            }
+        ]
+
+    def _measure(self, measure: Measure[Any]) -> dict[str, Any]:
+        of_measure = self._rows.peers[measure.name]
+        known = [place for place, frame in enumerate(self.frames) if frame in of_measure]
+        values = [self.written(measure.name, self.frames[place]) for place in known]
+        largest = max((value for row in values for value in row if value is not None), default=0)
+        return {
+            "name": measure.name,
+            "title": measure.title,
+            "unit": measure.unit.name,
+            "scale": [0, scale_end(float(largest))],
+            "kind": "sequential",
+            "frames": known,
+            "values": values,
+        }
+
+    def _marks(self) -> dict[str, list[dict[str, Any]]]:
+        marks: dict[str, list[dict[str, Any]]] = {}
+        for peer, (after, reason) in sorted(self.dropped.items()):
+            words = f"dropped after round {after}: {reason}"
+            marks.setdefault(str(peer), []).append({"kind": "dropped", "words": words, "from": after})
+        for peer, since in sorted(self._collapsed_since().items()):
+            words = f"collapsed since round {since}: the outputs or features tell images apart no more"
+            marks.setdefault(str(peer), []).append({"kind": "collapsed", "words": words, "from": since})
+        for peer in self._reader.config.peers.frozen if self._reader.config is not None else ():
+            frozen = {"kind": "frozen", "words": "frozen: teaches and never learns", "from": 0}
+            marks.setdefault(str(peer), []).append(frozen)
+        return marks
+
+    def _collapsed_since(self) -> dict[int, int]:
+        """The frame since which a student is collapsed, by peer: by the rule for the median, on it alone."""
+        columns = [self._rows.peers.get(measure.name, {}) for measure in COLLAPSES]
+        frames = [frame for frame in self.frames if all(frame in column for column in columns)]
+        since: dict[int, int] = {}
+        for frame in frames[1:]:
+            first, now = ([column[each] for column in columns] for each in (frames[0], frame))
+            fallen = self._kept.of(("collapsed", frame), (*first, *now), partial(_fallen, first, now))
+            since = {peer: since.get(peer, frame) for peer in fallen if peer in set(self.students)}
+        return since
+
+
+def _fallen(first: list[Values], now: list[Values]) -> list[int]:
+    """The peers that have collapsed between two frames, from the columns of `COLLAPSES`."""
+    low = np.zeros(len(now[0]), dtype=bool)
+    for before, after in zip(first, now, strict=True):
+        low |= after < 0.75 * before  # the rule itself, which takes longer, has to look at few
+    return [peer for peer in np.flatnonzero(low).tolist() if collapsed(_alone(peer, first), _alone(peer, now))]
+
+
+def _alone(peer: int, columns: list[Values]) -> dict[int, dict[str, float]]:
+    """A single peer's values, as `collapsed` takes them."""
+    return {peer: OTHERS | {of.name: float(column[peer]) for of, column in zip(COLLAPSES, columns, strict=True)}}
+
+
+def _groups(reader: RunReader) -> tuple[list[str], list[int]]:
+    """What the peers are made of, in words, and which of these each peer is."""
+    if reader.config is None:
+        return [], []
+    peers = reader.config.peers
+    kinds: list[tuple[PeerKind, int]] = [(group, group.count) for group in peers.groups] or [(peers, peers.count)]
+    words = [f"{called(kind.model)}, {kind.norm} norm, {called(kind.head)} head" for kind, _ in kinds]
+    names = list(dict.fromkeys(words))
+    return names, [names.index(word) for word, (_, count) in zip(words, kinds, strict=True) for _ in range(count)]
+
+
+def _dropped(reader: RunReader) -> dict[int, tuple[int, str]]:
+    """The round after which a peer dropped out, and the reason, by peer."""
+    found = {}
+    for peer, failure in _table(reader.results, "not_finite").items() or _table(reader.progress, "dropped").items():
+        if str(peer).isdecimal() and isinstance(failure, dict) and isinstance(failure.get("round"), int):
+            found[int(peer)] = failure["round"], str(failure.get("reason", ""))
+    return found
+
+
+def _table(table: dict[str, Any], key: str) -> dict[str, Any]:
+    found = table.get(key)
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,157 @@
+"""The rows of a run's tables as arrays by round, merged from files that come one after the other."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float64, Int64
+
+from coordinator.measures.declared import PEER, TOTAL_VARIATION, Shown, shown_in
+from coordinator.records.probe_curves import SUFFIX
+from coordinator.reports.wording import PROBES
+
+Values = Float64[np.ndarray, " peers"]
+Codes = Int64[np.ndarray, " links"]  # of links: teacher * number of peers + student
+LOSS = "loss"
+BYTES = "bytes_so_far"
+CURVES = (LOSS, BYTES, *(measure.name for measure in shown_in(Shown.CURVE)))
+MEASURES = tuple(measure.name for measure in PEER)
+ACCURACIES = tuple(f"{probe}{SUFFIX}" for probe in PROBES)
+TABLES = ("rounds", "peers", "edges")  # written in this order, so that a later one is never behind an earlier one
+COLUMNS = frozenset(("round", "peer", "teacher", "student", *CURVES, *MEASURES, *ACCURACIES, TOTAL_VARIATION.name))
+
+
+class RunRows:
+    """What the tables say, by round.
+
+    rounds: by round and column. peers: by column and round, nan where unknown. links: by round, the codes of the
+    links and their total variation. stride: of the losses of peers only every so many rounds are kept, and the newest.
+    loss_range: the lowest and the highest loss of a round. canonical: the codes of links, from teachers and students.
+    An array is never written to: where values change, another takes its place.
+    """
+
+    def __init__(
+        self, num_peers: int, stride: int, canonical: Callable[[Codes, Codes], Codes], links: "Sample"
+    ) -> None:
+        self.num_peers, self._stride, self._canonical, self.sample = num_peers, stride, canonical, links
+        self.rounds: dict[int, dict[str, float]] = {}
+        self.peers: dict[str, dict[int, Values]] = {}
+        self.links: dict[int, tuple[Codes, Float64[np.ndarray, " links"]]] = {}
+        self.began = np.full(num_peers, np.inf)  # the round after which a peer had first studied
+        self.loss_range: dict[int, tuple[float, float]] = {}
+
+    def take(self, table: str, rows: pa.Table) -> None:
+        """Merge rows; a value that is known is never replaced by one that is not. Raises: KeyError, ValueError."""
+        if rows.num_rows:
+            {"rounds": self._take_rounds, "peers": self._take_peers, "edges": self._take_edges}[table](rows)
+
+    def _take_rounds(self, rows: pa.Table) -> None:
+        numbers = _numbers(rows, "round").tolist()
+        for column in CURVES:
+            if column in rows.column_names:
+                values = _floats(rows, column)
+                for number, value in zip(numbers, values.tolist(), strict=True):
+                    if value == value:
+                        self.rounds.setdefault(number, {})[column] = value
+
+    def _take_peers(self, rows: pa.Table) -> None:
+        numbers, peers = _numbers(rows, "round"), _numbers(rows, "peer")
+        inside = (peers >= 0) & (peers < self.num_peers)
+        for column in rows.column_names:
+            if column in ("round", "peer", "teacher", "student") or column not in COLUMNS:
+                continue
+            values = _floats(rows, column)
+            known = inside & ~np.isnan(values)
+            if column == LOSS:
+                np.minimum.at(self.began, peers[known], numbers[known])
+            for number, places in _by_round(numbers, known):
+                row = self.peers.setdefault(column, {}).get(number)
+                row = np.full(self.num_peers, np.nan) if row is None else row.copy()
+                row[peers[places]] = values[places]
+                self.peers[column][number] = row
+                if column == LOSS:
+                    self.loss_range[number] = float(np.nanmin(row)), float(np.nanmax(row))
+        self._thin_losses()
+
+    def _thin_losses(self) -> None:
+        losses = self.peers.get(LOSS, {})
+        if self._stride > 1 and losses:
+            newest = max(losses)
+            for number in [each for each in losses if each % self._stride and each != newest]:
+                del losses[number]
+
+    def _take_edges(self, rows: pa.Table) -> None:
+        numbers = _numbers(rows, "round")
+        teachers, students = _numbers(rows, "teacher"), _numbers(rows, "student")
+        inside = (np.minimum(teachers, students) >= 0) & (np.maximum(teachers, students) < self.num_peers)
+        codes, values = self._canonical(teachers, students), _floats(rows, TOTAL_VARIATION.name)
+        self.sample.add(codes[inside])
+        for number, places in _by_round(numbers, inside & self.sample.takes(codes)):
+            old = self.links.get(number)
+            merged = codes[places], values[places]
+            if old is not None:
+                merged = np.concatenate([merged[0], old[0]]), np.concatenate([merged[1], old[1]])
+            found, first = np.unique(merged[0], return_index=True)  # the newer ones stand first
+            self.links[number] = found, merged[1][first]
+
+
+class Sample:
+    """At most `most` of all links that were seen, drawn evenly and the same at every time: the lowest by a hash."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._seen: Codes = np.zeros(0, dtype=np.int64)
+        self.links: Codes = self._seen  # those in the sample, ascending; another array only if it has changed
+        self._limit = np.uint64(2**64 - 1)
+
+    @property
+    def count(self) -> int:
+        """How many different links were seen."""
+        return len(self._seen)
+
+    def add(self, codes: Codes) -> None:
+        new = np.setdiff1d(codes, self._seen)
+        if len(new):
+            self._seen = np.union1d(self._seen, new)
+            if len(self._seen) > self._most:
+                self._limit = np.partition(_hash(self._seen), self._most - 1)[self._most - 1]
+            self.links = self._seen[self.takes(self._seen)]
+
+    def takes(self, codes: Codes) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """Which of the links are in the sample."""
+        return _hash(codes) <= self._limit
+
+
+def _hash(codes: Codes) -> "np.ndarray[tuple[int], np.dtype[np.uint64]]":
+    """One-to-one and well mixed. Source: Steele, Lea and Flood, 2014 (SplitMix64)."""
+    mixed = codes.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _by_round(
+    numbers: Int64[np.ndarray, " rows"], wanted: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+) -> Iterator[tuple[int, Int64[np.ndarray, " some"]]]:
+    """(round, places of its rows) of the rows that are wanted, in ascending order."""
+    places = np.flatnonzero(wanted)
+    places = places[np.argsort(numbers[places], kind="stable")]
+    found, starts = np.unique(numbers[places], return_index=True)
+    if len(places):
+        yield from zip(found.tolist(), np.split(places, starts[1:]), strict=True)
+
+
+def _numbers(rows: pa.Table, column: str) -> Int64[np.ndarray, " rows"]:
+    values: Int64[np.ndarray, " rows"] = rows[column].to_numpy().astype(np.int64)
+    return values
+
+
+def _floats(rows: pa.Table, column: str) -> Float64[np.ndarray, " rows"]:
+    """A column with nan for what is unknown, or not finite. Raises: KeyError, if there is no such column."""
+    values = rows[column].to_numpy()
+    values = (
+        values.astype(np.float64)
+        if values.dtype != object
+        else np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    )
+    return np.where(np.isfinite(values), values, np.nan)

@@ -1,0 +1,128 @@
+"""How a run stands, by its config, `.progress.json` and `summary.json`; and whether its process is alive."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from coordinator.experiment.config import ConfigError, RunConfig, config_from
+from coordinator.experiment.reading import from_json, read_table
+from coordinator.pages.table_files import Identity
+from coordinator.records.progress import PROGRESS as PROGRESS
+
+SUMMARY, CONFIG = "summary.json", "config.toml"
+MOST_BYTES = 64 * 2**20  # of a file that is read whole
+SILENCE = 600.0  # seconds without a sign of life after which a run on another host counts as lost
+RUNNING, LOST, UNKNOWN = "running", "lost", "unknown"
+
+
+class JsonFile:
+    """A file of JSON that is read again only if it has changed. damaged: why it cannot be read; "" if it can."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._identity: Identity | None = None
+        self.content: dict[str, Any] = {}
+        self.damaged = ""
+
+    def read(self) -> bool:
+        """Read it again if it has changed; returns whether it has."""
+        try:
+            identity = Identity.of(os.stat(self._path))
+            if identity == self._identity:
+                return False
+            with self._path.open("rb") as file:
+                identity, text = Identity.of(os.fstat(file.fileno())), file.read(MOST_BYTES + 1)
+        except OSError:
+            changed, self._identity, self.content, self.damaged = self._identity is not None, None, {}, ""
+            return changed
+        self._identity, self.damaged = identity, ""
+        try:
+            content = from_json(text)
+            if not isinstance(content, dict):
+                raise ValueError("it holds no table")
+            self.content = content
+        except ValueError as error:
+            self.content, self.damaged = {}, f"{self._path.name} cannot be read ({error})"
+        return True
+
+
+class ConfigFile:
+    """`config.toml` of a run, read again only if it has changed. config: None if it is missing or damaged."""
+
+    def __init__(self, run: Path) -> None:
+        self._path = run / CONFIG
+        self._identity: Identity | None = None
+        self.config: RunConfig | None = None
+        self.damaged = ""
+
+    def read(self) -> bool:
+        """Read it again if it has changed; returns whether it has."""
+        try:
+            identity = Identity.of(os.stat(self._path))
+        except OSError:
+            changed, self._identity, self.config = self._identity is not None, None, None
+            self.damaged = f"{CONFIG} is missing"
+            return changed
+        if identity == self._identity:
+            return False
+        self._identity, self.damaged = identity, ""
+        try:
+            self.config = config_from(read_table(self._path))
+        except ConfigError as error:
+            self.config, self.damaged = None, f"{CONFIG} cannot be read ({str(error).splitlines()[0][:200]})"
+        return True
+
+
+def status_of(
+    progress: dict[str, Any], summary: dict[str, Any], now: Callable[[], float] = time.time
+) -> tuple[str, str]:
+    """The status of a run and a message: as in `summary.json`, or `running`, `lost`, `unknown`.
+
+    A summary beside the progress of a living process is that of an earlier end of the run.
+    """
+    if progress.get("status") == RUNNING:
+        if is_alive(progress, now):
+            return RUNNING, str(progress.get("message", ""))
+        if not summary.get("status") or summary.get("rounds") != progress.get("completed"):
+            return LOST, f"no sign of life since {_at(progress.get('at'), now)}"
+    for source in (progress, summary):
+        if source.get("status") and source.get("status") != RUNNING:
+            return str(source["status"]), str(source.get("message") or "")
+    return UNKNOWN, "neither a summary nor progress is in the folder: the run was killed, or is of an older version"
+
+
+def is_alive(progress: dict[str, Any], now: Callable[[], float] = time.time) -> bool:
+    """Whether the process that wrote the progress is there; of another host, whether it wrote a while ago."""
+    if progress.get("host") != socket.gethostname():
+        at = progress.get("at")
+        return isinstance(at, int | float) and now() - at < SILENCE
+    try:
+        pid = int(progress["pid"])
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return fields[0] not in "ZX" and fields[19] == progress.get("pid_started", fields[19])
+    except (KeyError, TypeError, ValueError, IndexError):
+        return False
+    except OSError:
+        return _answers(pid) if not Path("/proc/self/stat").exists() else False
+
+
+def _answers(pid: int) -> bool:
+    """Whether there is a process of this number, on a system without /proc."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _at(seconds: Any, now: Callable[[], float]) -> str:
+    """A time of today as 14:03, of another day with its date."""
+    if not isinstance(seconds, int | float):
+        return "its start"
+    then = time.localtime(seconds)
+    return time.strftime("%H:%M" if then[:3] == time.localtime(now())[:3] else "%Y-%m-%d %H:%M", then)
