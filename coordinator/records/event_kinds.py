@@ -5,7 +5,7 @@ from enum import Enum, StrEnum, auto
 
 
 class Stage(StrEnum):
-    """The stages of a run, in order."""
+    """The stages of a run, in order. LOADING lasts a second at most: what is left of it goes on during START."""
 
     LOADING = "loading"
     START = "start"

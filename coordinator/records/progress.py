@@ -93,7 +93,7 @@ class Progress:
         return {
             "status": "running" if ended is None else ended.status.value,
             "message": "" if ended is None else without_secrets(ended.message),
-            "stage": self._stage.name.lower(),
+            "stage": self._stage.value,
             "completed": state.completed,
             "total": self._config.run.rounds,
             "controls": {

@@ -97,7 +97,8 @@ def test_ablate__results_are_those_of_the_runs_alone(cluster: None, tmp_path: Pa
     low, high = alone["probes"]["knn"]["interval"]
     assert (last["probes.knn.interval_low"], last["probes.knn.interval_high"]) == (low, high)
     assert (last["artefacts"], last["not_finite"]) == (", ".join(alone["artefacts"]), "")
-    assert not {"rounds_per_second", "evaluation_share", "versions.torch"} & last.keys()
+    timed = {"rounds_per_second", "evaluation_share", "seconds.rounds", "beside_rounds"}
+    assert not {*timed, "versions.torch"} & last.keys()
     timings = pq.read_table(result.folder / "timings.parquet").to_pylist()
     assert [row["seconds"] > 0 for row in timings] == [True] * 4
     assert all((result.folder / name).is_file() for name in ("ablation.toml", "report.html", "differences.parquet"))

@@ -90,7 +90,7 @@ def test_progress__the_folder_is_readable_while_a_run_goes_on(small: Any, tmp_pa
         assert len(reader.rows[name]) > 3
         for key, row in reader.rows[name].items():  # what was known by then, and nothing that was wrong
             assert {column: value for column, value in row.items() if value is not None}.items() <= final[key].items()
-    assert reader.stages == ["controls", "rounds", "final_probes", "control_runs", "report"]
+    assert reader.stages == ["controls", "rounds", "final-probes", "control-runs", "report"]
     assert reader.controls == list(range(1, 9))
     ended = progress_of(result.folder)
     assert (ended["status"], ended["completed"], ended["total"]) == ("finished", 8, 8)
@@ -188,7 +188,7 @@ def test_progress__stages_and_the_end_are_written_at_once(small: Any, tmp_path: 
     config = load_config(small)
     for stage in (Stage.CONTROLS, Stage.ROUNDS):
         told.observe(StageEntered(stage, config))
-        assert progress_of(folder)["stage"] == stage.name.lower()
+        assert progress_of(folder)["stage"] == stage.value
     told.observe(RunEnded(Status.FAILED, "it broke", folder))
     found = progress_of(folder)
     assert (found["status"], found["message"]) == ("failed", "it broke")

@@ -112,6 +112,13 @@ def test_from_json__refuses_another_state(change: Any, line: str):
     assert "\n" not in str(refused.value)
 
 
+def test_from_json__checkpoints_of_older_versions_have_no_times():
+    table = full().to_json()
+    del table["times"]
+    found = RunState.from_json(table)
+    assert found.times == StageTimes() and found.faults == full().faults
+
+
 # ---- events ----
 
 
