@@ -36,7 +36,7 @@ def print_cells(ablation: Ablation, console: Console) -> None:
 
 def _cell_table(ablation: Ablation) -> Table:
     factors = list(ablation.cells[0].settings)
-    table = compact_table("cell", *factors, "key", wrapped=("cell", *factors))
+    table = compact_table("cell", *factors, "key", wrapped="cell")
     for cell in ablation.cells:
         name = f"{cell.label} *" if cell is ablation.reference else cell.label
         table.add_row(name, *(as_text(cell.settings[factor]) for factor in factors), cell.key)

@@ -48,6 +48,10 @@ ABLATION_FIGURES: Texts = {
     ),
 }
 
+ONE_CELL = (
+    "Mean over seeds and 95% interval, of each gain. Filled: 0 is outside of the interval; the line at 0: no gain."
+)
+
 OUTCOMES = {
     Outcome.UNTESTED: "",
     Outcome.EQUAL: "equal with every seed",
@@ -71,7 +75,10 @@ def render_ablation(
     asked: the varied and the fixed settings, each with its subject. figures: the folder of the figures. command,
     config_text: how to repeat the ablation, without secrets. failed: a line per failed run.
     """
-    verdicts, drawn = _verdicts(comparison), pictures(figures, ABLATION_FIGURES)
+    several, texts = len(comparison.cells) > 1, dict(ABLATION_FIGURES)
+    if not several:
+        texts["estimates"] = (texts["estimates"][0], ONE_CELL)
+    verdicts, drawn = _verdicts(comparison), pictures(figures, texts)
     return render(
         "ablation.html",
         title=title,
@@ -79,7 +86,7 @@ def render_ablation(
         headline=() if verdicts else comparison.headline,
         failed=failed,
         forest=[each for each in drawn if each.name == "estimates"],
-        estimates=_estimates(comparison) if len(comparison.cells) > 1 else _of_one_cell(comparison),
+        estimates=_estimates(comparison) if several else _of_one_cell(comparison),
         reference=comparison.reference,
         differences=_differences(comparison),
         pictures=[each for each in drawn if each.name != "estimates"],
