@@ -234,13 +234,9 @@ def topology(
     ] = None,
 ) -> None:
     """Degree, links, diameter, and the gap of the gossip and the pooling matrix of a topology, or of all."""
-    from coordinator.commands import topology, topology_compare
+    from coordinator.commands import topology_compare
 
-    if compare is None:
-        topology.show(what, settings or [], plot, _console())
-    else:
-        given = [*([] if what == "list" else [what]), *(settings or [])]
-        topology_compare.show(compare, given, plot, _console())
+    topology_compare.show(what, settings or [], plot, compare, _console())
 
 
 @app.command()

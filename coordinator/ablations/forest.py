@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 
-from coordinator.ablations.estimates import Comparison
+from coordinator.ablations.estimates import LEVEL, Comparison
 from coordinator.ablations.styles import Style, Styles
 from coordinator.measures import declared
 from coordinator.measures.statistics import Estimate
 from coordinator.measures.units import ANY, NOT_NEGATIVE, SHARE, Range
-from coordinator.measures.verdict import Interval, Side
+from coordinator.measures.verdict import Side
 from coordinator.reports.figures_gains import SIDES
 from coordinator.reports.figures_style import GREY, NARROW, SMALL, TEXT, WIDE, figure_of, plain, shown
 from coordinator.reports.wording import heading, interval, is_gain, number
@@ -59,19 +60,22 @@ def draw_estimates(comparison: Comparison, styles: Styles, narrow: bool = False)
 
 
 def _draw_gains(comparison: Comparison, gains: Sequence[str], style: Style, narrow: bool) -> Figure:
-    """All gains of a single cell around the line of no gain, with their numbers; filled: 0 is outside the interval."""
-    known = {measure: comparison.estimates[comparison.cells[0], measure] for measure in gains[:MAX_LINES]}
-    known = {measure: each for measure, each in known.items() if np.isfinite(each.mean)}
-    figure = figure_of(NARROW if narrow else WIDE * 0.8, 0.75 + (0.2 if narrow else 0.27) * len(known))
+    """All gains of a single cell, by probe, around the line of no gain; filled: told from 0 after Holm's correction."""
+    cell, within = comparison.cells[0], Range(-1.0, 1.0)
+    probes = list(dict.fromkeys(measure.split(".")[1] for measure in gains))
+    ordered = sorted(gains, key=lambda measure: probes.index(measure.split(".")[1]))
+    estimates = {measure: comparison.estimates[cell, measure] for measure in ordered[:MAX_LINES]}
+    known = {measure: each for measure, each in estimates.items() if np.isfinite(each.mean)}
+    figure = figure_of(NARROW if narrow else WIDE * 0.8, 0.85 + (0.2 if narrow else 0.27) * len(known))
     axis = figure.subplots()
     axis.axvline(0, color="black", linewidth=0.9, zorder=1)
-    for place, each in enumerate(known.values()):
-        ends = (np.nan, np.nan) if each.low is None or each.high is None else (each.low, each.high)
-        side = Interval(each.mean, *ends).side
-        own = replace(style, colour=SIDES[side])
-        _draw_interval(axis, place, each, 100.0, Range(-1.0, 1.0), own, side is Side.NEITHER)
     if known:
-        axis.set_xlim(*_limits(list(known.values()), 100.0, Range(-1.0, 1.0), True))
+        axis.set_xlim(*_limits(list(known.values()), 100.0, within, True))
+    for place, (measure, each) in enumerate(known.items()):
+        p = comparison.p_holm.get((cell, measure))
+        told = p is not None and p < LEVEL
+        side = Side.NEITHER if not told else Side.ABOVE if each.mean > 0 else Side.BELOW
+        _draw_interval(axis, place, each, 100.0, within, replace(style, colour=SIDES[side]), not told)
     names = [plain(heading(measure).removesuffix(" (points)"), NAME) for measure in known]
     axis.set_yticks(range(len(known)), names, fontsize=SMALL)
     axis.set_ylim(len(known) - 0.5, -0.5)
@@ -84,9 +88,17 @@ def _draw_gains(comparison: Comparison, gains: Sequence[str], style: Style, narr
         right.spines["right"].set_visible(False)
     _plain_frame(axis)
     axis.locator_params(axis="x", nbins=8)
-    spread = f", 95% intervals over {len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else ""
-    figure.supxlabel(f"gain (percentage points){spread}", fontsize=SMALL)
+    figure.supxlabel(_caption(len(comparison.seeds), "\n" if narrow else " "), fontsize=SMALL)
     return figure
+
+
+def _caption(num_seeds: int, over: str) -> str:
+    if num_seeds < 2:
+        return "gain (percentage points)"
+    return (
+        f"gain (percentage points), 95% intervals over {num_seeds} seeds;{over}"
+        "filled: told from 0 after Holm's correction"
+    )
 
 
 def _numbers(measure: str, known: Estimate) -> str:
@@ -109,10 +121,10 @@ def _draw_panel(axis: Axes, comparison: Comparison, cells: Sequence[str], measur
     if comparison.reference in known:
         level = known[comparison.reference].mean * factor
         axis.axvline(level, color=GREY, linewidth=0.9, linestyle=":", zorder=1)
-    for cell, each in known.items():
-        _draw_interval(axis, cells.index(cell), each, factor, within, styles[cell], cell == comparison.reference)
     if known:
         axis.set_xlim(*_limits(list(known.values()), factor, within, is_gain(measure)))
+    for cell, each in known.items():
+        _draw_interval(axis, cells.index(cell), each, factor, within, styles[cell], cell == comparison.reference)
     _plain_frame(axis)
 
 
@@ -128,10 +140,17 @@ def _plain_frame(axis: Axes) -> None:
 def _draw_interval(
     axis: Axes, place: int, known: Estimate, factor: float, within: Range, style: Style, hollow: bool
 ) -> None:
-    """A point, such as a hollow one for the reference, and its interval, in the possible range of the measure."""
+    """A point, such as a hollow one for the reference, and its interval, in the possible range of the measure.
+
+    An arrow where the interval goes on beyond the scale, which is set before.
+    """
     if known.low is not None and known.high is not None:
         ends = factor * within.clip(np.array([known.low, known.high]))
         axis.plot(ends, [place, place], color=style.colour, linewidth=2, zorder=2, solid_capstyle="butt")
+        left, right = axis.get_xlim()
+        for cut, border, arrow in ((ends[0] < left, left, CARETLEFT), (ends[1] > right, right, CARETRIGHT)):
+            if cut:
+                axis.plot([border], [place], marker=arrow, color=style.colour, markersize=6, zorder=2, clip_on=False)
     face = "white" if hollow else style.colour
     axis.plot(
         [known.mean * factor],

@@ -97,7 +97,8 @@ def _panels(count: int, entries: list[tuple[str, Style]], narrow: bool, left_out
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis in axes[count:]:
         figure.delaxes(axis)
-    legend(figure, entries, left_out, keys)
+    if len(entries) > 1:
+        legend(figure, entries, left_out, keys)
     return figure, axes[:count]
 
 

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from coordinator.ablations.factors import as_label
 from coordinator.reports.figures_style import DASHES, GREY, MARKERS, PALETTE, SMALL, plain
+from coordinator.reports.formatting import count_of
 
 AXIS = "axis."  # prefix of the columns of factors, see `results_folder.axis_columns`
 TOPOLOGY = ("topology", "topology.kind")
@@ -73,7 +74,7 @@ def legend(figure: Figure, entries: Sequence[tuple[str, Style]], left_out: int =
         Line2D([], [], color=style.colour, marker=style.marker, linestyle=style.dash, linewidth=1.8, markersize=5)
         for _, style in entries
     ]
-    title = f"{left_out} more cells are not drawn" if left_out > 0 else None
+    title = f"{count_of(left_out, 'more cell')} not drawn" if left_out > 0 else None
     figure.legend(
         handles,
         labels,

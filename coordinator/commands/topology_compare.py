@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from coordinator.commands import topology
 from coordinator.commands.topology import (
     cells,
     check_picture,
@@ -30,11 +31,21 @@ PACES = {"the same": "the same every round", "drawn anew": "drawn anew every rou
 Described = dict[str, tuple[str, Schedule, TopologyFacts]]  # by label: the kind, and what came of it
 
 
-def show(compare: str, settings: list[str], plot: Path | None, console: Console) -> None:
+def show(what: str, settings: list[str], plot: Path | None, compare: str | None, console: Console) -> None:
+    """Show one topology or all kinds, as `topology.show` does; with `compare` several, side by side.
+
+    what: then the first of the settings, if there are any; else `list`. Raises: ConfigError.
+    """
+    if compare is None:
+        topology.show(what, settings, plot, console)
+    else:
+        _show_several(compare, [*([] if what == "list" else [what]), *settings], plot, console)
+
+
+def _show_several(compare: str, settings: list[str], plot: Path | None, console: Console) -> None:
     """Print the facts of several topologies in one table; draw them into `plot`, each with its facts.
 
     compare: kinds and files of links, with commas between. settings: num_peers and seed, for all kinds.
-    Raises: ConfigError.
     """
     check_picture(plot)
     named = [name.strip() for name in compare.split(",") if name.strip()]
@@ -96,6 +107,8 @@ def _described(named: list[str], settings: list[str]) -> Described:
 def _draw(found: Described, alike: str, plot: Path) -> None:
     from coordinator.reports import figures_graph  # imported here because it imports matplotlib
 
-    figures_graph.save_comparison(
-        [(label, kind, schedule, facts) for label, (kind, schedule, facts) in found.items()], alike, plot
-    )
+    rows = [
+        (label if alike else f"{label}, {facts.num_peers} peers", kind, schedule, facts)
+        for label, (kind, schedule, facts) in found.items()
+    ]
+    figures_graph.save_comparison(rows, alike, plot)

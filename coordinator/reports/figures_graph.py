@@ -26,7 +26,7 @@ NODE, UNKNOWN = "#9ecae1", "#d9d9d9"
 MOST_ROUNDS = 4  # rounds of a changing schedule that are drawn
 MOST_LINKS = 20_000  # drawn in a panel; of more, a sample
 MOST_ARROWS = 1_500  # heads of more arrows would be a blot
-FIGURE, COLUMNS, DPI = 4.4, 2, 220  # inches across, panels side by side: legible on a phone, too
+FIGURE, COLUMNS, DPI, DPI_COMPARED = 4.4, 2, 220, 140  # inches across, panels side by side: legible on a phone, too
 SMALL_MULTIPLE = 2.5  # inches across one of several topologies
 LABEL = 6.5  # points
 Ends = Int[np.ndarray, "links 2"]
@@ -83,7 +83,7 @@ def save_comparison(topologies: Sequence[tuple[str, str, Schedule, TopologyFacts
         colours = node_colours(schedule.num_peers, None, 0.0)
         panels.append(Panel(text, places_of(schedule, kind), ends_of(schedule, range(rounds)), colours))
     columns = min(len(panels), 3)
-    write(draw_panels(panels, title, columns, max(FIGURE, SMALL_MULTIPLE * columns)), path, DPI)
+    write(draw_panels(panels, title, columns, max(FIGURE, SMALL_MULTIPLE * columns)), path, DPI_COMPARED)
 
 
 def headline(name: str, num_peers: int, facts: TopologyFacts | None) -> str:

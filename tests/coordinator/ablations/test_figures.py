@@ -11,6 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imread
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from coordinator.ablations import forest, lines, maps
 from coordinator.ablations.comparison import compare
@@ -187,7 +188,8 @@ def test_draw_estimates__a_single_cell_has_one_panel_with_a_line_for_each_gain(n
     assert [label.get_text() for label in axis.get_yticklabels()] == ["kNN gain", "kNN over alone"]
     marks = [line for line in axis.lines if line.get_marker() in MARKERS]
     assert [mark.get_xdata()[0] for mark in marks] == pytest.approx([3.0, 200 / 3000])
-    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [False, True]  # 0 is inside the second
+    p_values = [known.p_holm["all", measure] for measure in measures[:2]]
+    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [p >= 0.05 for p in p_values] == [False, True]
     texts = legible(figure)
     assert narrow or any(text.startswith("+3.0 (") for text in texts)
 
@@ -282,6 +284,8 @@ def test_draw_estimates__an_interval_many_times_as_wide_does_not_flatten_the_oth
     assert figure is not None
     low, high = figure.axes[0].get_xlim()
     assert high - low < 10 and (low < 0 and high > 5)
+    arrows = [line for line in figure.axes[0].lines if line.get_marker() in (CARETLEFT, CARETRIGHT)]
+    assert [line.get_xdata()[0] for line in arrows] == [low, high]  # of the wide one
 
 
 @pytest.mark.parametrize(

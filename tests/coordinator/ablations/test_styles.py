@@ -84,4 +84,4 @@ def test_legend__is_all_on_the_canvas(hostile: tuple[str, ...], legible: Callabl
     figure = figure_of(3.6, 4.0)
     figure.subplots()
     legend(figure, styles_of([], hostile).entries(hostile), left_out=3, columns=2)
-    assert "3 more cells are not drawn" in legible(figure)
+    assert "3 more cells not drawn" in legible(figure)
