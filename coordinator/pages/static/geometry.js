@@ -21,6 +21,7 @@ function layOutGraph(whole, size) {
   graph.reverse = reverses(list);
   graph.index = new Map(list.map(([teacher, student], link) => [teacher * positions.length + student, link]));
   graph.ends = list.map((_, link) => linkEnds(graph, link));
+  graph.coverage = coverage(graph);
   return graph;
 }
 

@@ -1,5 +1,8 @@
 /* The picture of the graph: layers that are drawn only when what they show changed, and what the pointer touches. */
 
+/** Links that are drawn in a millisecond, generously: so long a picture of many links stays before there is another. */
+const LINKS_A_MS = 100;
+
 class GraphPicture {
   constructor(host, choose) {
     this.links = make("canvas", { role: "img" });
@@ -55,9 +58,7 @@ class GraphPicture {
       this.drawn = {};
     }
     const { frame, round, selected, colouring } = state;
-    this.layer("links", `${frame} ${selected}`, this.links, (context) => {
-      drawLinks(context, this.graph, this.whole, frame, selected, theme);
-    });
+    this.drawLinkLayer(`${frame} ${selected}`, theme);
     const looks = `${frame} ${colouring && colouring.name} ${countMarks(this.whole, round)}`;
     this.layer("nodes", looks, this.nodes, (context) => {
       drawNodes(context, this.graph, this.whole, state, theme);
@@ -67,6 +68,19 @@ class GraphPicture {
     this.layer("over", touched, this.over, (context) => {
       this.drawOver(context, selected, theme);
       this.drawTip(state);
+    });
+  }
+
+  /** While the slider is drawn over measurements the links of a crowded graph come after; all else keeps its pace. */
+  drawLinkLayer(looks, theme) {
+    const isSoon = performance.now() - this.linksDrawn < this.graph.list.length / LINKS_A_MS;
+    if (this.drawn.links !== looks && this.drawn.links && isSoon) {
+      this.redraw();
+      return;
+    }
+    this.layer("links", looks, this.links, (context) => {
+      this.linksDrawn = performance.now();
+      drawLinks(context, this.graph, this.whole, this.state.frame, this.state.selected, theme);
     });
   }
 

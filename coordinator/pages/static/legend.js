@@ -7,22 +7,30 @@ class Legend {
     this.host = host;
   }
 
+  /** Made anew only where its words or colours change: it is asked for each measurement that the slider passes. */
   draw(whole, { colouring, frame }, theme) {
-    const parts = [];
-    if (colouring) {
-      const [first] = colouring.frames;
-      const isKnown = first === undefined || first <= frame;
-      const when = isKnown ? "" : ` (first measured at ${whole.clock.name} ${whole.frames[first]})`;
-      const stops = colouring.kind === "diverging" ? theme.diverging : theme.sequential;
-      parts.push(scaleEntry(`peers: ${colouring.title}${when}`, colouring.scale, colouring.unit, stops));
-    }
     const { title, unit, scale, messages, list } = whole.links;
-    if (list.length && scale) parts.push(scaleEntry(`links: ${title}`, scale, unit, theme.links));
-    parts.push(messagesEntry((messages && messages[frame]) || [], theme));
+    const peers = colouring && `peers: ${colouring.title}${notYet(whole, colouring, frame)}`;
+    const widths = messageWords((messages && messages[frame]) || []);
     const kinds = new Set(Object.values(whole.peers.marks || {}).flatMap((marks) => marks.map((mark) => mark.kind)));
-    for (const kind of kinds) parts.push(make("span", { class: "pv-key" }, markSample(kind, theme), kind));
-    replaceChildren(this.host, ...parts);
+    const scales = [colouring && colouring.scale, title, scale];
+    const looks = JSON.stringify([peers, scales, widths, [...kinds], theme.dark, devicePixelRatio]);
+    if (looks === this.drawn) return;
+    this.drawn = looks;
+    const stops = colouring && (colouring.kind === "diverging" ? theme.diverging : theme.sequential);
+    replaceChildren(
+      this.host,
+      colouring ? scaleEntry(peers, colouring.scale, colouring.unit, stops) : null,
+      list.length && scale ? scaleEntry(`links: ${title}`, scale, unit, theme.links) : null,
+      widths ? make("span", { class: "pv-key" }, widths.isOne ? null : widthSample(theme), widths.words) : null,
+      ...[...kinds].map((kind) => make("span", { class: "pv-key" }, markSample(kind, theme), kind)),
+    );
   }
+}
+
+function notYet(whole, colouring, frame) {
+  const [first] = colouring.frames;
+  return first === undefined || first <= frame ? "" : ` (first measured at ${whole.clock.name} ${whole.frames[first]})`;
 }
 
 function scaleEntry(words, scale, unit, stops) {
@@ -37,14 +45,15 @@ function scaleEntry(words, scale, unit, stops) {
   return make("span", { class: "pv-key" }, named(words), ends);
 }
 
-/** What a link's width says: messages since the last measurement; only a number where all links have the same. */
-function messagesEntry(counts, theme) {
+/** What a link's width says: messages since the last measurement; only their number where all links have the same. */
+function messageWords(counts) {
   let [least, most] = [Infinity, 0];
   for (const count of counts) [least, most] = [Math.min(least, count), Math.max(most, count)];
   if (!most) return null;
   const words = "messages since the last measurement";
-  if (least === most) return make("span", { class: "pv-key" }, `each link: ${formatNumber(most, 6)} ${words}`);
-  return make("span", { class: "pv-key" }, widthSample(theme), `${words}, up to ${formatNumber(most, 6)}`);
+  const isOne = least === most;
+  const number = formatNumber(most, 6);
+  return { isOne, words: isOne ? `each link: ${number} ${words}` : `${words}, up to ${number}` };
 }
 
 function widthSample(theme) {

@@ -27,29 +27,45 @@ function drawLinks(context, graph, whole, frame, chosen, theme) {
   const state = linkState(whole, frame);
   const width = linkWidths(graph.list, state.messages);
   const groups = groupLinks(graph, whole.links.scale, state, width, chosen);
-  const crowd = clamp(0.33 / coverage(graph), 0.07, 1);
-  const order = [...groups.keys()].sort((a, b) => a - b);
-  for (const key of order) {
-    const { path, colour, wide, stands } = groups.get(key);
-    context.strokeStyle = colour < 0 ? theme.unknown : theme.links[colour].css;
-    context.fillStyle = context.strokeStyle;
-    context.lineWidth = stands ? Math.max(wide, 1.8) : wide;
-    const least = crowd * (colour < 0 ? 0.5 : crowd < 1 ? 0.6 + (0.8 * colour) / BUCKETS : 1);
-    context.globalAlpha = stands || (chosen < 0 && graph.arrows) ? 1 : chosen >= 0 ? least * 0.35 : least;
-    context.stroke(path);
-    if (graph.arrows) context.fill(path.heads);
+  const crowd = clamp(0.33 / graph.coverage, 0.05, 1);
+  const isPale = chosen >= 0;
+  for (const group of groups) {
+    const css = group.colour < 0 ? theme.unknown : theme.links[group.colour].css;
+    const least = crowd * (group.colour < 0 ? 0.5 : crowd < 1 ? 0.6 + (0.8 * group.colour) / BUCKETS : 1);
+    const alpha = group.stands || (!isPale && graph.arrows) ? 1 : isPale ? least * 0.35 : least;
+    strokeGroup(context, graph, group, css, alpha);
   }
   context.globalAlpha = 1;
+}
+
+/** Strokes links of one colour and nearly one width by one call of the canvas. */
+function strokeGroup(context, graph, { links, wide, stands }, css, alpha) {
+  const path = new Path2D();
+  const heads = new Path2D();
+  for (const link of links) {
+    const [fromX, fromY, toX, toY] = graph.ends[link];
+    path.moveTo(fromX, fromY);
+    path.lineTo(toX, toY);
+    if (graph.arrows) addHead(heads, fromX, fromY, toX, toY, wide);
+  }
+  context.strokeStyle = css;
+  context.fillStyle = css;
+  context.lineWidth = stands ? Math.max(wide, 1.8) : wide;
+  context.globalAlpha = alpha;
+  context.stroke(path);
+  if (graph.arrows) context.fill(heads);
 }
 
 /** How often a place of the square is crossed by a line of one pixel, on average. */
 function coverage(graph) {
   let length = 0;
-  for (const [fromX, fromY, toX, toY] of graph.ends) length += Math.hypot(toX - fromX, toY - fromY);
+  graph.ends.forEach(([fromX, fromY, toX, toY], link) => {
+    if (graph.reverse[link] < link) length += Math.hypot(toX - fromX, toY - fromY); // once for both directions
+  });
   return Math.max(length / graph.size ** 2, 1e-9);
 }
 
-/** Links of one colour and nearly one width share a path: one call of the canvas for all of them. */
+/** Visible links by colour and width, in the order in which they are drawn: what differs most lies on top. */
 function groupLinks(graph, scale, state, width, chosen) {
   const groups = new Map();
   for (let link = 0; link < graph.list.length; link++) {
@@ -60,22 +76,12 @@ function groupLinks(graph, scale, state, width, chosen) {
     if (!graph.arrows && opposite >= 0 && opposite < link && isVisible(state, opposite)) continue; // the same line
     const value = state.values ? state.values[link] : null;
     const colour = value === null || value === undefined ? -1 : bucket(value, scale);
-    const wide = Math.round(width(link) * 2) / 2;
-    const key = (stands ? 1e6 : 0) + (colour + 1) * 100 + wide * 2; // what differs most lies on top
-    if (!groups.has(key)) groups.set(key, { path: newPath(), colour, wide: Math.max(wide, 0.5), stands });
-    const { path } = groups.get(key);
-    const [fromX, fromY, toX, toY] = graph.ends[link];
-    path.moveTo(fromX, fromY);
-    path.lineTo(toX, toY);
-    if (graph.arrows) addHead(path.heads, fromX, fromY, toX, toY, wide);
+    const wide = Math.max(Math.round(width(link) * 2) / 2, 0.5);
+    const key = (stands ? 1e6 : 0) + (colour + 1) * 100 + wide * 2;
+    if (!groups.has(key)) groups.set(key, { key, links: [], colour, wide, stands });
+    groups.get(key).links.push(link);
   }
-  return groups;
-}
-
-function newPath() {
-  const path = new Path2D();
-  path.heads = new Path2D();
-  return path;
+  return [...groups.values()].sort((a, b) => a.key - b.key);
 }
 
 function addHead(path, fromX, fromY, toX, toY, wide) {

@@ -179,6 +179,26 @@ def test_play__goes_from_measurement_to_measurement_where_motion_is_to_be_reduce
     assert {0, 20, 40} <= seen <= set(document["frames"])
 
 
+def test_graph__of_many_links_is_drawn_to_the_end_after_the_slider_was_dragged(page: Chrome, report: Any) -> None:
+    """While it is dragged, the links of a crowded graph may come later than the rest."""
+    document = report(documents.run(1024, documents.random_regular(1024, 8), documents.disc(1024), frames=12))
+    picture = "document.querySelector('.pv-graph canvas').toDataURL()"
+    page.execute_script(f"peerView.setRound({document['frames'][4]})")
+    time.sleep(0.6)
+    expected = ask(page, picture)
+    page.execute_async_script(
+        "const done = arguments[1]; const rounds = [...arguments[0]];"
+        "const step = () => { if (!rounds.length) return done(); peerView.setRound(rounds.shift());"
+        " requestAnimationFrame(step); }; step();",
+        [*document["frames"], document["frames"][4]],
+    )
+    time.sleep(0.6)
+    assert ask(page, picture) == expected
+    page.execute_script(f"peerView.setRound({document['frames'][0]})")
+    time.sleep(0.6)
+    assert ask(page, picture) != expected
+
+
 SHAPES = {
     "ring": lambda: documents.run(),
     "ring of 64": lambda: documents.run(64),

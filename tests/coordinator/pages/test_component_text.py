@@ -51,7 +51,7 @@ class Elements(HTMLParser):
 
 @given(DOCUMENTS)
 def test_escaped_json__gives_the_document_back_and_ends_no_element(document: dict[str, object]) -> None:
-    text = str(component.escaped_json(document))
+    text = component.escaped_json(document)
     assert not set(text) & set("<>&\u2028\u2029")
     back = json.loads(text)
     assert json.dumps(back) == json.dumps(document)  # as text: -0.0 and 0 are told apart
