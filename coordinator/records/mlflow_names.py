@@ -20,6 +20,15 @@ _CURVES = {
     **{measure.name: f"peers/{measure.name}" for measure in PEER},  # the mean over peers
     **_BYTES,
 }
+VIEW = {  # columns of MLflow's list of runs, and their widths in pixels
+    "tags.`verdict.linear`": 170,
+    "metrics.`probes/linear/gain`": 140,
+    "metrics.`probes/linear/over_alone`": 190,
+    "tags.`verdict.knn`": 160,
+    "metrics.`probes/knn/gain`": 130,
+    "metrics.`consensus/relative_distance`": 210,
+    "metrics.`consensus/agreement`": 180,
+}
 _MEASURES = tuple(measure.name for measure in PEER)
 _OF_A_STEP = ("loss", "gradient_norm")
 

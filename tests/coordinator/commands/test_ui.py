@@ -64,7 +64,9 @@ def told_address(ui: Any, port: int) -> list[str]:
     lines = []
     for line in ui.stdout:
         lines.append(line)
-        if re.fullmatch(rf"http://127\.0\.0\.1:{port}/#/\S+workflowType=machine_learning  \(Ctrl-C ends it\)\n", line):
+        if re.fullmatch(
+            rf"http://127\.0\.0\.1:{port}/#/\S+workflowType=machine_learning\S*  \(Ctrl-C ends it\)\n", line
+        ):
             return lines
     raise AssertionError(f"no address in {lines}")
 

@@ -11,10 +11,11 @@ from coordinator import ConfigError, load_config, simulate
 from coordinator.measures.declared import GROUP, PEER
 from coordinator.measures.gains import Gain
 from coordinator.records.mlflow import Tracker
-from coordinator.records.mlflow_names import curve_name, curves_of_peer, final_metrics, gain_metrics
+from coordinator.records.mlflow_names import VIEW, curve_name, curves_of_peer, final_metrics, gain_metrics
 from coordinator.records.mlflow_observer import MlflowObserver
 from coordinator.records.mlflow_rules import valid_name
 from coordinator.records.run_folder import RunFolder
+from coordinator.records.summary import final_tags
 from peers.learning.control import Control
 
 DOCUMENT = Path(__file__).parents[3] / "coordinator" / "records" / "MLFLOW.md"
@@ -151,6 +152,15 @@ def test_per_peer__is_refused_of_more_peers_than_a_page_can_show() -> None:
     with pytest.raises(ConfigError, match=r"tracking.per_peer is true, which is for at most 64 peers, .* is 65: leave"):
         load_config(table(tracking={"per_peer": True}, peers={"count": 65, "frozen": []}))
     assert load_config(table(tracking={"per_peer": True}, peers={"count": 64, "frozen": []})).tracking.per_peer
+
+
+def test_view__its_columns_are_what_a_run_has() -> None:
+    names = {re.sub(r".*`(.*)`", r"\1", column) for column in VIEW if column.startswith("metrics.")}
+    tags = {re.sub(r".*`(.*)`", r"\1", column) for column in VIEW if column.startswith("tags.")}
+    learned = {"verdict": "learned (this run)"}
+    summary = {"status": "finished", "probes": {"linear": learned, "knn": learned}, "flags": []}
+    assert names <= CURVES | FINAL | OVER_ALONE and tags <= final_tags(summary).keys()
+    assert len(names) + len(tags) == len(VIEW)
 
 
 def test_gain_metrics__are_points() -> None:
