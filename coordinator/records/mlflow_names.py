@@ -91,7 +91,7 @@ def gain_metrics(
     """A probe's gain and the ends of its interval, from fractions, in points: MLflow's bars show two decimals."""
     ends = {f"uncertainty/{probe}/{gain.key}_{end}": value for end, value in (("low", low), ("high", high))}
     found = {f"probes/{probe}/{gain.key}": mean} | {name: value for name, value in ends.items() if value is not None}
-    return {name: 100 * value for name, value in found.items()}
+    return {name: round(100 * value, 6) for name, value in found.items()}
 
 
 def is_of_older_version(name: str) -> bool:
