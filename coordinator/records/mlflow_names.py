@@ -20,6 +20,15 @@ _CURVES = {
     **{measure.name: f"peers/{measure.name}" for measure in PEER},  # the mean over peers
     **_BYTES,
 }
+VIEW = {  # columns of MLflow's list of runs, and their widths in pixels
+    "tags.`verdict.linear`": 170,
+    "metrics.`probes/linear/gain`": 140,
+    "metrics.`probes/linear/over_alone`": 190,
+    "tags.`verdict.knn`": 160,
+    "metrics.`probes/knn/gain`": 130,
+    "metrics.`consensus/relative_distance`": 210,
+    "metrics.`consensus/agreement`": 180,
+}
 _MEASURES = tuple(measure.name for measure in PEER)
 _OF_A_STEP = ("loss", "gradient_norm")
 
@@ -82,7 +91,7 @@ def gain_metrics(
     """A probe's gain and the ends of its interval, from fractions, in points: MLflow's bars show two decimals."""
     ends = {f"uncertainty/{probe}/{gain.key}_{end}": value for end, value in (("low", low), ("high", high))}
     found = {f"probes/{probe}/{gain.key}": mean} | {name: value for name, value in ends.items() if value is not None}
-    return {name: 100 * value for name, value in found.items()}
+    return {name: round(100 * value, 6) for name, value in found.items()}
 
 
 def is_of_older_version(name: str) -> bool:

@@ -1,5 +1,6 @@
 """MLflow's experiments, and stores in SQLite files: their location, a check that they are usable, their artifacts."""
 
+import json
 import os
 import re
 import sqlite3
@@ -9,9 +10,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
+from coordinator.records.mlflow_names import VIEW
+
 FILE, ARTIFACTS = "mlflow.db", "mlartifacts"
-KIND = ("mlflow.experimentKind", "custom_model_development")  # training of models, not traces of a language model
-TRAINING = "workflowType=machine_learning"  # the same in the address of MLflow's page, which else opens for traces
+KIND, SHARED_VIEW = "mlflow.experimentKind", "verdicts"
+VIEW_TAG = f"mlflow.sharedViewState.{SHARED_VIEW}"
+EXPERIMENT_TAGS = {  # as MLflow's own page has them: training of models, and a view of the runs that can be shared
+    KIND: "custom_model_development",
+    VIEW_TAG: json.dumps({"selectedColumns": list(VIEW), "columnOrder": list(VIEW), "columnWidths": VIEW}),
+}
+TRAINING = "workflowType=machine_learning"  # without it, MLflow's page opens for traces of language models
 BUSY = 5.0  # seconds to wait for another process's lock on the file
 
 
@@ -120,30 +128,38 @@ def _path_of(uri: str) -> Path:
 def experiment_of(client: Any, name: str, artifacts: str | None) -> str:
     """The id of an experiment, created if necessary; another run may create it at the same time.
 
-    One that has no kind yet is marked as one of training.
+    One that has no kind yet is marked as one of training, and gets the view in which the runs' verdicts are columns.
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifacts, tags=dict([KIND])))
+            return str(client.create_experiment(name, artifact_location=artifacts, tags=EXPERIMENT_TAGS))
         except Exception:
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
                 raise
-    if KIND[0] not in experiment.tags:
+    for tag in EXPERIMENT_TAGS.keys() - experiment.tags.keys():
         with suppress(Exception):  # who may not write it still may log runs
-            client.set_experiment_tag(experiment.experiment_id, *KIND)
+            client.set_experiment_tag(experiment.experiment_id, tag, EXPERIMENT_TAGS[tag])
     return str(experiment.experiment_id)
 
 
 def page_of(path: Path) -> str:
-    """The part of the address, after the server's, of the page with the newest run's experiment, set to training."""
-    query = """SELECT experiments.experiment_id FROM experiments JOIN runs USING (experiment_id)
+    """The part of the address, after the server's, of the page with the newest run's experiment, set to training.
+
+    With the columns of the view that `experiment_of` leaves; versions of MLflow without such views ignore it.
+    """
+    query = """SELECT experiments.experiment_id, EXISTS (SELECT * FROM experiment_tags
+            WHERE experiment_tags.experiment_id = experiments.experiment_id AND key = ?)
+        FROM experiments JOIN runs USING (experiment_id)
         WHERE experiments.lifecycle_stage = 'active' AND runs.lifecycle_stage = 'active'
         ORDER BY runs.start_time DESC LIMIT 1"""
     try:
         with closing(sqlite3.connect(path, timeout=BUSY)) as store:
-            newest = store.execute(query).fetchone()
+            newest = store.execute(query, (VIEW_TAG,)).fetchone()
     except sqlite3.Error:  # a store without tables, or of another version
         newest = None
-    return f"/#/experiments/{newest[0]}/runs?{TRAINING}" if newest else f"/#/experiments?{TRAINING}"
+    if newest is None:
+        return f"/#/experiments?{TRAINING}"
+    identity, has_view = newest
+    return f"/#/experiments/{identity}/runs?{TRAINING}" + (f"&viewStateShareKey={SHARED_VIEW}" if has_view else "")

@@ -302,7 +302,7 @@ def test_ablate__mlflow_has_a_parent_and_a_child_for_each_run(cluster: None, und
     child = next(each for each in children if each.data.tags["cell"] == "ring" and each.data.tags["seed"] == "3")
     assert child.data.params["run.seed"] == "3" and child.info.status == "FINISHED"
     row = result.rows[1]
-    assert child.data.metrics["probes/knn/gain"] == 100 * row["probes.knn.gain"]
+    assert child.data.metrics["probes/knn/gain"] == round(100 * row["probes.knn.gain"], 6)
     assert [each.step for each in client.get_metric_history(child.info.run_id, "system/bytes_exchanged")] == [1, 2, 3]
     assert result.comparison is not None
     assert parents[0].data.tags["mlflow.note.content"] == ablation_note(result.comparison)

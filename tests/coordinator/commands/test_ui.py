@@ -6,19 +6,25 @@ import socket
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
 
 from coordinator.experiment.config import TrackingConfig
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_store import store_uri
+from coordinator.reports.markdown import NOTE, escaped
 
 ROOT = Path(__file__).parents[3]
+CHROMIUM = Path("/usr/bin/chromium")
 ENDINGS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL]
 Served = Callable[..., AbstractContextManager[Any]]
 Cli = Callable[..., tuple[Any, str, str]]
@@ -64,9 +70,43 @@ def told_address(ui: Any, port: int) -> list[str]:
     lines = []
     for line in ui.stdout:
         lines.append(line)
-        if re.fullmatch(rf"http://127\.0\.0\.1:{port}/#/\S+workflowType=machine_learning  \(Ctrl-C ends it\)\n", line):
+        if re.fullmatch(
+            rf"http://127\.0\.0\.1:{port}/#/\S+workflowType=machine_learning\S*  \(Ctrl-C ends it\)\n", line
+        ):
             return lines
     raise AssertionError(f"no address in {lines}")
+
+
+@contextmanager
+def browser(profile: Path) -> Iterator[Chrome]:
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    flags = ("headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-background-networking")
+    for flag in (
+        *flags,
+        "disable-component-update",
+        "disable-sync",
+        f"user-data-dir={profile}",
+        "window-size=2400,900",
+    ):
+        options.add_argument(f"--{flag}")
+    page = Chrome(options, Service("/usr/bin/chromedriver"))
+    try:
+        yield page
+    finally:
+        page.quit()
+
+
+def text_with(page: Chrome, expected: str) -> str:
+    """The text of the page, as soon as it has `expected`."""
+    until = time.monotonic() + 90
+    while time.monotonic() < until:
+        with suppress(StaleElementReferenceException, NoSuchElementException):
+            text = page.find_element(By.TAG_NAME, "body").text
+            if expected in text:
+                return text
+        time.sleep(0.5)
+    raise AssertionError(f"no '{expected}' in: {text}")
 
 
 def ends(port: int, seconds: float) -> bool:
@@ -123,6 +163,28 @@ def test_ui__mlflows_own_server_ends_with_it(served: Served, runs: Path, tmp_pat
         with socket.socket() as again:
             again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             again.bind(("127.0.0.1", port))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no Chromium")
+def test_ui__its_address_shows_runs_with_their_verdicts(served: Served, runs: Path, tmp_path: Path) -> None:
+    """In MLflow's page, as a browser has it: training, not traces; gains and verdicts are columns, names are text."""
+    name = "<b>bold</b> | `x`"
+    tracker = Tracker(TrackingConfig(), runs, "a-run")
+    tracker.log_metrics({"consensus/agreement": 0.25}, 3)
+    tracker.log_final({"probes/linear/gain": 2.75})
+    tracker.log_tags({"verdict.linear": "learned (this run)", NOTE: f"**{escaped(name)}**"})
+    tracker.close("FINISHED")
+    port = free_port()
+    with served(runs, port) as ui, browser(tmp_path / "profile") as page:
+        address = told_address(ui, port)[-1].split()[0]
+        page.get(address)
+        shown = text_with(page, "learned (this run)")
+        assert {"probes/linear/gain", "2.75", "consensus/agreement", "verdict.linear"} <= set(shown.splitlines())
+        assert "Model registry" in shown and "Judges" not in shown
+        page.get(address.replace("/runs?", f"/runs/{tracker.run_id}?"))
+        assert name in text_with(page, name).splitlines()
 
 
 def test_ui__folder_without_a_store(cli: Cli, tiny: Path) -> None:

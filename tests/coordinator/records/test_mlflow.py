@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from coordinator.experiment.config import TrackingConfig
 from coordinator.experiment.redaction import without_secrets
 from coordinator.records.mlflow import OLDER_NAMES, SECONDS, Tracker, _is_away
-from coordinator.records.mlflow_store import KIND, store_uri
+from coordinator.records.mlflow_store import EXPERIMENT_TAGS, KIND, VIEW_TAG, store_uri
 from coordinator.records.retry_queue import RetryQueue
 from coordinator.reports.markdown import run_note
 
@@ -330,12 +330,15 @@ def test_tracker__its_experiment_is_one_of_training(runs: Path) -> None:
     """Whether this run makes it, or it is there without a kind; a kind that somebody chose stays."""
     store = client(runs)
     store.create_experiment("plain")
-    store.create_experiment("chosen", tags={KIND[0]: "genai_development"})
+    store.create_experiment("chosen", tags={KIND: "genai_development"})
     kinds = {}
     for name in ("new", "plain", "chosen"):
         Tracker(TrackingConfig(experiment=name), runs, "run").close("FINISHED")
-        kinds[name] = store.get_experiment_by_name(name).tags[KIND[0]]
-    assert kinds == {"new": KIND[1], "plain": KIND[1], "chosen": "genai_development"}
+        tags = store.get_experiment_by_name(name).tags
+        kinds[name] = tags[KIND]
+        assert tags[VIEW_TAG] == EXPERIMENT_TAGS[VIEW_TAG]
+    training = "custom_model_development"
+    assert kinds == {"new": training, "plain": training, "chosen": "genai_development"}
 
 
 def test_tracker__what_a_continued_run_has_takes_one_request(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,10 +11,11 @@ from coordinator import ConfigError, load_config, simulate
 from coordinator.measures.declared import GROUP, PEER
 from coordinator.measures.gains import Gain
 from coordinator.records.mlflow import Tracker
-from coordinator.records.mlflow_names import curve_name, curves_of_peer, final_metrics, gain_metrics
+from coordinator.records.mlflow_names import VIEW, curve_name, curves_of_peer, final_metrics, gain_metrics
 from coordinator.records.mlflow_observer import MlflowObserver
 from coordinator.records.mlflow_rules import valid_name
 from coordinator.records.run_folder import RunFolder
+from coordinator.records.summary import final_tags
 from peers.learning.control import Control
 
 DOCUMENT = Path(__file__).parents[3] / "coordinator" / "records" / "MLFLOW.md"
@@ -153,11 +154,20 @@ def test_per_peer__is_refused_of_more_peers_than_a_page_can_show() -> None:
     assert load_config(table(tracking={"per_peer": True}, peers={"count": 64, "frozen": []})).tracking.per_peer
 
 
+def test_view__its_columns_are_what_a_run_has() -> None:
+    names = {re.sub(r".*`(.*)`", r"\1", column) for column in VIEW if column.startswith("metrics.")}
+    tags = {re.sub(r".*`(.*)`", r"\1", column) for column in VIEW if column.startswith("tags.")}
+    learned = {"verdict": "learned (this run)"}
+    summary = {"status": "finished", "probes": {"linear": learned, "knn": learned}, "flags": []}
+    assert names <= CURVES | FINAL | OVER_ALONE and tags <= final_tags(summary).keys()
+    assert len(names) + len(tags) == len(VIEW)
+
+
 def test_gain_metrics__are_points() -> None:
     names = ("probes/knn/over_alone", "uncertainty/knn/over_alone_low", "uncertainty/knn/over_alone_high")
     found = gain_metrics("knn", Gain.OVER_ALONE, 0.02, -0.01, 0.05)
     assert found == pytest.approx(dict(zip(names, (2.0, -1.0, 5.0), strict=True)))
-    assert gain_metrics("knn", Gain.OVER_CALIBRATED, 0.02) == {"probes/knn/gain": 2.0}
+    assert gain_metrics("knn", Gain.OVER_CALIBRATED, 0.0185) == {"probes/knn/gain": 1.85}  # not 1.8499999999999999
 
 
 def test_final_metrics__every_control_run_and_the_ensemble() -> None:

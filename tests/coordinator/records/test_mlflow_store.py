@@ -240,10 +240,15 @@ def test_page_of__the_experiment_of_the_newest_run_set_to_training(runs: Path) -
         tracker = Tracker(TrackingConfig(experiment=name), runs, "run")
         tracker.close("FINISHED")
         identity = client(runs).get_experiment_by_name(name).experiment_id
-        assert page_of(store) == f"/#/experiments/{identity}/runs?workflowType=machine_learning"
+        assert (
+            page_of(store) == f"/#/experiments/{identity}/runs?workflowType=machine_learning&viewStateShareKey=verdicts"
+        )
     client(runs).delete_run(tracker.run_id)
     two = client(runs).get_experiment_by_name("two").experiment_id
-    assert page_of(store) == f"/#/experiments/{two}/runs?workflowType=machine_learning"
+    assert page_of(store) == f"/#/experiments/{two}/runs?workflowType=machine_learning&viewStateShareKey=verdicts"
+    old = client(runs).create_experiment("old")  # an older version's, whose runs have other names
+    client(runs).create_run(old)
+    assert page_of(store) == f"/#/experiments/{old}/runs?workflowType=machine_learning"
 
 
 def test_page_of__a_store_that_cannot_be_read(tmp_path: Path) -> None:

@@ -8,10 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.ablations.estimates import Comparison
-from coordinator.ablations.mlflow_runs import MOST_ROWS, ablation_note
-from coordinator.measures.statistics import Estimate
-from coordinator.records.mlflow_rules import LONGEST_TAG
 from coordinator.reports.markdown import escaped, run_note, table
 
 HOSTILE = [
@@ -116,28 +112,3 @@ def test_run_note__verdicts_first_then_table_flags_and_command() -> None:
 def test_run_note__of_a_run_that_was_stopped_by_somebody_with_a_name() -> None:
     note = run_note(summary(status="stopped", message=HOSTILE[0], probes={}, flags=[]))
     assert note.startswith("**stopped**: &#60;script&#62;alert(1)&#60;/script&#62;\n\n- 10 rounds")
-
-
-def test_ablation_note__a_row_for_each_gain_within_what_mlflow_takes() -> None:
-    cells = tuple(f"{text} {number}" for number in range(6) for text in HOSTILE)
-    measure = "probes.linear.gain"
-    found = Estimate(0.02, 0.01, 0.03, 5, 0.001)
-    comparison = Comparison(
-        cells=cells,
-        seeds=(0, 1, 2, 3, 4),
-        reference=cells[0],
-        measures=(measure,),
-        estimates={(cell, measure): found for cell in cells},
-        p_holm={(cell, measure): 0.01 for cell in cells},
-        differences=(),
-        words=tuple(HOSTILE),
-        finished=dict.fromkeys(cells, 5),
-        flags={},
-        void={},
-    )
-    note = ablation_note(comparison)
-    rows = [line for line in note.splitlines() if line.startswith("| linear gain")]
-    assert len(note) <= LONGEST_TAG and "<" not in note
-    assert len(rows) == MOST_ROWS and f"{len(cells) - MOST_ROWS} more gains are in report.html" in note
-    assert rows[0].endswith(" (reference) | +2.0 | +1.0 to +3.0 | 0.010 | learned |")
-    assert "`peer-consensus ablate ablation.toml`" in note
