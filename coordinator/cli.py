@@ -31,6 +31,7 @@ from coordinator.commands.streams import forgiving, why_lost
 from coordinator.experiment.home import provide_home, remove_temporary
 from coordinator.experiment.reading import ConfigError, path_reader
 from coordinator.records.plain_text import console as _console
+from coordinator.records.plain_text import visible
 
 if TYPE_CHECKING:
     from coordinator.ablations.grid import Ablation
@@ -145,12 +146,12 @@ def submit(
     from coordinator.run.signals import Interrupts
 
     if stop or status:
-        print(jobs.stop(address, stop) if stop else jobs.status_of(address, status))
+        print(visible(jobs.stop(address, stop) if stop else jobs.status_of(address, status)))
         return
     if config is None:
         raise ConfigError("submit: name an experiment file, or a job by --stop or --status")
     client, job = jobs.submit(address, config, overrides or [], output)
-    print(f"{job}: submitted; its run will be in {output} there")
+    print(visible(f"{job}: submitted; its run will be in {output} there"))
     if not follow:
         return
     try:
@@ -175,7 +176,7 @@ def export(
     from coordinator.commands.export import export as write
 
     for line in write(run, peer, to, form):
-        print(line)
+        print(visible(line))
 
 
 @app.command()

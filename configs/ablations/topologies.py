@@ -9,4 +9,4 @@ BASE = Path(__file__).parents[1] / "quickstart.toml"
 AXES = {"topology": [{"kind": kind} for kind in KINDS]}
 ablation = load_ablation({"name": "which-topology", "base": BASE, "seeds": [0, 1, 2], "grid": AXES})
 result = ablate(ablation)
-print(*(result.comparison.words if result.comparison else ()), result.folder / "report.html", sep="\n")
+print(*(result.comparison.headline if result.comparison else ()), result.folder / "report.html", sep="\n")

@@ -13,11 +13,11 @@ from coordinator.ablations.comparison import compare, difference_rows, is_claim,
 from coordinator.ablations.description import describe_ablation
 from coordinator.ablations.estimates import Comparison
 from coordinator.ablations.grid import Ablation, check_cells, load_ablation, with_objects
+from coordinator.ablations.headline import few_seeds
 from coordinator.ablations.mlflow_runs import track
 from coordinator.ablations.page import render_ablation
 from coordinator.ablations.parallel_runs import ParallelRuns, RunStatus
 from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
-from coordinator.ablations.sentences import few_seeds
 from coordinator.experiment.brought import Keywords, Objects, differing
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import without_secrets
@@ -225,7 +225,6 @@ def _conclude(
     html = render_ablation(
         ablation.name,
         describe_ablation(ablation),
-        comparison.words,
         comparison,
         folder / "figures",
         COMMAND,

@@ -9,6 +9,7 @@ from numbers import Real
 from typing import Any, TypeVar
 
 from coordinator.ablations.estimates import Comparison, Difference
+from coordinator.ablations.headline import headline
 from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.sentences import in_words
 from coordinator.measures.gains import Condition, GainMeasure
@@ -57,7 +58,7 @@ def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, me
         flags={cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
         void=void,
     )
-    return replace(comparison, words=tuple(in_words(comparison)))
+    return replace(comparison, headline=tuple(headline(comparison)), words=tuple(in_words(comparison)))
 
 
 def _tested(differences: Mapping[tuple[str, str], Estimate], reference: str) -> tuple[Difference, ...]:
@@ -89,6 +90,7 @@ def to_table(comparison: Comparison) -> dict[str, Any]:
             for (cell, measure), found in comparison.estimates.items()
         ],
         "differences": difference_rows(comparison),
+        "headline": list(comparison.headline),
         "words": list(comparison.words),
     }
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from coordinator.ablations.ablate import AblationResult, ablate
@@ -12,6 +11,7 @@ from coordinator.ablations.grid import Ablation, check_cells
 from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.tables import print_comparison
 from coordinator.experiment.plan import prepare
+from coordinator.records.plain_text import say
 from coordinator.records.result import Status
 from coordinator.records.terminal import Live
 from coordinator.reports.formatting import short
@@ -30,9 +30,8 @@ def print_cells(ablation: Ablation, console: Console) -> None:
     else:
         print_plan(prepare(ablation.cells[0].config), console)
         runs += f": {seeds}"
-    console.print(runs, highlight=False)
-    console.print(f"compared by {', '.join(ablation.measures)}", highlight=False)
-    console.print(NOTHING_STARTED, highlight=False)
+    for line in (runs, f"compared by {', '.join(ablation.measures)}", NOTHING_STARTED):
+        say(console, line)
 
 
 def _cell_table(ablation: Ablation) -> Table:
@@ -40,7 +39,7 @@ def _cell_table(ablation: Ablation) -> Table:
     table = compact_table("cell", *factors, "key", wrapped="cell")
     for cell in ablation.cells:
         name = f"{cell.label} *" if cell is ablation.reference else cell.label
-        table.add_row(*map(escape, (name, *(as_text(cell.settings[factor]) for factor in factors), cell.key)))
+        table.add_row(name, *(as_text(cell.settings[factor]) for factor in factors), cell.key)
     return table
 
 
@@ -48,19 +47,18 @@ def print_ablation(result: AblationResult, console: Console) -> None:
     """Print the comparison, the failed runs, and where to look next."""
     if result.status is Status.INTERRUPTED:
         count = len(result.rows)
-        line = f"interrupted: {result.num_finished} of {count} runs done; the same command continues"
-        console.print(line, highlight=False)
+        say(console, f"interrupted: {result.num_finished} of {count} runs done; the same command continues")
         return
     if result.comparison is not None:
         print_comparison(result.comparison, console)
     failed = [row for row in result.rows if row["status"] == RunStatus.FAILED]
     for row in failed:
-        console.print(f"failed: {row['cell']}, seed {row['seed']}: {row['error']}", highlight=False, markup=False)
+        say(console, f"failed: {row['cell']}, seed {row['seed']}: {row['error']}", "bold")
     if failed:
-        console.print(f"{len(failed)} of {len(result.rows)} runs failed; the same command tries them again")
-    console.print(f"results  {short(result.folder)}", highlight=False)
+        say(console, f"{len(failed)} of {len(result.rows)} runs failed; the same command tries them again")
+    say(console, f"results  {short(result.folder)}", whole=True)
     if result.comparison is not None:
-        console.print(f"report   {short(result.folder / 'report.html')}", highlight=False)
+        say(console, f"report   {short(result.folder / 'report.html')}", whole=True)
 
 
 def run_and_print(

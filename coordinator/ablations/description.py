@@ -1,11 +1,11 @@
-"""Describes an ablation in sentences: the factors that it varies, and the settings that all cells share."""
+"""What an ablation asks for, in words: the factors that it varies, and the settings that all cells share."""
 
 from typing import Any
 
 from coordinator.ablations.factors import cell_labels
 from coordinator.ablations.grid import Ablation
 from coordinator.experiment.config import RunConfig, to_table
-from coordinator.reports import run_page
+from coordinator.reports import settings
 from coordinator.reports.formatting import count_of
 from coordinator.reports.wording import untrained
 from peers.base.brought import called
@@ -15,14 +15,14 @@ from peers.networks.config import PeerKind
 Parts = dict[str, list[str]]  # parts of sentences, by subject
 
 
-def describe_ablation(ablation: Ablation) -> list[str]:
-    """A sentence for each factor, for each group of shared settings, and on the reference."""
+def describe_ablation(ablation: Ablation) -> list[tuple[str, str]]:
+    """What an ablation asks for, as (subject, text): each factor, the cells, what all cells share, the reference."""
     cells = ablation.cells
     configs = [cell.config for cell in cells]
-    lines = []
+    asked = []
     for factor in cells[0].settings:
         values = list(dict.fromkeys(cell_labels([{factor: cell.settings[factor]} for cell in cells])))
-        lines.append(f"{'Varied' if len(values) > 1 else 'Held'}: {factor} = {', '.join(values)}.")
+        asked.append(("Varied" if len(values) > 1 else "Held", f"{factor} = {', '.join(values)}"))
     rounds, peers, data = (
         ", ".join(dict.fromkeys(map(str, values)))
         for values in (
@@ -32,12 +32,13 @@ def describe_ablation(ablation: Ablation) -> list[str]:
         )
     )
     seeds = ", ".join(map(str, ablation.seeds))
-    lines.append(f"{count_of(len(cells), 'cell')}, each with seeds {seeds}: {peers} peers, {rounds} rounds, {data}.")
-    lines += [f"{subject}: {'; '.join(parts)}." for subject, parts in _shared(configs).items() if parts]
-    lines += _alone(configs)
+    each = f"{count_of(len(cells), 'cell')}, each with seeds {seeds}: {peers} peers, {rounds} rounds, {data}"
+    asked.append(("Runs", each))
+    asked += [(subject, "; ".join(parts)) for subject, parts in _shared(configs).items() if parts]
+    asked += [("Peers alone", text) for text in _alone(configs)]
     if len(cells) > 1:
-        lines.append(f"Differences are from '{ablation.reference.label}', paired by seed.")
-    return lines
+        asked.append(("Reference", ablation.reference.label))
+    return asked
 
 
 def _shared(configs: list[RunConfig]) -> Parts:
@@ -61,9 +62,9 @@ def _parts(config: RunConfig) -> Parts:
     return {
         "Data": data,
         "Peers": peers,
-        "Topology": [run_page.variant(topology)] + ([f"self-weight {weight:g}"] if weight is not None else []),
-        "Exchange": run_page.exchange(table["exchange"]),
-        "Controls": ["raw pixels", untrained(table), "calibrated", *run_page.optional_controls(table["evaluation"])],
+        "Topology": [settings.variant(topology)] + ([f"self-weight {weight:g}"] if weight is not None else []),
+        "Exchange": settings.exchange(table["exchange"]),
+        "Controls": ["raw pixels", untrained(table), "calibrated", *settings.optional_controls(table["evaluation"])],
     }
 
 
@@ -72,7 +73,7 @@ def _kind(kind: PeerKind) -> list[str]:
     model, head = (_table(section) for section in (kind.model, kind.head))
     optimizer = {"kind": kind.optimizer.kind, "lr": kind.optimizer.lr, **_table(kind.optimizer, changed=True)}
     norm = "no" if kind.norm == "none" else kind.norm
-    return [run_page.variant(model), f"{norm} norm", f"{run_page.variant(head)} head", run_page.variant(optimizer)]
+    return [settings.variant(model), f"{norm} norm", f"{settings.variant(head)} head", settings.variant(optimizer)]
 
 
 def _table(section: Any, changed: bool = False) -> dict[str, Any]:
@@ -82,7 +83,7 @@ def _table(section: Any, changed: bool = False) -> dict[str, Any]:
 
 
 def _alone(configs: list[RunConfig]) -> list[str]:
-    """A sentence on the teacher of peers alone, if it is not the peer's current network."""
+    """The teacher of peers alone, if it is not the peer's current network."""
     alone = [
         config.exchange
         for config in configs
@@ -93,4 +94,4 @@ def _alone(configs: list[RunConfig]) -> list[str]:
         return []
     kinds = list(dict.fromkeys("moving average" if exchange.teacher_ema else "snapshot" for exchange in slow))
     where = "" if len(slow) == len(alone) else ", where cells ask for one"
-    return [f"Peers alone are taught by their own {' or '.join(kinds)}{where}, not by what they are now."]
+    return [f"taught by their own {' or '.join(kinds)}{where}, not by what they are now"]

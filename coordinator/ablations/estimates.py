@@ -61,7 +61,7 @@ class Comparison:
 
     finished: by cell, the number of finished seeds. flags: by cell, the number of these runs that raised each flag.
     void: by (cell, measure), why there is no verdict from a control run that did nothing, or diverged, in some seed;
-    such a gain is not tested.
+    such a gain is not tested. headline: what it comes to, in one or two sentences. words: caveats, weightiest first.
     """
 
     cells: tuple[str, ...]
@@ -75,6 +75,7 @@ class Comparison:
     finished: dict[str, int]
     flags: dict[str, dict[str, int]]
     void: dict[tuple[str, str], str]
+    headline: tuple[str, ...] = ()
 
     @property
     def num_claims(self) -> int:

@@ -1,15 +1,18 @@
 """`report.html` of an ablation: one self-contained page that works offline and on a phone."""
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
-from coordinator.ablations.estimates import Comparison, Outcome
+from coordinator.ablations.estimates import Comparison, Difference, Outcome
 from coordinator.measures import declared
-from coordinator.reports import html
+from coordinator.measures.gains import Condition, Gain, GainMeasure
+from coordinator.measures.statistics import Estimate
+from coordinator.measures.verdict import Verdict
+from coordinator.pages.parts import Table, Texts, pictures
+from coordinator.pages.render import render
 from coordinator.reports.formatting import listed, p_value
-from coordinator.reports.html import Texts
-from coordinator.reports.wording import heading, interval, number
+from coordinator.reports.verdicts import VerdictLine, tone_of
+from coordinator.reports.wording import CONDITIONS, heading, interval, number, probe_name
 
 CURVES = listed([measure.title for measure in declared.shown_in(declared.Shown.CURVE)]).capitalize()
 DISAGREEMENT = declared.RELATIVE_DISTANCE.title
@@ -17,7 +20,7 @@ DISAGREEMENT = declared.RELATIVE_DISTANCE.title
 ABLATION_FIGURES: Texts = {
     "estimates": (
         "Mean and interval of every measure in every cell, as in the table that follows",
-        "Mean over seeds (dot; the reference a diamond) and 95% interval (bar); the dashed line is no gain.",
+        "Mean over seeds and 95% interval. Hollow: the reference; dotted: its mean; the line at 0: no gain.",
     ),
     "consensus": (
         f"{CURVES} over the rounds, one curve per cell",
@@ -40,10 +43,14 @@ ABLATION_FIGURES: Texts = {
         for measure in declared.PAIRS
     },
     "topologies": (
-        "Each cell's peers on a circle with arrows from teachers to students, coloured by their gain",
-        "Who teaches whom in the first seed, and each peer's gain, mean over seeds.",
+        "Each cell's peers, coloured by their gain, with a line or an arrow for each link",
+        "Who teaches whom in the first seed (a line without an arrow: both), and each peer's gain, mean over seeds.",
     ),
 }
+
+ONE_CELL = (
+    "Mean over seeds and 95% interval, of each gain. Filled: 0 is outside of the interval; the line at 0: no gain."
+)
 
 OUTCOMES = {
     Outcome.UNTESTED: "",
@@ -56,79 +63,132 @@ OUTCOMES = {
 
 def render_ablation(
     title: str,
-    asked: Sequence[str],
-    words: Sequence[str],
+    asked: Sequence[tuple[str, str]],
     comparison: Comparison,
     figures: Path,
     command: str,
     config_text: str,
     failed: Sequence[str] = (),
 ) -> str:
-    """The HTML of an ablation's page.
+    """The HTML of an ablation's page: what it comes to, a line an estimate, the tables, then all else.
 
-    asked: sentences on the varied and the fixed settings. words: sentences on the results. figures: the folder of the
-    figures. command, config_text: how to repeat the ablation, without secrets. failed: a line per failed run.
+    asked: the varied and the fixed settings, each with its subject. figures: the folder of the figures. command,
+    config_text: how to repeat the ablation, without secrets. failed: a line per failed run.
     """
-    body = html.section("What was asked", html.words(asked)) + html.section("What came out", html.words(words))
-    if failed:
-        items = "".join(f"<li>{escape(line)}</li>" for line in failed)
-        body += html.section("What failed", f"<p>Left out of every table and picture:</p><ul>{items}</ul>")
-    pictures = {name: text for name, text in ABLATION_FIGURES.items() if name != "estimates"}
-    body += html.section("Estimates", html.figures(figures, {"estimates": ABLATION_FIGURES["estimates"]}))
-    body += _estimates(comparison)
-    if comparison.differences:
-        body += html.section(f"Differences from {comparison.reference}", _differences(comparison))
-    body += html.section("Figures", html.figures(figures, pictures)) + html.again(command, "ablation.toml", config_text)
-    return html.page(title, body)
+    several, texts = len(comparison.cells) > 1, dict(ABLATION_FIGURES)
+    if not several:
+        texts["estimates"] = (texts["estimates"][0], ONE_CELL)
+    verdicts, drawn = _verdicts(comparison), pictures(figures, texts)
+    return render(
+        "ablation.html",
+        title=title,
+        verdicts=verdicts,
+        headline=() if verdicts else comparison.headline,
+        failed=failed,
+        forest=[each for each in drawn if each.name == "estimates"],
+        estimates=_estimates(comparison) if several else _of_one_cell(comparison),
+        reference=comparison.reference,
+        differences=_differences(comparison),
+        pictures=[each for each in drawn if each.name != "estimates"],
+        notes=comparison.words,
+        asked=asked,
+        command=command,
+        config=config_text,
+    )
 
 
-def _estimates(comparison: Comparison) -> str:
+def _verdicts(comparison: Comparison) -> list[VerdictLine]:
+    """The verdicts on a single cell; none for several cells, whose table has them."""
+    if len(comparison.cells) > 1:
+        return []
+    (cell,) = comparison.cells
+    lines = []
+    for measure in comparison.measures:
+        gain, found = GainMeasure.parse(measure), comparison.estimates[cell, measure]
+        words = comparison.verdict_in_words(cell, measure)
+        if gain is None or not words or gain.gain.treated is not Condition.TRAINED:
+            continue
+        tone = tone_of(comparison.verdict(cell, measure) or Verdict.NONE)
+        names = probe_name(gain.probe), CONDITIONS[gain.gain.control]
+        over_calibrated = gain.gain is Gain.OVER_CALIBRATED
+        lines.append(VerdictLine(*names, words, tone, found.mean, found.low, found.high, over_calibrated))
+    return lines
+
+
+def _estimates(comparison: Comparison) -> Table:
     """The table of estimates: a row per cell, a column per measure, and a column of flags if there are any."""
     rows, flagged = [], any(comparison.flags.values())
     for cell in comparison.cells:
         row = [f"{cell} (reference)" if cell == comparison.reference else cell]
         for measure in comparison.measures:
-            found, verdict = comparison.estimates[cell, measure], comparison.verdict_in_words(cell, measure)
-            row.append(_estimate(found.mean, found.low, found.high, measure) + (f"\n{verdict}" if verdict else ""))
-        if flagged:
-            flags = comparison.flags[cell].items()
-            row.append("\n".join(f"{flag} {count}/{comparison.finished[cell]}" for flag, count in flags))
-        rows.append(row)
+            verdict = comparison.verdict_in_words(cell, measure)
+            found = _estimate(comparison.estimates[cell, measure], measure, len(comparison.seeds))
+            row.append(f"{found}\n{verdict}" if verdict else found)
+        rows.append(row + ([_flags(cell, comparison)] if flagged else []))
+    names = ["cell", *map(heading, comparison.measures), *(["flags"] if flagged else [])]
+    return Table(_caption(comparison), names, rows, words=names[1:])
+
+
+def _of_one_cell(comparison: Comparison) -> Table:
+    """The table of a single cell: a row per measure, and one of flags if there are any."""
+    (cell,), rows = comparison.cells, []
+    for measure in comparison.measures:
+        found, p = comparison.estimates[cell, measure], comparison.p_holm.get((cell, measure))
+        mean, _, spread = _estimate(found, measure, len(comparison.seeds)).partition(" (")
+        texts = [mean, spread.removesuffix(")"), "" if p is None else p_value(p)]
+        rows.append([heading(measure), *texts, comparison.verdict_in_words(cell, measure)])
+    if any(comparison.flags.values()):
+        rows.append(["flags (runs)", "", "", "", _flags(cell, comparison)])
+    return Table(
+        _caption(comparison), ("measure", "mean", "95% interval", "p (Holm)", "verdict"), rows, words=("verdict",)
+    )
+
+
+def _caption(comparison: Comparison) -> str:
     caption = f"Mean over {len(comparison.seeds)} seeds"
     if len(comparison.seeds) > 1:
         caption += ", 95% t-interval; verdicts after Holm's correction over all gains"
-    if flagged:
+    if any(comparison.flags.values()):
         caption += "; flags with the number of runs that raised them"
-    names = ["cell", *map(heading, comparison.measures), *(["flags"] if flagged else [])]
-    return html.table(caption + ".", names, rows)
+    return f"{caption}."
 
 
-def _differences(comparison: Comparison) -> str:
+def _flags(cell: str, comparison: Comparison) -> str:
+    flags = comparison.flags[cell].items()
+    return "\n".join(f"{flag} {count}/{comparison.finished[cell]}" for flag, count in flags)
+
+
+def _differences(comparison: Comparison) -> list[Table]:
     """The differences from the reference: a table per measure."""
-    names = ["cell", "difference", "seeds", "p", "p (Holm)", "after correction"]
-    tables = []
-    for measure in comparison.measures_with_differences:
-        rows = [
-            [
-                difference.cell,
-                _estimate(difference.estimate.mean, difference.estimate.low, difference.estimate.high, measure),
-                str(difference.estimate.n),
-                "" if difference.estimate.p is None else p_value(difference.estimate.p),
-                "" if difference.p_holm is None else p_value(difference.p_holm),
-                OUTCOMES[difference.outcome],
-            ]
-            for difference in comparison.differences_in(measure)
-        ]
-        tables.append(html.table(f"{heading(measure)}: cell less {comparison.reference}", names, rows))
-    note = (
-        "Paired by seed, with 95% t-intervals; Holm's correction is over all differences of these measures, and the "
-        "intervals are not corrected."
-    )
-    return html.words([note]) + "".join(tables)
+    names = ("cell", "difference", "seeds", "p", "p (Holm)", "after correction")
+    return [
+        Table(
+            f"{heading(measure)}: cell less {comparison.reference}",
+            names,
+            [_difference(each) for each in comparison.differences_in(measure)],
+            words=names[-1:],
+        )
+        for measure in comparison.measures_with_differences
+    ]
 
 
-def _estimate(mean: float, low: float | None, high: float | None, measure: str) -> str:
-    if mean != mean:
+def _difference(difference: Difference) -> list[str]:
+    found = difference.estimate
+    return [
+        difference.cell,
+        _estimate(found, difference.measure, found.n),
+        str(found.n),
+        "" if found.p is None else p_value(found.p),
+        "" if difference.p_holm is None else p_value(difference.p_holm),
+        OUTCOMES[difference.outcome],
+    ]
+
+
+def _estimate(found: Estimate, measure: str, num_seeds: int) -> str:
+    """Mean and interval, such as `+2.5 (+1.8 to +3.3)`; with the number of seeds if some have no value."""
+    if found.mean != found.mean:
         return "unknown"
-    spread = "" if low is None or high is None else f" ({interval(low, high, measure)})"
-    return number(mean, measure) + spread
+    spread = ""
+    if found.low is not None and found.high is not None:
+        spread = f" ({interval(found.low, found.high, measure)})" if found.varies else " (all seeds equal)"
+    return number(found.mean, measure) + spread + (f", {found.n} of {num_seeds} seeds" if found.n < num_seeds else "")

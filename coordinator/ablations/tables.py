@@ -1,17 +1,20 @@
-"""Terminal tables of an ablation: estimates per cell, differences from the reference, then both as sentences."""
+"""What an ablation prints at its end: estimates per cell, differences from the reference, and a few lines of words."""
 
 import math
+from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from coordinator.ablations.estimates import Comparison, Outcome
 from coordinator.measures.statistics import Estimate
+from coordinator.records.plain_text import say, visible
 from coordinator.reports.formatting import p_value
 from coordinator.reports.tables import compact_table
 from coordinator.reports.wording import heading, interval, number
 
+MOST_LINES = 5  # of words, beneath the tables; the page has all
 OUTCOMES = {
     Outcome.UNTESTED: "",
     Outcome.EQUAL: "equal",
@@ -22,14 +25,29 @@ OUTCOMES = {
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print both tables and the sentences; intervals are over seeds, p values are corrected by Holm's method."""
+    """Print both tables, what it comes to, and the weightiest caveats, as many as fit in a few lines.
+
+    Intervals are over seeds, p values are corrected by Holm's method.
+    """
     console.print(_estimates(comparison))
     if comparison.differences:
         console.print()
         console.print(_differences(comparison))
     console.print()
-    for line in comparison.words:
-        console.print(line, highlight=False, markup=False)
+    for place, line in enumerate(_fitting([*comparison.headline, *comparison.words], console)):
+        say(console, line, "bold" if place < len(comparison.headline) else "")
+
+
+def _fitting(sentences: Sequence[str], console: Console) -> list[str]:
+    """The first sentence, and all that still fit in the few lines that there are."""
+    kept: list[str] = []
+    taken = 0
+    for sentence in sentences:
+        lines = len(Text(visible(sentence)).wrap(console, console.width)) if console.is_terminal else 1
+        if taken + lines <= MOST_LINES or not kept:
+            kept.append(sentence)
+            taken += lines
+    return kept
 
 
 def _estimates(comparison: Comparison) -> Table:
@@ -39,25 +57,38 @@ def _estimates(comparison: Comparison) -> Table:
     table = compact_table(first, "mean", "95% interval", "p (Holm)", "verdict", wrapped=(first, "verdict"))
     for measure in comparison.measures:
         if several:
-            table.add_row(escape(heading(measure)))
+            table.add_row(heading(measure))
         for cell in comparison.cells:
             p = comparison.p_holm.get((cell, measure))
             cells = _cells(comparison.estimates[cell, measure], p, measure, len(comparison.seeds))
-            name = _name(cell, comparison) if several else escape(heading(measure))
+            name = _name(cell, comparison) if several else heading(measure)
             table.add_row(name, *cells, comparison.verdict_in_words(cell, measure))
-    if any(comparison.flags.values()):
-        table.add_row("flags (runs)")
-    for cell, flags in comparison.flags.items():
-        for flag, count in flags.items():
-            table.add_row(_name(cell, comparison), "", "", "", f"{flag} {count}/{comparison.finished[cell]}")
+    _add_flags(comparison, table)
     return table
+
+
+def _add_flags(comparison: Comparison, table: Table) -> None:
+    """Add how many runs raised each flag: a row per cell, or the only row."""
+    counts = {
+        cell: [f"{flag} {count}/{comparison.finished[cell]}" for flag, count in flags.items()]
+        for cell, flags in comparison.flags.items()
+    }
+    if not any(counts.values()):
+        return
+    if len(comparison.cells) == 1:
+        table.add_row("flags (runs)", "", "", "", "\n".join(*counts.values()))
+        return
+    table.add_row("flags (runs)")
+    for cell, raised in counts.items():
+        if raised:
+            table.add_row(_name(cell, comparison), "", "", "", "\n".join(raised))
 
 
 def _differences(comparison: Comparison) -> Table:
     names = ("cell - reference *", "mean", "95% interval", "p (Holm)", "difference")
-    table = compact_table(*names, wrapped=names[0])
+    table = compact_table(*names, wrapped=(names[0], names[-1]))
     for measure in comparison.measures_with_differences:
-        table.add_row(escape(heading(measure)))
+        table.add_row(heading(measure))
         for difference in comparison.differences_in(measure):
             cells = _cells(difference.estimate, difference.p_holm, measure, len(comparison.seeds))
             table.add_row(_name(difference.cell, comparison), *cells, OUTCOMES[difference.outcome])
@@ -66,7 +97,7 @@ def _differences(comparison: Comparison) -> Table:
 
 def _name(cell: str, comparison: Comparison) -> str:
     """The cell's name, indented, with an asterisk for the reference."""
-    return f"  {escape(cell)}" + (" *" if cell == comparison.reference and len(comparison.cells) > 1 else "")
+    return f"  {cell}" + (" *" if cell == comparison.reference and len(comparison.cells) > 1 else "")
 
 
 def _cells(found: Estimate, p: float | None, measure: str, num_seeds: int) -> list[str]:

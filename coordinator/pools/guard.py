@@ -8,6 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
 
+from coordinator.experiment.redaction import visible
+
 STOPPED = 2  # exit code
 PAUSE = 1.5  # seconds: a signal to the process group ends Ray at once, but the run first ends in order
 PATIENCE = 15.0  # seconds that the watcher has for cleaning up
@@ -38,7 +40,7 @@ class Guard:
         with self._lock:
             self._advice.pop(who, None)
             if text:
-                self._advice[who] = " ".join(text.splitlines())
+                self._advice[who] = visible(" ".join(text.splitlines()))
             self._write(f"advice {'; '.join(self._advice.values())}")
 
     def concluding(self, who: object) -> None:

@@ -14,6 +14,7 @@ from coordinator.records.stage_clock import duration
 
 LEAST_BAR = 8  # columns; a narrower bar is left out
 REDRAWN = 8  # times a second
+MEASURED = 70  # columns for the loss and the measures beside a bar
 
 
 @dataclass
@@ -76,16 +77,17 @@ class LiveLines:
         widths = tuple(
             max((cell_len(getattr(track, name)) for track in tracks), default=0) for name in ("title", "count", "pace")
         )
-        beside = bool(self.own) and sum(widths) + len(self.measured) + 4 + 2 * LEAST_BAR <= width
+        longest = max(MEASURED, len(self.measured))  # of what grows while the rounds go on: the lines stay in place
+        beside = bool(self.own) and sum(widths) + longest + 4 + LEAST_BAR <= width
         measured = [Text(self.measured, "dim")] if self.measured else []
         if sum(widths) + 2 > width:
             lines: list[RenderableType] = [Text(f"{each.title} {each.count}: {each.pace}") for each in tracks]
             yield from [*lines[: bool(self.own)], *measured, *lines[bool(self.own) :]]
             return
         if self.own:
-            yield self._grid([self.own], widths, width, self.measured if beside else "")
+            yield self._grid([self.own], widths, width, self.measured.ljust(longest) if beside else "")
         yield from [] if beside else measured
-        yield self._grid(self.controls, widths, width, " " * len(self.measured) if beside else "")
+        yield self._grid(self.controls, widths, width, " " * longest if beside else "")
 
     def _grid(self, tracks: list[Track], widths: tuple[int, ...], width: int, measured: str) -> Table:
         title, count, pace = widths
@@ -99,6 +101,10 @@ class LiveLines:
         if measured:
             table.add_column(min_width=len(measured), no_wrap=True, style="dim")
         for track in tracks:
-            bar = [ProgressBar(track.total, track.completed)] if with_bar else []
+            bar = (
+                [ProgressBar(track.total, track.completed, complete_style="cyan", finished_style="green")]
+                if with_bar
+                else []
+            )
             table.add_row(track.title, *bar, track.count, track.pace, *([Text(measured)] if measured else []))
         return table

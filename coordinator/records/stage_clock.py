@@ -52,7 +52,7 @@ class StageClock:
             self._times.beside.add(stage)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """A time as people read it: `0.6 s`, `42 s`, `3 min 5 s`, `2 h 10 min`."""
     if seconds < 59.5:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"

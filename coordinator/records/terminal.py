@@ -34,6 +34,7 @@ from peers.base.brought import called
 IN_PROGRESS = shown_in(Shown.PROGRESS)
 MEASURED, UNMEASURED = 1.0, 10.0  # minimum seconds between progress lines, with and without new measures
 STAGES_OF_ROUNDS = (Stage.ROUNDS, Stage.CONTROL_RUNS)
+WARNINGS = (Fault, PeerDropped, ControlVoid)  # what a run survives or gives up
 PROBE = "linear"  # whose gain is shown while a run goes on
 
 
@@ -72,7 +73,7 @@ class Live:
             case _:
                 line = in_words(event)
                 if line:
-                    self._print(line)
+                    self._print(line, "yellow" if isinstance(event, WARNINGS) else "dim")
 
     @property
     def seconds(self) -> dict[str, float]:
@@ -80,8 +81,8 @@ class Live:
         stages = {stage.value: seconds for stage, seconds in self._clock.times.seconds.items()}
         return ({"imports": self._imports} if self._imports else {}) | stages
 
-    def _print(self, text: str) -> None:
-        say(self.console, text, "dim" if self.console.is_terminal else "")
+    def _print(self, text: str, style: str = "dim") -> None:
+        say(self.console, text, style)
 
     def _measure(self, event: Measured) -> None:
         scalars = event.measures.scalars
@@ -172,7 +173,7 @@ class Warned:
         self._tell = tell
 
     def observe(self, event: RunEvent) -> None:
-        if isinstance(event, Fault | PeerDropped | ControlVoid) and in_words(event):
+        if isinstance(event, WARNINGS) and in_words(event):
             self._tell(in_words(event))
 
 

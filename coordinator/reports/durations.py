@@ -10,7 +10,7 @@ LEAST = 0.05  # seconds: shorter stages are left out
 IN_SECONDS = 99.5  # in all: below, the stages are written without a unit
 
 
-def durations_in_words(seconds: Mapping[str, float], beside: Collection[str] = ()) -> str:
+def durations_in_words(seconds: Mapping[str, float | int], beside: Collection[str] = ()) -> str:
     """Such as `12.4 s: start 3.1, rounds 6.2, control runs 1.9`; empty if nothing is known.
 
     seconds: by stage, as in `summary.json`. beside: stages that went on beside the rounds, wholly or in part.

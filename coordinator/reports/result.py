@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from coordinator.measures.gains import FOR_COMPARISON, Condition
-from coordinator.records.plain_text import say, visible
+from coordinator.records.plain_text import say
 from coordinator.records.result import Result
 from coordinator.records.stage_clock import duration
 from coordinator.reports import control_runs
@@ -22,12 +22,13 @@ from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.verdicts import Tone, VerdictLine, verdict_lines
 from coordinator.reports.wording import CONDITIONS, examples, probe_name, untrained
 
-STYLES = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.NEUTRAL: "bold", Tone.VOID: "dim"}
+STYLES = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.NEUTRAL: "", Tone.VOID: "dim"}
 LEAST_WORDS = 24  # columns for the words of a verdict beside its number; narrower, they are one text
+FRAME = 8  # columns for the frame, and between subject, words and number
 BEFORE = 1.0  # seconds of earlier processes from which on they are mentioned
 
 
-def print_result(result: Result, console: Console, seconds: Mapping[str, float] | None = None) -> None:
+def print_result(result: Result, console: Console, seconds: Mapping[str, float | int] | None = None) -> None:
     """Print the verdicts, the tables that they are from, flags, consensus, speed and times, and where to look next.
 
     seconds: of this command by stage; by default those of the summary.
@@ -39,6 +40,7 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float] 
     if lines:
         _print_verdicts(lines, f"{result.folder.name}: {result.status}", console)
     _print_tables(summary, console)
+    _print_gap(console)
     for line in on_flags(summary):
         say(console, line, "yellow")
     for line in [*on_consensus(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
@@ -60,25 +62,29 @@ def _print_verdicts(lines: Sequence[VerdictLine], title: str, console: Console) 
         for line in lines:
             say(console, line.text)
         return
-    rows = [(line, f"{line.gain_text.replace(' ', ' points ', 1)}") for line in lines]
-    taken = max(cell_len(line.subject) for line in lines) + max(cell_len(gain) for _, gain in rows)
-    if taken + LEAST_WORDS + 8 > console.width:
-        texts = [Text(line.text, STYLES[line.tone]) for line in lines]
-        console.print(Panel(Group(*texts), title=Text(visible(title)), title_align="left", expand=False))
-        return
+    say(console, title, "bold")
+    gains = [line.gain_text.replace(" ", " points ", 1) for line in lines]
+    taken = max(cell_len(line.subject) for line in lines) + max(map(cell_len, gains))
     grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    grid.add_column(no_wrap=True)
-    for line, gain in rows:
-        grid.add_row(line.subject, Text(line.words, STYLES[line.tone]), gain)
-    console.print(Panel(grid, title=Text(visible(title)), title_align="left", expand=False))
+    if taken + LEAST_WORDS + FRAME <= console.width:
+        for wrapped in (False, True, False):
+            grid.add_column(no_wrap=not wrapped)
+        for line, gain in zip(lines, gains, strict=True):
+            grid.add_row(line.subject, Text(line.words, STYLES[line.tone]), gain)
+    else:
+        for line, gain in zip(lines, gains, strict=True):
+            fits = cell_len(line.text) + 4 <= console.width or not line.gain_text
+            grid.add_row(Text(line.text if fits else f"{line.subject}: {line.words}", STYLES[line.tone]))
+            if not fits:
+                grid.add_row(Text(f"  {gain}", STYLES[line.tone]))
+    console.print(Panel(grid, expand=False), soft_wrap=False)
 
 
 def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
     """Print the accuracies of the probes under all conditions, and those of the trained peers against control runs."""
     if not any("gain" in row for row in summary["probes"].values()):
         return
+    _print_gap(console)
     console.print(_probe_table(summary["probes"]))
     say(
         console,
@@ -87,6 +93,7 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
     )
     compared = control_runs.compared_rows(summary)
     if compared:
+        _print_gap(console)
         table = compact_table(*control_runs.COMPARED, wrapped="verdict")
         for row in compared:
             table.add_row(*row)
@@ -94,6 +101,12 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
         say(console, f"gain: trained - control run. {control_runs.meanings(summary)}")
     if any(name in FOR_COMPARISON for name in summary["probes"]):
         say(console, "* the paper's probe, on features as they are: for comparison, no verdict")
+
+
+def _print_gap(console: Console) -> None:
+    """An empty line between parts, on a terminal."""
+    if console.is_terminal:
+        console.print()
 
 
 def _probe_table(probes: Mapping[str, Any]) -> Table:
@@ -116,7 +129,7 @@ def _probe_table(probes: Mapping[str, Any]) -> Table:
     return table
 
 
-def _times(summary: Mapping[str, Any], seconds: Mapping[str, float] | None) -> str:
+def _times(summary: Mapping[str, Any], seconds: Mapping[str, float | int] | None) -> str:
     """The times of the stages of this command, or those of the summary; and those of earlier processes of the run."""
     recorded = summary.get("seconds", {})
     words = durations_in_words(recorded if seconds is None else seconds, summary.get("beside_rounds", ()))

@@ -32,20 +32,24 @@ def on_consensus(summary: dict[str, Any]) -> list[str]:
 
 def on_flags(summary: dict[str, Any]) -> list[str]:
     """The warnings beside the verdicts, and the faults that the run survived."""
-    artefacts = ", ".join(probe_name(name, marked=True) for name in summary["artefacts"])
-    explained = FLAGS | {
-        Flag.ARTEFACT: f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
-        "it is no evidence of learning",
-        Flag.ALONE_IDLE: idle_in_words(summary) or FLAGS[Flag.ALONE_IDLE],
-        Flag.DROPPED_PEERS: f"values that are not finite in peer {', '.join(summary['not_finite'])}",
-    }
-    lines = [f"flag {flag}: {explained[flag]}" for flag in summary["flags"]]
-    faults = summary.get("faults", [])
+    lines, faults = flags_in_words(summary), summary.get("faults", [])
     if faults:
         lost = sum(fault["seconds"] or 0.0 for fault in faults)
         more = f", and {len(faults) - 1} more in summary.json" if len(faults) > 1 else ""
         lines.append(f"survived: {faults[0]['what']}{more}; {lost:.0f} s lost, no number changed")
     return lines
+
+
+def flags_in_words(summary: dict[str, Any]) -> list[str]:
+    """A sentence for each flag of a run, with its meaning there."""
+    artefacts = ", ".join(probe_name(name, marked=True) for name in summary.get("artefacts", ()))
+    explained: dict[str, str] = {str(flag): words for flag, words in FLAGS.items()} | {
+        Flag.ARTEFACT: f"a gain over untrained networks ({artefacts}) vanishes beside calibrated BatchNorm; "
+        "it is no evidence of learning",
+        Flag.ALONE_IDLE: idle_in_words(summary) or FLAGS[Flag.ALONE_IDLE],
+        Flag.DROPPED_PEERS: f"values that are not finite in peer {', '.join(summary.get('not_finite', ()))}",
+    }
+    return [f"flag {flag}: {explained.get(flag, 'of another version')}" for flag in summary.get("flags", ())]
 
 
 def on_speed(summary: dict[str, Any]) -> list[str]:

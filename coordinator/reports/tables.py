@@ -40,13 +40,21 @@ class CompactTable(Table):
             yield from self._stacked(console, options.max_width)
 
     def _stacked(self, console: Console, width: int) -> Iterator[Text]:
-        """A line for each cell that is not empty, after the name of its column; longer ones go on beneath."""
+        """A line for each cell that is not empty, after the name of its column; longer ones go on beneath.
+
+        A row of which only the first cell is filled is a heading, and stands alone.
+        """
         names = [str(column.header) for column in self.columns]
         longest = max(map(cell_len, names))
         beside = longest + 2 if longest <= NAMES * width else 2
         for row in zip(*(column.cells for column in self.columns), strict=True):
-            for name, cell in zip(names, row, strict=True):
-                text = cell if isinstance(cell, Text) else Text(str(cell))
+            texts = [cell if isinstance(cell, Text) else Text(str(cell)) for cell in row]
+            if len(texts) > 1 and not any(text.plain for text in texts[1:]):
+                yield from texts[0].wrap(console, width, overflow="fold")
+                yield Text("")
+                continue
+            for name, text in zip(names, texts, strict=True):
+                text = Text(text.plain.strip(), text.style)
                 if not text.plain:
                     continue
                 lines = text.wrap(console, max(1, width - beside), overflow="fold")

@@ -8,6 +8,7 @@ from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
 from coordinator.experiment.redaction import without_secrets
 from coordinator.experiment.schedules import build_schedule
+from coordinator.pages import run_page
 from coordinator.records.events import Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.recorder import Recorder
@@ -15,7 +16,6 @@ from coordinator.records.result import Ending, Result, Status
 from coordinator.records.run_folder import RunFolder, to_json, way_on
 from coordinator.records.summary import final_metrics, final_tags, summarise
 from coordinator.records.tables import Tables
-from coordinator.reports import run_page
 from coordinator.reports.sentences import in_words
 from coordinator.run.results import result_of
 from topologies.schedule import Schedule

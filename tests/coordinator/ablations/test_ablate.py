@@ -101,7 +101,7 @@ def test_ablate__results_are_those_of_the_runs_alone(cluster: None, tmp_path: Pa
     assert [row["seconds"] > 0 for row in timings] == [True] * 4
     assert all((result.folder / name).is_file() for name in ("ablation.toml", "report.html", "differences.parquet"))
     summary = json.loads((result.folder / "summary.json").read_text())
-    assert "Varied: topology = ring, self." in (result.folder / "report.html").read_text()
+    assert "<dd>topology = ring, self</dd>" in (result.folder / "report.html").read_text()
     assert summary["cells"] == ["ring", "self"] and summary["reference"] == "self" and summary["failed"] == []
     assert result.table().equals(pq.read_table(result.folder / "results.parquet"))
     loaded = load_ablation_result(result.folder)

@@ -1,12 +1,16 @@
 import io
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from coordinator import load_config
 from coordinator.experiment.config import RunConfig
+from coordinator.measures.gains import Condition
 from coordinator.measures.measure import Measures
 from coordinator.records.events import (
     CheckpointWritten,
@@ -18,8 +22,10 @@ from coordinator.records.events import (
     PeerDropped,
     PeersRestored,
     Phase,
+    Probed,
     Remaining,
     RoundCompleted,
+    RunEnded,
     RunEvent,
     RunReopened,
     Stage,
@@ -27,17 +33,23 @@ from coordinator.records.events import (
     StageLeft,
 )
 from coordinator.records.observer import RunObserver
-from coordinator.records.terminal import Live, in_words
+from coordinator.records.plain_text import PlainConsole
+from coordinator.records.result import Status
+from coordinator.records.terminal import Live, Warned, in_words
 from coordinator.scheduling.dropouts import Dropout
 from peers.exchange.assignment import Stats
+from peers.probing.measuring import ProbeOutcome
 
 
-def live(monkeypatch: pytest.MonkeyPatch, terminal: bool = False) -> tuple[Live, io.StringIO, list[float]]:
+def live(
+    monkeypatch: pytest.MonkeyPatch, terminal: bool = False, width: int = 80, **environment: str
+) -> tuple[Live, io.StringIO, list[float]]:
     """A terminal's observer, what it has written, and its clock in seconds."""
     clock, text = [100.0], io.StringIO()
     monkeypatch.setattr("coordinator.records.terminal.time.monotonic", lambda: clock[0])
-    width = 80 if terminal else 160
-    return Live(Console(file=text, width=width, force_terminal=terminal, get_time=lambda: clock[0])), text, clock
+    options: dict[str, Any] = {"width": width, "_environ": {"TERM": "xterm-256color", **environment}}
+    options |= {"force_terminal": True} if terminal else {"width": 160, "soft_wrap": True, "force_terminal": False}
+    return Live(PlainConsole(file=text, get_time=lambda: clock[0], **options)), text, clock
 
 
 def measured(completed: int) -> Measured:
@@ -94,16 +106,104 @@ def test_live__rounds_that_are_not_measured_are_told_every_ten_seconds(
     ]
 
 
-def test_live__bar_keeps_count_and_pace_at_eighty_columns(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def gained(condition: Condition | None, completed: int | None, *correct: int) -> Probed:
+    """A linear probe of 100 test examples, by peer how many it has right."""
+    right = [np.arange(100) < count for count in correct]
+    return Probed([ProbeOutcome({"linear": each}) for each in right], completed, condition)
+
+
+def last_lines(text: io.StringIO) -> list[str]:
+    """What stands on a terminal of unlimited height after all that was redrawn."""
+    lines, row = [""], 0
+    for part in re.split(r"(\x1b\[[0-9;?]*[A-Za-z]|\r|\n)", text.getvalue()):
+        if part == "\n":
+            row += 1
+            lines += [""] if row == len(lines) else []
+        elif part.endswith("A") and part.startswith("\x1b["):
+            row -= int(part[2:-1])
+        elif part == "\x1b[2K" or part == "\r":
+            lines[row] = ""
+        elif not part.startswith("\x1b"):
+            lines[row] += part
+    return [line.rstrip() for line in lines if line.strip()]
+
+
+WIDTHS = [40, 60, 80, 120, 200]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_live__what_matters_stays_whole_at_any_width(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    """Round, pace, time left, loss, measures and gain of the run; the control run beneath; no line is too long."""
+    observer, text, clock = live(monkeypatch, terminal=True, width=width)
+    observer.observe(gained(Condition.CALIBRATED, None, 50, 50, 0))
+    observer.observe(entered(config, Stage.ROUNDS, 100_000))
+    observer.observe(measured(50_000))
+    for number in range(1, 50_001, 10_000):
+        clock[0] += 50.0
+        observer.observe(completed(number, 0.0126949))
+        observer.observe(RoundCompleted(Phase.ALONE_MATCHED, number, {0: Stats(loss=0.5)}))
+    observer.observe(gained(None, 40_001, 54, 0, 0))  # peers 1 and 2 are no students
+    clock[0] += 50.0
+    observer.observe(completed(50_001, 0.0126949))
+    observer.observe(StageLeft(Stage.ROUNDS))
+    found = last_lines(text)
+    assert max(map(cell_len, found)) <= width
+    told = " ".join(" ".join(found).split())
+    for part in (
+        "rounds",
+        "50001/100000",
+        "166.7/s, 5 min 0 s left",
+        "loss 0.0127, disagreement 0.500, agreement 25.0%, linear gain +4.0 points",
+        "control alone-matched",
+        "40001/100000",
+        "200.0/s, 5 min 0 s left",  # since the first round of the run
+    ):
+        assert part in told, part
+    assert told.index("linear gain") < told.index("control")
+
+
+def test_live__the_bars_of_all_trainings_begin_and_end_alike(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
     observer, text, clock = live(monkeypatch, terminal=True)
     observer.observe(entered(config, Stage.ROUNDS, 200))
+    observer.observe(measured(0))
     for number in range(1, 201):
         clock[0] += 1 / 200
-        observer.observe(measured(number))
         observer.observe(completed(number, 0.0126949))
+        observer.observe(RoundCompleted(Phase.ALONE, (number + 1) // 2, {0: Stats(loss=0.5)}))
     observer.observe(StageLeft(Stage.ROUNDS))
-    shown = text.getvalue()
-    assert "200/200" in shown and "200.0/s loss 0.0127, disagreement 0.500, agreement 25.0%" in shown
+    run, measures, control = last_lines(text)[-3:]
+    assert measures == "loss 0.0127, disagreement 0.500, agreement 25.0%"
+    assert run.endswith(" 200/200 200.0/s, in 1.0 s") and control.endswith(" 100/200 100.5/s, 1 s left")
+    bars = [re.search("[━╺╸]+", line) for line in (run, control)]
+    assert bars[0] is not None and bars[1] is not None and bars[0].span() == bars[1].span()
+
+
+def test_live__gain_of_students_beside_the_control_runs(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known after the final probes: the mean over students that have not dropped out, less that of calibrated peers."""
+    observer, text, clock = live(monkeypatch, terminal=True)
+    observer.observe(gained(Condition.CALIBRATED, None, 50, 60, 70))
+    observer.observe(RoundCompleted(Phase.ROUNDS, 1, {0: Stats(loss=0.5), 1: Stats(), 2: Stats(loss=0.5)}))
+    observer.observe(PeerDropped(Dropout(2, 1, "the loss is nan"), run_goes_on=True))
+    observer.observe(gained(Condition.TRAINED, 1, 47, 99, 99))
+    observer.observe(entered(config, Stage.CONTROL_RUNS, 2))
+    clock[0] += 1.0
+    observer.observe(RoundCompleted(Phase.ALONE, 2, {0: Stats(loss=0.5)}))
+    observer.observe(StageLeft(Stage.CONTROL_RUNS))
+    assert last_lines(text)[-2] == "linear gain -3.0 points"
+
+
+def test_live__no_escape_codes_on_a_dumb_terminal(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    observer, text, clock = live(monkeypatch, terminal=True, TERM="dumb")
+    observer.observe(entered(config, Stage.ROUNDS, 2))
+    for number in (1, 2):
+        clock[0] += 0.5
+        observer.observe(completed(number, 0.125))
+    observer.observe(StageLeft(Stage.ROUNDS))
+    assert text.getvalue() == "rounds 2/2: 2.0 rounds/s, 0 s left, loss 0.125\n"
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -116,14 +216,59 @@ def test_live__rounds_before_a_resume_are_no_pace(
         clock[0] += 1.0
         observer.observe(measured(number))
         observer.observe(completed(number))
-    if observer._bar is not None:
-        (task,) = observer._bar.tasks
-        assert task.completed == 1020 and task.fields["shown"].startswith("1.0/s")
-        assert task.time_remaining == 20  # at a round a second
     observer.observe(StageLeft(Stage.ROUNDS))
-    if not terminal:
+    if terminal:
+        run, measures = last_lines(text)
+        assert run.endswith("1020/1040 1.0/s, 20 s left") and measures == "disagreement 0.500, agreement 25.0%"
+    else:
         last = "rounds 1020/1040: 1.0 rounds/s, 20 s left, disagreement 0.500, agreement 25.0%"
         assert text.getvalue().splitlines()[-1] == last
+
+
+def test_live__seconds_of_the_command_by_stage(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From its begin, so with the time that the imports took, to the end of the run."""
+    _, _, clock = live(monkeypatch)
+    observer = Live(PlainConsole(file=io.StringIO()), began=98.0)
+    for stage in (Stage.LOADING, Stage.START, Stage.REPORT):
+        observer.observe(entered(config, stage))
+        clock[0] += 1.5
+    observer.observe(RunEnded(Status.FINISHED, "", RUN))
+    clock[0] += 8.0
+    assert observer.seconds == {"imports": 2.0, "loading": 1.5, "start": 1.5, "report": 1.5}
+
+
+def test_live__names_cannot_steer_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal in (False, True):
+        observer, text, _ = live(monkeypatch, terminal)
+        observer.observe(Note("[bold]\x1b[31m<script> :smile:"))
+        assert re.sub("\x1b\\[[02]m", "", text.getvalue()) == "[bold]\\x1b[31m<script> :smile:\n"
+
+
+def test_live__warnings_stand_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    observer, text, _ = live(monkeypatch, terminal=True)
+    observer.observe(Note("waiting"))
+    observer.observe(Fault(FaultKind.HOST_LOST, "a host was lost", 3, 1))
+    assert text.getvalue() == "\x1b[2mwaiting\x1b[0m\n\x1b[33ma host was lost\x1b[0m\n"
+
+
+def test_warned__tells_only_what_a_run_survives_or_gives_up(config: RunConfig) -> None:
+    told = list[str]()
+    observer = Warned(told.append)
+    for event in (
+        entered(config, Stage.LOADING),
+        Note("waiting"),
+        Fault(FaultKind.HOST_LOST, "a host was lost", 3, 1),
+        completed(1, 0.5),
+        PeerDropped(Dropout(1, 5, "the loss is nan"), run_goes_on=True),
+        PeerDropped(Dropout(1, 5, "the loss is nan"), run_goes_on=False),
+        ControlVoid(Phase.SHUFFLED, (0, 2)),
+    ):
+        observer.observe(event)
+    assert told == [
+        "a host was lost",
+        "round 5, peer 1: the loss is nan; the others go on without it",
+        "control shuffled: values that are not finite in peer 0, 2, so no verdict from it",
+    ]
 
 
 RUN = Path("runs/x")

@@ -168,7 +168,7 @@ def test_resume__only_the_report_of_a_run_that_ended_early(tmp_path: Path, monke
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("coordinator.reports.run_page.render", interrupt)
+        patched.setattr("coordinator.pages.run_page.render", interrupt)
         assert run(tmp_path, run={"stop": NEVER_BETTER}).status == "interrupted"
     (folder,) = tmp_path.iterdir()
     again = resume(folder)

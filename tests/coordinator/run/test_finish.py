@@ -51,7 +51,7 @@ FULL = OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("coordinator.reports.figures", "save"), ("coordinator.reports.run_page", "render")]
+    ("module", "name"), [("coordinator.reports.figures", "save"), ("coordinator.pages.run_page", "render")]
 )
 @pytest.mark.figures
 def test_resume__completes_what_a_full_disk_kept_from_being_made(

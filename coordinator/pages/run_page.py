@@ -1,0 +1,128 @@
+"""`report.html` of a run: one self-contained page that works offline and on a phone."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from coordinator.measures.declared import Shown, shown_in
+from coordinator.measures.gains import FOR_COMPARISON, Condition
+from coordinator.pages import render as page
+from coordinator.pages.parts import Picture, Table, Texts, pictures
+from coordinator.records.result import Status
+from coordinator.reports import control_runs
+from coordinator.reports.durations import durations_in_words
+from coordinator.reports.formatting import listed
+from coordinator.reports.sentences import flags_in_words
+from coordinator.reports.settings import asked
+from coordinator.reports.verdicts import verdict_lines
+from coordinator.reports.wording import CONDITIONS, examples, probe_name
+
+CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)])
+VERDICT = "verdict"
+RUN_FIGURES: Texts = {
+    "gains": (
+        "Gains of the trained peers over calibrated networks and over the control runs, as points with intervals",
+        "Dot: mean gain; bar: its 95% interval; the line at 0: no gain. ",
+    ),
+    "consensus": (
+        f"Loss, {CURVES} over the rounds",
+        f"Loss, {CURVES} of the peers over the rounds. Where evaluation.probe_every is set, also the probes: mean and "
+        "range of the students; dashed: the controls.",
+    ),
+    "topology": (
+        "The peers, with a line or an arrow for each link",
+        "Who teaches whom: an arrow runs from teacher to student, a line without one both ways. Peers are coloured by "
+        "their gain where it is known.",
+    ),
+}
+
+
+def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path, view: str = "") -> str:
+    """The HTML of a run's page: its verdicts and gains first, then curves, graph, tables, words, and how to repeat it.
+
+    lines: the report's sentences. config: the text of config.toml. Figures come from the folder `figures` in `folder`.
+    view: the HTML of the component that draws the run round by round; without it the topology is a picture.
+    """
+    flags, drawn = flags_in_words(summary), _drawn(folder, summary)
+    charts, graph = ([each for each in drawn if (each.name == "topology") is wanted] for wanted in (False, True))
+    tables = {"Did they learn?": _probes(summary), "Did the exchange teach?": _control_runs(summary)}
+    return page.render(
+        "run.html",
+        view=view,
+        title=folder.name,
+        ending=_ending(summary),
+        verdicts=verdict_lines(summary),
+        flags=flags,
+        first=charts[:1],
+        curves=charts[1:],
+        graph=graph,
+        tables=[(heading, found) for heading, found in tables.items() if found],
+        words=[line for line in [*lines, *_durations(summary)] if line not in flags],
+        asked=list(asked(summary).items()),
+        config=config,
+    )
+
+
+def _ending(summary: Mapping[str, Any]) -> str:
+    """How the run ended, in a line; empty if it finished all its rounds."""
+    status, message = summary["status"], summary["message"]
+    if message:
+        return f"{status}: {message}"
+    return "" if status == Status.FINISHED else str(status)
+
+
+def _durations(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence on the seconds of each stage, where they are known."""
+    words = durations_in_words(summary.get("seconds", {}), summary.get("beside_rounds", ()))
+    return [f"time: {words}"] if words else []
+
+
+def _drawn(folder: Path, summary: Mapping[str, Any]) -> list[Picture]:
+    """The figures that there are, in the order of the page."""
+    alt, caption = RUN_FIGURES["gains"]
+    over = f"Intervals are over this run's peers and test {examples(summary)}, not over seeds."
+    return pictures(folder / "figures", {**RUN_FIGURES, "gains": (alt, caption + over)})
+
+
+def _probes(summary: Mapping[str, Any]) -> list[Table]:
+    """The table of probes: accuracy in all conditions but the control runs, and the gain over calibrated."""
+    probes = summary["probes"]
+    conditions = [
+        condition
+        for condition in Condition
+        if condition.control_run is None and any(condition in row for row in probes.values())
+    ]
+    if not conditions:
+        return []
+    rows = []
+    for name, row in probes.items():
+        accuracies = [f"{row[condition]:.1%}" if condition in row else "" for condition in conditions]
+        gain = control_runs.with_interval(row["gain"], *row["interval"]) if "gain" in row else ""
+        rows.append([probe_name(name, marked=True), *accuracies, gain, row.get("verdict", "")])
+        if "ensemble" in row:
+            together = [f"{row['ensemble'][each]:.1%}" if each in row["ensemble"] else "" for each in conditions]
+            rows.append([f"{probe_name(name)}, ensemble", *together, "", ""])
+    names = ["probe", *(CONDITIONS[condition] for condition in conditions), "gain", VERDICT]
+    compared = any(name in FOR_COMPARISON for name in probes)
+    note = " * on features as they are: for comparison, no verdict." if compared else ""
+    caption = (
+        "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "
+        f"forward passes only), with 95% intervals over this run's peers and test {examples(summary)}.{note}"
+    )
+    return [Table(caption, names, rows, words=(VERDICT,))]
+
+
+def _control_runs(summary: Mapping[str, Any]) -> list[Table]:
+    """The tables of the control runs: the trained peers against each of them, and what each training did."""
+    compared, trainings = control_runs.compared_rows(summary), control_runs.training_rows(summary)
+    tables = []
+    if compared:
+        caption = (
+            f"The trained peers against each control run ({control_runs.meanings(summary)}). Gains in points, with 95% "
+            f"intervals over this run's peers and test {examples(summary)}."
+        )
+        tables.append(Table(caption, control_runs.COMPARED, compared, words=("control", VERDICT)))
+    if trainings:
+        what = "What each training did: gradient norm of the first step and relative weight change, means of students."
+        tables.append(Table(what, control_runs.TRAINED, trainings))
+    return tables

@@ -1,0 +1,79 @@
+"""What an experiment asks for, in words: data, peers, topology, exchange, rounds and controls."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from coordinator.measures.gains import Condition
+from coordinator.reports.matrices import spectra
+from coordinator.reports.wording import CONDITIONS, examples, untrained
+
+
+def asked(summary: Mapping[str, Any]) -> dict[str, str]:
+    """What a run was asked for, by subject; empty if the summary has no config."""
+    if "config" not in summary:
+        return {}
+    config, facts, what = summary["config"], summary["topology"], examples(summary)
+    data, run, topology = config["data"], config["run"], config["topology"]
+    return {
+        "Data": f"{_data(summary)}, batches of {data['batch_size']}"
+        + (f"; {data['validation']:,} training {what} stand in for the test {what}" if data["validation"] else ""),
+        "Peers": "; ".join(_group(group) for group in summary["peers"]) + _frozen(config["peers"]),
+        "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round"
+        + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
+        **{name.capitalize(): text for name, text in spectra(facts).items()},
+        "Exchange": "; ".join(exchange(config["exchange"])),
+        "Rounds": f"{run['rounds']:,}, of which {summary['rounds']:,} were completed; seed {run['seed']}",
+        "Controls": ", ".join(
+            ["raw pixels", untrained(config), "calibrated", *optional_controls(config["evaluation"])]
+        ),
+    }
+
+
+def exchange(exchange: Mapping[str, Any]) -> list[str]:
+    """What peers send, its target and loss, and the weights they teach with, as parts of a sentence."""
+    parts = [
+        f"{exchange['what']} as {exchange['dtype']}",
+        f"target {variant(exchange['target'])}",
+        f"loss {variant(exchange['loss'])}",
+        f"{exchange['roles'].replace('-', ' ')} studies",
+    ]
+    if exchange["refresh_every"] != 1:
+        often = f"renewed every {exchange['refresh_every']} rounds" if exchange["refresh_every"] else "never renewed"
+        parts.append(f"peers teach with a snapshot of themselves, {often}")
+    if exchange["teacher_ema"]:
+        parts.append(f"peers teach with a moving average of momentum {exchange['teacher_ema']:g}")
+    if exchange["supervised"]:
+        parts.append(f"labels with weight {exchange['supervised']:g}")
+    return parts
+
+
+def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:
+    """The controls that run only if the config enables them, because they cost more."""
+    names = [CONDITIONS[condition] for condition in Condition if evaluation.get(condition) is True]
+    return [*names, *evaluation.get("controls", ())]
+
+
+def variant(table: Mapping[str, Any]) -> str:
+    """A variant with its settings, such as `standardise (temperature 0.5)`."""
+    options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in table.items() if key != "kind")
+    return f"{table['kind']} ({options})" if options else str(table["kind"])
+
+
+def _data(summary: Mapping[str, Any]) -> str:
+    section, data = summary["config"]["data"], summary.get("data")
+    name = f"{section['name']}, given from Python" if section["kind"] == "given" else section["kind"]
+    if data is None:  # a summary of an older version, without data
+        return str(name)
+    counts = f"{data['train']:,} training and {data['test']:,} test {examples(summary)}"
+    return f"{name} ({counts}, SHA-256 {data['sha256'][:12]})"
+
+
+def _group(group: Mapping[str, Any]) -> str:
+    return (
+        f"{group['count']} with {group['model']}, {group['norm']} norm, {group['head']} head, {group['optimizer']}, "
+        f"{group['num_parameters']:,} parameters"
+    )
+
+
+def _frozen(peers: Mapping[str, Any]) -> str:
+    return f"; frozen: {', '.join(map(str, peers['frozen']))}" if peers["frozen"] else ""
