@@ -5,14 +5,15 @@ import sys
 import threading
 import time
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from coordinator.commands.options import (
     AblationFile,
+    Compare,
     EndedRun,
     ExperimentFile,
     ExportFile,
@@ -20,8 +21,11 @@ from coordinator.commands.options import (
     Json,
     Output,
     Overrides,
+    Plot,
     Port,
     Quiet,
+    ShippedFile,
+    Store,
     Watch,
     Watchable,
     live_page,
@@ -32,9 +36,6 @@ from coordinator.experiment.home import provide_home, remove_temporary
 from coordinator.experiment.reading import ConfigError, path_reader
 from coordinator.records.plain_text import console as _console
 from coordinator.records.plain_text import visible
-
-if TYPE_CHECKING:
-    from coordinator.ablations.grid import Ablation
 
 app = typer.Typer(  # commands import their own modules, so that --help and completion need not wait for torch
     pretty_exceptions_enable=False,
@@ -73,7 +74,7 @@ def run(
 ) -> None:
     """Run an experiment; with --seeds, once for each seed side by side, and conclude over the seeds."""
     began = time.monotonic()
-    from coordinator.commands.run import Display, carry_out, hint, with_address
+    from coordinator.commands.run import Display, carry_out, exit_by, hint, with_address
     from coordinator.experiment.config import load_config
     from coordinator.experiment.plan import prepare
     from coordinator.records.plain_text import say
@@ -82,24 +83,20 @@ def run(
 
     console = _console(stderr=json)
     loaded = load_config(config, with_address(overrides or [], address))
-    if seeds is not None:
-        from coordinator.ablations.seeds import over_seeds, read_seeds  # a single run need not wait for it
+    with live_page(watch and not dry_run, port, console, json or quiet) as page:
+        if seeds is not None:
+            from coordinator.ablations.console import run_and_show  # a single run need not wait for it
+            from coordinator.ablations.seeds import over_seeds, read_seeds
 
-        over = over_seeds(loaded, read_seeds(seeds, loaded.run.seed))
-        with live_page(watch and not dry_run, port, console, json or quiet) as page:
-            page.start_when_there(output / over.name)
-            _ablate(over, output, console, dry_run, quiet, json)
-    elif dry_run:
-        print_plan(prepare(loaded), console)
-        say(console, NOTHING_STARTED)
-    else:
-        display, last_line = Display(console, json, quiet, began), hint(config, overrides or [])
-        with live_page(watch, port, console, json or quiet) as page:
-            carry_out(
-                lambda interrupts, shown: simulate(loaded, output, [*shown, *page.observers], interrupts=interrupts),
-                display,
-                last_line,
-            )
+            over = over_seeds(loaded, read_seeds(seeds, loaded.run.seed))
+            exit_by(run_and_show(over, output, console, page.start_when_there, dry_run, quiet, json))
+        elif dry_run:
+            print_plan(prepare(loaded), console)
+            say(console, NOTHING_STARTED)
+        else:
+            display, last_line = Display(console, json, quiet, began), hint(config, overrides or [])
+            execute = partial(simulate, loaded, output)
+            carry_out(lambda on, shown: execute([*shown, *page.observers], interrupts=on), display, last_line)
 
 
 @app.command()
@@ -122,18 +119,13 @@ def resume(
     console, changes = _console(stderr=json), overrides or []
     display = Display(console, json, quiet, began)
     with live_page(watch, port, console, json or quiet) as page:
-        carry_out(
-            lambda interrupts, shown: go_on(run, rounds, changes, [*shown, *page.observers], interrupts=interrupts),
-            display,
-        )
+        execute = partial(go_on, run, rounds, changes)
+        carry_out(lambda on, shown: execute([*shown, *page.observers], interrupts=on), display)
 
 
 @app.command()
 def submit(
-    config: Annotated[
-        Path | None,
-        typer.Argument(help="experiment file, in the current folder", callback=path_reader("config")),
-    ] = None,
+    config: ShippedFile = None,
     overrides: Overrides = None,
     address: Annotated[str, typer.Option(help="the cluster's dashboard")] = "http://127.0.0.1:8265",
     output: Annotated[str, typer.Option(help="folder on the cluster for the run's folder")] = "~/peer-consensus-runs",
@@ -190,26 +182,14 @@ def ablate(
     port: Port = None,
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
+    from coordinator.ablations.console import run_and_show
     from coordinator.ablations.grid import load_ablation
-
-    console, ablation = _console(), load_ablation(config, overrides or [])
-    with live_page(watch and not dry_run, port, console, quiet) as page:
-        page.start_when_there(output / ablation.name)
-        _ablate(ablation, output, console, dry_run, quiet)
-
-
-def _ablate(
-    ablation: "Ablation", output: Path, console: Console, dry_run: bool, quiet: bool, json: bool = False
-) -> None:
-    """Run and show an ablation, or an experiment over seeds; raises typer.Exit if it has not finished."""
-    from coordinator.ablations.console import run_and_print
-    from coordinator.ablations.quiet import run_quietly
     from coordinator.commands.run import exit_by
 
-    if quiet and not dry_run:
-        exit_by(run_quietly(ablation, output, json))
-    else:
-        exit_by(run_and_print(ablation, output, console, dry_run, json))
+    console = _console()
+    with live_page(watch and not dry_run, port, console, quiet) as page:
+        ablation = load_ablation(config, overrides or [])
+        exit_by(run_and_show(ablation, output, console, page.start_when_there, dry_run, quiet))
 
 
 @app.command()
@@ -224,14 +204,8 @@ def topology(
         list[str] | None,
         typer.Argument(help="num_peers=16, seed=0, and keys of the kind; after 'list' files, too", show_default=False),
     ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(help="draw the links into this PNG, PDF or SVG", callback=path_reader("--plot")),
-    ] = None,
-    compare: Annotated[
-        str | None,
-        typer.Option(help="kinds and files of links, with commas between: side by side", show_default=False),
-    ] = None,
+    plot: Plot = None,
+    compare: Compare = None,
 ) -> None:
     """Degree, links, diameter, and the gap of the gossip and the pooling matrix of a topology, or of all."""
     from coordinator.commands import topology_compare
@@ -258,10 +232,7 @@ def config(
 
 @app.command()
 def ui(
-    output: Annotated[
-        Path,
-        typer.Argument(help="the folder given to run as --output", callback=path_reader("output")),
-    ] = Path("runs"),
+    output: Store = Path("runs"),
     port: Annotated[int, typer.Option(help="port on 127.0.0.1", min=1, max=65535)] = 5000,
 ) -> None:
     """Open the MLflow UI on the runs of a folder, on this machine only."""

@@ -1,5 +1,6 @@
 """Terminal output of an ablation: its cells before it runs, the comparison afterwards."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from coordinator.ablations.ablate import AblationResult, ablate
 from coordinator.ablations.factors import as_text
 from coordinator.ablations.grid import Ablation, check_cells
 from coordinator.ablations.parallel_runs import RunStatus
+from coordinator.ablations.quiet import run_quietly
 from coordinator.ablations.tables import print_comparison
 from coordinator.experiment.plan import prepare
 from coordinator.records.plain_text import say
@@ -75,3 +77,19 @@ def run_and_print(
     if json and result.comparison is not None:
         print((result.folder / "summary.json").read_text(), end="")
     return result.status
+
+
+def run_and_show(
+    ablation: Ablation,
+    output: Path,
+    console: Console,
+    watch: Callable[[Path], object],
+    dry_run: bool = False,
+    quiet: bool = False,
+    json: bool = False,
+) -> Status:
+    """As `run_and_print`, or with `quiet` its verdicts only. watch: is told of the folder that the runs will be in."""
+    watch(output / ablation.name)
+    if quiet and not dry_run:
+        return run_quietly(ablation, output, json)
+    return run_and_print(ablation, output, console, dry_run, json)

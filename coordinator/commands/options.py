@@ -37,6 +37,22 @@ ExportFile = Annotated[
         callback=path_reader("--output"),
     ),
 ]
+ShippedFile = Annotated[
+    Path | None,
+    typer.Argument(help="experiment file, in the current folder", callback=path_reader("config")),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(help="draw the links into this PNG, PDF or SVG", callback=path_reader("--plot")),
+]
+Compare = Annotated[
+    str | None,
+    typer.Option(help="kinds and files of links, with commas between: side by side", show_default=False),
+]
+Store = Annotated[
+    Path,
+    typer.Argument(help="the folder given to run as --output", callback=path_reader("output")),
+]
 Overrides = Annotated[list[str] | None, typer.Argument(help="section.key=value, values in TOML", show_default=False)]
 Output = Annotated[
     Path,

@@ -10,7 +10,6 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Any
 
-import coordinator
 from coordinator.commands.outcome import INTERRUPTED, tell
 from coordinator.experiment.reading import ConfigError
 from coordinator.watching import serving
@@ -73,7 +72,7 @@ class Beside:
         if self._listening is None or self._process is not None:
             return
         port, descriptor = self._listening.getsockname()[1], self._listening.fileno()
-        paths = [str(Path(coordinator.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+        paths = [str(Path(serving.__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
         # no shell; -P: files in the current folder shadow no modules
         command = [sys.executable, "-P", "-m", serving.__name__, str(folder), str(descriptor)]
         try:

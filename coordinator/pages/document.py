@@ -8,7 +8,6 @@ from typing import Any
 from coordinator.measures.verdict import Flag
 from coordinator.pages.curves import Curves
 from coordinator.pages.folder_reader import Limits, RunReader
-from coordinator.pages.graph import mean_messages
 from coordinator.pages.headline import verdicts_of
 from coordinator.pages.links import Links
 from coordinator.pages.nodes import Nodes
@@ -96,7 +95,7 @@ def _facts(reader: RunReader) -> list[list[str]]:
     config, progress, summary = reader.config, reader.progress, reader.results
     facts = []
     if config is not None:
-        messages = mean_messages(reader.graph)
+        messages = reader.graph.mean_messages
         facts.append(
             [
                 "topology",

@@ -8,7 +8,7 @@ from jaxtyping import Float64
 
 from coordinator.measures.declared import PEER, Measure
 from coordinator.measures.gains import Condition
-from coordinator.measures.verdict import collapsed
+from coordinator.measures.verdict import COLLAPSED_SHARE
 from coordinator.pages.folder_reader import RunReader, stride_of
 from coordinator.pages.numbers import Kept, Number, listed, scale_end
 from coordinator.pages.run_rows import MEASURES
@@ -21,7 +21,6 @@ from peers.networks.config import PeerKind
 PROBES = ("linear", "knn", "top1", "sgd")  # the first one that is known colours the peers
 FIRST = "mean_entropy"  # colours them until then
 FEW = (FIRST, "rankme", "feature_std", "weight_change")  # of very many peers
-OTHERS = dict.fromkeys(MEASURES, 0.0)  # that collapse is not told by
 COLLAPSES = tuple(measure for measure in PEER if measure.collapse_below is not None)
 Values = Float64[np.ndarray, " peers"]
 
@@ -187,24 +186,22 @@ class Nodes:
         columns = [self._rows.peers.get(measure.name, {}) for measure in COLLAPSES]
         frames = [frame for frame in self.frames if all(frame in column for column in columns)]
         since: dict[int, int] = {}
+        students = set(self.students)
         for frame in frames[1:]:
             first, now = ([column[each] for column in columns] for each in (frames[0], frame))
             fallen = self._kept.of(("collapsed", frame), (*first, *now), partial(_fallen, first, now))
-            since = {peer: since.get(peer, frame) for peer in fallen if peer in set(self.students)}
+            since = {peer: since.get(peer, frame) for peer in fallen if peer in students}
         return since
 
 
 def _fallen(first: list[Values], now: list[Values]) -> list[int]:
-    """The peers that have collapsed between two frames, from the columns of `COLLAPSES`."""
-    low = np.zeros(len(now[0]), dtype=bool)
-    for before, after in zip(first, now, strict=True):
-        low |= after < 0.75 * before  # the rule itself, which takes longer, has to look at few
-    return [peer for peer in np.flatnonzero(low).tolist() if collapsed(_alone(peer, first), _alone(peer, now))]
-
-
-def _alone(peer: int, columns: list[Values]) -> dict[int, dict[str, float]]:
-    """A single peer's values, as `collapsed` takes them."""
-    return {peer: OTHERS | {of.name: float(column[peer]) for of, column in zip(COLLAPSES, columns, strict=True)}}
+    """The peers that have collapsed between two frames, from the columns of `COLLAPSES`: by `collapsed`, each alone."""
+    fallen = np.zeros(len(now[0]), dtype=bool)
+    for measure, before, after in zip(COLLAPSES, first, now, strict=True):
+        assert measure.collapse_below is not None
+        fallen |= (after < measure.collapse_below) & (after < COLLAPSED_SHARE * before)
+    found: list[int] = np.flatnonzero(fallen).tolist()
+    return found
 
 
 def _groups(reader: RunReader) -> tuple[list[str], list[int]]:

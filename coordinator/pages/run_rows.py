@@ -7,6 +7,7 @@ import pyarrow as pa
 from jaxtyping import Float64, Int64
 
 from coordinator.measures.declared import PEER, TOTAL_VARIATION, Shown, shown_in
+from coordinator.pages.graph import distinct
 from coordinator.records.probe_curves import SUFFIX
 from coordinator.reports.wording import PROBES
 
@@ -110,9 +111,11 @@ class Sample:
         return len(self._seen)
 
     def add(self, codes: Codes) -> None:
-        new = np.setdiff1d(codes, self._seen)
+        new = distinct(codes)
+        places = np.minimum(np.searchsorted(self._seen, new), max(len(self._seen) - 1, 0))
+        new = new[self._seen[places] != new] if len(self._seen) else new
         if len(new):
-            self._seen = np.union1d(self._seen, new)
+            self._seen = np.sort(np.concatenate([self._seen, new]))
             if len(self._seen) > self._most:
                 self._limit = np.partition(_hash(self._seen), self._most - 1)[self._most - 1]
             self.links = self._seen[self.takes(self._seen)]

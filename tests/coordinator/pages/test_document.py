@@ -7,12 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordinator import load_config, simulate
 from coordinator.experiment.config import config_from, to_toml
+from coordinator.measures.declared import PEER
+from coordinator.measures.verdict import collapsed
 from coordinator.pages.changes import applied, changes
 from coordinator.pages.document import RunDocument, run_document
 from coordinator.pages.status_files import status_of
@@ -307,3 +310,26 @@ def test_document__runs_no_code_that_a_config_names(folder_of: Callable[..., Pat
     document = run_document(folder)
     assert "given from Python" in document["links"]["note"] and document["links"]["messages"] is None
     assert "not_to_be_imported" not in sys.modules
+
+
+def test_document__marks_peers_that_collapse_by_the_rule_of_the_verdict(folder_of: Callable[..., Path]) -> None:
+    """Of 40 peers with values around the thresholds; the second frame of three is not the last word."""
+    folder = folder_of(peers={"count": 40}, run={"rounds": 20}, evaluation={"every": 10})
+    draw = np.random.default_rng(0)
+    values = {
+        (frame, peer): {measure.name: float(draw.choice([0.004, 0.02, 0.08, 0.3, 5.0, 9.0])) for measure in PEER}
+        for frame in (0, 10, 20)
+        for peer in range(40)
+    }
+    (folder / "metrics").mkdir()
+    rows = [{"round": frame, "peer": peer, **row} for (frame, peer), row in values.items()]
+    write_table(folder / "metrics" / "peers.parquet", rows)
+    marks = run_document(folder)["peers"]["marks"]
+    fallen = {
+        frame: {peer for peer in range(40) if collapsed({peer: values[0, peer]}, {peer: values[frame, peer]})}
+        for frame in (10, 20)
+    }
+    assert 5 < len(fallen[20]) < 35
+    assert {int(peer): mark["from"] for peer, (mark,) in marks.items()} == {
+        peer: 10 if peer in fallen[10] else 20 for peer in fallen[20]
+    }

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.coordinator.pages.run_folders import Staged, rows_of
 
 from coordinator import load_config, simulate
 from coordinator.pages.listing import RunList
 from coordinator.records.run_folder import lock
+from tests.coordinator.pages.run_folders import Staged, rows_of
 
 
 @pytest.fixture(scope="module")
