@@ -9,7 +9,8 @@ from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
 from coordinator.experiment.redaction import without_secrets
 from coordinator.experiment.schedules import build_schedule
-from coordinator.pages import run_page
+from coordinator.pages import component, run_page
+from coordinator.pages.document import run_document
 from coordinator.records.events import Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_names import final_metrics
@@ -79,7 +80,8 @@ class Finish:
 
                 figures.save(schedule, folder, summary)
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
-                folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path))
+                view = component.inlined(run_document(folder.path))
+                folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path, view))
                 tracker.log_final(final_metrics(summary))
                 note = run_note(summary, repeatable=not config.startswith(NOT_ALONE))
                 tracker.log_tags(final_tags(summary) | {NOTE: note})
