@@ -100,7 +100,7 @@ def _facts(reader: RunReader) -> list[list[str]]:
             [
                 "topology",
                 f"{config.topology.kind} of {config.peers.count}"
-                + (f", {messages:g} messages a round" if messages is not None else ""),
+                + (f", {_count(messages)} messages a round" if messages is not None else ""),
             ]
         )
         facts.append(["data", f"{config.data.kind}, batches of {config.data.batch_size}"])
@@ -130,6 +130,11 @@ def _flags(reader: RunReader) -> list[str]:
     faults = reader.progress.get("faults")
     found += [f"survived: {fault.get('what', '')}" for fault in faults[-3:]] if isinstance(faults, list) else []
     return found + reader.notes
+
+
+def _count(mean: float) -> str:
+    """A mean number of things: whole if it is large."""
+    return f"{mean:,.0f}" if mean >= 1000 else f"{mean:.3g}"
 
 
 def _duration(seconds: float) -> str:

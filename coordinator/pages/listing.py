@@ -73,6 +73,7 @@ class _Entry:
         self._is_ablation = (path / ABLATION).is_file()
         self._progress, self._summary = JsonFile(path / PROGRESS), JsonFile(path / SUMMARY)
         self._files = TableFiles(path)
+        self._is_still = False  # whether nothing changes but together with its progress or summary
         self._curves: dict[str, dict[int, float]] = {measure.name: {} for measure in CURVES}
         self.row: dict[str, Any] = {
             "id": token,
@@ -97,11 +98,15 @@ class _Entry:
 
     def read(self) -> bool:
         """Read what is new; returns whether the line has changed. A line is never changed, but replaced."""
-        self._progress.read()
-        self._summary.read()
+        new = [self._progress.read(), self._summary.read()]
+        if self._is_still and not any(new):
+            return False
         row = {**self.row, **(self._of_ablation() if self._is_ablation else self._of_run())}
-        changed, self.row = row != self.row, row if row != self.row else self.row
-        return changed
+        self._is_still = not self._is_ablation and row["status"] != RUNNING
+        if row == self.row:
+            return False
+        self.row = row
+        return True
 
     def _of_run(self) -> dict[str, Any]:
         progress, summary = self._progress.content, self._summary.content

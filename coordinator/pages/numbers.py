@@ -2,9 +2,11 @@
 
 import math
 from collections.abc import Callable, Hashable, Iterable
+from functools import lru_cache
 from typing import Any
 
 DIGITS = 4
+MOST_KEPT = 2**16  # numbers that are not written again: those of curves are asked for with every change
 STEPS = (1.0, 2.0, 5.0, 10.0)  # of a scale's end, in every power of ten: so a scale seldom changes
 FINE_STEPS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0)  # of one that never does
 
@@ -13,8 +15,11 @@ Number = float | int | None
 
 def shortened(value: float | None) -> Number:
     """The value with four significant digits, as an integer if it is one; None if it is unknown or not finite."""
-    if value is None or not math.isfinite(value):
-        return None
+    return None if value is None or not math.isfinite(value) else _short(value)
+
+
+@lru_cache(MOST_KEPT)
+def _short(value: float) -> float | int:
     short = float(f"{value:.{DIGITS}g}")
     return int(short) if short.is_integer() else short
 

@@ -34,14 +34,14 @@ from coordinator.run.simulate import simulate
 from coordinator.scheduling.scheduler import Phase
 
 ROOT = Path(__file__).parents[2]
-MARGIN = 2.0  # seconds before the server is stopped
+MARGIN = 1.0  # seconds before the server is stopped
 MEASURES = ("mean_entropy", "marginal_entropy", "mutual_information", "scaled_information", "feature_std", "rankme")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=60, help="of a block")
+    parser.add_argument("--rounds", type=int, default=300, help="of a block")
     parser.add_argument("--repeats", type=int, default=6)
     parser.add_argument("--large", type=int, default=1024, help="peers of the large documents")
     parser.add_argument("--frames", type=int, default=20, help="of the large documents; 3 where everybody is linked")

@@ -1,4 +1,6 @@
 import json
+import os
+import pty
 import shutil
 import signal
 import socket
@@ -140,3 +142,21 @@ def test_run_watch__a_killed_run_takes_its_server_along(started: Started, tiny: 
         it.send_signal(signal.SIGKILL)
         until(lambda: not listens(port), 10)
         until(lambda: follower.ended, 5)
+
+
+@pytest.mark.slow
+def test_run_watch__on_a_terminal_the_page_stays_until_ctrl_c(started: Started, tiny: Path) -> None:
+    """And Ctrl-C then ends the page alone: the run has finished, and so says the exit code."""
+    terminal, its = pty.openpty()
+    run_it = command("run", str(tiny), "--watch", "--port", "0")
+    with os.fdopen(terminal, "rb", buffering=0) as told, started(run_it, stdout=its, stderr=its, stdin=its) as it:
+        os.close(its)
+        shown = b""
+        while b"stays until Ctrl-C" not in shown:
+            shown += told.read(1)
+        port = int(shown.split(b"http://127.0.0.1:")[1].split()[0])
+        follower = Follower(port)
+        until(lambda: follower.document.get("status") == "finished")
+        it.send_signal(signal.SIGINT)
+        assert it.wait(30) == 0
+        until(lambda: not listens(port), 5)
