@@ -30,7 +30,7 @@ FLOORS = {  # a room imports from itself and from lower floors; "": the modules 
         {"scheduling"},
         {"records"},
         {"reports", "checkpoints"},
-        {"pages"},
+        {"pages", "documents", "figures"},
         {"run", "watching"},
         {"commands", "ablations"},
         {""},

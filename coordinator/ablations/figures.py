@@ -13,8 +13,8 @@ from coordinator.ablations.lines import draw_bytes, draw_connectivity, draw_cons
 from coordinator.ablations.maps import draw_pairs, draw_topologies
 from coordinator.ablations.styles import styles_of
 from coordinator.experiment.redaction import first_line
+from coordinator.figures.style import DPI_NARROW, DPI_WIDE, write
 from coordinator.measures import declared
-from coordinator.reports.figures_style import DPI_NARROW, DPI_WIDE, write
 
 NARROW_FORM = "-narrow"  # after the name of a figure with a form for narrow screens
 

@@ -10,12 +10,12 @@ from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from coordinator.ablations.estimates import LEVEL, Comparison
 from coordinator.ablations.styles import Style, Styles
+from coordinator.figures.gains import SIDES
+from coordinator.figures.style import GREY, NARROW, SMALL, TEXT, WIDE, figure_of, plain, shown
 from coordinator.measures import declared
 from coordinator.measures.statistics import Estimate
 from coordinator.measures.units import ANY, NOT_NEGATIVE, SHARE, Range
 from coordinator.measures.verdict import Side
-from coordinator.reports.figures_gains import SIDES
-from coordinator.reports.figures_style import GREY, NARROW, SMALL, TEXT, WIDE, figure_of, plain, shown
 from coordinator.reports.wording import heading, interval, is_gain, number
 
 MAX_LINES, MAX_MEASURES = 40, 8  # drawn of each; the table on the page has all

@@ -12,12 +12,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from coordinator.ablations.curves import Band, curve
 from coordinator.ablations.maps import MAX_PANELS
 from coordinator.ablations.styles import Style, Styles, legend, legend_height
+from coordinator.figures.curves import CURVES
+from coordinator.figures.style import NARROW, WIDE, figure_of, panel, shown
 from coordinator.measures import declared
 from coordinator.measures.declared import Agreement, Measure
 from coordinator.measures.gains import FOR_COMPARISON, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate
-from coordinator.reports.figures_curves import CURVES
-from coordinator.reports.figures_style import NARROW, WIDE, figure_of, panel, shown
 from coordinator.reports.wording import PROBES, heading
 
 PANEL, KEY = 2.7, 1.7  # inches: the height of a panel, the width of a short entry of the legend

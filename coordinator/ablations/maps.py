@@ -14,9 +14,7 @@ from matplotlib.figure import Figure
 from coordinator.experiment.config import load_config
 from coordinator.experiment.redaction import first_line
 from coordinator.experiment.schedules import build_schedule
-from coordinator.measures.declared import Agreement, PairMeasure
-from coordinator.reports.figures import peer_gains
-from coordinator.reports.figures_graph import (
+from coordinator.figures.graph import (
     MOST_ROUNDS,
     Panel,
     draw_panels,
@@ -26,7 +24,9 @@ from coordinator.reports.figures_graph import (
     node_colours,
     places_of,
 )
-from coordinator.reports.figures_style import SMALL, TEXT, figure_of, plain
+from coordinator.figures.run import peer_gains
+from coordinator.figures.style import SMALL, TEXT, figure_of, plain
+from coordinator.measures.declared import Agreement, PairMeasure
 from topologies.schedule import Schedule
 
 MAX_PANELS = 12  # panels, or curves, in one figure

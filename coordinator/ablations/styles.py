@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from coordinator.ablations.factors import as_label
-from coordinator.reports.figures_style import DASHES, GREY, MARKERS, PALETTE, SMALL, plain
+from coordinator.figures.style import DASHES, GREY, MARKERS, PALETTE, SMALL, plain
 from coordinator.reports.formatting import count_of
 
 AXIS = "axis."  # prefix of the columns of factors, see `results_folder.axis_columns`

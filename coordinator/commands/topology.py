@@ -67,7 +67,7 @@ def show(what: str, settings: list[str], plot: Path | None, console: Console) ->
         console.print(f"  {LONG.get(column, column):<30}{value}", highlight=False)
     _show_matrices(facts, console)
     if plot is not None:
-        from coordinator.reports.figures_graph import save_topology  # imported here because it imports matplotlib
+        from coordinator.figures.graph import save_topology  # imported here because it imports matplotlib
 
         with drawing(plot):
             save_topology(schedule, plot, name=name, kind=config.topology.kind, facts=facts)

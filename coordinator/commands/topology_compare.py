@@ -105,10 +105,10 @@ def _described(named: list[str], settings: list[str]) -> Described:
 
 
 def _draw(found: Described, alike: str, plot: Path) -> None:
-    from coordinator.reports import figures_graph  # imported here because it imports matplotlib
+    from coordinator.figures import graph  # imported here because it imports matplotlib
 
     rows = [
         (label if alike else f"{label}, {facts.num_peers} peers", kind, schedule, facts)
         for label, (kind, schedule, facts) in found.items()
     ]
-    figures_graph.save_comparison(rows, alike, plot)
+    graph.save_comparison(rows, alike, plot)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from coordinator.documents.document import run_document
 from coordinator.experiment.brought import NOT_ALONE
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.plan import Plan
@@ -10,7 +11,6 @@ from coordinator.experiment.reading import from_json
 from coordinator.experiment.redaction import without_secrets
 from coordinator.experiment.schedules import build_schedule
 from coordinator.pages import component, run_page
-from coordinator.pages.document import run_document
 from coordinator.records.events import Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_names import final_metrics
@@ -76,7 +76,7 @@ class Finish:
         tracker, folder, summary = self.tracker, self.folder, result.summary
         try:
             try:
-                from coordinator.reports import figures  # imported here because matplotlib would delay the start
+                from coordinator.figures import run as figures  # imported here because matplotlib would delay the start
 
                 figures.save(schedule, folder, summary)
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))

@@ -54,10 +54,10 @@ class Sources:
     def _opened(self, path: Path) -> Callable[[], Mapping[str, Any]]:
         """The reader of a folder. It is imported here, in the feed's thread: it takes seconds, pages need not."""
         if is_run(path):
-            from coordinator.pages.document import RunDocument
+            from coordinator.documents.document import RunDocument
 
             return RunDocument(path).read
-        from coordinator.pages.listing import RunList
+        from coordinator.documents.listing import RunList
 
         return RunList(path, self.token_of).read
 
@@ -77,6 +77,6 @@ def is_watchable(folder: Path) -> bool:
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    from coordinator.pages.changes import changes
+    from coordinator.documents.changes import changes
 
     return changes(old, new)

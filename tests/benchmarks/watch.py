@@ -25,10 +25,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from common import experiment, show
 
+from coordinator.documents.changes import changes
+from coordinator.documents.document import RunDocument
 from coordinator.experiment.config import load_config, to_toml
 from coordinator.experiment.schedules import build_schedule
-from coordinator.pages.changes import changes
-from coordinator.pages.document import RunDocument
 from coordinator.records.events import RoundCompleted, RunStarted
 from coordinator.run.simulate import simulate
 from coordinator.scheduling.scheduler import Phase

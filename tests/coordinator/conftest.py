@@ -12,13 +12,13 @@ from matplotlib.legend import Legend
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from coordinator.reports.figures_style import write
+from coordinator.figures.style import write
 
 
 @pytest.fixture(autouse=True)
 def _figures_where_asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.node.get_closest_marker("figures") is None:
-        monkeypatch.setattr("coordinator.reports.figures.save", lambda *_: None)
+        monkeypatch.setattr("coordinator.figures.run.save", lambda *_: None)
 
 
 HOSTILE = (

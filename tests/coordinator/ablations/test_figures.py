@@ -18,9 +18,9 @@ from coordinator.ablations.comparison import compare
 from coordinator.ablations.figures import save_ablation_figures
 from coordinator.ablations.styles import styles_of
 from coordinator.experiment.config import load_config, to_toml
+from coordinator.figures.style import GAINS, MARKERS
 from coordinator.measures import declared
 from coordinator.records.run_folder import to_arrow
-from coordinator.reports.figures_style import GAINS, MARKERS
 
 MEASURES = ["probes.knn.gain", "consensus.relative_distance.last"]
 GAPS = {"ring": 0.5, "complete": 1.0}

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from coordinator.ablations.styles import legend, styles_of
-from coordinator.reports.figures_style import MARKERS, PALETTE, figure_of
+from coordinator.figures.style import MARKERS, PALETTE, figure_of
 
 Row = dict[str, Any]
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from coordinator import ConfigError, RunConfig, load_config, simulate
 from coordinator.ablations.measure_names import known_measures, read_measures
+from coordinator.figures import curves
 from coordinator.measures import declared
 from coordinator.measures.declared import NATS, Agreement, Cost, Measure, Shown
 from coordinator.measures.gains import Gain, GainMeasure
@@ -19,7 +20,6 @@ from coordinator.measures.units import Range
 from coordinator.measures.verdict import Verdict
 from coordinator.records.events import Measured
 from coordinator.records.terminal import Live
-from coordinator.reports import figures_curves
 from coordinator.reports.sentences import in_words
 from peers.probing.observing import MAX_PAIRED, Observation, Observations
 from topologies import schedule
@@ -123,12 +123,12 @@ def test_progress__shows_what_is_declared(pairwise: Measure[float], monkeypatch:
 def test_figure__has_a_panel_for_each_declared_curve(
     pairwise: Measure[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(figures_curves, "CURVES", declared.shown_in(Shown.CURVE))
+    monkeypatch.setattr(curves, "CURVES", declared.shown_in(Shown.CURVE))
     saved: list[Figure] = []
     monkeypatch.setattr(Figure, "savefig", lambda self, path, **options: saved.append(self))
     row = {"round": 0, "relative_distance": 1.0, "agreement": 0.25}
     for rows in ([row | {pairwise.name: 0.5}], [row]):  # the second of more peers than it is taken of
-        figures_curves.save_consensus(rows, {}, tmp_path / "c.png")
+        curves.save_consensus(rows, {}, tmp_path / "c.png")
     titles = [[axis.get_title(loc="left") for axis in figure.axes] for figure in saved]
     own = ["disagreement", "agreement"]
     assert titles == [[*own, "largest gap"], own]

@@ -162,7 +162,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "tracking": {"enabled": False},
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coordinator.reports.figures.save", lambda *_: None)
+        patch.setattr("coordinator.figures.run.save", lambda *_: None)
         summary = simulate(load_config(table), tmp_path_factory.mktemp("out")).summary
     fault = {"round": 1, "what": "a host was lost", "seconds": 1.0}
     return {**summary, "flags": ["artefact"], "artefacts": ["knn"], "faults": [fault], "message": "ended"}

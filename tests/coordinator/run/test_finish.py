@@ -39,7 +39,7 @@ class Watching:
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, module: str, name: str, error: BaseException) -> None:
-    import coordinator.reports.figures  # noqa: F401
+    import coordinator.figures.run  # noqa: F401
 
     def fail(*_: Any, **__: Any) -> None:
         raise error
@@ -51,7 +51,7 @@ FULL = OSError(28, "No space left on device")
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [("coordinator.reports.figures", "save"), ("coordinator.pages.run_page", "render")]
+    ("module", "name"), [("coordinator.figures.run", "save"), ("coordinator.pages.run_page", "render")]
 )
 @pytest.mark.figures
 def test_resume__completes_what_a_full_disk_kept_from_being_made(
@@ -87,7 +87,7 @@ def test_resume__completes_what_was_interrupted(
     """Ctrl-C while figures are drawn: told as interrupted; MLflow then gets all numbers and files, once."""
     config = load_config({**table, "tracking": {"enabled": True}})
     with monkeypatch.context() as patched:
-        failing(patched, "coordinator.reports.figures", "save", KeyboardInterrupt())
+        failing(patched, "coordinator.figures.run", "save", KeyboardInterrupt())
         first = simulate(config, runs, [watching := Watching()])
     assert watching.ends == [RunEnded(Status.INTERRUPTED, first.message, first.folder)]
     assert first.status == "interrupted" and first.summary["status"] == "finished"
@@ -106,7 +106,7 @@ def test_resume__tables_that_are_lost_as_well_are_made_anew(
 ):
     config = load_config({**table, "checkpoint": {"every": 2, "seconds": 0}})
     with monkeypatch.context() as patched:
-        failing(patched, "coordinator.reports.figures", "save", KeyboardInterrupt())
+        failing(patched, "coordinator.figures.run", "save", KeyboardInterrupt())
         first = simulate(config, tmp_path)
     (first.folder / "metrics" / "rounds.parquet").unlink()
     result: Result = resume(first.folder)

@@ -325,7 +325,7 @@ def test_simulate__interrupted_while_closing_keeps_the_result(tmp_path: Path, mo
     def impatient(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("coordinator.reports.figures.save", impatient)
+    monkeypatch.setattr("coordinator.figures.run.save", impatient)
     result = run(tmp_path)
     assert (result.status, result.summary["status"]) == ("interrupted", "finished")
     assert "verdict" in result.summary["probes"]["knn"] and result.message.startswith("the numbers are written; ")

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from coordinator.pages.changes import applied
+from coordinator.documents.changes import applied
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from coordinator.pages.document import run_document
+from coordinator.documents.document import run_document
 from coordinator.watching.app import application
 from coordinator.watching.sources import Sources
 

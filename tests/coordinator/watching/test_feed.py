@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.pages.changes import applied, changes
+from coordinator.documents.changes import applied, changes
 from coordinator.watching import feed as feeds
 from coordinator.watching.feed import Feed
 

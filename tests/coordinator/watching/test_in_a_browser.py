@@ -11,8 +11,8 @@ import pytest
 from selenium.webdriver import Chrome, Keys
 from selenium.webdriver.common.by import By
 
+from tests.coordinator.documents.run_folders import rows_of
 from tests.coordinator.pages.browser import chromium
-from tests.coordinator.pages.run_folders import rows_of
 from tests.coordinator.watching.streams import address_in, command, listens, until
 
 pytestmark = pytest.mark.slow

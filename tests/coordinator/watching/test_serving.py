@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.pages.document import RunDocument
+from coordinator.documents.document import RunDocument
 from coordinator.records.progress import PROGRESS
-from tests.coordinator.pages.run_folders import Staged
+from tests.coordinator.documents.run_folders import Staged
 from tests.coordinator.watching.streams import Follower, address_in, command, get, listens, memory_of, until
 
 Started = Callable[..., AbstractContextManager[Any]]
@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tracking": {"enabled": False},
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coordinator.reports.figures.save", lambda *_: None)
+        patch.setattr("coordinator.figures.run.save", lambda *_: None)
         return simulate(load_config(table), tmp_path_factory.mktemp("runs")).folder
 
 

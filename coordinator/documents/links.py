@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.documents.folder_reader import RunReader
+from coordinator.documents.graph import NOT_COUNTED
+from coordinator.documents.numbers import FINE_STEPS, Kept, Number, listed, scale_end
 from coordinator.measures.declared import TOTAL_VARIATION
-from coordinator.pages.folder_reader import RunReader
-from coordinator.pages.graph import NOT_COUNTED
-from coordinator.pages.numbers import FINE_STEPS, Kept, Number, listed, scale_end
 
 
 class Links:

@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coordinator import load_config, simulate
+from coordinator.documents.changes import applied, changes
+from coordinator.documents.document import RunDocument, run_document
+from coordinator.documents.status_files import status_of
 from coordinator.experiment.config import config_from, to_toml
 from coordinator.measures.declared import PEER
 from coordinator.measures.verdict import collapsed
-from coordinator.pages.changes import applied, changes
-from coordinator.pages.document import RunDocument, run_document
-from coordinator.pages.status_files import status_of
 from coordinator.records.progress import PROGRESS, started_at
-from tests.coordinator.pages.run_folders import Staged, damaged, progress_of, rows_of, write_table
+from tests.coordinator.documents.run_folders import Staged, damaged, progress_of, rows_of, write_table
 
 Document = dict[str, Any]
 ROUNDS, PEERS = 8, 5
@@ -44,7 +44,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tracking": {"enabled": False},
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coordinator.reports.figures.save", lambda *_: None)
+        patch.setattr("coordinator.figures.run.save", lambda *_: None)
         return simulate(load_config(table), tmp_path_factory.mktemp("runs")).folder
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from coordinator.documents.table_files import Identity
 from coordinator.experiment.config import ConfigError, RunConfig, config_from
 from coordinator.experiment.reading import from_json, read_table
-from coordinator.pages.table_files import Identity
 from coordinator.records.progress import PROGRESS as PROGRESS
 
 SUMMARY, CONFIG = "summary.json", "config.toml"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.pages.listing import RunList
+from coordinator.documents.listing import RunList
 from coordinator.records.run_folder import lock
-from tests.coordinator.pages.run_folders import Staged, rows_of
+from tests.coordinator.documents.run_folders import Staged, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tracking": {"enabled": False},
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coordinator.reports.figures.save", lambda *_: None)
+        patch.setattr("coordinator.figures.run.save", lambda *_: None)
         return simulate(load_config(table), tmp_path_factory.mktemp("runs")).folder
 
 

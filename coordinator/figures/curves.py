@@ -9,10 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coordinator.measures.declared import Measure, Shown, shown_in
-from coordinator.measures.gains import Condition
-from coordinator.records.probe_curves import ProbeCurve
-from coordinator.reports.figures_style import (
+from coordinator.figures.style import (
     BLUE,
     COLOURS,
     DASHES,
@@ -27,6 +24,9 @@ from coordinator.reports.figures_style import (
     shown,
     write,
 )
+from coordinator.measures.declared import Measure, Shown, shown_in
+from coordinator.measures.gains import Condition
+from coordinator.records.probe_curves import ProbeCurve
 from coordinator.reports.wording import CONDITIONS, probe_name
 
 CURVES = shown_in(Shown.CURVE)

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coordinator.figures import run as figures
 from coordinator.records.run_folder import RunFolder
-from coordinator.reports import figures
 from topologies import schedule
 from topologies.analysis.measures import describe
 

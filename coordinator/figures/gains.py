@@ -9,10 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coordinator.measures.gains import FOR_COMPARISON, Gain
-from coordinator.measures.verdict import Interval, Side, Verdict
-from coordinator.reports.control_runs import OVER_CONTROL_RUNS, no_verdict_reason
-from coordinator.reports.figures_style import (
+from coordinator.figures.style import (
     BLUE,
     DPI_NARROW,
     DPI_WIDE,
@@ -26,6 +23,9 @@ from coordinator.reports.figures_style import (
     plain,
     write,
 )
+from coordinator.measures.gains import FOR_COMPARISON, Gain
+from coordinator.measures.verdict import Interval, Side, Verdict
+from coordinator.reports.control_runs import OVER_CONTROL_RUNS, no_verdict_reason
 from coordinator.reports.formatting import points, points_between
 from coordinator.reports.wording import CONDITIONS, examples, probe_name
 

@@ -5,11 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from coordinator.documents.graph import Graph, graph_of
+from coordinator.documents.run_rows import COLUMNS, TABLES, RunRows, Sample
+from coordinator.documents.status_files import LOST, PROGRESS, RUNNING, SUMMARY, ConfigFile, JsonFile, status_of
+from coordinator.documents.table_files import TableFiles
 from coordinator.experiment.config import RunConfig
-from coordinator.pages.graph import Graph, graph_of
-from coordinator.pages.run_rows import COLUMNS, TABLES, RunRows, Sample
-from coordinator.pages.status_files import LOST, PROGRESS, RUNNING, SUMMARY, ConfigFile, JsonFile, status_of
-from coordinator.pages.table_files import TableFiles
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.documents.folder_reader import RunReader, stride_of
+from coordinator.documents.nodes import PROBES, Nodes
+from coordinator.documents.numbers import Kept, Number, listed, shortened
+from coordinator.documents.run_rows import BYTES, LOSS
 from coordinator.measures.declared import SCALARS, Shown, shown_in
 from coordinator.measures.gains import Condition
-from coordinator.pages.folder_reader import RunReader, stride_of
-from coordinator.pages.nodes import PROBES, Nodes
-from coordinator.pages.numbers import Kept, Number, listed, shortened
-from coordinator.pages.run_rows import BYTES, LOSS
 from coordinator.records.probe_curves import SUFFIX
 from coordinator.reports.wording import CONDITIONS, probe_name
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from coordinator.figures.curves import save_consensus
+from coordinator.figures.gains import save_gains
+from coordinator.figures.graph import save_topology
 from coordinator.records.probe_curves import probe_curves
 from coordinator.records.run_folder import RunFolder
-from coordinator.reports.figures_curves import save_consensus
-from coordinator.reports.figures_gains import save_gains
-from coordinator.reports.figures_graph import save_topology
 from coordinator.reports.wording import probe_name
 from topologies.facts import TopologyFacts
 from topologies.schedule import Schedule

@@ -8,11 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from coordinator.documents.headline import verdicts_of
+from coordinator.documents.numbers import Number, shortened
+from coordinator.documents.status_files import CONFIG, PROGRESS, RUNNING, SUMMARY, JsonFile, status_of
+from coordinator.documents.table_files import TableFiles
 from coordinator.measures.declared import Shown, shown_in
-from coordinator.pages.headline import verdicts_of
-from coordinator.pages.numbers import Number, shortened
-from coordinator.pages.status_files import CONFIG, PROGRESS, RUNNING, SUMMARY, JsonFile, status_of
-from coordinator.pages.table_files import TableFiles
 
 FORMAT = 1
 MOST = 2_000  # runs in a list, the newest ones

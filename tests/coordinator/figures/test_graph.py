@@ -14,8 +14,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from coordinator.reports import figures_graph, figures_style
-from coordinator.reports.figures_graph import Panel, draw_panels, ends_of, places_of, save_comparison, save_topology
+from coordinator.figures import graph, style
+from coordinator.figures.graph import Panel, draw_panels, ends_of, places_of, save_comparison, save_topology
 from topologies import schedule
 from topologies.analysis.measures import describe
 from topologies.config import KINDS
@@ -29,7 +29,7 @@ Legible = Callable[[Figure], list[str]]
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that would be written."""
     saved: list[Figure] = []
-    monkeypatch.setattr(figures_graph, "write", lambda figure, path, dpi: saved.append(figure))
+    monkeypatch.setattr(graph, "write", lambda figure, path, dpi: saved.append(figure))
     return saved
 
 
@@ -87,8 +87,8 @@ def test_save_topology__colours_peers_by_their_gain(tmp_path: Path, drawn: list[
     save_topology(schedule.self_taught(4), tmp_path / "t.png", "linear", {0: 0.1, 1: -0.2, 3: 0.0})
     panel, scale = drawn[0].axes
     (nodes,) = of_type(panel, PathCollection)
-    gains = figures_style.GAINS
-    expected = [gains(0.75), gains(0.0), to_rgba(figures_graph.UNKNOWN), gains(0.5)]
+    gains = style.GAINS
+    expected = [gains(0.75), gains(0.0), to_rgba(graph.UNKNOWN), gains(0.5)]
     assert np.allclose(np.asarray(nodes.get_facecolor()), expected)
     assert "linear gain" in scale.get_xlabel() and "points" in scale.get_xlabel()
     assert scale.get_xlim() == pytest.approx((-20, 20))
@@ -130,7 +130,7 @@ def test_draw_links__of_a_thousand_peers_a_sample_that_is_told(legible: Legible)
     made = built("complete", 300)
     figure = draw_panels([Panel("", places_of(made, "complete"), ends_of(made, [0]), ["k"] * 300)], "", 1)
     (lines,) = of_type(figure.axes[0], LineCollection)
-    assert len(lines.get_segments()) == figures_graph.MOST_LINKS < math.comb(300, 2) == 44_850
+    assert len(lines.get_segments()) == graph.MOST_LINKS < math.comb(300, 2) == 44_850
     assert "20,000 of 44,850 links" in legible(figure)
 
 

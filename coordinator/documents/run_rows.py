@@ -6,8 +6,8 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float64, Int64
 
+from coordinator.documents.graph import distinct
 from coordinator.measures.declared import PEER, TOTAL_VARIATION, Shown, shown_in
-from coordinator.pages.graph import distinct
 from coordinator.records.probe_curves import SUFFIX
 from coordinator.reports.wording import PROBES
 

@@ -4,7 +4,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.pages.changes import applied, changes
+from coordinator.documents.changes import applied, changes
 
 number = st.none() | st.integers(0, 3) | st.sampled_from([0.5, 1.0])
 numbers = st.lists(number, max_size=4)

@@ -9,10 +9,10 @@ from matplotlib.cbook import is_math_text
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from coordinator.figures import style
+from coordinator.figures.style import plain
 from coordinator.measures import declared
 from coordinator.measures.gains import Condition
-from coordinator.reports import figures_style
-from coordinator.reports.figures_style import plain
 
 pytestmark = pytest.mark.figures
 
@@ -37,28 +37,28 @@ def test_plain__short_names_are_unchanged_and_long_ones_keep_both_ends() -> None
 
 
 def test_plain__a_dollar_is_drawn_as_one(legible: Callable[[Figure], list[str]]) -> None:
-    figure = figures_style.figure_of(2.0, 1.0)
+    figure = style.figure_of(2.0, 1.0)
     figure.suptitle(plain("$x_1$"))
     assert legible(figure) == [r"\$x_1\$"]  # matplotlib's own way to write it
 
 
 def test_write__a_character_that_the_font_has_not_is_no_warning(tmp_path: Path) -> None:
-    figure = figures_style.figure_of(2.0, 1.0)
+    figure = style.figure_of(2.0, 1.0)
     figure.suptitle("名前")
-    figures_style.write(figure, tmp_path / "f.png", 50)  # warnings are errors in tests
+    style.write(figure, tmp_path / "f.png", 50)  # warnings are errors in tests
     assert (tmp_path / "f.png").is_file()
 
 
 def test_colours__every_condition_has_its_own() -> None:
-    assert set(figures_style.COLOURS) == set(Condition)
-    assert len(set(figures_style.COLOURS.values())) == len(Condition)
+    assert set(style.COLOURS) == set(Condition)
+    assert len(set(style.COLOURS.values())) == len(Condition)
 
 
 def test_palette__is_told_apart_without_colour_vision() -> None:
     """By Viénot, Brettel and Mollon (1999) a dichromat sees two of the cone classes; no two colours become alike."""
     to_lms = ((17.8824, 43.5161, 4.11935), (3.45565, 27.1554, 3.86714), (0.0299566, 0.184309, 1.46709))
     seen = []
-    for colour in figures_style.PALETTE:
+    for colour in style.PALETTE:
         linear = [each**2.2 for each in to_rgb(colour)]
         long, medium, short = (sum(a * b for a, b in zip(row, linear, strict=True)) for row in to_lms)
         seen.append({"protan": (medium, short), "deutan": (long, short)})
@@ -70,7 +70,7 @@ def test_palette__is_told_apart_without_colour_vision() -> None:
 
 
 def test_shown__unit_and_factor() -> None:
-    found = {measure.name: figures_style.shown(measure) for measure in declared.SCALARS}
+    found = {measure.name: style.shown(measure) for measure in declared.SCALARS}
     assert found["agreement"] == ("same largest output (%)", 100.0)
     assert found["relative_distance"] == ("relative distance (0 to 1)", 1.0)
     assert found["mean_entropy"] == ("mean entropy (nats)", 1.0)

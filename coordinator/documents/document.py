@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from coordinator.documents.curves import Curves
+from coordinator.documents.folder_reader import Limits, RunReader
+from coordinator.documents.headline import verdicts_of
+from coordinator.documents.links import Links
+from coordinator.documents.nodes import Nodes
+from coordinator.documents.numbers import Kept
+from coordinator.documents.status_files import RUNNING
 from coordinator.measures.verdict import Flag
-from coordinator.pages.curves import Curves
-from coordinator.pages.folder_reader import Limits, RunReader
-from coordinator.pages.headline import verdicts_of
-from coordinator.pages.links import Links
-from coordinator.pages.nodes import Nodes
-from coordinator.pages.numbers import Kept
-from coordinator.pages.status_files import RUNNING
 from coordinator.records.events import Stage
 from coordinator.reports.endings import STAGES
 from coordinator.reports.formatting import size

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from coordinator.figures.gains import MOST_DOTS, SIDES, draw_gains, rows_of, save_gains
 from coordinator.measures.gains import FOR_COMPARISON
 from coordinator.measures.verdict import Interval, Side
-from coordinator.reports.figures_gains import MOST_DOTS, SIDES, draw_gains, rows_of, save_gains
 
 pytestmark = pytest.mark.figures
 Legible = Callable[[Figure], list[str]]
@@ -145,7 +145,7 @@ def test_save_gains__the_papers_probe_only_where_there_is_no_other(
 ) -> None:
     drawn: list[list[str]] = []
     monkeypatch.setattr(
-        "coordinator.reports.figures_gains.draw_gains",
+        "coordinator.figures.gains.draw_gains",
         lambda probes, *rest: drawn.append(list(probes)) or draw_gains(probes, *rest),
     )
     knn = summary()["probes"]["knn"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from coordinator.figures.curves import draw_consensus, save_consensus
 from coordinator.records.probe_curves import ProbeCurve
-from coordinator.reports.figures_curves import draw_consensus, save_consensus
 
 pytestmark = pytest.mark.figures
 Legible = Callable[[Figure], list[str]]

@@ -17,7 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.spatial import cKDTree
 
-from coordinator.reports.figures_style import GAINS, GREY, SMALL, TEXT, figure_of, plain, write
+from coordinator.figures.style import GAINS, GREY, SMALL, TEXT, figure_of, plain, write
 from topologies.facts import TopologyFacts
 from topologies.layouts import Positions, positions
 from topologies.schedule import Schedule
