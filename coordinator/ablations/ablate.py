@@ -26,7 +26,14 @@ from coordinator.pools.ray_cluster import open_ray
 from coordinator.pools.unaltered import check_unaltered
 from coordinator.records.observer import RunObserver, notes_to
 from coordinator.records.result import Status
-from coordinator.records.run_folder import check_output, to_arrow, to_json, write_table, write_whole
+from coordinator.records.run_folder import (
+    check_output,
+    temporary_folder_prefix,
+    to_arrow,
+    to_json,
+    write_table,
+    write_whole,
+)
 from coordinator.reports.control_runs import OVER_CONTROL_RUNS
 from coordinator.reports.formatting import count_of, points
 from coordinator.reports.wording import CONDITIONS, power_note, probe_name
@@ -176,7 +183,7 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, t
         raise ConfigError(f"hosting.address: must be one for all cells, got {', '.join(sorted(addresses))}")
     check_unaltered("peers", "topologies")
     tell("starting Ray")
-    prefix = results_folder.temporary_folder_prefix(folder)
+    prefix = temporary_folder_prefix(folder)
     with open_ray(addresses.pop(), "the same command goes on with it") as ray:
         configs = [cell.at(seed) for cell, seed in missing]
         runs = ParallelRuns(ray, configs, [memory[cell.key] for cell, _ in missing], tell, prefix)

@@ -1,6 +1,5 @@
 """The folder of an ablation: its finished runs, and the tables computed from them."""
 
-import hashlib
 import json
 import os
 import re
@@ -22,7 +21,8 @@ from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.experiment.brought import note_for_file
 from coordinator.experiment.config import ConfigError, to_table
 from coordinator.experiment.reading import from_json
-from coordinator.records.run_folder import KEYS, lock, write_whole
+from coordinator.records.progress import PROGRESS
+from coordinator.records.run_folder import KEYS, lock, temporary_folder_prefix, write_whole
 from coordinator.records.summary import flatten, intervals, versions
 
 Run = tuple[Cell, int]  # a cell and a seed
@@ -134,11 +134,12 @@ def is_folder_of(folder: Path, ablation: Ablation) -> bool:
 
 
 def write_description(folder: Path, ablation: Ablation) -> None:
-    """Write `ablation.toml`; the outputs of another version of the file are removed as outdated."""
+    """Write `ablation.toml`, and how many runs it has; the outputs of another version of the file are removed."""
     if not is_folder_of(folder, ablation):
         remove_outputs(folder)
         text = note_for_file(ablation.cells[0].config, "ablate(load_ablation(FILE), {arguments}) repeats it")
         write_whole(folder / "ablation.toml", text + tomli_w.dumps(ablation.table))
+    write_whole(folder / PROGRESS, json.dumps({"runs": len(runs_of(ablation))}))
 
 
 def remove_outputs(folder: Path) -> None:
@@ -148,11 +149,6 @@ def remove_outputs(folder: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-
-
-def temporary_folder_prefix(folder: Path) -> str:
-    """The prefix of the temporary folders of this ablation's runs, different from any other ablation's."""
-    return f"peer-consensus-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}-"
 
 
 def remove_temporary_folders(folder: Path) -> None:

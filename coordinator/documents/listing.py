@@ -1,6 +1,7 @@
 """The document of a folder of runs, or of an ablation: a line for each run, read bit by bit where there are many."""
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from coordinator.documents.numbers import Number, shortened
 from coordinator.documents.status_files import CONFIG, PROGRESS, RUNNING, SUMMARY, JsonFile, status_of
 from coordinator.documents.table_files import TableFiles
 from coordinator.measures.declared import Shown, shown_in
+from coordinator.records.run_folder import temporary_folder_prefix
 
 FORMAT = 1
 MOST = 2_000  # runs in a list, the newest ones
@@ -59,6 +61,7 @@ class RunList:
         if (self._folder / ABLATION).is_file():
             for cell in _folders(self._folder / "cells"):
                 yield from (path for path in _folders(cell) if path in self._entries or (path / CONFIG).is_file())
+            yield from _going_on(self._folder)
             return
         for path in _folders(self._folder):
             if path in self._entries or (path / CONFIG).is_file() or (path / ABLATION).is_file():
@@ -139,7 +142,7 @@ class _Entry:
         return {
             "status": RUNNING if running else "finished" if summary else "interrupted",
             "completed": done,
-            "total": done,
+            "total": _count(self._progress.content.get("runs"), done),
             "headline": [str(line) for line in headline] if isinstance(headline, list) else [],
             "at": self._modified(),
         }
@@ -173,6 +176,14 @@ def _folders(folder: Path) -> list[Path]:
             return [folder / entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
     except OSError:
         return []
+
+
+def _going_on(ablation: Path) -> Iterator[Path]:
+    """The folders of an ablation's runs that go on, on this machine: they come into its own folder at their end."""
+    prefix = temporary_folder_prefix(ablation)
+    for aside in _folders(Path(tempfile.gettempdir())):
+        if aside.name.startswith(prefix):
+            yield from (path for path in _folders(aside) if (path / CONFIG).is_file())
 
 
 def _is_locked(path: Path) -> bool:

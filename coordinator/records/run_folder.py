@@ -1,6 +1,7 @@
 """A run's folder: the resolved config, four tidy Parquet tables, the summary."""
 
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -161,6 +162,12 @@ def lock(handle: int, folder: Path) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the kernel releases the lock of a killed process
     except OSError:
         raise ConfigError(f"'{folder}' is being written by another process: wait for it, or end it") from None
+
+
+def temporary_folder_prefix(folder: Path) -> str:
+    """The prefix of the temporary folders in which an ablation's runs go on, different from any other ablation's."""
+    folder = folder.resolve()
+    return f"peer-consensus-{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}-"
 
 
 def way_on(run: Path) -> str:

@@ -22,10 +22,10 @@ from coordinator.ablations.parallel_runs import Outcome, RunStatus
 from coordinator.ablations.results_folder import (
     LOCK,
     locked_folder,
-    temporary_folder_prefix,
 )
 from coordinator.records.events import Note, RunEvent
 from coordinator.records.mlflow import store_uri
+from coordinator.records.run_folder import temporary_folder_prefix
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 Cli = Callable[..., tuple[Any, str, str]]

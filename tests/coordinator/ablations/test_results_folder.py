@@ -21,9 +21,8 @@ from coordinator.ablations.results_folder import (
     result_rows,
     scalars,
     store_run,
-    temporary_folder_prefix,
 )
-from coordinator.records.run_folder import KEYS, to_arrow
+from coordinator.records.run_folder import KEYS, temporary_folder_prefix, to_arrow
 
 BASE: dict[str, Any] = {
     "seeds": [0, 3],

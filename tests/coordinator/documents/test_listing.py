@@ -7,7 +7,8 @@ import pytest
 
 from coordinator import load_config, simulate
 from coordinator.documents.listing import RunList
-from coordinator.records.run_folder import lock
+from coordinator.records.progress import PROGRESS
+from coordinator.records.run_folder import lock, temporary_folder_prefix
 from tests.coordinator.documents.run_folders import Staged, rows_of
 
 
@@ -107,3 +108,24 @@ def test_list__of_a_damaged_summary(run: Path, tmp_path: Path, content: str) -> 
     (tmp_path / "odd" / "summary.json").write_text(content)
     (tmp_path / "odd" / ".progress.json").unlink()
     assert listed(tmp_path).keys() == {"odd"}
+
+
+def test_list__of_an_ablation_has_the_runs_that_go_on(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are in temporary folders until they have finished."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    ablation = tmp_path / "runs" / "ablation"
+    shutil.copytree(run, ablation / "cells" / "ring-1234" / "seed-0")
+    (ablation / "ablation.toml").touch()
+    (ablation / PROGRESS).write_text('{"runs": 6}')
+    for owner in (ablation, tmp_path / "other"):
+        Staged(run, tmp_path / "temporary" / f"{temporary_folder_prefix(owner)}x" / f"going-{owner.name}").live(2)
+    entries = listed(ablation)
+    assert {name: entry["status"] for name, entry in entries.items()} == {
+        "listed": "finished",
+        "going-ablation": "running",
+    }
+    assert entries["going-ablation"]["completed"] == 2
+    above = listed(tmp_path / "runs")["ablation"]
+    assert (above["completed"], above["total"]) == (1, 6)
