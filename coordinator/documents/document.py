@@ -66,7 +66,7 @@ class RunDocument:
             "peers": nodes.peers(),
             "frames": nodes.frames,
             "nodes": nodes.colourings(),
-            "links": Links(reader, self._kept).part(nodes.frames),
+            "links": Links(reader, self._kept, nodes.left).part(nodes.frames),
             "curves": curves.of_all(),
             "peer_curves": curves.of_peers(),
             "gains": [_gain(line) for line in lines if line.mean is not None],

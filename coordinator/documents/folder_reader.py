@@ -49,6 +49,7 @@ class RunReader:
             self._start_over()
             found.append(True)
         found.append(self._files.read(TABLES, self.rows.take, COLUMNS))
+        self._take_unmeasured_links()
         before = self.status, self.message
         self.status, self.message = status_of({} if self._ended else self.progress, self.summary)
         return any(found) or before != (self.status, self.message)
@@ -111,9 +112,17 @@ class RunReader:
         sample.add(self.graph.base)
         return RunRows(self.num_peers, stride, self.graph.canonical, sample)
 
+    def _take_unmeasured_links(self) -> None:
+        """Add the links of rounds that are drawn anew and were not measured: these carry messages, too."""
+        completed = max(self.rows.rounds, default=0)
+        if completed > self._linked and not self.graph.known and self.graph.counts_messages(self.total):
+            self.rows.sample.add(self.graph.links(self._linked, completed))
+            self._linked = completed
+
     def _start_over(self) -> None:
         """Forget the rows: another config, number of rounds, or final table is there."""
         self._files = TableFiles(self.path)
+        self._linked = 0  # rounds whose links are in the sample
         for name in ("graph", "rows"):
             self.__dict__.pop(name, None)
 

@@ -58,6 +58,10 @@ class Graph:
             return False
         return bool(self.known) or total * len(self.base) <= MOST_DRAWN
 
+    def links(self, after: int, until: int) -> Codes:
+        """The different links of the rounds that were completed in (after, until], ascending."""
+        return self._window(after, until)[0]
+
     def messages(self, links: Codes, after: int, until: int) -> list[int]:
         """The messages along each of the links (ascending) in the rounds that were completed in (after, until]."""
         if (after, until) not in self._windows:

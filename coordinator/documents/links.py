@@ -1,5 +1,6 @@
 """The links of a run's document: their total variation at each frame, and the messages since the frame before."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,15 @@ from coordinator.measures.declared import TOTAL_VARIATION
 
 
 class Links:
-    """What the document says of links. Each pair is listed once, if both directions are there in every round."""
+    """What the document says of links. Each pair is listed once, if both directions are there in every round.
 
-    def __init__(self, reader: RunReader, kept: Kept) -> None:
+    dropped: the round after which a peer dropped out, by peer: from then on it neither hears nor is heard.
+    """
+
+    def __init__(self, reader: RunReader, kept: Kept, dropped: Mapping[int, int]) -> None:
         self._reader, self._kept = reader, kept
         self._graph, self._rows, self._codes = reader.graph, reader.rows, reader.rows.sample.links
+        self._dropped = dropped
 
     def part(self, frames: list[int]) -> dict[str, Any]:
         """The entry `links` of the document, with a row for each frame."""
@@ -53,11 +58,26 @@ class Links:
         return listed(values.tolist())
 
     def _messages(self, after: int, until: int) -> list[int]:
+        gone = tuple((peer, last) for peer, last in sorted(self._dropped.items()) if last < until)
         return self._kept.of(  # type: ignore[no-any-return]
-            ("messages", after, until),
+            ("messages", after, until, gone),
             (self._graph, self._codes),
-            lambda: self._graph.messages(self._codes, after, until),
+            lambda: self._heard(after, until, gone),
         )
+
+    def _heard(self, after: int, until: int, gone: Iterable[tuple[int, int]]) -> list[int]:
+        """The messages along each link in the rounds of (after, until]; none once one of its ends is gone."""
+        codes, count = self._codes, self._reader.num_peers
+        found = np.array(self._graph.messages(codes, after, until), dtype=np.int64)
+        last = np.full(count, until)
+        for peer, completed in gone:
+            last[peer] = completed
+        of_link = np.minimum(last[codes // count], last[codes % count])
+        for end in np.unique(of_link[of_link < until]).tolist():
+            places = of_link == end
+            found[places] = self._graph.messages(codes[places], after, max(after, end))
+        heard: list[int] = found.tolist()
+        return heard
 
     def _scale_end(self, frames: list[int]) -> Number:
         """A round number above the largest value of the first frame with any; it stays the same for the whole run."""

@@ -37,6 +37,11 @@ class Nodes:
         self.dropped = _dropped(reader)
         self.frames = self._shown(self._measured)
 
+    @property
+    def left(self) -> dict[int, int]:
+        """The round after which a peer dropped out, by peer."""
+        return {peer: after for peer, (after, _) in self.dropped.items() if peer < self._reader.num_peers}
+
     @cached_property
     def students(self) -> list[int]:
         """The peers that learn and have not dropped out."""
