@@ -14,6 +14,7 @@ from coordinator.documents.numbers import Kept
 from coordinator.documents.status_files import RUNNING
 from coordinator.measures.verdict import Flag
 from coordinator.records.events import Stage
+from coordinator.records.stage_clock import duration
 from coordinator.reports.endings import STAGES
 from coordinator.reports.formatting import size
 from coordinator.reports.verdicts import VerdictLine
@@ -110,7 +111,7 @@ def _facts(reader: RunReader) -> list[list[str]]:
         facts.append(["exchanged", size(num_bytes)])
     started, at = progress.get("started"), progress.get("at")
     if isinstance(started, int | float) and isinstance(at, int | float):
-        facts.append(["time", _duration(at - started)])
+        facts.append(["time", duration(at - started)])
         facts.append(["started", time.strftime("%Y-%m-%d %H:%M", time.localtime(started))])
     facts += [["controls", text] for text in [_controls(progress, reader.total)] if text and not summary]
     return facts
@@ -135,10 +136,3 @@ def _flags(reader: RunReader) -> list[str]:
 def _count(mean: float) -> str:
     """A mean number of things: whole if it is large."""
     return f"{mean:,.0f}" if mean >= 1000 else f"{mean:.3g}"
-
-
-def _duration(seconds: float) -> str:
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -7,7 +7,7 @@ from typing import Any
 
 from coordinator.documents.graph import Graph, graph_of
 from coordinator.documents.run_rows import COLUMNS, TABLES, RunRows, Sample
-from coordinator.documents.status_files import LOST, PROGRESS, RUNNING, SUMMARY, ConfigFile, JsonFile, status_of
+from coordinator.documents.status_files import PROGRESS, SUMMARY, ConfigFile, JsonFile, results_of, status_of
 from coordinator.documents.table_files import TableFiles
 from coordinator.experiment.config import RunConfig
 
@@ -36,6 +36,7 @@ class RunReader:
     def __init__(self, run: Path, limits: Limits | None = None, ended: bool = False) -> None:
         self.path, self.limits, self._ended = run, limits or Limits(), ended
         self._config, self._progress, self._summary = ConfigFile(run), JsonFile(run / PROGRESS), JsonFile(run / SUMMARY)
+        self._linked = 0  # rounds whose links are in the sample
         self._start_over()
         self._known: tuple[Any, ...] = ()
         self.status, self.message = "", ""
@@ -70,7 +71,7 @@ class RunReader:
     @property
     def results(self) -> dict[str, Any]:
         """The summary of the run as it is now; {} if it goes on or was lost before there was any."""
-        return self.summary if self.status not in (RUNNING, LOST) else {}
+        return results_of(self.status, self.summary)
 
     @property
     def num_peers(self) -> int:
@@ -122,7 +123,7 @@ class RunReader:
     def _start_over(self) -> None:
         """Forget the rows: another config, number of rounds, or final table is there."""
         self._files = TableFiles(self.path)
-        self._linked = 0  # rounds whose links are in the sample
+        self._linked = 0
         for name in ("graph", "rows"):
             self.__dict__.pop(name, None)
 

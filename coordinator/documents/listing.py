@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from coordinator.documents.headline import verdicts_of
 from coordinator.documents.numbers import Number, shortened
-from coordinator.documents.status_files import CONFIG, PROGRESS, RUNNING, SUMMARY, JsonFile, status_of
+from coordinator.documents.status_files import CONFIG, PROGRESS, RUNNING, SUMMARY, JsonFile, results_of, status_of
 from coordinator.documents.table_files import TableFiles
 from coordinator.measures.declared import Shown, shown_in
 from coordinator.records.run_folder import temporary_folder_prefix
@@ -53,7 +53,7 @@ class RunList:
                 "kind": "list",
                 "name": self._folder.name,
                 "title": self._folder.name,
-                "runs": [entry.row for entry in newest],
+                "runs": [entry.row for entry in sorted(newest, key=_Entry.place, reverse=True)],
             }
         return self._document
 
@@ -76,6 +76,7 @@ class _Entry:
         self._is_ablation = (path / ABLATION).is_file()
         self._progress, self._summary = JsonFile(path / PROGRESS), JsonFile(path / SUMMARY)
         self._files = TableFiles(path)
+        self._began = self._begin()
         self._is_still = False  # whether nothing changes but together with its progress or summary
         self._curves: dict[str, dict[int, float]] = {measure.name: {} for measure in CURVES}
         self.row: dict[str, Any] = {
@@ -89,6 +90,16 @@ class _Entry:
             "sparklines": [],
             "at": None,
         }
+
+    def place(self) -> tuple[bool, float, str]:
+        """In the list: what goes on first, then the youngest; so a line stays in place while its run goes on."""
+        return self.row["status"] == RUNNING, self._began, self.path.name
+
+    def _begin(self) -> float:
+        try:
+            return os.stat(self.path / (ABLATION if self._is_ablation else CONFIG)).st_mtime
+        except OSError:
+            return 0.0
 
     def order(self) -> tuple[float, str]:
         """By the time of the last change of its summary or progress, else of its folder."""
@@ -114,7 +125,7 @@ class _Entry:
     def _of_run(self) -> dict[str, Any]:
         progress, summary = self._progress.content, self._summary.content
         status, message = status_of(progress, summary)
-        results = summary if status != RUNNING else {}
+        results = results_of(status, summary)
         if self._files.is_afresh():
             self._files = TableFiles(self.path)
         self._files.read(("rounds",), self._take, ("round", *self._curves))

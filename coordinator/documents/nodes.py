@@ -144,8 +144,7 @@ class Nodes:
         if base is None or not known:
             return []
         values = [self.written(column, self.frames[place], base, 100.0) for place in known]
-        largest = max((abs(value) for row in values for value in row if value is not None), default=0)
-        end = max(scale_end(float(largest)) or 1, 1)
+        end = max(scale_end(self._largest(values)) or 1, 1)
         return [
             {
                 "name": f"{probe}_gain",
@@ -158,16 +157,21 @@ class Nodes:
             }
         ]
 
+    def _largest(self, values: list[list[Number]]) -> float:
+        """The largest size of a value, without peers that drop out: theirs would leave the others one colour."""
+        alive = [peer for peer in range(self._reader.num_peers) if peer not in self.dropped]
+        sizes = (abs(row[peer] or 0) for row in values for peer in alive)
+        return float(max(sizes, default=0))
+
     def _measure(self, measure: Measure[Any]) -> dict[str, Any]:
         of_measure = self._rows.peers[measure.name]
         known = [place for place, frame in enumerate(self.frames) if frame in of_measure]
         values = [self.written(measure.name, self.frames[place]) for place in known]
-        largest = max((value for row in values for value in row if value is not None), default=0)
         return {
             "name": measure.name,
             "title": measure.title,
             "unit": measure.unit.name,
-            "scale": [0, scale_end(float(largest))],
+            "scale": [0, scale_end(self._largest(values))],
             "kind": "sequential",
             "frames": known,
             "values": values,

@@ -94,6 +94,11 @@ def status_of(
     return UNKNOWN, "neither a summary nor progress is in the folder: the run was killed, or is of an older version"
 
 
+def results_of(status: str, summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary of the run as it is now; {} if it goes on or was lost: then there is none, or an earlier end's."""
+    return summary if status not in (RUNNING, LOST) else {}
+
+
 def is_alive(progress: dict[str, Any], now: Callable[[], float] = time.time) -> bool:
     """Whether the process that wrote the progress is there; of another host, whether it wrote a while ago."""
     if progress.get("host") != socket.gethostname():

@@ -1,12 +1,12 @@
 """The control runs of one run, as rows and sentences: the trained peers against each, and what each training did."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from coordinator.measures.gains import Condition, Gain
 from coordinator.measures.verdict import Verdict, Void
 from coordinator.reports.formatting import points, points_between
-from coordinator.reports.wording import CONDITIONS, CONTROLS, IN_SENTENCE, probe_name
+from coordinator.reports.wording import CONDITIONS, CONTROLS, probe_name
 
 COMPARED = ("probe", "control", "accuracy", "trained", "gain", "95% interval", "verdict")
 TRAINED = ("training", "first gradient norm", "steps a student", "relative weight change")
@@ -57,25 +57,6 @@ def meanings(summary: Mapping[str, Any]) -> str:
     return "; ".join(f"{CONDITIONS[gain.control]}: {CONTROLS[gain][1]}" for gain in gains)
 
 
-def verdict_sentences(summary: Mapping[str, Any]) -> list[str]:
-    """A sentence for each verdict of a probe: on learning, and on the exchange from each control run."""
-    lines = []
-    for name, row in summary["probes"].items():
-        if "verdict" in row:
-            low, high = row["interval"]
-            lines.append(_sentence(name, Gain.OVER_CALIBRATED, row["verdict"], (row["gain"], low, high)))
-        for gain in OVER_CONTROL_RUNS:
-            verdict = row.get("controls", {}).get(gain.control)
-            if verdict is None:
-                continue
-            reason = no_verdict_reason(summary, gain.control) if verdict == Verdict.NONE else ""
-            words = IN_SENTENCE.get(verdict, verdict) + (f", since {reason}" if reason else "")
-            over = row.get(gain.key)
-            interval = (over["mean"], over["low"], over["high"]) if over else None
-            lines.append(_sentence(name, gain, words, interval))
-    return lines
-
-
 def no_verdict_reason(summary: Mapping[str, Any], control: Condition) -> str:
     """Why there is no verdict from a control run; empty if the summary does not say."""
     run = control.control_run
@@ -116,11 +97,6 @@ def _compared(summary: Mapping[str, Any]) -> Iterator[tuple[str, Gain, Mapping[s
         for gain in OVER_CONTROL_RUNS:
             if gain.key in row or gain.control in row.get("controls", {}):
                 yield name, gain, row
-
-
-def _sentence(probe: str, gain: Gain, verdict: str, interval: Sequence[float] | None) -> str:
-    points = "unknown" if interval is None else f"{with_interval(*interval)} points"
-    return f"{probe_name(probe)}: {verdict}; gain over {CONTROLS[gain][0]} {points}"
 
 
 def with_interval(mean: float, low: float, high: float) -> str:

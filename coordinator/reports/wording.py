@@ -6,7 +6,7 @@ from typing import Any
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from coordinator.measures.statistics import detectable
-from coordinator.measures.verdict import Flag, Verdict
+from coordinator.measures.verdict import Flag
 from coordinator.reports.formatting import count_of, points
 from peers.data.shapes import noun
 from peers.learning.control import Control
@@ -37,9 +37,6 @@ CONTROLS = {  # by kind of gain: the name of the control, and its explanation
         "untrained networks",
         "as they were drawn; reset: the trained weights with BatchNorm's buffers as at the start",
     ),
-}
-IN_SENTENCE = {  # verdicts worded for use within a sentence, where that differs from their names
-    Verdict.LESS_HARM: "training does less harm than in the control",
 }
 FLAGS = {
     Flag.COLLAPSED: "the outputs or features lost most of what told images apart",

@@ -184,6 +184,17 @@ def test_document__gains_of_a_running_run_are_over_what_it_knows_to_be_calibrate
     assert gain["values"] == [[pytest.approx(100 * (accuracy[peer] - 0.1), abs=0.01) for peer in range(PEERS)]]
 
 
+def test_document__who_drops_out_does_not_stretch_the_scale_of_the_others(run: Path, tmp_path: Path) -> None:
+    staged = Staged(run, tmp_path / "run")
+    staged.live(5)
+    accuracy = {row["peer"]: row["knn_accuracy"] for row in rows_of(run, "peers") if row["round"] == 4}
+    calibrated = [accuracy[peer] - (0.7 if peer == 1 else 0.0) for peer in range(PEERS)]
+    for dropped, end in ({}, 100), ({"1": {"round": 3, "reason": "its loss is not finite"}}, 1):
+        staged.progress(probes={"calibrated": {"knn": calibrated}}, dropped=dropped)
+        gain = RunDocument(staged.path).read()["nodes"][0]
+        assert gain["values"][0][1] == close(70) and gain["scale"] == [-end, end]
+
+
 def test_document__nothing_new_is_the_same_object(run: Path) -> None:
     reader = RunDocument(run)
     assert reader.read() is reader.read()

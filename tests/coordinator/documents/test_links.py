@@ -12,7 +12,12 @@ ROUNDS = 12
 
 def written(folder: Path, measured: dict[int, list[tuple[int, int]]], **tables: Any) -> Path:
     """The folder of a run of six peers whose tables have these links at these rounds."""
-    config = {"data": {"kind": "digits"}, "peers": {"count": 6}, "topology": {"kind": "ring"}, "run": {"rounds": ROUNDS}}
+    config = {
+        "data": {"kind": "digits"},
+        "peers": {"count": 6},
+        "topology": {"kind": "ring"},
+        "run": {"rounds": ROUNDS},
+    }
     (folder / "metrics").mkdir()
     (folder / "config.toml").write_text(to_toml(config_from(config | tables)))
     write_table(folder / "metrics/rounds.parquet", [{"round": each, "loss": 1.0} for each in range(1, ROUNDS + 1)])

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,27 @@ def test_list__of_runs_that_go_on_and_have_ended(run: Path, tmp_path: Path) -> N
     assert (entries["going"]["status"], entries["going"]["completed"]) == ("running", 2)
     assert len(entries["going"]["sparklines"][0]["y"]) == 2
     assert entries["lost"]["status"] == "lost" and entries["lost"]["headline"][0].startswith("no sign of life")
+
+
+def test_list__a_run_that_was_resumed_and_lost_has_no_verdicts(run: Path, tmp_path: Path) -> None:
+    folder = Staged(run, tmp_path / "again", running=False)
+    folder.end()
+    folder.progress(completed=1)  # of a process that is gone, in another round than the summary's last
+    entry = listed(tmp_path)["again"]
+    assert (entry["status"], entry["completed"]) == ("lost", 1) and entry["headline"][0].startswith("no sign of life")
+
+
+def test_list__lines_stay_in_place_while_runs_go_on(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "ended")
+    going = {name: Staged(run, tmp_path / name) for name in ("old", "young")}
+    for age, name in enumerate(("young", "old", "ended")):
+        os.utime(tmp_path / name / "config.toml", (2e9 - age, 2e9 - age))
+    reader = RunList(tmp_path, lambda path: path.name)
+    for completed, name in enumerate(("young", "old", "young", "old")):
+        going[name].live(completed)
+        os.utime(tmp_path / name / PROGRESS, (2e9 + completed, 2e9 + completed))
+        if completed:
+            assert [entry["name"] for entry in reader.read()["runs"]] == ["young", "old", "ended"]
 
 
 def test_list__reads_only_what_has_changed(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
