@@ -6,8 +6,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+
+from coordinator.pages.render import template
 
 # In this order, each with one job; later ones use earlier ones. All are one function's body, so nothing is global but
 # what view.js puts on `window`. With the style they are about 90 kB of a report, 25 kB compressed; a plotting library
@@ -63,7 +64,7 @@ def inlined(document: Mapping[str, Any]) -> Markup:
     One to a page. What the page says by itself is left out: title, verdicts, gains.
     """
     parts = {"style": style(), "script": script(), "data": escaped_json(document)}
-    text = _environment().get_template("inlined.html").render(tag="section", source="#view-data", events="", **parts)
+    text = template("inlined.html").render(tag="section", source="#view-data", events="", **parts)
     return Markup(text)  # nosec B704
 
 
@@ -75,14 +76,8 @@ def page(title: str, source: str, events: str) -> str:
         source: address of the document.
         events: address of its changes, as server-sent events.
     """
-    return _environment().get_template("live.html").render(tag="main", title=title, source=source, events=events)
+    return template("live.html").render(tag="main", title=title, source=source, events=events)
 
 
 def _static(name: str) -> str:
     return (files("coordinator.pages") / "static" / name).read_text(encoding="utf-8")
-
-
-@cache
-def _environment() -> Environment:
-    loader = PackageLoader("coordinator.pages")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)

@@ -5,7 +5,7 @@ import hashlib
 import re
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from coordinator.pages.parts import harmless, split_by_direction
@@ -30,7 +30,12 @@ _ENVIRONMENT.filters["split_by_direction"] = split_by_direction
 _SCRIPT = re.compile(r"<script(?![^>]*application/json)[^>]*>(.*?)</script>", re.DOTALL)
 
 
-def render(template: str, view: str = "", **values: Any) -> str:
+def template(name: str) -> Template:
+    """A template of this room, which escapes every value and refuses to be made without one."""
+    return _ENVIRONMENT.get_template(name)
+
+
+def render(name: str, view: str = "", **values: Any) -> str:
     """The text of a self-contained page. view: the HTML of the component that draws a run; may be empty.
 
     Texts among the values are escaped by the template. Its policy lets a browser load nothing at all, and run the
@@ -38,7 +43,7 @@ def render(template: str, view: str = "", **values: Any) -> str:
 
     Raises: jinja2.UndefinedError, if the template asks for a value that is missing.
     """
-    return _ENVIRONMENT.get_template(template).render(view=view, policy=_policy(view), **values)
+    return template(name).render(view=view, policy=_policy(view), **values)
 
 
 def _policy(view: str) -> str:

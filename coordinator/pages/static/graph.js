@@ -59,7 +59,7 @@ class GraphPicture {
     }
     const { frame, round, selected, colouring } = state;
     this.drawLinkLayer(`${frame} ${selected}`, theme);
-    const looks = `${frame} ${colouring && colouring.name} ${countMarks(this.whole, round)}`;
+    const looks = `${frame} ${colouring && colouring.name} ${marksKey(this.whole, round)}`;
     this.layer("nodes", looks, this.nodes, (context) => {
       drawNodes(context, this.graph, this.whole, state, theme);
     });
@@ -123,10 +123,10 @@ class GraphPicture {
   }
 }
 
-function countMarks(whole, round) {
-  let count = 0;
-  for (const peer of Object.keys(whole.peers.marks || {})) count += marksAt(whole, peer, round).length;
-  return count;
+/** Which marks hold at a round, as a text that differs where they do. */
+function marksKey(whole, round) {
+  const kinds = (peer) => marksAt(whole, peer, round).map((mark) => mark.kind);
+  return Object.keys(whole.peers.marks || {}).map((peer) => `${peer}:${kinds(peer)}`).join(" ");
 }
 
 /** Value of a link at a frame, and whether it goes both ways; null where it was not measured. */

@@ -76,6 +76,6 @@ function markSample(kind, theme) {
   context.beginPath();
   context.arc(11, 11, 5, 0, 2 * Math.PI);
   context.fill();
-  drawMark(context, kind, 11, kind === "lying" ? 12 : 11, 5, theme);
+  drawMark(context, kind, 11, (MARKS[kind] || {}).shape === "triangle" ? 12 : 11, 5, theme);
   return canvas;
 }

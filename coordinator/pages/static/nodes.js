@@ -7,9 +7,19 @@ function nodeValues(colouring, frame) {
   return at < 0 ? null : colouring.values[at];
 }
 
-/** Marks of a peer that hold at a round. */
+/** How the kinds of marks are drawn around a peer: shape, whether it is a bad sign, dashes. Others are a plain ring. */
+const MARKS = {
+  dropped: { shape: "crossed", isBad: true },
+  collapsed: { shape: "ring", isBad: true, dashes: [4, 3] },
+  frozen: { shape: "square" },
+  offline: { shape: "ring", dashes: [1.5, 3] },
+  lying: { shape: "triangle", isBad: true },
+};
+
+/** Marks of a peer that hold at a round: from one on, and before another if they end. */
 function marksAt(whole, peer, round) {
-  return ((whole.peers.marks || {})[peer] || []).filter((mark) => round >= (mark.from || 0));
+  const holds = (mark) => round >= (mark.from || 0) && !(round >= mark.until);
+  return ((whole.peers.marks || {})[peer] || []).filter(holds);
 }
 
 function nodeColour(colouring, values, peer, theme) {
@@ -49,16 +59,17 @@ function drawNodes(context, graph, whole, { colouring, frame, round }, theme) {
 /** A ring around a peer, of another shape for each kind: told apart without colour. */
 function drawMark(context, kind, x, y, radius, theme) {
   const around = radius + 3.5;
-  context.strokeStyle = kind === "dropped" || kind === "collapsed" || kind === "lying" ? theme.bad : theme.ink;
+  const { shape, isBad, dashes } = MARKS[kind] || { shape: "ring" };
+  context.strokeStyle = isBad ? theme.bad : theme.ink;
   context.lineWidth = radius > 6 ? 2 : 1.4;
   context.beginPath();
-  if (kind === "frozen") context.rect(x - around, y - around, 2 * around, 2 * around);
-  else if (kind === "lying") polygon(context, x, y, around + 2, 3);
+  if (shape === "square") context.rect(x - around, y - around, 2 * around, 2 * around);
+  else if (shape === "triangle") polygon(context, x, y, around + 2, 3);
   else context.arc(x, y, around, 0, 2 * Math.PI);
-  context.setLineDash({ collapsed: [4, 3], offline: [1.5, 3] }[kind] || []);
+  context.setLineDash(dashes || []);
   context.stroke();
   context.setLineDash([]);
-  if (kind !== "dropped") return;
+  if (shape !== "crossed") return;
   const [far, near] = [around * 0.72, radius > 8 ? around * 0.4 : 0]; // the number in the middle stays free
   context.beginPath();
   for (const [across, down] of [[1, 1], [1, -1], [-1, 1], [-1, -1]]) {

@@ -61,8 +61,8 @@ function stateSentence(whole, { round, frame, colouring, selected }) {
   const links = known(linkState(whole, frame).values);
   const span = links.length ? extent(links, (value) => formatNumber(value)) : "";
   if (span) parts.push(`${whole.links.title} of ${links.length} links ${span}`);
-  for (const [peer, marks] of Object.entries(whole.peers.marks || {})) {
-    for (const mark of marks) if (round >= (mark.from || 0)) parts.push(`peer ${peer} ${mark.words}`);
+  for (const peer of Object.keys(whole.peers.marks || {})) {
+    for (const mark of marksAt(whole, peer, round)) parts.push(`peer ${peer} ${mark.words}`);
     if (parts.length > 8) break;
   }
   if (selected >= 0) parts.push(`peer ${selected} is chosen`);

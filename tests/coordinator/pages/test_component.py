@@ -242,6 +242,27 @@ def test_page__texts_stay_in_their_canvas_and_nothing_is_wider_than_the_page(
     assert_no_errors(page)
 
 
+def test_graph__marks_come_and_go_between_two_measurements(page: Chrome, report: Callable[..., Any]) -> None:
+    document = documents.run()
+    frame = document["frames"][1]
+    offline = {"kind": "offline", "words": "offline", "from": frame, "until": frame + 2}
+    back = {**offline, "from": frame + 2, "until": frame + 4}
+    document["peers"]["marks"] = {"0": [offline], "1": [back]}
+    report(document)
+
+    def drawn(completed: int) -> str:
+        page.execute_script("peerView.setRound(arguments[0])", completed)
+        rest(page)
+        script = "return document.querySelectorAll('.pv-graph canvas')[1].toDataURL()"
+        picture: str = page.execute_script(script)
+        return picture
+
+    assert document["frames"][2] > frame + 4
+    pictures = [drawn(frame + after) for after in (1, 2, 3, 4, 1)]
+    assert pictures[0] == pictures[4] and pictures[1] == pictures[2]
+    assert len(set(pictures)) == 3
+
+
 def test_names__stay_text(page: Chrome, live: Any) -> None:
     show_as(page, 1200, 900)
     document = documents.hostile()
