@@ -63,7 +63,8 @@ def _child(parent: Tracker, run: Run, folder: Path, summary: dict[str, Any]) -> 
     child = parent.child(f"{cell.label}, seed {seed}", {"cell": cell.label, "seed": str(seed), "cell_key": cell.key})
     child.log_params(flatten(summary["config"]))
     rounds, peers = (pq.read_table(folder / "metrics" / f"{name}.parquet").to_pylist() for name in ("rounds", "peers"))
-    MlflowObserver(child, cell.config).send_tables(rounds, peers)
+    dropped = {int(peer): failure["round"] for peer, failure in summary["not_finite"].items()}
+    MlflowObserver(child, cell.config).send_tables(rounds, peers, dropped)
     child.log_final(final_metrics(summary))
     child.log_tags(final_tags(summary) | {NOTE: run_note(summary)})
     child.close("FINISHED")

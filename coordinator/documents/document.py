@@ -7,18 +7,16 @@ from typing import Any
 
 from coordinator.documents.curves import Curves
 from coordinator.documents.folder_reader import Limits, RunReader
-from coordinator.documents.headline import verdicts_of
+from coordinator.documents.headline import flags_of, verdicts_of
 from coordinator.documents.links import Links
 from coordinator.documents.nodes import Nodes
 from coordinator.documents.numbers import Kept
 from coordinator.documents.status_files import RUNNING
-from coordinator.measures.verdict import Flag
 from coordinator.records.events import Stage
 from coordinator.records.stage_clock import duration
 from coordinator.reports.endings import STAGES
 from coordinator.reports.formatting import size
 from coordinator.reports.verdicts import VerdictLine
-from coordinator.reports.wording import FLAGS
 
 FORMAT = 1
 INLINED = Limits()  # some 4 MB, in a page that is sent as a file
@@ -126,8 +124,7 @@ def _controls(progress: Mapping[str, Any], total: int) -> str:
 
 def _flags(reader: RunReader) -> list[str]:
     """The flags of the run, the faults that it survived, and what in its folder cannot be read, in words."""
-    told = reader.results.get("flags")
-    found = [f"{flag}: {FLAGS[Flag(flag)]}" for flag in told if flag in set(Flag)] if isinstance(told, list) else []
+    found = flags_of(reader.results)
     faults = reader.progress.get("faults")
     found += [f"survived: {fault.get('what', '')}" for fault in faults[-3:]] if isinstance(faults, list) else []
     return found + reader.notes

@@ -44,9 +44,10 @@ class Nodes:
 
     @cached_property
     def students(self) -> list[int]:
-        """The peers that learn and have not dropped out."""
+        """The peers that have studied and have not dropped out; where nobody has yet, all that are not frozen."""
         frozen = self._reader.config.peers.frozen if self._reader.config is not None else ()
-        return [peer for peer in range(self._reader.num_peers) if peer not in frozen and peer not in self.dropped]
+        alive = [peer for peer in range(self._reader.num_peers) if peer not in frozen and peer not in self.dropped]
+        return [peer for peer in alive if np.isfinite(self._rows.began[peer])] or alive
 
     def baseline(self, probe: str) -> Values | None:
         """The accuracy of each peer's calibrated self, nan where it is unknown; None if nobody's is known."""

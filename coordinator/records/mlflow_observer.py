@@ -1,5 +1,6 @@
 """Maps a run's events to MLflow parameters, metrics (by round) and tags."""
 
+from collections.abc import Mapping
 from statistics import fmean
 
 from coordinator.experiment.config import RunConfig
@@ -52,20 +53,21 @@ class MlflowObserver:
             case _:
                 pass
 
-    def send_again(self, folder: RunFolder) -> None:
+    def send_again(self, folder: RunFolder, dropped: Mapping[int, int]) -> None:
         """Log the tables' rows again, since a killed process may not have sent them; known ones are skipped.
 
         So a run of an older version, whose names had no groups, gets its whole history by the present names.
         """
-        self.send_tables(folder.rows("rounds"), folder.rows("peers"))
+        self.send_tables(folder.rows("rounds"), folder.rows("peers"), dropped)
 
-    def send_tables(self, rounds: list[Row], peers: list[Row]) -> None:
-        """Log the rows of a run's tables."""
+    def send_tables(self, rounds: list[Row], peers: list[Row], dropped: Mapping[int, int]) -> None:
+        """Log the rows of a run's tables. dropped: the round after which a peer dropped out: no mean counts it then."""
         for row in rounds:
             self._log_row(row)
-        self._students |= {row["peer"] for row in peers if row.get("loss") is not None}
+        self._students |= {row["peer"] for row in peers if row.get("loss") is not None and row["peer"] not in dropped}
         if self._has_curves_of_probes:
-            for probe, accuracies in student_accuracies(peers).items():
+            counted = [row for row in peers if row["round"] < dropped.get(row["peer"], row["round"] + 1)]
+            for probe, accuracies in student_accuracies(counted).items():
                 for completed, values in accuracies.items():
                     self._log_row({f"{probe}{SUFFIX}": fmean(values), "round": completed})
         if self._per_peer:

@@ -260,7 +260,7 @@ def _records(
     if resumed:
         if resumed.remaining is not Remaining.REPORT:
             tracker.log_tags({"resumed_from_round": str(recalled.state.completed)})
-        mlflow.send_again(folder)
+        mlflow.send_again(folder, {peer: each.completed for peer, each in recalled.state.dropped.items()})
         for damaged in resumed.damaged_checkpoints:
             recorder.fault(FaultKind.CHECKPOINT_DAMAGED, damaged)
         if resumed.tables_damaged:

@@ -184,6 +184,16 @@ def test_document__gains_of_a_running_run_are_over_what_it_knows_to_be_calibrate
     assert gain["values"] == [[pytest.approx(100 * (accuracy[peer] - 0.1), abs=0.01) for peer in range(PEERS)]]
 
 
+def test_document__its_flags_are_those_of_the_report(run: Path, tmp_path: Path) -> None:
+    staged = Staged(run, tmp_path / "run")
+    staged.end()
+    told = {"flags": ["dropped-peers", "of-tomorrow"], "not_finite": {"1": {"round": 3, "reason": "its loss is nan"}}}
+    path = staged.path / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | told))
+    expected = ["flag dropped-peers: values that are not finite in peer 1", "flag of-tomorrow: of another version"]
+    assert run_document(staged.path)["flags"] == expected
+
+
 def test_document__who_drops_out_does_not_stretch_the_scale_of_the_others(run: Path, tmp_path: Path) -> None:
     staged = Staged(run, tmp_path / "run")
     staged.live(5)

@@ -65,7 +65,7 @@ def again(output: Path, folder: Path, **sections: Any) -> Kept:
     for name, keys in (("rounds", ("round",)), ("peers", ("round", "peer"))):
         for row in pq.read_table(folder / "metrics" / f"{name}.parquet").to_pylist():
             copied.record(name, {key: row[key] for key in keys}, row)  # type: ignore[arg-type]
-    MlflowObserver(kept, load_config(table(**sections))).send_again(copied)
+    MlflowObserver(kept, load_config(table(**sections))).send_again(copied, {})
     return kept
 
 

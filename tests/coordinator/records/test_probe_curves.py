@@ -6,10 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import load_config, simulate
+from coordinator.records.events import Probed
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_observer import MlflowObserver
-from coordinator.records.probe_curves import probe_curves, student_accuracies
+from coordinator.records.probe_curves import SUFFIX, probe_curves, student_accuracies
 from coordinator.records.run_folder import RunFolder
+from peers.probing.measuring import ProbeOutcome
 
 
 def row(completed: int, peer: int, loss: float | None = None, **accuracies: float | None) -> dict[str, Any]:
@@ -87,5 +89,20 @@ def test_probe_curves__mlflow_gets_the_curve_of_the_tables(tmp_path: Path) -> No
     folder, again = RunFolder(tmp_path, "again"), Kept()
     for each in rows:
         folder.record("peers", {"round": each["round"], "peer": each["peer"]}, each)
-    MlflowObserver(again, config).send_again(folder)
+    MlflowObserver(again, config).send_again(folder, {})
     assert again.points == pytest.approx(expected)
+
+
+def test_probe_curves__mlflow_counts_no_peer_that_has_dropped_out_when_it_goes_on(tmp_path: Path) -> None:
+    config = load_config({"data": {"kind": "digits"}, "topology": {"kind": "ring"}, "evaluation": {"probe_every": 2}})
+    folder, again = RunFolder(tmp_path, "again"), Kept()
+    for completed, accuracies in {2: (0.5, 0.7), 4: (0.6, 0.1)}.items():
+        for peer, accuracy in enumerate(accuracies):
+            loss = 1.0 if completed == 2 or peer == 0 else None
+            folder.record("peers", {"round": completed, "peer": peer}, {"loss": loss, f"knn{SUFFIX}": accuracy})
+    observer = MlflowObserver(again, config)
+    observer.send_again(folder, {1: 3})
+    assert again.points == pytest.approx({("accuracy/knn", 2): 0.6, ("accuracy/knn", 4): 0.6})
+    outcomes = [ProbeOutcome({"knn": np.array(right, dtype=bool)}) for right in ([1, 1, 1, 0], [0, 0, 0, 0])]
+    observer.observe(Probed(outcomes, 6))
+    assert again.points["accuracy/knn", 6] == pytest.approx(0.75)
