@@ -75,9 +75,8 @@ def save_comparison(topologies: Sequence[tuple[str, str, Schedule, TopologyFacts
     for label, kind, schedule, facts in topologies:
         rounds = min(schedule.period or MOST_ROUNDS, MOST_ROUNDS)
         together = f", {rounds} rounds together" if rounds > 1 else ""
-        diameter = "peers are apart" if facts.diameter is None else f"diameter {facts.diameter}"
         text = (
-            f"{plain(label, 30, 2)}{together}\ngap {facts.spectral_gap:.3g} · {diameter}\n"
+            f"{plain(label, 30, 2)}{together}\ngap {facts.spectral_gap:.3g} · {_diameter(facts)}\n"
             f"{facts.messages_per_round:,g} messages a round"
         )
         colours = node_colours(schedule.num_peers, None, 0.0)
@@ -96,8 +95,12 @@ def facts_in_words(facts: TopologyFacts) -> str:
     """Degree, links, diameter and gap of W, as one line."""
     least, most = facts.min_degree, facts.max_degree
     degree = f"{least}" if least == most else f"{least} to {most}"
-    diameter = "peers are apart" if facts.diameter is None else f"diameter {facts.diameter}"
-    return f"degree {degree} · {facts.edges:,g} links · {diameter} · gap {facts.spectral_gap:.3g}"
+    return f"degree {degree} · {facts.edges:,g} links · {_diameter(facts)} · gap {facts.spectral_gap:.3g}"
+
+
+def _diameter(facts: TopologyFacts) -> str:
+    """The diameter in words: there is none if a peer hears nobody, or if peers are apart."""
+    return "not all reach all" if facts.diameter is None else f"diameter {facts.diameter}"
 
 
 def ends_of(schedule: Schedule, rounds: Iterable[int]) -> Ends:

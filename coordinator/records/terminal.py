@@ -97,7 +97,7 @@ class Live:
         self._measured, self._is_new = "", False
         if self.console.is_terminal and not self.console.is_dumb_terminal:
             self._lines = LiveLines(self.console)
-            self._lines.measured = self._gain.in_words
+            self._lines.measured = self._gain.in_words(0)
 
     def _track(self, event: RoundCompleted) -> Track:
         """The track of the event's phase, begun with its first event."""
@@ -118,7 +118,7 @@ class Live:
         is_new = is_run and self._is_new
         self._is_new = self._is_new and not is_run
         loss = f"loss {event.loss:.3g}" if is_run and not event.replayed and event.loss is not None else ""
-        shown = ", ".join(filter(None, (loss, self._measured, self._gain.in_words))) if is_run else ""
+        shown = ", ".join(filter(None, (loss, self._measured, self._gain.in_words(event.completed)))) if is_run else ""
         if self._lines is not None:
             self._lines.measured = shown if is_run else self._lines.measured
         elif track.completed == self._total or track.last - track.shown > (MEASURED if is_new else UNMEASURED):
@@ -138,6 +138,7 @@ class _GainSoFar:
     def __init__(self) -> None:
         self._calibrated: list[float] = []
         self._latest: list[float] = []
+        self._probed = 0  # rounds that were completed then
         self._students: set[int] = set()
         self._dropped: set[int] = set()
 
@@ -152,18 +153,18 @@ class _GainSoFar:
                 if event.condition is Condition.CALIBRATED:
                     self._calibrated = found
                 elif event.completed and event.condition in (None, Condition.TRAINED):
-                    self._latest = found
+                    self._latest, self._probed = found, event.completed
             case _:
                 pass
 
-    @property
-    def in_words(self) -> str:
-        """Such as `linear gain +2.0 points`; empty as long as it is not known."""
+    def in_words(self, completed: int) -> str:
+        """Such as `linear gain +2.0 points`, with its round if that is an earlier one; empty if it is not known yet."""
         peers = sorted(self._students - self._dropped)
         if not peers or peers[-1] >= min(len(self._calibrated), len(self._latest)):
             return ""
         gain = sum(self._latest[peer] - self._calibrated[peer] for peer in peers) / len(peers)
-        return f"{PROBE} gain {100 * gain:+.1f} points"
+        when = f" (round {self._probed})" if self._probed < completed else ""
+        return f"{PROBE} gain {100 * gain:+.1f} points{when}"
 
 
 class Warned:

@@ -44,13 +44,18 @@ class Feed:
         self._news = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
         self._failed = ""
-        self.num_clients, self.closed = 0, False
+        self.num_clients, self._num_asking, self.closed = 0, 0, False
 
     async def whole(self) -> bytes:
         """The document as JSON, as of now if nobody follows the feed, else as of the last event."""
-        if not self.num_clients or self._document is None:
-            await self._look()
-        return (await self._dumped())[1]
+        self._num_asking += 1
+        try:
+            if not self.num_clients or self._document is None:
+                await self._look()
+            return (await self._dumped())[1]
+        finally:
+            self._num_asking -= 1
+            self._forget_later()
 
     async def events(self) -> AsyncIterator[bytes]:
         """The events of one client, in pieces: the whole document, then changes, and comments in between."""
@@ -83,8 +88,7 @@ class Feed:
 
     def leave(self) -> None:
         self.num_clients -= 1
-        if not self.num_clients and not self.closed:
-            asyncio.get_running_loop().call_later(FORGET, self._forget)
+        self._forget_later()
 
     async def last_look(self) -> None:
         """Tell whoever follows the feed what there is now, before it is closed."""
@@ -155,8 +159,12 @@ class Feed:
             self._worker = _Worker()
         return await self._worker.call(job)
 
+    def _forget_later(self) -> None:
+        if not self.num_clients and not self.closed:
+            asyncio.get_running_loop().call_later(FORGET, self._forget)
+
     def _forget(self) -> None:
-        if self.num_clients and not self.closed:
+        if (self.num_clients or self._num_asking) and not self.closed:
             return
         self._read, self._document, self._whole = None, None, (-1, b"")
         self._recent.clear()

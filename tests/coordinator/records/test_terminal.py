@@ -155,7 +155,7 @@ def test_live__what_matters_stays_whole_at_any_width(
         "rounds",
         "50001/100000",
         "166.7/s, 5 min 0 s left",
-        "loss 0.0127, disagreement 0.500, agreement 25.0%, linear gain +4.0 points",
+        "loss 0.0127, disagreement 0.500, agreement 25.0%, linear gain +4.0 points (round 40001)",
         "control alone-matched",
         "40001/100000",
         "200.0/s, 5 min 0 s left",  # since the first round of the run

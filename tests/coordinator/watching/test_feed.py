@@ -164,6 +164,10 @@ def test_feed__what_was_read_is_forgotten_after_a_while(monkeypatch: pytest.Monk
         again = Client(feed)
         await until(lambda: again.document == source.document)
         assert source.opened == 2
+        await again.leave()
+        await until(lambda: feed._document is None)
+        assert json.loads(await feed.whole()) == source.document  # asked for once, it is not kept either
+        await until(lambda: feed._document is None and feed._worker is None)
 
     played(play)
 
