@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+ROUNDING = 1e-9  # what the rounding of sums may leave of a difference of 0, as a fraction
+
 
 def points(value: float) -> str:
-    """A gain in points with its sign, from a fraction; small values get one significant digit instead of 0.0."""
-    return f"{100 * value:+.1f}" if not value or abs(value) >= 0.0005 else f"{100 * value:+.1g}"
+    """A gain in points with its sign, from a fraction; small values get one significant digit instead of 0.0.
+
+    What the rounding of sums leaves of 0 is 0.
+    """
+    if abs(value) < ROUNDING:
+        return "+0.0"
+    return f"{100 * value:+.1g}" if abs(value) < 0.0005 else f"{100 * value:+.1f}"
 
 
 def points_between(low: float, high: float) -> str:

@@ -2,6 +2,7 @@
 
 const MINUS = "\u2212";
 const NONE = "\u2013";
+const ROUNDING = 1e-7; // what the rounding of sums may leave of a difference of 0, in points
 
 /** A number in at most `digits` significant digits; an en dash where there is none. */
 function formatNumber(value, digits = 3) {
@@ -14,12 +15,15 @@ function formatNumber(value, digits = 3) {
   return (whole < 0 ? MINUS : "") + grouped + (back ? "." + back : "");
 }
 
-/** A difference: always with its sign, and one decimal. */
+/** A difference as Python writes it in sentences: one decimal; small ones with one significant digit, not as 0.0. */
 function formatSigned(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
-  const isTie = Math.abs(value * 4) % 2 === 1; // to an even digit, as Python writes the same number in its sentences
+  const size = Math.abs(value);
+  if (size < ROUNDING) return "+0.0";
+  if (size < 0.05) return (value > 0 ? "+" : MINUS) + Number(size.toPrecision(1));
+  const isTie = Math.abs(value * 4) % 2 === 1; // to an even digit
   const text = tickWords(isTie ? (2 * Math.round(value * 5)) / 10 : value, 1);
-  return (value > 0 && /[1-9]/.test(text) ? "+" : "") + text;
+  return (value > 0 ? "+" : "") + text;
 }
 
 /** Three significant digits, zeros at the end too: numbers that change keep their width. */

@@ -4,6 +4,7 @@ import copy
 import itertools
 import time
 from collections.abc import Callable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from selenium.webdriver import ActionChains, Chrome, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from coordinator.reports.formatting import points
 from tests.coordinator.pages import documents
 from tests.coordinator.pages.browser import Live, chromium, report_with, show_as
 
@@ -240,6 +242,14 @@ def test_page__texts_stay_in_their_canvas_and_nothing_is_wider_than_the_page(
     assert page.execute_script(OUTSIDE) == []
     assert ask(page, "document.documentElement.scrollWidth") <= size[0]
     assert_no_errors(page)
+
+
+def test_format__differences_are_written_as_in_sentences(page: Chrome) -> None:
+    page.get("about:blank")
+    script = files("coordinator.pages").joinpath("static/format.js").read_text(encoding="utf-8")
+    values = [0.0, 2e-14, -3e-12, 0.03, -0.03, 0.004, 0.049, 0.05, -0.06, 0.25, 0.35, -0.75, 1.25, 2.5, -15.94, 100.0]
+    written = page.execute_script(script + "; return arguments[0].map((value) => formatSigned(value));", values)
+    assert written == [points(value / 100).replace("-", "\u2212") for value in values]
 
 
 def test_graph__marks_come_and_go_between_two_measurements(page: Chrome, report: Callable[..., Any]) -> None:
