@@ -107,12 +107,19 @@ def _facts(reader: RunReader) -> list[list[str]]:
     num_bytes = progress.get("bytes", summary.get("bytes_exchanged"))
     if isinstance(num_bytes, int | float):
         facts.append(["exchanged", size(num_bytes)])
-    started, at = progress.get("started"), progress.get("at")
-    if isinstance(started, int | float) and isinstance(at, int | float):
-        facts.append(["time", duration(at - started)])
-        facts.append(["started", time.strftime("%Y-%m-%d %H:%M", time.localtime(started))])
+    facts += _times(progress, summary)
     facts += [["controls", text] for text in [_controls(progress, reader.total)] if text and not summary]
     return facts
+
+
+def _times(progress: Mapping[str, Any], summary: Mapping[str, Any]) -> list[list[str]]:
+    """How long the run took, of all processes that had a part in it once it has ended; and when the last one began."""
+    started, at, stages = progress.get("started"), progress.get("at"), summary.get("seconds")
+    if not isinstance(started, int | float) or not isinstance(at, int | float):
+        return []
+    known = [each for each in stages.values() if isinstance(each, int | float)] if isinstance(stages, dict) else []
+    began = time.strftime("%Y-%m-%d %H:%M", time.localtime(started))
+    return [["time", duration(sum(known) or at - started)], ["started", began]]
 
 
 def _controls(progress: Mapping[str, Any], total: int) -> str:

@@ -194,6 +194,16 @@ def test_document__its_flags_are_those_of_the_report(run: Path, tmp_path: Path) 
     assert run_document(staged.path)["flags"] == expected
 
 
+def test_document__its_time_is_that_of_all_processes(run: Path, tmp_path: Path) -> None:
+    staged = Staged(run, tmp_path / "run")
+    staged.live(ROUNDS)
+    assert ["time", f"{ROUNDS}.0 s"] in RunDocument(staged.path).read()["facts"]  # of the process that runs
+    staged.end()
+    path = staged.path / "summary.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": {"rounds": 100.0, "controls": 21.0}}))
+    assert ["time", "2 min 1 s"] in run_document(staged.path)["facts"]
+
+
 def test_document__who_drops_out_does_not_stretch_the_scale_of_the_others(run: Path, tmp_path: Path) -> None:
     staged = Staged(run, tmp_path / "run")
     staged.live(5)

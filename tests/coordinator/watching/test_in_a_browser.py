@@ -39,7 +39,8 @@ def test_page__of_a_run_that_goes_on(started: Started, tiny: Path, browser: Chro
         browser.get(f"http://127.0.0.1:{port}/")
         until(lambda: (seen(browser, "window.peerView.document.frames.length") or 0) >= 2, 120)
         early = seen(browser, "window.peerView.document.frames.length")
-        until(lambda: seen(browser, "window.peerView.document.frames.length") > early, 120)
+        last = 400 // 20 + 1  # all may be there at first on a busy machine: the server yields to the run
+        until(lambda: seen(browser, "window.peerView.document.frames.length") > min(early, last - 1), 120)
         it.stdout.read()
         assert it.wait(60) == 0
     until(lambda: seen(browser, "window.peerView.document.status") == "finished", 5)
