@@ -1,7 +1,7 @@
 """Where to draw each peer: positions by the kind of the topology, the same for every picture of the same links."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import networkx as nx
 import numpy as np
@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from topologies import graphs
+from topologies.schedule import Schedule
 
 Positions = Float[np.ndarray, "peers 2"]
 
@@ -22,6 +23,7 @@ MOST_WAVES, DEPTH = 24, 0.3  # of a circle of many peers: how many, and how far 
 GAP = math.radians(30)  # between the ends of a path
 BOW = 0.35  # how far the middle of a torus's line stands out, in cells: the link that closes the line is beside it
 SEED = 0
+ROUNDS = 64  # of a schedule, whose links say where its peers are
 MANY = 300  # more peers than this start their springs in good places, and need fewer steps
 STEPS, FEWER_STEPS = 100, 15
 NEAR = 1e-4  # peers closer than this are moved apart
@@ -53,6 +55,24 @@ def positions(num_peers: int, links: Iterable[tuple[int, int]], kind: str = "") 
     if kind in CROWDS or num_peers < SMALL:
         return _crowd(num_peers)
     return _of_links(num_peers, _undirected(num_peers, links))
+
+
+def places(schedule: Schedule, kind: str) -> Positions:
+    """The positions of a schedule's peers, by the links of its period, or of the first ROUNDS rounds if it is longer.
+
+    Raises: ValueError, for a round that cannot be built.
+    """
+    return positions(schedule.num_peers, _links_of(schedule), kind)
+
+
+def _links_of(schedule: Schedule) -> Iterator[tuple[int, int]]:
+    """The different links of these rounds: built only when the first one is asked for."""
+    found = []
+    for index in range(min(schedule.period or ROUNDS, ROUNDS)):
+        arrays = schedule(index).arrays()
+        found.append(arrays.teachers * schedule.num_peers + arrays.students)
+    for code in np.unique(np.concatenate(found)).tolist():
+        yield divmod(code, schedule.num_peers)
 
 
 def _circle(num_peers: int, gap: float = 0.0) -> Positions:

@@ -22,11 +22,11 @@ from coordinator.figures.graph import (
     gain_limit,
     gain_scale,
     node_colours,
-    places_of,
 )
 from coordinator.figures.run import peer_gains
 from coordinator.figures.style import SMALL, TEXT, figure_of, plain
 from coordinator.measures.declared import Agreement, PairMeasure
+from topologies.layouts import places
 from topologies.schedule import Schedule
 
 MAX_PANELS = 12  # panels, or curves, in one figure
@@ -122,7 +122,7 @@ def _topology(cell: str, kind: str, schedule: Schedule, colours: list[Any]) -> P
     """The drawing of a cell: of a schedule that changes, the links of some rounds together."""
     rounds = min(schedule.period or MOST_ROUNDS, MOST_ROUNDS)
     note = f"\n{rounds} rounds together" if rounds > 1 else ""
-    return Panel(plain(cell, LABEL_WIDTH) + note, places_of(schedule, kind), ends_of(schedule, range(rounds)), colours)
+    return Panel(plain(cell, LABEL_WIDTH) + note, places(schedule, kind), ends_of(schedule, range(rounds)), colours)
 
 
 def _schedule(cell: str, folder: Path, tell: Callable[[str], None]) -> tuple[str, Schedule] | None:

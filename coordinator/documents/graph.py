@@ -1,5 +1,6 @@
 """The graph of a run as its config tells it: the links, where peers are drawn, and the messages along each link."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Int64
 from coordinator.experiment.brought_topology import GivenTopology, ImportedTopology
 from coordinator.experiment.config import RunConfig
 from coordinator.experiment.schedules import build_schedule
-from topologies.layouts import positions
+from topologies.layouts import Positions, places, positions
 from topologies.round import Round
 from topologies.schedule import Schedule
 
@@ -48,9 +49,12 @@ class Graph:
 
     def places(self, measured: Codes) -> list[list[float]]:
         """A place for each peer in the unit square, y down. measured: links that were seen, if no schedule is known."""
+        if self.schedule is not None:
+            with suppress(ValueError):  # of a round of a user's file
+                return _rounded(places(self.schedule, self.kind))
         codes = self.base if self.schedule is not None else measured
         pairs = zip((codes // self.num_peers).tolist(), (codes % self.num_peers).tolist(), strict=True)
-        return [[round(x, 4), round(y, 4)] for x, y in positions(self.num_peers, pairs, self.kind).tolist()]
+        return _rounded(positions(self.num_peers, pairs, self.kind))
 
     def counts_messages(self, total: int) -> bool:
         """Whether the messages of each link are counted, in a run of so many rounds."""
@@ -121,6 +125,10 @@ def graph_of(config: RunConfig | None, num_peers: int) -> Graph:
         graph.known = dict(enumerate(codes))
         graph.mean_messages = sum(map(len, codes)) / len(codes)
     return graph
+
+
+def _rounded(found: Positions) -> list[list[float]]:
+    return [[round(x, 4), round(y, 4)] for x, y in found.tolist()]
 
 
 def _ends(round_: Round) -> tuple[Codes, Codes]:

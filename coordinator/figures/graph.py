@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from coordinator.figures.style import GAINS, GREY, SMALL, TEXT, figure_of, plain, write
 from topologies.facts import TopologyFacts
-from topologies.layouts import Positions, positions
+from topologies.layouts import Positions, places
 from topologies.schedule import Schedule
 
 NODE, UNKNOWN = "#9ecae1", "#d9d9d9"
@@ -57,11 +57,11 @@ def save_topology(
     facts: told below the name, if they are known.
     """
     rounds = [ends_of(schedule, [index]) for index in range(min(schedule.period or MOST_ROUNDS, MOST_ROUNDS))]
-    places = places_of(schedule, kind)
+    where = places(schedule, kind)
     limit = gain_limit(gains.values()) if gains else 0.0
     colours = node_colours(schedule.num_peers, gains, limit)
     titles = ["" if schedule.period == 1 else f"round {index}" for index in range(len(rounds))]
-    drawn = [Panel(title, places, ends, colours) for title, ends in zip(titles, rounds, strict=True)]
+    drawn = [Panel(title, where, ends, colours) for title, ends in zip(titles, rounds, strict=True)]
     heading = headline(name or kind, schedule.num_peers, facts) if name or kind else ""
     figure = draw_panels(drawn, heading, columns=min(len(drawn), COLUMNS))
     if gains:
@@ -80,7 +80,7 @@ def save_comparison(topologies: Sequence[tuple[str, str, Schedule, TopologyFacts
             f"{facts.messages_per_round:,g} messages a round"
         )
         colours = node_colours(schedule.num_peers, None, 0.0)
-        panels.append(Panel(text, places_of(schedule, kind), ends_of(schedule, range(rounds)), colours))
+        panels.append(Panel(text, places(schedule, kind), ends_of(schedule, range(rounds)), colours))
     columns = min(len(panels), 3)
     write(draw_panels(panels, title, columns, max(FIGURE, SMALL_MULTIPLE * columns)), path, DPI_COMPARED)
 
@@ -112,14 +112,6 @@ def ends_of(schedule: Schedule, rounds: Iterable[int]) -> Ends:
     links = np.stack(np.divmod(np.unique(np.concatenate(found)), schedule.num_peers), axis=1)
     kept: Ends = links[links[:, 0] != links[:, 1]]
     return kept
-
-
-def places_of(schedule: Schedule, kind: str) -> Positions:
-    """Where the peers are drawn, by the links of the rounds that are drawn."""
-    if kind == "complete":  # a million links of 1,024 peers, which the layout does not read
-        return positions(schedule.num_peers, (), kind)
-    ends = ends_of(schedule, range(min(schedule.period or MOST_ROUNDS, MOST_ROUNDS)))
-    return positions(schedule.num_peers, (tuple(link) for link in ends.tolist()), kind)
 
 
 def draw_panels(panels: Sequence[Panel], title: str, columns: int, width: float = FIGURE) -> Figure:

@@ -1,11 +1,16 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
 from coordinator import load_config
 from coordinator.documents.document import run_document
+from coordinator.documents.graph import graph_of
 from coordinator.experiment.config import config_from, to_toml
 from coordinator.experiment.schedules import build_schedule
 from tests.coordinator.documents.run_folders import write_table
+from topologies.layouts import places
 
 ROUNDS = 12
 
@@ -48,3 +53,12 @@ def test_links__those_of_rounds_without_a_measurement_are_listed(tmp_path: Path)
     links = run_document(folder)["links"]
     counts = {tuple(pair): count for pair, count in zip(links["list"], links["messages"][-1], strict=True) if count}
     assert counts == {pair: sent.count(pair) for pair in sent}
+
+
+@pytest.mark.parametrize("topology", [{"kind": "random-regular", "degree": 3}, {"kind": "base", "max_degree": 1}])
+def test_graph__peers_are_where_other_pictures_have_them(topology: dict[str, Any]) -> None:
+    """Also where every round has other links, here of one student: those of the first round say little of the graph."""
+    table = {"data": {"kind": "digits"}, "peers": {"count": 20}, "topology": topology}
+    config = config_from({**table, "exchange": {"roles": "one-student"}})
+    graph = graph_of(config, 20)
+    assert np.allclose(graph.places(graph.base), places(build_schedule(config), topology["kind"]), atol=1e-4)

@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from coordinator.figures import graph, style
-from coordinator.figures.graph import Panel, draw_panels, ends_of, places_of, save_comparison, save_topology
+from coordinator.figures.graph import Panel, draw_panels, ends_of, save_comparison, save_topology
 from topologies import schedule
 from topologies.analysis.measures import describe
 from topologies.config import KINDS
+from topologies.layouts import places
 
 pytestmark = pytest.mark.figures
 SEED = np.random.SeedSequence(0)
@@ -64,7 +65,7 @@ def links_in(axis: Axes) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("kind", ["ring", "torus", "star", "hypercube", "exponential", "random-regular", "self"])
 def test_draw_links__every_link_from_teacher_to_student(kind: str) -> None:
     made = built(kind, 16)
-    figure = draw_panels([Panel("", places_of(made, kind), ends_of(made, [0]), ["k"] * 16)], "", 1)
+    figure = draw_panels([Panel("", places(made, kind), ends_of(made, [0]), ["k"] * 16)], "", 1)
     assert links_in(figure.axes[0]) == {link for link in made(0).links if link[0] != link[1]}
 
 
@@ -118,7 +119,7 @@ def test_draw_links__many_links_are_thin_and_pale_and_none_hides_a_peer() -> Non
     looks = []
     for num_peers in (8, 64):
         made = built("complete", num_peers)
-        figure = draw_panels([Panel("", places_of(made, "complete"), ends_of(made, [0]), ["k"] * num_peers)], "", 1)
+        figure = draw_panels([Panel("", places(made, "complete"), ends_of(made, [0]), ["k"] * num_peers)], "", 1)
         (lines,), (nodes,) = of_type(figure.axes[0], LineCollection), of_type(figure.axes[0], PathCollection)
         assert lines.get_zorder() < nodes.get_zorder()
         looks.append((lines.get_alpha(), lines.get_linewidths()[0]))
@@ -128,7 +129,7 @@ def test_draw_links__many_links_are_thin_and_pale_and_none_hides_a_peer() -> Non
 
 def test_draw_links__of_a_thousand_peers_a_sample_that_is_told(legible: Legible) -> None:
     made = built("complete", 300)
-    figure = draw_panels([Panel("", places_of(made, "complete"), ends_of(made, [0]), ["k"] * 300)], "", 1)
+    figure = draw_panels([Panel("", places(made, "complete"), ends_of(made, [0]), ["k"] * 300)], "", 1)
     (lines,) = of_type(figure.axes[0], LineCollection)
     assert len(lines.get_segments()) == graph.MOST_LINKS < math.comb(300, 2) == 44_850
     assert "20,000 of 44,850 links" in legible(figure)
@@ -137,7 +138,7 @@ def test_draw_links__of_a_thousand_peers_a_sample_that_is_told(legible: Legible)
 def test_draw_links__peers_do_not_cover_each_other() -> None:
     """Of a ring of 64, which was a blot: a peer is smaller than the distance to the next."""
     made = built("ring", 64)
-    figure = draw_panels([Panel("", places_of(made, "ring"), ends_of(made, [0]), ["k"] * 64)], "", 1)
+    figure = draw_panels([Panel("", places(made, "ring"), ends_of(made, [0]), ["k"] * 64)], "", 1)
     figure.draw_without_rendering()
     axis = figure.axes[0]
     (nodes,) = of_type(axis, PathCollection)
