@@ -163,7 +163,7 @@ class _GainSoFar:
         if not peers or peers[-1] >= min(len(self._calibrated), len(self._latest)):
             return ""
         gain = sum(self._latest[peer] - self._calibrated[peer] for peer in peers) / len(peers)
-        return f"{PROBE} gain {100 * gain:+.1f} points"
+        return f"{PROBE} gain {round(100 * gain, 9):+.1f} points"  # as the verdicts round it
 
 
 class Warned:

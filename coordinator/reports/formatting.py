@@ -3,9 +3,15 @@
 from pathlib import Path
 
 
+def in_points(value: float) -> float:
+    """A fraction in percentage points, without the noise of its last digits: 1.15 rounds the same way everywhere."""
+    return round(100 * value, 9)
+
+
 def points(value: float) -> str:
     """A gain in points with its sign, from a fraction; small values get one significant digit instead of 0.0."""
-    return f"{100 * value:+.1f}" if not value or abs(value) >= 0.0005 else f"{100 * value:+.1g}"
+    number = in_points(value)
+    return f"{number:+.1f}" if not number or abs(number) >= 0.05 else f"{number:+.1g}"
 
 
 def points_between(low: float, high: float) -> str:
