@@ -14,11 +14,12 @@ function formatNumber(value, digits = 3) {
   return (whole < 0 ? MINUS : "") + grouped + (back ? "." + back : "");
 }
 
-/** A difference: always with its sign, and one decimal. */
+/** A difference: always with its sign, and one decimal; one significant digit of what would be 0.0. */
 function formatSigned(value) {
   if (value === null || value === undefined || !Number.isFinite(value)) return NONE;
   const isTie = Math.abs(value * 4) % 2 === 1; // to an even digit, as Python writes the same number in its sentences
-  const text = tickWords(isTie ? (2 * Math.round(value * 5)) / 10 : value, 1);
+  const isSmall = value !== 0 && Math.abs(value) < 0.05;
+  const text = isSmall ? formatNumber(value, 1) : tickWords(isTie ? (2 * Math.round(value * 5)) / 10 : value, 1);
   return (value > 0 && /[1-9]/.test(text) ? "+" : "") + text;
 }
 
