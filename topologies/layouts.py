@@ -75,6 +75,11 @@ def _links_of(schedule: Schedule) -> Iterator[tuple[int, int]]:
         yield divmod(code, schedule.num_peers)
 
 
+def has_waves(num_peers: int, kind: str) -> bool:
+    """Whether a kind that is drawn as a circle has too many peers for a plain one."""
+    return num_peers > MOST_ON_A_CIRCLE and (kind in CIRCLES or kind == "path")
+
+
 def _circle(num_peers: int, gap: float = 0.0) -> Positions:
     """Clockwise from the top, the same distance from peer to peer; gap: the angle in radians left free at the top.
 

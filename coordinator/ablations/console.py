@@ -1,5 +1,6 @@
 """Terminal output of an ablation: its cells before it runs, the comparison afterwards."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def print_ablation(result: AblationResult, console: Console) -> None:
     if failed:
         say(console, f"{len(failed)} of {len(result.rows)} runs failed; the same command tries them again")
     say(console, f"results  {short(result.folder)}", whole=True)
+    say(console, f"watch    peer-consensus watch {shlex.quote(short(result.folder))}", whole=True)
     if result.comparison is not None:
         say(console, f"report   {short(result.folder / 'report.html')}", whole=True)
 

@@ -49,7 +49,8 @@ ABLATION_FIGURES: Texts = {
 }
 
 ONE_CELL = (
-    "Mean over seeds and 95% interval, of each gain. Filled: 0 is outside of the interval; the line at 0: no gain."
+    "Mean over seeds and 95% interval, of each gain; the line at 0: no gain. Filled: told from 0 after Holm's "
+    "correction, which asks for more than an interval without 0."
 )
 
 OUTCOMES = {

@@ -15,7 +15,7 @@ from coordinator.documents.status_files import RUNNING
 from coordinator.records.events import Stage
 from coordinator.records.stage_clock import duration
 from coordinator.reports.endings import STAGES
-from coordinator.reports.formatting import size
+from coordinator.reports.formatting import in_points, size
 from coordinator.reports.verdicts import VerdictLine
 
 FORMAT = 1
@@ -70,6 +70,7 @@ class RunDocument:
             "peer_curves": curves.of_peers(),
             "gains": [_gain(line) for line in lines if line.mean is not None],
             "headline": [line.text for line in lines],
+            "tones": [str(line.tone) for line in lines],  # of the headline, line by line
             "facts": _facts(reader),
             "flags": _flags(reader),
         }
@@ -79,7 +80,9 @@ def _gain(line: VerdictLine) -> dict[str, Any]:
     """A verdict on a gain, in points."""
     words = {"probe": line.probe, "control": line.control, "words": line.words, "tone": str(line.tone)}
     numbers = {"mean": line.mean, "low": line.low, "high": line.high}
-    return words | {name: None if value is None else 100 * value for name, value in numbers.items()}  # as in `headline`
+    return words | {
+        name: None if value is None else in_points(value) for name, value in numbers.items()
+    }  # as in `headline`
 
 
 def _stage(reader: RunReader) -> dict[str, str]:

@@ -9,7 +9,7 @@ from jaxtyping import Int64
 from coordinator.experiment.brought_topology import GivenTopology, ImportedTopology
 from coordinator.experiment.config import RunConfig
 from coordinator.experiment.schedules import build_schedule
-from topologies.layouts import Positions, places, positions
+from topologies.layouts import Positions, has_waves, places, positions
 from topologies.round import Round
 from topologies.schedule import Schedule
 
@@ -18,6 +18,7 @@ MOST_ROUNDS = 64  # of a period, whose links are kept
 MOST_LINKS = 5_000_000  # of the graph, which would not fit
 MOST_DRAWN = 500_000  # in all rounds of a run that have to be drawn again to count their messages
 NOT_REBUILT = "the links are those that were measured; the graph itself was given from Python or is not to be had here"
+WAVES = "The circle is drawn in waves, so that {} peers have room."
 NOT_COUNTED = "the messages of each link are not counted: there are too many rounds with links of their own"
 
 
@@ -55,6 +56,11 @@ class Graph:
         codes = self.base if self.schedule is not None else measured
         pairs = zip((codes // self.num_peers).tolist(), (codes % self.num_peers).tolist(), strict=True)
         return _rounded(positions(self.num_peers, pairs, self.kind))
+
+    @property
+    def layout_note(self) -> str:
+        """Why a circle does not look like one; empty if it does."""
+        return WAVES.format(f"{self.num_peers:,}") if has_waves(self.num_peers, self.kind) else ""
 
     def counts_messages(self, total: int) -> bool:
         """Whether the messages of each link are counted, in a run of so many rounds."""

@@ -35,7 +35,7 @@ class Links:
             "list": pairs,
             "directed": not graph.both_ways,
             "left_out": self._rows.sample.count - len(self._codes),
-            "note": graph.note or ("" if known else NOT_COUNTED),
+            "note": " ".join(filter(None, [graph.note or ("" if known else NOT_COUNTED), graph.layout_note])),
             "title": TOTAL_VARIATION.detail,
             "unit": "",
             "scale": [0, self._scale_end(frames)],

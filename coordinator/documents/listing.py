@@ -130,13 +130,14 @@ class _Entry:
             self._files = TableFiles(self.path)
         self._files.read(("rounds",), self._take, ("round", *self._curves))
         asked = summary.get("config", {}).get("run", {}) if isinstance(summary.get("config"), dict) else {}
-        lines = [line.text for line in verdicts_of(results)]
+        lines = verdicts_of(results)
         return {
             "name": str(asked.get("name", self.path.name)) if self.path.name.startswith("seed-") else self.path.name,
             "status": status,
             "completed": _count(results.get("rounds"), progress.get("completed")),
             "total": _count(progress.get("total"), asked.get("rounds"), results.get("rounds")),
-            "headline": lines or [text for text in [message] if text],
+            "headline": [line.text for line in lines] or [text for text in [message] if text],
+            "tones": [str(line.tone) for line in lines],
             "sparklines": [
                 {"title": measure.title, "y": _thinned(self._curves[measure.name])}
                 for measure in CURVES

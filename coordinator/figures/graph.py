@@ -19,7 +19,7 @@ from scipy.spatial import cKDTree
 
 from coordinator.figures.style import GAINS, GREY, SMALL, TEXT, figure_of, plain, write
 from topologies.facts import TopologyFacts
-from topologies.layouts import Positions, places
+from topologies.layouts import Positions, has_waves, places
 from topologies.schedule import Schedule
 
 NODE, UNKNOWN = "#9ecae1", "#d9d9d9"
@@ -62,7 +62,8 @@ def save_topology(
     colours = node_colours(schedule.num_peers, gains, limit)
     titles = ["" if schedule.period == 1 else f"round {index}" for index in range(len(rounds))]
     drawn = [Panel(title, where, ends, colours) for title, ends in zip(titles, rounds, strict=True)]
-    heading = headline(name or kind, schedule.num_peers, facts) if name or kind else ""
+    waves = ", in waves for room" if has_waves(schedule.num_peers, kind) else ""
+    heading = headline(name or kind, schedule.num_peers, facts, waves) if name or kind else ""
     figure = draw_panels(drawn, heading, columns=min(len(drawn), COLUMNS))
     if gains:
         gain_scale(figure, limit, probe)
@@ -85,9 +86,9 @@ def save_comparison(topologies: Sequence[tuple[str, str, Schedule, TopologyFacts
     write(draw_panels(panels, title, columns, max(FIGURE, SMALL_MULTIPLE * columns)), path, DPI_COMPARED)
 
 
-def headline(name: str, num_peers: int, facts: TopologyFacts | None) -> str:
-    """A topology's name, size and facts, in two lines."""
-    first = plain(f"{name}, {num_peers} peers", 48, 2)
+def headline(name: str, num_peers: int, facts: TopologyFacts | None, drawn: str = "") -> str:
+    """A topology's name, size and facts, in two lines. drawn: what is unusual in the drawing."""
+    first = plain(f"{name}, {num_peers} peers{drawn}", 48, 2)
     return f"{first}\n{facts_in_words(facts)}" if facts else first
 
 
@@ -165,7 +166,7 @@ def _draw_lines(axis: Axes, places: Positions, ends: Ends, radius: float, points
         axis.text(
             0.5,
             0.0,
-            f"{MOST_LINKS:,} of {MOST_LINKS + left_out:,} links",
+            f"{MOST_LINKS / (MOST_LINKS + left_out):.0%} of the links are drawn",
             transform=axis.transAxes,
             fontsize=LABEL,
             ha="center",

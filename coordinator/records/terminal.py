@@ -164,7 +164,7 @@ class _GainSoFar:
             return ""
         gain = sum(self._latest[peer] - self._calibrated[peer] for peer in peers) / len(peers)
         when = f" (round {self._probed})" if self._probed < completed else ""
-        return f"{PROBE} gain {100 * gain:+.1f} points{when}"
+        return f"{PROBE} gain {round(100 * gain, 9) + 0.0:+.1f} points{when}"  # as the verdicts round it
 
 
 class Warned:

@@ -2,17 +2,19 @@
 
 from pathlib import Path
 
-ROUNDING = 1e-9  # what the rounding of sums may leave of a difference of 0, as a fraction
 
-
-def points(value: float) -> str:
-    """A gain in points with its sign, from a fraction; small values get one significant digit instead of 0.0.
+def in_points(value: float) -> float:
+    """A fraction in percentage points, without the noise of its last digits: 1.15 rounds the same way everywhere.
 
     What the rounding of sums leaves of 0 is 0.
     """
-    if abs(value) < ROUNDING:
-        return "+0.0"
-    return f"{100 * value:+.1g}" if abs(value) < 0.0005 else f"{100 * value:+.1f}"
+    return round(100 * value, 9) + 0.0  # -0.0 becomes 0.0
+
+
+def points(value: float) -> str:
+    """A gain in points with its sign, from a fraction; small values get one significant digit instead of 0.0."""
+    number = in_points(value)
+    return f"{number:+.1f}" if not number or abs(number) >= 0.05 else f"{number:+.1g}"
 
 
 def points_between(low: float, high: float) -> str:

@@ -50,6 +50,8 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float |
         say_labelled(console, "time", times, 9)
     folder = short(result.folder)
     say(console, f"results  {folder}", whole=True)
+    if (result.folder / "report.html").is_file():
+        say(console, f"report   {folder}/report.html", whole=True)
     say(console, f"watch    peer-consensus watch {shlex.quote(folder)}", whole=True)
     tracking, output = summary["config"]["tracking"], result.folder.parent
     if tracking["enabled"] and not tracking["uri"] and (output / "mlflow.db").is_file():

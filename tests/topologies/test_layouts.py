@@ -9,7 +9,7 @@ import pytest
 
 from topologies import graphs
 from topologies.config import KINDS
-from topologies.layouts import positions
+from topologies.layouts import has_waves, positions
 
 
 def links_of(kind: str, num_peers: int) -> set[tuple[int, int]]:
@@ -151,3 +151,11 @@ def test_positions__a_long_line_has_waves_and_the_same_distance_from_peer_to_pee
     assert steps.min() > 0.4 * steps.mean()  # less only where the line turns
     assert steps.mean() > 3 * math.sin(math.pi / 1024)  # than on a circle
     assert shortest(places) > 0.4 * steps.mean()  # no two waves touch
+
+
+@pytest.mark.parametrize("kind", ["ring", "watts-strogatz", "path"])
+def test_has_waves__where_a_circle_is_none(kind: str) -> None:
+    for num_peers in (64, 200, 201, 1024):
+        radii = np.linalg.norm(positions(num_peers, [], kind) - 0.5, axis=1)
+        assert has_waves(num_peers, kind) == (np.ptp(radii) > 0.05)
+    assert not has_waves(1024, "torus")

@@ -90,7 +90,7 @@ function fillRow(row, run) {
   }
   bar.hidden = run.status !== "running";
   bar.value = run.total ? run.completed / run.total : 0;
-  replaceChildren(headline, ...(run.headline || []).map((words) => make("li", {}, named(words))));
+  fillHeadline(headline, run);
   row.sparklines = (run.sparklines || []).filter((spark) => spark.y.some((value) => value !== null));
   replaceChildren(sparks, ...row.sparklines.map(sparkFigure));
 }
@@ -98,6 +98,7 @@ function fillRow(row, run) {
 function sparkFigure(spark) {
   const words = make("figcaption", {}, named(spark.title), make("span", { class: "pv-reading" }, sparkWords(spark)));
   const canvas = make("canvas", { role: "img", "aria-label": `${spark.title}: ${sparkWords(spark)}` });
+  [canvas.width, canvas.height] = SPARK; // as large before it is drawn
   return make("figure", { class: "pv-spark" }, canvas, words);
 }
 

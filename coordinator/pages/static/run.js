@@ -67,7 +67,6 @@ class RunView {
 
   fillColours() {
     replaceChildren(this.colour, ...this.whole.nodes.map((each) => make("option", { value: each.name }, each.title)));
-    if (this.whole.nodes.some((each) => each.name === this.chosenColour)) this.colour.value = this.chosenColour;
     this.colour.parentElement.hidden = !this.whole.nodes.length;
     this.pickColour();
   }
@@ -79,9 +78,13 @@ class RunView {
     this.peers.value = String(this.state.selected);
   }
 
+  /** The colouring that was chosen; else the first that is measured by now: a run that is played is not grey. */
   pickColour() {
     const { nodes } = this.whole;
-    this.state.colouring = nodes.find((each) => each.name === this.colour.value) || nodes[0] || null;
+    const chosen = nodes.find((each) => each.name === this.chosenColour);
+    const measured = nodes.find((each) => each.frames.length && each.frames[0] <= this.state.frame);
+    this.state.colouring = chosen || measured || nodes[0] || null;
+    if (this.state.colouring) this.colour.value = this.state.colouring.name;
     this.legendStale = true;
     this.showPeer();
     this.spoken.change(this.whole, this.state);
@@ -105,8 +108,10 @@ class RunView {
     this.state.round = clamp(round, this.whole.clock.from, this.controls.newest);
     this.controls.round = this.state.round;
     const frame = lastAtMost(this.whole.frames, this.state.round);
-    this.legendStale = this.legendStale || frame !== this.state.frame;
-    this.state.frame = frame;
+    if (frame !== this.state.frame) {
+      this.state.frame = frame;
+      this.pickColour();
+    }
     this.spoken.change(this.whole, this.state);
     this.ask();
   }

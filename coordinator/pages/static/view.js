@@ -19,7 +19,7 @@ function mountView(element) {
     else if (view && view.setContact) view.setContact(kept);
     else if (problem) element.textContent = `The data cannot be read: ${problem.message}`;
   };
-  if (!isInlined) element.textContent = "Waiting for the data of the run...";
+  if (!isInlined) element.textContent = "Waiting for data: this page fills by itself.";
   follow(element, show, contact);
 }
 

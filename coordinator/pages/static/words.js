@@ -18,6 +18,12 @@ function progressWords({ status, stage, stage_words: words, completed, total, cl
   return `${now}, ${clock ? clock.name : "round"} ${progress}`;
 }
 
+/** Verdicts, a line each: those that claim something stand out by weight, colour and shape, as in the report. */
+function fillHeadline(list, { headline, tones }) {
+  const lines = (headline || []).map((words, index) => [words, (tones || [])[index]]);
+  fillWith(list, lines, ([words, tone]) => make("li", tone ? { class: `pv-tone pv-tone-${tone}` } : {}, named(words)));
+}
+
 class Header {
   /** `home`: address of the list that the run is in, or empty. */
   constructor(host, home) {
@@ -44,8 +50,8 @@ class Header {
     paintStatus(this.chip, whole.status, progressWords(whole));
     this.bar.hidden = whole.status !== "running";
     this.bar.value = whole.total ? whole.completed / whole.total : 0;
+    fillHeadline(this.headline, whole);
     const item = (words) => make("li", {}, named(words));
-    fillWith(this.headline, whole.headline || [], item);
     fillWith(this.flags, [whole.message, ...(whole.flags || [])].filter(Boolean), item);
     const fact = ([name, words]) => make("div", {}, make("dt", {}, named(name)), make("dd", {}, named(words)));
     fillWith(this.facts, whole.facts || [], fact);

@@ -120,7 +120,7 @@ def test_print_ablation__names_are_printed_as_they_are(width: int, tmp_path: Pat
         shown = "".join(visible(name).split())
         assert f"failed:{shown},seed9:lost{shown}" in together
         assert together.count(shown) >= 4 if width >= 200 else shown[:12] in together
-    assert f"report   {folder}/report.html" in text
+    assert f"report   {folder}/report.html" in text and "watch    peer-consensus watch " in text
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])

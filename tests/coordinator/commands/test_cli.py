@@ -247,6 +247,7 @@ def test_run__leaves_all_its_files(cli: Cli, tiny: Path) -> None:
     code, out, err = cli("run", "tiny.toml", "--output", "out")
     (folder,) = Path("out").iterdir()
     assert (code, err) == (0, "") and f"results  {folder}" in out and "browse" not in out
+    assert f"report   {folder}/report.html\nwatch    " in out
     assert "\ndrawing figures\n" in out and "MLflow" not in out  # tracking is off
     assert {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()} >= {
         "config.toml",

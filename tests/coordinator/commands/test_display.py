@@ -127,7 +127,7 @@ def test_run__on_a_terminal(started: Started, tiny: Path, columns: int, environm
     assert code == 0
     text = re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", written)  # colours and movements of the cursor
     lines = [line for line in re.split(r"[\r\n]+", text) if line.strip()]
-    copied = ("results", "watch", "verdicts are about this run")
+    copied = ("results", "report", "watch", "verdicts are about this run")
     assert max(len(line) for line in lines if not line.startswith(copied)) <= columns
     assert "30/30" in text and "linear gain" in text and "loss " in text and "\x1b[1A" in written  # was redrawn
     assert written.rstrip().endswith("--seeds 5") and "\x1b[?25h" in written  # the cursor is shown again

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from coordinator import load_config, simulate
 from coordinator.documents.changes import applied, changes
 from coordinator.documents.document import RunDocument, run_document
+from coordinator.documents.graph import Graph
 from coordinator.documents.status_files import status_of
 from coordinator.experiment.config import config_from, to_toml
 from coordinator.measures.declared import PEER
 from coordinator.measures.verdict import collapsed
 from coordinator.records.progress import PROGRESS, started_at
+from coordinator.reports.verdicts import Tone
 from tests.coordinator.documents.run_folders import Staged, damaged, progress_of, rows_of, write_table
 
 Document = dict[str, Any]
@@ -126,6 +128,7 @@ def test_document__curves_are_those_of_the_tables(run: Path, whole: Document) ->
     assert levels == {"calibrated": close(100 * probes["calibrated"]), "alone": close(100 * probes["alone"])}
     (loss, _) = whole["peer_curves"]
     assert loss["y"][0][4] is None  # the frozen peer
+    assert len(whole["tones"]) == len(whole["headline"]) and set(whole["tones"]) <= set(Tone)
     assert whole["headline"][0].startswith("kNN: ") and whole["gains"][0]["mean"] == close(100 * probes["gain"])
 
 
@@ -364,3 +367,8 @@ def test_document__marks_peers_that_collapse_by_the_rule_of_the_verdict(folder_o
     assert {int(peer): mark["from"] for peer, (mark,) in marks.items()} == {
         peer: 10 if peer in fallen[10] else 20 for peer in fallen[20]
     }
+
+
+def test_layout_note__says_why_a_ring_is_no_circle() -> None:
+    assert Graph(64, "ring", None).layout_note == Graph(1024, "complete", None).layout_note == ""
+    assert "1,024 peers" in Graph(1024, "ring", None).layout_note

@@ -48,6 +48,7 @@ def test_list__of_runs_that_go_on_and_have_ended(run: Path, tmp_path: Path) -> N
     ended = entries["ended"]
     assert (ended["id"], ended["kind"], ended["status"]) == ("token of ended", "run", "finished")
     assert (ended["completed"], ended["total"]) == (4, 4) and ended["headline"][0].startswith("kNN: ")
+    assert len(ended["tones"]) == len(ended["headline"]) and entries["lost"]["tones"] == []
     values = [row["relative_distance"] for row in rows_of(run, "rounds") if row["relative_distance"] is not None]
     first = ended["sparklines"][0]
     assert first["title"] == "disagreement" and first["y"] == [pytest.approx(value, rel=1e-3) for value in values]

@@ -76,6 +76,20 @@ def test_draw_consensus__a_measure_is_never_drawn_beyond_what_it_can_be() -> Non
     assert distance.get_ylim() == pytest.approx((0, 1.02)) and agreement.get_ylim() == pytest.approx((0, 102))
 
 
+def test_draw_consensus__a_level_line_is_not_on_the_edge() -> None:
+    rows = [{"round": t, "loss": 0.25, "relative_distance": 0.9, "agreement": 0.03} for t in (1, 2)]
+    for axis, value in zip(drawn(rows, {}).axes, (0.25, 0.9, 3.0), strict=True):
+        bottom, top = axis.get_ylim()
+        assert bottom == 0 and 1.04 * value < top < 1.1 * value
+
+
+@pytest.mark.parametrize("rounds", [2, 5, 12, 120, 10_000])
+def test_draw_consensus__ticks_are_whole_rounds(rounds: int) -> None:
+    (axis,) = drawn([{"round": t, "loss": 1 / t} for t in (1, rounds // 2 + 1, rounds)], {}).axes
+    ticks = axis.get_xticks()
+    assert len(ticks) >= 2 and np.array_equal(ticks, np.round(ticks))
+
+
 def test_draw_consensus__a_loss_over_decades_has_a_logarithmic_scale() -> None:
     rows = [{"round": t, "loss": loss} for t, loss in ((1, 10.0), (2, 0.1))]
     (axis,) = drawn(rows, {}).axes

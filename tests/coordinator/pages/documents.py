@@ -84,6 +84,7 @@ def run(
             "linear: learned (this run), +2.8 points (+0.5 to +5.0)",
             "linear over alone: no difference, +0.3 points (\u22121.2 to +1.7)",
         ],
+        "tones": ["neutral", "good", "neutral"],
         "facts": [
             ["topology", f"ring of {num_peers}, {len(links)} messages a round"],
             ["bytes", "30.0 MiB"],
@@ -98,7 +99,7 @@ def running(document: Document, frames: int, completed: int) -> Document:
     """The same run at an earlier time: what was measured by then, no gains and no verdicts."""
     early = copy.deepcopy(document)
     early |= {"status": "running", "stage": "rounds", "stage_words": "rounds", "completed": completed}
-    early |= {"gains": [], "headline": []}
+    early |= {"gains": [], "headline": [], "tones": []}
     early["frames"] = early["frames"][:frames]
     for node in early["nodes"]:
         keep = [place for place, frame in enumerate(node["frames"]) if frame < frames]
@@ -118,7 +119,8 @@ def running(document: Document, frames: int, completed: int) -> Document:
 
 def changes(early: Document, late: Document) -> Document:
     """What brings the early document to the late one, as the server sends it."""
-    short = {"status", "stage", "stage_words", "message", "completed", "total", "gains", "headline", "facts", "flags"}
+    short = {"status", "stage", "stage_words", "message", "completed", "total", "facts", "flags"}
+    short |= {"gains", "headline", "tones"}
     append: dict[str, Any] = {"frames": late["frames"][len(early["frames"]) :]}
     append["nodes"] = _later(early["nodes"], late["nodes"], ("frames", "values"))
     append["curves"] = _later(early["curves"], late["curves"], ("x", "y", "low", "high"))
@@ -144,6 +146,7 @@ def listing(title: str = "runs", count: int = 6) -> Document:
                 "completed": 120 if status == "finished" else 57,
                 "total": 120,
                 "headline": ["linear: learned (this run), +2.8 points (+0.5 to +5.0)"] if status == "finished" else [],
+                "tones": ["good"] if status == "finished" else [],
                 "sparklines": [
                     {"title": "disagreement", "y": decay},
                     {"title": "agreement", "y": [round(1 - value, 4) for value in decay]},

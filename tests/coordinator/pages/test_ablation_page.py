@@ -102,6 +102,7 @@ def test_render_ablation__order(tmp_path: Path, comparison: Comparison, read_pag
 def test_render_ablation__of_one_cell_a_row_a_measure_and_its_verdicts(tmp_path: Path, read_page: Read) -> None:
     rows = [{**row, ALONE: 0.02 + 0.001 * row["seed"], "flags": "artefact"} for row in rows_of({"ring": (0.1, 0.5)})]
     found = compare(rows, ["ring"], "ring", [*MEASURES, ALONE])
+    (tmp_path / "estimates.png").write_bytes(b"x")
     text = page(found, tmp_path)
     reader = read_page(text)
     items = re.findall(r'<li class="(\w+)">(.*?)</li>', text, re.DOTALL)
@@ -116,6 +117,7 @@ def test_render_ablation__of_one_cell_a_row_a_measure_and_its_verdicts(tmp_path:
     assert table[2][:3] == ["disagreement at the end", "0.5", "all seeds equal"]
     assert table[-1] == ["flags (runs)", "", "", "", "artefact 3/3"]
     assert found.headline[0] not in reader.text and "Differences" not in reader.text
+    assert "Filled: told from 0 after Holm's correction" in reader.text  # as its axis says
 
 
 def test_render_ablation__one_cell_and_one_seed(tmp_path: Path, read_page: Read) -> None:

@@ -107,6 +107,44 @@ def test_slider__keys_move_it_and_the_links_have_the_values_of_their_measurement
     assert_no_errors(page)
 
 
+def test_colour__of_peers_is_one_that_is_measured_unless_another_is_chosen(page: Chrome, report: Any) -> None:
+    document = documents.run()
+    for colouring in document["nodes"][:1]:  # a gain that is known at the end only
+        colouring["frames"], colouring["values"] = colouring["frames"][-1:], colouring["values"][-1:]
+    report(document)
+    late, early = (document["nodes"][place] for place in (0, 1))
+    choice = Select(page.find_elements(By.CSS_SELECTOR, ".pv-bar select")[0])
+    for round_, shown in ((120, late), (0, early), (119, early), (120, late)):
+        page.execute_script(f"peerView.setRound({round_})")
+        rest(page)
+        assert choice.first_selected_option.text == shown["title"]
+        assert ask(page, "peerView.nodeValue(1)") is not None
+    for colouring in (early, late):
+        choice.select_by_visible_text(colouring["title"])
+    page.execute_script("peerView.setRound(0)")
+    rest(page)
+    assert choice.first_selected_option.text == late["title"] and ask(page, "peerView.nodeValue(1)") is None
+
+
+def test_verdicts__that_claim_something_stand_out(page: Chrome, live: Any) -> None:
+    page.get(live(documents.run()).url)
+    until(page, "window.peerView")
+    look = "[...document.querySelectorAll('.pv-headline li')].map((each) => getComputedStyle(each).fontWeight)"
+    assert ask(page, look) == ["400", "600", "400"]
+    shape = "getComputedStyle(each, '::before').content"
+    shapes = ask(page, f"[...document.querySelectorAll('.pv-headline li')].map((each) => {shape})")
+    assert shapes == ['"\u25cf"', '"\u25b2"', '"\u25cf"']
+
+
+def test_list__keeps_its_layout_before_the_curves_are_drawn(page: Chrome, live: Any) -> None:
+    show_as(page, 360, 300)  # most rows are out of sight
+    page.get(live(documents.listing()).url)
+    until(page, "document.querySelectorAll('.pv-run').length === 6")
+    rest(page)
+    sizes = ask(page, "[...document.querySelectorAll('.pv-spark canvas')].map((each) => each.clientWidth)")
+    assert len(sizes) == 12 and set(sizes) == {120}
+
+
 def test_click__opens_the_panel_of_the_peer_with_its_links(page: Chrome, report: Any) -> None:
     document = report(documents.run())
     canvas = page.find_elements(By.CSS_SELECTOR, ".pv-graph canvas")[2]

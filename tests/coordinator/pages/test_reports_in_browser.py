@@ -124,6 +124,18 @@ def test_reports__never_scroll_sideways_and_cut_nothing(
     assert wide == 0  # no table needs its own scroll bar here
 
 
+@pytest.mark.parametrize("page", ["run", "ablation"])
+def test_reports__fit_on_paper(page: str, browser: Any, request: pytest.FixtureRequest) -> None:
+    show(browser, request.getfixturevalue(page), "wide")
+    paper = {"width": 718, "height": 1000, "deviceScaleFactor": 1, "mobile": False}  # A4 without margins of 1 cm
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", paper)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 718
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 @pytest.mark.parametrize("screen", SCREENS)
 def test_run__verdicts_and_gains_are_on_the_first_screen(screen: str, browser: Any, run: Path) -> None:
     """Of a name of 140 characters as well."""

@@ -36,6 +36,7 @@ from coordinator.records.observer import RunObserver
 from coordinator.records.plain_text import PlainConsole
 from coordinator.records.result import Status
 from coordinator.records.terminal import Live, Warned, in_words
+from coordinator.reports.formatting import points
 from coordinator.scheduling.dropouts import Dropout
 from peers.exchange.assignment import Stats
 from peers.probing.measuring import ProbeOutcome
@@ -194,6 +195,22 @@ def test_live__gain_of_students_beside_the_control_runs(config: RunConfig, monke
     observer.observe(RoundCompleted(Phase.ALONE, 2, {0: Stats(loss=0.5)}))
     observer.observe(StageLeft(Stage.CONTROL_RUNS))
     assert last_lines(text)[-2] == "linear gain -3.0 points"
+
+
+def test_live__the_gain_rounds_as_the_verdict_does(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mean of 1.15 points, whose sum in floating point is a little more."""
+    observer, text, clock = live(monkeypatch, terminal=True)
+    of = {
+        each: [ProbeOutcome({"linear": np.arange(1000) < count}) for count in each] for each in ((914, 910), (925, 922))
+    }
+    observer.observe(Probed(of[914, 910], None, Condition.CALIBRATED))
+    observer.observe(RoundCompleted(Phase.ROUNDS, 1, {0: Stats(loss=0.5), 1: Stats(loss=0.5)}))
+    observer.observe(Probed(of[925, 922], 1, Condition.TRAINED))
+    observer.observe(entered(config, Stage.CONTROL_RUNS, 2))
+    clock[0] += 1.0
+    observer.observe(RoundCompleted(Phase.ALONE, 2, {0: Stats(loss=0.5)}))
+    observer.observe(StageLeft(Stage.CONTROL_RUNS))
+    assert last_lines(text)[-2] == f"linear gain {points(0.0115)} points"
 
 
 def test_live__no_escape_codes_on_a_dumb_terminal(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
