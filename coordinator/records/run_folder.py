@@ -152,6 +152,8 @@ class RunFolder:
             written.append(path)
         for folder in (self._parts, self.path / "metrics" / LIVE):
             shutil.rmtree(folder, ignore_errors=True)
+        for rows in (rows for changes in self._changes for rows in changes.values()):
+            rows.clear()  # they are all in the tables
         return written
 
 

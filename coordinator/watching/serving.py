@@ -48,7 +48,8 @@ async def _serve(folder: Path, listening: socket.socket, tell: Callable[[str], o
     port, sources = listening.getsockname()[1], Sources(folder)
     config = uvicorn.Config(
         application(sources, {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}),
-        log_level="warning",
+        log_level="error",  # what a client does wrong is told to the client
+        proxy_headers=False,
         access_log=False,
         lifespan="off",
         server_header=False,
