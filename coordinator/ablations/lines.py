@@ -13,7 +13,7 @@ from coordinator.ablations.curves import Band, curve
 from coordinator.ablations.maps import MAX_PANELS
 from coordinator.ablations.styles import Style, Styles, legend, legend_height
 from coordinator.figures.curves import CURVES
-from coordinator.figures.style import NARROW, WIDE, figure_of, panel, shown
+from coordinator.figures.style import NARROW, WIDE, figure_of, from_zero, panel, shown
 from coordinator.measures import declared
 from coordinator.measures.declared import Agreement, Measure
 from coordinator.measures.gains import FOR_COMPARISON, Gain, GainMeasure
@@ -162,7 +162,7 @@ def _scale(axis: Axes, curves: Mapping[str, Band], measure: Measure[Any], factor
         axis.set_ylim(low / 1.5, high * 1.3)
         return
     if measure.range.low == 0:
-        axis.set_ylim(bottom=0)
+        from_zero(axis)
     if measure.range.high is not None and factor * measure.range.high < axis.get_ylim()[1]:
         axis.set_ylim(top=factor * measure.range.high * 1.02)
 

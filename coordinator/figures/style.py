@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from coordinator.measures.declared import Measure
 from coordinator.measures.gains import Condition
@@ -94,6 +95,13 @@ def panel(axis: Axes, title: str, x: str, y: str) -> None:
     axis.set_axisbelow(True)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
+    if x == "round":
+        axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+
+
+def from_zero(axis: Axes) -> None:
+    """Let the vertical axis begin at 0, with room above the highest value, however little the values differ."""
+    axis.set_ylim(0, max(axis.get_ylim()[1], 1.06 * axis.dataLim.y1))
 
 
 def shown(measure: Measure[Any]) -> tuple[str, float]:

@@ -111,3 +111,9 @@ def test_list__what_no_run_has_written_spoils_no_other(finished: Path, tmp_path:
     assert json.dumps(document, allow_nan=False) and {entry["status"] for entry in entries.values()} == {"finished"}
     assert entries["whole"]["headline"][0].startswith("kNN: ") and not entries["gain"]["headline"]
     assert entries["config"]["headline"] == [f"{SUMMARY} cannot be read (it holds what no run writes: AttributeError)"]
+
+
+def test_document__a_peer_that_ends_the_run_is_marked_in_its_last_round(run: Path) -> None:
+    put(run / SUMMARY, ("not_finite",), {"1": {"round": 5, "reason": "loss is nan"}})
+    (mark,) = run_document(run)["peers"]["marks"]["1"]
+    assert mark == {"kind": "dropped", "words": "dropped in round 5: loss is nan", "from": 4}

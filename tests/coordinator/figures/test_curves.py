@@ -76,6 +76,17 @@ def test_draw_consensus__a_measure_is_never_drawn_beyond_what_it_can_be() -> Non
     assert distance.get_ylim() == pytest.approx((0, 1.02)) and agreement.get_ylim() == pytest.approx((0, 102))
 
 
+def test_draw_consensus__leaves_room_above_values_that_hardly_differ() -> None:
+    rows = [{"round": t, "loss": 0.5 + t / 1e4, "relative_distance": 0.8} for t in (0, 1)]
+    assert all(axis.get_ylim()[1] > 1.05 * axis.dataLim.y1 for axis in drawn(rows, {}).axes)
+
+
+@pytest.mark.parametrize("rounds", [(1,), (0, 1), (1, 2, 3), range(13)])
+def test_draw_consensus__rounds_are_whole_numbers(rounds: tuple[int, ...]) -> None:
+    (axis,) = drawn([{"round": t, "loss": 0.5} for t in rounds], {}).axes
+    assert all(float(tick).is_integer() for tick in axis.get_xticks())
+
+
 def test_draw_consensus__a_loss_over_decades_has_a_logarithmic_scale() -> None:
     rows = [{"round": t, "loss": loss} for t, loss in ((1, 10.0), (2, 0.1))]
     (axis,) = drawn(rows, {}).axes
