@@ -207,10 +207,14 @@ def write_table(path: Path, rows: list[Row], keys: tuple[str, ...] = ()) -> None
 
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
-    """A temporary file that replaces `path` at the end of the `with` block."""
+    """A temporary file that replaces `path` at the end of the `with` block; nothing is left of it if that fails."""
     aside = path.with_name(f".{path.name}.part")
-    yield aside
-    os.replace(aside, path)
+    try:
+        yield aside
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def to_arrow(rows: list[Row], keys: tuple[str, ...] = ()) -> pa.Table:
