@@ -162,7 +162,7 @@ def _scale(axis: Axes, curves: Mapping[str, Band], measure: Measure[Any], factor
         axis.set_ylim(low / 1.5, high * 1.3)
         return
     if measure.range.low == 0:
-        from_zero(axis, high)
+        from_zero(axis)
     if measure.range.high is not None and factor * measure.range.high < axis.get_ylim()[1]:
         axis.set_ylim(top=factor * measure.range.high * 1.02)
 

@@ -11,7 +11,7 @@ from coordinator.documents.headline import flags_of, verdicts_of
 from coordinator.documents.links import Links
 from coordinator.documents.nodes import Nodes
 from coordinator.documents.numbers import Kept
-from coordinator.documents.status_files import RUNNING
+from coordinator.documents.status_files import RUNNING, tolerantly
 from coordinator.records.events import Stage
 from coordinator.records.stage_clock import duration
 from coordinator.reports.endings import STAGES
@@ -43,11 +43,12 @@ class RunDocument:
     def read(self) -> Document:
         """The document as of now: the same object as before if nothing has changed."""
         if self.reader.read() or self._document is None:
-            self._document = self._made()
+            self._document = tolerantly(self._made, self.reader.status_files)
         return self._document
 
     def _made(self) -> Document:
         reader = self.reader
+        reader.judge()
         nodes = Nodes(reader, self._kept)
         curves = Curves(reader, self._kept, nodes)
         lines = verdicts_of(reader.results)

@@ -52,8 +52,16 @@ class RunReader:
         found.append(self._files.read(TABLES, self.rows.take, COLUMNS))
         self._take_unmeasured_links()
         before = self.status, self.message
-        self.status, self.message = status_of({} if self._ended else self.progress, self.summary)
+        self.judge()
         return any(found) or before != (self.status, self.message)
+
+    def judge(self) -> None:
+        """Set status and message by the files as they were read."""
+        self.status, self.message = status_of({} if self._ended else self.progress, self.summary)
+
+    @property
+    def status_files(self) -> list[JsonFile]:
+        return [self._progress, self._summary]
 
     @property
     def config(self) -> RunConfig | None:

@@ -12,7 +12,8 @@ UNKNOWN_SHAPE = (AttributeError, KeyError, TypeError, ValueError)  # of a file t
 def verdicts_of(summary: Mapping[str, Any]) -> list[VerdictLine]:
     """The verdicts in a summary; none if it is empty, or not of a shape that this version knows."""
     try:
-        return verdict_lines(summary)
+        lines = verdict_lines(summary)
+        return lines if all(isinstance(line.text, str) and _has_numbers(line) for line in lines) else []
     except UNKNOWN_SHAPE:
         return []
 
@@ -23,3 +24,8 @@ def flags_of(summary: Mapping[str, Any]) -> list[str]:
         return flags_in_words(dict(summary))
     except UNKNOWN_SHAPE:
         return []
+
+
+def _has_numbers(line: VerdictLine) -> bool:
+    """Whether its numbers are numbers or unknown."""
+    return all(value is None or isinstance(value, int | float) for value in (line.mean, line.low, line.high))

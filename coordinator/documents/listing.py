@@ -11,7 +11,17 @@ import pyarrow as pa
 
 from coordinator.documents.headline import verdicts_of
 from coordinator.documents.numbers import Number, shortened
-from coordinator.documents.status_files import CONFIG, PROGRESS, RUNNING, SUMMARY, JsonFile, results_of, status_of
+from coordinator.documents.run_rows import floats, whole_numbers
+from coordinator.documents.status_files import (
+    CONFIG,
+    PROGRESS,
+    RUNNING,
+    SUMMARY,
+    JsonFile,
+    results_of,
+    status_of,
+    tolerantly,
+)
 from coordinator.documents.table_files import TableFiles
 from coordinator.measures.declared import Shown, shown_in
 from coordinator.records.run_folder import temporary_folder_prefix
@@ -115,7 +125,8 @@ class _Entry:
         new = [self._progress.read(), self._summary.read()]
         if self._is_still and not any(new):
             return False
-        row = {**self.row, **(self._of_ablation() if self._is_ablation else self._of_run())}
+        found = tolerantly(self._of_ablation if self._is_ablation else self._of_run, [self._progress, self._summary])
+        row = {**self.row, **found}
         self._is_still = not self._is_ablation and row["status"] != RUNNING
         if row == self.row:
             return False
@@ -136,14 +147,15 @@ class _Entry:
             "status": status,
             "completed": _count(results.get("rounds"), progress.get("completed")),
             "total": _count(progress.get("total"), asked.get("rounds"), results.get("rounds")),
-            "headline": [line.text for line in lines] or [text for text in [message] if text],
+            "headline": [line.text for line in lines]
+            or [text for text in (message, self._progress.damaged, self._summary.damaged) if text],
             "tones": [str(line.tone) for line in lines],
             "sparklines": [
                 {"title": measure.title, "y": _thinned(self._curves[measure.name])}
                 for measure in CURVES
                 if len(self._curves[measure.name]) > 1
             ],
-            "at": progress.get("at") or self._modified(),
+            "at": at if isinstance(at := progress.get("at"), int | float) else self._modified(),
         }
 
     def _of_ablation(self) -> dict[str, Any]:
@@ -163,11 +175,11 @@ class _Entry:
         return round(self.order()[0], 1)
 
     def _take(self, table: str, rows: pa.Table) -> None:
-        numbers = rows["round"].to_pylist()
+        numbers = whole_numbers(rows, "round").tolist()
         for name, curve in self._curves.items():
             if name in rows.column_names:
-                values = zip(numbers, rows[name].to_pylist(), strict=True)
-                curve.update((number, value) for number, value in values if value is not None)
+                values = zip(numbers, floats(rows, name).tolist(), strict=True)
+                curve.update((number, value) for number, value in values if value == value)
 
 
 def _thinned(curve: dict[int, float]) -> list[Number]:

@@ -181,8 +181,9 @@ class Nodes:
     def _marks(self) -> dict[str, list[dict[str, Any]]]:
         marks: dict[str, list[dict[str, Any]]] = {}
         for peer, (after, reason) in sorted(self.dropped.items()):
-            words = f"dropped after round {after}: {reason}"
-            marks.setdefault(str(peer), []).append({"kind": "dropped", "words": words, "from": after})
+            words = f"dropped in round {after}: {reason}"
+            seen = min(after, self._reader.completed)  # of a run that ended in this round
+            marks.setdefault(str(peer), []).append({"kind": "dropped", "words": words, "from": seen})
         for peer, since in sorted(self._collapsed_since().items()):
             words = f"collapsed since round {since}: the outputs or features tell images apart no more"
             marks.setdefault(str(peer), []).append({"kind": "collapsed", "words": words, "from": since})

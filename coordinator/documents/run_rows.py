@@ -47,21 +47,21 @@ class RunRows:
             {"rounds": self._take_rounds, "peers": self._take_peers, "edges": self._take_edges}[table](rows)
 
     def _take_rounds(self, rows: pa.Table) -> None:
-        numbers = _numbers(rows, "round").tolist()
+        numbers = whole_numbers(rows, "round").tolist()
         for column in CURVES:
             if column in rows.column_names:
-                values = _floats(rows, column)
+                values = floats(rows, column)
                 for number, value in zip(numbers, values.tolist(), strict=True):
                     if value == value:
                         self.rounds.setdefault(number, {})[column] = value
 
     def _take_peers(self, rows: pa.Table) -> None:
-        numbers, peers = _numbers(rows, "round"), _numbers(rows, "peer")
+        numbers, peers = whole_numbers(rows, "round"), whole_numbers(rows, "peer")
         inside = (peers >= 0) & (peers < self.num_peers)
         for column in rows.column_names:
             if column in ("round", "peer", "teacher", "student") or column not in COLUMNS:
                 continue
-            values = _floats(rows, column)
+            values = floats(rows, column)
             known = inside & ~np.isnan(values)
             if column == LOSS:
                 np.minimum.at(self.began, peers[known], numbers[known])
@@ -82,10 +82,10 @@ class RunRows:
                 del losses[number]
 
     def _take_edges(self, rows: pa.Table) -> None:
-        numbers = _numbers(rows, "round")
-        teachers, students = _numbers(rows, "teacher"), _numbers(rows, "student")
+        numbers = whole_numbers(rows, "round")
+        teachers, students = whole_numbers(rows, "teacher"), whole_numbers(rows, "student")
         inside = (np.minimum(teachers, students) >= 0) & (np.maximum(teachers, students) < self.num_peers)
-        codes, values = self._canonical(teachers, students), _floats(rows, TOTAL_VARIATION.name)
+        codes, values = self._canonical(teachers, students), floats(rows, TOTAL_VARIATION.name)
         self.sample.add(codes[inside])
         for number, places in _by_round(numbers, inside & self.sample.takes(codes)):
             old = self.links.get(number)
@@ -144,13 +144,22 @@ def _by_round(
         yield from zip(found.tolist(), np.split(places, starts[1:]), strict=True)
 
 
-def _numbers(rows: pa.Table, column: str) -> Int64[np.ndarray, " rows"]:
+def whole_numbers(rows: pa.Table, column: str) -> Int64[np.ndarray, " rows"]:
+    """A column of whole numbers. Raises: KeyError, if there is none; ValueError, if it holds anything else."""
+    if not pa.types.is_integer(rows.schema.field(column).type) or rows[column].null_count:
+        raise ValueError(f"{column} holds what is no whole number")
     values: Int64[np.ndarray, " rows"] = rows[column].to_numpy().astype(np.int64)
     return values
 
 
-def _floats(rows: pa.Table, column: str) -> Float64[np.ndarray, " rows"]:
-    """A column with nan for what is unknown, or not finite. Raises: KeyError, if there is no such column."""
+def floats(rows: pa.Table, column: str) -> Float64[np.ndarray, " rows"]:
+    """A column with nan for what is unknown, or not finite.
+
+    Raises: KeyError, if there is no such column; ValueError, if it holds no numbers.
+    """
+    kind = rows.schema.field(column).type
+    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_null(kind)):
+        raise ValueError(f"{column} holds what is no number")
     values = rows[column].to_numpy()
     values = (
         values.astype(np.float64)

@@ -3,17 +3,20 @@
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from coordinator.documents.table_files import Identity
+from coordinator.documents.table_files import Identity, opened
 from coordinator.experiment.config import ConfigError, RunConfig, config_from
 from coordinator.experiment.reading import from_json, read_table
 from coordinator.records.progress import PROGRESS as PROGRESS
 
 SUMMARY, CONFIG = "summary.json", "config.toml"
 MOST_BYTES = 64 * 2**20  # of a file that is read whole
+MOST = 1e300  # of a number in it: what is computed with such numbers stays finite
+UNLIKE = (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError)  # raised by what no run writes
+Result = TypeVar("Result")
 SILENCE = 600.0  # seconds without a sign of life after which a run on another host counts as lost
 RUNNING, LOST, UNKNOWN = "running", "lost", "unknown"
 
@@ -24,8 +27,18 @@ class JsonFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._identity: Identity | None = None
-        self.content: dict[str, Any] = {}
-        self.damaged = ""
+        self._content: dict[str, Any] = {}
+        self._damage, self.aside = "", ""
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The table in the file; {} if there is none, or it is set aside: `aside` then says why, until it changes."""
+        return {} if self.aside else self._content
+
+    @property
+    def damaged(self) -> str:
+        why = self._damage or self.aside
+        return f"{self._path.name} cannot be read ({why})" if why else ""
 
     def read(self) -> bool:
         """Read it again if it has changed; returns whether it has."""
@@ -33,20 +46,49 @@ class JsonFile:
             identity = Identity.of(os.stat(self._path))
             if identity == self._identity:
                 return False
-            with self._path.open("rb") as file:
+            with opened(self._path) as file:
                 identity, text = Identity.of(os.fstat(file.fileno())), file.read(MOST_BYTES + 1)
-        except OSError:
-            changed, self._identity, self.content, self.damaged = self._identity is not None, None, {}, ""
-            return changed
-        self._identity, self.damaged = identity, ""
+        except OSError as error:
+            before, self._identity, self._content, self.aside = (self._identity, self._damage), None, {}, ""
+            self._damage = "" if isinstance(error, FileNotFoundError) else error.strerror or ""
+            return before != (None, self._damage)
+        self._identity, self._content, self._damage, self.aside = identity, {}, "", ""
         try:
             content = from_json(text)
             if not isinstance(content, dict):
                 raise ValueError("it holds no table")
-            self.content = content
+            if not _is_finite(content):
+                raise ValueError("it holds numbers that are not finite")
+            self._content = content
         except ValueError as error:
-            self.content, self.damaged = {}, f"{self._path.name} cannot be read ({error})"
+            self._damage = str(error)
         return True
+
+
+def tolerantly(make: Callable[[], Result], files: Sequence[JsonFile]) -> Result:
+    """What `make` returns; if the content of a file is not such as a run writes, then without it, and it is named."""
+    try:
+        return make()
+    except UNLIKE as error:
+        why = f"it holds what no run writes: {type(error).__name__}"
+    for some in (*([file] for file in files), files):
+        for file in some:
+            file.aside = why
+        try:
+            return make()
+        except UNLIKE:
+            if some is files:
+                raise
+        for file in some:
+            file.aside = ""
+    raise AssertionError("the last try returns or raises")
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether one can compute with all numbers in a value of JSON."""
+    if isinstance(value, dict | list):
+        return all(map(_is_finite, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, int | float) or abs(value) <= MOST  # false for nan
 
 
 class ConfigFile:
@@ -108,7 +150,7 @@ def is_alive(progress: dict[str, Any], now: Callable[[], float] = time.time) -> 
         pid = int(progress["pid"])
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return fields[0] not in "ZX" and fields[19] == progress.get("pid_started", fields[19])
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError):
         return False
     except OSError:
         return _answers(pid) if not Path("/proc/self/stat").exists() else False
@@ -129,5 +171,8 @@ def _at(seconds: Any, now: Callable[[], float]) -> str:
     """A time of today as 14:03, of another day with its date."""
     if not isinstance(seconds, int | float):
         return "its start"
-    then = time.localtime(seconds)
+    try:
+        then = time.localtime(seconds)
+    except (OSError, OverflowError, ValueError):  # there is no such year
+        return "its start"
     return time.strftime("%H:%M" if then[:3] == time.localtime(now())[:3] else "%Y-%m-%d %H:%M", then)

@@ -1,10 +1,12 @@
 """The Parquet files of a run's tables, while the run goes on and after it: what is new in them is read once."""
 
+import errno
 import os
+import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +27,13 @@ class Identity(NamedTuple):
     @classmethod
     def of(cls, status: os.stat_result) -> "Identity":
         return cls(status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def opened(path: Path) -> BinaryIO:
+    """A file to read from. Raises: OSError, also for a pipe or a device, which may keep the reader waiting for ever."""
+    if stat.S_ISREG(path.stat().st_mode):
+        return path.open("rb")
+    raise OSError(errno.EINVAL, "it is no regular file", str(path))
 
 
 class TableFiles:
@@ -60,12 +69,15 @@ class TableFiles:
                     some |= self._take(name, take, columns)
                 except FileNotFoundError:
                     gone = True
+                except OSError as error:
+                    some |= self.damaged.get(name) != error.strerror
+                    self.damaged[name] = error.strerror or ""
             if not gone:
                 break
         return some
 
     def _take(self, name: str, take: Callable[[str, pa.Table], None], columns: Collection[str]) -> bool:
-        with (self._metrics / name).open("rb") as file:
+        with opened(self._metrics / name) as file:
             identity = Identity.of(os.fstat(file.fileno()))
             if self._read.get(name) == identity:
                 return False
@@ -74,7 +86,7 @@ class TableFiles:
                 content = pq.ParquetFile(file)
                 known = [column for column in content.schema_arrow.names if column in columns]
                 take(_table_of(name), content.read(columns=known))
-            except (OSError, pa.ArrowException, KeyError, ValueError) as error:
+            except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
                 self.damaged[name] = str(error).partition("\n")[0][:160]
             self._read[name] = identity
         return True

@@ -102,7 +102,7 @@ def _draw_loss(axis: Axes, rounds: np.ndarray, values: np.ndarray) -> None:
         axis.set_yscale("log")
         axis.set_ylabel("loss, mean over students (log scale)", fontsize=SMALL)
     elif values.min() >= 0:
-        from_zero(axis, values.max())
+        from_zero(axis)
 
 
 def _draw_measure(axis: Axes, measure: Measure[Any], rounds: np.ndarray, values: np.ndarray) -> None:
@@ -110,7 +110,7 @@ def _draw_measure(axis: Axes, measure: Measure[Any], rounds: np.ndarray, values:
     _line(axis, rounds, factor * values)
     panel(axis, measure.title, "round", label)
     if measure.range.low == 0:
-        from_zero(axis, factor * values.max())
+        from_zero(axis)
     if measure.range.high is not None and factor * measure.range.high < axis.get_ylim()[1]:
         axis.set_ylim(top=factor * measure.range.high * 1.02)  # the line of 100% is seen, too
 

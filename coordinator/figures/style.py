@@ -92,16 +92,16 @@ def panel(axis: Axes, title: str, x: str, y: str) -> None:
     axis.set_ylabel(y, fontsize=SMALL)
     axis.tick_params(labelsize=SMALL)
     if x == "round":
-        axis.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True))
+        axis.xaxis.set_major_locator(MaxNLocator(nbins="auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     axis.grid(alpha=0.3, linewidth=0.6)
     axis.set_axisbelow(True)
     for side in ("top", "right"):
         axis.spines[side].set_visible(False)
 
 
-def from_zero(axis: Axes, highest: float) -> None:
+def from_zero(axis: Axes) -> None:
     """Begin the vertical axis at 0, with room above the highest value: a level line is not on the edge."""
-    axis.set_ylim(0, max(axis.get_ylim()[1], 1.05 * highest) or 1.0)
+    axis.set_ylim(0, max(axis.get_ylim()[1], 1.06 * axis.dataLim.y1) or 1.0)
 
 
 def shown(measure: Measure[Any]) -> tuple[str, float]:

@@ -22,9 +22,9 @@ class LiveRows:
 
     def write(self) -> None:
         """Write what is new. Raises: OSError."""
-        self.path.mkdir(parents=True, exist_ok=True)
         for name, rows in self._rows.items():
             if rows:
+                self.path.mkdir(parents=True, exist_ok=True)
                 write_table(self.path / f"{name}-{self._number:06d}.parquet", list(rows.values()), KEYS[name])
         if sum(map(len, self._rows.values())) > MOST_ROWS:
             self._begin()

@@ -153,6 +153,8 @@ class RunFolder:
             written.append(path)
         for folder in (self._parts, self.path / "metrics" / LIVE):
             shutil.rmtree(folder, ignore_errors=True)
+        for rows in (rows for changes in self._changes for rows in changes.values()):
+            rows.clear()  # they are all in the tables
         return written
 
 
@@ -212,10 +214,14 @@ def write_table(path: Path, rows: list[Row], keys: tuple[str, ...] = ()) -> None
 
 @contextmanager
 def _aside(path: Path) -> Iterator[Path]:
-    """A temporary file that replaces `path` at the end of the `with` block."""
+    """A temporary file that replaces `path` at the end of the `with` block; nothing is left of it if that fails."""
     aside = path.with_name(f".{path.name}.part")
-    yield aside
-    os.replace(aside, path)
+    try:
+        yield aside
+        os.replace(aside, path)
+    except OSError:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def to_arrow(rows: list[Row], keys: tuple[str, ...] = ()) -> pa.Table:

@@ -1,6 +1,7 @@
 """Serves the pages on this machine's loopback until a signal comes, and then ends at once."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import socket
@@ -24,8 +25,12 @@ CODE = 130  # as of other commands that a signal ends
 
 
 def bound(port: int) -> socket.socket:
-    """A socket on this port of the loopback, on any free one for 0. Raises: OSError."""
-    found = socket.socket()
+    """A socket on this port of the loopback, on any free one for 0. Raises: OSError.
+
+    Its descriptor is none of the standard streams', even where these are closed: they are others' in a child.
+    """
+    with socket.socket() as first:
+        found = socket.socket(fileno=fcntl.fcntl(first, fcntl.F_DUPFD_CLOEXEC, 3))
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just left
         found.bind((HOST, port))
@@ -48,7 +53,8 @@ async def _serve(folder: Path, listening: socket.socket, tell: Callable[[str], o
     port, sources = listening.getsockname()[1], Sources(folder)
     config = uvicorn.Config(
         application(sources, {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}),
-        log_level="warning",
+        log_level="error",  # what a client does wrong is told to the client
+        proxy_headers=False,
         access_log=False,
         lifespan="off",
         server_header=False,

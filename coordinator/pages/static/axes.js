@@ -66,7 +66,9 @@ function drawValues(context, area, range, theme) {
 
 /** Numbers of the horizontal axis, and its name in the margin at their right. */
 function drawRounds(context, area, range, name, theme) {
-  const { ticks, decimals } = niceTicks(range[0], range[1], Math.max(2, Math.floor((area.right - area.left) / 70)));
+  const room = Math.max(2, Math.floor((area.right - area.left) / 70));
+  const most = name === "round" ? Math.max(1, range[1] - range[0]) : room; // there is no round 0.5
+  const { ticks, decimals } = niceTicks(range[0], range[1], Math.min(room, most));
   context.font = textFont(theme);
   context.textBaseline = "top";
   context.fillStyle = theme.muted;

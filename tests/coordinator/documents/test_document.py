@@ -172,7 +172,7 @@ def test_document__a_running_run_is_known_up_to_its_round(run: Path, tmp_path: P
     assert document["frames"] == [0, 2] and document["total"] == ROUNDS
     assert document["gains"] == [] and document["headline"] == []
     (mark,) = document["peers"]["marks"]["2"]
-    assert mark == {"kind": "dropped", "words": "dropped after round 2: loss is nan", "from": 2}
+    assert mark == {"kind": "dropped", "words": "dropped in round 2: loss is nan", "from": 2}
     assert ["controls", "alone 1/8"] in document["facts"]
 
 

@@ -85,4 +85,11 @@ def test_write_tables__leaves_no_live_rows(tmp_path: Path) -> None:
     record(folder, 1)
     live.write()
     folder.write_tables()
+    live.write()
+    assert not live.path.exists()
+
+
+def test_write__of_no_rows_leaves_nothing(tmp_path: Path) -> None:
+    live = LiveRows(RunFolder(tmp_path, "run"))
+    live.write()
     assert not live.path.exists()

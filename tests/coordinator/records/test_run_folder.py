@@ -184,3 +184,10 @@ def test_check_output__names_that_cannot_be_and_links_to_nowhere(tmp_path: Path)
         with pytest.raises(ConfigError) as refused:
             check_output(output)
         assert line in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_write_whole__leaves_nothing_behind_where_it_fails(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError):
+        write_whole(tmp_path / "taken", "text")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

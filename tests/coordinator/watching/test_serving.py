@@ -4,6 +4,8 @@ import pty
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -80,6 +82,11 @@ def test_serving__fifty_pages_see_every_state_and_a_slow_one_costs_nothing(
         assert server.wait(30) == 130 and time.monotonic() - began < ENDING
         until(lambda: all(follower.ended for follower in [first, *others]), 5)
         assert not listens(port)
+
+
+def test_bound__takes_no_place_of_a_closed_standard_stream() -> None:
+    program = "import os; os.close(0); os.close(1); from coordinator.watching.serving import bound; "
+    assert subprocess.run([sys.executable, "-c", f"{program} os._exit(bound(0).fileno() < 3)"]).returncode == 0
 
 
 def test_serving__ctrl_c_ends_it_at_once(run: Path, watched: Watched) -> None:
