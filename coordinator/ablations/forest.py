@@ -72,8 +72,7 @@ def _draw_gains(comparison: Comparison, gains: Sequence[str], style: Style, narr
     if known:
         axis.set_xlim(*_limits(list(known.values()), 100.0, within, True))
     for place, (measure, each) in enumerate(known.items()):
-        p = comparison.p_holm.get((cell, measure))
-        told = p is not None and p < LEVEL
+        told = _is_told(comparison, cell, measure)
         side = Side.NEITHER if not told else Side.ABOVE if each.mean > 0 else Side.BELOW
         _draw_interval(axis, place, each, 100.0, within, replace(style, colour=SIDES[side]), not told)
     names = [plain(heading(measure).removesuffix(" (points)"), NAME) for measure in known]
@@ -90,6 +89,12 @@ def _draw_gains(comparison: Comparison, gains: Sequence[str], style: Style, narr
     axis.locator_params(axis="x", nbins=8)
     figure.supxlabel(_caption(len(comparison.seeds), "\n" if narrow else " "), fontsize=SMALL)
     return figure
+
+
+def _is_told(comparison: Comparison, cell: str, measure: str) -> bool:
+    """Whether a gain is told from 0 after Holm's correction."""
+    p = comparison.p_holm.get((cell, measure))
+    return p is not None and p < LEVEL
 
 
 def _caption(num_seeds: int, over: str) -> str:
@@ -124,7 +129,8 @@ def _draw_panel(axis: Axes, comparison: Comparison, cells: Sequence[str], measur
     if known:
         axis.set_xlim(*_limits(list(known.values()), factor, within, is_gain(measure)))
     for cell, each in known.items():
-        _draw_interval(axis, cells.index(cell), each, factor, within, styles[cell], cell == comparison.reference)
+        hollow = is_gain(measure) and not _is_told(comparison, cell, measure)
+        _draw_interval(axis, cells.index(cell), each, factor, within, styles[cell], hollow)
     _plain_frame(axis)
 
 
@@ -140,7 +146,7 @@ def _plain_frame(axis: Axes) -> None:
 def _draw_interval(
     axis: Axes, place: int, known: Estimate, factor: float, within: Range, style: Style, hollow: bool
 ) -> None:
-    """A point, such as a hollow one for the reference, and its interval, in the possible range of the measure.
+    """A point, hollow for a gain that is not told from 0, and its interval, in the possible range of the measure.
 
     An arrow where the interval goes on beyond the scale, which is set before.
     """

@@ -1,4 +1,4 @@
-"""The one or two lines that a comparison comes to: which cells learned, and which beat their controls."""
+"""The few lines that a comparison comes to: which cells learned, which beat their controls, and which differ."""
 
 from coordinator.ablations.estimates import Comparison, Outcome
 from coordinator.measures.gains import Gain, GainMeasure
@@ -10,14 +10,16 @@ MOST_NAMES = 6  # cells that a sentence names; the table has all
 
 
 def headline(comparison: Comparison) -> list[str]:
-    """At most two sentences: on learning, then on the controls of the exchange, or else on differences.
+    """At most three sentences: on learning, on the controls of the exchange, and on differences between cells.
+
+    That one cell has learned and another has not does not show that they differ.
 
     With fewer than 2 seeds: why there is no verdict, and what to do.
     """
     if len(comparison.seeds) < 2:
         return [few_seeds(comparison.seeds)]
     learned = _one_learned(comparison) if len(comparison.cells) == 1 else _learned(comparison)
-    return [*learned, *(_all_controls(comparison) or _differing(comparison))]
+    return [*learned, *_all_controls(comparison), *_differing(comparison)]
 
 
 def few_seeds(seeds: tuple[int, ...]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from coordinator.documents.curves import Curves
 from coordinator.documents.folder_reader import Limits, RunReader
-from coordinator.documents.headline import flags_of, verdicts_of
+from coordinator.documents.headline import verdicts_of
 from coordinator.documents.links import Links
 from coordinator.documents.nodes import Nodes
 from coordinator.documents.numbers import Kept
@@ -16,6 +16,7 @@ from coordinator.records.events import Stage
 from coordinator.records.stage_clock import duration
 from coordinator.reports.endings import STAGES
 from coordinator.reports.formatting import in_points, size
+from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.verdicts import VerdictLine
 
 FORMAT = 1
@@ -135,7 +136,7 @@ def _controls(progress: Mapping[str, Any], total: int) -> str:
 
 def _flags(reader: RunReader) -> list[str]:
     """The flags of the run, the faults that it survived, and what in its folder cannot be read, in words."""
-    found = flags_of(reader.results)
+    found = flags_in_words(dict(reader.results))
     faults = reader.progress.get("faults")
     found += [f"survived: {fault.get('what', '')}" for fault in faults[-3:]] if isinstance(faults, list) else []
     return found + reader.notes

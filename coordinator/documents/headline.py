@@ -1,12 +1,9 @@
-"""The verdicts and the flags of a run for a page."""
+"""The verdicts of a run for a page."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.verdicts import VerdictLine, verdict_lines
-
-UNKNOWN_SHAPE = (AttributeError, KeyError, TypeError, ValueError)  # of a file that somebody has changed
 
 
 def verdicts_of(summary: Mapping[str, Any]) -> list[VerdictLine]:
@@ -14,15 +11,7 @@ def verdicts_of(summary: Mapping[str, Any]) -> list[VerdictLine]:
     try:
         lines = verdict_lines(summary)
         return lines if all(isinstance(line.text, str) and _has_numbers(line) for line in lines) else []
-    except UNKNOWN_SHAPE:
-        return []
-
-
-def flags_of(summary: Mapping[str, Any]) -> list[str]:
-    """The flags in a summary, in the words of the report; none if it is empty, or not of a known shape."""
-    try:
-        return flags_in_words(dict(summary))
-    except UNKNOWN_SHAPE:
+    except (AttributeError, KeyError, TypeError, ValueError):  # a file that somebody has changed
         return []
 
 

@@ -51,19 +51,7 @@ def serve(folder: Path, listening: socket.socket, tell: Callable[[str], object],
 
 async def _serve(folder: Path, listening: socket.socket, tell: Callable[[str], object], until_closed: int) -> int:
     port, sources = listening.getsockname()[1], Sources(folder)
-    config = uvicorn.Config(
-        application(sources, {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}),
-        log_level="error",  # what a client does wrong is told to the client
-        proxy_headers=False,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        http="h11",
-        ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=GRACE,
-    )
-    server, loop = _Server(config), asyncio.get_running_loop()
+    server, loop = _Server(_settings(sources, port)), asyncio.get_running_loop()
 
     def end() -> None:
         sources.close()
@@ -90,6 +78,21 @@ async def _serve(folder: Path, listening: socket.socket, tell: Callable[[str], o
     for number in heeded:
         loop.remove_signal_handler(number)
     return CODE
+
+
+def _settings(sources: Sources, port: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        application(sources, {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}),
+        log_level="error",  # what a client does wrong is told to the client
+        proxy_headers=False,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        http="h11",
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -159,9 +159,21 @@ def test_draw_estimates__means_in_points_with_intervals_and_the_zero() -> None:
     assert [label.get_text() for label in gain.get_yticklabels()] == ["ring (reference)", "complete"]
     vertical = [[line.get_xdata()[0] for line in axis.lines if line.get_linewidth() == 0.9] for axis in figure.axes]
     assert vertical == [[0, pytest.approx(2.0)], [pytest.approx(0.1)]]  # no gain, and the reference's mean
-    marks = [line for line in gain.lines if line.get_marker() in MARKERS]
-    assert [mark.get_markerfacecolor() == "white" for mark in marks] == [True, False]
     assert (gain.get_xlabel(), distance.get_xlabel()) == ("percentage points", "relative distance (0 to 1)")
+
+
+def test_draw_estimates__gains_that_are_told_from_0_are_filled() -> None:
+    """As in the figures of one run, and of one experiment over seeds."""
+    rows = rows_of({"ring": [0.01, 0.03], "complete": [0.0201, 0.0199, 0.02]})
+    comparison = compare(rows, KINDS, "ring", MEASURES)
+    assert [comparison.p_holm[cell, "probes.knn.gain"] < 0.05 for cell in KINDS] == [False, True]
+    figure = forest.draw_estimates(comparison, STYLES)
+    assert figure is not None
+    faces = [
+        [line.get_markerfacecolor() == "white" for line in axis.lines if line.get_marker() in MARKERS]
+        for axis in figure.axes
+    ]
+    assert faces == [[True, False], [False, False]]  # the disagreement is not tested against 0
 
 
 def test_draw_estimates__one_seed_has_points_and_no_bars() -> None:
