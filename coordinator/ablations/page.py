@@ -20,8 +20,8 @@ DISAGREEMENT = declared.RELATIVE_DISTANCE.title
 ABLATION_FIGURES: Texts = {
     "estimates": (
         "Mean and interval of every measure in every cell, as in the table that follows",
-        "Mean over seeds and 95% interval. Gains are filled if they are told from 0 after Holm's correction; dotted: the "
-        "mean of the reference.",
+        "Mean over seeds and 95% interval. Gains are filled if they are told from 0 after Holm's correction; dotted: "
+        "the mean of the reference.",
     ),
     "consensus": (
         f"{CURVES} over the rounds, one curve per cell",

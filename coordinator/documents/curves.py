@@ -11,6 +11,7 @@ from coordinator.documents.numbers import Kept, Number, listed, shortened
 from coordinator.documents.run_rows import BYTES, LOSS
 from coordinator.measures.declared import SCALARS, Shown, shown_in
 from coordinator.measures.gains import Condition
+from coordinator.measures.units import FRACTION
 from coordinator.records.probe_curves import SUFFIX
 from coordinator.reports.wording import CONDITIONS, probe_name
 
@@ -30,8 +31,10 @@ class Curves:
         """Loss, the measures that are shown as curves, the probes that were taken over the rounds, bytes."""
         found = [self._of_rounds(LOSS, "loss", "", "loss", self._loss_range)]
         for measure in shown_in(Shown.CURVE):
-            unit = measure.detail or measure.unit.name
-            found.append(self._of_rounds(measure.name, measure.title, unit, "consensus"))
+            is_share = measure.unit == FRACTION
+            unit = f"% {measure.detail}".strip() if is_share else measure.detail or measure.unit.name
+            factor = 100.0 if is_share else 1.0
+            found.append(self._of_rounds(measure.name, measure.title, unit, "consensus", factor=factor))
         found += [self._of_probe(probe) for probe in PROBES if self._is_over_rounds(probe)]
         found.append(self._of_rounds(BYTES, "exchanged", "MiB", "exchanged", factor=1 / MIB))
         return [curve for curve in found if curve["x"]]

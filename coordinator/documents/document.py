@@ -18,6 +18,7 @@ from coordinator.reports.endings import STAGES
 from coordinator.reports.formatting import in_points, size
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.verdicts import VerdictLine
+from topologies.schedule import Schedule
 
 FORMAT = 1
 INLINED = Limits()  # some 4 MB, in a page that is sent as a file
@@ -25,9 +26,12 @@ LIVE = Limits(numbers_of_links=400_000, numbers_of_peers=400_000, numbers_of_cur
 Document = dict[str, Any]
 
 
-def run_document(run: Path, ended: bool = True) -> Document:
-    """The document of a run from its folder, once. ended: take it as ended even if its process is still there."""
-    return RunDocument(run, INLINED, ended).read()
+def run_document(run: Path, ended: bool = True, schedule: Schedule | None = None) -> Document:
+    """The document of a run from its folder, once.
+
+    ended: take it as ended even if its process is still there. schedule: the run's, if the caller has it.
+    """
+    return RunDocument(run, INLINED, ended, schedule).read()
 
 
 class RunDocument:
@@ -36,8 +40,8 @@ class RunDocument:
     Rows that have not changed are the same objects in the next document.
     """
 
-    def __init__(self, run: Path, limits: Limits = LIVE, ended: bool = False) -> None:
-        self.reader = RunReader(run, limits, ended)
+    def __init__(self, run: Path, limits: Limits = LIVE, ended: bool = False, schedule: Schedule | None = None) -> None:
+        self.reader = RunReader(run, limits, ended, schedule)
         self._kept = Kept()
         self._document: Document | None = None
 

@@ -10,6 +10,7 @@ from coordinator.documents.run_rows import COLUMNS, TABLES, RunRows, Sample
 from coordinator.documents.status_files import PROGRESS, SUMMARY, ConfigFile, JsonFile, results_of, status_of
 from coordinator.documents.table_files import TableFiles
 from coordinator.experiment.config import RunConfig
+from topologies.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,13 @@ class RunReader:
     """What is known of a run from its folder alone. It writes nothing, and raises nothing for what is damaged.
 
     ended: take the run as ended, whatever its progress says: for the page that the run itself writes at its end.
+    schedule: the run's, where it is at hand; else it is built from the config, as far as that tells it.
     """
 
-    def __init__(self, run: Path, limits: Limits | None = None, ended: bool = False) -> None:
-        self.path, self.limits, self._ended = run, limits or Limits(), ended
+    def __init__(
+        self, run: Path, limits: Limits | None = None, ended: bool = False, schedule: Schedule | None = None
+    ) -> None:
+        self.path, self.limits, self._ended, self._schedule = run, limits or Limits(), ended, schedule
         self._config, self._progress, self._summary = ConfigFile(run), JsonFile(run / PROGRESS), JsonFile(run / SUMMARY)
         self._linked = 0  # rounds whose links are in the sample
         self._start_over()
@@ -112,7 +116,7 @@ class RunReader:
 
     @cached_property
     def graph(self) -> Graph:
-        return graph_of(self.config, self.num_peers)
+        return graph_of(self.config, self.num_peers, self._schedule)
 
     @cached_property
     def rows(self) -> RunRows:

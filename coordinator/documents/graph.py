@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from coordinator.experiment.brought_topology import GivenTopology, ImportedTopology
 from coordinator.experiment.config import RunConfig
 from coordinator.experiment.schedules import build_schedule
+from peers.base.brought_errors import BroughtError
 from topologies.layouts import Positions, has_waves, places, positions
 from topologies.round import Round
 from topologies.schedule import Schedule
@@ -51,7 +52,7 @@ class Graph:
     def places(self, measured: Codes) -> list[list[float]]:
         """A place for each peer in the unit square, y down. measured: links that were seen, if no schedule is known."""
         if self.schedule is not None:
-            with suppress(ValueError):  # of a round of a user's file
+            with suppress(BroughtError, ValueError):  # of a round of a user's
                 return _rounded(places(self.schedule, self.kind))
         codes = self.base if self.schedule is not None else measured
         pairs = zip((codes // self.num_peers).tolist(), (codes % self.num_peers).tolist(), strict=True)
@@ -106,21 +107,24 @@ class Graph:
             return self.known[round_index]
         try:
             return self.canonical(*_ends(self.schedule(round_index)))
-        except ValueError:  # of a user's file
+        except (BroughtError, ValueError):  # of a user's
             return np.zeros(0, dtype=np.int64)
 
 
-def graph_of(config: RunConfig | None, num_peers: int) -> Graph:
-    """The graph of a run; without a schedule if the folder cannot tell it: no code of a user's is run for a page."""
-    if config is None or isinstance(config.topology, ImportedTopology | GivenTopology):
+def graph_of(config: RunConfig | None, num_peers: int, schedule: Schedule | None = None) -> Graph:
+    """The graph of a run; without a schedule if the folder cannot tell it: no code of a user's is run for a page.
+
+    schedule: the run's, where it is at hand.
+    """
+    if config is None or (schedule is None and isinstance(config.topology, ImportedTopology | GivenTopology)):
         return Graph(num_peers, "", None, NOT_REBUILT)
     try:
-        schedule = build_schedule(config)
+        schedule = schedule or build_schedule(config)
         if schedule.facts is not None and schedule.facts.edges > MOST_LINKS:
             return Graph(num_peers, config.topology.kind, None, NOT_COUNTED)
         graph = Graph(num_peers, config.topology.kind, schedule)
         rounds = [schedule(index) for index in range(min(schedule.period or 1, MOST_ROUNDS))]
-    except (ValueError, OSError) as error:  # such as a file of links that is gone
+    except (BroughtError, ValueError, OSError) as error:  # such as a file of links that is gone
         return Graph(num_peers, "", None, f"{NOT_REBUILT} ({str(error).splitlines()[0][:200]})")
     ends = [_ends(each) for each in rounds]
     repeats = schedule.period is not None and schedule.period <= MOST_ROUNDS

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from coordinator.documents.headline import verdicts_of
-from coordinator.documents.numbers import Number, shortened
+from coordinator.documents.numbers import shortened
 from coordinator.documents.run_rows import floats, whole_numbers
 from coordinator.documents.status_files import (
     CONFIG,
@@ -23,7 +23,8 @@ from coordinator.documents.status_files import (
     tolerantly,
 )
 from coordinator.documents.table_files import TableFiles
-from coordinator.measures.declared import Shown, shown_in
+from coordinator.measures.declared import Measure, Shown, shown_in
+from coordinator.measures.units import FRACTION
 from coordinator.records.run_folder import temporary_folder_prefix
 
 FORMAT = 1
@@ -43,6 +44,7 @@ class RunList:
 
     def __init__(self, folder: Path, token_of: Callable[[Path], str], seconds: float = 1.0) -> None:
         self._folder, self._token_of, self._seconds = folder, token_of, seconds
+        self._summary = JsonFile(folder / SUMMARY)  # of an ablation
         self._entries: dict[Path, _Entry] = {}
         self._document: Document | None = None
 
@@ -52,6 +54,7 @@ class RunList:
         found = {path: self._entries.get(path) or _Entry(path, self._token_of(path)) for path in self._paths()}
         newest = sorted(found.values(), key=lambda entry: entry.order(), reverse=True)[:MOST]
         changed = self._document is None or {entry.path for entry in newest} != self._entries.keys()
+        changed |= self._summary.read()
         self._entries = {entry.path: entry for entry in newest}
         for entry in newest:
             if time.monotonic() > until:
@@ -63,9 +66,15 @@ class RunList:
                 "kind": "list",
                 "name": self._folder.name,
                 "title": self._folder.name,
+                "headline": self._headline(),
                 "runs": [entry.row for entry in sorted(newest, key=_Entry.place, reverse=True)],
             }
         return self._document
+
+    def _headline(self) -> list[str]:
+        """What an ablation comes to, in sentences; none of a folder of runs."""
+        found = self._summary.content.get("headline") if (self._folder / ABLATION).is_file() else None
+        return [str(line) for line in found] if isinstance(found, list) else []
 
     def _paths(self) -> Iterator[Path]:
         if (self._folder / ABLATION).is_file():
@@ -151,7 +160,7 @@ class _Entry:
             or [text for text in (message, self._progress.damaged, self._summary.damaged) if text],
             "tones": [str(line.tone) for line in lines],
             "sparklines": [
-                {"title": measure.title, "y": _thinned(self._curves[measure.name])}
+                _sparkline(measure, self._curves[measure.name])
                 for measure in CURVES
                 if len(self._curves[measure.name]) > 1
             ],
@@ -182,11 +191,15 @@ class _Entry:
                 curve.update((number, value) for number, value in values if value == value)
 
 
-def _thinned(curve: dict[int, float]) -> list[Number]:
-    """Some of the curve's values in the order of its rounds, with the last one."""
-    rounds = sorted(curve)
-    stride = -(-len(rounds) // POINTS)
-    return [shortened(curve[number]) for number in sorted({*rounds[::stride], rounds[-1]})]
+def _sparkline(measure: Measure[Any], curve: dict[int, float]) -> Document:
+    """Some of the curve's values in the order of its rounds, with the last one; shares are in percent."""
+    rounds, is_share = sorted(curve), measure.unit == FRACTION
+    stride, factor = -(-len(rounds) // POINTS), 100.0 if is_share else 1.0
+    kept = sorted({*rounds[::stride], rounds[-1]})
+    return {
+        "title": f"{measure.title} (%)" if is_share else measure.title,
+        "y": [shortened(factor * curve[number]) for number in kept],
+    }
 
 
 def _count(*values: Any) -> int:

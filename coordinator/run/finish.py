@@ -80,7 +80,7 @@ class Finish:
 
                 figures.save(schedule, folder, summary)
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
-                view = component.inlined(run_document(folder.path))
+                view = component.inlined(run_document(folder.path, schedule=schedule))
                 folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path, view))
                 tracker.log_final(final_metrics(summary))
                 note = run_note(summary, repeatable=not config.startswith(NOT_ALONE))

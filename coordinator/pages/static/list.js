@@ -8,7 +8,8 @@ class ListView {
     this.title = make("h1", { class: "pv-title" });
     this.count = make("p", { class: "pv-muted" });
     this.contact = make("span", { class: "pv-chip pv-lost", role: "status", hidden: true });
-    head.append(make("div", { class: "pv-line" }, this.title, this.contact), this.count);
+    this.headline = make("ul", { class: "pv-headline" });
+    head.append(make("div", { class: "pv-line" }, this.title, this.contact), this.headline, this.count);
     this.rows = make("ul", { class: "pv-runs" });
     replaceChildren(element, head, this.rows);
     this.element = element;
@@ -30,6 +31,7 @@ class ListView {
 
   show(whole) {
     replaceChildren(this.title, named(whole.title));
+    fillHeadline(this.headline, whole);
     const running = whole.runs.filter((run) => run.status === "running").length;
     const count = whole.runs.length === 1 ? "1 run" : `${formatNumber(whole.runs.length, 9)} runs`;
     this.count.textContent = count + (running ? `, ${running} running` : "");

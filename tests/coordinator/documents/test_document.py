@@ -23,6 +23,8 @@ from coordinator.measures.verdict import collapsed
 from coordinator.records.progress import PROGRESS, started_at
 from coordinator.reports.verdicts import Tone
 from tests.coordinator.documents.run_folders import Staged, damaged, progress_of, rows_of, write_table
+from topologies.round import Round
+from topologies.schedule import static
 
 Document = dict[str, Any]
 ROUNDS, PEERS = 8, 5
@@ -120,7 +122,8 @@ def test_document__curves_are_those_of_the_tables(run: Path, whole: Document) ->
     known = [[loss for loss in row if loss is not None] for row in losses]
     assert curves["loss"]["low"] == [close(min(row)) for row in known]
     assert curves["loss"]["high"] == [close(max(row)) for row in known]
-    assert curves["agreement"]["y"] == [close(rounds[frame]["agreement"]) for frame in whole["frames"]]
+    assert curves["agreement"]["y"] == [close(100 * rounds[frame]["agreement"]) for frame in whole["frames"]]
+    assert curves["agreement"]["unit"] == "% same largest output"
     assert curves["bytes_so_far"]["y"][-1] == close(rounds[ROUNDS]["bytes_so_far"] / 2**20)
     probes = json.loads((run / "summary.json").read_text())["probes"]["knn"]
     assert curves["knn_accuracy"]["y"][-1] == close(100 * probes["trained"])
@@ -344,6 +347,9 @@ def test_document__runs_no_code_that_a_config_names(folder_of: Callable[..., Pat
     document = run_document(folder)
     assert "given from Python" in document["links"]["note"] and document["links"]["messages"] is None
     assert "not_to_be_imported" not in sys.modules
+    schedule = static(Round.from_mixing(np.full((PEERS, PEERS), 1 / PEERS)))  # the run itself has it at hand
+    links = run_document(folder, schedule=schedule)["links"]
+    assert len(links["list"]) == PEERS * (PEERS - 1) / 2 and links["messages"] is not None
 
 
 def test_document__marks_peers_that_collapse_by_the_rule_of_the_verdict(folder_of: Callable[..., Path]) -> None:

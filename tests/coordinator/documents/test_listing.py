@@ -119,6 +119,8 @@ def test_list__of_an_ablation_has_its_runs(run: Path, tmp_path: Path) -> None:
     (folder / "summary.json").write_text('{"headline": ["linear: learned"]}')
     (line,) = listed(tmp_path).values()
     assert (line["status"], line["headline"]) == ("finished", ["linear: learned"])
+    assert RunList(folder, lambda path: str(path)).read()["headline"] == ["linear: learned"]
+    assert RunList(tmp_path, lambda path: str(path)).read()["headline"] == []
     with (folder / ".lock").open("w") as file:
         lock(file.fileno(), folder)
         (line,) = listed(tmp_path).values()
