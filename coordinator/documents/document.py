@@ -18,6 +18,7 @@ from coordinator.reports.endings import STAGES
 from coordinator.reports.formatting import in_points, size
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.verdicts import VerdictLine
+from peers.base.brought import called
 from topologies.schedule import Schedule
 
 FORMAT = 1
@@ -107,11 +108,11 @@ def _facts(reader: RunReader) -> list[list[str]]:
         facts.append(
             [
                 "topology",
-                f"{config.topology.kind} of {config.peers.count}"
+                f"{called(config.topology)} of {config.peers.count}"
                 + (f", {_count(messages)} messages a round" if messages is not None else ""),
             ]
         )
-        facts.append(["data", f"{config.data.kind}, batches of {config.data.batch_size}"])
+        facts.append(["data", f"{called(config.data)}, batches of {config.data.batch_size}"])
         facts.append(["seed", str(config.run.seed)])
     num_bytes = progress.get("bytes", summary.get("bytes_exchanged"))
     if isinstance(num_bytes, int | float):

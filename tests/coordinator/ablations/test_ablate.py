@@ -25,6 +25,7 @@ from coordinator.ablations.results_folder import (
 )
 from coordinator.records.events import Note, RunEvent
 from coordinator.records.mlflow import store_uri
+from coordinator.records.progress import PROGRESS
 from coordinator.records.run_folder import temporary_folder_prefix
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
@@ -247,7 +248,7 @@ def test_ablate__when_all_runs_fail_an_earlier_report_goes(cluster: None, undraw
     client = MlflowClient(store_uri(runs))
     found = client.search_runs([client.get_experiment_by_name("peer-consensus").experiment_id])
     assert [each.info.status for each in found] == ["FAILED"]
-    there = {each.name for each in first.folder.iterdir()} - {LOCK}
+    there = {each.name for each in first.folder.iterdir()} - {LOCK, PROGRESS}
     assert there == {"ablation.toml", "cells", "mlflow.json", "results.parquet", "timings.parquet"}
     assert pq.read_table(first.folder / "results.parquet")["status"].to_pylist() == ["failed"]
 
