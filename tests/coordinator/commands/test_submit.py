@@ -340,9 +340,8 @@ def test_submit__across_a_head_and_two_workers_with_a_token_and_mlflow(
         for each in MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").search_runs(["1"])
         if each.info.run_name == folder.name
     ]
-    assert (
-        run.info.status == "FINISHED" and run.data.metrics["probes.linear.gain"] == expected["probes"]["linear"]["gain"]
-    )
+    gain = run.data.metrics["probes/linear/gain"]  # in points
+    assert run.info.status == "FINISHED" and gain == pytest.approx(100 * expected["probes"]["linear"]["gain"])
     print("client:", over_client.returncode, over_client.stderr[-600:])
     (far,) = (tmp_path / "client").glob("quickstart-*")
     assert over_client.returncode == 0, over_client.stderr
