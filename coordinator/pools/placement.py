@@ -148,8 +148,14 @@ def resources_by_node(ray: Any) -> dict[str, Resources]:
 def free_by_node(ray: Any) -> dict[str, Resources]:
     """What every live node has left, by node id, as Ray saw it a moment ago."""
     from ray._private.state import available_resources_per_node  # Ray has no public call for it
+    from ray.util.client import ray as client
 
-    return {node: free for node, free in available_resources_per_node().items() if node in resources_by_node(ray)}
+    live = resources_by_node(ray)
+    if client.is_connected():  # by ray://: this process has no state of the cluster, one of its own has
+        found = ray.get(ray.remote(num_cpus=0)(available_resources_per_node).remote())
+    else:
+        found = available_resources_per_node()
+    return {node: free for node, free in found.items() if node in live}
 
 
 def describe_shortage(ray: Any, reservations: Reservations) -> str:

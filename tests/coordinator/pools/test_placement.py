@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from coordinator import ConfigError, load_config, simulate
 from coordinator.experiment.plan import peer_settings, prepare
 from coordinator.pools import placement
-from coordinator.pools.placement import around, assign, digest_of, load_with_digest
+from coordinator.pools.placement import around, assign, digest_of, free_by_node, load_with_digest
 from coordinator.pools.ray_pool import RayPool
 from coordinator.pools.resources import count_fitting, reservations_of_hosts
 
@@ -144,6 +144,29 @@ def test_placement__really_places(three_nodes: Any) -> None:
         pool = RayPool(3, config.hosting, lambda settings=settings, dataset=dataset: (settings, dataset))
         assert sorted(map(len, pool.nodes)) == expected, kind
         pool.close()
+
+
+@pytest.mark.slow
+def test_free_by_node__a_client_of_the_cluster_is_told_the_same(
+    three_nodes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connected by ray://, this process has no state of the cluster."""
+    here = free_by_node(ray)
+    assert len(here) == 3 and all(free["CPU"] == 1.0 for free in here.values())
+    with monkeypatch.context() as patch:
+        patch.setattr("ray.util.client.ray.is_connected", lambda: True)
+        patch.setattr("ray._private.state.available_resources_per_node", told_elsewhere)
+        assert free_by_node(ray) == here
+
+
+def told_elsewhere() -> dict[str, Any]:
+    """What a worker is told; in this process it raises."""
+    if ray.get_runtime_context().worker.mode != ray.WORKER_MODE:
+        raise AssertionError("asked for in the process that has no state")
+    from ray._private.state import available_resources_per_node
+
+    found: dict[str, Any] = available_resources_per_node()
+    return found
 
 
 def write_images(folder: Path, seed: int) -> None:
