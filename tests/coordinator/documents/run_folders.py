@@ -10,11 +10,35 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from coordinator import load_config, simulate
 from coordinator.records.progress import PROGRESS, started_at
 from coordinator.records.run_folder import KEYS, write_table
 
 TABLES = ("rounds", "peers", "edges")
+
+
+def finished_run(output: Path, rounds: int, peers: int = 3, name: str = "run", probe_every: int = 0) -> Path:
+    """The folder of a small run without figures, control runs and MLflow."""
+    table = {
+        "run": {"rounds": rounds, "name": name},
+        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
+        "peers": {"count": peers, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
+        "topology": {"kind": "ring"},
+        "evaluation": {
+            "every": 2,
+            "probe_every": probe_every,
+            "probe_batch": 20,
+            "probes": ["knn"],
+            "controls": [],
+        },
+        "hosting": {"pool": "in-process"},
+        "tracking": {"enabled": False},
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coordinator.figures.run.save", lambda *_: None)
+        return simulate(load_config(table), output).folder
 
 
 class Staged:

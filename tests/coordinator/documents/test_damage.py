@@ -10,28 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from coordinator import load_config, simulate
 from coordinator.documents.document import run_document
 from coordinator.documents.listing import RunList
 from coordinator.records.progress import PROGRESS
+from tests.coordinator.documents.run_folders import finished_run
 
 PEERS, SUMMARY = 3, "summary.json"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    table = {
-        "run": {"rounds": 4},
-        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
-        "peers": {"count": PEERS, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
-        "topology": {"kind": "ring"},
-        "evaluation": {"every": 2, "probe_every": 2, "probe_batch": 20, "probes": ["knn"], "controls": []},
-        "hosting": {"pool": "in-process"},
-        "tracking": {"enabled": False},
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coordinator.figures.run.save", lambda *_: None)
-        return simulate(load_config(table), tmp_path_factory.mktemp("runs")).folder
+    return finished_run(tmp_path_factory.mktemp("runs"), rounds=4, peers=PEERS, probe_every=2)
 
 
 @pytest.fixture

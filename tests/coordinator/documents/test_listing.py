@@ -6,27 +6,15 @@ from typing import Any
 
 import pytest
 
-from coordinator import load_config, simulate
 from coordinator.documents.listing import RunList
 from coordinator.records.progress import PROGRESS
 from coordinator.records.run_folder import lock, temporary_folder_prefix
-from tests.coordinator.documents.run_folders import Staged, rows_of
+from tests.coordinator.documents.run_folders import Staged, finished_run, rows_of
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    table = {
-        "run": {"rounds": 4, "name": "listed"},
-        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
-        "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
-        "topology": {"kind": "ring"},
-        "evaluation": {"every": 2, "probe_batch": 20, "probes": ["knn"], "controls": []},
-        "hosting": {"pool": "in-process"},
-        "tracking": {"enabled": False},
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coordinator.figures.run.save", lambda *_: None)
-        return simulate(load_config(table), tmp_path_factory.mktemp("runs")).folder
+    return finished_run(tmp_path_factory.mktemp("runs"), rounds=4, name="listed")
 
 
 def listed(folder: Path, **options: Any) -> dict[str, dict[str, Any]]:

@@ -14,10 +14,9 @@ from typing import Any
 
 import pytest
 
-from coordinator import load_config, simulate
 from coordinator.documents.document import RunDocument
 from coordinator.records.progress import PROGRESS
-from tests.coordinator.documents.run_folders import Staged
+from tests.coordinator.documents.run_folders import Staged, finished_run
 from tests.coordinator.watching.streams import Follower, address_in, command, get, listens, memory_of, until
 
 Started = Callable[..., AbstractContextManager[Any]]
@@ -26,18 +25,7 @@ ENDING = 2.0  # seconds
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    table = {
-        "run": {"rounds": 8},
-        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
-        "peers": {"count": 3, "model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}},
-        "topology": {"kind": "ring"},
-        "evaluation": {"every": 2, "probe_batch": 20, "probes": ["knn"], "controls": []},
-        "hosting": {"pool": "in-process"},
-        "tracking": {"enabled": False},
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coordinator.figures.run.save", lambda *_: None)
-        return simulate(load_config(table), tmp_path_factory.mktemp("runs")).folder
+    return finished_run(tmp_path_factory.mktemp("runs"), rounds=8)
 
 
 @pytest.fixture
