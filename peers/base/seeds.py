@@ -17,6 +17,8 @@ Purpose = Literal[
     "shuffled",
     "single-teacher",
     "noise",
+    "network",
+    "returns",
 ]
 _KEYS: dict[Purpose, int] = {
     "weights": 0,
@@ -31,6 +33,8 @@ _KEYS: dict[Purpose, int] = {
     "shuffled": 9,
     "single-teacher": 10,
     "noise": 11,
+    "network": 12,
+    "returns": 13,
 }
 
 
