@@ -27,6 +27,7 @@ from topologies.schedule import Schedule
 
 S = TypeVar("S", bound="EventDriven")
 Flow = tuple[int, int, int]  # sender, receiver, version
+NEVER = 1 << 62  # the version of a peer that has passed all rounds
 QUIET = 200_000  # events in which nobody steps, besides some for each peer, before it is an error
 
 
@@ -188,7 +189,8 @@ class EventDriven(ABC):
         """(version, peer) of those online with which a peer is linked in the round of that version."""
         found = []
         for other, version in enumerate(self.version):
-            if version >= 0 and other != peer and self.online[other] and peer in self.links.plan(version).linked[other]:
+            known = 0 <= version < NEVER and other != peer and self.online[other]
+            if known and peer in self.links.plan(version).linked[other]:
                 found.append((version, other))
         return found
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from topologies.network.event_driven import FINISH, EventDriven, best
+from topologies.network.event_driven import FINISH, NEVER, EventDriven, best
 from topologies.network.hearing import without
 from topologies.network.links import Present
 from topologies.network.trace import Cut, Delivery, Fate, MessageKey, Publication, Step, TimedRound, Wave
@@ -10,17 +10,17 @@ from topologies.network.waves import waves_of
 from topologies.network.world import World
 from topologies.schedule import Schedule
 
-NEVER = 1 << 62
-
 
 @dataclass
 class Board:
     """A round that is under way. arrivals: by receiver and sender, when a message will be there, or would have been.
 
-    missing: participants that have not published. reach: the last arrival anywhere of messages by now, and its sender.
+    missing: participants that have not published. transfers: how many are under way. reach: the last arrival anywhere of
+    messages by now, and its sender.
     """
 
     missing: set[int]
+    transfers: int = 0
     reach: tuple[int, int] = (-1, -1)
     arrivals: dict[tuple[int, int], tuple[int, Fate]] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
@@ -31,8 +31,7 @@ class Board:
 
     def copy(self) -> "Board":
         """Another one that goes on by itself."""
-        own = {name: value.copy() for name, value in self.__dict__.items() if name != "reach"}
-        return Board(reach=self.reach, **own)
+        return Board(*(value.copy() if hasattr(value, "copy") else value for value in self.__dict__.values()))
 
 
 class Waiting(EventDriven):
@@ -48,17 +47,14 @@ class Waiting(EventDriven):
         self.barrier, self.frontier = barrier, 0
         self.boards: dict[int, Board] = {}
         self.planned: list[tuple[int, int] | None] = [None] * count
-        self.last: dict[int, Publication] = {}
+        self.counts = {-1: sum(self.online)}  # by version, the peers online that have published it last
         for peer in range(count):
             if self.online[peer]:
-                self.due[peer] = self._prepared(peer, 0)
+                self._set(peer, self._prepared(peer, 0))
         first = [message for message in self.due if message is not None]
         self.last = {message.peer: message for message in first}
         for message in first:
-            self._register(message)
-        for message in first:
             self._publish(message)
-        self._move_frontier()
 
     def copied(self) -> None:
         """Copy what `copy` has not."""
@@ -70,15 +66,16 @@ class Waiting(EventDriven):
             if not self.advance():
                 return None
         board = self.boards.pop(self.index, None) or Board(set())
-        _, presence = self.take_deliveries()
-        acts: list[Step | Publication] = [*board.returns, *sorted(board.steps)]
+        late, presence = self.take_deliveries()
+        steps = sorted(board.steps, key=lambda step: step.peer)
+        acts: list[Step | Publication] = [*board.returns, *steps]
         for act in acts:
             following = act.following if isinstance(act, Step) else act
             if following is not None:
                 self.last[following.peer] = following
             if isinstance(act, Step):
                 self.end = max(self.end, act.finish)
-        waves = waves_of(acts) if board.returns else (Wave(tuple(sorted(board.steps))),) if board.steps else ()
+        waves = waves_of(acts) if board.returns else (Wave(tuple(steps)),) if steps else ()
         released = {peer: (self.index,) for peer in sorted(board.useful)}
         self.index += 1
         self.links.forget(self.index)
@@ -87,7 +84,7 @@ class Waiting(EventDriven):
             self.end,
             waves,
             released,
-            tuple(board.deliveries),
+            (*board.deliveries, *late),
             presence,
             sum(self.online),
             tuple(sorted(board.abandoned)),
@@ -112,53 +109,52 @@ class Waiting(EventDriven):
         ]
         edges = plan.edges[peer]
         heard = without(edges, peer, lost) if lost else edges
-        following = self.due[peer] = self._prepared(peer, index + 1)
+        self.computed[peer] += 1
+        following = self._prepared(peer, index + 1)
         board.steps.append(Step(peer, index, index, heard, due.at, start, self.now, who, following))
-        if following is None:
-            self.version[peer] = NEVER
-        else:
-            self._register(following)
+        self._set(peer, following)
+        if following is not None:
             self._publish(following)
-        self._move_frontier()
 
     def came(self, peer: int) -> None:
         """A peer is back: it joins the round that its links are in."""
         known = self.neighbours(peer)
         earliest = max([self.version[peer] + 1, self.frontier, *(version for version, _ in known)])
         message = self._prepared(peer, earliest) if earliest < NEVER else None
-        if message is None:
-            self.version[peer] = NEVER
-        else:
+        if message is not None:
             message = message._replace(back=self.back(peer, best(known, message.version)))
-            self.due[peer] = message
-            self._register(message)
+        self.counts[self.version[peer]] = self.counts.get(self.version[peer], 0) + 1
+        self._set(peer, message)
+        if message is not None:
             self._board(message.version).returns.append(message)
             self._publish(message)
             for other in range(len(self.online)):
                 self._plan_again(other, peer)
-        self._move_frontier()
 
     def left(self, peer: int) -> None:
         """A peer is gone: nobody waits for what it has not published."""
-        due, self.due[peer], self.planned[peer] = self.due[peer], None, None
+        due, planned = self.due[peer], self.planned[peer]
+        self.due[peer] = self.planned[peer] = None
+        self.tokens[peer] += 1
+        if planned is not None and planned[0] < self.now:
+            self.computed[peer] += 1
         if due is not None:
             self._board(due.version).abandoned.append((peer, due.version))
+        self._pass(self.version[peer])
         for other in range(len(self.online)):
             self._plan_again(other, peer)
-        self._move_frontier()
 
     def posted(self, sender: int, receiver: int, version: int, at: int, fate: Fate) -> None:
         """The arrival of a message is known."""
         board = self.boards.get(version)
-        if board is None:  # its round is over for everybody
-            self.late.append(self.deliveries.pop())
-            return
+        if board is None:
+            return  # its round is over for everybody
         board.arrivals[receiver, sender] = (at, fate)
         board.deliveries.append(self.deliveries.pop())
-        if fate is not Fate.RECEIVER_OFFLINE:
-            board.reach = max(board.reach, (at, sender))
+        board.reach = max(board.reach, (at, sender))
         if self.flows is not None:
-            self._plan_round(version, receiver)
+            board.transfers -= 1
+            self._plan_round(version, receiver, sender)
 
     def _prepared(self, peer: int, earliest: int) -> Publication | None:
         """The peer's message of the first round from `earliest` on in which it takes part."""
@@ -168,20 +164,36 @@ class Waiting(EventDriven):
         receivers = self.links.plan(version).receivers[peer]
         return Publication(peer, version, version, self.now, receivers, bool(receivers))
 
-    def _register(self, message: Publication) -> None:
-        self.version[message.peer] = message.version
-        board = self._board(message.version)
-        board.missing.discard(message.peer)
-        board.reach = max(board.reach, (message.at, message.peer))
-        if message.useful:
-            board.useful.append(message.peer)
+    def _set(self, peer: int, message: Publication | None) -> None:
+        """Make a message due; without one, the peer has passed all rounds."""
+        before, self.due[peer], self.planned[peer] = self.version[peer], message, None
+        version = self.version[peer] = NEVER if message is None else message.version
+        self.counts[version] = self.counts.get(version, 0) + 1
+        if message is not None:
+            board = self._board(version)
+            board.missing.discard(peer)
+            board.reach = max(board.reach, (message.at, peer))
+            if message.useful:
+                board.useful.append(peer)
+        self._pass(before)
+
+    def _pass(self, version: int) -> None:
+        """A peer that is or was online is no longer at this version: move the frontier past rounds that all have passed."""
+        left = self.counts.get(version, 0) - 1
+        if left > 0:
+            self.counts[version] = left
+        else:
+            self.counts.pop(version, None)
+            if self.counts:
+                self.frontier = max(self.frontier, min(self.counts))
 
     def _publish(self, message: Publication) -> None:
         """Send a message, and plan the steps that need nothing more."""
-        self.planned[message.peer] = None
+        if self.flows is not None:
+            self._board(message.version).transfers += len(message.sent_to)
         self.send(message)
         if self.barrier:
-            self._plan_round(message.version, None)
+            self._plan_round(message.version, message.peer, message.peer)
             return
         self._plan(message.peer, message.peer)
         for receiver in message.sent_to:
@@ -192,15 +204,15 @@ class Waiting(EventDriven):
             self.boards[index] = Board(set(self.links.plan(index).participants))
         return self.boards[index]
 
-    def _plan_round(self, version: int, receiver: int | None) -> None:
+    def _plan_round(self, version: int, peer: int, cause: int) -> None:
         """Plan the steps of a round anew: of one peer, or with a barrier of all."""
         if not self.barrier:
-            assert receiver is not None
-            self._plan_again(receiver, receiver)
-            return
-        if self._barrier(version) is not None:
-            for peer in self.links.plan(version).participants:
-                self._plan_again(peer, peer)
+            self._plan_again(peer, cause)
+        elif self._barrier(version) is not None:
+            for other in self.links.plan(version).participants:
+                due = self.due[other]
+                if due is not None and due.version == version:
+                    self._plan_again(other, cause)
 
     def _plan_again(self, peer: int, cause: int) -> None:
         """Plan a peer's start anew if it has not started."""
@@ -224,9 +236,7 @@ class Waiting(EventDriven):
         self.tokens[peer] += 1
         self.planned[peer] = found
         if found is not None:
-            number = self.computed[peer]
-            self.computed[peer] += before is None and self.begun[peer] != due
-            self.push(found[0] + self.world.step_ns(peer, number), FINISH, peer)
+            self.push(found[0] + self.world.step_ns(peer, self.computed[peer]), FINISH, peer)
 
     def _all_heard(self, peer: int, version: int) -> tuple[int, int] | None:
         """When the last message of the peer's teachers is there, and whose it is; None: that is not known yet."""
@@ -235,25 +245,15 @@ class Waiting(EventDriven):
         for teacher in self.links.plan(version).teachers[peer]:
             known = arrivals.get((peer, teacher))
             if known is None:
-                if self._is_due(teacher, version):
+                if (self.online[teacher] and self.version[teacher] < version) or (teacher, peer, version) in self.flying:
                     return None
-            elif known[1] is not Fate.RECEIVER_OFFLINE and (known[0], teacher) > latest:
+            elif (known[0], teacher) > latest:
                 latest = (known[0], teacher)
         return latest
 
     def _barrier(self, version: int) -> tuple[int, int] | None:
         """When the last message of a round is there, and whose it is; None: that is not known yet."""
         board = self._board(version)
-        if any(self.online[peer] and self.version[peer] < version for peer in board.missing):
+        if board.transfers or any(self.online[peer] and self.version[peer] < version for peer in board.missing):
             return None
         return board.reach
-
-    def _is_due(self, teacher: int, version: int) -> bool:
-        """Whether a message that is not on its way yet will come."""
-        return self.online[teacher] and self.version[teacher] < version
-
-    def _move_frontier(self) -> None:
-        """Pass the rounds that all who are online have passed."""
-        here = [version for version, online in zip(self.version, self.online, strict=True) if online]
-        if here:
-            self.frontier = max(self.frontier, min(here))
