@@ -16,7 +16,7 @@ from coordinator.scheduling.probing import Observing, Probing, observe, probe
 from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, SaveFailed
 from peers.exchange.assignment import Assignment, Stats
 from peers.exchange.sums import Sum
-from peers.hosting.host import Bundle
+from peers.hosting.postbox import Bundle
 from peers.probing.measuring import ProbeSubject
 from topologies.round import Edge
 from topologies.schedule import Round, Schedule
