@@ -1,6 +1,6 @@
 """Which scheduler a run has: the plain one, the plain one with virtual times beside it, or the event-driven one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
 from coordinator.pools.base import Pool
@@ -36,12 +36,13 @@ class PlainTraceScheduler:
         return self.synchronous.save(folder, completed)
 
 
-def scheduler_of(pool: Pool, trace: Trace | None, shared_sum: bool) -> Scheduler:
+def scheduler_of(pool: Pool, trace: Trace | None, shared_sum: bool, frozen: Collection[int] = ()) -> Scheduler:
     """The scheduler of a run or of a control run.
 
     trace: None without a simulated network. shared_sum: whether students learn from the sum of a round's messages.
+    frozen: peers that never learn.
     """
     synchronous = SynchronousScheduler(pool, shared_sum)
     if trace is None:
         return synchronous
-    return PlainTraceScheduler(synchronous, trace) if trace.plain else EventDrivenScheduler(pool, trace)
+    return PlainTraceScheduler(synchronous, trace) if trace.plain else EventDrivenScheduler(pool, trace, frozenset(frozen))

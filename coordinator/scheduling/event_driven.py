@@ -19,27 +19,30 @@ from coordinator.scheduling.timing import Timings
 from peers.exchange.assignment import Assignment, Links, Rejoin, Stats, Study
 from peers.hosting.evaluator import State
 from peers.hosting.host import Bundle
-from topologies.network.trace import MessageKey, Publication, Return, Step, TimedRound, Trace, Weights
+from topologies.network.trace import MessageKey, Publication, Return, Step, TimedRound, Trace, Wave, Weights
 from topologies.round import Edge
 from topologies.schedule import Round, Schedule
 
-LOOKED_AT = 64  # rounds of a schedule that say whether students learn from themselves, too
 Entry = TypeVar("Entry", Step, Publication)
 WEIGHTS: dict[Weights, Literal["own", "fresh", "neighbour"]] = {Weights.OWN: "own", Weights.FRESH: "fresh", Weights.NEIGHBOUR: "neighbour"}
 
 
 @dataclass(frozen=True)
 class EventDrivenScheduler:
-    """Follows a trace, whatever the ages of its messages. The schedule that it is given says who is linked to whom."""
+    """Follows a trace, whatever the ages of its messages. The schedule that it is given is what a round is shown with.
+
+    frozen: peers that never learn, so that they need not keep their forward passes.
+    """
 
     pool: Pool
     trace: Trace
+    frozen: frozenset[int] = frozenset()
 
     def records(
         self, schedule: Schedule, cadence: Cadence, start: int, stop: Callable[[], bool]
     ) -> Iterator[RoundRecord]:
         """See `Scheduler`. Raises: ConfigError, once the trace has no further round."""
-        return iter(TraceLoop(self.pool, schedule, self.trace, cadence, start, stop))
+        return iter(TraceLoop(self.pool, schedule, self.trace, cadence, start, stop, self.frozen))
 
     def save(self, folder: str, completed: int) -> PeersSaved | SaveFailed:
         """See `Scheduler`."""
@@ -70,16 +73,15 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
         cadence: Cadence,
         start: int = 0,
         stop: Callable[[], bool] = lambda: False,
+        frozen: frozenset[int] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(pool, cadence, start, stop, clock)
-        self.schedule, self.trace = schedule, trace
+        self.schedule, self.trace, self.frozen = schedule, trace, frozen
         self._cut = trace.cut_at(start)
         self._rounds = trace.rounds(start)
         self._timings = Timings(self._cut)
         self._host_of = {peer: host for host, each in enumerate(pool.hosts) for peer in each.peers}
-        sample = map(schedule, range(min(schedule.period or LOOKED_AT, LOOKED_AT)))
-        self._learns_from_itself = any(map(_has_self_edge, sample))
         self._due: dict[int, Publication] = {}
         self._bundles: dict[MessageKey, Ref[Bundle]] = {}
         self._sizes: dict[MessageKey, int] = {}
@@ -113,10 +115,9 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
                 f"{self.cadence.num_rounds}: lower run.rounds, or let peers come back (network.churn)"
             )
         assert timed.index == round_index, "the trace gives the rounds in order"
-        if round_index == self.cadence.num_rounds - 1:
-            timed = _as_last(timed)
         flight = TimedInFlight(round_index + 1, self.schedule(round_index), [], timed=timed)
-        for wave in timed.waves:
+        is_last = round_index == self.cadence.num_rounds - 1
+        for wave in _as_last(timed) if is_last else timed.waves:
             self._come_back(wave.returns, flight)
             self._step(wave.steps, flight)
         for peer, version in timed.abandoned:
@@ -176,9 +177,9 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
 
     def _states(self, place: int, back: Iterable[Return]) -> list[Ref[dict[int, State]]]:
         """The states of the other hosts' peers whose weights are copied."""
-        sources = (each.source for each in back if each.weights is Weights.NEIGHBOUR)
-        hosts = sorted({self._host_of[source] for source in sources} - {place})
-        return [self.pool.hosts[host].states() for host in hosts]
+        sources = {each.source for each in back if each.weights is Weights.NEIGHBOUR}
+        away = sorted(source for source in sources if self._host_of[source] != place)
+        return [self.pool.hosts[self._host_of[source]].states([source]) for source in away]
 
     def _called(
         self,
@@ -208,10 +209,11 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
             version,
             publication.batch,
             Links(),
-            teaches=publication.useful or self._learns_from_itself,
+            teaches=publication.useful,
             remote=self._is_remote(publication),
             gradient_norm=None if norm is None else norm(version, publication.peer),
             kept=publication.useful,
+            links_follow=publication.peer not in self.frozen,
             step_round=step_round,
         )
 
@@ -256,8 +258,8 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
             self._spent(answer)
 
 
-def _as_last(timed: TimedRound) -> TimedRound:
-    """The last round, without the messages that only later rounds would use: a longer run publishes them anew."""
+def _as_last(timed: TimedRound) -> Iterator[Wave]:
+    """The waves of the last round, without the messages that only later rounds would use: a longer run publishes them anew."""
     steps = [step for wave in timed.waves for step in wave.steps]
     used = {key for step in steps for key in ((step.peer, step.version), *_heard(step))}
 
@@ -265,7 +267,7 @@ def _as_last(timed: TimedRound) -> TimedRound:
         after = step.following
         return step if after is None or (after.peer, after.version) in used else step._replace(following=None)
 
-    return replace(timed, waves=tuple(wave._replace(steps=tuple(map(ended, wave.steps))) for wave in timed.waves))
+    return (wave._replace(steps=tuple(map(ended, wave.steps))) for wave in timed.waves)
 
 
 def _of_round(stats: Sequence[Stats]) -> Stats:
@@ -291,7 +293,3 @@ def _heard(step: Step) -> Iterator[MessageKey]:
 def _links_of_round(heard: tuple[Edge, ...]) -> Links:
     return Links.of(*heard)
 
-
-def _has_self_edge(round_: Round) -> bool:
-    """Whether a student of the round learns from itself, too."""
-    return any(edge.teacher == student for student, edges in enumerate(round_.incoming) for edge in edges)
