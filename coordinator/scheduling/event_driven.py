@@ -18,7 +18,7 @@ from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, S
 from coordinator.scheduling.timing import Timings
 from peers.exchange.assignment import Assignment, Links, Rejoin, Stats, Study
 from peers.hosting.evaluator import State
-from peers.hosting.host import Bundle
+from peers.hosting.postbox import Bundle
 from topologies.network.trace import MessageKey, Publication, Return, Step, TimedRound, Trace, Wave, Weights
 from topologies.round import Edge
 from topologies.schedule import Round, Schedule

@@ -13,7 +13,7 @@ from coordinator.scheduling.in_flight import InFlight, RoundsInFlight, merged, s
 from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, SaveFailed
 from peers.exchange.assignment import Assignment, Stats
 from peers.exchange.sums import Sum
-from peers.hosting.host import Bundle
+from peers.hosting.postbox import Bundle
 from topologies.round import Edge
 from topologies.schedule import Round, Schedule
 
