@@ -7,7 +7,15 @@ from coordinator.experiment.config import ConfigError, RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.records.summary import flatten, inputs_of, versions
 
-DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation", "network")  # sections that determine the numbers
+DECIDING = (
+    "run",
+    "data",
+    "peers",
+    "topology",
+    "exchange",
+    "evaluation",
+    "network",
+)  # sections that determine the numbers
 FREE = (
     "run.rounds",
     "run.name",

@@ -45,7 +45,10 @@ def _check_sum(network: NetworkConfig) -> None:
         (not network.lock_step, f"network.clock is '{network.clock}'"),
         (network.message == "checkpoint", "network.message is 'checkpoint'"),
         (any(each.loss is not None and each.loss.kind != "none" for each in worlds), "network.loss loses some"),
-        (any(each.churn is not None and each.churn.kind != "none" for each in worlds), "network.churn sends peers away"),
+        (
+            any(each.churn is not None and each.churn.kind != "none" for each in worlds),
+            "network.churn sends peers away",
+        ),
     )
     for holds, what in given:
         if holds:

@@ -24,7 +24,11 @@ from topologies.round import Edge
 from topologies.schedule import Round, Schedule
 
 Entry = TypeVar("Entry", Step, Publication)
-WEIGHTS: dict[Weights, Literal["own", "fresh", "neighbour"]] = {Weights.OWN: "own", Weights.FRESH: "fresh", Weights.NEIGHBOUR: "neighbour"}
+WEIGHTS: dict[Weights, Literal["own", "fresh", "neighbour"]] = {
+    Weights.OWN: "own",
+    Weights.FRESH: "fresh",
+    Weights.NEIGHBOUR: "neighbour",
+}
 
 
 @dataclass(frozen=True)
@@ -292,4 +296,3 @@ def _heard(step: Step) -> Iterator[MessageKey]:
 
 def _links_of_round(heard: tuple[Edge, ...]) -> Links:
     return Links.of(*heard)
-
