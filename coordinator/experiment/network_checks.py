@@ -20,8 +20,8 @@ def check_network(
         _check_sum(network)
     if clock == "gossip" and exchange.roles == "one-student":
         raise ValueError(
-            "exchange.roles 'one-student' draws a student for each round, but with network.clock 'gossip' peers wake by "
-            "themselves, and both of a pair learn: set exchange.roles to all, or take another clock"
+            "exchange.roles 'one-student' draws a student for each round, but with network.clock 'gossip' peers wake "
+            "by themselves, and both of a pair learn: set exchange.roles to every-peer, or take another clock"
         )
     if network.message == "checkpoint" and exchange.top_k:
         raise ValueError(

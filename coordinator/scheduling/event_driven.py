@@ -21,7 +21,7 @@ from peers.hosting.evaluator import State
 from peers.hosting.postbox import Bundle
 from topologies.network.trace import MessageKey, Publication, Return, Step, TimedRound, Trace, Wave, Weights
 from topologies.round import Edge
-from topologies.schedule import Round, Schedule
+from topologies.schedule import Schedule
 
 Entry = TypeVar("Entry", Step, Publication)
 WEIGHTS: dict[Weights, Literal["own", "fresh", "neighbour"]] = {
@@ -263,7 +263,7 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
 
 
 def _as_last(timed: TimedRound) -> Iterator[Wave]:
-    """The waves of the last round, without the messages that only later rounds would use: a longer run publishes them anew."""
+    """The waves of the last round, without messages for later rounds only: a longer run publishes them anew."""
     steps = [step for wave in timed.waves for step in wave.steps]
     used = {key for step in steps for key in ((step.peer, step.version), *_heard(step))}
 

@@ -1,7 +1,5 @@
 """The times of a run's rounds in a simulated network: when they end, how old the messages are, and what is lost."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from coordinator.scheduling.assignments import MemoByRound

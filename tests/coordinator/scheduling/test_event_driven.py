@@ -1,11 +1,8 @@
 """The event-driven scheduler: a plain trace gives the bits of the round loop, and any trace the same in every pool."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from coordinator.experiment.config import RunConfig, load_config
@@ -13,10 +10,9 @@ from coordinator.experiment.plan import peer_settings, prepare
 from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.base import Pool, ask
 from coordinator.pools.in_process import InProcessPool
-from coordinator.scheduling.choice import PlainTraceScheduler
-from coordinator.scheduling.event_driven import EventDrivenScheduler, TraceLoop
+from coordinator.scheduling.event_driven import TraceLoop
 from coordinator.scheduling.scheduler import Cadence, RoundRecord
-from coordinator.scheduling.synchronous import RoundLoop, SynchronousScheduler
+from coordinator.scheduling.synchronous import RoundLoop
 from peers.exchange.assignment import Stats
 from tests.coordinator.scheduling.traces import aged, in_waves, one_at_a_time, plain_trace
 from topologies.network.trace import Trace

@@ -48,7 +48,7 @@ def in_waves(trace: Trace, change: Callable[[TimedRound], TimedRound]) -> Trace:
 
 
 def one_at_a_time(timed: TimedRound) -> TimedRound:
-    """The same steps in waves of their own, in reverse: no message of a round is published before all have stepped..."""
+    """The same steps, each in a wave of its own, in reverse."""
     waves = tuple(Wave((step,)) for wave in timed.waves for step in reversed(wave.steps))
     return replace(timed, waves=waves)
 
