@@ -10,6 +10,7 @@ from coordinator.experiment.plan import peer_settings, prepare
 from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.base import Pool, ask
 from coordinator.pools.in_process import InProcessPool
+from coordinator.pools.opening import open_pool
 from coordinator.scheduling.event_driven import TraceLoop
 from coordinator.scheduling.scheduler import Cadence, RoundRecord
 from coordinator.scheduling.synchronous import RoundLoop
@@ -120,3 +121,13 @@ def test_trace_loop__goes_on_from_a_checkpoint_with_the_messages_under_way(stopp
     digests, records = by_trace(config, trace, again, start=stopped_after)
     assert digests == whole[0]
     assert outcome(pool, before)[1] + records == whole[1]
+
+
+@pytest.mark.parametrize("peers_per_host", [1, 2])
+def test_trace_loop__older_messages_give_the_same_bits_in_ray_actors(cluster: Any, peers_per_host: int) -> None:
+    config = tiny()
+    trace = aged(build_schedule(config), old, 2)
+    hosting = config.hosting.model_copy(update={"pool": "ray", "peers_per_host": peers_per_host})
+    plan = prepare(config)
+    with open_pool(peer_settings(config, plan.dataset), plan.dataset, hosting) as pool:
+        assert by_trace(config, trace, pool) == by_trace(config, trace)
