@@ -95,11 +95,9 @@ class Account:
 
     def use(self) -> dict[str, float]:
         """The shares of all peers' time: compute, wait, offline; they sum to 1."""
-        compute, wait, offline = (
-            float(sum(part)) for part in zip(*map(self._use_of, range(self.num_peers)), strict=True)
-        )
-        total = compute + wait + offline or 1.0
-        return {"compute": compute / total, "wait": wait / total, "offline": offline / total}
+        parts = np.array([self._use_of(peer) for peer in range(self.num_peers)], np.float64).sum(axis=0)
+        shares = parts / (parts.sum() or 1.0)
+        return dict(zip(("compute", "wait", "offline"), shares.tolist(), strict=True))
 
     def summary(self, asked: Mapping[str, float | None] | None = None) -> dict[str, Any]:
         """All of it as plain values. asked: `loss` and `availability` as the settings have them, where they say so."""

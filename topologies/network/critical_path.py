@@ -50,6 +50,9 @@ class CriticalPath:
             place = self._messages(step.waited_for)
         parts = parts.copy()
         parts[place] += step.start - end
+        own = (step.peer, step.version)
+        if step.published == step.start and place != IDLE and own in self._of_message:  # an answer of gossip
+            self._of_message[own] = (step.start, parts.copy())
         parts[self._computing(step.peer)] += step.finish - step.start
         path = self._of_peer[step.peer] = (step.finish, parts)
         if step.finish > self._longest[0]:
@@ -71,10 +74,7 @@ class CriticalPath:
         """
         end, parts = self._longest
         shares = parts / end if end else parts.astype(np.float64)
-        computing, messages = (
-            shares[FIRST : FIRST + len(shares[FIRST:]) // 2],
-            shares[FIRST + len(shares[FIRST:]) // 2 :],
-        )
+        computing, messages = np.split(shares[FIRST:], 2)
         found: dict[str, Any] = {
             "seconds": end / SECOND,
             "compute": float(computing.sum()),
@@ -125,7 +125,7 @@ def in_words(path: Mapping[str, Any], clock: str = "") -> str:
         "being offline": path["offline"],
     }
     together = {peer: each["compute"] + each["latency"] for peer, each in path["peers"].items()}
-    shares = sorted(together.values(), reverse=True) + [0.0, 0.0]
+    shares = [*sorted(together.values(), reverse=True), 0.0, 0.0]
     if together and shares[0] >= PACEMAKER and shares[0] >= LEAD * shares[1]:
         peer = max(together, key=lambda each: together[each])
         of_peer = path["peers"][peer]

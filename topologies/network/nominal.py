@@ -55,7 +55,8 @@ def mean_matrix(weights: KeyedSums, counts: np.ndarray) -> csr_array:
     pooled = coo_array((shares, (students, teachers)), shape=(num_peers, num_peers)).tocsr()
     own = np.maximum(1 - np.asarray(pooled.sum(axis=1)).ravel(), 0.0)
     own[own < 1e-12] = 0.0  # what rounding leaves
-    return (pooled + diags_array(own)).tocsr()
+    whole: csr_array = (pooled + diags_array(own)).tocsr()
+    return whole
 
 
 def gap_of(pooling: csr_array) -> float | None:
