@@ -1,0 +1,160 @@
+"""What a run's simulated network did: its events, links and peers as tables, the rest as a part of the summary.
+
+All of it follows from the trace, which is run through once more when the run ends. So a run that is interrupted or
+resumed writes the same for the rounds that are done, and no state of it is kept in checkpoints.
+"""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from coordinator.records.run_folder import aside, write_table
+from topologies.network.account import Account
+from topologies.network.churn import DiurnalChurn, ExponentialChurn, NoChurn
+from topologies.network.config import NetworkConfig
+from topologies.network.events import Event, EventLog
+from topologies.network.trace import Trace
+from topologies.schedule import Schedule
+
+ROWS = 65_536  # of a row group, which are in memory at a time
+EVENTS, PRESENCE = "events", "network_presence"
+SCHEMAS = {
+    EVENTS: pa.schema(
+        {
+            "round": pa.int64(),
+            "seconds": pa.float64(),
+            "kind": pa.string(),
+            "peer": pa.int64(),
+            "other": pa.int64(),
+            "version": pa.int64(),
+            "batch": pa.int64(),
+            "age": pa.int64(),
+            "age_seconds": pa.float64(),
+            "until": pa.float64(),
+            "reason": pa.string(),
+        }
+    ),
+    PRESENCE: pa.schema({"round": pa.int64(), "seconds": pa.float64(), "peer": pa.int64(), "online": pa.bool_()}),
+}
+COMINGS_AND_GOINGS = {"online": True, "offline": False}
+Told = Callable[[int, list[Event]], None]  # the number of a round as in tables, from 1, and its events
+
+
+def account_of(trace: Trace, schedule: Schedule, clock: str, num_rounds: int, tell: Told | None = None) -> Account:
+    """The account of the first rounds of a trace. tell: gets the events of each; those of second 0 are of round 0."""
+    first, log = trace.cut_at(0), EventLog(trace.own_batches)
+    account = Account(schedule, first, clock)
+    if tell is not None:
+        tell(0, log.at_start(first))
+    for round_ in itertools.islice(trace.rounds(), num_rounds):
+        account.add(round_)
+        if tell is not None:
+            tell(round_.index + 1, log.of_round(round_))
+    return account
+
+
+def write_network(
+    folder: Path, trace: Trace, schedule: Schedule, network: NetworkConfig, num_rounds: int
+) -> dict[str, Any]:
+    """Write the tables of a run's network into `metrics`; returns what the summary says of it. Raises: OSError.
+
+    `network_edges` and `network_peers` have a row for each link and peer; `events`, unless `network.events` is false,
+    and `network_presence`, if peers come and go, grow with the rounds, and are written bit by bit.
+    """
+    metrics = folder / "metrics"
+    metrics.mkdir(parents=True, exist_ok=True)
+    files = {EVENTS: network.events, PRESENCE: churns(network)}
+    with ExitStack() as stack:
+        written = {
+            name: stack.enter_context(row_file(metrics / f"{name}.parquet", SCHEMAS[name]))
+            for name, wanted in files.items()
+            if wanted
+        }
+
+        def tell(number: int, events: list[Event]) -> None:
+            if EVENTS in written:
+                written[EVENTS].add((number, *event) for event in events)
+            if PRESENCE in written:
+                known = [event for event in events if event.kind in COMINGS_AND_GOINGS]
+                rows = ((number, event.seconds, event.peer, COMINGS_AND_GOINGS[event.kind]) for event in known)
+                written[PRESENCE].add(rows)
+
+        account = account_of(trace, schedule, network.clock, num_rounds, tell if written else None)
+    write_table(metrics / "network_edges.parquet", list(account.edges()), ("student", "teacher"))
+    write_table(metrics / "network_peers.parquet", account.peers(), ("peer",))
+    return summary_of(account, network, trace.plain)
+
+
+def summary_of(account: Account, network: NetworkConfig, plain: bool) -> dict[str, Any]:
+    """The part `network` of a summary. plain: whether delays change nothing but the time."""
+    ages = account.age_bins()
+    return {
+        "clock": network.clock,
+        "message": network.message,
+        "changes_numbers": not plain,
+        **account.summary(asked_of(network)),
+        "age_bins": ages,
+    }
+
+
+def asked_of(network: NetworkConfig) -> dict[str, float | None]:
+    """The shares of lost messages, and of time online, that the settings amount to; None where groups differ."""
+    alike = not any(group.loss is not None for group in network.groups)
+    return {
+        "loss": network.loss.share if alike else None,
+        "availability": None if any(group.churn is not None for group in network.groups) else _online(network),
+    }
+
+
+def churns(network: NetworkConfig) -> bool:
+    """Whether any peer may be offline."""
+    return any(each.kind != "none" for each in (network.churn, *(group.churn for group in network.groups)) if each)
+
+
+def _online(network: NetworkConfig) -> float | None:
+    """The share of time that peers are online by the law of their absences; None where it names times."""
+    match network.churn:
+        case NoChurn():
+            return 1.0
+        case ExponentialChurn(up=up, down=down):
+            return up / (up + down)
+        case DiurnalChurn(low=low, high=high):
+            return (low + high) / 2
+        case _:
+            return None
+
+
+@contextmanager
+def row_file(path: Path, schema: pa.Schema) -> Iterator["RowFile"]:
+    """A Parquet file that is written bit by bit in a `with` block, and takes its name when it is whole."""
+    with aside(path) as part, pq.ParquetWriter(part, schema) as writer:
+        rows = RowFile(writer, schema)
+        yield rows
+        rows.flush()
+
+
+class RowFile:
+    """Collects rows, and writes them in groups of some ROWS."""
+
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
+        self._writer, self._schema = writer, schema
+        self._columns: list[list[Any]] = [[] for _ in schema]
+
+    def add(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Add rows, whose values are in the order of the schema."""
+        for kept, new in zip(self._columns, zip(*rows, strict=True), strict=False):  # no columns, if there are no rows
+            kept += new
+        if len(self._columns[0]) >= ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is collected as a row group."""
+        if self._columns[0]:
+            arrays = [pa.array(column, field.type) for column, field in zip(self._columns, self._schema, strict=True)]
+            self._writer.write_table(pa.Table.from_arrays(arrays, schema=self._schema))
+            self._columns = [[] for _ in self._schema]
