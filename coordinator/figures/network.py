@@ -18,8 +18,6 @@ from coordinator.figures.style import (
     LIGHT_GREY,
     NARROW,
     SMALL,
-    TEXT,
-    VERMILLION,
     WIDE,
     figure_of,
     from_zero,
@@ -195,11 +193,3 @@ def _tells(name: str, points: np.ndarray) -> bool:
 def unit_of(seconds: float) -> tuple[float, str]:
     """The length in seconds, and the name, of the unit for an axis that reaches so far."""
     return next(((length, name) for length, name in UNITS if seconds >= LEAST * length), (UNITS[-1][0], UNITS[-1][1]))
-
-
-def share_axis(axis: Axes) -> None:  # kept small on purpose: used by the map, too
-    axis.tick_params(labelsize=SMALL)
-    axis.title.set_fontsize(TEXT)
-
-
-__all__ = ["VERMILLION"]

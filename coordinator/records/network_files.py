@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow as pa
@@ -15,10 +16,10 @@ import pyarrow.parquet as pq
 
 from coordinator.records.run_folder import aside, write_table
 from topologies.network.account import Account
-from topologies.network.churn import DiurnalChurn, ExponentialChurn, NoChurn
 from topologies.network.config import NetworkConfig
 from topologies.network.events import Event, EventLog
 from topologies.network.trace import Trace
+from topologies.network.world import World
 from topologies.schedule import Schedule
 
 ROWS = 65_536  # of a row group, which are in memory at a time
@@ -59,7 +60,7 @@ def account_of(trace: Trace, schedule: Schedule, clock: str, num_rounds: int, te
 
 
 def write_network(
-    folder: Path, trace: Trace, schedule: Schedule, network: NetworkConfig, num_rounds: int
+    folder: Path, trace: Trace, schedule: Schedule, network: NetworkConfig, world: World, num_rounds: int
 ) -> dict[str, Any]:
     """Write the tables of a run's network into `metrics`; returns what the summary says of it. Raises: OSError.
 
@@ -68,7 +69,7 @@ def write_network(
     """
     metrics = folder / "metrics"
     metrics.mkdir(parents=True, exist_ok=True)
-    files = {EVENTS: network.events, PRESENCE: churns(network)}
+    files = {EVENTS: network.events, PRESENCE: world.has_churn}
     with ExitStack() as stack:
         written = {
             name: stack.enter_context(row_file(metrics / f"{name}.parquet", SCHEMAS[name]))
@@ -87,46 +88,29 @@ def write_network(
         account = account_of(trace, schedule, network.clock, num_rounds, tell if written else None)
     write_table(metrics / "network_edges.parquet", list(account.edges()), ("student", "teacher"))
     write_table(metrics / "network_peers.parquet", account.peers(), ("peer",))
-    return summary_of(account, network, trace.plain)
+    return summary_of(account, network, world, trace.plain)
 
 
-def summary_of(account: Account, network: NetworkConfig, plain: bool) -> dict[str, Any]:
+def summary_of(account: Account, network: NetworkConfig, world: World, plain: bool) -> dict[str, Any]:
     """The part `network` of a summary. plain: whether delays change nothing but the time."""
     ages = account.age_bins()
     return {
         "clock": network.clock,
         "message": network.message,
         "changes_numbers": not plain,
-        **account.summary(asked_of(network)),
+        **account.summary(asked_of(world)),
         "age_bins": ages,
     }
 
 
-def asked_of(network: NetworkConfig) -> dict[str, float | None]:
-    """The shares of lost messages, and of time online, that the settings amount to; None where groups differ."""
-    alike = not any(group.loss is not None for group in network.groups)
-    return {
-        "loss": network.loss.share if alike else None,
-        "availability": None if any(group.churn is not None for group in network.groups) else _online(network),
-    }
+def asked_of(world: World) -> dict[str, float | None]:
+    """The mean shares of lost messages and of time online that the settings amount to in the long run.
 
-
-def churns(network: NetworkConfig) -> bool:
-    """Whether any peer may be offline."""
-    return any(each.kind != "none" for each in (network.churn, *(group.churn for group in network.groups)) if each)
-
-
-def _online(network: NetworkConfig) -> float | None:
-    """The share of time that peers are online by the law of their absences; None where it names times."""
-    match network.churn:
-        case NoChurn():
-            return 1.0
-        case ExponentialChurn(up=up, down=down):
-            return up / (up + down)
-        case DiurnalChurn(low=low, high=high):
-            return (low + high) / 2
-        case _:
-            return None
+    None: a presence that does not repeat has no long run.
+    """
+    online = [share for share in world.availability if share is not None]
+    whole = len(online) == world.num_peers
+    return {"loss": fmean(world.loss_share), "availability": fmean(online) if whole else None}
 
 
 @contextmanager

@@ -42,7 +42,9 @@ def on_network(summary: Mapping[str, Any]) -> list[str]:
         return []
     lines = [f"{name}: {text}" for name, text in facts(network).items()]
     faults = len(summary.get("faults", ()))
-    real = f"{count_of(faults, 'fault')} of real machines, survived, changed no number" if faults else "no machine failed"
+    real = (
+        f"{count_of(faults, 'fault')} of real machines, survived, changed no number" if faults else "no machine failed"
+    )
     return [*lines, f"simulated: all of this, by the section [network]; {real}"]
 
 

@@ -9,6 +9,7 @@ from coordinator.reports.network import facts, on_network, share, virtual_time
 from tests.topologies.network.hand_made import neighbours, schedule_of, start_of
 from topologies.network.account import Account
 from topologies.network.config import NetworkConfig
+from topologies.network.world import World
 from topologies.schedule import Schedule, complete
 
 
@@ -17,7 +18,7 @@ def part(schedule: Schedule, rounds: int, network: NetworkConfig, *arguments: An
     account = Account(schedule, start_of(schedule), network.clock)
     for round_ in itertools.islice(neighbours(schedule, *arguments), rounds):
         account.add(round_)
-    return summary_of(account, network, plain=True)
+    return summary_of(account, network, World.of(network, schedule.num_peers, 0, 100), plain=True)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,13 @@ def test_virtual_time__as_people_read_it(seconds: float, words: str) -> None:
 
 
 def test_share__small_ones_are_not_zero() -> None:
-    assert [share(value) for value in (0.0, 0.00002, 0.0123, 0.5, None)] == ["0%", "under 0.1%", "1.2%", "50%", "unknown"]
+    assert [share(value) for value in (0.0, 0.00002, 0.0123, 0.5, None)] == [
+        "0%",
+        "under 0.1%",
+        "1.2%",
+        "50%",
+        "unknown",
+    ]
 
 
 def test_facts__two_peers_far_apart() -> None:
