@@ -29,6 +29,7 @@ from topologies.network.places import LatencyTable
 MOST_NAMED = 12  # places with a name; of more, the names would lie on each other
 AROUND = 12.0  # degrees of room around the outermost places
 NEAR = 9.0, 22.0  # degrees of latitude and longitude within which names would lie on each other
+MANY = 50  # links that are drawn with thinner lines
 COLOURS = "viridis_r"  # far apart is dark
 
 
@@ -63,20 +64,26 @@ def draw_regions(table: LatencyTable, places: Sequence[str | None], narrow: bool
     low, high = max(float(delays.min()), 0.1), max(float(delays.max()), 0.2)
     norm: Normalize = LogNorm(low, high) if high > 1.2 * low else Normalize(0, high)
     ends = np.stack([where[first], where[second]], axis=1)[order]
-    axis.add_collection(
-        LineCollection(list(ends), array=delays[order], cmap=COLOURS, norm=norm, linewidths=1.6, alpha=0.8, zorder=2)
-    )
+    width = 1.6 if len(ends) <= MANY else 0.8
+    links = LineCollection(list(ends), array=delays[order], cmap=COLOURS, norm=norm, linewidths=width, zorder=2)
+    axis.add_collection(links)
     sizes = 30 + 90 * np.array(list(found.values())) / max(found.values())
     axis.scatter(where[:, 0], where[:, 1], s=sizes, color=BLUE, edgecolor="white", linewidth=0.8, zorder=3)
     _limits(axis, where)
-    panel(axis, "Where the peers are", "longitude (degrees)", "latitude (degrees)")
+    panel(axis, "Where the peers are, and how far apart", "longitude (degrees)", "latitude (degrees)")
     if len(names) <= MOST_NAMED and not narrow:
         _name(axis, names, list(found.values()), where)
     bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=axis, shrink=0.85, format="{x:.4g}")
     bar.set_label("one way (ms)", fontsize=SMALL)
-    bar.ax.tick_params(labelsize=SMALL, which="both")
-    bar.ax.yaxis.set_minor_formatter("{x:.4g}")
+    bar.ax.tick_params(labelsize=SMALL)
+    within = _ticks(low, high, (1, 2, 3, 5, 7)) if high < 20 * low else _ticks(low, high, (1, 2, 5))
+    bar.set_ticks(within if len(within) > 1 else [low, high], minor=False)
+    bar.ax.minorticks_off()
     return figure
+
+
+def _ticks(low: float, high: float, steps: Sequence[int]) -> list[float]:
+    return [tick for power in range(-1, 5) for step in steps if low <= (tick := step * 10.0**power) <= high]
 
 
 def _limits(axis: Axes, where: np.ndarray) -> None:
@@ -103,5 +110,6 @@ def _name(axis: Axes, names: Sequence[str], counts: Sequence[int], where: np.nda
             textcoords="offset points",
             fontsize=min(SMALL, TEXT),
             va="center",
+            bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
             zorder=4,
         )

@@ -23,27 +23,43 @@ class Interval(NamedTuple):
     end: float
 
 
-def intervals_of(rounds: Iterable[TimedRound], first: Cut) -> list[list[Interval]]:
-    """By peer, its intervals in order of time: all of the time until its last step or until it is gone.
+class IntervalLog:
+    """Collects the intervals of each peer from rounds, which have to be given in order."""
 
-    rounds: the first ones of a trace. first: its cut at round 0.
-    """
-    computing: list[list[Interval]] = [[] for _ in first.online]
-    offline: list[list[Interval]] = [[] for _ in first.online]
-    gone = {peer: 0.0 for peer, online in enumerate(first.online) if not online}
-    end = 0.0
-    for round_ in rounds:
-        end = round_.seconds
-        for step in (step for wave in round_.waves for step in wave.steps):
-            computing[step.peer].append(Interval(Doing.COMPUTING, step.start / SECOND, step.finish / SECOND))
+    def __init__(self, first: Cut) -> None:
+        """first: the cut at round 0."""
+        self._busy: list[list[Interval]] = [[] for _ in first.online]
+        self._gone = {peer: 0.0 for peer, online in enumerate(first.online) if not online}
+        self._end = 0.0
+
+    def add(self, round_: TimedRound) -> None:
+        """Add the next round."""
+        self._end = round_.seconds
+        for wave in round_.waves:
+            for step in wave.steps:
+                if step.finish > step.start:
+                    computing = Interval(Doing.COMPUTING, step.start / SECOND, step.finish / SECOND)
+                    self._busy[step.peer].append(computing)
         for peer, at, online in round_.presence:
-            if online and peer in gone:
-                offline[peer].append(Interval(Doing.OFFLINE, gone.pop(peer), at / SECOND))
+            if online and peer in self._gone:
+                self._busy[peer].append(Interval(Doing.OFFLINE, self._gone.pop(peer), at / SECOND))
             elif not online:
-                gone.setdefault(peer, at / SECOND)
-    for peer, since in gone.items():
-        offline[peer].append(Interval(Doing.OFFLINE, since, max(end, since)))
-    return [_with_waits(sorted(both, key=lambda each: each.start)) for both in map(list.__add__, computing, offline)]
+                self._gone.setdefault(peer, at / SECOND)
+
+    def intervals(self) -> list[list[Interval]]:
+        """By peer, in order of time: all of the time until its last step or until it is gone."""
+        found = [list(busy) for busy in self._busy]
+        for peer, since in self._gone.items():
+            found[peer].append(Interval(Doing.OFFLINE, since, max(self._end, since)))
+        return [_with_waits(sorted(busy, key=lambda each: each.start)) for busy in found]
+
+
+def intervals_of(rounds: Iterable[TimedRound], first: Cut) -> list[list[Interval]]:
+    """The intervals of each peer in the first rounds of a trace. first: the cut at round 0."""
+    log = IntervalLog(first)
+    for round_ in rounds:
+        log.add(round_)
+    return log.intervals()
 
 
 def strip(intervals: Sequence[Interval], start: float, end: float, width: int) -> list[Doing | None]:

@@ -41,6 +41,7 @@ def test_write_network__tables_and_summary(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "metrics").iterdir()} == {
         "events.parquet",
         "network_edges.parquet",
+        "network_intervals.parquet",
         "network_peers.parquet",
     }
     events = pq.read_table(tmp_path / "metrics" / "events.parquet")
@@ -62,6 +63,12 @@ def test_write_network__tables_and_summary(tmp_path: Path) -> None:
     assert [(row["student"], row["teacher"], row["heard"], row["mean_age_seconds"]) for row in edges] == [
         (0, 1, 4, 2.0),
         (1, 0, 4, 2.0),
+    ]
+    intervals = pq.read_table(tmp_path / "metrics" / "network_intervals.parquet").to_pylist()
+    assert [row for row in intervals if row["peer"] == 0][:3] == [
+        {"peer": 0, "doing": "waiting", "start": 0.0, "end": 2.0},
+        {"peer": 0, "doing": "computing", "start": 2.0, "end": 3.0},
+        {"peer": 0, "doing": "waiting", "start": 3.0, "end": 5.0},
     ]
     peers = pq.read_table(tmp_path / "metrics" / "network_peers.parquet").to_pylist()
     assert [(row["compute_seconds"], row["wait_seconds"]) for row in peers] == [(4.0, 8.0)] * 2

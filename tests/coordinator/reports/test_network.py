@@ -55,8 +55,8 @@ def test_facts__two_peers_far_apart() -> None:
     schedule = schedule_of({0: [1], 1: [0]}, 2)
     found = facts(part(schedule, 10, NetworkConfig(), [1.0, 1.0], 2.0))
     assert found == {
-        "clock": "neighbours: each peer waits for its own teachers; messages are outputs, about the batch on which they "
-        "were made",
+        "clock": "neighbours: each peer waits for its own teachers; messages are outputs, about the batch on which "
+        "they were made",
         "virtual time": "30 s, 3 s a round",
         "peers' time": "33% computing, 67% waiting, 0% offline",
         "messages": "20 arrived",
