@@ -40,6 +40,7 @@ class PeerSettings:
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
     control: Control | None = None  # the control run that the peer is in
     vectorisable: bool = True  # whether execution "auto" may choose to run peers together
+    message: Literal["outputs", "checkpoint"] = "outputs"
 
     @property
     def loss_of(self) -> LossOf:
@@ -74,6 +75,11 @@ def initial_network(settings: PeerSettings, shape: Shape) -> Network:
 def stranger_network(settings: PeerSettings, shape: Shape) -> Network:
     """Other random weights for the peer's architecture, as far from peer 0's as those of any other peer."""
     return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True, "stranger")
+
+
+def fresh_network(settings: PeerSettings, shape: Shape, count: int) -> Network:
+    """New random weights for a peer that comes back for the `count`-th time having lost its own."""
+    return _drawn(settings, shape, torch_seed(settings.seed, "returns", settings.index, count), settings.index != 0)
 
 
 def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> None:
