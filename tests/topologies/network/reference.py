@@ -1,9 +1,10 @@
 """A slow simulator of four clocks, straight from their definitions, to compare the real one with.
 
 Everything that happens is one event; after each of them every peer is asked whether it can go on. Nothing is kept
-sorted, shared between peers or looked ahead. The clock `gossip` is judged by `gossip_rules`.
+sorted, shared between peers or looked ahead. The clock `gossip` has a reference of its own, `gossip_reference`.
 """
 
+import functools
 import heapq
 import itertools
 from collections import defaultdict
@@ -18,6 +19,7 @@ from topologies.round import Edge
 from topologies.schedule import Schedule
 
 LONGEST_GAP = 1000  # rounds in a row without a peer, after which it is taken to have no part any more
+LOCK_STEP = ("synchronous", "neighbours")
 
 
 class Draws(Protocol):
@@ -87,6 +89,7 @@ class Peer:
     timed_out: bool = False
     life: int = 0
     computations: int = 0
+    inbox: set[tuple[int, int]] = field(default_factory=set)
     studied: set[tuple[int, int]] = field(default_factory=set)
 
 
@@ -94,11 +97,13 @@ class Reference:
     """The steps (`did`) and the messages (`messages`) of a run until a time in nanoseconds."""
 
     def __init__(self, rules: Rules, schedule: Schedule, world: Draws, num_peers: int) -> None:
-        self.rules, self.schedule, self.world = rules, schedule, world
+        self.rules, self.schedule, self.world = rules, functools.cache(schedule), world
         self.peers = [Peer(world.is_online(peer, 0)) for peer in range(num_peers)]
         self.messages: list[Message] = []
         self.mail: list[dict[tuple[int, int], Message]] = [{} for _ in range(num_peers)]
         self.did: list[Did] = []
+        self.idled: list[tuple[int, int]] = []  # (end, peer) of rounds that a peer has sat out
+        self.complete = 0  # the first round that somebody online may still be in: it never falls
         self.begun: dict[int, Did] = {}
         self.events: list[tuple[int, Kind, int, int, int, tuple[int, ...]]] = []
         self.order = itertools.count()
@@ -106,7 +111,8 @@ class Reference:
         for peer, state in enumerate(self.peers):
             self.await_change(peer, 0)
             if state.online:
-                self.publish(peer, 0, 0)
+                self.enter(peer, 0, 0)
+        self.count_complete()
 
     def run(self, until: int) -> "Reference":
         handlers = {
@@ -121,6 +127,7 @@ class Reference:
         while self.events and self.events[0][0] <= until:
             at, kind, receiver, _, _, details = heapq.heappop(self.events)
             handlers[kind](at, receiver, *details)
+            self.count_complete()
             self.start_the_ready(at)
         return self
 
@@ -129,24 +136,31 @@ class Reference:
 
     # What happens
 
-    def publish(self, peer: int, version: int, at: int) -> None:
-        """The peer's next message, in the first round from `version` on in which it takes part."""
-        rounds = range(version, version + LONGEST_GAP)
-        found = next((index for index in rounds if peer in participants(self.schedule(index))), None)
-        if found is None:
+    def enter(self, peer: int, version: int, at: int) -> None:
+        """The peer comes to a round: it publishes, or has no part in it.
+
+        Lock-step peers then go to the next round at once, others sit the round out as long as a step would take.
+        """
+        takes_part = [index for index in range(version, version + LONGEST_GAP) if peer in self.taking_part(index)]
+        if not takes_part:
             return
+        if takes_part[0] == version or self.rules.clock in LOCK_STEP:
+            self.publish(peer, takes_part[0], at)
+        else:
+            self.add(at + self.duration(peer), Kind.FINISH, peer, self.peers[peer].life, version)
+
+    def publish(self, peer: int, version: int, at: int) -> None:
         state = self.peers[peer]
-        state.version, state.published, state.waiting, state.timed_out = found, at, True, False
+        state.version, state.published, state.waiting, state.timed_out = version, at, True, False
         if self.rules.clock == "deadline":
-            self.add(at + self.rules.deadline, Kind.TIMER, peer, state.life, found)
-        for receiver, edges in enumerate(self.schedule(found).incoming):
+            self.add(at + self.rules.deadline, Kind.TIMER, peer, state.life, version)
+        for receiver, edges in enumerate(self.schedule(version).incoming):
             if receiver != peer and any(edge.teacher == peer for edge in edges):
-                number = self.sent[peer, receiver]
+                delay, lost = self.rules.link(peer, receiver, self.sent[peer, receiver])
                 self.sent[peer, receiver] += 1
-                delay, lost = self.rules.link(peer, receiver, number)
-                message = Message(peer, receiver, found, at, at + delay, lost)
+                message = Message(peer, receiver, version, at, at + delay, lost)
                 self.messages.append(message)
-                self.mail[receiver][peer, found] = message
+                self.mail[receiver][peer, version] = message
                 self.add(at + delay, Kind.ARRIVE, receiver, len(self.messages) - 1, sender=peer)
 
     def arrives(self, at: int, receiver: int, place: int) -> None:
@@ -159,6 +173,7 @@ class Reference:
             message.fate = Fate.RECEIVER_OFFLINE
         else:
             message.fate = Fate.ARRIVED
+            self.peers[receiver].inbox.add((message.sender, message.version))
 
     def times_out(self, at: int, peer: int, life: int, version: int) -> None:
         state = self.peers[peer]
@@ -172,24 +187,27 @@ class Reference:
         heard = self.takes(peer)
         state.studied |= {(edge.teacher, state.version - edge.age) for edge in heard}
         state.waiting = False
-        finish = at + self.world.step_ns(peer, state.computations)
-        state.computations += 1
+        finish = at + self.duration(peer)
         self.begun[peer] = Did(peer, state.version, heard, state.published, at, finish)
         self.add(finish, Kind.FINISH, peer, state.life)
 
-    def finishes(self, at: int, peer: int, life: int) -> None:
+    def finishes(self, at: int, peer: int, life: int, sat_out: int = -1) -> None:
+        """A step ends, or a round that the peer has sat out."""
         state = self.peers[peer]
         if state.life != life:
             return
+        if sat_out >= 0:
+            self.idled.append((at, peer))
+            self.enter(peer, sat_out + 1, at)
+            return
         self.did.append(self.begun[peer])
-        following = state.version + 1
-        if self.rules.clock in ("deadline", "free-running"):
-            following = max([following, *(version for _, version in self.inbox(peer))])
-        self.publish(peer, following, at)
+        heard_of = [version for _, version in state.inbox] if self.rules.clock not in LOCK_STEP else []
+        self.enter(peer, max([state.version + 1, *heard_of]), at)
 
     def goes_offline(self, at: int, peer: int) -> None:
         state = self.peers[peer]
         state.online, state.waiting, state.life = False, False, state.life + 1
+        state.inbox.clear()
         if self.rules.crash:
             for message in self.messages:
                 if message.sender == peer and message.fate is None:
@@ -198,10 +216,20 @@ class Reference:
 
     def comes_online(self, at: int, peer: int) -> None:
         state = self.peers[peer]
-        state.online, state.life = True, state.life + 1
         self.await_change(peer, at)
         reached = [other.version for place, other in enumerate(self.peers) if other.online and self.linked(place, peer)]
-        self.publish(peer, max([state.version + 1, *reached]), at)
+        if self.rules.clock in LOCK_STEP:
+            reached.append(self.complete)
+        state.online, state.life = True, state.life + 1
+        self.enter(peer, max([state.version + 1, *reached]), at)
+
+    def count_complete(self) -> None:
+        self.complete = max(self.complete, min((state.version for state in self.peers if state.online), default=0))
+
+    def duration(self, peer: int) -> int:
+        number = self.peers[peer].computations
+        self.peers[peer].computations += 1
+        return max(1, self.world.step_ns(peer, number))
 
     def await_change(self, peer: int, at: int) -> None:
         change = self.world.change_after(peer, at)
@@ -221,14 +249,16 @@ class Reference:
             return False
         if clock == "synchronous":
             return self.all_are_through(state.version)
-        over = clock == "free-running" or (clock == "deadline" and state.timed_out)
-        return over or not any(self.awaited(teacher, peer, state.version) for teacher in self.teachers(peer))
+        if clock == "neighbours":
+            return not any(self.awaited(teacher, peer, state.version) for teacher in self.teachers(peer))
+        missing = {(teacher, state.version) for teacher in self.teachers(peer)} - state.inbox
+        return clock == "free-running" or state.timed_out or not missing
 
     def all_are_through(self, version: int) -> bool:
         """Everybody online who takes part in the round has published in it, and no message of it is on its way."""
         published = all(
             self.peers[peer].version >= version
-            for peer in participants(self.schedule(version))
+            for peer in self.taking_part(version)
             if self.peers[peer].online
         )
         return published and not any(each.fate is None for each in self.messages if each.version == version)
@@ -252,9 +282,8 @@ class Reference:
         pairs = ((other, peer), (peer, other))
         return any(edge.teacher == teacher for teacher, student in pairs for edge in incoming[student])
 
-    def inbox(self, peer: int) -> list[tuple[int, int]]:
-        """(sender, version) of all that has arrived."""
-        return [key for key, message in self.mail[peer].items() if message.fate == Fate.ARRIVED]
+    def taking_part(self, version: int) -> list[int]:
+        return participants(self.schedule(version))
 
     def takes(self, peer: int) -> tuple[Edge, ...]:
         """The edges of what the peer learns from, now."""
@@ -271,14 +300,16 @@ class Reference:
     def chosen(self, peer: int) -> list[tuple[int, int]]:
         """(sender, version) of what it learns from, of others."""
         state, teachers, rules = self.peers[peer], self.teachers(peer), self.rules
-        due = [key for key in self.inbox(peer) if key[1] <= state.version]
-        if rules.clock in ("synchronous", "neighbours") or (rules.clock == "deadline" and rules.late == "drop"):
+        due = sorted(key for key in state.inbox if key[1] <= state.version)
+        if rules.clock in LOCK_STEP or (rules.clock == "deadline" and rules.late == "drop"):
             return [(sender, version) for sender, version in due if sender in teachers and version == state.version]
-        due = [key for key in due if state.version - key[1] <= rules.max_age]
-        if rules.clock == "deadline":
-            due = [key for key in due if key not in state.studied]
-        newest = {sender: max(version for other, version in due if other == sender) for sender, _ in due}
-        return [key for key in newest.items() if key[0] in teachers or key not in state.studied]
+        newest = dict(due)  # the last of each sender
+        again = teachers if rules.clock == "free-running" else []
+        return [
+            key
+            for key in newest.items()
+            if state.version - key[1] <= rules.max_age and (key[0] in again or key not in state.studied)
+        ]
 
     def weight(self, sender: int, peer: int, version: int) -> float:
         """The weight of a sender's message: that of this round, if it teaches in it, else that of the message's."""
