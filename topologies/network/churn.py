@@ -48,8 +48,8 @@ class ExponentialChurn(_Churn):
             value = getattr(self, field)
             if value <= 0:
                 raise ValueError(
-                    f"network.churn.{field}: must be above 0 seconds, got {value:g}; raise it, or set network.churn.kind "
-                    "to none"
+                    f"network.churn.{field}: must be above 0 seconds, got {value:g}; raise it, or set "
+                    "network.churn.kind to none"
                 )
         return self
 

@@ -77,8 +77,8 @@ class NetworkConfig(Section):
     round_seconds: StepSeconds | None = Field(
         None,
         gt=0,
-        description="clocks deadline, free-running and gossip: virtual seconds of a round of the run; left out: a round "
-        "ends after as many steps as there are peers",
+        description="clocks deadline, free-running and gossip: virtual seconds of a round of the run; left out: a "
+        "round ends after as many steps as there are peers",
     )
     events: bool = Field(True, description="whether every event is written to metrics/events.parquet")
     groups: tuple[Group, ...] = Field((), description="peers with settings of their own; no peer is in two groups")
@@ -124,8 +124,8 @@ class NetworkConfig(Section):
         laws = [self.compute, *(group.compute for group in self.groups if group.compute is not None)]
         if self.clock in ("deadline", "free-running") and any(getattr(law, "seconds", 1) == 0 for law in laws):
             raise ValueError(
-                f"network.compute.seconds: must be above 0 with network.clock = {self.clock}, got 0, since no time would "
-                "ever pass; raise it"
+                f"network.compute.seconds: must be above 0 with network.clock = {self.clock}, got 0, since no time "
+                "would ever pass; raise it"
             )
 
     def _check_places(self) -> None:

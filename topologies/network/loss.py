@@ -59,7 +59,8 @@ class BernoulliLoss(_Loss):
 class GilbertElliottLoss(_Loss):
     """Losses in bursts: each link is good or bad, and may change with every message.
 
-    A retry of a message meets the state in which the message was. Source: Gilbert 1960, Elliott 1963; as netem's gemodel.
+    A retry of a message meets the state in which the message was. Source: Gilbert, 1960; Elliott, 1963; as netem's
+    gemodel.
     """
 
     kind: Literal["gilbert-elliott"] = "gilbert-elliott"
@@ -105,9 +106,5 @@ LossConfig = Annotated[NoLoss | BernoulliLoss | GilbertElliottLoss, Field(discri
 def check_share(share: float, field: str) -> None:
     """Refuse a share of lost messages outside [0, 1). Raises: ValueError."""
     if not 0 <= share < 1:
-        why = ", since no message would ever arrive" if share >= 1 else ""
-        raise ValueError(
-            f"network.loss.{field}: must be from 0 to below 1, got {share:g}{why}; lower it"
-            if why
-            else f"network.loss.{field}: must be from 0 to below 1, got {share:g}; raise it"
-        )
+        advice = "no message would ever arrive; lower it" if share >= 1 else "raise it"
+        raise ValueError(f"network.loss.{field}: must be from 0 to below 1, got {share:g}; {advice}")

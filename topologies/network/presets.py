@@ -50,7 +50,7 @@ PRESETS: Mapping[str, Mapping[str, Section]] = {
 def with_preset(values: dict[str, object]) -> dict[str, object]:
     """The given settings, and those of the preset that they name for what they leave out.
 
-    A table of the preset's kind, or of no kind but with keys of that kind, keeps the preset's values for its other keys.
+    A table of the preset's kind, or of no kind but with keys of that kind, keeps the preset's values for other keys.
     """
     preset = PRESETS.get(str(values.get("preset", "")), {})
     return values | {key: _filled(values.get(key), section) for key, section in preset.items()}

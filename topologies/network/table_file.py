@@ -143,7 +143,8 @@ def presence(path: Path, num_peers: int, period: float | None) -> dict[int, Inte
             if names[0] == "client_id" and number == int(number) and number >= num_peers:
                 continue  # FedScale has more clients than most runs have peers
             raise ValueError(
-                f"{rows.at(row)}: {names[0]} must be from 0 to peers.count - 1 = {num_peers - 1}, got {number:g}; correct it"
+                f"{rows.at(row)}: {names[0]} must be from 0 to peers.count - 1 = {num_peers - 1}, got {number:g}; "
+                "correct it"
             )
         for start, end in _intervals(rows, names, row):
             if start < 0 or end <= start:
@@ -151,7 +152,8 @@ def presence(path: Path, num_peers: int, period: float | None) -> dict[int, Inte
                 raise ValueError(f"{rows.at(row)}: {names[1]} must be {what}, got {start:g}; correct the interval")
             if period is not None and end > period:
                 raise ValueError(
-                    f"{rows.at(row)}: {names[2]} must be at most network.churn.period = {period:g}, got {end:g}; raise it"
+                    f"{rows.at(row)}: {names[2]} must be at most network.churn.period = {period:g}, got {end:g}; "
+                    "raise it"
                 )
             found.setdefault(int(number), []).append((start, end, row))
     return {peer: _ascending(intervals, rows) for peer, intervals in found.items()}
@@ -163,8 +165,8 @@ def _ascending(intervals: list[tuple[float, float, int]], rows: Rows) -> Interva
     for start, end, row in sorted(intervals):
         if merged and start < merged[-1][1]:
             raise ValueError(
-                f"{rows.at(row)}: must begin after the peer's interval before it ends at {merged[-1][1]:g}, got {start:g}; "
-                "join the two"
+                f"{rows.at(row)}: must begin after the peer's interval before it ends at {merged[-1][1]:g}, got "
+                f"{start:g}; join the two"
             )
         if merged and start == merged[-1][1]:
             merged[-1] = (merged[-1][0], end)
