@@ -32,7 +32,7 @@ class _Bandwidth(Variant):
 
     @abstractmethod
     def rates(self, places: Sequence[str | None]) -> tuple[Rates, Rates]:
-        """Bytes a second up and down, by peer; infinite: no limit. places: of the peers. Raises: ValueError."""
+        """Bytes a second up and down, by peer; infinite: no limit. places: None for others' peers. Raises: ValueError."""
 
 
 class NoBandwidth(_Bandwidth):
@@ -67,7 +67,9 @@ class HomeLinks(_Bandwidth):
     needs_places: ClassVar[bool] = True
 
     def rates(self, places: Sequence[str | None]) -> tuple[Rates, Rates]:
-        links = np.array([HOME_LINKS[continent(place)] for place in places if place is not None]) * MEGABIT
+        unlimited = (np.inf, np.inf)
+        found = [unlimited if place is None else HOME_LINKS[continent(place)] for place in places]
+        links = np.array(found) * MEGABIT
         return links[:, 1], links[:, 0]
 
 

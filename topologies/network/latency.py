@@ -8,6 +8,10 @@ from pydantic import Field, field_validator
 from topologies.network.section import Latency, Sigma, Variant, refused
 
 TableName = Literal["aws", "home"]
+IN_TURN = (
+    "places of the peers: peer 0 is in the first, peer 1 in the second, and so on in turn; or how many peers each has, in "
+    'order: ["us-east-1:10", "eu-west-1:5"]'
+)
 MARGIN = 0.005  # seconds that the smallest latency is below the mean in SimBlock's law
 
 
@@ -44,17 +48,7 @@ class ParetoLatency(Variant):
         return seconds
 
 
-class _Places(Variant):
-    """Latencies between places at which the peers are."""
-
-    regions: tuple[str, ...] = Field(
-        (),
-        description="places of the peers: peer 0 is in the first, peer 1 in the second, and so on in turn; or how many "
-        'peers each has, in order: ["us-east-1:10", "eu-west-1:5"]',
-    )
-
-
-class RegionLatency(_Places):
+class RegionLatency(Variant):
     """Latencies measured between regions; one way is half of a round trip."""
 
     kind: Literal["regions"] = "regions"
@@ -64,6 +58,7 @@ class RegionLatency(_Places):
         "home: mean latencies between homes in north-america, europe, south-america, asia-pacific, japan and australia "
         "(SimBlock, 2019)",
     )
+    regions: tuple[str, ...] = Field(description=IN_TURN)
     jitter: Sigma | None = Field(
         None,
         description="sigma of a lognormal factor of median 1, drawn for each message; left out: as measured for each "
@@ -82,7 +77,7 @@ class RegionLatency(_Places):
         return cls(regions=("us-east-1", "eu-west-1", "ap-northeast-1"))
 
 
-class FileLatency(_Places):
+class FileLatency(Variant):
     """Latencies from a file: a square matrix, a list of pairs, or Shadow's GML."""
 
     kind: Literal["file"] = "file"
@@ -91,6 +86,7 @@ class FileLatency(_Places):
         "CSV or Parquet file with columns from,to,ms (or from,to,seconds), or *.gml with Shadow's `latency` on its "
         "edges; peers take its places in turn, or those of `regions`"
     )
+    regions: tuple[str, ...] = Field((), description=f"{IN_TURN}; left out: all places of the file in turn")
     unit: Literal["ms", "seconds"] = Field("ms", description="unit of a square matrix; others say it themselves")
     round_trip: bool | None = Field(
         None,

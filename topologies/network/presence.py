@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from topologies.network.table_file import presence as read_presence
 BLOCK = 64  # changes that are drawn at once: an even number, so that each block begins with the same state
 
 
+@runtime_checkable
 class Presence(Protocol):
     """A peer's presence: pure functions of time in nanoseconds. At the time of a change it has changed."""
 

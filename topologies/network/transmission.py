@@ -1,7 +1,7 @@
 """When a message arrives, or whether it is lost: the laws of `latency.py` and `loss.py` at work."""
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,12 +20,14 @@ from topologies.network.places import LatencyTable
 MOST_LINKS = 1 << 17  # whose last state is kept; the others' are found again
 
 
+@runtime_checkable
 class LatencyLaw(Protocol):
     """Nanoseconds that the number-th message of a link is under way."""
 
     def ns(self, sender: int, receiver: int, number: int) -> int: ...
 
 
+@runtime_checkable
 class LossLaw(Protocol):
     """How many of the attempts to send the number-th message of a link fail, at most `attempts`."""
 

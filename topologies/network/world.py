@@ -235,7 +235,10 @@ def _limits(
 ) -> tuple[Float[np.ndarray, " peers"] | None, Float[np.ndarray, " peers"] | None]:
     """Bytes a second up and down, by peer; None if nobody has a limit. Raises: ValueError."""
     laws = per_peer(network, len(names), "bandwidth")
-    made = {id(law): law.rates(names) for law in laws}
+    made = {
+        id(law): law.rates([name if other is law else None for name, other in zip(names, laws, strict=True)])
+        for law in laws
+    }
     up, down = (np.array([made[id(law)][way][peer] for peer, law in enumerate(laws)]) for way in (0, 1))
     limited = bool(np.isfinite(up).any() or np.isfinite(down).any())
     return (up, down) if limited else (None, None)
