@@ -7,7 +7,7 @@ from coordinator.experiment.config import ConfigError, RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.records.summary import flatten, inputs_of, versions
 
-DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that determine the numbers
+DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation", "network")  # sections that determine the numbers
 FREE = (
     "run.rounds",
     "run.name",
@@ -16,6 +16,7 @@ FREE = (
     "data.path",
     "data.on_each_node",
     "topology.path",
+    "network.events",
 )  # keys of these sections that do not
 STOP = "run.stop."  # the settings of the rule by which a run may end early
 INPUTS = {"data": "data: the images or labels", "links": "topology.path: the links"}
@@ -38,7 +39,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
 def deciding(config: RunConfig) -> dict[str, object]:
     """The settings that determine a run's numbers, by dotted key."""
     table = to_table(config)
-    flat = flatten({section: table[section] for section in DECIDING})
+    flat = flatten({section: table[section] for section in DECIDING if section in table})
     return {name: value for name, value in flat.items() if name not in FREE}
 
 

@@ -17,6 +17,7 @@ from coordinator.checkpoints.opening import Recalled, open_checkpoints
 from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment.brought import Keywords, Objects, note_for_file
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
+from coordinator.experiment.network import trace_of_control
 from coordinator.experiment.plan import Plan, identified, prepare, settings_of
 from coordinator.measures.stop_rule import check_stop
 from coordinator.pools.base import Pool, Tell
@@ -40,8 +41,8 @@ from coordinator.run.peer_group import START, PeerGroup
 from coordinator.run.resume import Resumed, reopen
 from coordinator.run.signals import Interrupts
 from coordinator.run.stages import Simulation
+from coordinator.scheduling.choice import scheduler_of
 from coordinator.scheduling.scheduler import Phase, Scheduler
-from coordinator.scheduling.synchronous import SynchronousScheduler
 from peers.base.brought_errors import BroughtError
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
@@ -226,7 +227,9 @@ def _compose(
 
     def scheduler(of_pool: Pool, phase: Phase) -> Scheduler:
         exchanges = phase.control is None or phase.control.exchanges
-        return SynchronousScheduler(of_pool, exchanges and config.exchange.delivery == "shared-sum")
+        shared_sum = exchanges and config.exchange.delivery == "shared-sum"
+        trace = trace_of_control(plan.trace, phase.control, config.run.seed)
+        return scheduler_of(of_pool, trace, shared_sum, config.peers.frozen)
 
     observers, interrupts = context.observers, context.interrupts
     held = holds(config, observers)

@@ -16,6 +16,8 @@ from peers.exchange.wire import Payload, Wire
 class Message:
     """A peer's outputs in one round, `width` per sample; without a payload, a dropout notice.
 
+    checkpoint: whether it brings the weights and buffers of the network that teaches instead of outputs.
+
     Arrays received through Ray are read-only; above 100 KiB they are shared memory.
     """
 
@@ -24,6 +26,7 @@ class Message:
     wire: Wire
     width: int
     payload: Payload | None
+    checkpoint: bool = False
 
     @cached_property
     def key(self) -> MessageKey:

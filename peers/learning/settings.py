@@ -76,6 +76,11 @@ def stranger_network(settings: PeerSettings, shape: Shape) -> Network:
     return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True, "stranger")
 
 
+def fresh_network(settings: PeerSettings, shape: Shape, count: int) -> Network:
+    """New random weights for a peer that comes back for the `count`-th time having lost its own."""
+    return _drawn(settings, shape, torch_seed(settings.seed, "returns", settings.index, count), settings.index != 0)
+
+
 def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> None:
     """Let what a network draws in a round's forward pass depend on seed, peer and round alone; most draw nothing."""
     if network.noise is not None:

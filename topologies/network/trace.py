@@ -128,6 +128,7 @@ class TimedRound:
     deliveries: tuple[Delivery, ...]
     presence: tuple[Presence, ...]
     online: int
+    abandoned: tuple[MessageKey, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -138,12 +139,12 @@ class TimedRound:
 class Cut:
     """What is under way at the start of a round.
 
-    due: the message of each peer on which it has not stepped yet; peers that are offline have none. live: older messages
-    that somebody may still use, in order of sender and version. online: by peer. at: nanoseconds.
+    due: the message of each peer on which it has not stepped yet; peers that are offline have none. live: when older
+    messages that somebody may still use were published, in order of sender and version. online: by peer. at: nanoseconds.
     """
 
     due: dict[int, Publication]
-    live: tuple[MessageKey, ...]
+    live: dict[MessageKey, int]
     online: tuple[bool, ...]
     at: int
 
