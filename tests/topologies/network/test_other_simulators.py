@@ -107,8 +107,8 @@ def first_come_first_served(pairs: Iterable[tuple[int, int]], up: float = 1.0, d
 
 
 def in_turn(num_peers: int) -> list[tuple[int, int]]:
-    """The transfers of a round on a ring in the order in which they are asked for: each peer's first, then its second."""
-    neighbours = [sorted([(peer - 1) % num_peers, (peer + 1) % num_peers]) for peer in range(num_peers)]
+    """The transfers of a round on a ring, as they are asked for: each peer's first, then each peer's second."""
+    neighbours = [list(graphs.ring(num_peers).neighbors(peer)) for peer in range(num_peers)]
     return [(peer, neighbours[peer][turn]) for turn in range(2) for peer in range(num_peers)]
 
 
