@@ -98,6 +98,7 @@ class Reference:
 
     def __init__(self, rules: Rules, schedule: Schedule, world: Draws, num_peers: int) -> None:
         self.rules, self.schedule, self.world = rules, functools.cache(schedule), world
+        self.taking_part = functools.cache(lambda version: participants(schedule(version)))
         self.peers = [Peer(world.is_online(peer, 0)) for peer in range(num_peers)]
         self.messages: list[Message] = []
         self.mail: list[dict[tuple[int, int], Message]] = [{} for _ in range(num_peers)]
@@ -141,11 +142,12 @@ class Reference:
 
         Lock-step peers then go to the next round at once, others sit the round out as long as a step would take.
         """
-        takes_part = [index for index in range(version, version + LONGEST_GAP) if peer in self.taking_part(index)]
-        if not takes_part:
+        rounds = range(version, version + LONGEST_GAP)
+        found = next((index for index in rounds if peer in self.taking_part(index)), None)
+        if found is None:
             return
-        if takes_part[0] == version or self.rules.clock in LOCK_STEP:
-            self.publish(peer, takes_part[0], at)
+        if found == version or self.rules.clock in LOCK_STEP:
+            self.publish(peer, found, at)
         else:
             self.add(at + self.duration(peer), Kind.FINISH, peer, self.peers[peer].life, version)
 
@@ -281,9 +283,6 @@ class Reference:
         incoming = self.schedule(self.peers[other].version).incoming
         pairs = ((other, peer), (peer, other))
         return any(edge.teacher == teacher for teacher, student in pairs for edge in incoming[student])
-
-    def taking_part(self, version: int) -> list[int]:
-        return participants(self.schedule(version))
 
     def takes(self, peer: int) -> tuple[Edge, ...]:
         """The edges of what the peer learns from, now."""

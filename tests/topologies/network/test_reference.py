@@ -49,9 +49,9 @@ def test_reference__neighbours_follow_the_max_plus_recurrence():
     rng, links = np.random.default_rng(0), Ring().build(6, SEED)
     steps, delays = rng.integers(500, 1500, 6).tolist(), rng.integers(0, 2000, (6, 6)).tolist()
     rules = Rules("neighbours", link=lambda sender, receiver, number: (delays[sender][receiver], False))
-    did = Reference(rules, links, Constant(steps), 6).run(200_000).did
+    did = Reference(rules, links, Constant(steps), 6).run(130_000).did
     published = [0] * 6
-    for version in range(40):
+    for version in range(30):
         starts = [
             max(published[peer], *(published[near % 6] + delays[near % 6][peer] for near in (peer - 1, peer + 1)))
             for peer in range(6)
