@@ -6,27 +6,29 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from tests.topologies.network.reference import Did, Draws, Kind, Message, Rules
 from topologies.network.trace import Fate
 from topologies.round import Edge
 from topologies.schedule import Schedule
 
-PARTNERS = 7  # the purpose of the stream that partners are drawn from
-
-
 class GossipDraws(Draws, Protocol):
     def wake_ns(self, peer: int, number: int) -> int: ...
+    def choice(self, peer: int, number: int, count: int) -> int: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Errand:
-    """Something a peer has to do: wake up (number), answer a push or take a reply (place: of the message)."""
+    """Something a peer has to do, in this order: answer a push or take a reply (place: of the message), or push itself.
 
-    kind: str
+    number: of the wake-up that it goes back to.
+    """
+
+    since: int
+    is_push: bool
+    sender: int
+    place: int
     number: int
-    place: int = -1
+    kind: str
 
 
 @dataclass
@@ -45,10 +47,8 @@ class Gossiper:
 class GossipReference:
     """The steps (`did`) and the messages (`messages`) of a run until a time in nanoseconds."""
 
-    def __init__(
-        self, rules: Rules, schedule: Schedule, world: GossipDraws, num_peers: int, seed: np.random.SeedSequence
-    ) -> None:
-        self.rules, self.schedule, self.world, self.seed = rules, schedule, world, seed
+    def __init__(self, rules: Rules, schedule: Schedule, world: GossipDraws, num_peers: int) -> None:
+        self.rules, self.schedule, self.world = rules, schedule, world
         self.peers = [Gossiper(world.is_online(peer, 0)) for peer in range(num_peers)]
         self.messages: list[Message] = []
         self.about: list[tuple[str, int]] = []  # (push or reply, number of the waker's wake-up) of each message
@@ -94,7 +94,7 @@ class GossipReference:
 
     def wakes_up(self, at: int, peer: int, life: int, number: int) -> None:
         if self.peers[peer].life == life:
-            self.peers[peer].queue.append(Errand("push", number))
+            self.peers[peer].queue.append(Errand(at, True, peer, -1, number, "push"))
             self.await_wake(peer, at)
 
     def arrives(self, at: int, receiver: int, place: int) -> None:
@@ -104,12 +104,14 @@ class GossipReference:
             message.fate = Fate.LOST if message.lost else Fate.ARRIVED if online else Fate.RECEIVER_OFFLINE
             if message.fate == Fate.ARRIVED:
                 kind, number = self.about[place]
-                self.peers[receiver].queue.append(Errand("answer" if kind == "push" else "reply", number, place))
+                kind = "answer" if kind == "push" else "reply"
+                self.peers[receiver].queue.append(Errand(at, False, message.sender, place, number, kind))
 
     def starts(self, at: int, peer: int, life: int) -> None:
         state = self.peers[peer]
         if state.life == life and state.queue and not state.busy:
-            errand = state.queue.pop(0)
+            errand = min(state.queue)
+            state.queue.remove(errand)
             if errand.kind == "push":
                 self.push(at, peer, errand.number)
             else:
@@ -120,10 +122,7 @@ class GossipReference:
         linked = sorted({*(i for i, j in links if j == peer), *(j for i, j in links if i == peer)} - {peer})
         if not linked:
             return
-        stream = np.random.default_rng(
-            np.random.SeedSequence(self.seed.entropy, spawn_key=(*self.seed.spawn_key, PARTNERS, peer))
-        )
-        partner = linked[int(stream.random(number + 1)[number] * len(linked))]
+        partner = linked[self.world.choice(peer, number, len(linked))]
         version = self.act(peer)
         self.did.append(Did(peer, version, (), at, at, at))
         self.send(at, peer, partner, version, "push", number)
