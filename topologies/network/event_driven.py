@@ -293,4 +293,3 @@ def best(candidates: list[tuple[int, int]], version: int | None = None) -> int |
     if version is not None:
         candidates = [each for each in candidates if each[0] == version]
     return min(candidates, key=lambda each: (-each[0], each[1]))[1] if candidates else None
-

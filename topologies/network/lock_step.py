@@ -56,9 +56,7 @@ class LockStep:
             len(self._due),
         )
 
-    def _deliver(
-        self, plan: Plan
-    ) -> tuple[list[Delivery], dict[int, tuple[int, int]], dict[int, list[int]]]:
+    def _deliver(self, plan: Plan) -> tuple[list[Delivery], dict[int, tuple[int, int]], dict[int, list[int]]]:
         """All messages of the round; for each peer the last arrival and its sender; the senders that it misses."""
         transmission, due, index = self._world.transmission, self._due, self.index
         arrived, gone = Fate.ARRIVED, Fate.LOST

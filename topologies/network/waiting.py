@@ -245,7 +245,11 @@ class Waiting(EventDriven):
         for teacher in self.links.plan(version).teachers[peer]:
             known = arrivals.get((peer, teacher))
             if known is None:
-                if (self.online[teacher] and self.version[teacher] < version) or (teacher, peer, version) in self.flying:
+                if (self.online[teacher] and self.version[teacher] < version) or (
+                    teacher,
+                    peer,
+                    version,
+                ) in self.flying:
                     return None
             elif (known[0], teacher) > latest:
                 latest = (known[0], teacher)
