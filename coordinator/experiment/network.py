@@ -1,10 +1,12 @@
 """The simulated network of a run: its trace, and what follows from it before any peer has learned."""
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import islice
+from pathlib import Path
 
-from coordinator.experiment.config import RunConfig
+from coordinator.experiment.config import NETWORK_FILES, RunConfig
 from coordinator.experiment.network_checks import fewest_linked
 from coordinator.experiment.schedules import with_roles
 from peers.base.seeds import stream
@@ -13,6 +15,7 @@ from topologies.combinators import among
 from topologies.network import combinators
 from topologies.network.simulation import build_trace
 from topologies.network.trace import Step, Trace, Weights
+from topologies.network.world import World
 from topologies.schedule import Schedule
 
 
@@ -34,6 +37,22 @@ def trace_of_control(trace: Trace | None, control: Control | None, seed: int) ->
     if control is Control.SINGLE_TEACHER:
         return combinators.one_teacher(trace, stream(seed, "single-teacher"))
     return trace if control.exchanges else combinators.alone(trace)
+
+
+def world_of(config: RunConfig, message_bytes: Sequence[int]) -> World | None:
+    """The world that the trace is of; None without a simulated network. Raises: ValueError."""
+    if config.network is None:
+        return None
+    return World.of(config.network, config.peers.count, stream(config.run.seed, "network"), tuple(message_bytes))
+
+
+def files_digest(config: RunConfig) -> str:
+    """SHA-256 of the files that the section names; empty if it names none. Raises: OSError."""
+    network = config.network
+    sections = () if network is None else (network, *network.groups)
+    found = [getattr(getattr(section, law), "path", None) for section in sections for law in NETWORK_FILES]
+    digests = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in found if path is not None]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest() if digests else ""
 
 
 def rewired(config: RunConfig) -> Callable[[Sequence[int]], Schedule]:

@@ -20,8 +20,8 @@ def check_network(
         _check_sum(network)
     if clock == "gossip" and exchange.roles == "one-student":
         raise ValueError(
-            "exchange.roles 'one-student' draws a student for each round, but with network.clock 'gossip' peers wake by "
-            "themselves, and both of a pair learn: set exchange.roles to all, or take another clock"
+            "exchange.roles 'one-student' draws a student for each round, but with network.clock 'gossip' peers wake "
+            "by themselves, and both of a pair learn: set exchange.roles to every-peer, or take another clock"
         )
     if network.message == "checkpoint" and exchange.top_k:
         raise ValueError(
@@ -45,7 +45,10 @@ def _check_sum(network: NetworkConfig) -> None:
         (not network.lock_step, f"network.clock is '{network.clock}'"),
         (network.message == "checkpoint", "network.message is 'checkpoint'"),
         (any(each.loss is not None and each.loss.kind != "none" for each in worlds), "network.loss loses some"),
-        (any(each.churn is not None and each.churn.kind != "none" for each in worlds), "network.churn sends peers away"),
+        (
+            any(each.churn is not None and each.churn.kind != "none" for each in worlds),
+            "network.churn sends peers away",
+        ),
     )
     for holds, what in given:
         if holds:

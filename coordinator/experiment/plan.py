@@ -8,7 +8,7 @@ from functools import cached_property
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, num_probed, plan_group, weight_bytes
-from coordinator.experiment.network import trace_of
+from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.schedules import build_schedule, links_of
 from coordinator.experiment.trying import tried_out
@@ -47,6 +47,7 @@ class Plan:
     links_digest: str = ""  # SHA-256 of a file's links in all its rounds; else empty: the config determines them
     normalisation: Normalisation | None = None  # of the training images, channel by channel
     weight_bytes: tuple[int, ...] = ()  # of each peer's parameters and buffers
+    network_digest: str = ""  # SHA-256 of the files that the network is read from; set by `identified`
 
     @cached_property
     def trace(self) -> Trace | None:
@@ -163,6 +164,9 @@ def check_trace_of(plan: Plan) -> None:
     if network is None:
         return
     try:
+        world = world_of(plan.config, plan.sizes)
+        for note in () if world is None else world.notes:
+            warnings.warn(note, stacklevel=3)
         assert plan.trace is not None
         check_trace(plan.trace, network, plan.schedule, plan.config.run.rounds)
     except ValueError as error:
@@ -173,7 +177,8 @@ def identified(plan: Plan) -> Plan:
     """The plan with what is computed from all images: a separate step, since checking a config does not need it."""
     links = links_of(plan.config).digest() if plan.config.topology.kind in ("file", "import", "given") else ""
     normalisation = channel_statistics(plan.dataset.train_images)
-    return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links, normalisation=normalisation)
+    data, network = digest_of(plan.dataset).hex(), files_digest(plan.config)
+    return replace(plan, data_digest=data, links_digest=links, normalisation=normalisation, network_digest=network)
 
 
 def load_data(config: RunConfig) -> Dataset:

@@ -45,4 +45,6 @@ def scheduler_of(pool: Pool, trace: Trace | None, shared_sum: bool, frozen: Coll
     synchronous = SynchronousScheduler(pool, shared_sum)
     if trace is None:
         return synchronous
-    return PlainTraceScheduler(synchronous, trace) if trace.plain else EventDrivenScheduler(pool, trace, frozenset(frozen))
+    return (
+        PlainTraceScheduler(synchronous, trace) if trace.plain else EventDrivenScheduler(pool, trace, frozenset(frozen))
+    )

@@ -21,10 +21,14 @@ from peers.hosting.evaluator import State
 from peers.hosting.postbox import Bundle
 from topologies.network.trace import MessageKey, Publication, Return, Step, TimedRound, Trace, Wave, Weights
 from topologies.round import Edge
-from topologies.schedule import Round, Schedule
+from topologies.schedule import Schedule
 
 Entry = TypeVar("Entry", Step, Publication)
-WEIGHTS: dict[Weights, Literal["own", "fresh", "neighbour"]] = {Weights.OWN: "own", Weights.FRESH: "fresh", Weights.NEIGHBOUR: "neighbour"}
+WEIGHTS: dict[Weights, Literal["own", "fresh", "neighbour"]] = {
+    Weights.OWN: "own",
+    Weights.FRESH: "fresh",
+    Weights.NEIGHBOUR: "neighbour",
+}
 
 
 @dataclass(frozen=True)
@@ -259,7 +263,7 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
 
 
 def _as_last(timed: TimedRound) -> Iterator[Wave]:
-    """The waves of the last round, without the messages that only later rounds would use: a longer run publishes them anew."""
+    """The waves of the last round, without messages for later rounds only: a longer run publishes them anew."""
     steps = [step for wave in timed.waves for step in wave.steps]
     used = {key for step in steps for key in ((step.peer, step.version), *_heard(step))}
 
@@ -292,4 +296,3 @@ def _heard(step: Step) -> Iterator[MessageKey]:
 
 def _links_of_round(heard: tuple[Edge, ...]) -> Links:
     return Links.of(*heard)
-

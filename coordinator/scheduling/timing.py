@@ -1,7 +1,5 @@
 """The times of a run's rounds in a simulated network: when they end, how old the messages are, and what is lost."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from coordinator.scheduling.assignments import MemoByRound
@@ -61,7 +59,9 @@ class PlainTimings:
         return timing(timed, 0, int((start[students] - published[teachers]).sum()), len(teachers), steps)
 
 
-def timing(timed: TimedRound, rounds: int, nanoseconds: int, count: int, steps: list[Step] | None = None) -> RoundTiming:
+def timing(
+    timed: TimedRound, rounds: int, nanoseconds: int, count: int, steps: list[Step] | None = None
+) -> RoundTiming:
     """A round's times. rounds, nanoseconds: the summed ages of `count` messages. steps: those of all waves."""
     taken: dict[int, int] = {}
     for step in (step for wave in timed.waves for step in wave.steps) if steps is None else steps:

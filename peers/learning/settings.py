@@ -40,6 +40,7 @@ class PeerSettings:
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
     control: Control | None = None  # the control run that the peer is in
     vectorisable: bool = True  # whether execution "auto" may choose to run peers together
+    message: Literal["outputs", "checkpoint"] = "outputs"
 
     @property
     def loss_of(self) -> LossOf:
