@@ -135,7 +135,7 @@ class Peer(Learner):
         if self.replacement is not None and assignment.teaches:
             if assignment.links_follow or assignment.own_weight(self.index):
                 self.pending.own = self.as_read(exchanged)
-            exchanged = self.replacement.exchanged(exchanged, images, assignment.round_index)
+            exchanged = self.replacement.exchanged(exchanged, images, assignment.round_index, assignment.batch_index)
         packed = pack_checked(exchange.sent(exchanged), exchange.wire, torch.device("cpu"))
         if assignment.links_follow and self.pending.own is None:
             self.pending.own = packed.received.to(self.device)
