@@ -16,19 +16,16 @@ class GossipDraws(Draws, Protocol):
     def choice(self, peer: int, number: int, count: int) -> int: ...
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Errand:
-    """Something a peer has to do, in this order: answer a push or take a reply (place: of the message), or push itself.
+    """Something a peer has to do: push, or answer a push or take a reply (place: of the message).
 
     number: of the wake-up that it goes back to.
     """
 
-    since: int
-    is_push: bool
-    sender: int
-    place: int
-    number: int
     kind: str
+    number: int
+    place: int = -1
 
 
 @dataclass
@@ -94,7 +91,7 @@ class GossipReference:
 
     def wakes_up(self, at: int, peer: int, life: int, number: int) -> None:
         if self.peers[peer].life == life:
-            self.peers[peer].queue.append(Errand(at, True, peer, -1, number, "push"))
+            self.peers[peer].queue.append(Errand("push", number))
             self.await_wake(peer, at)
 
     def arrives(self, at: int, receiver: int, place: int) -> None:
@@ -104,14 +101,12 @@ class GossipReference:
             message.fate = Fate.LOST if message.lost else Fate.ARRIVED if online else Fate.RECEIVER_OFFLINE
             if message.fate == Fate.ARRIVED:
                 kind, number = self.about[place]
-                kind = "answer" if kind == "push" else "reply"
-                self.peers[receiver].queue.append(Errand(at, False, message.sender, place, number, kind))
+                self.peers[receiver].queue.append(Errand("answer" if kind == "push" else "reply", number, place))
 
     def starts(self, at: int, peer: int, life: int) -> None:
         state = self.peers[peer]
-        if state.life == life and state.queue and not state.busy:
-            errand = min(state.queue)
-            state.queue.remove(errand)
+        while state.life == life and state.queue and not state.busy:  # a push takes no time
+            errand = state.queue.pop(0)
             if errand.kind == "push":
                 self.push(at, peer, errand.number)
             else:
