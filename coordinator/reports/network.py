@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from coordinator.records.stage_clock import duration
+from coordinator.records.stage_clock import virtual_time
 from coordinator.reports.formatting import count_of
 
 CLOCKS = {
@@ -20,19 +20,6 @@ MESSAGES = {
 DOING = {"compute": "computing", "wait": "waiting", "offline": "offline"}
 NOT_THERE = {"offline": "found their receiver offline", "crashed": "ended with their sender"}
 Network = Mapping[str, Any]
-
-
-def virtual_time(seconds: float | int) -> str:
-    """A virtual time as people read it: `0 s`, `12 ms`, `1.25 s`, `3 min 5 s`, `2 h 10 min`, `3.1 days`."""
-    if seconds <= 0:
-        return "0 s"
-    if seconds < 9.995e-4:
-        return f"{1e6 * seconds:.3g} µs"
-    if seconds < 0.9995:
-        return f"{1e3 * seconds:.3g} ms"
-    if seconds < 59.5:
-        return f"{seconds:.3g} s"
-    return duration(seconds) if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
 def on_network(summary: Mapping[str, Any]) -> list[str]:
@@ -126,6 +113,7 @@ def _mixing(network: Network) -> str:
     effective, nominal = network["effective_gap"], network["nominal_gap"]
     if effective is None or nominal is None:
         return ""
-    same = abs(effective - nominal) <= 1e-6 * max(nominal, 1e-9)
     line = f"1 - λ2 of the mean weights {effective:.3g}"
-    return f"{line}, as the topology has it" if same else f"{line}, against {nominal:.3g} as the topology has it"
+    if f"{effective:.3g}" == f"{nominal:.3g}":
+        return f"{line}, as the topology has it"
+    return f"{line}, against {nominal:.3g} as the topology has it"
