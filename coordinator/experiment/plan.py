@@ -26,7 +26,7 @@ from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe
 from topologies.facts import TopologyFacts
-from topologies.network.simulation import check_trace
+from topologies.network.checks import check_trace
 from topologies.network.trace import Trace
 from topologies.schedule import Schedule
 

@@ -96,9 +96,7 @@ class Assembly:
             return self._passages >= self._num_peers
         return following is not None and following > (self._index + 1) * self._every
 
-    def take(
-        self, deliveries: tuple[Delivery, ...], presence: tuple[Presence, ...], online: int
-    ) -> TimedRound:
+    def take(self, deliveries: tuple[Delivery, ...], presence: tuple[Presence, ...], online: int) -> TimedRound:
         """The round, and begin the next one."""
         found = TimedRound(
             self._index,

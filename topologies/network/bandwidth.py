@@ -9,12 +9,16 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
+import numpy as np
+from jaxtyping import Float
+
 SECOND = 1_000_000_000  # nanoseconds
 F = TypeVar("F", bound=Hashable)
 Ends = tuple[int, int]
+Limits = Sequence[float] | Float[np.ndarray, " peers"]
 
 
-def rates(flows: Mapping[F, Ends], up: Sequence[float], down: Sequence[float]) -> dict[F, float]:
+def rates(flows: Mapping[F, Ends], up: Limits, down: Limits) -> dict[F, float]:
     """The max-min fair rate of each flow, in bytes a second.
 
     All rates grow alike until a link is full; its flows keep their rate, and the others grow on. So every flow has a
@@ -67,7 +71,7 @@ class Flows(Generic[F]):
     Rates change at starts and ends only, and only for flows that share links with those, directly or through others.
     """
 
-    def __init__(self, up: Sequence[float], down: Sequence[float]) -> None:
+    def __init__(self, up: Limits, down: Limits) -> None:
         self._up, self._down = [float(rate) for rate in up], [float(rate) for rate in down]
         self._flows: dict[F, _Flow] = {}
         self._by_link: dict[int, dict[F, None]] = {}  # the flows on each link that has a limit, in order of start
@@ -86,7 +90,7 @@ class Flows(Generic[F]):
         other._changed, other._now = dict(self._changed), self._now
         return other
 
-    def start(self, flow: F, sender: int, receiver: int, size: float, now: int) -> None:
+    def start(self, flow: F, sender: int, receiver: int, size: int, now: int) -> None:
         """Begin to send `size` bytes. Raises: ValueError: if one of this name is under way, or time runs backwards."""
         if flow in self._flows:
             raise ValueError(f"flow {flow!r} is under way already: give each flow its own name")

@@ -32,7 +32,10 @@ class _Bandwidth(Variant):
 
     @abstractmethod
     def rates(self, places: Sequence[str | None]) -> tuple[Rates, Rates]:
-        """Bytes a second up and down, by peer; infinite: no limit. places: None for others' peers. Raises: ValueError."""
+        """Bytes a second up and down, by peer; infinite: no limit.
+
+        places: of the peers; None: one that this is not about, or whose place is unknown. Raises: ValueError.
+        """
 
 
 class NoBandwidth(_Bandwidth):

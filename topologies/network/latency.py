@@ -9,8 +9,8 @@ from topologies.network.section import Latency, Sigma, Variant, refused
 
 TableName = Literal["aws", "home"]
 IN_TURN = (
-    "places of the peers: peer 0 is in the first, peer 1 in the second, and so on in turn; or how many peers each has, in "
-    'order: ["us-east-1:10", "eu-west-1:5"]'
+    "places of the peers: peer 0 is in the first, peer 1 in the second, and so on in turn; or how many peers each has, "
+    'in order: ["us-east-1:10", "eu-west-1:5"]'
 )
 MARGIN = 0.005  # seconds that the smallest latency is below the mean in SimBlock's law
 

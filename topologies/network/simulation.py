@@ -1,7 +1,7 @@
 """The trace of a run: the simulation of its network, and how to begin in its midst."""
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -19,22 +19,30 @@ KEPT = 16  # states that a trace keeps in memory
 S = TypeVar("S", bound="Simulation")
 
 
+@runtime_checkable
 class Simulation(Protocol):
     """The state at the start of round `index`, which `next_round` makes."""
 
     index: int
 
-    def next_round(self) -> TimedRound | None: ...
+    def next_round(self) -> TimedRound | None:
+        """Make the round; None: nothing will ever happen again."""
+        ...
 
-    def cut(self) -> Cut: ...
+    def cut(self) -> Cut:
+        """What is under way."""
+        ...
 
-    def copy(self: S) -> S: ...
+    def copy(self: S) -> S:
+        """Another one that goes on by itself."""
+        ...
 
 
 class Replay:
-    """The rounds of a simulation from any index on. States are kept at even distances, which double when there are many.
+    """The rounds of a simulation from any index on.
 
-    A later start costs the rounds since the last state that is kept.
+    States are kept at even distances, which double when there are many. A later start costs the rounds since the
+    last state that is kept.
     """
 
     def __init__(self, first: Simulation, every: int = 16) -> None:

@@ -93,7 +93,8 @@ def device_seconds(path: Path, samples: int | None) -> Numbers:
         seconds, column = rows.numbers("seconds"), "seconds"
         if samples is not None:
             raise ValueError(
-                f"network.compute.samples: must be left out, since {path.name} has whole computations, got {samples}"
+                f"network.compute.samples: must be left out, since {path.name} has whole computations, got {samples}; "
+                "remove it"
             )
     elif "computation" in rows.cells:
         if samples is None:

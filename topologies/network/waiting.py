@@ -15,8 +15,8 @@ from topologies.schedule import Schedule
 class Board:
     """A round that is under way. arrivals: by receiver and sender, when a message will be there, or would have been.
 
-    missing: participants that have not published. transfers: how many are under way. reach: the last arrival anywhere of
-    messages by now, and its sender.
+    missing: participants that have not published. transfers: how many are under way. reach: the last arrival of a
+    message anywhere, as far as is known, and its sender.
     """
 
     missing: set[int]
@@ -28,6 +28,18 @@ class Board:
     deliveries: list[Delivery] = field(default_factory=list)
     abandoned: list[MessageKey] = field(default_factory=list)
     useful: list[int] = field(default_factory=list)
+
+    def is_there(self, sender: int, receiver: int, at: int) -> bool:
+        """Whether a message has arrived by then."""
+        arrived, fate = self.arrivals.get((receiver, sender), (NEVER, Fate.LOST))
+        return fate is Fate.ARRIVED and arrived <= at
+
+    def forget(self, receiver: int, teachers: tuple[int, ...], by: int) -> None:
+        """A peer loses what has arrived before."""
+        for teacher in teachers:
+            at, _ = self.arrivals.get((receiver, teacher), (by, Fate.LOST))
+            if at < by:
+                self.arrivals[receiver, teacher] = (at, Fate.RECEIVER_OFFLINE)
 
     def copy(self) -> "Board":
         """Another one that goes on by itself."""
@@ -76,7 +88,7 @@ class Waiting(EventDriven):
             if isinstance(act, Step):
                 self.end = max(self.end, act.finish)
         waves = waves_of(acts) if board.returns else (Wave(tuple(steps)),) if steps else ()
-        released = {peer: (self.index,) for peer in sorted(board.useful)}
+        released: dict[int, tuple[int, ...]] = dict.fromkeys(sorted(board.useful), (self.index,))
         self.index += 1
         self.links.forget(self.index)
         return TimedRound(
@@ -102,11 +114,7 @@ class Waiting(EventDriven):
         index, (start, who) = due.version, planned
         board = self._board(index)
         plan = self.links.plan(index)
-        lost = [
-            teacher
-            for teacher in plan.teachers[peer]
-            if board.arrivals.get((peer, teacher), (NEVER, Fate.LOST))[1] is not Fate.ARRIVED
-        ]
+        lost = [teacher for teacher in plan.teachers[peer] if not board.is_there(teacher, peer, start)]
         edges = plan.edges[peer]
         heard = without(edges, peer, lost) if lost else edges
         self.computed[peer] += 1
@@ -140,6 +148,8 @@ class Waiting(EventDriven):
             self.computed[peer] += 1
         if due is not None:
             self._board(due.version).abandoned.append((peer, due.version))
+        for index, board in self.boards.items():
+            board.forget(peer, self.links.plan(index).teachers[peer], self.now)
         self._pass(self.version[peer])
         for other in range(len(self.online)):
             self._plan_again(other, peer)
@@ -178,7 +188,7 @@ class Waiting(EventDriven):
         self._pass(before)
 
     def _pass(self, version: int) -> None:
-        """A peer that is or was online is no longer at this version: move the frontier past rounds that all have passed."""
+        """A peer that was online is no longer at this version: the frontier moves past what all have passed."""
         left = self.counts.get(version, 0) - 1
         if left > 0:
             self.counts[version] = left
@@ -245,7 +255,11 @@ class Waiting(EventDriven):
         for teacher in self.links.plan(version).teachers[peer]:
             known = arrivals.get((peer, teacher))
             if known is None:
-                if (self.online[teacher] and self.version[teacher] < version) or (teacher, peer, version) in self.flying:
+                if (self.online[teacher] and self.version[teacher] < version) or (
+                    teacher,
+                    peer,
+                    version,
+                ) in self.flying:
                     return None
             elif (known[0], teacher) > latest:
                 latest = (known[0], teacher)

@@ -10,7 +10,7 @@ def test_stream__uniform_over_numbers_and_over_links() -> None:
     along = [draws.uniform(draws.stream(3, 0, 1), number) for number in range(4000)]
     across = [draws.uniform(draws.stream(3, first, second), 7) for first in range(64) for second in range(64)]
     for found in (along, across):
-        assert 0 < min(found) and max(found) < 1
+        assert min(found) > 0 and max(found) < 1
         assert stats.kstest(found, "uniform").pvalue > 0.01
         assert abs(np.corrcoef(found[1:], found[:-1])[0, 1]) < 4 / len(found) ** 0.5
 
