@@ -76,17 +76,16 @@ def show(
 
 def _run_through(plan: Plan, events: Path | None) -> tuple[Account, list[list[Interval]]]:
     """The account of the run's rounds, and what its peers do in the first ones; writes the events into a file."""
-    trace = plan.trace
-    assert trace is not None and plan.config.network is not None
+    trace, world = plan.trace, world_of(plan.config, plan.sizes)
+    assert trace is not None and world is not None and plan.config.network is not None
     log, tell = IntervalLog(trace.cut_at(0)), None
     with ExitStack() as stack:
         try:
             if events is not None:
                 file = stack.enter_context(row_file(events, SCHEMAS[EVENTS]))
                 tell = _teller(file)
-            account = account_of(
-                trace, plan.schedule, plan.config.network.clock, plan.config.run.rounds, tell, first_rounds(log)
-            )
+            clock, rounds = plan.config.network.clock, plan.config.run.rounds
+            account = account_of(trace, plan.schedule, clock, world, rounds, tell, first_rounds(log))
         except OSError as error:
             raise ConfigError(f"--events: cannot write '{events}': {error.strerror}: choose another file") from None
         except ValueError as error:  # such as from a file of the network that changes its mind

@@ -44,6 +44,7 @@ def facts(network: Network) -> dict[str, str]:
         "peers' time": ", ".join(f"{share(network['use'][key])} {word}" for key, word in DOING.items()),
         "messages": _messages(network),
         "on the way": _spread(network["delivery_seconds"]),
+        "queueing": _spread(network["queueing_seconds"]) if network["queueing_seconds"] else "",
         "age when used": _ages(network),
         "peers online": _against(network["availability"], " of the time"),
         "who hears whom": _mixing(network),
