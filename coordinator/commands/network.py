@@ -9,7 +9,6 @@ from rich.console import Console
 
 from coordinator.commands.topology import check_picture, drawing
 from coordinator.experiment.config import ConfigError, load_config
-from coordinator.experiment.network import world_of
 from coordinator.experiment.plan import Plan, prepare
 from coordinator.records.network_files import (
     EVENTS,
@@ -76,7 +75,7 @@ def show(
 
 def _run_through(plan: Plan, events: Path | None) -> tuple[Account, list[list[Interval]]]:
     """The account of the run's rounds, and what its peers do in the first ones; writes the events into a file."""
-    trace, world = plan.trace, world_of(plan.config, plan.sizes)
+    trace, world = plan.trace, plan.world
     assert trace is not None and world is not None and plan.config.network is not None
     log, tell = IntervalLog(trace.cut_at(0)), None
     with ExitStack() as stack:
@@ -99,7 +98,7 @@ def _teller(file: Any) -> Told:
 
 def _summary(plan: Plan, account: Account) -> dict[str, Any]:
     """As the part `network` of a run's summary, with the bytes that were sent."""
-    world, network, trace = world_of(plan.config, plan.sizes), plan.config.network, plan.trace
+    world, network, trace = plan.world, plan.config.network, plan.trace
     assert world is not None and network is not None and trace is not None
     sent = sum(row["messages_sent"] * plan.sizes[row["peer"]] for row in account.peers())
     return {"rounds": account.rounds, "bytes": sent, **summary_of(account, network, world, trace.plain)}

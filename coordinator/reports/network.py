@@ -19,6 +19,7 @@ MESSAGES = {
 }
 DOING = {"compute": "computing", "wait": "waiting", "offline": "offline"}
 NOT_THERE = {"offline": "found their receiver offline", "crashed": "ended with their sender"}
+LEAST_QUEUE = 0.005  # of the time on the way: less is left out
 Network = Mapping[str, Any]
 
 
@@ -44,7 +45,7 @@ def facts(network: Network) -> dict[str, str]:
         "peers' time": ", ".join(f"{share(network['use'][key])} {word}" for key, word in DOING.items()),
         "messages": _messages(network),
         "on the way": _spread(network["delivery_seconds"]),
-        "queueing": _spread(network["queueing_seconds"]) if network["queueing_seconds"] else "",
+        "queueing": _queueing(network),
         "age when used": _ages(network),
         "peers online": _against(network["availability"], " of the time"),
         "who hears whom": _mixing(network),
@@ -98,7 +99,18 @@ def _spread(figures: Mapping[str, float | int | None]) -> str:
     if not figures["max"]:
         return ""
     mean, high, most = (virtual_time(figures[name] or 0.0) for name in ("mean", "p95", "max"))
-    return mean if mean == most else f"{mean} on average, 95% within {high}, at most {most}"
+    if mean == most:
+        return mean
+    within = f", 95% within {high}" if figures["p95"] else ""
+    return f"{mean} on average{within}, at most {most}"
+
+
+def _queueing(network: Network) -> str:
+    """How long messages waited for bandwidth that others used; empty if that was next to nothing."""
+    waits, on_the_way = network["queueing_seconds"], network["delivery_seconds"]["mean"]
+    if not waits or not waits["max"] or waits["mean"] < LEAST_QUEUE * on_the_way:
+        return ""
+    return f"{_spread(waits)} of it, for bandwidth that other messages used"
 
 
 def _ages(network: Network) -> str:

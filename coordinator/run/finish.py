@@ -7,7 +7,6 @@ from typing import Any
 from coordinator.documents.document import run_document
 from coordinator.experiment.brought import NOT_ALONE
 from coordinator.experiment.config import ConfigError, RunConfig
-from coordinator.experiment.network import world_of
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
 from coordinator.experiment.redaction import without_secrets
@@ -104,7 +103,7 @@ class Finish:
 
 def network_part(folder: Path, plan: Plan, completed: int) -> dict[str, Any]:
     """Write what a run's simulated network did in these rounds; the part `network` of its summary, or nothing."""
-    network, trace, world = plan.config.network, plan.trace, world_of(plan.config, plan.sizes)
+    network, trace, world = plan.config.network, plan.trace, plan.world
     if network is None or trace is None or world is None:
         return {}
     return {"network": write_network(folder, trace, plan.schedule, network, world, completed)}

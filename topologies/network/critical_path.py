@@ -134,7 +134,8 @@ def in_words(path: Mapping[str, Any], clock: str, waited_for: Collection[str]) -
         of_peer = path["peers"][peer]
         parts = {"its computing": of_peer["compute"], "its messages under way": of_peer["latency"]}
         return f"{shares[0]:.0%} of the time was waiting for peer {peer}: {_listed(parts)}"
-    nobody = "; no single peer sets the pace" if waited_for else "; no peer waited for another"
+    waits = waited_for or clock == "gossip"
+    nobody = "; no single peer sets the pace" if waits else "; no peer waited for another"
     return f"of the time {_listed(kinds)}{nobody}"
 
 
