@@ -54,6 +54,7 @@ def account_of(
     trace: Trace,
     schedule: Schedule,
     clock: str,
+    world: World,
     num_rounds: int,
     tell: Told | None = None,
     also: Callable[[TimedRound], None] = lambda round_: None,
@@ -63,7 +64,7 @@ def account_of(
     tell: gets the events of each; those of second 0 are of round 0. also: gets each round.
     """
     first, log = trace.cut_at(0), EventLog(trace.own_batches)
-    account = Account(schedule, first, clock)
+    account = Account(schedule, first, clock, world)
     if tell is not None:
         tell(0, log.at_start(first))
     for round_ in itertools.islice(trace.rounds(), num_rounds):
@@ -103,7 +104,7 @@ def write_network(
 
         log = IntervalLog(trace.cut_at(0))
         also = first_rounds(log)
-        account = account_of(trace, schedule, network.clock, num_rounds, tell if written else None, also)
+        account = account_of(trace, schedule, network.clock, world, num_rounds, tell if written else None, also)
     write_table(metrics / "network_edges.parquet", list(account.edges()), ("student", "teacher"))
     write_table(metrics / "network_peers.parquet", account.peers(), ("peer",))
     rows = [

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from coordinator.records.stage_clock import duration
+from coordinator.records.stage_clock import virtual_time
 from coordinator.reports.formatting import count_of
 
 CLOCKS = {
@@ -19,20 +19,8 @@ MESSAGES = {
 }
 DOING = {"compute": "computing", "wait": "waiting", "offline": "offline"}
 NOT_THERE = {"offline": "found their receiver offline", "crashed": "ended with their sender"}
+LEAST_QUEUE = 0.005  # of the time on the way: less is left out
 Network = Mapping[str, Any]
-
-
-def virtual_time(seconds: float | int) -> str:
-    """A virtual time as people read it: `0 s`, `12 ms`, `1.25 s`, `3 min 5 s`, `2 h 10 min`, `3.1 days`."""
-    if seconds <= 0:
-        return "0 s"
-    if seconds < 9.995e-4:
-        return f"{1e6 * seconds:.3g} µs"
-    if seconds < 0.9995:
-        return f"{1e3 * seconds:.3g} ms"
-    if seconds < 59.5:
-        return f"{seconds:.3g} s"
-    return duration(seconds) if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
 def on_network(summary: Mapping[str, Any]) -> list[str]:
@@ -57,6 +45,7 @@ def facts(network: Network) -> dict[str, str]:
         "peers' time": ", ".join(f"{share(network['use'][key])} {word}" for key, word in DOING.items()),
         "messages": _messages(network),
         "on the way": _spread(network["delivery_seconds"]),
+        "queueing": _queueing(network),
         "age when used": _ages(network),
         "peers online": _against(network["availability"], " of the time"),
         "who hears whom": _mixing(network),
@@ -110,7 +99,18 @@ def _spread(figures: Mapping[str, float | int | None]) -> str:
     if not figures["max"]:
         return ""
     mean, high, most = (virtual_time(figures[name] or 0.0) for name in ("mean", "p95", "max"))
-    return mean if mean == most else f"{mean} on average, 95% within {high}, at most {most}"
+    if mean == most:
+        return mean
+    within = f", 95% within {high}" if figures["p95"] else ""
+    return f"{mean} on average{within}, at most {most}"
+
+
+def _queueing(network: Network) -> str:
+    """How long messages waited for bandwidth that others used; empty if that was next to nothing."""
+    waits, on_the_way = network["queueing_seconds"], network["delivery_seconds"]["mean"]
+    if not waits or not waits["max"] or waits["mean"] < LEAST_QUEUE * on_the_way:
+        return ""
+    return f"{_spread(waits)} of it, for bandwidth that other messages used"
 
 
 def _ages(network: Network) -> str:
@@ -126,6 +126,7 @@ def _mixing(network: Network) -> str:
     effective, nominal = network["effective_gap"], network["nominal_gap"]
     if effective is None or nominal is None:
         return ""
-    same = abs(effective - nominal) <= 1e-6 * max(nominal, 1e-9)
     line = f"1 - λ2 of the mean weights {effective:.3g}"
-    return f"{line}, as the topology has it" if same else f"{line}, against {nominal:.3g} as the topology has it"
+    if f"{effective:.3g}" == f"{nominal:.3g}":
+        return f"{line}, as the topology has it"
+    return f"{line}, against {nominal:.3g} as the topology has it"

@@ -8,8 +8,10 @@ from scipy.sparse import csr_array
 
 from topologies.network.critical_path import CriticalPath
 from topologies.network.nominal import NominalMixing, gap_of, mean_matrix
+from topologies.network.queueing import Queueing
 from topologies.network.sums import Histogram, KeyedSums
-from topologies.network.trace import SECOND, Cut, Fate, MessageKey, Publication, Step, TimedRound
+from topologies.network.trace import SECOND, Cut, Delivery, Fate, MessageKey, Publication, Step, TimedRound
+from topologies.network.world import World
 from topologies.schedule import Schedule
 
 Row = dict[str, Any]
@@ -25,14 +27,15 @@ class Account:
     another peer when a step takes it: in rounds, and in seconds since it was published.
     """
 
-    def __init__(self, schedule: Schedule, first: Cut, clock: str = "") -> None:
-        """schedule: of the links, as asked for. first: the cut at round 0."""
+    def __init__(self, schedule: Schedule, first: Cut, clock: str = "", world: World | None = None) -> None:
+        """schedule: of the links, as asked for. first: the cut at round 0. world: tells how long messages queue."""
         self.num_peers, self.clock = schedule.num_peers, clock
         self.rounds, self.end = 0, 0
         self.path = CriticalPath(self.num_peers)
         self.ages = Histogram(logarithmic=False)
         self.age_seconds, self.round_seconds = Histogram(logarithmic=True), Histogram(logarithmic=True)
         self.delivery_seconds = Histogram(logarithmic=True)
+        self.queueing = Queueing(world) if world is not None and world.up is not None else None
         self._nominal = NominalMixing(schedule)
         self._weights = KeyedSums(1)
         self._heard = KeyedSums(4, 2)  # by link: messages, weight, age, seconds; largest age and seconds
@@ -58,13 +61,8 @@ class Account:
             for step in wave.steps:
                 self._step(step)
                 self.path.step(step)
-        for sender, receiver, _, sent, arrived, fate in round_.deliveries:
-            fates = [0.0] * len(FATES)
-            fates[fate] = 1.0
-            on_the_way = (arrived - sent) / SECOND if fate is Fate.ARRIVED else 0.0
-            self._delivered.add(receiver * self.num_peers + sender, *fates, on_the_way)
-            if fate is Fate.ARRIVED:
-                self.delivery_seconds.add(on_the_way)
+        for delivery in round_.deliveries:
+            self._deliver(delivery)
         for peer, at, online in round_.presence:
             self._change(peer, at, online)
         for sender, versions in round_.released.items():
@@ -120,9 +118,10 @@ class Account:
             "age_rounds": ages,
             "age_seconds": self.age_seconds.figures(),
             "delivery_seconds": self.delivery_seconds.figures(),
+            "queueing_seconds": self.queueing.seconds.figures() if self.queueing is not None else None,
             "effective_gap": gap_of(self.effective()),
             "nominal_gap": gap_of(self.nominal()),
-            "critical_path": self.path.summary(self.clock),
+            "critical_path": self.path.summary(self.clock, self._waited_for.tolist()),
         }
 
     def peers(self) -> list[Row]:
@@ -134,6 +133,7 @@ class Account:
         n, names = self.num_peers, ("heard", "weight", "age", "seconds", "max_age", "max_seconds")
         heard, delivered = (dict(zip(keys.tolist(), table.tolist(), strict=True)) for keys, table in self._tables())
         effective, nominal = (_cells(matrix) for matrix in (self.effective(), self.nominal()))
+        queueing = self.queueing.mean_by_link() if self.queueing is not None else {}
         for key in sorted({*heard, *delivered, *nominal}):
             student, teacher = divmod(key, n)
             if student == teacher:
@@ -153,6 +153,7 @@ class Account:
                 "mean_age_seconds": of_step["seconds"] / count if count else None,
                 "max_age_seconds": of_step["max_seconds"] if count else None,
                 "mean_delivery_seconds": on_the_way / fates[0] if fates[0] else None,
+                "mean_queueing_seconds": queueing.get(key),
             }
 
     def age_bins(self) -> dict[str, list[list[float]]]:
@@ -166,6 +167,8 @@ class Account:
         if publication.useful:
             self._published[publication.peer, publication.version] = publication.at
         self._sent[publication.peer] += len(publication.sent_to)
+        if self.queueing is not None:
+            self.queueing.publish(publication)
 
     def _step(self, step: Step) -> None:
         peer, first_key = step.peer, step.peer * self.num_peers
@@ -184,6 +187,16 @@ class Account:
             self._waited_for[step.waited_for] += step.start - step.published
         if step.following is not None:
             self._publish(step.following)
+
+    def _deliver(self, delivery: Delivery) -> None:
+        fates = [0.0] * len(FATES)
+        fates[delivery.fate] = 1.0
+        on_the_way = (delivery.arrived - delivery.sent) / SECOND if delivery.fate is Fate.ARRIVED else 0.0
+        self._delivered.add(delivery.receiver * self.num_peers + delivery.sender, *fates, on_the_way)
+        if delivery.fate is Fate.ARRIVED:
+            self.delivery_seconds.add(on_the_way)
+        if self.queueing is not None:
+            self.queueing.deliver(delivery)
 
     def _change(self, peer: int, at: int, online: bool) -> None:
         if not online and peer not in self._gone:

@@ -4,7 +4,7 @@ It is followed forwards: with each message that may still be used goes the divis
 does not grow with the rounds. Whatever is not on the path could have been faster without any gain.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -66,8 +66,10 @@ class CriticalPath:
             for version in versions:
                 self._of_message.pop((sender, version), None)
 
-    def summary(self, clock: str = "") -> dict[str, Any]:
+    def summary(self, clock: str, waited_for: Sequence[int]) -> dict[str, Any]:
         """The shares of the path: computing, messages under way, idle until a deadline or a wake-up, offline.
+
+        waited_for: how long others have waited for each peer.
 
         peers: those for whom most of the time went by, by their number: the shares of their computing and of their
         messages. sentence: the same in words.
@@ -89,7 +91,7 @@ class CriticalPath:
             found["peers"] = {
                 str(peer): {"compute": float(computing[peer]), "latency": float(messages[peer])} for peer in most
             }
-        return found | {"sentence": in_words(found, clock)}
+        return found | {"sentence": in_words(found, clock, {str(peer) for peer, each in enumerate(waited_for) if each})}
 
     def share_of(self, peer: int) -> float | None:
         """The share of the path that is the computing of a peer, or its messages under way; None: it is not known."""
@@ -110,10 +112,11 @@ class CriticalPath:
         return FIRST + (self._peers + peer if self._peers else 1)
 
 
-def in_words(path: Mapping[str, Any], clock: str = "") -> str:
+def in_words(path: Mapping[str, Any], clock: str, waited_for: Collection[str]) -> str:
     """Such as `60% of the time was waiting for peer 7: 55% its computing, 5% its messages under way`.
 
-    path: as in `CriticalPath.summary`. The sentence names a peer only if it clearly is what the others wait for.
+    path: as in `CriticalPath.summary`. waited_for: the peers for which others have waited. The sentence names a peer
+    only if it clearly is what the others wait for.
     """
     if not path["seconds"]:
         return ""
@@ -126,12 +129,14 @@ def in_words(path: Mapping[str, Any], clock: str = "") -> str:
     }
     together = {peer: each["compute"] + each["latency"] for peer, each in path["peers"].items()}
     shares = [*sorted(together.values(), reverse=True), 0.0, 0.0]
-    if together and shares[0] >= PACEMAKER and shares[0] >= LEAD * shares[1]:
-        peer = max(together, key=lambda each: together[each])
+    peer = max(together, key=lambda each: together[each], default="")
+    if peer in waited_for and shares[0] >= max(PACEMAKER, LEAD * shares[1], path["idle"]):
         of_peer = path["peers"][peer]
         parts = {"its computing": of_peer["compute"], "its messages under way": of_peer["latency"]}
         return f"{shares[0]:.0%} of the time was waiting for peer {peer}: {_listed(parts)}"
-    return f"of the time {_listed(kinds)}" + ("; no single peer sets the pace" if len(together) > 1 else "")
+    waits = waited_for or clock == "gossip"
+    nobody = "; no single peer sets the pace" if waits else "; no peer waited for another"
+    return f"of the time {_listed(kinds)}{nobody}"
 
 
 def _listed(parts: Mapping[str, float]) -> str:

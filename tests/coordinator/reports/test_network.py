@@ -2,10 +2,9 @@ import itertools
 from typing import Any
 
 import numpy as np
-import pytest
 
 from coordinator.records.network_files import summary_of
-from coordinator.reports.network import facts, on_network, share, virtual_time
+from coordinator.reports.network import facts, on_network, share
 from tests.topologies.network.hand_made import neighbours, schedule_of, start_of
 from topologies.network.account import Account
 from topologies.network.config import NetworkConfig
@@ -19,25 +18,6 @@ def part(schedule: Schedule, rounds: int, network: NetworkConfig, *arguments: An
     for round_ in itertools.islice(neighbours(schedule, *arguments), rounds):
         account.add(round_)
     return summary_of(account, network, World.of(network, schedule.num_peers, 0, 100), plain=True)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 s"),
-        (2.5e-6, "2.5 µs"),
-        (0.0123, "12.3 ms"),
-        (0.99, "990 ms"),
-        (0.9999, "1 s"),
-        (1.254, "1.25 s"),
-        (59.4, "59.4 s"),
-        (185, "3 min 5 s"),
-        (7800, "2 h 10 min"),
-        (270_000, "3.1 days"),
-    ],
-)
-def test_virtual_time__as_people_read_it(seconds: float, words: str) -> None:
-    assert virtual_time(seconds) == words
 
 
 def test_share__small_ones_are_not_zero() -> None:

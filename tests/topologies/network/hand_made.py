@@ -33,7 +33,7 @@ def start_of(schedule: Schedule, offline: Iterable[int] = ()) -> Cut:
     online = tuple(peer not in set(offline) for peer in range(schedule.num_peers))
     sent = receivers(schedule)
     due = {peer: Publication(peer, 0, 0, 0, sent[peer], bool(sent[peer])) for peer, there in enumerate(online) if there}
-    return Cut(due, (), online, 0)
+    return Cut(due, {}, online, 0)
 
 
 def receivers(schedule: Schedule) -> list[tuple[int, ...]]:
