@@ -1,0 +1,178 @@
+"""Latencies between places from a user's file: a square matrix, a list of pairs, or Shadow's GML.
+
+Negative and missing entries are refused; asymmetric ones are allowed, and told.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import networkx as nx
+import numpy as np
+
+from topologies.network.places import LatencyTable, Table
+from topologies.network.section import LONGEST_LATENCY
+from topologies.network.table_file import Rows, check_file, read_rows
+
+FIELD = "network.latency.path"
+WANTED = "a square matrix, a list from,to,ms, or a *.gml graph"
+UNITS = {"ns": 1e-9, "us": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0}
+TOLD_FROM = 0.02  # relative difference of the two directions
+
+
+def read(path: Path, unit: Literal["ms", "seconds"] = "ms", round_trip: bool | None = None) -> LatencyTable:
+    """One-way latencies. unit: of a matrix. round_trip: whether values are round trips; None: all but GML's.
+
+    Raises:
+        ValueError: when the file cannot be read, or an entry is negative, missing, or looks like another unit.
+    """
+    if path.suffix.lower() == ".gml":
+        names, seconds = _gml(path)
+        halved = bool(round_trip)
+    else:
+        rows = read_rows(path, FIELD)
+        listed = {"from", "to"} <= rows.cells.keys()
+        names, seconds = _pairs(rows) if listed else _matrix(rows, 1e-3 if unit == "ms" else 1.0)
+        halved = round_trip is not False
+    where = f"{FIELD}: {path.name}"
+    _check(names, seconds, where, halved)
+    notes = _asymmetries(names, seconds, where)
+    return LatencyTable(names, seconds / 2 if halved else seconds, np.zeros(seconds.shape), {}, notes)
+
+
+def _matrix(rows: Rows, second: float) -> tuple[tuple[str, ...], Table]:
+    """A header of names; each row one sender, whose first cell may be its name."""
+    header = list(rows.cells)
+    named = len(header) == len(rows) + 1
+    names = header[1:] if named else header
+    if len(names) != len(rows):
+        raise ValueError(
+            f"{rows.where}: must be a square matrix below a header of names, or have columns from,to,ms, got "
+            f"{len(rows)} rows of {len(header)} cells; correct it"
+        )
+    if named:
+        for row, name in enumerate(rows.cells[header[0]]):
+            if str(name) != names[row]:
+                raise ValueError(
+                    f"{rows.at(row)}: must be named as its column, '{names[row]}', got '{name}'; reorder them"
+                )
+    seconds = np.array([[_entry(rows, name, row) for name in names] for row in range(len(rows))]) * second
+    return tuple(names), seconds
+
+
+def _entry(rows: Rows, column: str, row: int) -> float:
+    """A cell of a matrix; a diagonal that is left out is 0."""
+    cell = rows.cells[column][row]
+    on_diagonal = list(rows.cells).index(column) - (len(rows.cells) - len(rows)) == row
+    if on_diagonal and (cell is None or str(cell).strip() in ("", "-", "nan")):
+        return 0.0
+    return rows.number(column, row)
+
+
+def _pairs(rows: Rows) -> tuple[tuple[str, ...], Table]:
+    """Columns from, to and ms or seconds. A pair in one direction only is for both; inside a place 0 if left out."""
+    column = next((name for name in ("ms", "seconds", "p50") if name in rows.cells), None)
+    if column is None:
+        raise ValueError(
+            f"{rows.where}: must have a column ms or seconds beside from and to, got {', '.join(rows.cells)[:200]}; "
+            "name it in the header"
+        )
+    sources, targets = (list(map(str, rows.cells[name])) for name in ("from", "to"))
+    names = tuple(dict.fromkeys([*sources, *targets]))
+    place = {name: index for index, name in enumerate(names)}
+    seconds = np.full((len(names), len(names)), np.nan)
+    for row, (source, target) in enumerate(zip(sources, targets, strict=True)):
+        cell = place[source], place[target]
+        if not np.isnan(seconds[cell]):
+            raise ValueError(
+                f"{rows.at(row)}: must name a pair once, got {source} to {target} again; remove one of them"
+            )
+        seconds[cell] = rows.number(column, row) * (1.0 if column == "seconds" else 1e-3)
+    return names, _filled(seconds)
+
+
+def _gml(path: Path) -> tuple[tuple[str, ...], Table]:
+    """Shadow's graph: `latency` with a unit on edges, a self-loop for the inside of a node; paths through nodes count.
+
+    Source: Shadow's network graph specification; packet_loss and host_bandwidth are settings of their own here.
+    """
+    where = check_file(path, FIELD, WANTED)
+    try:
+        graph: nx.Graph[Any] = nx.read_gml(path, label="id")
+    except Exception as error:  # networkx raises whatever its parser raises
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
+        raise ValueError(f"{where}: is no GML, {reason}; name {WANTED}") from None
+    names = tuple(str(data.get("label", node)) for node, data in graph.nodes(data=True))
+    place = {node: index for index, node in enumerate(graph)}
+    for source, target, data in graph.edges(data=True):
+        data["seconds"] = _duration(data, f"{where}: edge {source} {target}")
+    seconds = np.full((len(names), len(names)), np.nan)
+    for source, lengths in nx.all_pairs_dijkstra_path_length(graph, weight="seconds"):
+        for target, length in lengths.items():
+            seconds[place[source], place[target]] = length
+    for node in graph:
+        loop = graph.get_edge_data(node, node)
+        seconds[place[node], place[node]] = loop["seconds"] if loop else 0.0
+    return names, _filled(seconds)
+
+
+def _duration(data: Mapping[str, Any], where: str) -> float:
+    """Shadow's `latency`, such as "10 ms"; a bare number is of seconds."""
+    if "latency" not in data:
+        raise ValueError(f'{where}: must have the attribute latency, got nothing; add it, such as latency "10 ms"')
+    found = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([a-zμ]*)\s*", str(data["latency"]))
+    unit = UNITS.get(found[2] or "s") if found else None
+    try:
+        seconds = float(found[1]) * unit if found and unit else None
+    except ValueError:
+        seconds = None
+    if seconds is None or seconds < 0:
+        raise ValueError(
+            f'{where}: latency must be a time such as "10 ms", got {str(data["latency"])[:40]!r}; correct it'
+        )
+    return seconds
+
+
+def _filled(seconds: Table) -> Table:
+    """What is known in one direction only is taken for both, and the inside of a place for 0."""
+    both = np.where(np.isnan(seconds), seconds.T, seconds)
+    inside = np.diag_indices(len(both))
+    both[inside] = np.nan_to_num(both[inside])
+    return both
+
+
+def _check(names: tuple[str, ...], seconds: Table, where: str, halved: bool) -> None:
+    """Refuse what is missing, negative or of another unit. Raises: ValueError."""
+    most = LONGEST_LATENCY * (2 if halved else 1)
+    for wrong, rule in (
+        (np.isnan(seconds), "must be there for every pair, got none"),
+        (seconds < 0, "must be at least 0, got {value:g} ms"),
+        (seconds > most, f"must be at most {most:g} seconds, got {{value:g}} ms, which looks like another unit"),
+    ):
+        for source, target in np.argwhere(wrong)[:1]:
+            pair = f"the latency from {names[source]} to {names[target]}"
+            raise ValueError(
+                f"{where}: {pair} {rule.format(value=seconds[source, target] * 1000)}; correct "
+                f"{np.count_nonzero(wrong)} of {wrong.size} entries"
+            )
+    others = seconds[~np.eye(len(seconds), dtype=bool)]
+    if len(others) and 0 < others.max() < 1e-5:
+        raise ValueError(
+            f"{where}: latencies must be above 0.01 ms, got {others.max() * 1000:g} ms as the longest, which looks "
+            "like seconds; set network.latency.unit, or write a column seconds"
+        )
+
+
+def _asymmetries(names: tuple[str, ...], seconds: Table, where: str) -> tuple[str, ...]:
+    """One line if the two directions of some pairs differ by more than 2%."""
+    larger, gap = np.maximum(seconds, seconds.T), np.abs(seconds - seconds.T)
+    odd = np.triu(gap > TOLD_FROM * larger)
+    if not odd.any():
+        return ()
+    source, target = np.unravel_index(np.argmax(np.where(odd, gap, 0)), odd.shape)
+    there, back = seconds[source, target] * 1000, seconds[target, source] * 1000
+    return (
+        f"{where}: {np.count_nonzero(odd)} pairs are not symmetric, at most {names[source]} to {names[target]} with "
+        f"{there:g} ms there and {back:g} ms back; both directions are used as they are",
+    )
