@@ -86,7 +86,12 @@ class NetworkPart:
             values = [row[number] for row in rows]
             largest = max((value for row in values for value in row if value is not None), default=0)
             if largest > 0:
-                words = {"name": age.name, "title": age.title, "unit": age.unit, "scale": [0, scale_end(largest)]}
+                words = {
+                    "name": age.name,
+                    "title": age.title,
+                    "unit": age.unit,
+                    "scale": [0, scale_end(float(largest))],
+                }
                 found.append({**words, "frames": places, "values": values})
         return found
 
@@ -126,7 +131,8 @@ class NetworkPart:
                 known = [row[column] for row in self._rows.rounds.values() if column in row]
                 mean = sum(known) / len(known) if known else None
             if mean is not None and (mean or unit == "s"):
-                found.append(f"{_short(mean)} {unit}")
+                words = _short(mean)
+                found.append(f"{words} {unit.removesuffix('s') if words == '1' and unit != 's' else unit}")
         return found
 
     def curves(self) -> list[tuple[str, str, str]]:
