@@ -48,6 +48,8 @@ def check(message: Message, wire: Wire, width: int, batch: int, distribution: bo
     description = f"the message of peer {message.sender} for round {message.round_index}"
     if message.wire != wire or message.width != width:
         raise ValueError(f"{description} has {message.width} outputs as {message.wire}, not {width} as {wire}")
+    if message.checkpoint:
+        raise ValueError(f"{description} has weights, not outputs")
     flaw = wire.flaw(message.payload, batch, width, distribution) if message.payload is not None else ""
     if flaw:
         raise ValueError(f"{description} has {flaw}")

@@ -109,7 +109,11 @@ class PeerHost:
         """
         dues = {peer: self._due(round_index, peer) for peer in following}
         self.post.receive(round_index, dues, arrived)
-        answers: dict[int, Answer] = {}
+        if self.brings_weights:  # students run these on their batches, as in `step`
+            answers = self._step(dues, following)
+            self.mailbox.discard_through(round_index)
+            return self.post.deliver(answers, _present(following))
+        answers = {}
         for number, of_stack in self._split(following):
             if number is None:
                 messages = {peer: self.mailbox.collect(dues[peer]) for peer in of_stack}
@@ -118,9 +122,7 @@ class PeerHost:
             else:
                 answers |= self.stacks[number].advance(dues, of_stack, self.mailbox)
         self.mailbox.discard_through(round_index)
-        return self.post.deliver(
-            answers, {peer: upcoming for peer, upcoming in following.items() if upcoming is not None}
-        )
+        return self.post.deliver(answers, _present(following))
 
     def step(
         self, studies: Mapping[int, Study], following: Mapping[int, Assignment | None], *arrived: Bundle
@@ -135,18 +137,12 @@ class PeerHost:
         """
         steps = {peer: study.of(self._due(study.version, peer)) for peer, study in studies.items()}
         foreign = self.post.receive_for(steps, arrived)
-        answers: dict[int, Answer] = {}
-        for number, of_stack in self._split(steps):
-            if number is None:
-                for peer, assignment in of_stack.items():
-                    answers[peer] = self.peers[peer].step(assignment, following.get(peer), self.post.read)
-            else:
-                answers |= self.stacks[number].step(of_stack, following, self.post.read, self.mailbox)
+        answers = self._step(steps, following)
         for key in foreign:
             self.mailbox.release(key)
         for peer, study in studies.items():
             self.post.release(peer, study.released if steps[peer].kept else (*study.released, study.version))
-        return self.post.deliver(answers, {peer: each for peer in studies if (each := following.get(peer)) is not None})
+        return self.post.deliver(answers, _present({peer: following.get(peer) for peer in studies}))
 
     def rejoin(
         self, assignments: Mapping[int, Assignment], returns: Mapping[int, Rejoin], *states: Mapping[int, State]
@@ -220,6 +216,20 @@ class PeerHost:
         self.peers = {peer_settings.index: Peer(peer_settings, dataset, batches) for peer_settings in settings}
         self.use(self.execution)  # published messages are void
 
+    def _step(self, steps: Mapping[int, Assignment], following: Mapping[int, Assignment | None]) -> dict[int, Answer]:
+        answers: dict[int, Answer] = {}
+        for number, of_stack in self._split(steps):
+            if number is None:
+                for peer, assignment in of_stack.items():
+                    answers[peer] = self.peers[peer].step(assignment, following.get(peer), self.post.read)
+            else:
+                answers |= self.stacks[number].step(of_stack, following, self.post.read, self.mailbox)
+        return answers
+
+    @property
+    def brings_weights(self) -> bool:
+        return next(iter(self.peers.values())).brings_weights
+
     def _due(self, round_index: int, peer: int) -> Assignment:
         due = self.peers[peer].due
         if due is None or due.round_index != round_index:
@@ -248,3 +258,8 @@ def _self_taught(settings: Sequence[PeerSettings], round_index: int) -> dict[int
 
 def tensors_of(state: State) -> dict[str, Tensor]:
     return {name: torch.tensor(array) for name, array in state.items()}
+
+
+def _present(following: Mapping[int, Assignment | None]) -> dict[int, Assignment]:
+    """The assignments of those that have one."""
+    return {peer: assignment for peer, assignment in following.items() if assignment is not None}

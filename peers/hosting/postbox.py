@@ -10,6 +10,7 @@ from peers.exchange.assignment import Assignment, MessageKey, Stats
 from peers.exchange.mailbox import Mailbox
 from peers.exchange.messages import Message, check
 from peers.exchange.sums import Sum
+from peers.learning.checkpoint_messages import CheckpointReader
 from peers.learning.peer import Peer
 from peers.learning.snapshot import Kept
 from peers.learning.vectorised.peer_stack import Answer
@@ -26,7 +27,13 @@ class Postbox:
 
     def __init__(self, peers: Mapping[int, Peer], device: torch.device) -> None:
         self.peers = peers
+        first = next(iter(peers.values()))
         self.mailbox = Mailbox(device)
+        self._reader = (
+            CheckpointReader(first.settings, first.dataset.shape, first.batches, len(peers))
+            if first.brings_weights
+            else None
+        )
         self.kept: dict[MessageKey, bool] = {}
         self._again: list[Message] = []  # those that the next publication hands out once more
 
@@ -73,15 +80,21 @@ class Postbox:
         first = next(iter(self.peers.values()))
         exchange, batch, width = first.settings.exchange, first.settings.data.batch_size, len(first.centre)
         for message in messages:
+            if self._reader is not None:
+                self._reader.check(message)
+                continue
             check(message, exchange.wire, width, batch, exchange.what == "probabilities")
         if total is not None:
             total.check(batch, width, first.settings.peers.count)
 
     def read(self, key: MessageKey, batch: int) -> Float[Tensor, "batch dim"] | None:
-        """See `lessons.Read`."""
+        """See `lessons.Read`. Raises: ValueError if the message has not arrived."""
         message = self.mailbox.find(key)
-        assert message is not None
-        return None if message.is_dropout_notice else self.mailbox.outputs(message)
+        if message is None:
+            raise ValueError(f"a step on batch {batch}: no message has arrived of (peer, round) {key}")
+        if message.is_dropout_notice:
+            return None
+        return self.mailbox.outputs(message) if self._reader is None else self._reader.outputs(message, batch)
 
     # ---- leaving ----
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from peers.learning.peer import Peer
 from peers.learning.vectorised.peer_stack import WIDTH, PeerStack
-from peers.networks.brought import BroughtModel
 
 
 def stacks_of(peers: Sequence[Peer]) -> list[PeerStack]:
@@ -22,6 +21,5 @@ def stacks_of(peers: Sequence[Peer]) -> list[PeerStack]:
 
 def _are_alike(peer: Peer, other: Peer) -> bool:
     """Whether one forward pass can run both: what one builds for each peer may differ where no tensor shows it."""
-    model = peer.kind.model
-    one_for_all = not isinstance(model, BroughtModel) or not model.by_peer
-    return one_for_all and peer.kind == other.kind and peer.settings.layout == other.settings.layout
+    alike = peer.kind == other.kind and peer.settings.layout == other.settings.layout
+    return peer.kind.one_for_all and alike

@@ -18,10 +18,12 @@ from peers.exchange.sums import Sum
 from peers.exchange.wire import Payload
 from peers.learning import measured, snapshot
 from peers.learning.averaging import target_of
+from peers.learning.checkpoint_messages import weights_of
 from peers.learning.learner import Learner, Pending, Task
 from peers.learning.lessons import Read, lessons_of, shares_of
 from peers.learning.settings import fresh_network
 from peers.learning.snapshot import Kept
+from peers.networks.network import Network
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observation
 
@@ -40,6 +42,18 @@ class Peer(Learner):
         self.sent: Message | None = None
 
     # ---- rounds ----
+
+    @property
+    def brings_weights(self) -> bool:
+        """Whether its messages bring the weights that it teaches with, in place of outputs."""
+        return self.settings.message == "checkpoint"
+
+    @property
+    def teaching(self) -> Network:
+        """The network whose outputs its students learn from."""
+        if self.replacement is not None and self.replacement.stranger is not None:
+            return self.replacement.stranger.network
+        return self.network if self.teacher is None else self.teacher.network
 
     def publish(self, assignment: Assignment) -> tuple[Message | None, Stats]:
         """Run the forward pass of an upcoming round; returns its outputs as a message if the peer teaches in it."""
@@ -116,7 +130,9 @@ class Peer(Learner):
             exchange = self.settings.exchange
             self.drop(f"outputs are not finite in {exchange.dtype}", assignment.run_round)
             return self._dropout_notice(assignment.round_index)
-        return self._message(assignment.round_index, payload) if assignment.teaches else None
+        if not assignment.teaches:
+            return None
+        return self._message(assignment.round_index, weights_of(self.teaching) if self.brings_weights else payload)
 
     def _publish(self, assignment: Assignment) -> Message | None:
         notice = self.assign(assignment)
@@ -132,17 +148,18 @@ class Peer(Learner):
         if self.teacher is not None and assignment.teaches:
             features, outputs = self.teacher.outputs(images, self.settings, assignment.round_index)
         exchanged = exchange.exchanged(features, outputs)
-        if self.replacement is not None and assignment.teaches:
+        if self.replacement is not None and assignment.teaches and not self.brings_weights:
             if assignment.links_follow or assignment.own_weight(self.index):
                 self.pending.own = self.as_read(exchanged)
             exchanged = self.replacement.exchanged(exchanged, images, assignment.round_index, assignment.batch_index)
         packed = pack_checked(exchange.sent(exchanged), exchange.wire, torch.device("cpu"))
-        if assignment.links_follow and self.pending.own is None:
+        if (assignment.links_follow or self.brings_weights) and self.pending.own is None:
             self.pending.own = packed.received.to(self.device)
         return self.outgoing(assignment, packed.payload, bool(packed.finite))
 
     def _message(self, round_index: int, payload: Payload | None) -> Message:
-        return Message(self.index, round_index, self.settings.exchange.wire, len(self.centre), payload)
+        exchange = self.settings.exchange
+        return Message(self.index, round_index, exchange.wire, len(self.centre), payload, self.brings_weights)
 
     def _dropout_notice(self, round_index: int) -> Message:
         """A message that tells students that this peer has dropped out."""

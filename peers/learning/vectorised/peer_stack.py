@@ -213,7 +213,7 @@ class PeerStack(StackLearner):
                 taught = self.forward(self.teachers, rows, images)
             features, outputs = taught.features, taught.outputs
         own = packed = self.packed(features, outputs)
-        if self.peers[0].replacement is not None:
+        if self.peers[0].replacement is not None and not self.peers[0].brings_weights:
             packed = self._replaced(group, rows, images, features, outputs)
         wanted = [assignments[self.peers[row].index].gradient_norm for row in rows]
         kept = (packed.received, own.received, group.studies, wanted)
@@ -223,7 +223,7 @@ class PeerStack(StackLearner):
             peer = self.peers[row]
             payload = tuple(part[place] for part in packed.payload)
             message = messages[peer.index] = peer.outgoing(assignments[peer.index], payload, finite)
-            if message is not None and not message.is_dropout_notice:
+            if message is not None and not message.is_dropout_notice and not message.checkpoint:
                 held = assignments[peer.index].held
                 mailbox.remember(message.key, packed.received[place], held)
         return messages
