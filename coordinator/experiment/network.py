@@ -12,22 +12,18 @@ from coordinator.experiment.schedules import with_roles
 from peers.base.seeds import stream
 from peers.learning.control import Control
 from topologies.combinators import among
-from topologies.network import combinators
-from topologies.network.simulation import build_trace
+from topologies.network import combinators, simulation
 from topologies.network.trace import Step, Trace, Weights
 from topologies.network.world import World
 from topologies.schedule import Schedule
 
 
-def trace_of(config: RunConfig, schedule: Schedule, message_bytes: Sequence[int]) -> Trace | None:
-    """The trace of a run; None without a simulated network. message_bytes: of a message, by sender.
-
-    Raises: ValueError.
-    """
-    if config.network is None:
+def trace_of(config: RunConfig, schedule: Schedule, world: World | None) -> Trace | None:
+    """The trace of a run in its world; None without a simulated network. Raises: ValueError."""
+    if config.network is None or world is None:
         return None
-    seed, present = stream(config.run.seed, "network"), rewired(config) if config.network.rewire else None
-    return build_trace(config.network, schedule, config.peers.count, seed, message_bytes, present)
+    present = rewired(config) if config.network.rewire else None
+    return simulation.trace_of(config.network, world, schedule, present)
 
 
 def trace_of_control(trace: Trace | None, control: Control | None, seed: int) -> Trace | None:
@@ -40,7 +36,10 @@ def trace_of_control(trace: Trace | None, control: Control | None, seed: int) ->
 
 
 def world_of(config: RunConfig, message_bytes: Sequence[int]) -> World | None:
-    """The world that the trace is of; None without a simulated network. Raises: ValueError."""
+    """The world that the trace is of; None without a simulated network. message_bytes: of a message, by sender.
+
+    Raises: ValueError.
+    """
     if config.network is None:
         return None
     return World.of(config.network, config.peers.count, stream(config.run.seed, "network"), tuple(message_bytes))

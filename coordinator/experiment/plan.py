@@ -26,8 +26,9 @@ from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe
 from topologies.facts import TopologyFacts
-from topologies.network.simulation import check_trace
+from topologies.network.checks import check_trace
 from topologies.network.trace import Trace
+from topologies.network.world import World
 from topologies.schedule import Schedule
 
 # Measured proportional set size, CUDA build of torch: a Ray actor without peers, the coordinator, Ray's daemons.
@@ -52,7 +53,12 @@ class Plan:
     @cached_property
     def trace(self) -> Trace | None:
         """The trace of the simulated network, computed as it is read; None without one. Raises: ValueError."""
-        return trace_of(self.config, self.schedule, self.sizes)
+        return trace_of(self.config, self.schedule, self.world)
+
+    @cached_property
+    def world(self) -> World | None:
+        """The laws of the simulated network; None without one. Raises: ValueError."""
+        return world_of(self.config, self.sizes)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -164,8 +170,7 @@ def check_trace_of(plan: Plan) -> None:
     if network is None:
         return
     try:
-        world = world_of(plan.config, plan.sizes)
-        for note in () if world is None else world.notes:
+        for note in () if plan.world is None else plan.world.notes:
             warnings.warn(note, stacklevel=3)
         assert plan.trace is not None
         check_trace(plan.trace, network, plan.schedule, plan.config.run.rounds)

@@ -17,7 +17,6 @@ from coordinator.checkpoints.opening import Recalled, open_checkpoints
 from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment.brought import Keywords, Objects, note_for_file
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
-from coordinator.experiment.network import trace_of_control
 from coordinator.experiment.plan import Plan, identified, prepare, settings_of
 from coordinator.measures.stop_rule import check_stop
 from coordinator.pools.base import Pool, Tell
@@ -37,12 +36,10 @@ from coordinator.reports.endings import out_of_memory
 from coordinator.run.early_end import holds
 from coordinator.run.end import EndOfRun
 from coordinator.run.finish import Finish
-from coordinator.run.peer_group import START, PeerGroup
+from coordinator.run.peer_group import START, PeerGroup, schedulers_of
 from coordinator.run.resume import Resumed, reopen
 from coordinator.run.signals import Interrupts
 from coordinator.run.stages import Simulation
-from coordinator.scheduling.choice import scheduler_of
-from coordinator.scheduling.scheduler import Phase, Scheduler
 from peers.base.brought_errors import BroughtError
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
@@ -225,14 +222,9 @@ def _compose(
     recorder, tables = finish.recorder, finish.tables
     manager = CheckpointManager(checkpoints, identity_of(plan), recorder, tables)
 
-    def scheduler(of_pool: Pool, phase: Phase) -> Scheduler:
-        exchanges = phase.control is None or phase.control.exchanges
-        shared_sum = exchanges and config.exchange.delivery == "shared-sum"
-        trace = trace_of_control(plan.trace, phase.control, config.run.seed)
-        return scheduler_of(of_pool, trace, shared_sum, config.peers.frozen)
-
     observers, interrupts = context.observers, context.interrupts
     held = holds(config, observers)
+    scheduler = schedulers_of(plan)
     group = PeerGroup(plan, pool, scheduler, manager, None if resumed else START, held, observers.want_outputs)
     others = [PeerGroup(plan, other, scheduler, manager, holds=held) for other in beside]
     simulation = Simulation(plan, group, others, recorder, manager, observers, interrupts, tables, finish.conclude)

@@ -36,15 +36,17 @@ class PlainTraceScheduler:
         return self.synchronous.save(folder, completed)
 
 
-def scheduler_of(pool: Pool, trace: Trace | None, shared_sum: bool, frozen: Collection[int] = ()) -> Scheduler:
+def scheduler_of(
+    pool: Pool, trace: Trace | None, shared_sum: bool, frozen: Collection[int] = (), ages_in_rounds: bool = True
+) -> Scheduler:
     """The scheduler of a run or of a control run.
 
     trace: None without a simulated network. shared_sum: whether students learn from the sum of a round's messages.
-    frozen: peers that never learn.
+    frozen, ages_in_rounds: see `EventDrivenScheduler`.
     """
     synchronous = SynchronousScheduler(pool, shared_sum)
     if trace is None:
         return synchronous
-    return (
-        PlainTraceScheduler(synchronous, trace) if trace.plain else EventDrivenScheduler(pool, trace, frozenset(frozen))
-    )
+    if trace.plain:
+        return PlainTraceScheduler(synchronous, trace)
+    return EventDrivenScheduler(pool, trace, frozenset(frozen), ages_in_rounds)

@@ -8,19 +8,18 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from statistics import fmean
 from typing import Literal, TypeVar
 
 from coordinator.experiment.config import ConfigError
 from coordinator.pools.base import Pool, Ref
 from coordinator.scheduling.in_flight import InFlight, RoundsInFlight, saved, submit_save
 from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, SaveFailed
+from coordinator.scheduling.steps import heard_of_others, of_round, without_next
 from coordinator.scheduling.timing import Timings
 from peers.exchange.assignment import Assignment, Links, Rejoin, Stats, Study
 from peers.hosting.evaluator import State
 from peers.hosting.postbox import Bundle
-from topologies.network.trace import MessageKey, Publication, Return, Step, TimedRound, Trace, Wave, Weights
-from topologies.round import Edge
+from topologies.network.trace import MessageKey, Publication, Return, Step, TimedRound, Trace, Weights
 from topologies.schedule import Schedule
 
 Entry = TypeVar("Entry", Step, Publication)
@@ -35,18 +34,21 @@ WEIGHTS: dict[Weights, Literal["own", "fresh", "neighbour"]] = {
 class EventDrivenScheduler:
     """Follows a trace, whatever the ages of its messages. The schedule that it is given is what a round is shown with.
 
-    frozen: peers that never learn, so that they need not keep their forward passes.
+    frozen: peers that never learn, so that they need not keep their forward passes. ages_in_rounds: whether the
+    versions of messages are rounds.
     """
 
     pool: Pool
     trace: Trace
     frozen: frozenset[int] = frozenset()
+    ages_in_rounds: bool = True
 
     def records(
         self, schedule: Schedule, cadence: Cadence, start: int, stop: Callable[[], bool]
     ) -> Iterator[RoundRecord]:
         """See `Scheduler`. Raises: ConfigError, once the trace has no further round."""
-        return iter(TraceLoop(self.pool, schedule, self.trace, cadence, start, stop, self.frozen))
+        loop = TraceLoop(self.pool, schedule, self.trace, cadence, start, stop, self.frozen, self.ages_in_rounds)
+        return iter(loop)
 
     def save(self, folder: str, completed: int) -> PeersSaved | SaveFailed:
         """See `Scheduler`."""
@@ -78,19 +80,20 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
         start: int = 0,
         stop: Callable[[], bool] = lambda: False,
         frozen: frozenset[int] = frozenset(),
+        ages_in_rounds: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(pool, cadence, start, stop, clock)
         self.schedule, self.trace, self.frozen = schedule, trace, frozen
         self._cut = trace.cut_at(start)
         self._rounds = trace.rounds(start)
-        self._timings = Timings(self._cut)
+        self._timings = Timings(self._cut, ages_in_rounds)
         self._host_of = {peer: host for host, each in enumerate(pool.hosts) for peer in each.peers}
         self._due: dict[int, Publication] = {}
         self._bundles: dict[MessageKey, Ref[Bundle]] = {}
         self._sizes: dict[MessageKey, int] = {}
         self._released: dict[int, list[int]] = {}  # by sender: what its host has not been told yet
-        self._links = lru_cache(maxsize=4096)(_links_of_round)
+        self._links = lru_cache(maxsize=4096)(lambda heard: Links.of(*heard))
 
     # ---- calls ----
 
@@ -121,7 +124,7 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
         assert timed.index == round_index, "the trace gives the rounds in order"
         flight = TimedInFlight(round_index + 1, self.schedule(round_index), [], timed=timed)
         is_last = round_index == self.cadence.num_rounds - 1
-        for wave in _as_last(timed) if is_last else timed.waves:
+        for wave in without_next(timed) if is_last else timed.waves:
             self._come_back(wave.returns, flight)
             self._step(wave.steps, flight)
         for peer, version in timed.abandoned:
@@ -141,7 +144,7 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
                 step.peer: None if step.following is None else self._assignment(step.following, flight.completed)
                 for step in own
             }
-            foreign = (key for step in own for key in _heard(step) if self._host_of[key[0]] != place)
+            foreign = (key for step in own for key in heard_of_others(step) if self._host_of[key[0]] != place)
             arrived = list(dict.fromkeys(self._bundles[key] for key in foreign))
             bundle, answer = self.pool.hosts[place].step(studies, following, *arrived)
             for step in own:
@@ -250,7 +253,7 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
         for peers, answer in zip(flight.stepped, answers, strict=True):
             for peer in peers:
                 by_peer.setdefault(peer, []).append(answer[peer])
-        stats = {peer: _of_round(of_peer) for peer, of_peer in sorted(by_peer.items())}
+        stats = {peer: of_round(of_peer) for peer, of_peer in sorted(by_peer.items())}
         num_bytes = sum(self._sizes.pop(key) * receivers for key, receivers in flight.counted)
         times = self._timings(flight.timed)
         return RoundRecord(flight.completed, flight.round, stats, num_bytes, timed=flight.timed, timing=times)
@@ -260,39 +263,3 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
             for peer, version in keys:
                 self._sizes[peer, version] = answer[peer].sent_bytes
             self._spent(answer)
-
-
-def _as_last(timed: TimedRound) -> Iterator[Wave]:
-    """The waves of the last round, without messages for later rounds only: a longer run publishes them anew."""
-    steps = [step for wave in timed.waves for step in wave.steps]
-    used = {key for step in steps for key in ((step.peer, step.version), *_heard(step))}
-
-    def ended(step: Step) -> Step:
-        after = step.following
-        return step if after is None or (after.peer, after.version) in used else step._replace(following=None)
-
-    return (wave._replace(steps=tuple(map(ended, wave.steps))) for wave in timed.waves)
-
-
-def _of_round(stats: Sequence[Stats]) -> Stats:
-    """The stats of a peer's steps in a round: the means of what it learned, the sums of what it sent and took."""
-    if len(stats) == 1:
-        return stats[0]
-    losses = [each.loss for each in stats if each.loss is not None]
-    norms = [each.gradient_norm for each in stats if each.gradient_norm is not None]
-    return replace(
-        stats[-1],
-        loss=fmean(losses) if losses else None,
-        gradient_norm=fmean(norms) if norms else None,
-        sent_bytes=sum(each.sent_bytes for each in stats),
-        seconds=sum(each.seconds for each in stats),
-    )
-
-
-def _heard(step: Step) -> Iterator[MessageKey]:
-    """The messages of others that a step uses."""
-    return ((edge.teacher, step.version - edge.age) for edge in step.heard if edge.teacher != step.peer)
-
-
-def _links_of_round(heard: tuple[Edge, ...]) -> Links:
-    return Links.of(*heard)

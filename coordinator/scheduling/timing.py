@@ -11,10 +11,12 @@ from topologies.round import Round
 class Timings:
     """The `RoundTiming` of each round of a trace, to be asked for in order, from a cut on.
 
-    It remembers when those messages were published that somebody may still use.
+    It remembers when those messages were published that somebody may still use. in_rounds: whether versions are rounds,
+    so that their differences are ages; else ages are in seconds only.
     """
 
-    def __init__(self, cut: Cut) -> None:
+    def __init__(self, cut: Cut, in_rounds: bool = True) -> None:
+        self._in_rounds = in_rounds
         self._published: dict[MessageKey, int] = dict(cut.live)
         for publication in cut.due.values():
             self._note(publication)
@@ -35,7 +37,7 @@ class Timings:
         for sender, versions in timed.released.items():
             for version in versions:
                 self._published.pop((sender, version), None)
-        return timing(timed, rounds, nanoseconds, count)
+        return timing(timed, rounds if self._in_rounds else None, nanoseconds, count)
 
     def _note(self, publication: Publication) -> None:
         if publication.useful:
@@ -60,7 +62,7 @@ class PlainTimings:
 
 
 def timing(
-    timed: TimedRound, rounds: int, nanoseconds: int, count: int, steps: list[Step] | None = None
+    timed: TimedRound, rounds: int | None, nanoseconds: int, count: int, steps: list[Step] | None = None
 ) -> RoundTiming:
     """A round's times. rounds, nanoseconds: the summed ages of `count` messages. steps: those of all waves."""
     taken: dict[int, int] = {}
@@ -71,7 +73,7 @@ def timing(
         virtual_seconds=timed.seconds,
         online=timed.online,
         lost=sum(delivery.fate is not Fate.ARRIVED for delivery in timed.deliveries),
-        mean_age=rounds / count if count else None,
+        mean_age=rounds / count if count and rounds is not None else None,
         mean_age_seconds=nanoseconds / count / SECOND if count else None,
         steps=taken,
     )
