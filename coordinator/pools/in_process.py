@@ -10,10 +10,11 @@ from coordinator.experiment.config import ConfigError, HostingConfig
 from coordinator.pools.base import ProbeWorker, Published, Ref, check_precision, choose_execution, on_device
 from coordinator.pools.process_settings import hold_setting, torch_threads
 from peers.data.datasets import Dataset
-from peers.exchange.assignment import Assignment
+from peers.exchange.assignment import Assignment, Rejoin, Study
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
-from peers.hosting.host import Bundle, PeerHost
+from peers.hosting.host import PeerHost
+from peers.hosting.postbox import Bundle
 from peers.learning.settings import Execution, PeerSettings
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations
@@ -37,14 +38,28 @@ class InProcessHost:
         self._host.touch(folder, name)
         return _ref(None)
 
-    def publish(self, assignments: Mapping[int, Assignment]) -> Published:
-        bundle, stats = self._host.publish(assignments)
+    def publish(
+        self, assignments: Mapping[int, Assignment], live: Mapping[int, Sequence[int]] | None = None
+    ) -> Published:
+        bundle, stats = self._host.publish(assignments, live)
         return _ref(bundle), _ref(stats)
 
     def advance(
         self, round_index: int, following: Mapping[int, Assignment | None], *arrived: Ref[Bundle | Sum]
     ) -> Published:
         bundle, stats = self._host.advance(round_index, following, *(reference.value for reference in arrived))
+        return _ref(bundle), _ref(stats)
+
+    def step(
+        self, studies: Mapping[int, Study], following: Mapping[int, Assignment | None], *arrived: Ref[Bundle]
+    ) -> Published:
+        bundle, stats = self._host.step(studies, following, *(reference.value for reference in arrived))
+        return _ref(bundle), _ref(stats)
+
+    def rejoin(
+        self, assignments: Mapping[int, Assignment], returns: Mapping[int, Rejoin], *states: Ref[Mapping[int, State]]
+    ) -> Published:
+        bundle, stats = self._host.rejoin(assignments, returns, *(reference.value for reference in states))
         return _ref(bundle), _ref(stats)
 
     def total(self, *bundles: Ref[Bundle]) -> Ref[Sum]:
@@ -56,8 +71,8 @@ class InProcessHost:
     def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> Ref[dict[int, ProbeOutcome]]:
         return _ref(self._host.probe(subject, rounds))
 
-    def states(self) -> Ref[dict[int, State]]:
-        return _ref(self._host.states())
+    def states(self, peers: Sequence[int] | None = None) -> Ref[dict[int, State]]:
+        return _ref(self._host.states(peers))
 
     def digest(self) -> Ref[dict[int, bytes]]:
         return _ref(self._host.digest())

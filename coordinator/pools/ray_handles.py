@@ -5,10 +5,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from coordinator.pools.base import Published, Ref
 from peers.data.datasets import Dataset
-from peers.exchange.assignment import Assignment
+from peers.exchange.assignment import Assignment, Rejoin, Study
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import Evaluator, State
-from peers.hosting.host import Bundle, PeerHost
+from peers.hosting.host import PeerHost
+from peers.hosting.postbox import Bundle
 from peers.learning.settings import Execution, PeerSettings
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations
@@ -70,14 +71,28 @@ class RayHost(RayProcess):
     def touch(self, folder: str, name: str) -> Ref[None]:
         return self._call(PeerHost.touch, folder, name)
 
-    def publish(self, assignments: Mapping[int, Assignment]) -> Published:
-        bundle, stats = self._submit(PeerHost.publish, [assignments], 2)
+    def publish(
+        self, assignments: Mapping[int, Assignment], live: Mapping[int, Sequence[int]] | None = None
+    ) -> Published:
+        bundle, stats = self._submit(PeerHost.publish, [assignments, live], 2)
         return Ref(bundle), Ref(stats)
 
     def advance(
         self, round_index: int, following: Mapping[int, Assignment | None], *arrived: Ref[Bundle | Sum]
     ) -> Published:
         bundle, stats = self._submit(PeerHost.advance, [round_index, following, *arrived], 2)
+        return Ref(bundle), Ref(stats)
+
+    def step(
+        self, studies: Mapping[int, Study], following: Mapping[int, Assignment | None], *arrived: Ref[Bundle]
+    ) -> Published:
+        bundle, stats = self._submit(PeerHost.step, [studies, following, *arrived], 2)
+        return Ref(bundle), Ref(stats)
+
+    def rejoin(
+        self, assignments: Mapping[int, Assignment], returns: Mapping[int, Rejoin], *states: Ref[Mapping[int, State]]
+    ) -> Published:
+        bundle, stats = self._submit(PeerHost.rejoin, [assignments, returns, *states], 2)
         return Ref(bundle), Ref(stats)
 
     def total(self, *bundles: Ref[Bundle]) -> Ref[Sum]:
@@ -89,8 +104,8 @@ class RayHost(RayProcess):
     def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> Ref[dict[int, ProbeOutcome]]:
         return self._call(PeerHost.probe, subject, rounds)
 
-    def states(self) -> Ref[dict[int, State]]:
-        return self._call(PeerHost.states)
+    def states(self, peers: Sequence[int] | None = None) -> Ref[dict[int, State]]:
+        return self._call(PeerHost.states, peers)
 
     def digest(self) -> Ref[dict[int, bytes]]:
         return self._call(PeerHost.digest)

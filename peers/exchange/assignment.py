@@ -1,14 +1,14 @@
 """A peer's assignment in a round, sent by the coordinator, and the statistics that it reads back."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from peers.exchange.sums import SumWeights
 
 MessageKey = tuple[int, int]
-"""Identifies a message: (sender, round in which it was published)."""
+"""Identifies a message: (sender, its number), where the number is the round in which it was published, as a rule."""
 
 
 class Link(NamedTuple):
@@ -23,12 +23,13 @@ class Link(NamedTuple):
 class Links:
     """A student's links in a round, as columns: small to send, and no object for each link of a dense graph.
 
-    ages: None if all of them are 0.
+    ages: None if all of them are 0. batches: the batch that each message is about; None: the assignment's own.
     """
 
     teachers: tuple[int, ...] = ()
     weights: tuple[float, ...] = ()
     ages: tuple[int, ...] | None = None
+    batches: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, *links: tuple[int, float, int]) -> "Links":
@@ -43,6 +44,10 @@ class Links:
 
     def __iter__(self) -> Iterator[Link]:
         return map(Link, self.teachers, self.weights, repeat(0) if self.ages is None else self.ages)
+
+    def batches_or(self, own: int) -> tuple[int, ...]:
+        """The batch that each message is about; `own`: that of the assignment."""
+        return (own,) * len(self.teachers) if self.batches is None else self.batches
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,9 @@ class Assignment:
         remote: whether its message is sent to other hosts.
         kept_for: number of later rounds in which students on its own host may need its message.
         gradient_norm: the norm that the gradient of its step is scaled to; None: it is not scaled.
+        step_round: the run's round of its step, for the learning rate and as the round of a failure; None: round_index.
+        kept: whether its message is held until it is released, rather than until the sender's step on it.
+        links_follow: whether its links are told only with its step (see `Study`).
     """
 
     round_index: int
@@ -74,10 +82,23 @@ class Assignment:
     remote: bool = False
     kept_for: int = 0
     gradient_norm: float | None = None
+    step_round: int | None = None
+    kept: bool = False
+    links_follow: bool = False
 
     @property
     def studies(self) -> bool:
-        return bool(self.links) or self.sum_weights is not None
+        return self.links_follow or bool(self.links) or self.sum_weights is not None
+
+    @property
+    def run_round(self) -> int:
+        """The run's round in which it is carried out."""
+        return self.round_index if self.step_round is None else self.step_round
+
+    @property
+    def held(self) -> bool:
+        """Whether its message is held for as long as nobody says otherwise, whatever rounds pass."""
+        return self.kept or self.links_follow
 
     def own_weight(self, peer: int) -> float:
         """The weight of the peer's own outputs in its target."""
@@ -98,6 +119,40 @@ class Assignment:
             yield self.round_index, self.links.teachers
         else:
             yield from ((round_index, (sender,)) for sender, round_index in self.message_keys)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A step on a message that was published before its links were known: the simulated network tells them only now.
+
+    version: the round index of the assignment by which it was published. released: versions of the peer's own messages
+    that nobody uses after this step. step_round, gradient_norm: as in `Assignment`.
+    """
+
+    version: int
+    links: Links
+    released: tuple[int, ...] = ()
+    step_round: int | None = None
+    gradient_norm: float | None = None
+
+    def of(self, due: Assignment) -> Assignment:
+        """The whole assignment of the step."""
+        norm = due.gradient_norm if self.gradient_norm is None else self.gradient_norm
+        return replace(due, links=self.links, step_round=self.step_round, gradient_norm=norm)
+
+
+@dataclass(frozen=True)
+class Rejoin:
+    """How a peer comes back online: with its own weights, fresh random ones, or a copy of a neighbour's.
+
+    count: how many times it has come back, from 1; fresh weights depend on it. source: the neighbour. released: as in
+    `Study`.
+    """
+
+    weights: Literal["own", "fresh", "neighbour"]
+    count: int = 1
+    source: int = -1
+    released: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The mailbox of a host: messages that its peers have published or received, as long as its students need them."""
 
+import sys
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
@@ -11,12 +12,14 @@ from peers.exchange.assignment import Assignment, MessageKey
 from peers.exchange.messages import Message, decode
 from peers.exchange.sums import Sum
 
+RELEASE = sys.maxsize  # the last round of a message that is held until it is released
+
 
 class Mailbox:
     """A host's messages by (sender, round), and sums of messages by round.
 
     Messages of several rounds of one sender can be held at once. Each is stored with the last round whose students may
-    need it, and discarded after that round.
+    need it, and discarded after that round; or until it is released.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -36,10 +39,31 @@ class Mailbox:
         self._messages.setdefault(message.round_index, {})[message.sender] = message
         self._hold(message.key, last_round)
 
-    def remember(self, key: MessageKey, outputs: Float[Tensor, "batch dim"]) -> None:
-        """Memoise the decoded outputs of a message that will be put in; without it, they are held for its round."""
+    def keep(self, message: Message) -> None:
+        """Hold a message until it is released."""
+        self._messages.setdefault(message.round_index, {})[message.sender] = message
+        self._last_rounds[message.key] = RELEASE
+
+    def release(self, key: MessageKey) -> None:
+        """Discard a message if it is held."""
+        if key in self._last_rounds:
+            self._discard(key)
+
+    def find(self, key: MessageKey) -> Message | None:
+        """The message, if it is held."""
+        sender, round_index = key
+        return self._messages.get(round_index, {}).get(sender)
+
+    def remember(self, key: MessageKey, outputs: Float[Tensor, "batch dim"], kept: bool = False) -> None:
+        """Memoise the decoded outputs of a message that will be put in; without it, they are held for its round.
+
+        kept: whether it will be held until it is released.
+        """
         self._outputs[key] = outputs
-        self._hold(key, key[1])
+        if kept:
+            self._last_rounds[key] = RELEASE
+        else:
+            self._hold(key, key[1])
 
     def put_sum(self, total: Sum) -> None:
         """Hold the sum of a round's messages through that round; it replaces a partial sum of the same round."""

@@ -16,6 +16,8 @@ from peers.exchange.wire import Payload, Wire
 class Message:
     """A peer's outputs in one round, `width` per sample; without a payload, a dropout notice.
 
+    checkpoint: whether it brings the weights and buffers of the network that teaches instead of outputs.
+
     Arrays received through Ray are read-only; above 100 KiB they are shared memory.
     """
 
@@ -24,6 +26,7 @@ class Message:
     wire: Wire
     width: int
     payload: Payload | None
+    checkpoint: bool = False
 
     @cached_property
     def key(self) -> MessageKey:
@@ -45,6 +48,8 @@ def check(message: Message, wire: Wire, width: int, batch: int, distribution: bo
     description = f"the message of peer {message.sender} for round {message.round_index}"
     if message.wire != wire or message.width != width:
         raise ValueError(f"{description} has {message.width} outputs as {message.wire}, not {width} as {wire}")
+    if message.checkpoint:
+        raise ValueError(f"{description} has weights, not outputs")
     flaw = wire.flaw(message.payload, batch, width, distribution) if message.payload is not None else ""
     if flaw:
         raise ValueError(f"{description} has {flaw}")

@@ -3,30 +3,27 @@
 import functools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from peers.base.precision import configure
 from peers.base.storage import Folder
 from peers.data.datasets import Dataset
-from peers.exchange.assignment import Assignment, Links, StaleRound, Stats
-from peers.exchange.mailbox import Mailbox
-from peers.exchange.messages import Message, check
+from peers.exchange.assignment import Assignment, Links, Rejoin, StaleRound, Stats, Study
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
+from peers.hosting.postbox import Bundle, Postbox
+from peers.hosting.stacking import stacks_of
 from peers.learning.peer import Peer
 from peers.learning.settings import Execution, PeerSettings
-from peers.learning.vectorised.peer_stack import WIDTH, Answer, PeerStack
-from peers.networks.brought import BroughtModel
+from peers.learning.vectorised.peer_stack import Answer
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations, observe_all
 
 TRIED, TRIAL_ROUNDS = 16, 3  # peers and rounds timed for execution "auto"; the first round is a warm-up
-
-Bundle = tuple[Message | Sum, ...]
-"""What one call sends to other hosts: the messages that their students need, or the sum of these messages."""
 
 
 class PeerHost:
@@ -47,9 +44,10 @@ class PeerHost:
     def use(self, execution: Execution) -> None:
         """Use this execution for the next rounds; published messages are discarded."""
         self.execution: Execution = execution
-        self.stacks = _stacks(list(self.peers.values())) if execution == "vectorised" else []
+        self.stacks = stacks_of(list(self.peers.values())) if execution == "vectorised" else []
         self._stacked = {peer.index: number for number, stack in enumerate(self.stacks) for peer in stack.peers}
-        self.mailbox = Mailbox(self.device)
+        self.post = Postbox(self.peers, self.device)
+        self.mailbox = self.post.mailbox
 
     def trial(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int) -> tuple[float, float]:
         """Seconds per peer and round, in a loop and vectorised: the best of a few rounds of the first of these peers.
@@ -81,15 +79,24 @@ class PeerHost:
 
     # ---- rounds ----
 
-    def publish(self, assignments: Mapping[int, Assignment]) -> tuple[Bundle, dict[int, Stats]]:
-        """Run the forward passes of the peers' first rounds."""
+    def publish(
+        self, assignments: Mapping[int, Assignment], live: Mapping[int, Sequence[int]] | None = None
+    ) -> tuple[Bundle, dict[int, Stats]]:
+        """Run the forward passes of the peers' first rounds, or of rounds that take the place of those published.
+
+        live: after a restored checkpoint, by peer, the numbers of its older messages that may still be used; what else
+        was kept is discarded, and those for other hosts are handed out again.
+        """
+        if live is not None:
+            self.post.keep_only(live, assignments)
+        self._replace_due(assignments)
         answers: dict[int, Answer] = {}
         for number, of_stack in self._split(assignments):
             if number is None:
                 answers |= {peer: self.peers[peer].publish(assignment) for peer, assignment in of_stack.items()}
             else:
                 answers |= self.stacks[number].publish(of_stack, self.mailbox)
-        return self._deliver(answers, assignments)
+        return self.post.deliver(answers, assignments)
 
     def advance(
         self, round_index: int, following: Mapping[int, Assignment | None], *arrived: Bundle | Sum
@@ -101,8 +108,12 @@ class PeerHost:
         Raises: StaleRound if a peer has not published for the round; ValueError if a message is missing or malformed.
         """
         dues = {peer: self._due(round_index, peer) for peer in following}
-        self._receive(round_index, dues, arrived)
-        answers: dict[int, Answer] = {}
+        self.post.receive(round_index, dues, arrived)
+        if self.brings_weights:  # students run these on their batches, as in `step`
+            answers = self._step(dues, following)
+            self.mailbox.discard_through(round_index)
+            return self.post.deliver(answers, _present(following))
+        answers = {}
         for number, of_stack in self._split(following):
             if number is None:
                 messages = {peer: self.mailbox.collect(dues[peer]) for peer in of_stack}
@@ -111,7 +122,47 @@ class PeerHost:
             else:
                 answers |= self.stacks[number].advance(dues, of_stack, self.mailbox)
         self.mailbox.discard_through(round_index)
-        return self._deliver(answers, {peer: upcoming for peer, upcoming in following.items() if upcoming is not None})
+        return self.post.deliver(answers, _present(following))
+
+    def step(
+        self, studies: Mapping[int, Study], following: Mapping[int, Assignment | None], *arrived: Bundle
+    ) -> tuple[Bundle, dict[int, Stats]]:
+        """Steps of some peers on messages that they have published, with links told only now; then publish the next.
+
+        following: the next assignment of these peers; None, or no entry: it publishes nothing for now. arrived: holds
+        all messages from other hosts that these steps use, whether they have been brought before or not.
+
+        Raises: StaleRound if a peer has not published that message last; ValueError if a message is missing or
+        malformed.
+        """
+        steps = {peer: study.of(self._due(study.version, peer)) for peer, study in studies.items()}
+        foreign = self.post.receive_for(steps, arrived)
+        answers = self._step(steps, following)
+        for key in foreign:
+            self.mailbox.release(key)
+        for peer, study in studies.items():
+            self.post.release(peer, study.released if steps[peer].kept else (*study.released, study.version))
+        return self.post.deliver(answers, _present({peer: following.get(peer) for peer in studies}))
+
+    def rejoin(
+        self, assignments: Mapping[int, Assignment], returns: Mapping[int, Rejoin], *states: Mapping[int, State]
+    ) -> tuple[Bundle, dict[int, Stats]]:
+        """Peers come back online, with the weights that `returns` says, and publish by their assignments.
+
+        states: holds the states of neighbours on other hosts whose weights are copied. Raises: ValueError if one is
+        missing, or if its network is another.
+        """
+        sources = {back.source for back in returns.values() if back.weights == "neighbour"}
+        found = {peer: tensors_of(state) for of in states for peer, state in of.items() if peer in sources}
+        for peer in sources & {*self.peers}:  # all copies are taken before any peer changes
+            found[peer] = {name: each.clone() for name, each in self.peers[peer].network.state_dict().items()}
+        if missing := sorted(sources - found.keys()):
+            raise ValueError(f"peers come back with the weights of peers {missing}, which have not arrived")
+        for peer, back in returns.items():
+            self._replace_due([peer])
+            self.post.release(peer, back.released)
+            self.peers[peer].come_back(back, found.get(back.source, {}))
+        return self.publish(assignments)
 
     def total(self, *bundles: Bundle) -> Sum:
         """The sum of a round's messages from the partial sums of the hosts, computed once for all hosts of a node."""
@@ -130,11 +181,12 @@ class PeerHost:
         """`Peer.probe` of some peers; rounds: by peer, the rounds whose batches the calibrated control is shown."""
         return {index: self.peers[index].probe(subject, of_peer) for index, of_peer in rounds.items()}
 
-    def states(self) -> dict[int, State]:
-        """Copies of every peer's parameters and buffers, for an evaluator."""
+    def states(self, peers: Sequence[int] | None = None) -> dict[int, State]:
+        """Copies of the parameters and buffers of some peers (None: of all), for an evaluator or another host."""
         return {
             index: {name: tensor.detach().cpu().numpy().copy() for name, tensor in peer.network.state_dict().items()}
             for index, peer in self.peers.items()
+            if peers is None or index in peers
         }
 
     def digest(self) -> dict[int, bytes]:
@@ -143,16 +195,18 @@ class PeerHost:
 
     def save(self, folder: str, completed: int) -> dict[int, str]:
         """Write every peer's state after `completed` rounds; returns the SHA-256 of each file. Raises: OSError."""
-        return {index: peer.save(folder, completed) for index, peer in self.peers.items()}
+        return {index: peer.save(folder, completed, self.post.of(index)) for index, peer in self.peers.items()}
 
     def restore(self, folder: str, checksums: Mapping[int, str]) -> dict[int, int]:
         """Load every peer from a checkpoint; returns their numbers of completed rounds. Raises: DamagedCheckpoint.
 
         checksums: by peer, the expected SHA-256 of its file; an empty string is not checked.
         """
-        completed = {index: peer.restore(folder, checksums[index]) for index, peer in self.peers.items()}
-        self.use(self.execution)  # published messages are void
-        return completed
+        found = {index: peer.restore(folder, checksums[index]) for index, peer in self.peers.items()}
+        self.use(self.execution)  # published messages are void, but for those that were kept
+        for _, kept in found.values():
+            self.post.restore(kept)
+        return {index: completed for index, (completed, _) in found.items()}
 
     def restart(self, settings: Sequence[PeerSettings]) -> None:
         """Replace the peers by untrained ones with these settings: those of the run, or of one of its control runs."""
@@ -162,40 +216,32 @@ class PeerHost:
         self.peers = {peer_settings.index: Peer(peer_settings, dataset, batches) for peer_settings in settings}
         self.use(self.execution)  # published messages are void
 
+    def _step(self, steps: Mapping[int, Assignment], following: Mapping[int, Assignment | None]) -> dict[int, Answer]:
+        answers: dict[int, Answer] = {}
+        for number, of_stack in self._split(steps):
+            if number is None:
+                for peer, assignment in of_stack.items():
+                    answers[peer] = self.peers[peer].step(assignment, following.get(peer), self.post.read)
+            else:
+                answers |= self.stacks[number].step(of_stack, following, self.post.read, self.mailbox)
+        return answers
+
+    @property
+    def brings_weights(self) -> bool:
+        return next(iter(self.peers.values())).brings_weights
+
     def _due(self, round_index: int, peer: int) -> Assignment:
         due = self.peers[peer].due
         if due is None or due.round_index != round_index:
             raise StaleRound(f"peer {peer} has not published for round {round_index}")
         return due
 
-    def _receive(self, round_index: int, dues: Mapping[int, Assignment], arrived: Sequence[Bundle | Sum]) -> None:
-        """Put the messages from other hosts that are needed in this round into the mailbox. Raises: ValueError."""
-        if not arrived:
-            return
-        needed: dict[int, set[int]] = {}
-        for due in dues.values():
-            for sent_in, senders in due.senders_by_round():
-                needed.setdefault(sent_in, set()).update(senders)
-        bundles = (bundle for bundle in arrived if not isinstance(bundle, Sum))
-        parts = (part for bundle in bundles for part in bundle)  # some are for other hosts or rounds
-        messages = [
-            part for part in parts if isinstance(part, Message) and part.sender in needed.get(part.round_index, ())
-        ]
-        total = next((part for part in arrived if isinstance(part, Sum)), None)
-        self._check(messages, total)
-        for message in messages:
-            self.mailbox.put(message, round_index)
-        if total is not None:
-            self.mailbox.put_sum(total)
-
-    def _check(self, messages: Sequence[Message], total: Sum | None) -> None:
-        """Check messages from other hosts, once for all students that use them. Raises: ValueError."""
-        first = next(iter(self.peers.values()))
-        exchange, batch, width = first.settings.exchange, first.settings.data.batch_size, len(first.centre)
-        for message in messages:
-            check(message, exchange.wire, width, batch, exchange.what == "probabilities")
-        if total is not None:
-            total.check(batch, width, first.settings.peers.count)
+    def _replace_due(self, peers: Iterable[int]) -> None:
+        """Discard what these peers have published last, if nobody has asked for it to be kept."""
+        for peer in peers:
+            due = self.peers[peer].due
+            if due is not None and due.held and not due.kept:
+                self.post.release(peer, [due.round_index])
 
     def _split(self, parts: Mapping[int, Any]) -> list[tuple[int | None, dict[int, Any]]]:
         """The peers' parts grouped by the number of their stack; None: peers in no stack."""
@@ -204,54 +250,16 @@ class PeerHost:
             split.setdefault(self._stacked.get(peer), {})[peer] = part
         return list(split.items())
 
-    def _deliver(
-        self, answers: Mapping[int, Answer], published: Mapping[int, Assignment]
-    ) -> tuple[Bundle, dict[int, Stats]]:
-        """Put published messages into the mailbox; returns those for other hosts, in peer order, and the stats."""
-        stats = {peer: peer_stats for peer, (_, peer_stats) in answers.items()}
-        messages = {peer: message for peer in published if (message := answers[peer][0]) is not None}
-        for peer, message in messages.items():
-            self.mailbox.put(message, published[peer].round_index + published[peer].kept_for)
-        sums = self._sums([message for peer, message in messages.items() if published[peer].summed])
-        remote = [message for peer, message in sorted(messages.items()) if published[peer].remote]
-        return tuple(sums or remote), stats
-
-    def _sums(self, messages: Sequence[Message]) -> list[Sum]:
-        """Sum these messages per round, and put the sums into the mailbox."""
-        by_round: dict[int, list[Message]] = {}
-        for message in messages:
-            by_round.setdefault(message.round_index, []).append(message)
-        sums = [
-            Sum.of(
-                round_index, [self.mailbox.outputs(message) for message in of_round if not message.is_dropout_notice]
-            )
-            for round_index, of_round in by_round.items()
-        ]
-        for partial in sums:
-            self.mailbox.put_sum(partial)
-        return sums
-
-
-def _stacks(peers: list[Peer]) -> list[PeerStack]:
-    """Stacks of at most `WIDTH` peers of one kind; a peer that would be alone in its stack is run in the loop."""
-    kinds: list[list[Peer]] = []
-    for peer in peers:
-        alike = next((members for members in kinds if _are_alike(members[0], peer)), None)
-        if alike is None:
-            kinds.append([peer])
-        else:
-            alike.append(peer)
-    parts = [alike[first : first + WIDTH] for alike in kinds for first in range(0, len(alike), WIDTH)]
-    return [PeerStack(part) for part in parts if len(part) > 1]
-
-
-def _are_alike(peer: Peer, other: Peer) -> bool:
-    """Whether one forward pass can run both: what one builds for each peer may differ where no tensor shows it."""
-    model = peer.kind.model
-    one_for_all = not isinstance(model, BroughtModel) or not model.by_peer
-    return one_for_all and peer.kind == other.kind and peer.settings.layout == other.settings.layout
-
 
 def _self_taught(settings: Sequence[PeerSettings], round_index: int) -> dict[int, Assignment]:
     peers = [peer_settings.index for peer_settings in settings]
     return {peer: Assignment(round_index, round_index, Links((peer,), (1.0,)), teaches=True) for peer in peers}
+
+
+def tensors_of(state: State) -> dict[str, Tensor]:
+    return {name: torch.tensor(array) for name, array in state.items()}
+
+
+def _present(following: Mapping[int, Assignment | None]) -> dict[int, Assignment]:
+    """The assignments of those that have one."""
+    return {peer: assignment for peer, assignment in following.items() if assignment is not None}

@@ -63,13 +63,13 @@ def loss_on_labels(
     return F.cross_entropy(outputs, labels)
 
 
-def shuffled_order(seed: int, round_index: int, size: int) -> Int64[Tensor, " samples"]:
+def shuffled_order(seed: int, batch_index: int, size: int) -> Int64[Tensor, " samples"]:
     """The samples whose outputs take the places of samples 0..size-1 in the control `shuffled`.
 
-    A random single cycle, so that no sample keeps its place. It is the same for all teachers of a round: the average
+    A random single cycle, so that no sample keeps its place. It is the same for all messages about a batch: the average
     of several teachers is permuted, too, and keeps its marginals, balance and sharpness.
     """
-    places = np.random.default_rng(stream(seed, "shuffled", round_index)).permutation(size)
+    places = np.random.default_rng(stream(seed, "shuffled", batch_index)).permutation(size)
     order = np.empty(size, dtype=np.int64)
     order[places] = np.roll(places, 1)
     return torch.from_numpy(order)

@@ -33,17 +33,17 @@ class Replacement:
         return cls(settings, Teacher(stranger_network(settings, shape), FROZEN) if is_stranger else None)
 
     def exchanged(
-        self, own: Float[Tensor, "batch dim"], images: Float[Tensor, "batch *shape"], round_index: int
+        self, own: Float[Tensor, "batch dim"], images: Float[Tensor, "batch *shape"], round_index: int, batch_index: int
     ) -> Float[Tensor, "batch dim"]:
-        """What is sent in place of the `own` exchanged outputs."""
+        """What is sent in place of the `own` exchanged outputs on a batch, as the message of a round."""
         if self.stranger is None:
-            return permuted(own, self.settings, round_index)
+            return permuted(own, self.settings, batch_index)
         return self.settings.exchange.exchanged(*self.stranger.outputs(images, self.settings, round_index))
 
 
 def permuted(
-    outputs: Float[Tensor, "*peers batch dim"], settings: PeerSettings, round_index: int
+    outputs: Float[Tensor, "*peers batch dim"], settings: PeerSettings, batch_index: int
 ) -> Float[Tensor, "*peers batch dim"]:
     """The outputs with each sample's in the place of another one, as in the control `shuffled`."""
-    order = shuffled_order(settings.seed, round_index, outputs.shape[-2]).to(outputs.device)
+    order = shuffled_order(settings.seed, batch_index, outputs.shape[-2]).to(outputs.device)
     return outputs.index_select(-2, order)

@@ -18,6 +18,7 @@ from peers.networks.network import Network
 from peers.probing.config import ProbeConfig
 
 Execution = Literal["loop", "vectorised"]
+MessageKind = Literal["outputs", "checkpoint"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class PeerSettings:
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
     control: Control | None = None  # the control run that the peer is in
     vectorisable: bool = True  # whether execution "auto" may choose to run peers together
+    message: MessageKind = "outputs"  # what peers send: their outputs on a batch, or the weights that they teach with
 
     @property
     def loss_of(self) -> LossOf:
@@ -74,6 +76,19 @@ def initial_network(settings: PeerSettings, shape: Shape) -> Network:
 def stranger_network(settings: PeerSettings, shape: Shape) -> Network:
     """Other random weights for the peer's architecture, as far from peer 0's as those of any other peer."""
     return _drawn(settings, shape, torch_seed(settings.seed, "stranger", settings.index), True, "stranger")
+
+
+def fresh_network(settings: PeerSettings, shape: Shape, count: int) -> Network:
+    """New random weights for a peer that comes back for the `count`-th time having lost its own."""
+    return _drawn(settings, shape, torch_seed(settings.seed, "returns", settings.index, count), settings.index != 0)
+
+
+def empty_network(settings: PeerSettings, shape: Shape, peer: int) -> Network:
+    """A network of any peer's kind, whose weights do not matter."""
+    kind = settings.peers.kind_of(peer)
+    with of_peer(peer):
+        network = drawing.seeded(lambda: kind.build_network(shape, peer, "any"), 0)
+    return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
 
 
 def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> None:

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
 import safetensors.torch
+import torch
 from torch import Tensor, device
 
 from peers.base.storage import Folder
+from peers.exchange.messages import Message
+from peers.exchange.wire import Wire
 from peers.learning.teacher import Teacher
 from peers.networks.network import Network
 from peers.networks.optimizers import OptimizerState
@@ -28,6 +32,13 @@ class Saved(Protocol):
     failure_round: int
 
 
+class Kept(NamedTuple):
+    """An older message of a peer that somebody may still use; remote: whether on another host, too."""
+
+    message: Message
+    remote: bool
+
+
 class DamagedCheckpoint(ValueError):
     """A file of a checkpoint is missing, or differs from the one that was written."""
 
@@ -37,8 +48,11 @@ def file_of(peer: int) -> str:
     return f"peer-{peer:04d}.safetensors"
 
 
-def save(peer: Saved, folder: str, completed: int) -> str:
-    """Write the state after `completed` rounds; returns the file's SHA-256. Raises: OSError."""
+def save(peer: Saved, folder: str, completed: int, kept: Sequence[Kept] = ()) -> str:
+    """Write the state after `completed` rounds; returns the file's SHA-256. Raises: OSError.
+
+    kept: those of its messages that are still to be used.
+    """
     tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
     tensors["centre"] = peer.centre
     if peer.teacher is not None:
@@ -51,6 +65,13 @@ def save(peer: Saved, folder: str, completed: int) -> str:
         "failure": peer.failure,
         "failure_round": peer.failure_round,
     }
+    if kept:
+        about["messages"] = [described(each) for each in kept]
+        tensors |= {
+            f"message.{each.message.round_index}.{place}": torch.tensor(plain(array))
+            for each in kept
+            for place, array in enumerate(each.message.payload or ())
+        }
     content = safetensors.torch.save(unshared(tensors), {"about": json.dumps(about)})
     Folder(folder).write(file_of(peer.index), content)
     return hashlib.sha256(content).hexdigest()
@@ -67,8 +88,8 @@ def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def restore(peer: Saved, folder: str, sha256: str = "") -> int:
-    """Load a peer's saved state; returns the number of rounds completed.
+def restore(peer: Saved, folder: str, sha256: str = "") -> tuple[int, list[Kept]]:
+    """Load a peer's saved state; returns the number of rounds completed, and its messages that are still to be used.
 
     sha256: the file's expected checksum, not compared if empty. Raises: DamagedCheckpoint.
     """
@@ -80,7 +101,39 @@ def restore(peer: Saved, folder: str, sha256: str = "") -> int:
     peer.centre = tensors["centre"].to(peer.device)
     peer.optimizer.load(part(tensors, "optimizer."))
     peer.failure, peer.failure_round = about["failure"], about["failure_round"]
-    return int(about["completed"])
+    messages = [message_of(peer.index, each, tensors) for each in about.get("messages", ())]
+    return int(about["completed"]), messages
+
+
+def described(kept: Kept) -> dict[str, Any]:
+    """A message as JSON, all but its arrays."""
+    message = kept.message
+    dtypes = None if message.payload is None else [str(array.dtype) for array in message.payload]
+    wire = {"dtype": message.wire.dtype, "top_k": message.wire.top_k}
+    return {
+        "round": message.round_index,
+        "wire": wire,
+        "width": message.width,
+        "checkpoint": message.checkpoint,
+        "dtypes": dtypes,
+        "remote": kept.remote,
+    }
+
+
+def message_of(sender: int, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Kept:
+    """The message that `described` has described."""
+    number, dtypes = int(about["round"]), about["dtypes"]
+    payload = None
+    if dtypes is not None:
+        arrays = [tensors[f"message.{number}.{place}"].numpy() for place in range(len(dtypes))]
+        payload = tuple(array.view(np.dtype(dtype)) for array, dtype in zip(arrays, dtypes, strict=True))
+    message = Message(sender, number, Wire(**about["wire"]), about["width"], payload, about["checkpoint"])
+    return Kept(message, about["remote"])
+
+
+def plain(array: np.ndarray) -> np.ndarray:
+    """The array, with unsigned integers, which not every version of the format knows, seen as signed ones."""
+    return array.view(np.dtype(f"i{array.itemsize}")) if array.dtype.kind == "u" else array
 
 
 def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -61,6 +61,11 @@ class PeerKind(Section):
         """Whether initial weights are not drawn by the run's seed."""
         return self.initial == "given" or bool(self.weights)
 
+    @property
+    def one_for_all(self) -> bool:
+        """Whether all peers of this kind have networks of one architecture."""
+        return not isinstance(self.model, BroughtModel) or not self.model.by_peer
+
     def with_weights(self: K, held: HeldWeights) -> K:
         """The same with the weights of its file, which peers elsewhere cannot read. Raises: ValueError."""
         if self.weights_digest and self.weights_digest != held.digest:

@@ -65,3 +65,8 @@ def read_weights(key: str, path: str) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
         raise ValueError(f"{key}: '{path}' must hold a state_dict, names with tensors: save module.state_dict()")
     return found
+
+
+def named_state(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and then buffers by name, with those that are not saved; tied ones once."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from peers.learning.control import matching_factor
@@ -37,3 +37,15 @@ def match_norms(
 def take(values: Tensor, rows: Rows) -> Tensor:
     """Select rows; if `rows` is None, all of them without a copy."""
     return values if rows is None else values[rows]
+
+
+def add_rows(total: Tensor, places: Rows, values: Tensor, active: Bool[Tensor, " rows"]) -> None:
+    """Add the active ones of some rows' `values` to a total, in place; `places`: of these rows in it, None: all.
+
+    Values of other rows may be anything, even infinite.
+    """
+    chosen = torch.where(active.view(-1, *[1] * (values.ndim - 1)), values, torch.zeros_like(values))
+    if places is None:
+        total.add_(chosen)
+    else:
+        total.index_add_(0, places, chosen)

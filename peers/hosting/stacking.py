@@ -1,0 +1,25 @@
+"""Which peers of a host run together."""
+
+from collections.abc import Sequence
+
+from peers.learning.peer import Peer
+from peers.learning.vectorised.peer_stack import WIDTH, PeerStack
+
+
+def stacks_of(peers: Sequence[Peer]) -> list[PeerStack]:
+    """Stacks of at most `WIDTH` peers of one kind; a peer that would be alone in its stack is run in the loop."""
+    kinds: list[list[Peer]] = []
+    for peer in peers:
+        alike = next((members for members in kinds if _are_alike(members[0], peer)), None)
+        if alike is None:
+            kinds.append([peer])
+        else:
+            alike.append(peer)
+    parts = [alike[first : first + WIDTH] for alike in kinds for first in range(0, len(alike), WIDTH)]
+    return [PeerStack(part) for part in parts if len(part) > 1]
+
+
+def _are_alike(peer: Peer, other: Peer) -> bool:
+    """Whether one forward pass can run both: what one builds for each peer may differ where no tensor shows it."""
+    alike = peer.kind == other.kind and peer.settings.layout == other.settings.layout
+    return peer.kind.one_for_all and alike
