@@ -46,8 +46,8 @@ def factor(matrices: Iterator[np.ndarray], start: np.ndarray) -> float:
 def test_gossip__variance_of_an_exchange_shrinks_as_boyd_says(kind: str, num_peers: int, expected: float) -> None:
     trace = traced(scheduled(kind, num_peers), clock="gossip", **IDEAL)
     start = np.cos(2 * np.pi * np.arange(num_peers) / num_peers)  # the slowest mode of a ring; of sum 0
-    found = factor(exchanges(trace, 4000, num_peers), start)
-    assert 1 - found == approx(1 - expected, rel=0.06)
+    found = factor(exchanges(trace, 1500, num_peers), start)
+    assert 1 - found == approx(1 - expected, rel=0.1)
 
 
 def test_gossip__unequal_speeds_weigh_the_pairs() -> None:
@@ -62,8 +62,8 @@ def test_gossip__unequal_speeds_weigh_the_pairs() -> None:
             pair = np.eye(num_peers)
             pair[np.ix_([peer, other], [peer, other])] = 0.5
             expected += speed / speeds.sum() / 2 * pair
-    found = np.mean(list(exchanges(trace, 6000, num_peers)), axis=0)
-    assert found == approx(expected, abs=0.02)  # three standard errors of a share of 6,000
+    found = np.mean(list(exchanges(trace, 3000, num_peers)), axis=0)
+    assert found == approx(expected, abs=0.03)  # three standard errors of a share
 
 
 def matrices(trace: Trace, schedule: Schedule, num_rounds: int) -> Iterator[np.ndarray]:
@@ -80,18 +80,17 @@ def matrices(trace: Trace, schedule: Schedule, num_rounds: int) -> Iterator[np.n
 def test_matching__an_exchange_that_is_lost_whole() -> None:
     """1 - (1 - p) n / (2 (n - 1)): 0.6 for p = 0.3, n = 8."""
     schedule, rng = scheduled("random-matching", 8), np.random.default_rng(0)
-    lost = rng.random((8, 8, 3000)) < 0.3
-    numbers: dict[tuple[int, int], int] = {}
+    lost = rng.random((8, 8, 1000)) < 0.3
 
     def transmission(sender: int, receiver: int, number: int) -> int:
         first, second = sorted((sender, receiver))
         return ~0 if lost[first, second, number] else 0
 
-    trace = by_hand(schedule, NetworkConfig(), transmission=transmission, has_loss=True)
+    trace = by_hand(schedule, NetworkConfig(), transmission=transmission, loss_share=(0.3,) * 8)
     start = rng.standard_normal(8)
     start -= start.mean()
-    assert numbers == {} and not trace.plain
-    assert factor(matrices(trace, schedule, 3000), start) == approx(1 - 0.7 * 8 / (2 * 7), abs=0.01)
+    assert not trace.plain
+    assert factor(matrices(trace, schedule, 1000), start) == approx(1 - 0.7 * 8 / (2 * 7), abs=0.02)
 
 
 def test_matching__directions_lost_singly_let_the_mean_drift() -> None:
@@ -100,13 +99,13 @@ def test_matching__directions_lost_singly_let_the_mean_drift() -> None:
     trace = traced(schedule, loss={"kind": "bernoulli", "probability": 0.3})
     start = np.random.default_rng(1).standard_normal(8)
     start = (start - start.mean()) / start.std()
-    after = np.array([matrix @ start for matrix in matrices(trace, schedule, 4000)])
+    after = np.array([matrix @ start for matrix in matrices(trace, schedule, 1500)])
     drift = 0.3 * 0.7 / (2 * 7)
-    assert np.mean(after.mean(axis=1) ** 2) == approx(drift, rel=0.1)
-    assert np.mean(after.var(axis=1)) == approx(0.6 - drift, abs=0.01)
+    assert np.mean(after.mean(axis=1) ** 2) == approx(drift, rel=0.15)
+    assert np.mean(after.var(axis=1)) == approx(0.6 - drift, abs=0.02)
 
 
-def period(trace: Trace, first: int = 200, last: int = 600) -> float:
+def period(trace: Trace, first: int = 100, last: int = 200) -> float:
     """Seconds of a round in the long run."""
     rounds = taken(trace, last)
     return (rounds[-1].end - rounds[first - 1].end) / SECOND / (last - first)
@@ -130,7 +129,7 @@ def test_neighbours__period_is_the_cycle_mean(seed: int) -> None:
     )
     links = [(peer, (peer + 1) % num_peers) for peer in range(num_peers)]
     pairs = [(compute[a] + compute[b]) / 2 + latency[a, b] for a, b in links]
-    assert period(trace) == approx(max(compute.max(), *pairs), rel=1e-3)
+    assert period(trace) == approx(max(compute.max(), *pairs), rel=0.01)
 
 
 def test_neighbours__period_of_a_directed_ring() -> None:
@@ -142,7 +141,7 @@ def test_neighbours__period_of_a_directed_ring() -> None:
         step_ns=lambda peer, number: ns(compute[peer]),
         transmission=lambda sender, receiver, number: ns(latency[sender]),
     )
-    assert period(trace) == approx(max(compute.max(), compute.mean() + latency.mean()), rel=1e-3)
+    assert period(trace) == approx(max(compute.max(), compute.mean() + latency.mean()), rel=0.01)
     slow = by_hand(
         schedule_of([(peer, (peer + 1) % num_peers) for peer in range(num_peers)], num_peers),
         NetworkConfig(),
@@ -154,9 +153,10 @@ def test_neighbours__period_of_a_directed_ring() -> None:
 def test_synchronous__mean_round_is_the_harmonic_number() -> None:
     trace = traced(scheduled("ring", 16), clock="synchronous", compute={"kind": "exponential", "seconds": 1.0})
     harmonic = float(sum(Fraction(1, k) for k in range(1, 17)))
-    assert period(trace, 1, 4000) == approx(harmonic, rel=0.02)
+    assert period(trace, 1, 600) == approx(harmonic, rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_peers", "expected"), [(4, 1.96), (8, 2.16), (16, 2.28)])
 def test_neighbours__mean_round_of_a_ring_with_exponential_compute(num_peers: int, expected: float) -> None:
     """Measured elsewhere: no closed form."""
@@ -164,6 +164,7 @@ def test_neighbours__mean_round_of_a_ring_with_exponential_compute(num_peers: in
     assert period(trace, 100, 4000) == approx(expected, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("regular", "loss"), [(True, 0.0), (True, 0.4), (False, 0.0)])
 def test_free_running__age_of_a_message_at_a_random_time(regular: bool, loss: float) -> None:
     """Delay d + T (1 + p) / (2 (1 - p)) if published every T and lost with p; d + 1 / lambda if by a Poisson process."""
@@ -186,9 +187,10 @@ def test_free_running__age_of_a_message_at_a_random_time(regular: bool, loss: fl
                 sent[step.peer, step.following.version] = step.finish
             ages += [step.start - sent[edge.teacher, step.version - edge.age] for edge in step.heard]
     expected = delay + ((1 + loss) / (2 * (1 - loss)) if regular else 1.0)
-    assert np.mean(ages) / SECOND == approx(expected, rel=0.03 if regular else 0.06)
+    assert np.mean(ages) / SECOND == approx(expected, rel=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.0, 0.5])
 def test_gossip__wait_at_a_hub_is_that_of_a_queue(sigma: float) -> None:
     """M/G/1: lambda E[S^2] / (2 (1 - rho)) at a hub to which all others push (Pollaczek and Khinchine)."""
@@ -222,7 +224,7 @@ def test_free_running__delayed_consensus_decays_at_the_root_of_its_polynomial(de
     )
     mode = np.cos(2 * np.pi * np.arange(num_peers) / num_peers)
     averaging, sizes = Averaging(trace, mode[:, None], share), []
-    for timed in taken(trace, 400):
+    for timed in taken(trace, 120):
         for act in acts_of(timed):
             averaging.act(act)
         sizes.append(float(np.abs(averaging.rows).max()))
@@ -230,4 +232,4 @@ def test_free_running__delayed_consensus_decays_at_the_root_of_its_polynomial(de
     polynomial = np.zeros(delay + 2)
     polynomial[[0, 1, -1]] = [1, -(1 - share), -share * np.cos(2 * np.pi / num_peers)]
     assert heard == {delay}
-    assert (sizes[-1] / sizes[-101]) ** 0.01 == approx(np.abs(np.roots(polynomial)).max(), rel=1e-3)
+    assert (sizes[-1] / sizes[-41]) ** (1 / 40) == approx(np.abs(np.roots(polynomial)).max(), rel=1e-3)
