@@ -18,8 +18,8 @@ class Asynchronous(EventDriven):
     """Peers that never wait for long.
 
     under_way: messages on their way to a peer, and those that are there but about a later round than its own. inbox: by
-    sender, the newest message that is there, and whether the peer has studied it. studying: what a peer's step has heard,
-    when it started, and for whom it waited; None: it waits, or idles through a round in which it has no part.
+    sender, the newest message that is there, and whether the peer has studied it. studying: what a peer's step has
+    heard, when it started, and for whom it waited; None: it waits, or idles through a round in which it has no part.
     """
 
     def __init__(self, world: World, schedule: Schedule, present: Present | None, network: NetworkConfig) -> None:
@@ -78,8 +78,8 @@ class Asynchronous(EventDriven):
         edges = self._edges(peer, version, heard)
         following = self._begin(peer, latest if latest > version + 1 else version + 1)
         self.assembly.step(Step(peer, version, version, edges, due.at, start, self.now, who, following))
-        for message in heard:
-            self.assembly.release(message)
+        for key in heard:
+            self.assembly.release(key)
 
     def came(self, peer: int) -> None:
         """A peer is back: it goes on in the round that its links are in."""

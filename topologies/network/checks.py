@@ -63,8 +63,8 @@ def _why(network: NetworkConfig, fates: Counter[Fate], rounds: int) -> str:
     seen = f"in the first {rounds} rounds no peer hears another"
     if fates[Fate.ARRIVED] and network.clock == "deadline":
         return (
-            f"network.deadline: must leave messages the time to arrive, got {network.deadline:g} seconds: {seen}; raise "
-            "it above network.latency, or set network.late to use"
+            f"network.deadline: must leave messages the time to arrive, got {network.deadline:g} seconds: {seen}; "
+            "raise it above network.latency, or set network.late to use"
         )
     if fates[Fate.ARRIVED] and network.clock == "free-running":
         return (
@@ -74,6 +74,6 @@ def _why(network: NetworkConfig, fates: Counter[Fate], rounds: int) -> str:
     if fates[Fate.LOST] > fates[Fate.RECEIVER_OFFLINE] + fates[Fate.SENDER_CRASHED]:
         return f"network.loss: must let messages through, got {fates[Fate.LOST]} lost: {seen}; lower its probability"
     return (
-        f"network.churn: must let two peers be online at once for as long as a message takes, got {network.churn.kind}: "
-        f"{seen}; raise the time online, lower the time offline, or add peers"
+        f"network.churn: must let two peers be online at once for as long as a message takes, got "
+        f"{network.churn.kind}: {seen}; raise the time online, lower the time offline, or add peers"
     )

@@ -59,8 +59,8 @@ class EventDriven(ABC):
         self.links = Rewired(schedule, present, self.online) if rewires and present else Links(schedule)
         self.heap: list[Event] = []
         self.tokens, self.computed, self.returned = [0] * count, [0] * count, [0] * count
-        self.version, self.due = [-1] * count, [None] * count  # type: ignore[var-annotated]
-        self.due: list[Publication | None]
+        self.version = [-1] * count
+        self.due: list[Publication | None] = [None] * count
         self.leaves: list[int | None] = [None] * count  # when a peer that is online goes offline
         self.numbers: list[dict[int, int]] = [{} for _ in range(count)]  # of messages by sender and receiver
         self.flows: Flows[Flow] | None = None
@@ -89,6 +89,7 @@ class EventDriven(ABC):
         other.copied()
         return other
 
+    @abstractmethod
     def copied(self) -> None:
         """Copy what `copy` has not."""
 
@@ -118,12 +119,15 @@ class EventDriven(ABC):
 
     def woken(self, peer: int) -> None:
         """A peer wakes up."""
+        raise NotImplementedError
 
     def started(self, peer: int) -> None:
         """A peer takes its messages."""
+        raise NotImplementedError
 
     def arrived(self, sender: int, receiver: int, version: int) -> None:
         """A message arrives, of clocks for which arrivals are events."""
+        raise NotImplementedError
 
     def push(self, at: int, kind: int, peer: int, sender: int = -1, token: int | None = None) -> None:
         """Plan an event of a peer, which is void once its token has changed."""

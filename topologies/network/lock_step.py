@@ -1,4 +1,4 @@
-"""The clocks `synchronous` and `neighbours` where nobody leaves and links are not shared: round by round, without events.
+"""The clocks `synchronous` and `neighbours` round by round, where nobody leaves and links are not shared.
 
 x_i(k + 1) = c_i + max(x_i(k), max over teachers j of x_j(k) + l_ij), where x_i(k) is when peer i publishes message k;
 under `synchronous` the maximum is over all peers of the round. This is linear in the max-plus algebra.
@@ -6,8 +6,8 @@ under `synchronous` the maximum is over all peers of the round. This is linear i
 
 from collections.abc import Iterable
 
-from topologies.network.links import Links, Plan
 from topologies.network.hearing import without
+from topologies.network.links import Links, Plan
 from topologies.network.trace import Cut, Delivery, Fate, Publication, Step, TimedRound, Wave
 from topologies.network.world import World
 

@@ -39,9 +39,10 @@ class Simulation(Protocol):
 
 
 class Replay:
-    """The rounds of a simulation from any index on. States are kept at even distances, which double when there are many.
+    """The rounds of a simulation from any index on.
 
-    A later start costs the rounds since the last state that is kept.
+    States are kept at even distances, which double when there are many. A later start costs the rounds since the
+    last state that is kept.
     """
 
     def __init__(self, first: Simulation, every: int = 16) -> None:

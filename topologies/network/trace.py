@@ -31,7 +31,7 @@ class Return(NamedTuple):
     """
 
     weights: Weights
-    count: int
+    count: int  # type: ignore[assignment]  # no use for the tuple's own count
     source: int = -1
 
 

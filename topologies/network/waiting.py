@@ -15,8 +15,8 @@ from topologies.schedule import Schedule
 class Board:
     """A round that is under way. arrivals: by receiver and sender, when a message will be there, or would have been.
 
-    missing: participants that have not published. transfers: how many are under way. reach: the last arrival anywhere of
-    messages by now, and its sender.
+    missing: participants that have not published. transfers: how many are under way. reach: the last arrival of a
+    message anywhere, as far as is known, and its sender.
     """
 
     missing: set[int]
@@ -88,7 +88,7 @@ class Waiting(EventDriven):
             if isinstance(act, Step):
                 self.end = max(self.end, act.finish)
         waves = waves_of(acts) if board.returns else (Wave(tuple(steps)),) if steps else ()
-        released = {peer: (self.index,) for peer in sorted(board.useful)}
+        released: dict[int, tuple[int, ...]] = dict.fromkeys(sorted(board.useful), (self.index,))
         self.index += 1
         self.links.forget(self.index)
         return TimedRound(
@@ -188,7 +188,7 @@ class Waiting(EventDriven):
         self._pass(before)
 
     def _pass(self, version: int) -> None:
-        """A peer that is or was online is no longer at this version: move the frontier past rounds that all have passed."""
+        """A peer that was online is no longer at this version: the frontier moves past what all have passed."""
         left = self.counts.get(version, 0) - 1
         if left > 0:
             self.counts[version] = left
