@@ -14,7 +14,7 @@ from coordinator.experiment.config import ConfigError
 from coordinator.pools.base import Pool, Ref
 from coordinator.scheduling.in_flight import InFlight, RoundsInFlight, saved, submit_save
 from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, SaveFailed
-from coordinator.scheduling.steps import heard_of_others, of_round, without_next
+from coordinator.scheduling.steps import has_self_edge, heard_of_others, of_round, without_next
 from coordinator.scheduling.timing import Timings
 from peers.exchange.assignment import Assignment, Links, Rejoin, Stats, Study
 from peers.hosting.evaluator import State
@@ -22,6 +22,7 @@ from peers.hosting.postbox import Bundle
 from topologies.network.trace import MessageKey, Publication, Return, Step, TimedRound, Trace, Weights
 from topologies.schedule import Schedule
 
+LOOKED_AT = 64  # rounds of a schedule that tell whether students learn from what they would send, too
 Entry = TypeVar("Entry", Step, Publication)
 WEIGHTS: dict[Weights, Literal["own", "fresh", "neighbour"]] = {
     Weights.OWN: "own",
@@ -89,6 +90,8 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
         self._rounds = trace.rounds(start)
         self._timings = Timings(self._cut, ages_in_rounds)
         self._host_of = {peer: host for host, each in enumerate(pool.hosts) for peer in each.peers}
+        sample = map(schedule, range(min(schedule.period or LOOKED_AT, LOOKED_AT)))
+        self._hear_themselves = any(map(has_self_edge, sample))
         self._due: dict[int, Publication] = {}
         self._bundles: dict[MessageKey, Ref[Bundle]] = {}
         self._sizes: dict[MessageKey, int] = {}
@@ -216,7 +219,7 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
             version,
             publication.batch,
             Links(),
-            teaches=publication.useful,
+            teaches=publication.useful or self._hear_themselves,
             remote=self._is_remote(publication),
             gradient_norm=None if norm is None else norm(version, publication.peer),
             kept=publication.useful,

@@ -6,6 +6,7 @@ from statistics import fmean
 
 from peers.exchange.assignment import Stats
 from topologies.network.trace import MessageKey, Step, TimedRound, Wave
+from topologies.round import Round
 
 
 def without_next(timed: TimedRound) -> Iterator[Wave]:
@@ -38,3 +39,8 @@ def of_round(stats: Sequence[Stats]) -> Stats:
 def heard_of_others(step: Step) -> Iterator[MessageKey]:
     """The messages of others that a step uses."""
     return ((edge.teacher, step.version - edge.age) for edge in step.heard if edge.teacher != step.peer)
+
+
+def has_self_edge(round_: Round) -> bool:
+    """Whether a student of the round learns from itself, too."""
+    return any(edge.teacher == student for student, edges in enumerate(round_.incoming) for edge in edges)
