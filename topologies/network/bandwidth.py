@@ -55,10 +55,14 @@ def rates(flows: Mapping[F, Ends], up: Limits, down: Limits) -> dict[F, float]:
 
 
 class _Flow(NamedTuple):
-    """A transfer: `left` bytes at nanosecond `since`. change: counts its rates, so that outdated ends are known."""
+    """A transfer: `left` bytes at nanosecond `since`.
+
+    links: those with a limit. change: counts its rates, so that outdated ends are known.
+    """
 
     sender: int
     receiver: int
+    links: tuple[int, ...]
     left: float
     since: int
     rate: float
@@ -95,8 +99,9 @@ class Flows(Generic[F]):
         if flow in self._flows:
             raise ValueError(f"flow {flow!r} is under way already: give each flow its own name")
         self._move_to(now)
-        self._flows[flow] = made = _Flow(sender, receiver, float(size), now, math.inf, 0)
-        limited = self._links_of(made)
+        limits = ((2 * sender, self._up[sender]), (2 * receiver + 1, self._down[receiver]))
+        limited = tuple(link for link, limit in limits if limit < math.inf)
+        self._flows[flow] = _Flow(sender, receiver, limited, float(size), now, math.inf, 0)
         for link in limited:
             self._by_link.setdefault(link, {})[flow] = None
             self._changed[link] = None
@@ -105,20 +110,17 @@ class Flows(Generic[F]):
 
     def next_finish(self) -> tuple[int, F] | None:
         """When the next flow ends, and which, if nothing else starts or ends; None: none is under way."""
+        found = self._first()
+        if found is not None and found[0] <= self._now:
+            return found  # new rates make nothing end earlier; so flows that end together need them once
         self._settle()
-        while self._heap:
-            at, flow, change = self._heap[0]
-            known = self._flows.get(flow)
-            if known is not None and known.change == change:
-                return at, flow
-            heapq.heappop(self._heap)
-        return None
+        return self._first()
 
     def finish(self, flow: F, now: int) -> None:
         """Take away a flow that has ended. Raises: KeyError: if it is not under way."""
         self._move_to(now)
         ended = self._flows.pop(flow)
-        for link in self._links_of(ended):
+        for link in ended.links:
             del self._by_link[link][flow]
             self._changed[link] = None
 
@@ -129,9 +131,15 @@ class Flows(Generic[F]):
         self._settle()
         return {flow: known.rate for flow, known in self._flows.items()}
 
-    def _links_of(self, flow: _Flow) -> list[int]:
-        links = ((2 * flow.sender, self._up[flow.sender]), (2 * flow.receiver + 1, self._down[flow.receiver]))
-        return [link for link, limit in links if limit < math.inf]
+    def _first(self) -> tuple[int, F] | None:
+        """The earliest end that is known."""
+        while self._heap:
+            at, flow, change = self._heap[0]
+            known = self._flows.get(flow)
+            if known is not None and known.change == change:
+                return at, flow
+            heapq.heappop(self._heap)
+        return None
 
     def _move_to(self, now: int) -> None:
         if now < self._now:
@@ -153,7 +161,7 @@ class Flows(Generic[F]):
             passed = (self._now - known.since) / SECOND
             left = known.left if not passed else max(known.left - known.rate * passed, 0.0)
             change = known.change + 1
-            self._flows[flow] = _Flow(known.sender, known.receiver, left, self._now, rate, change)
+            self._flows[flow] = _Flow(known.sender, known.receiver, known.links, left, self._now, rate, change)
             heapq.heappush(self._heap, (self._now + math.ceil(left / rate * SECOND), flow, change))
 
     def _reached(self) -> list[F]:
@@ -165,7 +173,7 @@ class Flows(Generic[F]):
                 if flow in reached:
                     continue
                 reached[flow] = None
-                for link in self._links_of(self._flows[flow]):
+                for link in self._flows[flow].links:
                     if link not in seen:
                         seen.add(link)
                         waiting.append(link)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 
+from topologies.network import shadow
 from topologies.network.places import continent
 from topologies.network.section import Rate, Variant
 from topologies.network.table_file import device_rates
@@ -82,13 +83,28 @@ class BandwidthFile(_Bandwidth):
     kind: Literal["file"] = "file"
     path: pathlib.Path = Field(
         description="CSV or Parquet file with a row for each device and columns `up` and `down` (bytes a second), or "
-        "FedScale's `communication` (kbit/s, both ways); peers take rows in turn"
+        "FedScale's `communication` (kbit/s, both ways); peers take rows in turn. Or Shadow's *.gml, with "
+        "`host_bandwidth_up` and `_down` on the places of network.latency"
     )
 
     def rates(self, places: Sequence[str | None]) -> tuple[Rates, Rates]:
+        if self.path.suffix.lower() == ".gml":
+            return self._of_places(places)
         up, down = device_rates(self.path)
         rows = np.arange(len(places)) % len(up)
         return up[rows], down[rows]
+
+    def _of_places(self, places: Sequence[str | None]) -> tuple[Rates, Rates]:
+        found = shadow.rates(self.path, "network.bandwidth.path")
+        unknown = [place for place in places if place is not None and place not in found]
+        if unknown or all(place is None for place in places):
+            missing = f"'{unknown[0]}'" if unknown else "none, since network.latency has no places"
+            raise ValueError(
+                f"network.bandwidth.path: {self.path.name} must have the places of network.latency as nodes, got "
+                f"{missing}; set network.latency to kind file with the same path"
+            )
+        rates = np.array([(np.inf, np.inf) if place is None else found[place] for place in places])
+        return rates[:, 0], rates[:, 1]
 
     @classmethod
     def example(cls) -> "BandwidthFile":

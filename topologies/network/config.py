@@ -1,6 +1,6 @@
 """The `[network]` section: the world in which messages travel; absent, every message arrives at once."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -99,6 +99,22 @@ class NetworkConfig(Section):
     def lock_step(self) -> bool:
         """Whether all peers of a round have the same index: clocks synchronous and neighbours."""
         return self.clock in LOCK_STEP
+
+    @classmethod
+    def unfitting(cls, values: dict[str, object], key: str) -> list[str]:
+        """Settings of another clock, which go when an override has just set the clock."""
+        clock = values.get("clock")
+        if key != "clock" or clock not in get_args(Clock):
+            return []
+        uses_age = clock == "free-running" or (clock == "deadline" and values.get("late") == "use")
+        fits = {
+            "deadline": clock == "deadline",
+            "late": clock == "deadline",
+            "max_age": uses_age,
+            "wake_every": clock == "gossip",
+            "round_seconds": clock not in LOCK_STEP,
+        }
+        return [name for name in values if not fits.get(name, True)]
 
     def _check_clock(self) -> None:
         if self.clock == "deadline" and self.deadline is None:

@@ -3,21 +3,17 @@
 Negative and missing entries are refused; asymmetric ones are allowed, and told.
 """
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import networkx as nx
 import numpy as np
 
+from topologies.network import shadow
 from topologies.network.places import LatencyTable, Table
 from topologies.network.section import LONGEST_LATENCY
-from topologies.network.table_file import Rows, check_file, read_rows
+from topologies.network.table_file import Rows, read_rows
 
 FIELD = "network.latency.path"
-WANTED = "a square matrix, a list from,to,ms, or a *.gml graph"
-UNITS = {"ns": 1e-9, "us": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "second": 1.0, "seconds": 1.0}
 TOLD_FROM = 0.02  # relative difference of the two directions
 
 
@@ -28,16 +24,16 @@ def read(path: Path, unit: Literal["ms", "seconds"] = "ms", round_trip: bool | N
         ValueError: when the file cannot be read, or an entry is negative, missing, or looks like another unit.
     """
     if path.suffix.lower() == ".gml":
-        names, seconds = _gml(path)
-        halved = bool(round_trip)
+        names, seconds, notes = shadow.latencies(path, FIELD)
+        seconds, halved = _filled(seconds), bool(round_trip)
     else:
         rows = read_rows(path, FIELD)
         listed = {"from", "to"} <= rows.cells.keys()
         names, seconds = _pairs(rows) if listed else _matrix(rows, 1e-3 if unit == "ms" else 1.0)
-        halved = round_trip is not False
+        halved, notes = round_trip is not False, ()
     where = f"{FIELD}: {path.name}"
     _check(names, seconds, where, halved)
-    notes = _asymmetries(names, seconds, where)
+    notes += _asymmetries(names, seconds, where)
     return LatencyTable(names, seconds / 2 if halved else seconds, np.zeros(seconds.shape), {}, notes)
 
 
@@ -90,48 +86,6 @@ def _pairs(rows: Rows) -> tuple[tuple[str, ...], Table]:
             )
         seconds[cell] = rows.number(column, row) * (1.0 if column == "seconds" else 1e-3)
     return names, _filled(seconds)
-
-
-def _gml(path: Path) -> tuple[tuple[str, ...], Table]:
-    """Shadow's graph: `latency` with a unit on edges, a self-loop for the inside of a node; paths through nodes count.
-
-    Source: Shadow's network graph specification; packet_loss and host_bandwidth are settings of their own here.
-    """
-    where = check_file(path, FIELD, WANTED)
-    try:
-        graph: nx.Graph[Any] = nx.read_gml(path, label="id")
-    except Exception as error:  # networkx raises whatever its parser raises
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:200]
-        raise ValueError(f"{where}: is no GML, {reason}; name {WANTED}") from None
-    names = tuple(str(data.get("label", node)) for node, data in graph.nodes(data=True))
-    place = {node: index for index, node in enumerate(graph)}
-    for source, target, data in graph.edges(data=True):
-        data["seconds"] = _duration(data, f"{where}: edge {source} {target}")
-    seconds = np.full((len(names), len(names)), np.nan)
-    for source, lengths in nx.all_pairs_dijkstra_path_length(graph, weight="seconds"):
-        for target, length in lengths.items():
-            seconds[place[source], place[target]] = length
-    for node in graph:
-        loop = graph.get_edge_data(node, node)
-        seconds[place[node], place[node]] = loop["seconds"] if loop else 0.0
-    return names, _filled(seconds)
-
-
-def _duration(data: Mapping[str, Any], where: str) -> float:
-    """Shadow's `latency`, such as "10 ms"; a bare number is of seconds."""
-    if "latency" not in data:
-        raise ValueError(f'{where}: must have the attribute latency, got nothing; add it, such as latency "10 ms"')
-    found = re.fullmatch(r"\s*([-+0-9.eE]+)\s*([a-zμ]*)\s*", str(data["latency"]))
-    unit = UNITS.get(found[2] or "s") if found else None
-    try:
-        seconds = float(found[1]) * unit if found and unit else None
-    except ValueError:
-        seconds = None
-    if seconds is None or seconds < 0:
-        raise ValueError(
-            f'{where}: latency must be a time such as "10 ms", got {str(data["latency"])[:40]!r}; correct it'
-        )
-    return seconds
 
 
 def _filled(seconds: Table) -> Table:

@@ -1,4 +1,14 @@
-"""Worlds by name: each fills the settings that are not given."""
+"""Worlds by name: each fills the settings that are not given.
+
+- `datacentre`: one rack with 10 Gbit/s and 0.1 ms one way (Pingmesh, Guo et al., 2015: round trips of 0.2 to 0.5 ms),
+  steps that vary by 10%, as on a cluster.
+- `five-regions`: machines in AWS regions on five continents, round trips of cloudping.co. Links between cloud regions
+  carry 0.33 to 1.16 Gbit/s (DT-FM, Yuan et al., 2022): 0.5 here.
+- `home`: computers at home in six parts of the world, latencies and links of SimBlock (Aoki et al., 2019), speeds as
+  unequal as FedScale's devices (Lai et al., 2022), one message in a thousand lost.
+- `phones`: slow and unequal (sigma 0.6, FedScale), on home links with more jitter, online for 10 to 80% of each period
+  (SACS-sim's diurnal churn), one message in a hundred lost.
+"""
 
 from collections.abc import Mapping
 
@@ -13,30 +23,22 @@ FIVE_REGIONS = ("us-east-1", "eu-west-1", "ap-northeast-1", "sa-east-1", "ap-sou
 HOMES = ("north-america", "europe", "asia-pacific", "south-america", "japan", "australia")
 
 PRESETS: Mapping[str, Mapping[str, Section]] = {
-    # One rack: 10 Gbit/s, 0.1 ms one way (a round trip in a data centre is 0.2 to 0.5 ms: Guo et al., Pingmesh, 2015),
-    # steps that vary by 10%, as on a cluster.
     "datacentre": {
         "compute": LognormalCompute(seconds=0.05, sigma=0.1),
         "latency": ConstantLatency(seconds=0.0001),
         "bandwidth": Caps(up=1.25e9, down=1.25e9),
     },
-    # Machines in five AWS regions on five continents: round trips of cloudping.co. Links between regions carry 0.33 to
-    # 1.16 Gbit/s (Yuan et al., DT-FM, 2022): 0.5 here.
     "five-regions": {
         "compute": LognormalCompute(seconds=0.05, sigma=0.1),
         "latency": RegionLatency(table="aws", regions=FIVE_REGIONS),
         "bandwidth": Caps(up=62.5e6, down=62.5e6),
     },
-    # Computers at home on six continents: latencies and links of SimBlock (Aoki et al., 2019), speeds of FedScale (Lai
-    # et al., 2022).
     "home": {
         "compute": LognormalCompute(seconds=0.1, sigma=0.3, node_sigma=0.6),
         "latency": RegionLatency(table="home", regions=HOMES),
         "bandwidth": HomeLinks(),
         "loss": BernoulliLoss(probability=0.001),
     },
-    # Phones: slow and unequal (sigma 0.6, FedScale), on home links, online for 10 to 80% of a period (SACS-sim), with
-    # one message in a hundred lost.
     "phones": {
         "compute": LognormalCompute(seconds=0.5, sigma=0.6, node_sigma=0.6),
         "latency": RegionLatency(table="home", regions=HOMES, jitter=0.3),

@@ -38,7 +38,7 @@ class Section(BaseModel):
 
 
 class Variant(Section):
-    """One alternative of a union that is tagged by `kind`. alike: whether all that it draws is one constant."""
+    """One alternative of a union that is tagged by `kind`. constant: whether it draws nothing."""
 
     constant: ClassVar[bool] = False
 
@@ -65,7 +65,7 @@ def _step(seconds: float) -> float:
     if seconds < 0:
         raise refused("must be at least 0 seconds", "a computation takes time; correct it")
     if seconds > LONGEST_STEP:
-        raise refused("must be at most an hour", f"seconds; it looks like milliseconds; write {seconds / 1000:g}")
+        raise refused("must be at most an hour", f"it looks like milliseconds; write {seconds / 1000:g}")
     return seconds
 
 

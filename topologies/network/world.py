@@ -37,8 +37,8 @@ class World:
     lost: then it would have arrived after these. wake_ns(peer, number): nanoseconds before its number-th wake-up.
     up, down: bytes a second by peer, None: no limits. sizes: bytes of a message by sender. latency_ns: set if all
     messages arrive after this time. on_return, crashes: how each peer comes back and goes. places: of the peers, and
-    table: the latencies between these, None without places. loss_share, availability: the shares of messages lost, and
-    of time online, in the long run, by peer (None for a presence that does not repeat). notes: what to tell the user.
+    table: the latencies between these, None without places. loss_share: of the messages that each
+    peer sends, in the long run. notes: what to tell the user.
     """
 
     num_peers: int
@@ -50,11 +50,9 @@ class World:
     down: Float[np.ndarray, " peers"] | None
     sizes: tuple[int, ...]
     latency_ns: int | None
-    has_loss: bool
     on_return: tuple[Weights, ...]
     crashes: tuple[bool, ...]
     loss_share: tuple[float, ...]
-    availability: tuple[float | None, ...]
     places: tuple[str | None, ...]
     table: LatencyTable | None
     notes: tuple[str, ...]
@@ -64,6 +62,16 @@ class World:
     def has_churn(self) -> bool:
         """Whether any peer is ever offline."""
         return any(known is not None for known in self.presence)
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether any message may be lost."""
+        return any(self.loss_share)
+
+    @property
+    def availability(self) -> tuple[float | None, ...]:
+        """The share of time that each peer is online in the long run; None for a presence that does not repeat."""
+        return tuple(1.0 if known is None else known.share for known in self.presence)
 
     @property
     def has_delays(self) -> bool:
@@ -98,8 +106,7 @@ class World:
     ) -> "World":
         """The world of `num_peers` peers. message_bytes: of a message, for all or by sender.
 
-        Raises:
-            ValueError: for settings that do not fit the number of peers, and files that break a rule; one line.
+        Raises: ValueError: for settings that do not fit the number of peers, and files that break a rule; one line.
         """
         seed = np.random.SeedSequence(seed) if isinstance(seed, int) else seed
         _check_groups(network, num_peers)
@@ -109,23 +116,19 @@ class World:
         up, down = _limits(network, names)
         churns = per_peer(network, num_peers, "churn")
         losses = per_peer(network, num_peers, "loss")
-        waking = Draws(num_peers, draws.child(seed, Purpose.WAKE), _Waking(network.wake_every))
-        presence = _presence(churns, seed, names)
         return cls(
             num_peers=num_peers,
             step_ns=_steps(network, num_peers, seed),
             transmission=transmission,
-            wake_ns=waking.at,
-            presence=presence,
+            wake_ns=Draws(num_peers, draws.child(seed, Purpose.WAKE), _Waking(network.wake_every)).at,
+            presence=_presence(churns, seed, names),
             up=up,
             down=down,
             sizes=(message_bytes,) * num_peers if isinstance(message_bytes, int) else tuple(message_bytes),
             latency_ns=latency_ns,
-            has_loss=any(law.share > 0 for law in losses),
             on_return=tuple(RETURNS[getattr(law, "on_return", "own")] for law in churns),
             crashes=tuple(getattr(law, "leave", "graceful") == "crash" for law in churns),
             loss_share=tuple(law.share for law in losses),
-            availability=tuple(1.0 if known is None else known.share for known in presence),
             places=names,
             table=table,
             notes=() if table is None else table.notes,

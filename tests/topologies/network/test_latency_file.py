@@ -66,6 +66,25 @@ def test_read__gml_of_shadow_is_one_way_along_shortest_paths(tmp_path: Path) -> 
     table = read(written(tmp_path, GML, "net.gml"))
     assert table.names == ("lab", "home", "shed")
     np.testing.assert_allclose(table.seconds * 1000, [[1, 10, 10.5], [10, 0, 0.5], [10.5, 0.5, 0]])
+    assert table.notes == ("network.latency.path: net.gml: packet_loss of 1 edges is not used; set network.loss",)
+
+
+def test_bandwidth__of_shadows_nodes(tmp_path: Path, told: Told) -> None:
+    limits = ' host_bandwidth_up "{}" host_bandwidth_down "{}" ]'
+    text = GML.replace(' host_bandwidth_up "1 Gbit" ]', limits.format("1 Gbit", "800 Mbit"))
+    text = text.replace('"home" ]', '"home"' + limits.format("20 Mibit", "1 Gibit"))
+    text = text.replace('"shed" ]', '"shed"' + limits.format("8000 kbit", 16000))
+    law = {"kind": "file", "path": str(written(tmp_path, text, "net.gml"))}
+    world = World.of(NetworkConfig.model_validate({"latency": law, "bandwidth": law}), 4, 0, 1)
+    assert world.up is not None and world.up.tolist() == [125e6, 20 * 2**20 / 8, 1e6, 125e6]
+    assert world.down is not None and world.down.tolist() == [100e6, 2**30 / 8, 2000, 100e6]
+    without = NetworkConfig.model_validate({"bandwidth": law})
+    assert "got none, since network.latency has no places" in told(World.of, without, 4, 0, 1)
+    elsewhere = {"kind": "regions", "table": "home", "regions": ["japan"]}
+    other = NetworkConfig.model_validate({"latency": elsewhere, "bandwidth": law})
+    assert "must have the places of network.latency as nodes, got 'japan'" in told(World.of, other, 4, 0, 1)
+    written(tmp_path, text.replace("16000", "16"), "net.gml")
+    assert "node 2: bandwidths must be at least 8 kbit, got 16 bit" in told(World.of, without, 4, 0, 1)
 
 
 def test_read__asymmetry_is_told_and_used(tmp_path: Path) -> None:
@@ -108,8 +127,8 @@ def test_read__says_what_is_wrong(text: str, expected: str, tmp_path: Path, told
     ("old", "new", "expected"),
     [
         ('latency "10 ms"', "", "edge 0 1: must have the attribute latency, got nothing"),
-        ('"10 ms"', '"10 miles"', "edge 0 1: latency must be a time such as \"10 ms\", got '10 miles'"),
-        ('"10 ms"', '"-1 ms"', "latency must be a time such as"),
+        ('"10 ms"', '"10 miles"', "edge 0 1: latency must be such as \"10 ms\", got '10 miles'"),
+        ('"10 ms"', '"-1 ms"', "latency must be such as"),
         ("graph [", "graph", "is no GML"),
         ("edge [ source 1 target 2", "edge [ source 1 target 0", "is no GML"),
     ],

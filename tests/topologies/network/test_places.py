@@ -54,7 +54,7 @@ def test_homes__no_message_is_faster_than_light() -> None:
 
 
 def test_continent__of_every_region_near_to_it() -> None:
-    """Every AWS region but Africa's has the home links of the nearest home, or of one that is as near within a third."""
+    """Every AWS region but Africa's has the home links of the nearest home, or of one nearly as near."""
     table, homes = aws.table(), places.homes()
     both = LatencyTable(
         (*table.names, *homes.names), np.zeros((39, 39)), np.zeros((39, 39)), aws.COORDINATES | places.HOMES
