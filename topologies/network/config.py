@@ -10,7 +10,7 @@ from topologies.network.compute import ComputeConfig, ConstantCompute, Straggler
 from topologies.network.latency import ConstantLatency, FileLatency, LatencyConfig, OwnLatency, RegionLatency
 from topologies.network.loss import LossConfig, NoLoss
 from topologies.network.presets import with_preset
-from topologies.network.section import Section, StepSeconds
+from topologies.network.section import Section, Wait
 
 Preset = Literal["", "datacentre", "five-regions", "home", "phones"]
 Clock = Literal["synchronous", "neighbours", "deadline", "free-running", "gossip"]
@@ -49,8 +49,8 @@ class NetworkConfig(Section):
         description="what travels: outputs on a batch, which a late message is about still; or a checkpoint of the "
         "teacher's weights, which the student runs on its own batch",
     )
-    deadline: StepSeconds | None = Field(
-        None, gt=0, description="seconds that a peer waits for its teachers; required by clock deadline, and only there"
+    deadline: Wait | None = Field(
+        None, description="seconds that a peer waits for its teachers; required by clock deadline, and only there"
     )
     late: Literal["drop", "use"] = Field(
         "drop", description="clock deadline: whether messages after the deadline are dropped or used in a later step"
@@ -60,7 +60,7 @@ class NetworkConfig(Section):
         ge=0,
         description="clocks deadline with late = use, and free-running: oldest message that is used, in rounds",
     )
-    wake_every: StepSeconds = Field(1.0, gt=0, description="clock gossip: mean seconds between two wake-ups of a peer")
+    wake_every: Wait = Field(1.0, description="clock gossip: mean seconds between two wake-ups of a peer")
     compute: ComputeConfig = Field(ConstantCompute(), description="how long a peer's computation of a step takes")
     latency: LatencyConfig = Field(
         ConstantLatency(), description="how long a message is under way, one way, beside its transfer"
@@ -74,9 +74,8 @@ class NetworkConfig(Section):
     rewire: bool = Field(
         False, description="whether the topology is built anew, in every round, for the peers that are online"
     )
-    round_seconds: StepSeconds | None = Field(
+    round_seconds: Wait | None = Field(
         None,
-        gt=0,
         description="clocks deadline, free-running and gossip: virtual seconds of a round of the run; left out: a "
         "round ends after as many steps as there are peers",
     )

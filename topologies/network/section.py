@@ -6,7 +6,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 LONGEST_LATENCY = 10.0  # seconds, of one message: more looks like milliseconds
-LONGEST_STEP = 3600.0  # seconds, of one computation: more looks like milliseconds
+LONGEST_STEP = 3600.0  # seconds, of one computation or wait: more looks like milliseconds
 SLOWEST_LINK = 1000.0  # bytes a second: less looks like Mbit/s
 
 KIND_LEFT_OUT = {
@@ -64,6 +64,10 @@ def _latency(seconds: float) -> float:
 def _step(seconds: float) -> float:
     if seconds < 0:
         raise refused("must be at least 0 seconds", "a computation takes time; correct it")
+    return _wait(seconds)
+
+
+def _wait(seconds: float) -> float:
     if seconds > LONGEST_STEP:
         raise refused("must be at most an hour", f"it looks like milliseconds; write {seconds / 1000:g}")
     return seconds
@@ -79,6 +83,7 @@ def _rate(rate: float) -> float:
 
 Latency = Annotated[float, AfterValidator(_latency)]
 StepSeconds = Annotated[float, AfterValidator(_step)]
+Wait = Annotated[float, Field(gt=0), AfterValidator(_wait)]
 Rate = Annotated[float, AfterValidator(_rate)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Sigma = Annotated[float, Field(ge=0, le=5)]

@@ -110,6 +110,9 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"stragglers": {"share": 1.5}}, r"network\.stragglers\.share: must be"),
     ({"stragglers": {"slowdown": 0.5}}, r"network\.stragglers\.slowdown: must be"),
     ({"clock": "deadline"}, r"network\.deadline: must be set with network\.clock = deadline, got nothing; set"),
+    ({"clock": "deadline", "deadline": -1}, r"network\.deadline: must be greater than 0, got -1"),
+    ({"clock": "deadline", "deadline": 9000}, r"network\.deadline: must be at most an hour .*write 9\), got 9000"),
+    ({"clock": "gossip", "wake_every": 0}, r"network\.wake_every: must be greater than 0, got 0"),
     ({"deadline": 2.0}, r"network\.deadline: must be left out with network\.clock = neighbours, got 2\.0; it is for"),
     ({"clock": "gossip", "deadline": 2.0}, r"network\.deadline: must be left out"),
     (
