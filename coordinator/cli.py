@@ -214,6 +214,30 @@ def topology(
 
 
 @app.command()
+def network(
+    config: ExperimentFile,
+    overrides: Overrides = None,
+    rounds: Annotated[int | None, typer.Option(help="instead of run.rounds", min=1)] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="draw what each peer does in the first rounds into this PNG, PDF or SVG",
+            callback=path_reader("--plot"),
+        ),
+    ] = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(help="write every event into this Parquet file", callback=path_reader("--events")),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="print all of it as JSON, and nothing else")] = False,
+) -> None:
+    """What the simulated network of an experiment comes to, without training: time, ages, losses, critical path."""
+    from coordinator.commands.network import show
+
+    show(config, overrides or [], rounds, plot, events, json, _console(stderr=json))
+
+
+@app.command()
 def config(
     key: Annotated[
         str,

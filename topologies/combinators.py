@@ -4,7 +4,7 @@ A combinator replaces some fields of a `Round` (including edges and their ages) 
 `unheard`: a peer that only runs the batch still does so when other peers stop studying.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -113,6 +113,26 @@ def one_teacher(schedule: Schedule, seed: np.random.SeedSequence) -> Schedule:
         return replace(full, incoming=tuple(incoming), unheard=full.unheard | full.teaching)
 
     return Schedule(schedule.num_peers, None, round_at)
+
+
+def among(schedule: Schedule | None, peers: Sequence[int], num_peers: int) -> Schedule:
+    """The schedule of some of the `num_peers` peers, as if there were no others; without one, nobody is linked.
+
+    peers: those that are linked, ascending; peer number k of `schedule` is `peers[k]`.
+    """
+    if schedule is None:
+        return periodic((Round(((),) * num_peers, (1.0,) * num_peers),))
+
+    def placed(full: Round) -> Round:
+        incoming: list[tuple[Edge, ...]] = [()] * num_peers
+        kept = [1.0] * num_peers
+        for peer, edges, own in zip(peers, full.incoming, full.kept, strict=True):
+            incoming[peer] = tuple(edge._replace(teacher=peers[edge.teacher]) for edge in edges)
+            kept[peer] = own
+        return Round(tuple(incoming), tuple(kept), frozenset(peers[peer] for peer in full.unheard))
+
+    changed = _every_round(schedule, placed)
+    return replace(changed, num_peers=num_peers)
 
 
 def _every_round(schedule: Schedule, change: Callable[[Round], Round], exchangeable: bool = False) -> Schedule:

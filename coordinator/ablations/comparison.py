@@ -3,17 +3,18 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from numbers import Real
 from typing import Any, TypeVar
 
-from coordinator.ablations.estimates import Comparison, Difference
+from coordinator.ablations.estimates import Comparison, Difference, Missed
 from coordinator.ablations.headline import headline
 from coordinator.ablations.parallel_runs import RunStatus
 from coordinator.ablations.sentences import in_words
 from coordinator.measures.gains import Condition, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate, holm, paired_difference
+from coordinator.measures.targets import NOT_REACHED, Target
 from coordinator.measures.verdict import Flag, Void
 from coordinator.reports.wording import probe_name
 
@@ -24,6 +25,7 @@ def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, me
     """Compare the cells of a table with one row per (cell, seed): columns cell, seed, status, flags and the measures.
 
     Rows of unfinished runs and values that are missing or not finite are left out; paired differences need both values.
+    A target that a seed did not reach (an infinite cost) leaves its cell without a mean and without a difference.
     """
     assert reference in cells
     seeds = tuple(dict.fromkeys(int(row["seed"]) for row in rows))
@@ -37,12 +39,8 @@ def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, me
         for cell in cells
         for measure in measures
     }
-    estimates = {key: estimate(of_seeds) for key, of_seeds in values.items()}
-    differences = {
-        (cell, measure): paired_difference(of_seeds, values[reference, measure])
-        for (cell, measure), of_seeds in values.items()
-        if cell != reference and not _over_another_control(measure)
-    }
+    missed = {key: found for key, of_seeds in values.items() if (found := _missed(key[1], of_seeds)) is not None}
+    estimates = {key: estimate([] if key in missed else of_seeds) for key, of_seeds in values.items()}
     void = _void(finished, measures)
     claims = {key: found for key, found in estimates.items() if is_claim(key[1]) and key not in void}
     comparison = Comparison(
@@ -52,13 +50,26 @@ def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, me
         measures=tuple(measures),
         estimates=estimates,
         p_holm=_holm_adjusted(claims),
-        differences=_tested(differences, reference),
+        differences=_tested(_paired(values, reference, missed), reference),
         words=(),
         finished={cell: sum(key[0] == cell for key in finished) for cell in cells},
         flags={cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
         void=void,
+        missed=missed,
     )
     return replace(comparison, headline=tuple(headline(comparison)), words=tuple(in_words(comparison)))
+
+
+def _paired(
+    values: Mapping[tuple[str, str], Sequence[float]], reference: str, left_out: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Estimate]:
+    """By (cell, measure), the difference from the reference, unless that or the cell itself has none to compare."""
+    return {
+        (cell, measure): paired_difference(of_seeds, values[reference, measure])
+        for (cell, measure), of_seeds in values.items()
+        if cell != reference and not _over_another_control(measure)
+        if (cell, measure) not in left_out and (reference, measure) not in left_out
+    }
 
 
 def _tested(differences: Mapping[tuple[str, str], Estimate], reference: str) -> tuple[Difference, ...]:
@@ -87,12 +98,22 @@ def to_table(comparison: Comparison) -> dict[str, Any]:
                 "verdict": comparison.verdict(cell, measure) or "",
                 "no_verdict_because": comparison.void.get((cell, measure), ""),
             }
+            | _reached(comparison, cell, measure, found.n)
             for (cell, measure), found in comparison.estimates.items()
         ],
         "differences": difference_rows(comparison),
         "headline": list(comparison.headline),
         "words": list(comparison.words),
     }
+
+
+def _reached(comparison: Comparison, cell: str, measure: str, num_known: int) -> dict[str, Any]:
+    """How many seeds have reached a target and how many have not, and what it cost those that have; {} for others."""
+    missed = comparison.missed.get((cell, measure))
+    if missed is None:
+        return {} if Target.parse(measure) is None else {"reached": num_known, "not_reached": 0}
+    ends = {"reached_low": missed.low, "reached_high": missed.high} if missed.seeds < missed.of else {}
+    return {"reached": missed.of - missed.seeds, "not_reached": missed.seeds, **ends}
 
 
 def difference_rows(comparison: Comparison) -> list[dict[str, Any]]:
@@ -140,6 +161,18 @@ def _why_void(row: Mapping[str, Any], number: GainMeasure) -> str:
     """Why a run has no verdict from a control run; empty if it has one."""
     why = row.get(f"controls.{number.gain.control.control_run}.void")
     return {Void.IDLE: "was idle", Void.DIVERGED: "diverged"}[Void(why)] if why else ""
+
+
+def _missed(measure: str, of_seeds: Sequence[float]) -> Missed | None:
+    """How many seeds have not reached a target; None if all have whose cost is known, or for any other measure."""
+    if Target.parse(measure) is None:
+        return None
+    known = [value for value in of_seeds if not math.isnan(value)]
+    reached = [value for value in known if value != NOT_REACHED]
+    if len(reached) == len(known):
+        return None
+    ends = (min(reached), max(reached)) if reached else (math.nan, math.nan)
+    return Missed(len(known) - len(reached), len(known), *ends)
 
 
 def _value(value: object) -> float:

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 from jaxtyping import Float
 
+from coordinator.ablations.costs import Curve, column, gains
+from coordinator.experiment.reading import from_json
 from coordinator.measures.statistics import half_width
+from coordinator.measures.targets import Paid
 from coordinator.measures.units import Range
 
 Points = Float[np.ndarray, " points"]
+Table = dict[int, tuple[float, float]]  # (x, y) by round
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,19 @@ def curve(folders: Sequence[Path], x: str, y: str) -> Band | None:
 
     `x` is averaged over runs as well. None if the runs share no such round.
     """
-    tables = [_points(folder, x, y) for folder in folders]
+    return _shared([_points(column(folder, x), column(folder, y), x) for folder in folders])
+
+
+def gain_curve(folders: Sequence[Path], x: str, probe: str) -> Band | None:
+    """A probe's gain over calibrated networks against column `x`, as `curve`; as a fraction."""
+    tables = []
+    for folder in folders:
+        summary = from_json((folder / "summary.json").read_bytes())
+        tables.append(_points(column(folder, x), gains(folder, summary, probe), x))
+    return _shared(tables)
+
+
+def _shared(tables: Sequence[Table]) -> Band | None:
     shared = sorted(set.intersection(*(set(table) for table in tables))) if tables else []
     if not shared:
         return None
@@ -51,11 +66,8 @@ def curve(folders: Sequence[Path], x: str, y: str) -> Band | None:
     return band(points[:, :, 0].mean(axis=0), points[:, :, 1])
 
 
-def _points(folder: Path, x: str, y: str) -> dict[int, tuple[float, float]]:
+def _points(x: Curve, y: Curve, column_of_x: str) -> Table:
     """(x, y) by round; empty if the run has no such column because it measured nothing."""
-    path = folder / "metrics" / "rounds.parquet"
-    if not {x, y} <= set(pq.read_schema(path).names):
-        return {}
-    rows = pq.read_table(path, columns=list({"round", x, y})).to_pylist()
-    known = [row for row in rows if row[x] is not None and row[y] is not None]
-    return {row["round"]: (float(row[x]), float(row[y])) for row in known if np.isfinite([row[x], row[y]]).all()}
+    if column_of_x == Paid.TIME.column and x:
+        x = {0: 0.0, **x}  # before the first round no time has passed
+    return {round_: (x[round_], y[round_]) for round_ in y if round_ in x}

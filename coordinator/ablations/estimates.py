@@ -1,6 +1,6 @@
 """The comparison of an ablation's cells over seeds: estimates, tests against 0, differences from a reference, flags."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from coordinator.measures.gains import Gain, GainMeasure
@@ -49,6 +49,16 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Missed:
+    """A target that some seeds of a cell had not reached when they ended. low, high: of what it cost the others."""
+
+    seeds: int
+    of: int
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Estimates of every cell's measures over seeds, their tests, and their differences from the reference.
 
@@ -61,7 +71,9 @@ class Comparison:
 
     finished: by cell, the number of finished seeds. flags: by cell, the number of these runs that raised each flag.
     void: by (cell, measure), why there is no verdict from a control run that did nothing, or diverged, in some seed;
-    such a gain is not tested. headline: what it comes to, in one or two sentences. words: caveats, weightiest first.
+    such a gain is not tested. missed: by (cell, measure), the targets that some seed did not reach: the mean over the
+    others would be too good, so there is none, and no difference. headline: what it comes to, in one or two sentences.
+    words: caveats, weightiest first.
     """
 
     cells: tuple[str, ...]
@@ -76,6 +88,7 @@ class Comparison:
     flags: dict[str, dict[str, int]]
     void: dict[tuple[str, str], str]
     headline: tuple[str, ...] = ()
+    missed: dict[tuple[str, str], Missed] = field(default_factory=dict)
 
     @property
     def num_claims(self) -> int:

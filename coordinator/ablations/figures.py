@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from coordinator.ablations.estimates import Comparison
 from coordinator.ablations.forest import draw_estimates
-from coordinator.ablations.lines import draw_bytes, draw_connectivity, draw_consensus
+from coordinator.ablations.lines import draw_bytes, draw_connectivity, draw_consensus, draw_seconds
 from coordinator.ablations.maps import draw_pairs, draw_topologies
 from coordinator.ablations.styles import styles_of
 from coordinator.experiment.redaction import first_line
@@ -40,6 +40,7 @@ def save_ablation_figures(
     in_two_forms: dict[str, Callable[..., Figure | None]] = {
         "estimates": partial(draw_estimates, comparison, styles),
         "consensus": partial(draw_consensus, finished, styles),
+        "seconds": partial(draw_seconds, finished, styles),
         "connectivity": partial(draw_connectivity, rows, cells, styles),
         "bytes": partial(draw_bytes, finished, styles),
     }

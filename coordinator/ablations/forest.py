@@ -9,14 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from coordinator.ablations.estimates import LEVEL, Comparison
+from coordinator.ablations.sentences import NOT_REACHED
 from coordinator.ablations.styles import Style, Styles
 from coordinator.figures.gains import SIDES
 from coordinator.figures.style import GREY, NARROW, SMALL, TEXT, WIDE, figure_of, plain, shown
 from coordinator.measures import declared
 from coordinator.measures.statistics import Estimate
+from coordinator.measures.targets import Target
 from coordinator.measures.units import ANY, NOT_NEGATIVE, SHARE, Range
 from coordinator.measures.verdict import Side
-from coordinator.reports.wording import heading, interval, is_gain, number
+from coordinator.reports.wording import factor_of, heading, interval, is_gain, number, unit_of
 
 MAX_LINES, MAX_MEASURES = 40, 8  # drawn of each; the table on the page has all
 ACROSS = 4  # panels side by side
@@ -118,7 +120,7 @@ def left_out_note(comparison: Comparison) -> str:
 
 
 def _draw_panel(axis: Axes, comparison: Comparison, cells: Sequence[str], measure: str, styles: Styles) -> None:
-    factor, within = 100.0 if is_gain(measure) else 1.0, range_of(measure)
+    factor, within = factor_of(measure), range_of(measure)
     found = {cell: comparison.estimates.get((cell, measure)) for cell in cells}
     known = {cell: each for cell, each in found.items() if each is not None and np.isfinite(each.mean)}
     if is_gain(measure):
@@ -131,6 +133,11 @@ def _draw_panel(axis: Axes, comparison: Comparison, cells: Sequence[str], measur
     for cell, each in known.items():
         hollow = is_gain(measure) and not _is_told(comparison, cell, measure)
         _draw_interval(axis, cells.index(cell), each, factor, within, styles[cell], hollow)
+    for place, cell in enumerate(cells):
+        missed = comparison.missed.get((cell, measure))
+        if missed is not None:
+            words = f"{NOT_REACHED} in {missed.seeds}/{missed.of}"
+            axis.text(0.03, place, words, transform=axis.get_yaxis_transform(), fontsize=SMALL, color=GREY, va="center")
     _plain_frame(axis)
 
 
@@ -195,6 +202,8 @@ def range_of(measure: str) -> Range:
         return MEASURES[name].range
     if section == "probes" and last and "over" not in last and "gain" not in last:
         return SHARE
+    if Target.parse(measure) is not None:
+        return NOT_NEGATIVE
     return NOT_NEGATIVE if measure in ("rounds", "bytes_exchanged", "relative_weight_change") else ANY
 
 
@@ -208,4 +217,6 @@ def _unit(measure: str) -> str:
         return found.unit.name or shown(found)[0]
     if range_of(measure) == SHARE:
         return "accuracy (fraction)"
+    if Target.parse(measure) is not None:
+        return unit_of(measure) or "rounds"
     return {"bytes_exchanged": "bytes", "rounds": "rounds"}.get(measure, plain(heading(measure), TITLE))

@@ -1,4 +1,4 @@
-"""Curves and points of an ablation's cells: consensus over rounds and bytes, gain against connectivity."""
+"""Curves and points of an ablation's cells: over rounds, bytes and virtual time; gain against connectivity."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from coordinator.ablations.curves import Band, curve
+from coordinator.ablations.curves import Band, curve, gain_curve
 from coordinator.ablations.maps import MAX_PANELS
 from coordinator.ablations.styles import Style, Styles, legend, legend_height
 from coordinator.figures.curves import CURVES
@@ -18,12 +18,14 @@ from coordinator.measures import declared
 from coordinator.measures.declared import Agreement, Measure
 from coordinator.measures.gains import FOR_COMPARISON, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate
-from coordinator.reports.wording import PROBES, heading
+from coordinator.measures.targets import Paid
+from coordinator.reports.wording import PROBES, heading, probe_name
 
 PANEL, KEY = 2.7, 1.7  # inches: the height of a panel, the width of a short entry of the legend
 LOG_RANGE = 8.0  # ratio of largest to smallest value from which a logarithmic scale is used
 CONNECTIVITY = "topology.pooling_connectivity"
 MIB = 2.0**20
+SECONDS = Paid.TIME.column
 
 
 def draw_consensus(runs: Mapping[str, Sequence[Path]], styles: Styles, narrow: bool = False) -> Figure | None:
@@ -55,11 +57,47 @@ def draw_bytes(runs: Mapping[str, Sequence[Path]], styles: Styles, narrow: bool 
     title = f"{measure.title} for bytes{_band_note(curves)}"
     panel(axis, title, "exchanged so far by all peers (MiB)", shown(measure)[0])
     _scale(axis, curves, measure, 1.0)
+    _log_x(axis)
+    return figure
+
+
+def draw_seconds(runs: Mapping[str, Sequence[Path]], styles: Styles, narrow: bool = False) -> Figure | None:
+    """Disagreement, and each probe's gain that was followed, against virtual time; None without a simulated network.
+
+    A curve is of the mean over seeds, at the mean time of each round.
+    """
+    measure = declared.RELATIVE_DISTANCE
+    drawn: list[tuple[str, str, float, dict[str, Band]]] = []
+    distance = _curves(runs, SECONDS, measure)
+    if distance:
+        drawn.append((measure.title, shown(measure)[0], 1.0, distance))
+    for probe in (name for name in PROBES if name not in FOR_COMPARISON):
+        found = {cell: gain_curve(paths, SECONDS, probe) for cell, paths in list(runs.items())[:MAX_PANELS]}
+        gains = {cell: band for cell, band in found.items() if band is not None and len(band.x) > 1}
+        if gains:
+            drawn.append((f"{probe_name(probe)} gain", "gain over calibrated (points)", 100.0, gains))
+    if not drawn:
+        return None
+    cells = [cell for cell in runs if any(cell in curves for *_, curves in drawn)]
+    figure, axes = _panels(len(drawn), styles.entries(cells), narrow, len(runs) - MAX_PANELS)
+    for axis, (title, label, factor, curves) in zip(axes, drawn, strict=True):
+        _draw_bands(axis, curves, styles, factor)
+        panel(axis, f"{title} in virtual time{_band_note(curves)}", "virtual time (s)", label)
+        if curves is distance:
+            _scale(axis, curves, measure, factor)
+        else:
+            axis.axhline(0, color="black", linewidth=0.9, zorder=1)
+        ends = [float(band.x[-1]) for band in curves.values()]
+        if max(ends) > LOG_RANGE * min(ends) > 0:
+            _log_x(axis)
+    return figure
+
+
+def _log_x(axis: Axes) -> None:
     axis.set_xscale("log")
     axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
-    return figure
 
 
 def draw_connectivity(

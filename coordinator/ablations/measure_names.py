@@ -1,5 +1,6 @@
 """The numbers in a run's summary by which the cells of an ablation can be compared."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
@@ -8,6 +9,7 @@ from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.errors import nearest
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.targets import GAIN, Paid, Target
 from coordinator.records import trainings
 from peers.learning.control import Control
 from peers.probing.config import TOP1, ProbeName
@@ -58,11 +60,59 @@ def read_measures(asked: Any, configs: Sequence[RunConfig]) -> tuple[str, ...]:
     if not isinstance(asked, list) or not asked:
         raise ConfigError(f"measures: must be a list of at least one name, got {asked!r}")
     known = list(dict.fromkeys(name for config in configs for name in known_measures(config)))
-    mistakes = [_unknown(str(name), known, configs) for name in asked if name not in known]
+    mistakes = [_mistake(str(name), known, configs) for name in asked if name not in known]
+    mistakes = [mistake for mistake in mistakes if mistake]
     mistakes += [f"measures: '{name}' stands twice: remove one" for name in {*map(str, asked)} if asked.count(name) > 1]
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     return tuple(asked)
+
+
+def _mistake(name: str, known: list[str], configs: Sequence[RunConfig]) -> str:
+    """Why a name is none of a number in a summary, and of no target that a run can reach; empty if it is of one."""
+    target = Target.parse(name)
+    if target is None:
+        return _unknown(name, known, configs)
+    wrong = _wrong_level(target) or _wrong_subject(target, configs)
+    if wrong:
+        return f"measures: '{name}' {wrong}"
+    if target.paid is Paid.TIME and not any(has_network(config) for config in configs):
+        paid = Target(Paid.ROUNDS, target.subject, target.level).name
+        return f"measures: '{name}' needs virtual time: add a section [network], or measure {paid}"
+    return ""
+
+
+def _wrong_level(target: Target) -> str:
+    """Why a level cannot be meant; empty if it can."""
+    try:
+        share = target.share
+    except ValueError:
+        share = math.nan
+    if 0 < share < 1:
+        return ""
+    what = "a gain in accuracy, such as 0.02 for 2 points" if target.probe else "a share of the value at round 0"
+    return f"must end in {what}, between 0 and 1, got {target.level}"
+
+
+def _wrong_subject(target: Target, configs: Sequence[RunConfig]) -> str:
+    """Why no run comes to know when it reaches a target; empty if one does."""
+    if target.probe is not None:
+        having = [config for config in configs if target.probe in config.probe_names]
+        if not having:
+            return f"needs the probe {target.probe}: add it to evaluation.probes"
+        followed = any(0 < config.evaluation.probe_every < config.run.rounds for config in having)
+        return "" if followed else "needs the probe over the rounds: set evaluation.probe_every"
+    falling = [measure.name for measure in declared.GROUP if measure.agreement is declared.Agreement.LOW]
+    if target.subject not in falling:
+        valid = [*falling, *(f"{probe}{GAIN}" for config in configs[:1] for probe in config.probe_names)]
+        return f"is about what has no target{nearest(target.subject, valid)}"
+    followed = any(config.evaluation.every < config.run.rounds for config in configs)
+    return "" if followed else "is not measured between start and end: lower evaluation.every"
+
+
+def has_network(config: RunConfig) -> bool:
+    """Whether a run has a simulated network, and so virtual time."""
+    return config.network is not None
 
 
 def _of_probe(probe: ProbeName, conditions: Sequence[Condition]) -> list[str]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from coordinator.ablations.estimates import Comparison, Difference, Outcome
+from coordinator.ablations.sentences import NOT_REACHED, others, reached_by
 from coordinator.measures import declared
 from coordinator.measures.gains import Condition, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate
@@ -26,6 +27,11 @@ ABLATION_FIGURES: Texts = {
     "consensus": (
         f"{CURVES} over the rounds, one curve per cell",
         "How the peers came to agree: mean over seeds with 95% bands.",
+    ),
+    "seconds": (
+        f"{DISAGREEMENT.capitalize()} and gains against virtual time, one curve per cell",
+        "What the simulated network makes of it: lower left is faster agreement, upper left faster learning. Mean over "
+        "seeds with 95% bands, at the mean virtual time of each round.",
     ),
     "connectivity": (
         "Gain over calibrated against the connectivity of the pooling matrix, one point per cell",
@@ -124,7 +130,9 @@ def _estimates(comparison: Comparison) -> Table:
         row = [f"{cell} (reference)" if cell == comparison.reference else cell]
         for measure in comparison.measures:
             verdict = comparison.verdict_in_words(cell, measure)
-            found = _estimate(comparison.estimates[cell, measure], measure, len(comparison.seeds))
+            found = _not_reached(comparison, cell, measure) or _estimate(
+                comparison.estimates[cell, measure], measure, len(comparison.seeds)
+            )
             row.append(f"{found}\n{verdict}" if verdict else found)
         rows.append(row + ([_flags(cell, comparison)] if flagged else []))
     names = ["cell", *map(heading, comparison.measures), *(["flags"] if flagged else [])]
@@ -136,7 +144,8 @@ def _of_one_cell(comparison: Comparison) -> Table:
     (cell,), rows = comparison.cells, []
     for measure in comparison.measures:
         found, p = comparison.estimates[cell, measure], comparison.p_holm.get((cell, measure))
-        mean, _, spread = _estimate(found, measure, len(comparison.seeds)).partition(" (")
+        text = _not_reached(comparison, cell, measure) or _estimate(found, measure, len(comparison.seeds))
+        mean, _, spread = text.partition(" (")
         texts = [mean, spread.removesuffix(")"), "" if p is None else p_value(p)]
         rows.append([heading(measure), *texts, comparison.verdict_in_words(cell, measure)])
     if any(comparison.flags.values()):
@@ -184,6 +193,15 @@ def _difference(difference: Difference) -> list[str]:
         "" if difference.p_holm is None else p_value(difference.p_holm),
         OUTCOMES[difference.outcome],
     ]
+
+
+def _not_reached(comparison: Comparison, cell: str, measure: str) -> str:
+    """In how many seeds a target was not reached, such as `not reached in 2 of 3 seeds (the other: 12)`; else empty."""
+    missed = comparison.missed.get((cell, measure))
+    if missed is None:
+        return ""
+    rest = others(missed, measure)
+    return f"{NOT_REACHED} {reached_by(missed)}" + (f" ({rest})" if rest else "")
 
 
 def _estimate(found: Estimate, measure: str, num_seeds: int) -> str:

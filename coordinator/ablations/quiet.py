@@ -8,12 +8,14 @@ from coordinator.ablations.ablate import AblationResult, ablate
 from coordinator.ablations.estimates import Comparison, Outcome
 from coordinator.ablations.grid import Ablation
 from coordinator.ablations.parallel_runs import RunStatus
+from coordinator.ablations.sentences import NOT_REACHED, others, reached_by
 from coordinator.ablations.tables import OUTCOMES
 from coordinator.measures.statistics import Estimate
+from coordinator.measures.targets import Target
 from coordinator.records.plain_text import visible
 from coordinator.records.result import Status
 from coordinator.reports.formatting import p_value, short
-from coordinator.reports.wording import interval, is_gain, measure_name, number
+from coordinator.reports.wording import interval, measure_name, number, unit_of
 from coordinator.run.signals import Interrupts
 
 
@@ -33,15 +35,21 @@ def run_quietly(ablation: Ablation, output: Path, json: bool = False) -> Status:
 
 
 def verdicts(comparison: Comparison) -> Iterator[str]:
-    """A line for each tested gain, with its verdict, mean, interval over seeds and p; then for each difference."""
+    """A line for each tested gain, with its verdict, mean, interval over seeds and p, and for each target, with what
+    it cost; then for each difference.
+    """
     for measure in comparison.measures:
         for cell in comparison.cells:
-            words = comparison.verdict_in_words(cell, measure)
+            words, named = comparison.verdict_in_words(cell, measure), f"{cell}: " if len(comparison.cells) > 1 else ""
+            missed = comparison.missed.get((cell, measure))
+            found = _estimate(comparison.estimates[cell, measure], comparison.p_holm.get((cell, measure)), measure)
             if words:
-                named = f"{cell}: " if len(comparison.cells) > 1 else ""
-                p = comparison.p_holm.get((cell, measure))
-                found = _estimate(comparison.estimates[cell, measure], p, measure)
                 yield f"{named}{measure_name(measure)}: {words}{found}"
+            elif missed is not None:
+                parts = filter(None, (f"{NOT_REACHED} {reached_by(missed)}", others(missed, measure)))
+                yield f"{named}{measure_name(measure)}: {', '.join(parts)}"
+            elif Target.parse(measure) is not None and found:
+                yield f"{named}{measure_name(measure)}: {found.removeprefix(', ')}"
     for difference in comparison.differences:
         if difference.outcome is not Outcome.UNTESTED:
             found = _estimate(difference.estimate, difference.p_holm, difference.measure)
@@ -53,7 +61,7 @@ def _estimate(found: Estimate, p: float | None, measure: str) -> str:
     """Mean, interval and p, such as `, +2.5 points (+1.8 to +3.3), p 0.006`; empty if the mean is unknown."""
     if not found.n:
         return ""
-    unit = " points" if is_gain(measure) else ""
+    unit = f" {unit_of(measure)}" if unit_of(measure) else ""
     spread = "" if found.low is None or found.high is None else f" ({interval(found.low, found.high, measure)})"
     return f", {number(found.mean, measure)}{unit}{spread}" + ("" if p is None else f", p {p_value(p)}")
 

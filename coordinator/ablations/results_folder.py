@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tomli_w
 
+from coordinator.ablations.costs import costs
 from coordinator.ablations.factors import as_label
 from coordinator.ablations.grid import Ablation, Cell
 from coordinator.ablations.parallel_runs import Outcome, RunStatus
@@ -181,7 +182,8 @@ def store_run(outcome: Outcome, target: Path) -> None:
 
 
 def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int], str]) -> list[Row]:
-    """A row per run: cell and seed, status, factor levels, and every reproducible scalar of its summary.
+    """A row per run: cell and seed, status, factor levels, every reproducible scalar of its summary, and what targets
+    among the measures cost: infinite, if the run ended before it reached one.
 
     errors: by cell key and seed; a run that neither finished nor failed has status `not run`. The columns of factors
     have the prefix `axis.`, see `axis_columns`: `axis.topology.max_degree` is the setting, `topology.max_degree` the
@@ -190,11 +192,12 @@ def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int
     levels = axis_columns(ablation)
     rows = []
     for cell, seed in runs_of(ablation):
-        summary = read_summary(folder_of(folder, (cell, seed)))
+        run_folder = folder_of(folder, (cell, seed))
+        summary = read_summary(run_folder)
         error = "" if summary else errors.get((cell.key, seed), "")
         status = RunStatus.FINISHED if summary else RunStatus.FAILED if error else RunStatus.NOT_RUN
         row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status.value, "error": error}
-        values = scalars(summary) if summary else {}
+        values = scalars(summary) | costs(run_folder, summary, ablation.measures) if summary else {}
         assert not (row.keys() & values.keys() or levels[cell.key].keys() & {*row, *values}), "no column hides another"
         rows.append({**row, **values, **levels[cell.key]})
     return rows

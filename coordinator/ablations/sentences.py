@@ -1,22 +1,39 @@
 """What a comparison's tables do not say, in sentences: what flags mean, power, corrections, what was not tested."""
 
-from coordinator.ablations.estimates import LEVEL, Comparison, Outcome
+from coordinator.ablations.estimates import LEVEL, Comparison, Missed, Outcome
 from coordinator.ablations.headline import briefly, claimed
 from coordinator.measures.statistics import Estimate
 from coordinator.measures.verdict import Flag
 from coordinator.reports.formatting import count_of, listed, quoted
-from coordinator.reports.wording import CONTROLS, FLAGS, amount, measure_name, power_note
+from coordinator.reports.wording import CONTROLS, FLAGS, amount, interval, measure_name, number, power_note
+
+NOT_REACHED = "not reached"
+
+
+def reached_by(missed: Missed) -> str:
+    """How many seeds did not reach a target: `in 2 of 3 seeds`."""
+    return f"in {missed.seeds} of {count_of(missed.of, 'seed')}"
+
+
+def others(missed: Missed, measure: str) -> str:
+    """What a target cost the seeds that have reached it: `the others: 12.3 to 15.1`; empty if there is none."""
+    reached = missed.of - missed.seeds
+    if not reached:
+        return ""
+    cost = number(missed.low, measure) if reached == 1 else interval(missed.low, missed.high, measure)
+    return f"the other{'s' * (reached > 1)}: {cost}"
 
 
 def in_words(comparison: Comparison) -> list[str]:
-    """The caveats of a comparison, the weightiest first; at most nine sentences, none of which repeats a table."""
+    """The caveats of a comparison, the weightiest first; at most ten sentences, none of which repeats a table."""
     flags = _flags(comparison)
     if len(comparison.seeds) < 2:
-        return flags
+        return [*flags, *_missed(comparison)]
     seeds = len(comparison.seeds)
     notes = [
         *flags,
         *_void(comparison),
+        *_missed(comparison),
         power_note(comparison.num_claims, seeds),
         *_corrections(comparison),
         power_note(comparison.num_differences, seeds, "difference"),
@@ -41,6 +58,14 @@ def _void(comparison: Comparison) -> list[str]:
     measures = dict.fromkeys(measure for _, measure in comparison.void)
     parts = [_of(measure, [cell for cell, other in comparison.void if other == measure]) for measure in measures]
     return [f"Not tested, as the control was idle or diverged in some seed: {'; '.join(parts)}."]
+
+
+def _missed(comparison: Comparison) -> list[str]:
+    """A sentence on targets that some runs had not reached when they ended, and what follows from it."""
+    measures = dict.fromkeys(measure for _, measure in comparison.missed)
+    parts = [_of(measure, [cell for cell, other in comparison.missed if other == measure]) for measure in measures]
+    what = "a run that did not reach its target has no cost, and the mean over the others would be too good"
+    return [f"No mean and no difference, as {what}: {'; '.join(parts)}."] if parts else []
 
 
 def _corrections(comparison: Comparison) -> list[str]:

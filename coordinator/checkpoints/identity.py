@@ -7,7 +7,15 @@ from coordinator.experiment.config import ConfigError, RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.records.summary import flatten, inputs_of, versions
 
-DECIDING = ("run", "data", "peers", "topology", "exchange", "evaluation")  # sections that determine the numbers
+DECIDING = (
+    "run",
+    "data",
+    "peers",
+    "topology",
+    "exchange",
+    "evaluation",
+    "network",
+)  # sections that determine the numbers
 FREE = (
     "run.rounds",
     "run.name",
@@ -16,9 +24,10 @@ FREE = (
     "data.path",
     "data.on_each_node",
     "topology.path",
+    "network.events",
 )  # keys of these sections that do not
 STOP = "run.stop."  # the settings of the rule by which a run may end early
-INPUTS = {"data": "data: the images or labels", "links": "topology.path: the links"}
+INPUTS = {"data": "data: the images or labels", "links": "topology.path: the links", "network": "network: the files"}
 
 
 def identity_of(plan: Plan) -> dict[str, Any]:
@@ -38,7 +47,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
 def deciding(config: RunConfig) -> dict[str, object]:
     """The settings that determine a run's numbers, by dotted key."""
     table = to_table(config)
-    flat = flatten({section: table[section] for section in DECIDING})
+    flat = flatten({section: table[section] for section in DECIDING if section in table})
     return {name: value for name, value in flat.items() if name not in FREE}
 
 
@@ -81,5 +90,5 @@ def check_inputs(plan: Plan, identity: Mapping[str, Any]) -> None:
 
 
 def _inputs(plan: Plan) -> dict[str, str]:
-    found = {"data": plan.data_digest, "links": plan.links_digest}
+    found = {"data": plan.data_digest, "links": plan.links_digest, "network": plan.network_digest}
     return {name: digest for name, digest in found.items() if digest}

@@ -9,7 +9,7 @@ _NAMED = {  # keys that are lists of named entries: the lists in an entry that g
     "curves": ("x", "y", "low", "high"),
     "peer_curves": ("x", "y"),
 }
-_LINKS = ("values", "messages")
+_ENTRIES = {"links": ("values", "messages"), "virtual": ("rounds", "seconds")}  # the lists that grow in one entry
 
 
 def changes(old: Document, new: Document) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def applied(document: Document, change: Document) -> dict[str, Any]:
     for key, tail in change.get("append", {}).items():
         if key == "frames":
             found[key] = [*found[key], *tail]
-        elif key == "links":
+        elif key in _ENTRIES:
             found[key] = _longer(found[key], tail)
         else:
             found[key] = [_longer(entry, tail.get(entry["name"], {})) for entry in found[key]]
@@ -53,8 +53,8 @@ def _added(key: str, old: Any, new: Any) -> Any:
         return None
     if key == "frames":
         return _tail(old, new)
-    if key == "links":
-        return _entry(old, new, _LINKS)
+    if key in _ENTRIES:
+        return _entry(old, new, _ENTRIES[key])
     if key not in _NAMED or [entry["name"] for entry in old] != [entry["name"] for entry in new]:
         return None
     tails = {}

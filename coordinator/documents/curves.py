@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from coordinator.documents.folder_reader import RunReader, stride_of
+from coordinator.documents.network import NetworkPart
 from coordinator.documents.nodes import PROBES, Nodes
 from coordinator.documents.numbers import Kept, Number, listed, shortened
-from coordinator.documents.run_rows import BYTES, LOSS
+from coordinator.documents.run_rows import BYTES, LOSS, NETWORK
 from coordinator.measures.declared import SCALARS, Shown, shown_in
 from coordinator.measures.gains import Condition
 from coordinator.measures.units import FRACTION
@@ -23,8 +24,9 @@ LEVELS = tuple(each for each in Condition if each is Condition.CALIBRATED or eac
 class Curves:
     """Of a run with many rounds every so many points are kept, and the last one once the run has ended."""
 
-    def __init__(self, reader: RunReader, kept: Kept, nodes: Nodes) -> None:
+    def __init__(self, reader: RunReader, kept: Kept, nodes: Nodes, network: NetworkPart) -> None:
         self._reader, self._rows, self._kept, self._nodes = reader, reader.rows, kept, nodes
+        self._network = network
         self._stride = stride_of(reader.total + 1, reader.limits.points)
 
     def of_all(self) -> list[dict[str, Any]]:
@@ -37,6 +39,7 @@ class Curves:
             found.append(self._of_rounds(measure.name, measure.title, unit, "consensus", factor=factor))
         found += [self._of_probe(probe) for probe in PROBES if self._is_over_rounds(probe)]
         found.append(self._of_rounds(BYTES, "exchanged", "MiB", "exchanged", factor=1 / MIB))
+        found += [self._of_rounds(*curve, "network") for curve in self._network.curves()]
         return [curve for curve in found if curve["x"]]
 
     def of_peers(self) -> list[dict[str, Any]]:
@@ -74,7 +77,8 @@ class Curves:
         """A curve of a column of the table of rounds. extremes: the lowest and the highest value of a round."""
         known = sorted(number for number, row in self._rows.rounds.items() if column in row)
         last = self._nodes.last_of(known)
-        sparse = column not in (LOSS, BYTES)  # taken in a few rounds only: all of these are shown, up to the limit
+        # what is taken in a few rounds only is shown in all of them, up to the limit
+        sparse = column not in (LOSS, BYTES, *NETWORK)
         stride = stride_of(self._nodes.expected, self._reader.limits.points) if sparse else self._stride
         shown = [
             number

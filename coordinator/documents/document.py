@@ -9,6 +9,7 @@ from coordinator.documents.curves import Curves
 from coordinator.documents.folder_reader import Limits, RunReader
 from coordinator.documents.headline import verdicts_of
 from coordinator.documents.links import Links
+from coordinator.documents.network import NetworkPart
 from coordinator.documents.nodes import Nodes
 from coordinator.documents.numbers import Kept
 from coordinator.documents.status_files import RUNNING, tolerantly
@@ -56,7 +57,8 @@ class RunDocument:
         reader = self.reader
         reader.judge()
         nodes = Nodes(reader, self._kept)
-        curves = Curves(reader, self._kept, nodes)
+        network = NetworkPart(reader, self._kept)
+        curves = Curves(reader, self._kept, nodes, network)
         lines = verdicts_of(reader.results)
         return {
             "format": FORMAT,
@@ -69,16 +71,17 @@ class RunDocument:
             "completed": reader.completed,
             "total": reader.total,
             "clock": {"name": "round", "unit": "", "from": 0, "to": max(reader.total, reader.completed)},
-            "peers": nodes.peers(),
+            **({"virtual": network.time(nodes.last_of(sorted(reader.rows.rounds)))} if network.is_there else {}),
+            "peers": nodes.peers(network.absences()),
             "frames": nodes.frames,
             "nodes": nodes.colourings(),
-            "links": Links(reader, self._kept, nodes.left).part(nodes.frames),
+            "links": Links(reader, self._kept, nodes.left).part(nodes.frames, network),
             "curves": curves.of_all(),
             "peer_curves": curves.of_peers(),
             "gains": [_gain(line) for line in lines if line.mean is not None],
             "headline": [line.text for line in lines],
             "tones": [str(line.tone) for line in lines],  # of the headline, line by line
-            "facts": _facts(reader),
+            "facts": _facts(reader, network),
             "flags": _flags(reader),
         }
 
@@ -99,7 +102,7 @@ def _stage(reader: RunReader) -> dict[str, str]:
     return {"stage": name, "stage_words": STAGES[stage].removeprefix("the ") if stage is not None else ""}
 
 
-def _facts(reader: RunReader) -> list[list[str]]:
+def _facts(reader: RunReader, network: NetworkPart) -> list[list[str]]:
     """What was asked and what it cost, as pairs of a name and a text."""
     config, progress, summary = reader.config, reader.progress, reader.results
     facts = []
@@ -117,6 +120,7 @@ def _facts(reader: RunReader) -> list[list[str]]:
     num_bytes = progress.get("bytes", summary.get("bytes_exchanged"))
     if isinstance(num_bytes, int | float):
         facts.append(["exchanged", size(num_bytes)])
+    facts += network.facts() if network.is_there else []
     facts += _times(progress, summary)
     facts += [["controls", text] for text in [_controls(progress, reader.total)] if text and not summary]
     return facts

@@ -7,6 +7,7 @@ import numpy as np
 
 from coordinator.documents.folder_reader import RunReader
 from coordinator.documents.graph import NOT_COUNTED
+from coordinator.documents.network import NetworkPart
 from coordinator.documents.numbers import FINE_STEPS, Kept, Number, listed, scale_end
 from coordinator.measures.declared import TOTAL_VARIATION
 
@@ -22,25 +23,29 @@ class Links:
         self._graph, self._rows, self._codes = reader.graph, reader.rows, reader.rows.sample.links
         self._dropped = dropped
 
-    def part(self, frames: list[int]) -> dict[str, Any]:
-        """The entry `links` of the document, with a row for each frame."""
+    def part(self, frames: list[int], network: NetworkPart) -> dict[str, Any]:
+        """The entry `links` of the document, with a row for each frame; `colourings` only with a simulated network."""
         graph, count = self._graph, max(self._reader.num_peers, 1)
         pairs = self._kept.of(
             "pairs", (self._codes,), lambda: [[code // count, code % count] for code in self._codes.tolist()]
         )
         values = [self._values(frame) for frame in frames]
-        known = graph.counts_messages(self._reader.total)
+        known, heard = graph.counts_messages(self._reader.total), network.messages(frames)
         windows = zip([0, *frames], frames, strict=False)
+        if known and heard is None:
+            heard = [self._messages(after, until) for after, until in windows]
+        notes = [graph.note or ("" if heard is not None else NOT_COUNTED), graph.layout_note, network.note]
         return {
             "list": pairs,
             "directed": not graph.both_ways,
             "left_out": self._rows.sample.count - len(self._codes),
-            "note": " ".join(filter(None, [graph.note or ("" if known else NOT_COUNTED), graph.layout_note])),
+            "note": " ".join(filter(None, notes)),
             "title": TOTAL_VARIATION.detail,
             "unit": "",
             "scale": [0, self._scale_end(frames)],
             "values": values,
-            "messages": [self._messages(after, until) for after, until in windows] if known else None,
+            "messages": heard,
+            **({"colourings": network.link_colourings(frames)} if network.is_there else {}),
         }
 
     def _values(self, frame: int) -> list[Number]:

@@ -1,5 +1,6 @@
 """The peers of a run's document: where they are drawn, what they are, and their values at the rounds of the frames."""
 
+from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -23,6 +24,7 @@ FIRST = "mean_entropy"  # colours them until then
 FEW = (FIRST, "rankme", "feature_std", "weight_change")  # of very many peers
 COLLAPSES = tuple(measure for measure in PEER if measure.collapse_below is not None)
 Values = Float64[np.ndarray, " peers"]
+Mark = dict[str, Any]
 
 
 class Nodes:
@@ -69,8 +71,8 @@ class Nodes:
         )  # one object if it is equal
         return same
 
-    def peers(self) -> dict[str, Any]:
-        """Count, positions, groups and marks."""
+    def peers(self, absences: Mapping[int, list[Mark]]) -> dict[str, Any]:
+        """Count, positions, groups and marks. absences: marks by peer of the times that it was offline."""
         reader, sample = self._reader, self._rows.sample
         links = reader.graph.base if reader.graph.schedule is not None else sample.links
         places = self._kept.of("positions", (reader.graph, links), lambda: reader.graph.places(links))
@@ -80,7 +82,7 @@ class Nodes:
             "positions": places if reader.num_peers else [],
             "groups": groups,
             "group_of": group_of,
-            "marks": self._marks(),
+            "marks": self._marks(absences),
         }
 
     def colourings(self) -> list[dict[str, Any]]:
@@ -178,8 +180,8 @@ class Nodes:
             "values": values,
         }
 
-    def _marks(self) -> dict[str, list[dict[str, Any]]]:
-        marks: dict[str, list[dict[str, Any]]] = {}
+    def _marks(self, absences: Mapping[int, list[Mark]]) -> dict[str, list[Mark]]:
+        marks: dict[str, list[Mark]] = {}
         for peer, (after, reason) in sorted(self.dropped.items()):
             words = f"dropped in round {after}: {reason}"
             seen = min(after, self._reader.completed)  # of a run that ended in this round
@@ -190,6 +192,8 @@ class Nodes:
         for peer in self._reader.config.peers.frozen if self._reader.config is not None else ():
             frozen = {"kind": "frozen", "words": "frozen: teaches and never learns", "from": 0}
             marks.setdefault(str(peer), []).append(frozen)
+        for peer, times in sorted(absences.items()):
+            marks.setdefault(str(peer), []).extend(times)
         return marks
 
     def _collapsed_since(self) -> dict[int, int]:

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float64, Int64
 
+from coordinator.documents.ages import AGES, Ages
 from coordinator.documents.graph import distinct
 from coordinator.measures.declared import PEER, TOTAL_VARIATION, Shown, shown_in
 from coordinator.records.probe_curves import SUFFIX
@@ -15,11 +16,17 @@ Values = Float64[np.ndarray, " peers"]
 Codes = Int64[np.ndarray, " links"]  # of links: teacher * number of peers + student
 LOSS = "loss"
 BYTES = "bytes_so_far"
-CURVES = (LOSS, BYTES, *(measure.name for measure in shown_in(Shown.CURVE)))
+SECONDS, ONLINE, LOST, AGE, AGE_SECONDS = "virtual_seconds", "online", "lost", "mean_age", "mean_age_seconds"
+NETWORK = (SECONDS, ONLINE, LOST, AGE, AGE_SECONDS)  # with a simulated network only
+CURVES = (LOSS, BYTES, *(measure.name for measure in shown_in(Shown.CURVE)), *NETWORK)
 MEASURES = tuple(measure.name for measure in PEER)
 ACCURACIES = tuple(f"{probe}{SUFFIX}" for probe in PROBES)
-TABLES = ("rounds", "peers", "edges")  # written in this order, so that a later one is never behind an earlier one
-COLUMNS = frozenset(("round", "peer", "teacher", "student", *CURVES, *MEASURES, *ACCURACIES, TOTAL_VARIATION.name))
+EVENTS, PRESENCE, LINKS = "events", "network_presence", "network_edges"  # of a simulated network, written at the end
+TABLES = ("rounds", "peers", "edges", LINKS, PRESENCE, EVENTS)  # in this order: a later one is not behind an earlier
+OF_NETWORK = ("seconds", "heard", "kind", "other", *(name for age in AGES for name in (age.column, age.of_link)))
+COLUMNS = frozenset(
+    ("round", "peer", "teacher", "student", *CURVES, *MEASURES, *ACCURACIES, TOTAL_VARIATION.name, *OF_NETWORK)
+)
 
 
 class RunRows:
@@ -28,7 +35,8 @@ class RunRows:
     rounds: by round and column. peers: by column and round, nan where unknown. links: by round, the codes of the
     links and their total variation. stride: of the losses of peers only every so many rounds are kept, and the newest.
     loss_range: the lowest and the highest loss of a round. canonical: the codes of links, from teachers and students.
-    An array is never written to: where values change, another takes its place.
+    presence: what peers went offline or came online, as (virtual second, peer, whether online), in order of time.
+    ages: of the messages along links. An array is never written to: where values change, another takes its place.
     """
 
     def __init__(
@@ -40,11 +48,26 @@ class RunRows:
         self.links: dict[int, tuple[Codes, Float64[np.ndarray, " links"]]] = {}
         self.began = np.full(num_peers, np.inf)  # the round after which a peer had first studied
         self.loss_range: dict[int, tuple[float, float]] = {}
+        self.presence: list[tuple[float, int, bool]] = []
+        self.ages = Ages(canonical, num_peers)
 
     def take(self, table: str, rows: pa.Table) -> None:
         """Merge rows; a value that is known is never replaced by one that is not. Raises: KeyError, ValueError."""
         if rows.num_rows:
-            {"rounds": self._take_rounds, "peers": self._take_peers, "edges": self._take_edges}[table](rows)
+            takers = {"rounds": self._take_rounds, "peers": self._take_peers, "edges": self._take_edges}
+            takers |= {PRESENCE: self._take_presence, LINKS: self._take_links, EVENTS: self._take_events}
+            takers[table](rows)
+
+    def _take_presence(self, rows: pa.Table) -> None:
+        seconds, peers, online = floats(rows, "seconds"), whole_numbers(rows, "peer"), rows["online"].to_pylist()
+        found = zip(seconds.tolist(), peers.tolist(), map(bool, online), strict=True)
+        self.presence = [row for row in found if 0 <= row[1] < self.num_peers and row[0] == row[0]]
+
+    def _take_links(self, rows: pa.Table) -> None:
+        self.sample.add(distinct(self.ages.take_links(rows)))
+
+    def _take_events(self, rows: pa.Table) -> None:
+        self.sample.add(distinct(self.ages.take(rows, sorted(self.links))))
 
     def _take_rounds(self, rows: pa.Table) -> None:
         numbers = whole_numbers(rows, "round").tolist()

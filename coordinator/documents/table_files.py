@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from coordinator.records.run_folder import LIVE
 
 FOLDERS = (LIVE, ".parts", "")  # in `metrics`, in the order in which rows move from one to the next
+LONG = ("events",)  # tables that may not fit in memory, written once: they are read piece by piece
 ATTEMPTS = 5  # times that the folder is looked through while its files are moved
 
 
@@ -85,7 +86,8 @@ class TableFiles:
             try:
                 content = pq.ParquetFile(file)
                 known = [column for column in content.schema_arrow.names if column in columns]
-                take(_table_of(name), content.read(columns=known))
+                for piece in _pieces(content, known, _table_of(name) in LONG):
+                    take(_table_of(name), piece)
             except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
                 self.damaged[name] = str(error).partition("\n")[0][:160]
             self._read[name] = identity
@@ -118,6 +120,14 @@ def _parquet_in(folder: Path) -> Iterator[tuple[str, Identity]]:
                         yield entry.name, Identity.of(entry.stat())
     except OSError:  # there is no such folder, or it is being removed
         return
+
+
+def _pieces(content: pq.ParquetFile, columns: list[str], is_long: bool) -> Iterator[pa.Table]:
+    if not is_long:
+        yield content.read(columns=columns)
+        return
+    for batch in content.iter_batches(columns=columns):
+        yield pa.Table.from_batches([batch])
 
 
 def _table_of(name: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from coordinator.experiment import overrides as _overrides
 from coordinator.experiment.brought_topology import GivenTopology, ImportedTopology
 from coordinator.experiment.errors import explain
+from coordinator.experiment.network_checks import check_network
 from coordinator.experiment.overrides import parse_assignment as parse_assignment
 from coordinator.experiment.reading import ConfigError as ConfigError
 from coordinator.experiment.reading import absolute_path, check_depth, plain, unusable_values
@@ -25,6 +26,7 @@ from peers.learning.settings import Execution
 from peers.networks.config import PeersConfig
 from peers.probing.config import ProbeName
 from topologies.config import TopologyConfig
+from topologies.network.config import Group, NetworkConfig
 
 AnyTopology = Annotated[TopologyConfig | ImportedTopology | GivenTopology, Field(discriminator="kind")]
 
@@ -35,6 +37,7 @@ PATHS = (  # keys whose values are names of files or folders
     ("peers", "weights"),
     ("checkpoint", "path"),
 )
+NETWORK_FILES = ("compute", "latency", "bandwidth", "churn")  # laws in `network` that a file may give
 
 
 class RunConfig(Section):
@@ -58,6 +61,12 @@ class RunConfig(Section):
         CheckpointConfig(), description="snapshots from which an interrupted run goes on"
     )
 
+    network: NetworkConfig | None = Field(
+        None,
+        description="the simulated network: virtual time, delays, bandwidth, losses, absent and slow peers; left out: "
+        "every message arrives at once, and all peers are always there and equally fast",
+    )
+
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":
         if self.exchange.delivery == "shared-sum" and self.topology.kind != "complete":
@@ -65,6 +74,8 @@ class RunConfig(Section):
                 f"exchange.delivery 'shared-sum' needs topology 'complete', where all hear all, got "
                 f"'{self.topology.kind}': use per-edge"
             )
+        if self.network is not None:
+            check_network(self.network, self.exchange, self.evaluation, self.topology, self.peers.count)
         if self.hosting.execution != "loop" and self.peers.channels_last:
             raise ValueError(
                 f"hosting.execution '{self.hosting.execution}' does not take peers.channels_last, which lays out one "
@@ -157,6 +168,8 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
                 continue
             absolute = absolute_path(f"{section}.{field}", name)
             updates[section] = part.model_copy(update={field: type(name)(absolute)})
+    if config.network is not None:
+        updates["network"] = _network_with_absolute_paths(config.network)
     peers = updates.get("peers", config.peers)
     groups = tuple(
         group.model_copy(update={"weights": absolute_path("peers.groups.weights", group.weights)})
@@ -165,3 +178,20 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
         for group in peers.groups
     )
     return config.model_copy(update={**updates, "peers": peers.model_copy(update={"groups": groups})})
+
+
+def _network_with_absolute_paths(network: NetworkConfig) -> NetworkConfig:
+    """The section with absolute paths of the files of its laws, also of those in its groups."""
+
+    def laws_of(section: NetworkConfig | Group, name: str) -> dict[str, Any]:
+        found = {law: getattr(section, law) for law in NETWORK_FILES if getattr(getattr(section, law), "path", "")}
+        return {
+            law: value.model_copy(update={"path": Path(absolute_path(f"{name}.{law}.path", value.path))})
+            for law, value in found.items()
+        }
+
+    groups = tuple(
+        group.model_copy(update=laws_of(group, f"network.groups[{number}]"))
+        for number, group in enumerate(network.groups)
+    )
+    return network.model_copy(update={**laws_of(network, "network"), "groups": groups})

@@ -1,6 +1,6 @@
 """The different networks of a run: which peers have which, how large they are, and how much memory a peer needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +9,7 @@ from coordinator.experiment.config import RunConfig
 from peers.base.brought_errors import BroughtError, of_peer
 from peers.data.datasets import Dataset
 from peers.data.shapes import Shape
+from peers.learning.checkpoint_messages import checkpoint_bytes
 from peers.learning.control import Control
 from peers.networks import drawing, models
 from peers.networks.brought import BroughtHead, BroughtModel
@@ -89,6 +90,12 @@ def plan_group(config: RunConfig, dataset: Dataset, make: Make) -> GroupPlan:
         activation_bytes=models.activation_bytes(network, dataset.shape, config.data.batch_size),
         probe_bytes=num_probed(config, dataset) * network.feature_dim * FLOAT,  # the features as they are
     )
+
+
+def weight_bytes(different: Sequence[Make]) -> tuple[int, ...]:
+    """The bytes of each peer's parameters and buffers: of a checkpoint that it sends."""
+    found = {peer: checkpoint_bytes(make.network) for make in different for peer in make.peers}
+    return tuple(found[peer] for peer in range(len(found)))
 
 
 def num_probed(config: RunConfig, dataset: Dataset) -> int:

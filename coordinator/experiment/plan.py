@@ -2,16 +2,17 @@
 
 import math
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from coordinator.experiment import brought
-from coordinator.experiment.config import ConfigError, RunConfig, with_execution
-from coordinator.experiment.makes import FLOAT, GroupPlan, Make, layouts, makes, num_probed, plan_group
+from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, num_probed, plan_group, weight_bytes
+from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.schedules import build_schedule, links_of
+from coordinator.experiment.trying import tried_out
 from peers.base import memory
-from peers.base.brought import Brought
 from peers.base.seeds import stream
 from peers.data import dataset_check
 from peers.data.brought import GivenData
@@ -19,14 +20,15 @@ from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, Normalisation, channel_statistics, hold_out
 from peers.data.shapes import noun
-from peers.learning import loss_trial, trial
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
-from peers.networks.network import OwnHead
 from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe
 from topologies.facts import TopologyFacts
+from topologies.network.checks import check_trace
+from topologies.network.trace import Trace
+from topologies.network.world import World
 from topologies.schedule import Schedule
 
 # Measured proportional set size, CUDA build of torch: a Ray actor without peers, the coordinator, Ray's daemons.
@@ -45,6 +47,26 @@ class Plan:
     data_digest: str = ""  # SHA-256 of images and labels; this and the following are set by `identified`
     links_digest: str = ""  # SHA-256 of a file's links in all its rounds; else empty: the config determines them
     normalisation: Normalisation | None = None  # of the training images, channel by channel
+    weight_bytes: tuple[int, ...] = ()  # of each peer's parameters and buffers
+    network_digest: str = ""  # SHA-256 of the files that the network is read from; set by `identified`
+
+    @cached_property
+    def trace(self) -> Trace | None:
+        """The trace of the simulated network, computed as it is read; None without one. Raises: ValueError."""
+        return trace_of(self.config, self.schedule, self.world)
+
+    @cached_property
+    def world(self) -> World | None:
+        """The laws of the simulated network; None without one. Raises: ValueError."""
+        return world_of(self.config, self.sizes)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The bytes of a message of each peer."""
+        network = self.config.network
+        if network is not None and network.message == "checkpoint":
+            return self.weight_bytes
+        return (self.message_bytes,) * self.config.peers.count
 
     @property
     def num_hosts(self) -> int:
@@ -65,7 +87,7 @@ class Plan:
         decoded = self.config.data.batch_size * self.width * FLOAT
         peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
-        peers += self.config.peers.count * self._probed_bytes
+        peers += self.config.peers.count * self._probed_bytes + self._kept_bytes
         evaluators = self.config.hosting.evaluators
         processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
         on_features, on_pixels = _probing_bytes(self.config, self.dataset, self.groups)
@@ -87,9 +109,19 @@ class Plan:
         return num_conditions * num_test * (len(self.config.probe_names) + outputs)
 
     @property
+    def _kept_bytes(self) -> int:
+        """What hosts keep because of the simulated network: older messages, and passes of further batches."""
+        network = self.config.network
+        if network is None or self.trace is None or self.trace.plain:
+            return 0
+        messages = (2 if network.lock_step else network.max_age + 2) * sum(self.sizes)
+        further = 0 if self.trace.own_batches or network.lock_step else min(self.facts.max_degree, network.max_age)
+        return messages + further * sum(group.count * group.activation_bytes for group in self.groups)
+
+    @property
     def round_bytes(self) -> float:
         """Mean bytes that cross links in a round."""
-        return self.facts.messages_per_round * self.message_bytes
+        return self.facts.messages_per_round * sum(self.sizes) / len(self.sizes)
 
 
 def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
@@ -108,7 +140,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         dataset_check.check(dataset)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
         different = makes(config.peers, dataset.shape)
-        config = _tried_out(config, dataset, different)
+        config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
         _check_memory(config, dataset, groups)
     except ValueError as error:
@@ -118,7 +150,9 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     width = _check(config, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
-    plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes)
+    weights = weight_bytes(different)
+    plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
+    check_trace_of(plan)
     further, free = plan.memory_bytes - plan.data_bytes, memory.available()
     if loaded and further > free and not config.hosting.address:
         warnings.warn(
@@ -130,11 +164,26 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     return plan
 
 
+def check_trace_of(plan: Plan) -> None:
+    """Refuse a simulated network in which the run cannot go on. Raises: ConfigError."""
+    network = plan.config.network
+    if network is None:
+        return
+    try:
+        for note in () if plan.world is None else plan.world.notes:
+            warnings.warn(note, stacklevel=3)
+        assert plan.trace is not None
+        check_trace(plan.trace, network, plan.schedule, plan.config.run.rounds)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
 def identified(plan: Plan) -> Plan:
     """The plan with what is computed from all images: a separate step, since checking a config does not need it."""
     links = links_of(plan.config).digest() if plan.config.topology.kind in ("file", "import", "given") else ""
     normalisation = channel_statistics(plan.dataset.train_images)
-    return replace(plan, data_digest=digest_of(plan.dataset).hex(), links_digest=links, normalisation=normalisation)
+    data, network = digest_of(plan.dataset).hex(), files_digest(plan.config)
+    return replace(plan, data_digest=data, links_digest=links, normalisation=normalisation, network_digest=network)
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -185,56 +234,10 @@ def peer_settings(
             layout=of_peers[index],
             control=control,
             vectorisable=config.hosting.execution != "loop",
+            message="outputs" if config.network is None else config.network.message,
         )
         for index in range(config.peers.count)
     ]
-
-
-def _tried_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) -> RunConfig:
-    """The config, once what the user has brought is tried out; without `auto` execution, if only a loop can run it.
-
-    Warns of what in the config is of no use then. Raises: ValueError.
-    """
-    exchange, features = config.exchange, config.exchange.what == "features"
-    foreign, width = [make for make in different if make.is_foreign], different[0].network
-    for make in foreign:
-        trial.check_network(make.kind, make.peers, dataset.shape)
-        if Control.STRANGER in config.evaluation.controls:
-            trial.check_stranger(make.kind, make.peers[0], dataset.shape)
-        if isinstance(make.network.head, OwnHead):
-            _check_own_head(config, dataset, make)
-    dim = width.feature_dim if features else width.output_dim
-    own_loss = isinstance(exchange.loss, Brought) or isinstance(exchange.target, Brought)
-    if own_loss:
-        loss_trial.check_loss(exchange, dim)
-    if config.hosting.execution == "loop":
-        return config
-    try:
-        for make in foreign:
-            trial.check_vectorised(make.kind, make.peers, dataset.shape)
-        if own_loss:
-            loss_trial.check_vectorised_loss(exchange, dim)
-    except trial.NotVectorised as error:
-        if config.hosting.execution == "vectorised":
-            raise ValueError(f"{error}: set hosting.execution to loop") from None
-        warnings.warn(f"{error}: hosting.execution 'auto' is loop", stacklevel=3)
-        return with_execution(config, "loop")
-    return config
-
-
-def _check_own_head(config: RunConfig, dataset: Dataset, make: Make) -> None:
-    """Of a network that returns features and outputs. Raises: ValueError."""
-    if "head" in make.kind.model_fields_set and make.kind.head.kind != "none":
-        warnings.warn(
-            f"peers.head '{make.kind.head.kind}' is not used: {make.network.origin} returns features and outputs, so "
-            "it has a head of its own; peers.head.kind = 'none' says so",
-            stacklevel=4,
-        )
-    if Control.SUPERVISED in config.evaluation.controls and make.network.output_dim < dataset.num_classes:
-        raise ValueError(
-            f"evaluation.controls: supervised needs an output per class: {dataset.num_classes} classes, and "
-            f"{make.network.origin} has {make.network.output_dim} outputs: leave it out, or return features alone"
-        )
 
 
 def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:

@@ -151,8 +151,13 @@ class _Reader:
             return Table(name, description, text, _variants(models), self._entries(name, models))
         if "$ref" in schema.get("items", {}):
             own = self._model(schema["items"])
-            unlike = {key: field for key, field in own["properties"].items() if field != (above or {}).get(key)}
-            entries = self._entries(f"{name}[]", [{**own, "properties": unlike}])
+            around, above = name.rpartition(".")[0], above or {}
+            unlike = {key: field for key, field in own["properties"].items() if field != above.get(key)}
+            again = {
+                key: _like(f"{around}.{key}", field) if _is_optional_union(field) and key in above else field
+                for key, field in unlike.items()
+            }
+            entries = self._entries(f"{name}[]", [{**own, "properties": again}])
             return Table(name, description, toml(default), (), entries)
         is_open = schema.get("type") == "object"
         text = "" if required else toml(default) or LEFT_OUT
@@ -193,6 +198,16 @@ def _without_null(schema: Schema) -> Schema:
     """The schema of a table that may be left out as that of the table; any other schema is returned as it is."""
     options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
     return options[0] if len(options) == 1 and "$ref" in options[0] else schema
+
+
+def _is_optional_union(schema: Schema) -> bool:
+    """Whether it is a table with kinds that may be left out."""
+    return any("oneOf" in option for option in schema.get("anyOf", ()))
+
+
+def _like(table: str, schema: Schema) -> Schema:
+    """The schema of a table of a list's entry whose kinds are those of a table beside the list."""
+    return {"description": schema.get("description", ""), "type": "string", "format": f"table like {table}"}
 
 
 def _variants(models: list[Schema]) -> tuple[Variant, ...]:

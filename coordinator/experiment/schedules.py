@@ -30,8 +30,19 @@ def build_schedule(config: RunConfig, control: Control | None = None) -> Schedul
     A control keeps the roles, so that every peer is a student in as many rounds as in the run.
     Raises: ValueError.
     """
+    seed = config.run.seed
+    schedule = with_roles(config, links_of(config))
+    if control is Control.SINGLE_TEACHER:
+        return one_teacher(schedule, stream(seed, "single-teacher"))
+    return schedule if control is None or control.exchanges else each_alone(schedule)
+
+
+def with_roles(config: RunConfig, schedule: Schedule) -> Schedule:
+    """The links of a topology with self-weights, and without those peers as students that do not learn.
+
+    Raises: ValueError.
+    """
     seed, peers = config.run.seed, config.peers
-    schedule = links_of(config)
     if config.topology.self_weight is not None:
         if config.topology.kind == "self":
             raise ValueError(
@@ -43,6 +54,4 @@ def build_schedule(config: RunConfig, control: Control | None = None) -> Schedul
         schedule = without_students(schedule, frozenset(peers.frozen))
     if config.exchange.roles == "one-student":
         schedule = one_student(schedule, stream(seed, "roles"))
-    if control is Control.SINGLE_TEACHER:
-        return one_teacher(schedule, stream(seed, "single-teacher"))
-    return schedule if control is None or control.exchanges else each_alone(schedule)
+    return schedule

@@ -17,6 +17,7 @@ SCRIPTS = (
     "format.js",
     "data.js",
     "theme.js",
+    "clock.js",
     "axes.js",
     "charts.js",
     "gains.js",

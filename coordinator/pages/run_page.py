@@ -12,6 +12,7 @@ from coordinator.records.result import Status
 from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed
+from coordinator.reports.network import facts, on_network
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.settings import asked
 from coordinator.reports.verdicts import verdict_lines
@@ -19,6 +20,26 @@ from coordinator.reports.wording import CONDITIONS, examples, probe_name
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)])
 VERDICT = "verdict"
+NETWORK_FIGURES: Texts = {
+    "seconds": (
+        "Disagreement, loss and messages against virtual time",
+        "The run against the virtual time of its simulated network: disagreement and loss; where they change, also the "
+        "mean age of the messages that are used, the peers online, and the messages lost in a round.",
+    ),
+    "gantt": (
+        "What each peer does from when to when, in the first rounds",
+        "The first rounds: a row for each peer, with its computing, its waiting and its absence.",
+    ),
+    "ages": (
+        "How old messages are when they are used",
+        "Age of the messages of other peers when a step uses them: share of each age in rounds, where any was of an "
+        "earlier round; and the share that was no older than so long after its publication.",
+    ),
+    "regions": (
+        "A map of the places of the peers, with lines between them",
+        "Where the peers are. Colour of a line: median time that a message takes one way, mean of both directions.",
+    ),
+}
 RUN_FIGURES: Texts = {
     "gains": (
         "Gains of the trained peers over calibrated networks and over the control runs, as points with intervals",
@@ -46,6 +67,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
     flags, drawn = flags_in_words(summary), _drawn(folder, summary)
     charts, graph = ([each for each in drawn if (each.name == "topology") is wanted] for wanted in (False, True))
     tables = {"Did they learn?": _probes(summary), "Did the exchange teach?": _control_runs(summary)}
+    said = [] if not summary.get("network") else on_network(summary)  # they are in a table of their own
     return page.render(
         "run.html",
         view=view,
@@ -56,11 +78,21 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         first=charts[:1],
         curves=charts[1:],
         graph=graph,
+        network=_network(summary),
+        network_pictures=pictures(folder / "figures", NETWORK_FIGURES) if summary.get("network") else [],
         tables=[(heading, found) for heading, found in tables.items() if found],
-        words=[line for line in [*lines, *_durations(summary)] if line not in flags],
+        words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *said[:-1]]],
         asked=list(asked(summary).items()),
         config=config,
     )
+
+
+def _network(summary: Mapping[str, Any]) -> list[Table]:
+    """The table of what the simulated network came to; none without one."""
+    if not summary.get("network"):
+        return []
+    rows = [[name, text] for name, text in facts(summary["network"]).items()]
+    return [Table("What the run's simulated network came to.", ["subject", "seen"], rows, words=("seen",))]
 
 
 def _ending(summary: Mapping[str, Any]) -> str:

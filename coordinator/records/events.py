@@ -17,7 +17,7 @@ from coordinator.records.event_kinds import Stage as Stage
 from coordinator.records.event_kinds import StageTimes as StageTimes
 from coordinator.records.result import Status
 from coordinator.scheduling.dropouts import Dropout
-from coordinator.scheduling.scheduler import Phase
+from coordinator.scheduling.scheduler import Phase, RoundTiming
 from peers.exchange.assignment import Stats
 from peers.probing.measuring import ProbeOutcome
 
@@ -98,7 +98,8 @@ class RoundCompleted:
     num_bytes: size of the messages received in this round. bytes_so_far: the total of the phase ROUNDS when this event
     is published, in which every round counts once: a replayed round does not raise it.
     seconds: wall-clock time since the previous round. peer_seconds: the peers' total computing time since then.
-    replayed: the round was published before, and is repeated after the loss of hosts.
+    replayed: the round was published before, and is repeated after the loss of hosts. timing: of the round in a
+    simulated network; None without one.
     """
 
     phase: Phase
@@ -109,6 +110,7 @@ class RoundCompleted:
     seconds: float = 0.0
     peer_seconds: float = 0.0
     replayed: bool = False
+    timing: RoundTiming | None = None
 
     @property
     def losses(self) -> dict[int, float]:
@@ -129,7 +131,12 @@ class RoundCompleted:
             "students": len(self.losses),
             "bytes": self.num_bytes,
             "bytes_so_far": self.bytes_so_far,
+            **({} if self.timing is None else self.timing.row),
         }
+
+    def num_steps(self, peer: int) -> int:
+        """The learning steps of a student in this round: several, or one, where a round is not a step of everybody."""
+        return 1 if self.timing is None else self.timing.steps.get(peer, 1)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from peers.probing.config import TOP1
 
 Row = Mapping[str, Any]
 _BYTES = {"bytes": "system/bytes_of_round", "bytes_so_far": "system/bytes_exchanged", "faults": "system/faults"}
+_NETWORK = ("virtual_seconds", "online", "lost", "mean_age", "mean_age_seconds")
 _CURVES = {
     **{measure.name: f"consensus/{measure.name}" for measure in GROUP},
     **{measure.name: f"peers/{measure.name}" for measure in PEER},  # the mean over peers
     **_BYTES,
+    **{name: f"network/{name}" for name in _NETWORK},
 }
 VIEW = {  # columns of MLflow's list of runs, and their widths in pixels
     "tags.`verdict.linear`": 170,
@@ -80,6 +82,7 @@ def final_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
             for gain, mean, low, high in _gains(table):
                 found |= gain_metrics(probe, gain, mean, low, high)
     found |= {f"system/{name}": summary.get(name) for name in ("rounds_per_second", "evaluation_share")}
+    found |= network_metrics(summary["network"]) if summary.get("network") else {}
     seconds = summary.get("seconds", {}).items()
     found |= {f"system/seconds_{stage.replace('-', '_')}": value for stage, value in seconds}
     return {name: value for name, value in found.items() if value is not None}
@@ -92,6 +95,24 @@ def gain_metrics(
     ends = {f"uncertainty/{probe}/{gain.key}_{end}": value for end, value in (("low", low), ("high", high))}
     found = {f"probes/{probe}/{gain.key}": mean} | {name: value for name, value in ends.items() if value is not None}
     return {name: round(100 * value, 6) for name, value in found.items()}
+
+
+def network_metrics(network: Mapping[str, Any]) -> dict[str, Any]:
+    """What the simulated network came to; shares are from 0 to 1, times in virtual seconds."""
+    use, path = network["use"], network["critical_path"]
+    found = {
+        "seconds": network["virtual_seconds"],
+        "seconds_per_round": network["seconds_per_round"],
+        **{f"use_{name}": use[name] for name in ("compute", "wait", "offline")},
+        "loss": network["loss"]["seen"],
+        "availability": network["availability"]["seen"],
+        "age_rounds": (network["age_rounds"] or {}).get("mean"),
+        "age_seconds": network["age_seconds"]["mean"],
+        "effective_gap": network["effective_gap"],
+        "nominal_gap": network["nominal_gap"],
+        **{f"path_{name}": path[name] for name in ("compute", "latency", "idle", "offline")},
+    }
+    return {f"virtual/{name}": value for name, value in found.items()}
 
 
 def is_of_older_version(name: str) -> bool:

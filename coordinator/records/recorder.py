@@ -85,13 +85,24 @@ class Recorder:
                 seconds,
                 record.peer_seconds,
                 replayed,
+                record.timing,
             )
         )
 
     def control_round(self, phase: Phase, record: RoundRecord) -> None:
         """Record a round of a control run."""
         so_far, replayed = self.state.bytes_exchanged, record.completed <= self.state.training(phase).completed
-        self.publish(RoundCompleted(phase, record.completed, record.stats, record.num_bytes, so_far, replayed=replayed))
+        self.publish(
+            RoundCompleted(
+                phase,
+                record.completed,
+                record.stats,
+                record.num_bytes,
+                so_far,
+                replayed=replayed,
+                timing=record.timing,
+            )
+        )
 
     def probed(
         self,

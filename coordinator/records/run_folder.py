@@ -196,9 +196,9 @@ def check_run(command: str, run: Path) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file atomically; if the text contains credentials, only the owner can read it."""
-    with _aside(path) as aside:
-        aside.unlink(missing_ok=True)  # a leftover file would keep its mode
-        with open(aside, "x", encoding="utf-8", opener=_private if has_secrets(text) else None) as file:
+    with aside(path) as part:
+        part.unlink(missing_ok=True)  # a leftover file would keep its mode
+        with open(part, "x", encoding="utf-8", opener=_private if has_secrets(text) else None) as file:
             file.write(text)
 
 
@@ -208,19 +208,19 @@ def _private(path: str, flags: int) -> int:
 
 def write_table(path: Path, rows: list[Row], keys: tuple[str, ...] = ()) -> None:
     """Write a Parquet file atomically. keys: see `to_arrow`."""
-    with _aside(path) as aside:
-        pq.write_table(to_arrow(rows, keys), aside)
+    with aside(path) as part:
+        pq.write_table(to_arrow(rows, keys), part)
 
 
 @contextmanager
-def _aside(path: Path) -> Iterator[Path]:
+def aside(path: Path) -> Iterator[Path]:
     """A temporary file that replaces `path` at the end of the `with` block; nothing is left of it if that fails."""
-    aside = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}.part")
     try:
-        yield aside
-        os.replace(aside, path)
+        yield part
+        os.replace(part, path)
     except OSError:
-        aside.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
 
 

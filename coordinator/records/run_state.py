@@ -60,7 +60,7 @@ class Training:
         self.failed |= {peer for peer, stats in event.stats.items() if stats.failure}
         for peer, stats in event.stats.items():
             if stats.gradient_norm is not None:
-                self.steps[peer] = self.steps.get(peer, 0) + 1
+                self.steps[peer] = self.steps.get(peer, 0) + event.num_steps(peer)
                 self.first_norms.setdefault(peer, stats.gradient_norm)
 
 

@@ -58,3 +58,16 @@ def duration(seconds: float | int) -> str:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def virtual_time(seconds: float | int) -> str:
+    """A virtual time as people read it: `0 s`, `12 ms`, `1.25 s`, `3 min 5 s`, `2 h 10 min`, `3.1 days`."""
+    if seconds <= 0:
+        return "0 s"
+    if seconds < 9.995e-4:
+        return f"{1e6 * seconds:.3g} µs"
+    if seconds < 0.9995:
+        return f"{1e3 * seconds:.3g} ms"
+    if seconds < 59.5:
+        return f"{seconds:.3g} s"
+    return duration(seconds) if seconds < 172_800 else f"{seconds / 86_400:.1f} days"

@@ -145,6 +145,8 @@ def final_tags(summary: Mapping[str, Any]) -> dict[str, str]:
     for name, table in summary["probes"].items():
         tags |= {f"verdict.{name}": table["verdict"]} if "verdict" in table else {}
         tags |= {f"verdict.{name}.over_{control}": verdict for control, verdict in table.get("controls", {}).items()}
+    if summary.get("network"):
+        tags["critical_path"] = summary["network"]["critical_path"]["sentence"]
     return tags | ({"ended": summary["message"]} if summary.get("ended") else {})
 
 

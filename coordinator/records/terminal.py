@@ -27,7 +27,7 @@ from coordinator.records.events import (
 )
 from coordinator.records.live_lines import LiveLines, Track
 from coordinator.records.plain_text import say
-from coordinator.records.stage_clock import StageClock
+from coordinator.records.stage_clock import StageClock, virtual_time
 from coordinator.scheduling.scheduler import Phase
 from peers.base.brought import called
 
@@ -118,7 +118,8 @@ class Live:
         is_new = is_run and self._is_new
         self._is_new = self._is_new and not is_run
         loss = f"loss {event.loss:.3g}" if is_run and not event.replayed and event.loss is not None else ""
-        shown = ", ".join(filter(None, (loss, self._measured, self._gain.in_words(event.completed)))) if is_run else ""
+        parts = (_virtual(event), loss, self._measured, self._gain.in_words(event.completed)) if is_run else ()
+        shown = ", ".join(filter(None, parts))
         if self._lines is not None:
             self._lines.measured = shown if is_run else self._lines.measured
         elif track.completed == self._total or track.last - track.shown > (MEASURED if is_new else UNMEASURED):
@@ -130,6 +131,12 @@ class Live:
         if self._lines is not None:
             self._lines.close()
             self._lines = None
+
+
+def _virtual(event: RoundCompleted) -> str:
+    """The virtual time after a round; empty without a simulated network."""
+    timing = event.timing
+    return "" if timing is None else f"virtual {virtual_time(timing.virtual_seconds)}"
 
 
 class _GainSoFar:

@@ -47,7 +47,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
         "topology": f"{called(config.topology)}: {plan.facts.messages_per_round:g} messages a round",
         **spectra(asdict(plan.facts)),
-        "message": f"{size(plan.message_bytes)} ({config.exchange.what}, {config.exchange.dtype})",
+        "message": _message(plan),
         "a round": f"{size(plan.round_bytes)} over all links",
         "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",
         "stop": _stop(plan),
@@ -59,6 +59,15 @@ def print_plan(plan: Plan, console: Console) -> None:
     for name, text in lines.items():
         if text:
             say_labelled(console, name, text)
+
+
+def _message(plan: Plan) -> str:
+    """What a message has in it, and its size."""
+    network = plan.config.network
+    if network is not None and network.message == "checkpoint":
+        least, most = min(plan.sizes), max(plan.sizes)
+        return f"{size(least)}{f' to {size(most)}' if most > least else ''} (a checkpoint: weights and buffers)"
+    return f"{size(plan.message_bytes)} ({plan.config.exchange.what}, {plan.config.exchange.dtype})"
 
 
 def _stop(plan: Plan) -> str:

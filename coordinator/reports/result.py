@@ -17,6 +17,7 @@ from coordinator.records.stage_clock import duration
 from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import points, points_between, short
+from coordinator.reports.network import facts
 from coordinator.reports.sentences import on_consensus, on_flags, on_speed
 from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.verdicts import Tone, VerdictLine, verdict_lines
@@ -45,6 +46,8 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float |
         say(console, line, "yellow")
     for line in [*on_consensus(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
         say(console, line)
+    if summary.get("network"):
+        _print_network(summary["network"], console)
     times = _times(summary, seconds)
     if times:
         say_labelled(console, "time", times, 9)
@@ -103,6 +106,15 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
         say(console, f"gain: trained - control run. {control_runs.meanings(summary)}")
     if any(name in FOR_COMPARISON for name in summary["probes"]):
         say(console, "* the paper's probe, on features as they are: for comparison, no verdict")
+
+
+def _print_network(network: Mapping[str, Any], console: Console) -> None:
+    """Print what the simulated network came to, a subject a line."""
+    _print_gap(console)
+    say(console, "the simulated network", "bold")
+    for name, text in facts(network).items():
+        say_labelled(console, name, text, 16)
+    _print_gap(console)
 
 
 def _print_gap(console: Console) -> None:

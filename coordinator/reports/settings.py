@@ -22,6 +22,7 @@ def asked(summary: Mapping[str, Any]) -> dict[str, str]:
         + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
         **{name.capitalize(): text for name, text in spectra(facts).items()},
         "Exchange": "; ".join(exchange(config["exchange"])),
+        **({"Network": "; ".join(network(config["network"]))} if "network" in config else {}),
         "Rounds": f"{run['rounds']:,}, of which {summary['rounds']:,} were completed; seed {run['seed']}",
         "Controls": ", ".join(
             ["raw pixels", untrained(config), "calibrated", *optional_controls(config["evaluation"])]
@@ -45,6 +46,22 @@ def exchange(exchange: Mapping[str, Any]) -> list[str]:
     if exchange["supervised"]:
         parts.append(f"labels with weight {exchange['supervised']:g}")
     return parts
+
+
+def network(section: Mapping[str, Any]) -> list[str]:
+    """The simulated network that was asked for, as parts of a sentence; what is left at nothing is left out."""
+    parts = [f"clock {section['clock']}", f"messages: {section['message']}"]
+    if section.get("preset"):
+        parts.insert(0, f"preset {section['preset']}")
+    for name in ("compute", "latency", "bandwidth", "loss", "churn"):
+        law = section[name]
+        if law["kind"] != "none":
+            shown = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in law.items()}
+            parts.append(f"{name} {variant(shown)}")
+    slow = section["stragglers"]
+    parts += [f"{slow['share']:.0%} stragglers, {slow['slowdown']:g} times slower"] if slow["share"] else []
+    parts += ["links rewired to those online"] if section["rewire"] else []
+    return parts + ([f"{len(section['groups'])} groups with settings of their own"] if section["groups"] else [])
 
 
 def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from coordinator.measures.statistics import detectable
+from coordinator.measures.targets import Paid, Target
 from coordinator.measures.verdict import Flag
 from coordinator.reports.formatting import count_of, points
 from peers.data.shapes import noun
@@ -46,6 +47,9 @@ FLAGS = {
     Flag.ALONE_IDLE: "the first gradient of peers alone was rounding, so that nothing is shown by being above them",
 }
 TITLES = {measure.name: measure.title for measure in declared.SCALARS}
+PAID = {Paid.TIME: "virtual time", Paid.BYTES: "bytes", Paid.ROUNDS: "rounds"}
+PAID_UNITS = {Paid.TIME: "s", Paid.BYTES: "MiB", Paid.ROUNDS: ""}  # in which `number` writes them
+MIB = 2**20
 NOTED_POWER = 3.0  # standard deviations: a detectable gain above this is mentioned
 
 
@@ -76,6 +80,9 @@ def probe_name(probe: str, marked: bool = False) -> str:
 
 def measure_name(measure: str) -> str:
     """A name for people: `probes.knn.over_alone.mean` becomes "kNN over alone"."""
+    target = Target.parse(measure)
+    if target is not None:
+        return _target_name(target)
     section, _, rest = measure.partition(".")
     name, _, last = rest.partition(".")
     if section == "probes" and last:
@@ -89,22 +96,45 @@ def measure_name(measure: str) -> str:
     return (rest if section == "topology" else measure).replace("_", " ")
 
 
+def _target_name(target: Target) -> str:
+    """A target as `virtual time to 10% of the initial disagreement`, or `bytes to a linear gain of 2 points`."""
+    share = f"{100 * target.share:.10g}"
+    if target.probe is not None:
+        return f"{PAID[target.paid]} to a {probe_name(target.probe)} gain of {share} points"
+    title = TITLES.get(target.subject, target.subject.replace("_", " "))
+    return f"{PAID[target.paid]} to {share}% of the initial {title}"
+
+
+def unit_of(measure: str) -> str:
+    """The unit in which `number` writes a measure; empty if it has none."""
+    target = Target.parse(measure)
+    return "points" if is_gain(measure) else PAID_UNITS[target.paid] if target is not None else ""
+
+
+def factor_of(measure: str) -> float:
+    """By what a value is multiplied to be in the unit of the measure."""
+    target = Target.parse(measure)
+    return 100.0 if is_gain(measure) else 1 / MIB if target is not None and target.paid is Paid.BYTES else 1.0
+
+
 def heading(measure: str) -> str:
     """A measure's name with its unit, if it has one."""
-    return measure_name(measure) + (" (points)" if is_gain(measure) else "")
+    unit = unit_of(measure)
+    return measure_name(measure) + (f" ({unit})" if unit else "")
 
 
 def number(value: float, measure: str) -> str:
     """A value of the measure without its unit: gains in points with their sign, others to three digits."""
     if is_gain(measure):
         return points(value)
+    value *= factor_of(measure)
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def amount(value: float, measure: str) -> str:
     """The size of a value, with its unit if it has one."""
-    size = number(abs(value), measure).removeprefix("+")
-    return f"{size} points" if is_gain(measure) else size
+    size, unit = number(abs(value), measure).removeprefix("+"), unit_of(measure)
+    return f"{size} {unit}" if unit else size
 
 
 def interval(low: float, high: float, measure: str) -> str:

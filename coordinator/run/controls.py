@@ -1,5 +1,6 @@
 """The controls before training: raw pixels, untrained peers, and untrained peers with calibrated BatchNorm."""
 
+from coordinator.experiment.network import last_batches
 from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
 from coordinator.pools.base import Pool
@@ -50,7 +51,10 @@ class Controls:
 def calibration_rounds(plan: Plan, state: RunState) -> dict[int, list[int]]:
     """For each peer, the rounds whose batches calibrate BatchNorm: the last ones in which it takes part.
 
-    state: says whether the run ends before its last planned round.
+    In a simulated network, these are the batches that it has seen last, of whatever rounds they are. state: says
+    whether the run ends before its last planned round.
     """
     num_rounds, passes = state.last_round(plan.config.run.rounds), plan.config.evaluation.calibration_passes
+    if plan.trace is not None and not plan.trace.plain:
+        return dict(enumerate(last_batches(plan.trace, num_rounds, passes)))
     return dict(enumerate(last_rounds(plan.schedule, num_rounds, passes)))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from coordinator.documents.document import run_document
 from coordinator.experiment.brought import NOT_ALONE
@@ -14,6 +15,7 @@ from coordinator.pages import component, run_page
 from coordinator.records.events import Stage, StageEntered
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_names import final_metrics
+from coordinator.records.network_files import write_network
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Ending, Result, Status
 from coordinator.records.run_folder import RunFolder, to_json, way_on
@@ -51,6 +53,7 @@ class Finish:
         try:
             folder.note_unreported()
             self.tables.write()
+            summary |= network_part(folder.path, plan, recorder.state.completed)
             folder.write_text("summary.json", to_json(summary))
         except OSError as error:
             self.tracker.close(MLFLOW_STATUS[ending.status])
@@ -96,6 +99,14 @@ class Finish:
         except OSError as error:
             raise _no_room(folder.path, error) from None
         return result
+
+
+def network_part(folder: Path, plan: Plan, completed: int) -> dict[str, Any]:
+    """Write what a run's simulated network did in these rounds; the part `network` of its summary, or nothing."""
+    network, trace, world = plan.config.network, plan.trace, plan.world
+    if network is None or trace is None or world is None:
+        return {}
+    return {"network": write_network(folder, trace, plan.schedule, network, world, completed)}
 
 
 def _no_room(folder: Path, error: OSError) -> ConfigError:

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from coordinator.checkpoints.manager import CheckpointManager
+from coordinator.experiment.network import trace_of_control
 from coordinator.experiment.plan import Plan, settings_of
 from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.base import Pool
 from coordinator.records.run_state import RunState
+from coordinator.scheduling.choice import scheduler_of
 from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord, Scheduler
 
 MakeScheduler = Callable[[Pool, Phase], Scheduler]
@@ -96,3 +98,17 @@ class PeerGroup:
         if self._plan.config.checkpoint.every and completed not in (0, saved):
             outcome = self._scheduler(self.pool, phase).save(self._checkpoints.aside(phase, completed), completed)
             self._checkpoints.complete(phase, completed, outcome)
+
+
+def schedulers_of(plan: Plan) -> MakeScheduler:
+    """Makes the scheduler of a phase: of the run, or of a control run, in the same simulated network."""
+    config = plan.config
+    in_rounds = config.network is None or config.network.clock != "gossip"
+
+    def scheduler(pool: Pool, phase: Phase) -> Scheduler:
+        exchanges = phase.control is None or phase.control.exchanges
+        shared_sum = exchanges and config.exchange.delivery == "shared-sum"
+        trace = trace_of_control(plan.trace, phase.control, config.run.seed)
+        return scheduler_of(pool, trace, shared_sum, config.peers.frozen, in_rounds)
+
+    return scheduler

@@ -36,12 +36,10 @@ from coordinator.reports.endings import out_of_memory
 from coordinator.run.early_end import holds
 from coordinator.run.end import EndOfRun
 from coordinator.run.finish import Finish
-from coordinator.run.peer_group import START, PeerGroup
+from coordinator.run.peer_group import START, PeerGroup, schedulers_of
 from coordinator.run.resume import Resumed, reopen
 from coordinator.run.signals import Interrupts
 from coordinator.run.stages import Simulation
-from coordinator.scheduling.scheduler import Phase, Scheduler
-from coordinator.scheduling.synchronous import SynchronousScheduler
 from peers.base.brought_errors import BroughtError
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings
@@ -224,12 +222,9 @@ def _compose(
     recorder, tables = finish.recorder, finish.tables
     manager = CheckpointManager(checkpoints, identity_of(plan), recorder, tables)
 
-    def scheduler(of_pool: Pool, phase: Phase) -> Scheduler:
-        exchanges = phase.control is None or phase.control.exchanges
-        return SynchronousScheduler(of_pool, exchanges and config.exchange.delivery == "shared-sum")
-
     observers, interrupts = context.observers, context.interrupts
     held = holds(config, observers)
+    scheduler = schedulers_of(plan)
     group = PeerGroup(plan, pool, scheduler, manager, None if resumed else START, held, observers.want_outputs)
     others = [PeerGroup(plan, other, scheduler, manager, holds=held) for other in beside]
     simulation = Simulation(plan, group, others, recorder, manager, observers, interrupts, tables, finish.conclude)

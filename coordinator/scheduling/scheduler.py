@@ -1,7 +1,7 @@
 """The scheduler interface, which runs the rounds of a schedule: its settings and the records it yields."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -10,6 +10,7 @@ from coordinator.scheduling.probing import Probing
 from peers.exchange.assignment import Stats
 from peers.learning.control import Control
 from peers.probing.observing import Observations
+from topologies.network.trace import TimedRound
 from topologies.schedule import Round, Schedule
 
 
@@ -90,11 +91,40 @@ class SaveFailed:
 
 
 @dataclass(frozen=True)
+class RoundTiming:
+    """What a simulated network says of a round.
+
+    virtual_seconds: when it ended. online: the peers that are online then. lost: messages of which it is known since
+    this round that they did not arrive. mean_age, mean_age_seconds: of the messages that were learned from, one for
+    each link, in rounds, and from publication to the start of the step; None if there were none. steps: the learning
+    steps of each peer.
+    """
+
+    virtual_seconds: float
+    online: int
+    lost: int
+    mean_age: float | None
+    mean_age_seconds: float | None
+    steps: Mapping[int, int]
+
+    @property
+    def row(self) -> dict[str, float | int | None]:
+        """The numbers by their names in tables and MLflow."""
+        return {
+            "virtual_seconds": self.virtual_seconds,
+            "online": self.online,
+            "lost": self.lost,
+            "mean_age": self.mean_age,
+            "mean_age_seconds": self.mean_age_seconds,
+        }
+
+
+@dataclass(frozen=True)
 class RoundRecord:
     """The results up to `completed` rounds; `round` and `stats` are those of the last of these rounds.
 
     peer_seconds: the peers' total computing time since the previous record. probes: may still be pending. saved: None
-    if no checkpoint was due.
+    if no checkpoint was due. timed, timing: the round in a simulated network; None without one.
     """
 
     completed: int
@@ -105,6 +135,8 @@ class RoundRecord:
     probes: Probing | None = None
     saved: PeersSaved | SaveFailed | None = None
     peer_seconds: float = 0.0
+    timed: TimedRound | None = None
+    timing: RoundTiming | None = None
 
 
 @runtime_checkable

@@ -1,41 +1,28 @@
 """The synchronous scheduler: calls the hosts in each round and yields their results in order.
 
-The coordinator passes references between hosts and never opens a message. It keeps up to `lookahead` rounds in flight:
-those submitted whose stats it has not read. There can be no deadlock, since a single submitter calls hosts that execute
-in order, and a reference is passed on only after the call that produces it was submitted.
+What it shares with other schedulers is in `in_flight`.
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from coordinator.pools.base import Pool, Ref, in_order
+from coordinator.pools.base import Pool, Ref
 from coordinator.scheduling.assignments import MemoByRound, Routes
-from coordinator.scheduling.probing import Observing, Probing, observe, probe
+from coordinator.scheduling.in_flight import InFlight, RoundsInFlight, merged, saved, submit_save
 from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, SaveFailed
 from peers.exchange.assignment import Assignment, Stats
 from peers.exchange.sums import Sum
 from peers.hosting.postbox import Bundle
-from peers.probing.measuring import ProbeSubject
 from topologies.round import Edge
 from topologies.schedule import Round, Schedule
 
-FIRST_CHECKPOINT = 5.0  # seconds until the first checkpoint: the most work that can be lost before there is one
-Saving = list[Ref[dict[int, str]]]  # by host: futures for the SHA-256 of each peer's file
-
 
 @dataclass
-class InFlight:
-    """A submitted round whose results have not been read."""
+class RoundInFlight(InFlight):
+    """A round in flight. published: what its calls publish for later rounds."""
 
-    completed: int
-    round: Round
-    published: dict[int, Assignment]
-    stats: list[Ref[dict[int, Stats]]]
-    observations: Observing | None = None
-    probes: Probing | None = None
-    saving: Saving | SaveFailed | None = None
+    published: dict[int, Assignment] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,15 +46,14 @@ class SynchronousScheduler:
 
     def save(self, folder: str, completed: int) -> PeersSaved | SaveFailed:
         """See `Scheduler`."""
-        return _saved(self.pool, _submit_save(self.pool, folder, completed))
+        return saved(self.pool, submit_save(self.pool, folder, completed))
 
 
-class RoundLoop:
+class RoundLoop(RoundsInFlight[RoundInFlight]):
     """Runs the rounds of a schedule on a pool and yields one record per round, in order.
 
-    shared_sum: on a complete graph, students learn from the sum of the round's messages, computed once per node.
-    start: the number of rounds that the peers have completed. stop: called before each round; once it returns True, no
-    further round is submitted. clock: returns the time in seconds.
+    shared_sum: on a complete graph, students learn from the sum of the round's messages, computed once per node. The
+    rest is as in `RoundsInFlight`.
     """
 
     def __init__(
@@ -80,11 +66,8 @@ class RoundLoop:
         stop: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.pool = pool
+        super().__init__(pool, cadence, start, stop, clock)
         self.schedule = _without_ages(schedule)
-        self.cadence = cadence
-        self.start = start
-        self.stop = stop
         peers_of_hosts = [host.peers for host in pool.hosts]
         self._routes = Routes(
             self.schedule, cadence.num_rounds, peers_of_hosts, shared_sum, start, cadence.gradient_norm
@@ -92,22 +75,6 @@ class RoundLoop:
         self._current: dict[int, Assignment] = {}
         self._bundles: dict[int, Ref[Bundle]] = {}  # peer -> the bundle that contains its latest message
         self._sizes: dict[tuple[int, int], int] = {}  # (round, sender) -> bytes of its message
-        self._peer_seconds = 0.0  # since the last record
-        self._clock = clock
-        self._saved_at, self._any_saved = clock(), start > 0
-
-    def __iter__(self) -> Iterator[RoundRecord]:
-        self._publish_first()
-        flying: deque[InFlight] = deque()
-        for round_index in range(self.start, self.cadence.num_rounds):
-            if self.stop() or round_index >= self.cadence.limit():
-                break
-            flying.append(self._submit(round_index))
-            most = 0 if self.cadence.holds(round_index + 1) else self.cadence.lookahead - 1
-            while len(flying) > most:
-                yield self._read(flying.popleft())
-        while flying:
-            yield self._read(flying.popleft())
 
     def _publish_first(self) -> None:
         stats = []
@@ -118,9 +85,9 @@ class RoundLoop:
                 stats.append(answer)
                 self._current |= first
                 self._bundles |= dict.fromkeys(first, bundle)
-        self._note(dict(self._current), _merged(self.pool.get(stats)))
+        self._note(dict(self._current), merged(self.pool.get(stats)))
 
-    def _submit(self, round_index: int) -> InFlight:
+    def _submit(self, round_index: int) -> RoundInFlight:
         round_ = self.schedule(round_index)
         active = self._active(round_index)
         totals = self._totals(active) if self._routes.summed(round_) else {}
@@ -139,7 +106,7 @@ class RoundLoop:
                     self._current[peer] = published[peer] = after
                     bundles[peer] = bundle
         self._bundles.update(bundles)  # only after all calls: this round's students use the bundles from before
-        return self._measure(InFlight(round_index + 1, round_, published, stats))
+        return RoundInFlight(round_index + 1, round_, stats, published=published)
 
     def _active(self, round_index: int) -> dict[int, list[int]]:
         """The participants of a round on each host; hosts without participants are left out and get no call."""
@@ -165,26 +132,8 @@ class RoundLoop:
                 totals |= dict.fromkeys(here, total)
         return totals
 
-    def _measure(self, flight: InFlight) -> InFlight:
-        """Submit the observation, probe and checkpoint due after a round; hosts do these before the next round."""
-        cadence, completed = self.cadence, flight.completed
-        if cadence.observes(completed):
-            flight.observations = observe(self.pool, self.cadence.keeps(completed))
-        if cadence.probes(completed):
-            flight.probes = probe(self.pool, ProbeSubject.AS_IS)
-        patience = cadence.checkpoint_seconds
-        if cadence.saves(
-            completed, self._clock() - self._saved_at, patience if self._any_saved else min(patience, FIRST_CHECKPOINT)
-        ):
-            flight.saving = self._submit_save(completed)
-            self._saved_at, self._any_saved = self._clock(), True
-        return flight
-
-    def _submit_save(self, completed: int) -> Saving | SaveFailed:
-        return _submit_save(self.pool, self.cadence.aside(completed), completed)
-
-    def _read(self, flight: InFlight) -> RoundRecord:
-        stats = _merged(self.pool.get(flight.stats))
+    def _record(self, flight: RoundInFlight, answers: Sequence[dict[int, Stats]]) -> RoundRecord:
+        stats = merged(answers)
         num_bytes = sum(
             self._sizes[flight.completed - 1, teacher] * count
             for teacher, count in self._routes.listeners(flight.round).items()
@@ -192,23 +141,12 @@ class RoundLoop:
         self._note(flight.published, stats)
         for key in [key for key in self._sizes if key[0] < flight.completed]:
             del self._sizes[key]
-        record = RoundRecord(
-            flight.completed,
-            flight.round,
-            stats,
-            num_bytes,
-            flight.observations.get() if flight.observations else None,
-            flight.probes,
-            None if flight.saving is None else _saved(self.pool, flight.saving),
-            self._peer_seconds,
-        )
-        self._peer_seconds = 0.0
-        return record
+        return RoundRecord(flight.completed, flight.round, stats, num_bytes)
 
     def _note(self, published: Mapping[int, Assignment], stats: Mapping[int, Stats]) -> None:
         for peer, assignment in published.items():
             self._sizes[assignment.round_index, peer] = stats[peer].sent_bytes
-        self._peer_seconds += sum(peer_stats.seconds for peer_stats in stats.values())
+        self._spent(stats)
 
 
 def _without_ages(schedule: Schedule) -> Schedule:
@@ -232,27 +170,3 @@ def _without_ages(schedule: Schedule) -> Schedule:
 def _aged(round_: Round) -> tuple[int, Edge] | None:
     """The first student with an edge of age > 0, and that edge; None if there is none."""
     return next(((student, edge) for student in round_.students for edge in round_.incoming[student] if edge.age), None)
-
-
-def _submit_save(pool: Pool, folder: str, completed: int) -> Saving | SaveFailed:
-    """Have every peer write its checkpoint file, without waiting."""
-    try:
-        return [host.save(folder, completed) for host in pool.hosts]
-    except OSError as error:  # the in-process pool raises at once
-        return SaveFailed(error)
-
-
-def _saved(pool: Pool, saving: Saving | SaveFailed) -> PeersSaved | SaveFailed:
-    """Wait for the result of `_submit_save`."""
-    if isinstance(saving, SaveFailed):
-        return saving
-    try:
-        return PeersSaved(in_order(pool.get(saving)))
-    except OSError as error:
-        return SaveFailed(error)
-
-
-def _merged(stats: list[dict[int, Stats]]) -> dict[int, Stats]:
-    """The stats of all hosts, in peer order."""
-    merged = {peer: peer_stats for host_stats in stats for peer, peer_stats in host_stats.items()}
-    return dict(sorted(merged.items()))

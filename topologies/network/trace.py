@@ -31,16 +31,17 @@ class Return(NamedTuple):
     """
 
     weights: Weights
-    count: int
+    count: int  # type: ignore[assignment]  # no use for the tuple's own count
     source: int = -1
 
 
 class Publication(NamedTuple):
     """A message that a peer publishes: its outputs on a batch, or its weights.
 
-    version: its number, which grows with every message of a peer; but for the clock `gossip` it is the peer's round, and
-    `batch` is the same. at: when, in nanoseconds. sent_to: the other peers that it is sent to, ascending, with those for
-    which it is lost. useful: whether any of them may come to use it. back: set if the peer has just come back online.
+    version: its number, which grows with every message of a peer; but for the clock `gossip` it is the peer's round,
+    and `batch` is the same. at: when, in nanoseconds. sent_to: the other peers that it is sent to, ascending, with
+    those for which it is lost. useful: whether any of them may come to use it. back: set if the peer has just come back
+    online.
     """
 
     peer: int
@@ -53,13 +54,13 @@ class Publication(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A peer's step on its message `version`: it takes what it has heard, learns from it, and publishes the next message.
+    """A peer's step on its message `version`: it takes what it has heard, learns from it, and publishes the next one.
 
     heard: the messages that it learns from, ascending by teacher; the weights sum to 1, and a message has the version
-    `version - age` of its teacher. Empty: it computes, but does not learn. published, start, finish: when its own message
-    was published, when it takes its messages, and when it has learned. waited_for: the peer whose message it waited for
-    last, itself if it waited for nobody, -1 if a deadline or a wake-up ended the wait. following: what it publishes at
-    `finish`; None: nothing, as it has gone offline by then or publishes later.
+    `version - age` of its teacher. Empty: it computes, but does not learn. published, start, finish: when its own
+    message was published, when it takes its messages, and when it has learned. waited_for: the peer whose message it
+    waited for last, itself if it waited for nobody, -1 if a deadline or a wake-up ended the wait. following: what it
+    publishes at `finish`; None: nothing, as it publishes later.
     """
 
     peer: int
@@ -83,7 +84,7 @@ class Fate(IntEnum):
 
 
 class Delivery(NamedTuple):
-    """A message on one link. arrived: when it arrived, or would have."""
+    """A message on one link. arrived: when it arrived, or would have; or when its transfer ended early."""
 
     sender: int
     receiver: int
@@ -102,9 +103,10 @@ class Presence(NamedTuple):
 
 
 class Wave(NamedTuple):
-    """What can be computed side by side: no peer twice, and no message that is published in the same wave is used in it.
+    """What can be computed side by side: no peer steps twice, and no message is used that a step in it publishes.
 
-    returns: publications of peers that have come back; they, and the copies that they take, come before the steps.
+    returns: publications between steps: of peers that have come back, and others without `back`, of peers whose last
+    step published nothing. They, and the copies that they take, come before the steps, which may be on them.
     """
 
     steps: tuple[Step, ...]
@@ -119,6 +121,7 @@ class TimedRound:
     ends after as many steps as there are peers, or after so many virtual seconds; all steps that finish by then, and no
     others, are in it or in earlier rounds. end: the latest time of any step until then. released: versions, by sender,
     that nobody will use after this round. deliveries: messages whose fate is known by now, and was not before.
+    abandoned: messages on which their peers never step, as they went offline first.
     """
 
     index: int
@@ -128,6 +131,7 @@ class TimedRound:
     deliveries: tuple[Delivery, ...]
     presence: tuple[Presence, ...]
     online: int
+    abandoned: tuple[MessageKey, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -138,12 +142,12 @@ class TimedRound:
 class Cut:
     """What is under way at the start of a round.
 
-    due: the message of each peer on which it has not stepped yet; peers that are offline have none. live: older messages
-    that somebody may still use, in order of sender and version. online: by peer. at: nanoseconds.
+    due: the message of each peer on which it has not stepped yet, if there is one. live: older messages that somebody
+    may still use, in order of sender and version, with the time of their publication. online: by peer. at: nanoseconds.
     """
 
     due: dict[int, Publication]
-    live: tuple[MessageKey, ...]
+    live: dict[MessageKey, int]
     online: tuple[bool, ...]
     at: int
 
@@ -153,8 +157,8 @@ class Trace:
     """The rounds of a run in virtual time: pure and seekable, endless unless a peer's network ends.
 
     plain: whether it differs from the schedule of links in nothing but time: every message of a round is used in that
-    round, by every student. own_batches: whether all messages that a step uses are about the step's own batch; else each
-    is about the batch of its version.
+    round, by every student. own_batches: whether all messages that a step uses are about the step's own batch; else
+    each is about the batch of its version.
     """
 
     num_peers: int

@@ -65,10 +65,10 @@ function drawValues(context, area, range, theme) {
 }
 
 /** Numbers of the horizontal axis, and its name in the margin at their right. */
-function drawRounds(context, area, range, name, theme) {
+function drawMoments(context, area, clock, theme) {
   const room = Math.max(2, Math.floor((area.right - area.left) / 70));
-  const most = name === "round" ? Math.max(1, range[1] - range[0]) : room; // there is no round 0.5
-  const { ticks, decimals } = niceTicks(range[0], range[1], Math.min(room, most));
+  const most = clock.name === "round" ? Math.max(1, clock.to - clock.from) : room; // there is no round 0.5
+  const { ticks, decimals } = niceTicks(clock.from, clock.to, Math.min(room, most));
   context.font = textFont(theme);
   context.textBaseline = "top";
   context.fillStyle = theme.muted;
@@ -86,7 +86,7 @@ function drawRounds(context, area, range, name, theme) {
   }
   context.stroke();
   context.textAlign = "right";
-  context.fillText(name, area.width - 1, area.bottom + 5);
+  context.fillText(clock.axis, area.width - 1, area.bottom + 5);
 }
 
 /** Dashed lines of what the curve is compared with, each with its name and number in the right margin. */
@@ -118,12 +118,12 @@ function levelWords(level) {
   return `${level.words} ${formatSteady(level.value)}`;
 }
 
-/** Margins that a set of charts shares, so that the same round is at the same place in all of them. */
-function sharedMargins(context, charts, range, name, width, theme) {
+/** Margins that a set of charts shares, so that the same moment is at the same place in all of them. */
+function sharedMargins(context, charts, clock, width, theme) {
   context.font = textFont(theme);
   const wide = (text) => context.measureText(text).width;
   let left = 20;
-  let right = wide(name) + wide(tickWords(range[1], 0)) / 2 + 9;
+  let right = wide(clock.axis) + wide(tickWords(clock.to, 0)) / 2 + 9;
   for (const chart of charts) {
     const { ticks, decimals } = niceTicks(chart.range[0], chart.range[1], VALUE_TICKS);
     for (const tick of ticks) left = Math.max(left, wide(tickWords(tick, decimals)) + 9);
@@ -133,13 +133,13 @@ function sharedMargins(context, charts, range, name, width, theme) {
 }
 
 /** Where things are drawn in a chart of a size: edges of the plot, and from numbers to pixels and back. */
-function plotArea(width, height, margins, rounds, values) {
+function plotArea(width, height, margins, moments, values) {
   const area = { width, left: margins.left, right: width - margins.right, top: TOP, bottom: height - TICK_ROW };
   area.height = area.bottom - area.top;
-  const perRound = (area.right - area.left) / Math.max(rounds[1] - rounds[0], 1e-12);
+  const perMoment = (area.right - area.left) / Math.max(moments[1] - moments[0], 1e-12);
   const perValue = area.height / Math.max(values[1] - values[0], 1e-300);
-  area.toX = (round) => area.left + (round - rounds[0]) * perRound;
+  area.toX = (place) => area.left + (place - moments[0]) * perMoment;
   area.toY = (value) => area.bottom - (value - values[0]) * perValue;
-  area.toRound = (x) => rounds[0] + (x - area.left) / perRound;
+  area.toPlace = (x) => moments[0] + (x - area.left) / perMoment;
   return area;
 }

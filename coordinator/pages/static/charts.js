@@ -1,4 +1,4 @@
-/* Curves over rounds: a column of small charts that share their horizontal axis and a cursor. */
+/* Curves over rounds or virtual time: a column of small charts that share their horizontal axis and a cursor. */
 
 const CHART_HEIGHT = 94;
 
@@ -24,17 +24,19 @@ class Chart {
     this.stale = true;
   }
 
-  layOut(width, margins, rounds) {
+  layOut(width, margins, clock) {
     this.width = width;
-    this.area = plotArea(width, CHART_HEIGHT, margins, rounds, this.range);
+    this.area = plotArea(width, CHART_HEIGHT, margins, [clock.from, clock.to], this.range);
+    this.places = this.series.x.map((round) => clock.at(round));
     this.stale = true;
   }
 
-  drawBase(rounds, name, theme) {
+  drawBase(clock, theme) {
     const context = prepare(this.base, this.width, CHART_HEIGHT);
-    const { x, y, low, high, levels } = this.series;
+    const { y, low, high, levels } = this.series;
+    const x = this.places;
     drawValues(context, this.area, this.range, theme);
-    drawRounds(context, this.area, rounds, name, theme);
+    drawMoments(context, this.area, clock, theme);
     drawLevels(context, this.area, levels || [], theme);
     context.save();
     context.beginPath();
@@ -43,17 +45,17 @@ class Chart {
     if (low && high) drawBand(context, this.area, x, low, high, theme.accent);
     drawCurve(context, this.area, x, y, theme.accent);
     context.restore();
-    this.base.setAttribute("aria-label", this.sentence(name));
+    this.base.setAttribute("aria-label", this.sentence(clock));
     this.stale = false;
   }
 
-  /** The cursor at a round; where the pointer is, `hover` is the round under it, else null. */
-  drawOver(round, hover, theme) {
+  /** The cursor at a place; where the pointer is, `hover` is the place under it, else null. */
+  drawOver(place, hover, theme) {
     const context = prepare(this.over, this.width, CHART_HEIGHT);
     if (hover !== null) this.drawLine(context, hover, theme.muted, [2, 3]);
-    this.drawLine(context, round, theme.ink, []);
-    const shown = hover === null ? round : hover;
-    const at = lastAtMost(this.series.x, shown);
+    this.drawLine(context, place, theme.ink, []);
+    const shown = hover === null ? place : hover;
+    const at = lastAtMost(this.places, shown + 1e-9 * Math.abs(shown)); // of what sums and differences may lose
     const value = at < 0 ? null : this.series.y[at];
     this.reading.textContent = withUnit(formatSteady(value), this.series.unit === "%" ? "%" : "");
     if (value === null || value === undefined) return;
@@ -61,13 +63,13 @@ class Chart {
     context.strokeStyle = theme.card;
     context.lineWidth = 2;
     context.beginPath();
-    context.arc(this.area.toX(this.series.x[at]), this.area.toY(value), 4, 0, 7);
+    context.arc(this.area.toX(this.places[at]), this.area.toY(value), 4, 0, 7);
     context.fill();
     context.stroke();
   }
 
-  drawLine(context, round, colour, dash) {
-    const x = Math.round(clamp(this.area.toX(round), this.area.left, this.area.right)) + 0.5;
+  drawLine(context, place, colour, dash) {
+    const x = Math.round(clamp(this.area.toX(place), this.area.left, this.area.right)) + 0.5;
     context.strokeStyle = colour;
     context.lineWidth = 1;
     context.setLineDash(dash);
@@ -78,11 +80,11 @@ class Chart {
     context.setLineDash([]);
   }
 
-  sentence(name) {
-    const { title, unit, x, y, levels } = this.series;
-    const known = y.map((value, index) => [x[index], value]).filter(([, value]) => value !== null);
+  sentence(clock) {
+    const { title, unit, y, levels } = this.series;
+    const known = y.map((value, index) => [this.places[index], value]).filter(([, value]) => value !== null);
     if (!known.length) return `${title}: not measured yet`;
-    const words = ([at, value]) => `${withUnit(formatNumber(value), unit)} at ${name} ${formatNumber(at, 6)}`;
+    const words = ([at, value]) => `${withUnit(formatNumber(value), unit)} at ${clock.placeWords(at)}`;
     const beside = (levels || []).map((level) => `${level.words} ${formatNumber(level.value)}`).join(", ");
     return `${title}: ${words(known[0])}, ${words(known[known.length - 1])}${beside ? "; beside it " + beside : ""}`;
   }
@@ -105,8 +107,8 @@ function drawCurve(context, area, x, y, colour) {
     drawn = true;
   }
   context.stroke();
-  const apart = (area.toX(x[x.length - 1]) - area.toX(x[0])) / Math.max(x.length - 1, 1);
-  if (apart < 12 && x.length > 1) return; // no dots where they would touch
+  const isNear = (place, index) => index > 0 && area.toX(place) - area.toX(x[index - 1]) < 12;
+  if (x.filter(isNear).length > x.length / 4) return; // no dots where they would touch
   for (let index = 0; index < x.length; index++) {
     if (y[index] === null) continue;
     context.beginPath();
@@ -139,8 +141,7 @@ class ChartColumn {
   }
 
   show(list, clock) {
-    this.rounds = [clock.from, clock.to];
-    this.name = clock.unit ? `${clock.name} (${clock.unit})` : clock.name;
+    this.clock = clock;
     while (this.charts.length < list.length) this.add();
     this.charts.splice(list.length).forEach((chart) => chart.element.remove());
     list.forEach((series, index) => this.charts[index].show(series));
@@ -149,7 +150,8 @@ class ChartColumn {
 
   add() {
     const chart = new Chart();
-    const roundAt = (event) => clamp(chart.area.toRound(event.offsetX), this.rounds[0], this.rounds[1]);
+    const placeAt = (event) => clamp(chart.area.toPlace(event.offsetX), this.clock.from, this.clock.to);
+    const roundAt = (event) => this.clock.chosen(placeAt(event));
     const surface = chart.over;
     surface.addEventListener("pointerdown", (event) => {
       if (event.button) return;
@@ -159,7 +161,7 @@ class ChartColumn {
     });
     surface.addEventListener("pointermove", (event) => {
       if (this.dragged) this.pick(roundAt(event));
-      this.hover = roundAt(event);
+      this.hover = placeAt(event);
       this.redraw();
     });
     surface.addEventListener("pointerleave", () => ((this.hover = null), this.redraw()));
@@ -177,12 +179,12 @@ class ChartColumn {
     if (everything || width !== this.width) {
       this.width = width;
       const context = first.base.getContext("2d");
-      const margins = sharedMargins(context, this.charts, this.rounds, this.name, width, theme);
-      for (const chart of this.charts) chart.layOut(width, margins, this.rounds);
+      const margins = sharedMargins(context, this.charts, this.clock, width, theme);
+      for (const chart of this.charts) chart.layOut(width, margins, this.clock);
     }
     for (const chart of this.charts) {
-      if (chart.stale) chart.drawBase(this.rounds, this.name, theme);
-      chart.drawOver(round, this.hover, theme);
+      if (chart.stale) chart.drawBase(this.clock, theme);
+      chart.drawOver(this.clock.at(round), this.hover, theme);
     }
   }
 }

@@ -1,4 +1,4 @@
-/* Slider over rounds, play and follow, with their keys. */
+/* Slider over rounds or virtual seconds, play and follow, with their keys. */
 
 const WHOLE_RUN_IN = 14; // seconds that the slider takes over a whole run
 const STEP_EVERY = 900; // milliseconds between two measurements where motion is to be reduced
@@ -11,8 +11,11 @@ function reach(from, to, newest) {
 }
 
 class Controls {
-  /** `pick(round)` is called for every move; the space bar plays if the focus is in `scope`. */
-  constructor(host, pick, scope) {
+  /**
+   * `pick(round)` is called for every move, `setVirtual(isVirtual)` if another clock is chosen; the space bar plays if
+   * the focus is in `scope`.
+   */
+  constructor(host, { pick, setVirtual, scope }) {
     this.pick = pick;
     this.scope = scope;
     const button = (pressed, title) => ({ type: "button", class: "pv-button", "aria-pressed": pressed, title });
@@ -20,14 +23,22 @@ class Controls {
     this.play = make("button", button("false", "play (space)"));
     this.play.classList.add("pv-play");
     this.follow = make("button", button("true", "keep to the newest round"), "follow");
+    this.virtual = make("button", button("true", "slider, playing and curves by virtual seconds, or else by rounds"));
+    this.virtual.textContent = "virtual time";
+    this.virtual.addEventListener("click", () => {
+      const isVirtual = this.virtual.getAttribute("aria-pressed") !== "true";
+      this.virtual.setAttribute("aria-pressed", String(isVirtual));
+      this.setPlaying(false);
+      setVirtual(isVirtual);
+    });
     this.words = make("label", { for: "pv-slider", class: "pv-round" });
     this.ticks = make("canvas", { class: "pv-ticks", "aria-hidden": "true" });
     const track = make("div", { class: "pv-track" }, this.slider, this.ticks);
-    host.append(this.play, track, this.words, this.follow);
+    host.append(this.play, track, this.words, this.virtual, this.follow);
     this.playing = false;
     this.following = true;
     this.paintPlay();
-    this.slider.addEventListener("input", () => this.byHand(Number(this.slider.value)));
+    this.slider.addEventListener("input", () => this.byHand(this.clock.chosen(Number(this.slider.value))));
     this.slider.addEventListener("keydown", (event) => this.jump(event));
     this.play.addEventListener("click", () => this.setPlaying(!this.playing));
     this.follow.addEventListener("click", () => this.setFollowing(!this.following));
@@ -40,9 +51,12 @@ class Controls {
     const { from, to } = whole.clock;
     this.first = from;
     this.newest = Math.min(to, Math.max(from, completed || 0, frames.length ? frames[frames.length - 1] : from));
-    this.slider.min = from;
-    this.reach = reach(from, to, this.newest);
-    this.slider.max = this.reach;
+    const isVirtual = hasVirtualTime(whole) && this.virtual.getAttribute("aria-pressed") === "true";
+    this.clock = new (isVirtual ? VirtualClock : RoundClock)(whole, reach(from, to, this.newest));
+    this.slider.step = this.clock.step;
+    this.slider.min = this.clock.from;
+    this.slider.max = this.clock.to;
+    this.virtual.hidden = !hasVirtualTime(whole);
     this.follow.hidden = whole.status !== "running";
   }
 
@@ -104,22 +118,25 @@ class Controls {
       const steps = Math.floor(passed / STEP_EVERY);
       return steps === 0 ? this.started.round : later[steps - 1] ?? null;
     }
-    const speed = (this.slider.max - this.first) / (WHOLE_RUN_IN * 1000);
-    const round = this.started.round + passed * speed;
-    return round > this.newest ? null : round;
+    const { clock } = this;
+    const speed = (clock.to - clock.from) / (WHOLE_RUN_IN * 1000);
+    const place = clock.at(this.started.round) + passed * speed;
+    return place > clock.at(this.newest) ? null : clock.moment(place);
   }
 
   draw(round, theme) {
     this.round = round;
-    const { clock, frames } = this.whole;
-    const words = `${clock.name} ${formatNumber(Math.floor(round), 9)} of ${formatNumber(clock.to, 9)}`;
-    if (Number(this.slider.value) !== Math.floor(round)) this.slider.value = Math.floor(round);
+    const { clock } = this;
+    const { frames } = this.whole;
+    const words = clock.words(round);
+    const place = clock.from + Math.floor((clock.at(round) - clock.from) / clock.step + 1e-9) * clock.step;
+    if (Math.abs(Number(this.slider.value) - place) > clock.step / 2) this.slider.value = place;
     if (this.words.textContent !== words) {
       this.words.textContent = words;
-      this.slider.setAttribute("aria-valuetext", words + (clock.unit ? " " + clock.unit : ""));
+      this.slider.setAttribute("aria-valuetext", words);
     }
     const width = this.ticks.parentElement.clientWidth;
-    const state = `${width} ${frames.length} ${this.reach} ${theme.dark}`;
+    const state = `${width} ${frames.length} ${clock.axis} ${clock.to} ${theme.dark}`;
     if (state !== this.drawn && width) this.drawTicks(width, theme);
     this.drawn = state;
   }
@@ -128,8 +145,9 @@ class Controls {
   drawTicks(width, theme) {
     const context = prepare(this.ticks, width, 6);
     const thumb = 8; // half the width of the slider's thumb: its middle stays that far from both ends
-    const span = Math.max(this.slider.max - this.first, 1);
-    const place = (round) => thumb + ((round - this.first) / span) * (width - 2 * thumb);
+    const { clock } = this;
+    const span = Math.max(clock.to - clock.from, Number.MIN_VALUE);
+    const place = (round) => thumb + ((clock.at(round) - clock.from) / span) * (width - 2 * thumb);
     context.fillStyle = theme.muted;
     for (const frame of this.whole.frames) context.fillRect(Math.round(place(frame)), 1, 1, 5);
   }

@@ -12,12 +12,13 @@ async function readDocument(source) {
 function applyChanges(whole, changes) {
   Object.assign(whole, changes.set || {});
   const append = changes.append || {};
-  const { frames, links } = append;
+  const { frames, links, virtual } = append;
   if (frames) whole.frames.push(...frames);
   for (const key of ["nodes", "curves", "peer_curves"]) {
     for (const [name, columns] of Object.entries(append[key] || {})) appendColumns(entry(whole[key], name), columns);
   }
   if (links) appendColumns(whole.links, links);
+  if (virtual) appendColumns(whole.virtual, virtual);
   return whole;
 }
 

@@ -41,7 +41,7 @@ class GraphPicture {
   touch() {
     const [x, y] = this.pointer || [-99, -99];
     const peer = x < 0 ? -1 : peerAt(this.graph, x, y);
-    const state = linkState(this.whole, this.state.frame);
+    const state = linkState(this.whole, this.state.frame, this.state.links);
     const link = x < 0 || peer >= 0 ? -1 : linkAt(this.graph, x, y, (each) => isVisible(state, each));
     this.hover = { peer, link };
     this.over.style.cursor = peer >= 0 ? "pointer" : "default";
@@ -58,13 +58,13 @@ class GraphPicture {
       this.drawn = {};
     }
     const { frame, round, selected, colouring } = state;
-    this.drawLinkLayer(`${frame} ${selected}`, theme);
+    this.drawLinkLayer(`${frame} ${selected} ${state.links.name}`, theme);
     const looks = `${frame} ${colouring && colouring.name} ${marksKey(this.whole, round)}`;
     this.layer("nodes", looks, this.nodes, (context) => {
       drawNodes(context, this.graph, this.whole, state, theme);
     });
     this.touch();
-    const touched = `${frame} ${selected} ${this.hover.peer} ${this.hover.link} ${this.pointer}`;
+    const touched = `${frame} ${selected} ${state.links.name} ${this.hover.peer} ${this.hover.link} ${this.pointer}`;
     this.layer("over", touched, this.over, (context) => {
       this.drawOver(context, selected, theme);
       this.drawTip(state);
@@ -80,7 +80,7 @@ class GraphPicture {
     }
     this.layer("links", looks, this.links, (context) => {
       this.linksDrawn = performance.now();
-      drawLinks(context, this.graph, this.whole, this.state.frame, this.state.selected, theme);
+      drawLinks(context, this.graph, this.whole, this.state, theme);
     });
   }
 
@@ -130,8 +130,8 @@ function marksKey(whole, round) {
 }
 
 /** Value of a link at a frame, and whether it goes both ways; null where it was not measured. */
-function linkValueAt(whole, link, frame) {
-  const { values } = linkState(whole, frame);
+function linkValueAt(whole, link, { frame, links }) {
+  const { values } = linkState(whole, frame, links);
   return (values && values[link]) ?? null;
 }
 
@@ -144,12 +144,12 @@ function peerLines(whole, peer, { colouring, frame, round }) {
   return lines.concat(marksAt(whole, peer, round).map((mark) => mark.words));
 }
 
-function linkLines(whole, link, { frame }) {
+function linkLines(whole, link, state) {
   const [teacher, student] = whole.links.list[link];
-  const { messages } = linkState(whole, frame);
+  const { messages } = linkState(whole, state.frame, state.links);
   const words = whole.links.directed ? `peer ${teacher} teaches peer ${student}` : `peers ${teacher} and ${student}`;
-  const value = withUnit(formatNumber(linkValueAt(whole, link, frame)), whole.links.unit);
-  const lines = [words, `${whole.links.title}: ${value}`];
+  const value = withUnit(formatNumber(linkValueAt(whole, link, state)), state.links.unit);
+  const lines = [words, `${state.links.title}: ${value}`];
   if (messages) lines.push(`${formatNumber(messages[link], 6)} messages since the last measurement`);
   return lines;
 }

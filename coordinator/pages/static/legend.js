@@ -8,8 +8,9 @@ class Legend {
   }
 
   /** Made anew only where its words or colours change: it is asked for each measurement that the slider passes. */
-  draw(whole, { colouring, frame }, theme) {
-    const { title, unit, scale, messages, list } = whole.links;
+  draw(whole, { colouring, frame, links }, theme) {
+    const { messages, list } = whole.links;
+    const { title, unit, scale } = links;
     const peers = colouring && `peers: ${colouring.title}${notYet(whole, colouring, frame)}`;
     const widths = messageWords((messages && messages[frame]) || []);
     const kinds = new Set(Object.values(whole.peers.marks || {}).flatMap((marks) => marks.map((mark) => mark.kind)));

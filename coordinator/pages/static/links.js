@@ -1,15 +1,23 @@
 /* The layer of links: colour by their value on the fixed scale, width by messages since the last measurement. */
 
-/** What is known of each link at a frame of the document. */
-function linkState(whole, frame) {
+/** What links may be coloured by: what was measured of their ends, and what else the document has, as of peers. */
+function linkColourings({ links }) {
+  const { title, unit, scale } = links;
+  return [{ name: "measured", title, unit, scale }, ...(links.colourings || [])];
+}
+
+/** What is known of each link at a frame of the document: `values` of the colouring, `measured` of its two ends. */
+function linkState(whole, frame, colouring) {
   const { values, messages } = whole.links;
-  if (frame < 0) return { values: null, messages: null };
-  return { values: values[frame] || null, messages: (messages && messages[frame]) || null };
+  if (frame < 0) return { values: null, measured: null, messages: null };
+  const measured = values[frame] || null;
+  const coloured = colouring && colouring.values ? nodeValues(colouring, frame) : measured;
+  return { values: coloured, measured, messages: (messages && messages[frame]) || null };
 }
 
 /** A link is part of the graph of that time if it was measured, or may have been: nothing says that it was silent. */
 function isVisible(state, link) {
-  if (state.values && state.values[link] !== null && state.values[link] !== undefined) return true;
+  if (state.measured && state.measured[link] !== null && state.measured[link] !== undefined) return true;
   return !(state.messages && !state.messages[link]);
 }
 
@@ -22,11 +30,11 @@ function linkWidths(links, messages) {
   return (link) => thin + (thick - thin) * (messages[link] / most);
 }
 
-/** Draws all links of a frame; `chosen` is a peer whose links stand out, or -1. */
-function drawLinks(context, graph, whole, frame, chosen, theme) {
-  const state = linkState(whole, frame);
+/** Draws all links of a frame; `selected` is a peer whose links stand out, or -1. */
+function drawLinks(context, graph, whole, { frame, selected: chosen, links: colouring }, theme) {
+  const state = linkState(whole, frame, colouring);
   const width = linkWidths(graph.list, state.messages);
-  const groups = groupLinks(graph, whole.links.scale, state, width, chosen);
+  const groups = groupLinks(graph, colouring.scale, state, width, chosen);
   const crowd = clamp(0.33 / graph.coverage, 0.05, 1);
   const isPale = chosen >= 0;
   for (const group of groups) {

@@ -30,24 +30,23 @@ class PeerPanel {
     if (this.peer < 0) return;
     const words = peerLines(whole, this.peer, state).slice(1);
     fillWith(this.facts, words, (line) => make("li", {}, named(line)));
-    const now = `${state.frame} ${everything}`;
-    if (now !== this.drawn) this.fill(whole, state.frame);
+    const now = `${state.frame} ${everything}`; // what colours the links changes with everything
+    if (now !== this.drawn) this.fill(whole, state);
     this.drawn = `${state.frame} false`;
     this.column.draw(state.round, theme, everything);
   }
 
-  fill(whole, frame) {
-    const { hears, heard } = neighbours(whole, this.peer, frame);
-    if (!whole.links.directed) {
-      replaceChildren(this.tables, this.table("exchanges with", hears.concat(heard), whole));
-      return;
-    }
-    replaceChildren(this.tables, this.table("hears", hears, whole), this.table("is heard by", heard, whole));
+  fill(whole, state) {
+    const { hears, heard } = neighbours(whole, this.peer, state);
+    const { title, unit } = state.links;
+    const table = (words, rows) => this.table(words, rows, whole, unit ? `${title} (${unit})` : title);
+    if (!whole.links.directed) replaceChildren(this.tables, table("exchanges with", hears.concat(heard)));
+    else replaceChildren(this.tables, table("hears", hears), table("is heard by", heard));
   }
 
-  table(words, rows, whole) {
+  table(words, rows, whole, title) {
     const cell = (tag, text, attributes = {}) => make(tag, attributes, named(text));
-    const head = [cell("th", "peer", { scope: "col" }), cell("th", whole.links.title, { scope: "col" })];
+    const head = [cell("th", "peer", { scope: "col" }), cell("th", title, { scope: "col" })];
     if (whole.links.messages) head.push(cell("th", "messages", { scope: "col" }));
     const body = rows.slice(0, MOST_ROWS).map((row) => {
       const attributes = { type: "button", class: "pv-link", onclick: () => this.choose(row.peer) };
@@ -55,7 +54,7 @@ class PeerPanel {
       if (whole.links.messages) cells.push(cell("td", formatNumber(row.messages, 6)));
       return make("tr", {}, ...cells);
     });
-    const more = rows.length > MOST_ROWS ? ` (the ${MOST_ROWS} of ${rows.length} that differ most)` : "";
+    const more = rows.length > MOST_ROWS ? ` (the ${MOST_ROWS} of ${rows.length} with the highest values)` : "";
     const caption = make("caption", {}, rows.length ? words + more : `${words} nobody`);
     if (!rows.length) return make("table", {}, caption);
     return make("table", {}, caption, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body));
@@ -73,9 +72,9 @@ function seriesOfPeer({ title, unit, x, y }, peer) {
   return { title, unit, x, y: y.map((row) => row[peer] ?? null), low: null, high: null, levels: [], floor: null };
 }
 
-/** Links of a peer at a frame, those that differ most first: [{peer, value, messages}] of teachers and of students. */
-function neighbours(whole, peer, frame) {
-  const state = linkState(whole, frame);
+/** Links of a peer, those with the highest values first: [{peer, value, messages}] of teachers and of students. */
+function neighbours(whole, peer, { frame, links }) {
+  const state = linkState(whole, frame, links);
   const [hears, heard] = [[], []];
   whole.links.list.forEach(([teacher, student], link) => {
     if ((teacher !== peer && student !== peer) || !isVisible(state, link)) return;

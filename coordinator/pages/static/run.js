@@ -3,7 +3,7 @@
 class RunView {
   constructor(element, isInlined) {
     this.element = element;
-    this.state = { round: 0, frame: -1, selected: -1, colouring: null };
+    this.state = { round: 0, frame: -1, selected: -1, colouring: null, links: null };
     this.ticks = [];
     this.build(isInlined);
     this.theme = readTheme(element);
@@ -25,9 +25,11 @@ class RunView {
     const { source } = this.element.dataset;
     this.header = new Header(head, isInlined || source.endsWith("/main") ? "" : "/");
     this.colour = make("select", { onchange: () => ((this.chosenColour = this.colour.value), this.pickColour()) });
+    this.ofLinks = make("select", { onchange: () => ((this.chosenOfLinks = this.ofLinks.value), this.pickOfLinks()) });
     this.peers = make("select", { onchange: () => this.choose(Number(this.peers.value)) });
     const label = (words, field) => make("label", {}, make("span", {}, words), field);
-    bar.append(label("colour of peers", this.colour), label("peer", this.peers));
+    const [colour, ofLinks] = [label("colour of peers", this.colour), label("colour of links", this.ofLinks)];
+    bar.append(colour, label("peer", this.peers), ofLinks);
     left.append(bar, graph, controls, legend, this.note);
     right.append(peer);
     this.gains = new GainsFigure(right);
@@ -37,8 +39,9 @@ class RunView {
     const pick = (round) => this.setRound(round);
     this.picture = new GraphPicture(graph, (chosen) => this.choose(chosen));
     const scope = isInlined ? this.element : document.body; // the space bar still scrolls a report
-    this.controls = new Controls(controls, pick, scope);
-    const byHand = (round) => this.controls.byHand(Math.round(round));
+    const setVirtual = () => this.show(this.whole, {});
+    this.controls = new Controls(controls, { pick, setVirtual, scope });
+    const byHand = (round) => this.controls.byHand(round);
     this.legend = new Legend(legend);
     this.column = new ChartColumn(charts, byHand);
     const choose = (chosen) => this.choose(chosen);
@@ -54,10 +57,11 @@ class RunView {
     this.controls.show(whole);
     this.picture.show(whole, changes);
     this.gains.show(this.gainsHidden ? [] : whole.gains);
-    this.clock = { ...whole.clock, to: this.controls.reach };
+    this.clock = this.state.clock = this.controls.clock;
     this.column.show(whole.curves.filter(hasValues).map(seriesOf), this.clock);
-    if (!changes || set.peers) this.fillPeers();
+    if (this.peers.options.length !== whole.peers.count + 1) this.fillPeers();
     if (!changes || set.nodes) this.fillColours();
+    this.fillOfLinks();
     this.note.textContent = [whole.links.note, leftOut(whole.links)].filter(Boolean).join(" ");
     if (this.state.selected >= whole.peers.count) this.state.selected = -1;
     this.showPeer();
@@ -69,6 +73,26 @@ class RunView {
     replaceChildren(this.colour, ...this.whole.nodes.map((each) => make("option", { value: each.name }, each.title)));
     this.colour.parentElement.hidden = !this.whole.nodes.length;
     this.pickColour();
+  }
+
+  /** Choices of what colours the links; hidden where there is but one. */
+  fillOfLinks() {
+    const found = linkColourings(this.whole);
+    const names = found.map(({ name, title }) => [name, title]);
+    fillWith(this.ofLinks, names, ([value, title]) => make("option", { value }, title));
+    this.ofLinks.parentElement.hidden = found.length < 2;
+    this.pickOfLinks();
+  }
+
+  pickOfLinks() {
+    const found = linkColourings(this.whole);
+    const before = this.state.links;
+    this.state.links = found.find((each) => each.name === this.chosenOfLinks) || found[0];
+    this.ofLinks.value = this.state.links.name;
+    if (before && before.name === this.state.links.name) return; // all else of it is part of the document
+    this.legendStale = true;
+    this.spoken.change(this.whole, this.state);
+    this.ask(true);
   }
 
   fillPeers() {

@@ -42,6 +42,11 @@ function facts(view) {
     get round() {
       return view.state ? Math.floor(view.state.round) : null;
     },
+    /** The virtual second of what is shown; null in a run without a simulated network. */
+    get seconds() {
+      if (!view.state || !hasVirtualTime(view.whole)) return null;
+      return between(view.whole.virtual.rounds, view.whole.virtual.seconds, view.state.round);
+    },
     get selected() {
       return view.state ? view.state.selected : -1;
     },
@@ -49,7 +54,7 @@ function facts(view) {
     selectPeer: (peer) => view.choose(peer),
     linkValue: (teacher, student) => {
       const link = linkOf(teacher, student);
-      return link < 0 ? null : linkValueAt(view.whole, link, view.state.frame);
+      return link < 0 ? null : linkValueAt(view.whole, link, view.state);
     },
     nodeValue: (peer) => (nodeValues(view.state.colouring, view.state.frame) || [])[peer] ?? null,
     place: (peer) => [view.picture.graph.x[peer], view.picture.graph.y[peer]],

@@ -59,14 +59,14 @@ class Header {
 }
 
 /** The state of the picture in one sentence. */
-function stateSentence(whole, { round, frame, colouring, selected }) {
-  const parts = [`${whole.clock.name} ${Math.floor(round)} of ${whole.clock.to}, ${whole.peers.count} peers`];
+function stateSentence(whole, { round, frame, colouring, selected, links: ofLinks, clock }) {
+  const parts = [`${clock.words(round)}, ${whole.peers.count} peers`];
   const known = (values) => (values || []).filter((value) => value !== null && value !== undefined);
   const values = known(nodeValues(colouring, frame));
   if (values.length) parts.push(`${colouring.title} ${extent(values, (value) => colouredValue(colouring, value))}`);
-  const links = known(linkState(whole, frame).values);
-  const span = links.length ? extent(links, (value) => formatNumber(value)) : "";
-  if (span) parts.push(`${whole.links.title} of ${links.length} links ${span}`);
+  const links = known(linkState(whole, frame, ofLinks).values);
+  const span = links.length ? extent(links, (value) => withUnit(formatNumber(value), ofLinks.unit)) : "";
+  if (span) parts.push(`${ofLinks.title} of ${links.length} links ${span}`);
   for (const peer of Object.keys(whole.peers.marks || {})) {
     for (const mark of marksAt(whole, peer, round)) parts.push(`peer ${peer} ${mark.words}`);
     if (parts.length > 8) break;

@@ -31,7 +31,8 @@ TWICE = [f"{name}{form}" for name in ("estimates", "consensus", "connectivity", 
 Legible = Callable[[Figure], list[str]]
 
 
-def run(path: Path, kind: str, distances: list[float], gain: float) -> Path:
+def run(path: Path, kind: str, distances: list[float], gain: float, seconds: float = 0.0) -> Path:
+    """A run of two rounds. seconds: of virtual time that each takes; 0: it has no simulated network."""
     (path / "metrics").mkdir(parents=True)
     table = {"data": {"kind": "digits"}, "peers": {"count": 3}, "topology": {"kind": kind}}
     (path / "config.toml").write_text(to_toml(load_config(table)))
@@ -41,6 +42,8 @@ def run(path: Path, kind: str, distances: list[float], gain: float) -> Path:
         {"round": t, "relative_distance": each, "agreement": 1 - each, "bytes_so_far": 100 * t or None}
         for t, each in enumerate(distances)
     ]
+    if seconds:
+        rounds = [row | {"virtual_seconds": seconds * row["round"] or None} for row in rounds]
     pairs = [
         {"round": 2, "peer": i, "other": j, "total_variation": distances[-1] * (i + j), "cka": 1 - distances[-1]}
         for i, j in ((0, 1), (0, 2), (1, 2))
@@ -48,6 +51,24 @@ def run(path: Path, kind: str, distances: list[float], gain: float) -> Path:
     for name, rows in (("rounds", rounds), ("pairs", pairs)):
         pq.write_table(to_arrow(rows), path / "metrics" / f"{name}.parquet")
     return path
+
+
+@pytest.fixture
+def timed(tmp_path: Path) -> dict[str, list[Path]]:
+    """The same on simulated networks, one thirty times as slow; a linear probe after each round."""
+    found = {}
+    for kind, seconds in (("ring", 1.0), ("complete", 30.0)):
+        found[kind] = [run(tmp_path / f"timed-{kind}{seed}", kind, [0.8, 0.4, 0.2], 0.1, seconds) for seed in (0, 1)]
+        for seed, path in enumerate(found[kind]):
+            peers = [
+                {"round": t, "peer": peer, "loss": 0.1, "linear_accuracy": 0.5 + 0.01 * t * (1 + seed)}
+                for t in (1, 2)
+                for peer in range(3)
+            ]
+            pq.write_table(to_arrow(peers), path / "metrics" / "peers.parquet")
+            probes = {"probes": {"linear": {"calibrated": 0.5}, "knn": {"peers": {"peer": [], "gain": []}}}}
+            (path / "summary.json").write_text(json.dumps(probes))
+    return found
 
 
 @pytest.fixture
@@ -346,3 +367,38 @@ def test_maps__names_of_any_kind(hostile: tuple[str, ...], runs: dict[str, list[
     for figure in (maps.draw_topologies(finished), *(maps.draw_pairs(finished, each) for each in declared.PAIRS)):
         assert figure is not None
         legible(figure)
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_draw_seconds__disagreement_and_gain_at_their_virtual_time(
+    timed: dict[str, list[Path]], narrow: bool, legible: Legible
+) -> None:
+    figure = lines.draw_seconds(timed, STYLES, narrow)
+    assert figure is not None and legible(figure)
+    distance, gain = figure.axes
+    assert {axis.get_xlabel() for axis in figure.axes} == {"virtual time (s)"}
+    assert {axis.get_xscale() for axis in figure.axes} == {"log"}  # 2 s beside 60 s
+    curves = {line.get_label(): line for line in distance.lines}
+    assert curves["ring"].get_xdata().tolist() == [0, 1, 2] and curves["complete"].get_xdata().tolist() == [0, 30, 60]
+    assert curves["ring"].get_ydata().tolist() == pytest.approx([0.8, 0.4, 0.2])
+    of_ring = next(line for line in gain.lines if line.get_label() == "ring")
+    assert of_ring.get_ydata().tolist() == pytest.approx([1.5, 3.0])  # points, mean of two seeds
+    assert gain.get_title("left").startswith("linear gain in virtual time")
+
+
+def test_draw_seconds__without_virtual_time_there_is_none(runs: dict[str, list[Path]]) -> None:
+    for paths in runs.values():
+        for path in paths:
+            pq.write_table(to_arrow([{"round": 0, "peer": 0}]), path / "metrics" / "peers.parquet")
+    assert lines.draw_seconds(runs, STYLES) is None
+
+
+def test_draw_estimates__a_target_that_was_not_reached_is_told(legible: Legible) -> None:
+    time = "time_to.relative_distance.0.1"
+    costs = {"ring": [4.0, 5.0], "complete": [1.0, float("inf")]}
+    rows = [{"cell": cell, "seed": seed, time: cost} for cell, each in costs.items() for seed, cost in enumerate(each)]
+    figure = forest.draw_estimates(compare(rows, KINDS, "ring", [time]), STYLES)
+    assert figure is not None and legible(figure)
+    (axis,) = figure.axes
+    assert np.allclose(points(axis), [(4.5, 0)]) and axis.get_xlabel() == "s"
+    assert [(text.get_text(), text.get_position()[1]) for text in axis.texts] == [("not reached in 1/2", 1)]

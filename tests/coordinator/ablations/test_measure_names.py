@@ -70,3 +70,32 @@ def test_read_measures__controls_that_are_not_run_are_named(
     assert read_measures(asked, [_config(), _config(**setting)]) == tuple(asked)  # where some cell runs it
     with pytest.raises(ConfigError, match=r"'probes\.sgd\.alone' is not in a run's summary"):
         read_measures(["probes.sgd.alone"], [_config(controls=["alone"])])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["rounds_to.relative_distance.0.1", "bytes_to.js.0.5", "rounds_to.linear_gain.0.02", "bytes_to.knn_gain.0.1"],
+)
+def test_read_measures__targets_that_a_run_can_reach(name: str) -> None:
+    assert read_measures([name], [_config(every=1, probe_every=1)]) == (name,)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "part"),
+    [
+        ("time_to.relative_distance.0.1", {"every": 1}, "needs virtual time: add a section [network], or measure "),
+        ("rounds_to.relative_distance.1.5", {"every": 1}, "between 0 and 1, got 1.5"),
+        ("rounds_to.relative_distance.half", {"every": 1}, "must end in a share of the value at round 0"),
+        ("rounds_to.linear_gain.2", {"probe_every": 1}, "such as 0.02 for 2 points, between 0 and 1, got 2"),
+        ("rounds_to.linear_gain.0.02", {}, "set evaluation.probe_every"),
+        ("rounds_to.sgd_gain.0.02", {"probe_every": 1}, "needs the probe sgd: add it to evaluation.probes"),
+        ("rounds_to.agreement.0.5", {"every": 1}, "is about what has no target"),
+        ("rounds_to.relative_distanc.0.5", {"every": 1}, "did you mean 'relative_distance'?"),
+        ("rounds_to.relative_distance.0.1", {"every": 20}, "lower evaluation.every"),
+    ],
+)
+def test_read_measures__a_target_that_no_run_reaches_is_one_line(name: str, settings: Any, part: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        read_measures([name], [_config(**settings)])
+    assert str(error.value).startswith(f"measures: '{name}' ") and part in str(error.value)
+    assert "\n" not in str(error.value)

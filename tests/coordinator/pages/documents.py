@@ -95,6 +95,30 @@ def run(
     return document
 
 
+def timed(num_peers: int = 8, pace: float = 0.5, slow_pace: float = 2.0) -> Document:
+    """A run on a simulated network of 120 rounds, which take `pace` virtual seconds each, after the 60th `slow_pace`.
+
+    Peer 2 is offline from second 5.25 to second 6, within two rounds; the messages of later links are older.
+    """
+    document = run(num_peers)
+    del document["clock"]
+    document = {"clock": {"name": "round", "unit": "", "from": 0, "to": 120}, **document}
+    rounds = list(range(0, 121, 5))
+    seconds = [pace * min(each, 60) + slow_pace * max(each - 60, 0) for each in rounds]
+    document["virtual"] = {"name": "virtual time", "unit": "s", "rounds": rounds, "seconds": seconds}
+    offline = {"kind": "offline", "words": "offline from 5.25 s to 6 s", "from": 5.25 / pace, "until": 6 / pace}
+    document["peers"]["marks"]["2"] = [offline]
+    count = len(document["links"]["list"])
+    ages = {"name": "age_seconds", "title": "age of messages", "unit": "s", "scale": [0, 10], "frames": [1, 4]}
+    ages["values"] = [[round(0.1 * link, 3) for link in range(count)], [9.5] * count]
+    document["links"]["colourings"] = [ages]
+    document["curves"].append(
+        {**document["curves"][0], "name": "mean_age_seconds", "title": "mean age of messages", "unit": "s"}
+    )
+    document["facts"] += [["virtual time", "150 s, 1.25 s a round"], ["messages lost", "12"]]
+    return document
+
+
 def running(document: Document, frames: int, completed: int) -> Document:
     """The same run at an earlier time: what was measured by then, no gains and no verdicts."""
     early = copy.deepcopy(document)

@@ -451,3 +451,123 @@ def test_list__has_a_row_for_each_run_and_follows_changes(page: Chrome, live: An
     server.send("change", {"set": {"runs": later}})
     until(page, "document.querySelector('.pv-run .pv-headline').textContent === 'linear: learned'")
     assert ask(page, "document.querySelector('.pv-run a')") == links[0]  # the same element: it keeps the focus
+
+
+VIRTUAL = ".pv-controls button:nth-of-type(2)"
+MARKED = """
+const canvas = document.querySelectorAll(".pv-graph canvas")[1];
+const [x, y] = peerView.place(2).map((each) => Math.round(each * devicePixelRatio));
+const data = canvas.getContext("2d").getImageData(x - 30, y - 30, 60, 60).data;
+return data.filter((value, index) => index % 4 === 3 && value > 0).length;
+"""
+
+
+def test_virtual_time__slider_and_axes_are_in_seconds_unless_rounds_are_asked_for(page: Chrome, report: Any) -> None:
+    """60 rounds of half a second, then 60 of two: the middle of the time is round 82.5."""
+    report(documents.timed())
+    slider = page.find_element(By.CSS_SELECTOR, ".pv-slider")
+    assert (slider.get_attribute("min"), slider.get_attribute("max")) == ("0", "150")
+    page.execute_script(
+        "arguments[0].value = 75; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))", slider
+    )
+    rest(page)
+    assert ask(page, "peerView.round") == 82 and ask(page, "peerView.seconds") == 75
+    words = page.find_element(By.CSS_SELECTOR, ".pv-round").text
+    assert words == slider.get_attribute("aria-valuetext") == "75.00 s, round 82 of 120"
+    assert "virtual time (s)" in {each["text"] for each in ask(page, "drawnTexts")}
+    page.execute_script("window.drawnTexts.length = 0")
+    button = page.find_element(By.CSS_SELECTOR, VIRTUAL)
+    assert (button.text, button.get_attribute("aria-pressed")) == ("virtual time", "true")
+    button.click()
+    rest(page)
+    texts = {each["text"] for each in ask(page, "drawnTexts")}
+    assert "round" in texts and "virtual time (s)" not in texts
+    assert (slider.get_attribute("max"), slider.get_attribute("value")) == ("120", "82")
+    assert page.find_element(By.CSS_SELECTOR, ".pv-round").text == "round 82 of 120"
+    assert page.execute_script(OUTSIDE) == []
+    assert button.get_attribute("aria-pressed") == "false" and ask(page, "peerView.round") == 82
+
+
+def test_virtual_time__curves_are_clicked_where_the_second_is(page: Chrome, report: Any) -> None:
+    report(documents.timed())
+    plot = page.find_elements(By.CSS_SELECTOR, ".pv-right > .pv-charts canvas[aria-hidden]")[0]
+    for share in (0.2, 0.5):
+        place = (share - 0.5) * plot.size["width"]
+        ActionChains(page).move_to_element_with_offset(plot, round(place), 0).click().perform()
+        rest(page)
+        seconds, round_ = ask(page, "peerView.seconds"), ask(page, "peerView.round")
+        assert round_ == int(2 * seconds if seconds < 30 else 60 + (seconds - 30) / 2)
+        assert 150 * share - 20 < seconds < 150 * share + 20
+
+
+def test_virtual_time__plays_every_second_as_fast(page: Chrome, report: Any) -> None:
+    """From round 60 on a round takes four times as long."""
+    report(documents.timed())
+    passed = []
+    for start in (2, 70):
+        page.execute_script(f"peerView.setRound({start})")
+        rest(page)
+        before = ask(page, "peerView.seconds")
+        page.find_element(By.CSS_SELECTOR, ".pv-play").click()
+        begun = time.monotonic()
+        time.sleep(1.2)
+        page.find_element(By.CSS_SELECTOR, ".pv-play").click()
+        passed.append((ask(page, "peerView.seconds") - before) / (time.monotonic() - begun))
+    assert all(0.6 * 150 / 14 < speed < 1.4 * 150 / 14 for speed in passed)  # the whole run in 14 seconds
+
+
+def test_virtual_time__an_absence_ends_within_a_round(page: Chrome, report: Any) -> None:
+    report(documents.timed())
+    drawn = []
+    for moment in (10.4, 10.6, 11.9, 12.0):
+        page.execute_script(f"peerView.setRound({moment})")
+        rest(page)
+        drawn.append(page.execute_script(MARKED))
+    assert drawn[0] == drawn[3] < drawn[1] == drawn[2]
+
+
+def test_links__are_coloured_by_the_age_of_their_messages_if_asked(page: Chrome, report: Any) -> None:
+    document = report(documents.timed())
+    measured = document["links"]["values"][-1][0]
+    assert ask(page, "peerView.linkValue(0, 1)") == measured
+    choice = Select(page.find_elements(By.CSS_SELECTOR, ".pv-bar select")[2])
+    assert [option.text for option in choice.options] == ["total variation", "age of messages"]
+    choice.select_by_visible_text("age of messages")
+    rest(page)
+    assert ask(page, "peerView.linkValue(0, 1)") == 9.5
+    legend = page.find_element(By.CSS_SELECTOR, ".pv-legend").text
+    assert "links: age of messages" in legend and "total variation" not in legend
+    page.execute_script("peerView.setRound(20); peerView.selectPeer(0)")
+    rest(page)
+    assert ask(page, "peerView.linkValue(1, 2)") == pytest.approx(0.2)
+    assert "age of messages (s)" in page.find_element(By.CSS_SELECTOR, ".pv-tables").text
+    page.execute_script("peerView.setRound(0)")  # before any message
+    rest(page)
+    assert ask(page, "peerView.linkValue(1, 2)") is None
+
+
+def test_virtual_time__a_run_without_it_has_no_choice_of_it(page: Chrome, report: Any) -> None:
+    report(documents.run())
+    assert not page.find_element(By.CSS_SELECTOR, VIRTUAL).is_displayed()
+    assert not page.find_elements(By.CSS_SELECTOR, ".pv-bar select")[2].is_displayed()
+    assert ask(page, "peerView.seconds") is None
+
+
+def test_live__virtual_time_goes_on_with_the_run(page: Chrome, live: Any) -> None:
+    late = documents.timed()
+    early = documents.running(late, 3, 40)
+    early["virtual"] = {**late["virtual"], "rounds": late["virtual"]["rounds"][:9]}
+    early["virtual"]["seconds"] = late["virtual"]["seconds"][:9]
+    server = live(early)
+    page.get(server.url)
+    until(page, "window.peerView && peerView.round === 40")
+    assert ask(page, "peerView.seconds") == 20
+    tail = {key: late["virtual"][key][9:] for key in ("rounds", "seconds")}
+    change = documents.changes(early, late)
+    change["append"]["virtual"] = tail
+    change["set"]["links"] = late["links"]
+    del change["append"]["links"]
+    server.document = late
+    server.send("change", change)
+    until(page, "peerView.round === 120")
+    assert ask(page, "peerView.seconds") == 150 and ask(page, "peerView.document.virtual") == late["virtual"]

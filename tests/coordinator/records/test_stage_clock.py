@@ -146,3 +146,22 @@ def test_resume__seconds_add_up_over_processes(small: dict[str, Any], tmp_path: 
 )
 def test_duration__as_people_read_it(seconds: float, words: str) -> None:
     assert duration(seconds) == words and duration(7830) == "2 h 10 min"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (2.5e-6, "2.5 µs"),
+        (0.0123, "12.3 ms"),
+        (0.99, "990 ms"),
+        (0.9999, "1 s"),
+        (1.254, "1.25 s"),
+        (59.4, "59.4 s"),
+        (185, "3 min 5 s"),
+        (7800, "2 h 10 min"),
+        (270_000, "3.1 days"),
+    ],
+)
+def test_virtual_time__as_people_read_it(seconds: float, words: str) -> None:
+    assert virtual_time(seconds) == words

@@ -457,7 +457,7 @@ def test_round_loop__checkpoints_are_due_by_rounds_or_by_seconds(tmp_path: Path)
 
 def test_simulate__a_host_lost_early_costs_seconds_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Long before checkpoint.every rounds: the first few seconds of work are followed by a checkpoint."""
-    monkeypatch.setattr("coordinator.scheduling.synchronous.FIRST_CHECKPOINT", 1e-9)
+    monkeypatch.setattr("coordinator.scheduling.in_flight.FIRST_CHECKPOINT", 1e-9)
     config = tiny(run={"rounds": 8}, checkpoint={"every": 100})
     lost, advance = [False], InProcessHost.advance
     told: list[RunEvent] = []

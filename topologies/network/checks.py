@@ -1,0 +1,79 @@
+"""What a trace can tell before a run: that its peers would never hear each other."""
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+
+from topologies.network.config import NetworkConfig
+from topologies.network.trace import Fate, TimedRound, Trace
+from topologies.round import Edge
+from topologies.schedule import Schedule
+
+LOOKED_AT = 100  # rounds
+
+
+def check_trace(trace: Trace, network: NetworkConfig, schedule: Schedule, num_rounds: int) -> None:
+    """Refuse a network in which no peer ever hears another, as far as its first rounds tell.
+
+    Raises:
+        ValueError: one line that names the setting to change.
+    """
+    most = min(num_rounds, LOOKED_AT)
+    if network.clock == "gossip":
+        _check_gossip(schedule, most)
+    if not any(edge.teacher != peer for peer, edge in _edges(schedule, most)):
+        return  # the topology has nobody hear another
+    fates: Counter[Fate] = Counter()
+    rounds = 0
+    for timed in islice(trace.rounds(), most):
+        if _hears(timed):
+            return
+        fates.update(each.fate for each in timed.deliveries)
+        rounds += 1
+    raise ValueError(_why(network, fates, rounds))
+
+
+def _check_gossip(schedule: Schedule, most: int) -> None:
+    """Gossip needs links in both directions. Raises: ValueError."""
+    for index in range(min(most, schedule.period or LOOKED_AT)):
+        links = set(schedule(index).links)
+        for teacher, student in sorted(links):
+            if (student, teacher) not in links:
+                raise ValueError(
+                    f"network.clock: gossip must have links in both directions, got one from peer {teacher} to peer "
+                    f"{student} alone in round {index}; choose an undirected topology.kind, or another clock"
+                )
+
+
+def _edges(schedule: Schedule, most: int) -> Iterator[tuple[int, Edge]]:
+    """(student, edge) of the first rounds."""
+    for index in range(min(most, schedule.period or LOOKED_AT)):
+        for peer, edges in enumerate(schedule(index).incoming):
+            for edge in edges:
+                yield peer, edge
+
+
+def _hears(timed: TimedRound) -> bool:
+    """Whether any peer learns from another one."""
+    return any(edge.teacher != step.peer for wave in timed.waves for step in wave.steps for edge in step.heard)
+
+
+def _why(network: NetworkConfig, fates: Counter[Fate], rounds: int) -> str:
+    """The setting that keeps peers apart."""
+    seen = f"in the first {rounds} rounds no peer hears another"
+    if fates[Fate.ARRIVED] and network.clock == "deadline":
+        return (
+            f"network.deadline: must leave messages the time to arrive, got {network.deadline:g} seconds: {seen}; "
+            "raise it above network.latency, or set network.late to use"
+        )
+    if fates[Fate.ARRIVED] and network.clock == "free-running":
+        return (
+            f"network.max_age: must be at least the age of messages when they arrive, got {network.max_age}: {seen}; "
+            "raise it, or lower network.latency"
+        )
+    if fates[Fate.LOST] > fates[Fate.RECEIVER_OFFLINE] + fates[Fate.SENDER_CRASHED]:
+        return f"network.loss: must let messages through, got {fates[Fate.LOST]} lost: {seen}; lower its probability"
+    return (
+        f"network.churn: must let two peers be online at once for as long as a message takes, got "
+        f"{network.churn.kind}: {seen}; raise the time online, lower the time offline, or add peers"
+    )
