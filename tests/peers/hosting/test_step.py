@@ -1,8 +1,6 @@
 """Steps whose links are told late: against the plain rounds, and against a loop written out in torch."""
 
-import itertools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,14 +10,14 @@ from torch.func import functional_call
 
 from peers.data.config import Synthetic
 from peers.data.datasets import channel_statistics
-from peers.exchange.assignment import Assignment, Link, Links, Rejoin, StaleRound, Study
+from peers.exchange.assignment import Assignment, Link, Links, Study
 from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import MSE
 from peers.exchange.targets import PlainTarget
 from peers.hosting.host import PeerHost
 from peers.hosting.postbox import Bundle
 from peers.learning.control import Control
-from peers.learning.settings import Execution, PeerSettings, fresh_network, initial_network
+from peers.learning.settings import Execution, PeerSettings, initial_network
 from peers.networks.config import PeersConfig
 from peers.networks.optimizers import SGD, AdamW
 from peers.networks.variants import MLP, LinearHead, SmallCNN
@@ -103,6 +101,9 @@ VARIANTS: list[dict[str, Any]] = [
     {"control": Control.SUPERVISED},
     {"peers": {"groups": [{"count": 2}, {"count": 2, "model": MLP(hidden=(12,))}]}},
 ]
+
+
+FEW = [VARIANTS[number] for number in (0, 1, 2, 5, 7, 10)]
 
 
 def named(changes: dict[str, Any]) -> str:
