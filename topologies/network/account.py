@@ -7,16 +7,15 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from topologies.network.critical_path import CriticalPath
+from topologies.network.messages import FATES, HEARD, Messages
 from topologies.network.nominal import NominalMixing, gap_of, mean_matrix
 from topologies.network.queueing import Queueing
-from topologies.network.sums import Histogram, KeyedSums
-from topologies.network.trace import SECOND, Cut, Delivery, Fate, MessageKey, Publication, Step, TimedRound
+from topologies.network.sums import Histogram
+from topologies.network.trace import SECOND, Cut, MessageKey, Publication, Step, TimedRound
 from topologies.network.world import World
 from topologies.schedule import Schedule
 
 Row = dict[str, Any]
-NAMES = {"RECEIVER_OFFLINE": "offline", "SENDER_CRASHED": "crashed"}
-FATES = {fate: NAMES.get(fate.name, fate.name.lower()) for fate in Fate}  # their names in tables and summary
 GOSSIP = "gossip"
 
 
@@ -33,17 +32,14 @@ class Account:
         self.num_peers, self.clock = schedule.num_peers, clock
         self.rounds, self.end = 0, 0
         self.path = CriticalPath(self.num_peers)
-        self.ages = Histogram(logarithmic=False)
-        self.age_seconds, self.round_seconds = Histogram(logarithmic=True), Histogram(logarithmic=True)
-        self.delivery_seconds = Histogram(logarithmic=True)
+        self.messages = Messages(self.num_peers)
+        self.round_seconds = Histogram(logarithmic=True)
         self.queueing = Queueing(world) if world is not None and world.up is not None else None
         self._nominal = NominalMixing(schedule)
-        self._weights = KeyedSums(1)
-        self._heard = KeyedSums(4, 2)  # by link: messages, weight, age, seconds; largest age and seconds
-        self._delivered = KeyedSums(len(FATES) + 1)  # by link: one for each fate; seconds on the way
-        self._compute, self._offline, self._waited_for, self._until = np.zeros((4, self.num_peers), np.int64)
-        self._steps, self._studied, self._sent, self._absences = np.zeros((4, self.num_peers), np.int64)
-        self._settled = np.zeros(self.num_peers, np.int64)
+        n = self.num_peers  # lists, since numbers in them are changed faster than in arrays
+        self._compute, self._offline, self._waited_for, self._until = [0] * n, [0] * n, [0] * n, [0] * n  # nanoseconds
+        self._steps, self._studied, self._absences = [0] * n, [0] * n, [0] * n
+        self._sent, self._settled = [0] * n, [0] * n
         self._receivers: dict[MessageKey, int] = {}  # of messages on which their peers have not stepped yet
         self._gone: dict[int, int] = {peer: first.at for peer, online in enumerate(first.online) if not online}
         self._published: dict[MessageKey, int] = {}
@@ -64,7 +60,9 @@ class Account:
                 self._step(step)
                 self.path.step(step)
         for delivery in round_.deliveries:
-            self._deliver(delivery)
+            self.messages.deliver(delivery)
+            if self.queueing is not None:
+                self.queueing.deliver(delivery)
         for peer, at, online in round_.presence:
             self._change(peer, at, online)
         for key in round_.abandoned:
@@ -84,21 +82,15 @@ class Account:
     def effective(self) -> csr_array:
         """The mean weight with which the row's peer has heard the column's in a step; what it kept is its own."""
         steps = self._studied if self.clock == GOSSIP else self._steps  # a push is no step on what others say
-        return mean_matrix(self._weights, steps.astype(np.float64))
+        return mean_matrix(self.messages.weights, np.array(steps, np.float64))
 
     def nominal(self) -> csr_array:
         """The same as the schedule asks for it: the mean of its pooling matrices."""
         return self._nominal.matrix()
 
-    def messages(self) -> dict[str, int]:
-        """Messages on links whose fate is known: how many arrived, were lost, found nobody there, or lost a sender."""
-        _, table = self._delivered.table()
-        return {name: int(table[:, fate].sum()) for fate, name in FATES.items()}
-
     def settled(self) -> list[int]:
-        """How many messages each peer has sent about which it has stepped since, or never will: as rounds count them."""
-        settled: list[int] = self._settled.tolist()
-        return settled
+        """How many messages each peer has sent on which it has stepped since, or never will: as rounds count them."""
+        return list(self._settled)
 
     def use(self) -> dict[str, float]:
         """The shares of all peers' time: compute, wait, offline; they sum to 1."""
@@ -108,16 +100,16 @@ class Account:
 
     def summary(self, asked: Mapping[str, float | None] | None = None) -> dict[str, Any]:
         """All of it as plain values. asked: `loss` and `availability` as the settings have them, where they say so."""
-        asked, messages = asked or {}, self.messages()
+        asked, messages = asked or {}, self.messages.counts()
         total, absent = sum(messages.values()), sum(self._use_of(peer)[2] for peer in range(self.num_peers))
-        ages = self.ages.figures() if self.clock != GOSSIP else None
+        ages = self.messages.ages.figures() if self.clock != GOSSIP else None
         return {
             "virtual_seconds": self.seconds,
             "seconds_per_round": self.seconds / self.rounds if self.rounds else None,
             "round_seconds": self.round_seconds.figures(),
             "use": self.use(),
-            "steps": int(self._steps.sum()),
-            "steps_without_a_message": int(self._steps.sum() - self._studied.sum()),
+            "steps": sum(self._steps),
+            "steps_without_a_message": sum(self._steps) - sum(self._studied),
             "messages": messages,
             "loss": {"asked": asked.get("loss"), "seen": messages["lost"] / total if total else None},
             "availability": {
@@ -125,12 +117,12 @@ class Account:
                 "seen": 1 - absent / (self.end * self.num_peers) if self.end else None,
             },
             "age_rounds": ages,
-            "age_seconds": self.age_seconds.figures(),
-            "delivery_seconds": self.delivery_seconds.figures(),
+            "age_seconds": self.messages.age_seconds.figures(),
+            "delivery_seconds": self.messages.delivery_seconds.figures(),
             "queueing_seconds": self.queueing.seconds.figures() if self.queueing is not None else None,
             "effective_gap": gap_of(self.effective()),
             "nominal_gap": gap_of(self.nominal()),
-            "critical_path": self.path.summary(self.clock, self._waited_for.tolist()),
+            "critical_path": self.path.summary(self.clock, self._waited_for),
         }
 
     def peers(self) -> list[Row]:
@@ -139,36 +131,36 @@ class Account:
 
     def edges(self) -> Iterator[Row]:
         """A row for each link along which a message was sent or heard, or that the schedule has."""
-        n, names = self.num_peers, ("heard", "weight", "age", "seconds", "max_age", "max_seconds")
-        heard, delivered = (dict(zip(keys.tolist(), table.tolist(), strict=True)) for keys, table in self._tables())
         effective, nominal = (_cells(matrix) for matrix in (self.effective(), self.nominal()))
         queueing = self.queueing.mean_by_link() if self.queueing is not None else {}
-        for key in sorted({*heard, *delivered, *nominal}):
-            student, teacher = divmod(key, n)
-            if student == teacher:
-                continue
-            of_step = dict(zip(names, heard.get(key, [0.0] * len(names)), strict=True))
-            *fates, on_the_way = delivered.get(key, [0.0] * (len(FATES) + 1))
-            count = of_step["heard"]
-            yield {
-                "student": student,
-                "teacher": teacher,
-                **{name: int(fates[fate]) for fate, name in FATES.items()},
-                "heard": int(count),
-                "mean_weight": effective.get(key, 0.0),
-                "nominal_weight": nominal.get(key, 0.0),
-                "mean_age": of_step["age"] / count if count and self.clock != GOSSIP else None,
-                "max_age": int(of_step["max_age"]) if count and self.clock != GOSSIP else None,
-                "mean_age_seconds": of_step["seconds"] / count if count else None,
-                "max_age_seconds": of_step["max_seconds"] if count else None,
-                "mean_delivery_seconds": on_the_way / fates[0] if fates[0] else None,
-                "mean_queueing_seconds": queueing.get(key),
-            }
+        links = dict(self.messages.links())
+        for key in sorted({*links, *nominal}):
+            student, teacher = divmod(key, self.num_peers)
+            if student != teacher:
+                weights = {"mean_weight": effective.get(key, 0.0), "nominal_weight": nominal.get(key, 0.0)}
+                yield {"student": student, "teacher": teacher} | self._link(links.get(key), weights, queueing.get(key))
+
+    def _link(self, link: Row | None, weights: Row, queueing: float | None) -> Row:
+        """A row of `edges`. link: what `Messages.links` says; None: nothing went along it."""
+        seen: Row = link or dict.fromkeys((*FATES.values(), *HEARD), 0) | {"on_the_way": None}
+        count, dated = int(seen["heard"]), self.clock != GOSSIP
+        return {
+            **{name: seen[name] for name in FATES.values()},
+            "heard": count,
+            **weights,
+            "mean_age": seen["age"] / count if count and dated else None,
+            "max_age": int(seen["max_age"]) if count and dated else None,
+            "mean_age_seconds": seen["seconds"] / count if count else None,
+            "max_age_seconds": seen["max_seconds"] if count else None,
+            "mean_delivery_seconds": seen["on_the_way"],
+            "mean_queueing_seconds": queueing,
+        }
 
     def age_bins(self) -> dict[str, list[list[float]]]:
         """The histograms of ages: pairs of a value and how many messages had it, by unit: `rounds`, `seconds`."""
-        rounds = {} if self.clock == GOSSIP else {"rounds": self.ages.bins().tolist()}
-        return rounds | {"seconds": self.age_seconds.bins().tolist()}
+        self.messages.add_up()
+        rounds = {} if self.clock == GOSSIP else {"rounds": self.messages.ages.bins().tolist()}
+        return rounds | {"seconds": self.messages.age_seconds.bins().tolist()}
 
     # ---- adding up ----
 
@@ -181,14 +173,10 @@ class Account:
             self.queueing.publish(publication)
 
     def _step(self, step: Step) -> None:
-        peer, first_key = step.peer, step.peer * self.num_peers
+        peer = step.peer
         for teacher, weight, age in step.heard:
-            self._weights.add(first_key + teacher, weight)
-            if teacher != peer:
-                since = step.start - self._published.get((teacher, step.version - age), step.start)
-                self._heard.add(first_key + teacher, 1.0, weight, age, since / SECOND, age, since / SECOND)
-                self.ages.add(age)
-                self.age_seconds.add(since / SECOND)
+            since = 0 if teacher == peer else step.start - self._published[teacher, step.version - age]
+            self.messages.hear(peer, teacher, weight, age, since / SECOND)
         self._settled[peer] += self._receivers.pop((peer, step.version), 0)
         self._compute[peer] += step.finish - step.start
         self._until[peer] = max(self._until[peer], step.finish)
@@ -198,16 +186,6 @@ class Account:
             self._waited_for[step.waited_for] += step.start - step.published
         if step.following is not None:
             self._publish(step.following)
-
-    def _deliver(self, delivery: Delivery) -> None:
-        fates = [0.0] * len(FATES)
-        fates[delivery.fate] = 1.0
-        on_the_way = (delivery.arrived - delivery.sent) / SECOND if delivery.fate is Fate.ARRIVED else 0.0
-        self._delivered.add(delivery.receiver * self.num_peers + delivery.sender, *fates, on_the_way)
-        if delivery.fate is Fate.ARRIVED:
-            self.delivery_seconds.add(on_the_way)
-        if self.queueing is not None:
-            self.queueing.deliver(delivery)
 
     def _change(self, peer: int, at: int, online: bool) -> None:
         if not online and peer not in self._gone:
@@ -219,7 +197,7 @@ class Account:
 
     def _use_of(self, peer: int) -> tuple[int, int, int]:
         """Nanoseconds of a peer: computing, waiting, offline."""
-        compute, offline, until = int(self._compute[peer]), int(self._offline[peer]), int(self._until[peer])
+        compute, offline, until = self._compute[peer], self._offline[peer], self._until[peer]
         if peer in self._gone:
             offline, until = offline + max(0, self.end - self._gone[peer]), max(until, self.end)
         return compute, max(0, until - compute - offline), offline
@@ -228,20 +206,16 @@ class Account:
         compute, wait, offline = (part / SECOND for part in self._use_of(peer))
         return {
             "peer": peer,
-            "steps": int(self._steps[peer]),
-            "steps_with_messages": int(self._studied[peer]),
-            "messages_sent": int(self._sent[peer]),
+            "steps": self._steps[peer],
+            "steps_with_messages": self._studied[peer],
+            "messages_sent": self._sent[peer],
             "compute_seconds": compute,
             "wait_seconds": wait,
             "offline_seconds": offline,
-            "times_offline": int(self._absences[peer]),
-            "waited_for_seconds": float(self._waited_for[peer] / SECOND),
+            "times_offline": self._absences[peer],
+            "waited_for_seconds": self._waited_for[peer] / SECOND,
             "critical_path_share": self.path.share_of(peer),
         }
-
-    def _tables(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for sums in (self._heard, self._delivered):
-            yield sums.table()
 
 
 def _cells(matrix: csr_array) -> dict[int, float]:

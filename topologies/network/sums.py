@@ -68,6 +68,17 @@ class Histogram:
         if len(self._new) >= BUFFERED:
             self._add_up()
 
+    def extend(self, values: Float[np.ndarray, " values"]) -> None:
+        """Add many values at once."""
+        if not len(values):
+            return
+        if self._logarithmic:
+            with np.errstate(divide="ignore"):
+                keys = np.where(values > 0, np.floor(np.log10(values) * BINS_OF_A_DECADE), -(10.0**6))
+        else:
+            keys = np.floor(values)
+        self._bins.extend(keys.astype(np.int64), np.stack([np.ones_like(values), values, values], axis=1))
+
     def bins(self) -> Float[np.ndarray, "bins 2"]:
         """The bins that are not empty, ascending: the mean of their values, and how many they are."""
         self._add_up()
@@ -92,13 +103,6 @@ class Histogram:
         return {"mean": mean, "p50": self.quantile(0.5), "p95": self.quantile(0.95), "max": float(table[:, 2].max())}
 
     def _add_up(self) -> None:
-        if not self._new:
-            return
-        values = np.array(self._new, np.float64)
-        self._new = []
-        if self._logarithmic:
-            with np.errstate(divide="ignore"):
-                keys = np.where(values > 0, np.floor(np.log10(values) * BINS_OF_A_DECADE), -(10.0**6))
-        else:
-            keys = np.floor(values)
-        self._bins.extend(keys.astype(np.int64), np.stack([np.ones_like(values), values, values], axis=1))
+        if self._new:
+            values, self._new = np.array(self._new, np.float64), []
+            self.extend(values)

@@ -30,7 +30,7 @@ def test_queueing__a_message_at_a_time_waits_for_nothing(latency: dict[str, Any]
     """Also if its latency is drawn anew each time: the same draw is taken off."""
     account = queueing(complete(2), latency)
     assert account.queueing is not None
-    assert account.queueing.seconds.figures()["max"] == 0 and account.messages()["arrived"] == 10
+    assert account.queueing.seconds.figures()["max"] == 0 and account.messages.counts()["arrived"] == 10
 
 
 def test_queueing__messages_to_all_others_share_the_uplink() -> None:
