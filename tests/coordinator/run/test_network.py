@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from coordinator import Result, load_config, resume, simulate
+from coordinator import Result, resume
 from coordinator.records.run_folder import KEYS
 from tests.coordinator.run.test_resume import METRICS, assert_same, killed_before, run
 

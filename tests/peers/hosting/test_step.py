@@ -1,27 +1,21 @@
 """Steps whose links are told late: against the plain rounds, and against a loop written out in torch."""
 
-import itertools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
-from torch.func import functional_call
 
 from peers.data.config import Synthetic
 from peers.data.datasets import channel_statistics
-from peers.exchange.assignment import Assignment, Link, Links, Rejoin, StaleRound, Study
+from peers.exchange.assignment import Assignment, Link, Links, Study
 from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import MSE
 from peers.exchange.targets import PlainTarget
 from peers.hosting.host import PeerHost
-from peers.hosting.postbox import Bundle
 from peers.learning.control import Control
-from peers.learning.settings import Execution, PeerSettings, fresh_network, initial_network
+from peers.learning.settings import Execution, PeerSettings
 from peers.networks.config import PeersConfig
-from peers.networks.optimizers import SGD, AdamW
+from peers.networks.optimizers import AdamW
 from peers.networks.variants import MLP, LinearHead, SmallCNN
 from peers.probing.config import ProbeConfig
 
