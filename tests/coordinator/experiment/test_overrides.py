@@ -13,7 +13,7 @@ from coordinator.experiment.reference import Table, tables, walk
 from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import MSE, VECTOR_LOSSES
 from peers.networks.config import PeersConfig
-from topologies.network.presets import PRESETS as WORLDS
+from topologies.worlds.presets import PRESETS as WORLDS
 
 ROOT = Path(__file__).parents[3]
 MINIMAL: dict[str, Any] = {"data": {"kind": "digits"}, "topology": {"kind": "ring"}}
