@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from topologies.config import Ring
-from topologies.network.config import NetworkConfig
 from topologies.network.simulation import build_trace
+from topologies.worlds.config import NetworkConfig
 
 CLOCKS: dict[str, dict[str, Any]] = {
     "neighbours": {},

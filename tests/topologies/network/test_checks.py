@@ -8,7 +8,7 @@ import pytest
 
 from tests.topologies.network.traces import scheduled, traced
 from topologies.network.checks import check_trace
-from topologies.network.config import NetworkConfig
+from topologies.worlds.config import NetworkConfig
 
 
 def check(kind: str, num_peers: int = 4, rounds: int = 60, **network: Any) -> None:

@@ -13,13 +13,13 @@ from pytest import approx
 from tests.topologies.network.traces import acts_of, scheduled, steps_of, taken, traced
 from topologies.combinators import with_self_weight
 from topologies.config import KINDS
-from topologies.network.config import NetworkConfig
 from topologies.network.simulation import trace_of
 from topologies.network.trace import SECOND, Delivery, Fate, Publication, Step, Trace
 from topologies.network.waiting import Waiting
-from topologies.network.world import World
 from topologies.participation import participants
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 LOCK_STEP = [{"clock": "synchronous"}, {"clock": "neighbours"}]
 CLOCKS = [
