@@ -2,7 +2,7 @@
 
 from topologies.network.assembly import Assembly
 from topologies.network.event_driven import FINISH, START, EventDriven, best
-from topologies.network.hearing import aged, shared
+from topologies.network.hearing import aged
 from topologies.network.links import Present
 from topologies.network.trace import SECOND, Cut, Fate, Publication, Return, Step, TimedRound
 from topologies.round import Edge
@@ -73,10 +73,13 @@ class Asynchronous(EventDriven):
         assert due is not None and study is not None
         heard, start, who = study
         version = due.version
-        latest = max((each[1] for each in self.under_way[peer] if each[0] < self.now), default=0)
+        latest, now = version + 1, self.now
+        for at, other, _ in self.under_way[peer]:
+            if other > latest and at < now:
+                latest = other
         self.studying[peer] = None
         edges = self._edges(peer, version, heard)
-        following = self._begin(peer, latest if latest > version + 1 else version + 1)
+        following = self._begin(peer, latest)
         self.assembly.step(Step(peer, version, version, edges, due.at, start, self.now, who, following))
         for key in heard:
             self.assembly.release(key)
@@ -215,17 +218,18 @@ class Asynchronous(EventDriven):
         """The edges of what a step has heard."""
         plan = self.links.plan(version)
         row, teachers = plan.edges[peer], plan.teachers[peer]
-        if len(heard) == len(teachers) and all(
-            sender == teacher for (sender, _), teacher in zip(heard, teachers, strict=True)
-        ):
-            ages = dict(heard)
-            if all(known == version for _, known in heard):
-                return row
-            return tuple(aged(one[0], one[1], version - ages.get(one[0], version)) for one in row)
-        own = [edge for edge in row if edge.teacher == peer]
-        weights = {edge.teacher: edge.weight for edge in row}
-        found = [
-            aged(sender, weights.get(sender) or self.links.plan(known).weight(sender, peer), version - known)
-            for sender, known in heard
+        if not heard:
+            return () if teachers else row
+        senders, versions = zip(*heard, strict=True)
+        if senders == teachers and min(versions) == version:
+            return row
+        weights = plan.weights[peer]
+        own = weights.get(peer, 0.0)
+        shares = [
+            weights.get(sender) or self.links.plan(known).weights[peer].get(sender, 0.0) for sender, known in heard
         ]
-        return shared([*own, *found], peer)
+        if senders != teachers:
+            scale = (1.0 - own) / sum(shares)
+            shares = [share * scale for share in shares]
+        found = [aged(sender, share, version - known) for (sender, known), share in zip(heard, shares, strict=True)]
+        return tuple(sorted([*found, Edge(peer, own)])) if own else tuple(found)

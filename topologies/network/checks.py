@@ -70,10 +70,10 @@ def _why(network: NetworkConfig, fates: Counter[Fate], rounds: int) -> str:
             f"network.max_age: must be at least the age of messages when they arrive, got {network.max_age}: {seen}; "
             "raise it, or lower network.latency"
         )
-    if network.bandwidth.kind != "none" and not fates:
+    if network.bandwidth.kind != "none" and fates.total() == fates[Fate.REPLACED]:
         return (
-            f"network.bandwidth: must let messages through within the run, got {network.bandwidth.kind}: {seen}, as all "
-            "are still being transferred; raise it, send less (network.message, exchange), or run more rounds"
+            f"network.bandwidth: must let messages through within the run, got {network.bandwidth.kind}: {seen}, "
+            "as all are still being transferred; raise it, send less (network.message, exchange), or run more rounds"
         )
     if fates[Fate.LOST] > fates[Fate.RECEIVER_OFFLINE] + fates[Fate.SENDER_CRASHED]:
         return f"network.loss: must let messages through, got {fates[Fate.LOST]} lost: {seen}; lower its probability"

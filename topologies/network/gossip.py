@@ -103,7 +103,9 @@ class Gossip(EventDriven):
 
     def came(self, peer: int) -> None:
         """A peer is back: its clock starts anew."""
-        self.returning[peer] = self.back(peer, best(self.neighbours(peer)))
+        linked = self.links.plan(self.wakes[peer]).linked[peer]
+        known = [(self.version[other], other) for other in linked if self.online[other] and self.version[other] >= 0]
+        self.returning[peer] = self.back(peer, best(known))
         self._sleep(peer)
 
     def left(self, peer: int) -> None:

@@ -1,6 +1,6 @@
 """The weights of what a student has heard, where that is not what its links say."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 from topologies.round import Edge
@@ -12,18 +12,13 @@ def without(edges: tuple[Edge, ...], student: int, missing: Iterable[int]) -> tu
     Empty if it hears nobody but itself.
     """
     gone = frozenset(missing)
-    return shared([edge for edge in edges if edge.teacher not in gone], student)
-
-
-def shared(edges: Sequence[Edge], student: int) -> tuple[Edge, ...]:
-    """These edges, ascending by teacher, with the student's own weight as it is and the others scaled to the rest."""
-    own = sum(edge.weight for edge in edges if edge.teacher == student)
-    total = sum(edge.weight for edge in edges if edge.teacher != student)
+    left = [edge for edge in edges if edge.teacher not in gone]
+    own = sum(edge.weight for edge in left if edge.teacher == student)
+    total = sum(edge.weight for edge in left if edge.teacher != student)
     if not total:
         return ()
     scale = (1.0 - own) / total
-    scaled = [edge if edge.teacher == student else edge._replace(weight=edge.weight * scale) for edge in edges]
-    return tuple(sorted(scaled))
+    return tuple(edge if edge.teacher == student else edge._replace(weight=edge.weight * scale) for edge in left)
 
 
 @lru_cache(maxsize=100_000)

@@ -43,9 +43,10 @@ class Plan:
         """The peers that a peer hears or teaches, ascending."""
         return [tuple(sorted({*a, *b})) for a, b in zip(self.teachers, self.receivers, strict=True)]
 
-    def weight(self, sender: int, receiver: int) -> float:
-        """Of this link; 0 without it."""
-        return next((edge.weight for edge in self.edges[receiver] if edge.teacher == sender), 0.0)
+    @cached_property
+    def weights(self) -> list[dict[int, float]]:
+        """By peer, the weight of each of its links."""
+        return [{edge.teacher: edge.weight for edge in row} for row in self.edges]
 
     @property
     def size(self) -> int:

@@ -117,7 +117,7 @@ def ns(seconds: float) -> int:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_neighbours__period_is_the_cycle_mean(seed: int) -> None:
-    """The largest mean of compute and latency over cycles of the links: here themselves and pairs (max-plus algebra)."""
+    """The largest mean of compute and latency over cycles of links: here loops and pairs (max-plus algebra)."""
     rng, num_peers = np.random.default_rng(seed), 8
     compute, latency = rng.uniform(0.5, 2.5, num_peers), rng.uniform(0, 1, (num_peers, num_peers))
     latency = (latency + latency.T) / 2
@@ -167,7 +167,7 @@ def test_neighbours__mean_round_of_a_ring_with_exponential_compute(num_peers: in
 @pytest.mark.slow
 @pytest.mark.parametrize(("regular", "loss"), [(True, 0.0), (True, 0.4), (False, 0.0)])
 def test_free_running__age_of_a_message_at_a_random_time(regular: bool, loss: float) -> None:
-    """Delay d + T (1 + p) / (2 (1 - p)) if published every T and lost with p; d + 1 / lambda if by a Poisson process."""
+    """Delay d + T (1 + p) / (2 (1 - p)) if published every T, lost with p; d + 1 / lambda if Poisson."""
     delay, clocks = 0.35, [drawn(1.0, 1), drawn(0.05, 2)]
     network = NetworkConfig(
         clock="free-running",

@@ -1,4 +1,4 @@
-"""What tests of traces share: traces of small worlds, worlds with times by hand, and numbers that are averaged along."""
+"""What tests of traces share: traces of small worlds, worlds with times by hand, averages along a trace."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
