@@ -45,13 +45,19 @@ class Batches:
             images, labels = torch.tensor(dataset.train_images), torch.tensor(dataset.train_labels)
             self._resident = images.to(self._device), labels.to(self._device)
         self._kept: OrderedDict[int, Batch] = OrderedDict()
+        self._most = KEPT
+
+    def keep(self, count: int) -> None:
+        """Memoise so many batches at least, as where peers of one process are at different rounds."""
+        self._most = max(self._most, count)
 
     def __call__(self, round_index: int) -> Batch:
         """The normalised images of a round and their labels, on the peers' device."""
         if round_index not in self._kept:
-            if len(self._kept) == KEPT:
+            if len(self._kept) == self._most:
                 self._kept.popitem(last=False)
             self._kept[round_index] = self._make(round_index)
+        self._kept.move_to_end(round_index)
         return self._kept[round_index]
 
     def _make(self, round_index: int) -> Batch:

@@ -23,6 +23,7 @@ from peers.learning.vectorised.peer_stack import Answer
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations, observe_all
 
+MOST_BATCHES = 8  # memoised where messages are late
 TRIED, TRIAL_ROUNDS = 16, 3  # peers and rounds timed for execution "auto"; the first round is a warm-up
 
 
@@ -135,6 +136,7 @@ class PeerHost:
         Raises: StaleRound if a peer has not published that message last; ValueError if a message is missing or
         malformed.
         """
+        next(iter(self.peers.values())).batches.keep(min(len(self.peers) + 2, MOST_BATCHES))
         steps = {peer: study.of(self._due(study.version, peer)) for peer, study in studies.items()}
         foreign = self.post.receive_for(steps, arrived)
         answers = self._step(steps, following)

@@ -157,3 +157,16 @@ def test_check_senders__takes_messages_as_old_as_their_links_say():
     check_senders(0, summed, [Sum(6, 0, None)])
     with pytest.raises(ValueError, match=r"\[\('sum', 6\)\], got messages of \[\('sum', 5\)\]"):
         check_senders(0, summed, [Sum(5, 0, None)])
+
+
+def test_keep__a_message_stays_until_it_is_released_whatever_rounds_pass():
+    mailbox, message = Mailbox(torch.device("cpu")), message_of(1, 3)
+    mailbox.remember((1, 3), torch.zeros(2, 3), kept=True)
+    mailbox.keep(message)
+    mailbox.put(message_of(2, 3), 3)
+    mailbox.discard_through(50)
+    assert mailbox.find((1, 3)) is message and mailbox.find((2, 3)) is None and len(mailbox) == 1
+    assert torch.equal(mailbox.outputs(message), torch.zeros(2, 3))
+    mailbox.release((1, 3))
+    mailbox.release((1, 3))  # what is not held is passed over
+    assert mailbox.find((1, 3)) is None and len(mailbox) == 0 and not mailbox._outputs
