@@ -160,9 +160,7 @@ def test_trace__is_that_of_a_slow_simulator(world: tuple[NetworkConfig, dict[str
     compare(network, parsed.build(num_peers, np.random.SeedSequence(entropy)), entropy)
 
 
-@pytest.mark.parametrize(
-    "clock", [each for each in CLOCKS if each["clock"] != "gossip"], ids=lambda each: each["clock"]
-)
+@pytest.mark.parametrize("clock", [each for each in CLOCKS if each["clock"] != "gossip"], ids=lambda each: each["clock"])
 def test_trace__of_a_directed_star_is_that_of_a_slow_simulator(clock: dict[str, Any]):
     for entropy, latency in enumerate(LATENCY):
         network = {"compute": COMPUTE[2], "latency": latency, "loss": LOSS[1], "churn": CHURN[1]}

@@ -49,9 +49,7 @@ def steps(trace: Trace, rounds: int) -> list[Step]:
 
 def mean_age(messages: Iterable[Delivery], receiver: int) -> float:
     """The age of the newest message that a peer has received, in seconds, averaged over time."""
-    came = sorted(
-        (each.arrived, each.sent) for each in messages if each.receiver == receiver and each.fate == Fate.ARRIVED
-    )
+    came = sorted((each.arrived, each.sent) for each in messages if each.receiver == receiver and each.fate == Fate.ARRIVED)
     arrived, sent = np.array(came).T / SECOND
     newest, lasted = np.maximum.accumulate(sent)[:-1], np.diff(arrived)
     return float(np.sum(lasted * (arrived[:-1] - newest + lasted / 2)) / lasted.sum())
