@@ -112,7 +112,7 @@ def _wrong_subject(target: Target, configs: Sequence[RunConfig]) -> str:
 
 def has_network(config: RunConfig) -> bool:
     """Whether a run has a simulated network, and so virtual time."""
-    return getattr(config, "network", None) is not None
+    return config.network is not None
 
 
 def _of_probe(probe: ProbeName, conditions: Sequence[Condition]) -> list[str]:

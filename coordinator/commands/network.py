@@ -100,7 +100,7 @@ def _summary(plan: Plan, account: Account) -> dict[str, Any]:
     """As the part `network` of a run's summary, with the bytes that were sent."""
     world, network, trace = plan.world, plan.config.network, plan.trace
     assert world is not None and network is not None and trace is not None
-    sent = sum(row["messages_sent"] * plan.sizes[row["peer"]] for row in account.peers())
+    sent = sum(count * each for count, each in zip(account.settled(), plan.sizes, strict=True))
     return {"rounds": account.rounds, "bytes": sent, **summary_of(account, network, world, trace.plain)}
 
 

@@ -169,7 +169,7 @@ def latency_table(section: Mapping[str, Any]) -> LatencyTable | None:
 @contextmanager
 def row_file(path: Path, schema: pa.Schema) -> Iterator["RowFile"]:
     """A Parquet file that is written bit by bit in a `with` block, and takes its name when it is whole."""
-    with aside(path) as part, pq.ParquetWriter(part, schema) as writer:
+    with aside(path) as part, open(part, "wb") as file, pq.ParquetWriter(file, schema) as writer:
         rows = RowFile(writer, schema)
         yield rows
         rows.flush()

@@ -15,7 +15,8 @@ from topologies.network.world import World
 from topologies.schedule import Schedule
 
 Row = dict[str, Any]
-FATES = {Fate.ARRIVED: "arrived", Fate.LOST: "lost", Fate.RECEIVER_OFFLINE: "offline", Fate.SENDER_CRASHED: "crashed"}
+NAMES = {"RECEIVER_OFFLINE": "offline", "SENDER_CRASHED": "crashed"}
+FATES = {fate: NAMES.get(fate.name, fate.name.lower()) for fate in Fate}  # their names in tables and summary
 GOSSIP = "gossip"
 
 
@@ -39,10 +40,11 @@ class Account:
         self._nominal = NominalMixing(schedule)
         self._weights = KeyedSums(1)
         self._heard = KeyedSums(4, 2)  # by link: messages, weight, age, seconds; largest age and seconds
-        self._delivered = KeyedSums(5)  # by link: one for each fate; seconds on the way
-        zeros = np.zeros((7, self.num_peers), np.int64)
-        self._compute, self._offline, self._waited_for, self._until, self._steps, self._studied, self._sent = zeros
-        self._absences = np.zeros(self.num_peers, np.int64)
+        self._delivered = KeyedSums(len(FATES) + 1)  # by link: one for each fate; seconds on the way
+        self._compute, self._offline, self._waited_for, self._until = np.zeros((4, self.num_peers), np.int64)
+        self._steps, self._studied, self._sent, self._absences = np.zeros((4, self.num_peers), np.int64)
+        self._settled = np.zeros(self.num_peers, np.int64)
+        self._receivers: dict[MessageKey, int] = {}  # of messages on which their peers have not stepped yet
         self._gone: dict[int, int] = {peer: first.at for peer, online in enumerate(first.online) if not online}
         self._published: dict[MessageKey, int] = {}
         for publication in first.due.values():
@@ -65,6 +67,8 @@ class Account:
             self._deliver(delivery)
         for peer, at, online in round_.presence:
             self._change(peer, at, online)
+        for key in round_.abandoned:
+            self._settled[key[0]] += self._receivers.pop(key, 0)
         for sender, versions in round_.released.items():
             for version in versions:
                 self._published.pop((sender, version), None)
@@ -90,6 +94,11 @@ class Account:
         """Messages on links whose fate is known: how many arrived, were lost, found nobody there, or lost a sender."""
         _, table = self._delivered.table()
         return {name: int(table[:, fate].sum()) for fate, name in FATES.items()}
+
+    def settled(self) -> list[int]:
+        """How many messages each peer has sent about which it has stepped since, or never will: as rounds count them."""
+        settled: list[int] = self._settled.tolist()
+        return settled
 
     def use(self) -> dict[str, float]:
         """The shares of all peers' time: compute, wait, offline; they sum to 1."""
@@ -167,6 +176,7 @@ class Account:
         if publication.useful:
             self._published[publication.peer, publication.version] = publication.at
         self._sent[publication.peer] += len(publication.sent_to)
+        self._receivers[publication.peer, publication.version] = len(publication.sent_to)
         if self.queueing is not None:
             self.queueing.publish(publication)
 
@@ -179,6 +189,7 @@ class Account:
                 self._heard.add(first_key + teacher, 1.0, weight, age, since / SECOND, age, since / SECOND)
                 self.ages.add(age)
                 self.age_seconds.add(since / SECOND)
+        self._settled[peer] += self._receivers.pop((peer, step.version), 0)
         self._compute[peer] += step.finish - step.start
         self._until[peer] = max(self._until[peer], step.finish)
         self._steps[peer] += 1

@@ -154,7 +154,7 @@ class NetworkConfig(Section):
         if needing and not placed:
             raise ValueError(
                 f"{needing[0]} needs network.latency of kind regions, which says where peers are, got "
-                f"{self.latency.kind}; set network.latency.kind to regions"
+                f"{self.latency.kind}; set network.latency.kind to regions, or leave this out"
             )
 
     def _check_groups(self) -> None:

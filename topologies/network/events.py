@@ -5,12 +5,8 @@ from typing import NamedTuple
 
 from topologies.network.trace import SECOND, Cut, Delivery, Fate, MessageKey, Publication, Step, TimedRound
 
-REASONS = {
-    Fate.ARRIVED: "",
-    Fate.LOST: "lost on the way",
-    Fate.RECEIVER_OFFLINE: "receiver offline",
-    Fate.SENDER_CRASHED: "sender crashed",
-}
+WORDS = {"ARRIVED": "", "LOST": "lost on the way", "REPLACED": "replaced by a newer one"}
+REASONS = {fate: WORDS.get(fate.name, fate.name.lower().replace("_", " ")) for fate in Fate}
 NOBODY = -1
 
 

@@ -38,9 +38,13 @@ def read(path: Path, unit: Literal["ms", "seconds"] = "ms", round_trip: bool | N
 
 
 def _matrix(rows: Rows, second: float) -> tuple[tuple[str, ...], Table]:
-    """A header of names; each row one sender, whose first cell may be its name."""
+    """A header of names, or none; each row one sender, whose first cell may be its name."""
+    if not rows.named and len(rows) == len(rows.cells) + 1:  # names that are numbers
+        names = [f"{column[0]}" for column in rows.cells.values()]
+        columns = [column[1:] for column in rows.cells.values()]
+        return _matrix(Rows(rows.where, dict(zip(names, columns, strict=True))), second)
     header = list(rows.cells)
-    named = len(header) == len(rows) + 1
+    named = rows.named and len(header) == len(rows) + 1
     names = header[1:] if named else header
     if len(names) != len(rows):
         raise ValueError(

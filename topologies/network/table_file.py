@@ -24,11 +24,14 @@ Intervals = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True)
 class Rows:
-    """A table. where: the setting and the file's name. cells: by column. first: the number of the first row."""
+    """A table. where: the setting and the file's name. cells: by column.
+
+    named: whether its first line names the columns. One of numbers only does not: then columns are "0", "1", and so on.
+    """
 
     where: str
     cells: dict[str, list[object]]
-    first: int
+    named: bool = True
 
     def number(self, column: str, row: int) -> float:
         """A cell as a finite number. Raises: ValueError."""
@@ -48,7 +51,7 @@ class Rows:
 
     def at(self, row: int) -> str:
         """Where a mistake is."""
-        return f"{self.where} row {row + self.first}"
+        return f"{self.where} row {row + 1}"
 
     def __len__(self) -> int:
         return len(next(iter(self.cells.values()), []))
@@ -196,15 +199,29 @@ def _csv(path: Path, where: str) -> Rows:
     with path.open(encoding="utf-8-sig", newline="") as file:
         lines = (line for line in file if line.strip() and not line.lstrip().startswith("#"))
         header, *rest = [[cell.strip() for cell in row] for row in csv.reader(lines, skipinitialspace=True)] or [[]]
+    named = not header or not all(_is_number(cell) for cell in header)
+    if not named:
+        header, rest = [str(place) for place in range(len(header))], [header, *rest]
+    twice = next((name for name in header if header.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{where}: must name each column once, got '{twice}' twice; rename one of them")
     for number, row in enumerate(rest, 1):
         if len(row) != len(header):
             raise ValueError(f"{where} row {number}: must have {len(header)} cells, got {len(row)}; correct it")
-    return Rows(where, {name: [row[place] for row in rest] for place, name in enumerate(header)}, 1)
+    return Rows(where, {name: [row[place] for row in rest] for place, name in enumerate(header)}, named)
 
 
 def _parquet(path: Path, where: str) -> Rows:
     table = pq.read_table(path)
-    return Rows(where, {name: table.column(name).to_pylist() for name in table.column_names}, 1)
+    return Rows(where, {name: table.column(name).to_pylist() for name in table.column_names})
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _no_column(rows: Rows, wanted: str) -> ValueError:

@@ -48,6 +48,15 @@ def test_read__matrices_and_pairs_are_round_trips(text: str, tmp_path: Path) -> 
     np.testing.assert_allclose(table.seconds[np.ix_(places, places)], EXPECTED)
 
 
+def test_read__matrix_without_a_header_or_with_numbers_as_names(tmp_path: Path) -> None:
+    bare = read(written(tmp_path, "0,10,20\n10,0,30\n20,30,0\n"))
+    assert bare.names == ("0", "1", "2")
+    np.testing.assert_allclose(bare.seconds, EXPECTED)
+    numbered = read(written(tmp_path, "7,8,9\n0,10,20\n10,0,30\n20,30,0\n"))
+    assert numbered.names == ("7", "8", "9")
+    np.testing.assert_allclose(numbered.seconds, EXPECTED)
+
+
 def test_read__units_and_one_way(tmp_path: Path) -> None:
     path = written(tmp_path, MATRIX)
     np.testing.assert_allclose(read(path, round_trip=False).seconds, EXPECTED * 2)
@@ -115,6 +124,8 @@ def test_read__asymmetry_is_told_and_used(tmp_path: Path) -> None:
         ("a,b\n0,50000\n50000,0\n", "got 50000 ms, which looks like another unit"),
         ("a,b\n0,0.005\n0.005,0\n", "must be above 0.01 ms, got 0.005 ms as the longest, which looks like seconds"),
         ("a,b\n0,1\n1\n", "row 2: must have 2 cells, got 1"),
+        ("a,a\n0,1\n1,0\n", "must name each column once, got 'a' twice"),
+        ("0,1,2\n1,0,2\n", "must be a square matrix"),
         ("a,b\n", "must have at least one row"),
         ("", "must have at least one row"),
     ],
