@@ -75,12 +75,13 @@ class Step(NamedTuple):
 
 
 class Fate(IntEnum):
-    """What became of a message on one link."""
+    """What became of a message on one link. REPLACED: a newer one took its place while it waited for the link."""
 
     ARRIVED = 0
     LOST = 1
     RECEIVER_OFFLINE = 2
     SENDER_CRASHED = 3
+    REPLACED = 4
 
 
 class Delivery(NamedTuple):
