@@ -1,14 +1,14 @@
 """The clocks `deadline` and `free-running`: peers that go on with what has arrived."""
 
 from topologies.network.assembly import Assembly
-from topologies.network.config import NetworkConfig
 from topologies.network.event_driven import FINISH, START, EventDriven, best
 from topologies.network.hearing import aged, shared
 from topologies.network.links import Present
 from topologies.network.trace import SECOND, Cut, Fate, Publication, Return, Step, TimedRound
-from topologies.network.world import World
 from topologies.round import Edge
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 Arrival = tuple[int, int, int]  # when, version, sender
 Heard = list[tuple[int, int]]  # (sender, version), ascending

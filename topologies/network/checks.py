@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from topologies.network.config import NetworkConfig
 from topologies.network.trace import Fate, TimedRound, Trace
 from topologies.round import Edge
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
 
 LOOKED_AT = 100  # rounds of a schedule that does not repeat
 

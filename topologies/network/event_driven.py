@@ -22,8 +22,8 @@ from topologies.network.trace import (
     Weights,
 )
 from topologies.network.transfers import Transfer, Transfers
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds.world import World
 
 S = TypeVar("S", bound="EventDriven")
 NEVER = 1 << 62  # the version of a peer that has passed all rounds

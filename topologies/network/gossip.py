@@ -9,13 +9,13 @@ from collections import deque
 from typing import NamedTuple
 
 from topologies.network.assembly import Assembly
-from topologies.network.config import NetworkConfig
 from topologies.network.event_driven import ARRIVE, FINISH, WAKE, EventDriven, best
 from topologies.network.links import Present
 from topologies.network.trace import Cut, Fate, Publication, Return, Step, TimedRound
-from topologies.network.world import World
 from topologies.round import Edge
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 
 class Task(NamedTuple):

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from topologies.network.bandwidth import Flows
 from topologies.network.trace import Fate
-from topologies.network.world import World
+from topologies.worlds.bandwidth import Flows
+from topologies.worlds.world import World
 
 Link = tuple[int, int]  # sender, receiver
 

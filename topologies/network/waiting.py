@@ -7,8 +7,8 @@ from topologies.network.hearing import without
 from topologies.network.links import Present
 from topologies.network.trace import Cut, Delivery, Fate, MessageKey, Publication, Step, TimedRound, Wave
 from topologies.network.waves import waves_of
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds.world import World
 
 
 @dataclass
