@@ -125,7 +125,7 @@ def test_trace_loop__goes_on_from_a_checkpoint_with_the_messages_under_way(stopp
     assert outcome(pool, before)[1] + records == whole[1]
 
 
-@pytest.mark.parametrize("peers_per_host", [1, 2])
+@pytest.mark.parametrize("peers_per_host", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_trace_loop__older_messages_give_the_same_bits_in_ray_actors(cluster: Any, peers_per_host: int) -> None:
     config = tiny()
     trace = aged(build_schedule(config), old, 2)
