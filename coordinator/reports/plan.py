@@ -50,6 +50,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "message": _message(plan),
         "a round": f"{size(plan.round_bytes)} over all links",
         "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",
+        "network": _network(plan),
         "stop": _stop(plan),
         "controls": _controls(plan),
         "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
@@ -68,6 +69,15 @@ def _message(plan: Plan) -> str:
         least, most = min(plan.sizes), max(plan.sizes)
         return f"{size(least)}{f' to {size(most)}' if most > least else ''} (a checkpoint: weights and buffers)"
     return f"{size(plan.message_bytes)} ({plan.config.exchange.what}, {plan.config.exchange.dtype})"
+
+
+def _network(plan: Plan) -> str:
+    """What the simulated network changes; empty without one."""
+    network = plan.config.network
+    if network is None or plan.trace is None:
+        return ""
+    changes = "changes times only" if plan.trace.plain else "changes who learns from whom, and when"
+    return f"clock {network.clock}, which {changes}; peer-consensus network shows its times without training"
 
 
 def _stop(plan: Plan) -> str:

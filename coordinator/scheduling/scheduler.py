@@ -95,9 +95,9 @@ class RoundTiming:
     """What a simulated network says of a round.
 
     virtual_seconds: when it ended. online: the peers that are online then. lost: messages of which it is known since
-    this round that they did not arrive. mean_age, mean_age_seconds: of the messages that were learned from, one for
-    each link, in rounds, and from publication to the start of the step; None if there were none. steps: the learning
-    steps of each peer.
+    this round that they do not arrive, but for those that a newer one has replaced before it was sent. mean_age,
+    mean_age_seconds: of the messages that were learned from, one for each link, in rounds, and from publication to the
+    start of the step; None if there were none. steps: the learning steps of each peer.
     """
 
     virtual_seconds: float

@@ -7,6 +7,8 @@ from coordinator.scheduling.scheduler import RoundTiming
 from topologies.network.trace import SECOND, Cut, Fate, MessageKey, Publication, Step, TimedRound
 from topologies.round import Round
 
+NOT_LOST = (Fate.ARRIVED, Fate.REPLACED)
+
 
 class Timings:
     """The `RoundTiming` of each round of a trace, to be asked for in order, from a cut on.
@@ -72,7 +74,7 @@ def timing(
     return RoundTiming(
         virtual_seconds=timed.seconds,
         online=timed.online,
-        lost=sum(delivery.fate is not Fate.ARRIVED for delivery in timed.deliveries),
+        lost=sum(delivery.fate not in NOT_LOST for delivery in timed.deliveries),
         mean_age=rounds / count if count and rounds is not None else None,
         mean_age_seconds=nanoseconds / count / SECOND if count else None,
         steps=taken,

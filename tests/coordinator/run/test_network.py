@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from coordinator import Result, resume
+from coordinator import ConfigError, Result, resume
 from coordinator.records.run_folder import KEYS
 from tests.coordinator.run.test_resume import METRICS, assert_same, killed_before, run
 
@@ -22,7 +22,7 @@ CLOCKS: dict[str, dict[str, Any]] = {
     "synchronous": {"churn": {**COMING_AND_GOING, "on_return": "fresh"}, "loss": SOME_LOST},
     "neighbours": {"churn": COMING_AND_GOING, "loss": SOME_LOST},
     "deadline": {"deadline": 0.5, "late": "use", "loss": SOME_LOST},
-    "free-running": {"churn": {**COMING_AND_GOING, "on_return": "neighbour", "leave": "crash"}, "loss": SOME_LOST},
+    "free-running": {"churn": {**COMING_AND_GOING, "on_return": "fresh", "leave": "crash"}, "loss": SOME_LOST},
     "gossip": {"wake_every": 2.0, "churn": COMING_AND_GOING, "loss": SOME_LOST},
 }
 

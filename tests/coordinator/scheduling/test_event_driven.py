@@ -1,5 +1,6 @@
 """The event-driven scheduler: a plain trace gives the bits of the round loop, and any trace the same in every pool."""
 
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from coordinator.pools.base import Pool, ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.pools.opening import open_pool
 from coordinator.scheduling.choice import scheduler_of
-from coordinator.scheduling.event_driven import TraceLoop
+from coordinator.scheduling.event_driven import EventDrivenScheduler, TraceLoop
 from coordinator.scheduling.scheduler import Cadence, RoundRecord
 from coordinator.scheduling.synchronous import RoundLoop
 from peers.exchange.assignment import Stats
@@ -124,7 +125,7 @@ def test_trace_loop__goes_on_from_a_checkpoint_with_the_messages_under_way(stopp
     assert outcome(pool, before)[1] + records == whole[1]
 
 
-@pytest.mark.parametrize("peers_per_host", [1, 2])
+@pytest.mark.parametrize("peers_per_host", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_trace_loop__older_messages_give_the_same_bits_in_ray_actors(cluster: Any, peers_per_host: int) -> None:
     config = tiny()
     trace = aged(build_schedule(config), old, 2)
@@ -199,3 +200,33 @@ def test_scheduler__a_cluster_of_local_processes_gives_the_bits_of_one(
     plan = prepare(config)
     with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
         assert by_network(config, pool) == by_network(here)
+
+
+def test_scheduler__peers_that_fail_drop_out_and_the_others_go_on() -> None:
+    """A peer whose weights become infinite tells its students so, also those who would have heard it later."""
+    optimizer = {"optimizer": {"kind": "sgd", "lr": 1e30}}
+    groups = [{"count": 1, "model": {"kind": "mlp", "hidden": [4]}, "norm": "none", **optimizer}, {"count": 3}]
+    config = in_world("free-running", peers={"count": 4, "groups": groups}, run={"on_nonfinite": "drop-peer"})
+    _, rounds = by_network(config)
+    failed = [{peer for peer, (_, _, failure) in stats.items() if failure} for _, stats, _, _ in rounds]
+    assert failed[0] == set() and failed[-1] <= {0} and set().union(*failed) == {0}
+    assert any(stats[peer][0] is not None for _, stats, _, _ in rounds[4:] for peer in stats if peer)
+
+
+def test_plain_scheduler__adds_the_times_of_a_plain_trace_to_the_records_of_the_round_loop() -> None:
+    network = {"clock": "neighbours", "compute": UNEQUAL, "latency": {"kind": "constant", "seconds": 0.25}}
+    config = tiny(network=network, topology={"kind": "ring", "self_weight": 0.3})
+    plan, pool = prepare(config), opened(config)
+    assert plan.trace is not None and plan.trace.plain
+    cadence = Cadence(ROUNDS, 3)
+    records = list(scheduler_of(pool, plan.trace, False).records(plan.schedule, cadence, 2, lambda: False))
+    waves = list(EventDrivenScheduler(opened(config), plan.trace).records(plan.schedule, cadence, 0, lambda: False))
+    assert [record.timing for record in records] == [record.timing for record in waves[2:]]
+    for record, timed in zip(records, islice(plan.trace.rounds(2), ROUNDS - 2), strict=True):
+        assert record.timed == timed and record.timing is not None
+        assert (record.timing.mean_age, record.timing.lost, record.timing.online) == (0.0, 0, 4)
+        starts = [(step.start, step) for wave in timed.waves for step in wave.steps]
+        published = {step.peer: step.published for _, step in starts}
+        ages = [start - published[e.teacher] for start, step in starts for e in step.heard if e.teacher != step.peer]
+        assert record.timing.mean_age_seconds == pytest.approx(sum(ages) / len(ages) / 1e9)
+        assert record.timing.mean_age_seconds >= 0.25
