@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from coordinator.documents.ages import AGES, heard, means
 from coordinator.documents.folder_reader import RunReader, stride_of
 from coordinator.documents.numbers import Kept, Number, scale_end
+from coordinator.documents.presence import Change, PresenceSoFar
 from coordinator.documents.run_rows import AGE, AGE_SECONDS, LOST, ONLINE, SECONDS
 
 DIGITS = 7  # of a virtual second: two rounds of a long run still differ
@@ -28,7 +30,8 @@ class NetworkPart:
 
     @property
     def is_there(self) -> bool:
-        return bool(self._seconds) or getattr(self._reader.config, "network", None) is not None
+        config = self._reader.config
+        return bool(self._seconds) or (config is not None and config.network is not None)
 
     def time(self, last: int | None) -> dict[str, Any]:
         """The virtual second at which rounds ended: `virtual` of the document. last: the last round, once it is known.
@@ -46,13 +49,13 @@ class NetworkPart:
 
     def absences(self) -> dict[int, list[dict[str, Any]]]:
         """Marks of the times that peers were offline, by peer."""
-        if len(self._rows.presence) > 2 * MOST_ABSENCES:
+        if self._are_too_many:
             return {}
         since: dict[int, float] = {}
         marks: dict[int, list[dict[str, Any]]] = {}
         if not len(self._times):
             return marks
-        for seconds, peer, online in self._rows.presence:
+        for seconds, peer, online in self._presence:
             if not online:
                 since.setdefault(peer, seconds)
             elif peer in since:
@@ -64,7 +67,20 @@ class NetworkPart:
     @property
     def note(self) -> str:
         """What is left out; empty if nothing is."""
-        return TOO_MANY if len(self._rows.presence) > 2 * MOST_ABSENCES else ""
+        return TOO_MANY if self._are_too_many else ""
+
+    @property
+    def _are_too_many(self) -> bool:
+        return len(self._presence) > 2 * MOST_ABSENCES
+
+    @cached_property
+    def _presence(self) -> list[Change]:
+        """From the table that a run writes at its end; before, by the config, as far as virtual time has come."""
+        if self._rows.presence or not len(self._times):
+            return self._rows.presence
+        config = self._reader.config
+        so_far: PresenceSoFar = self._kept.of("presence", (config,), lambda: PresenceSoFar(config))
+        return so_far.until(float(self._times[-1]))
 
     def link_colourings(self, frames: list[int]) -> list[dict[str, Any]]:
         """What links are coloured by beside their total variation: ages of the messages since the frame before.
@@ -112,7 +128,7 @@ class NetworkPart:
         facts = [["virtual time", f"{_short(seconds)} s, {_short(seconds / last)} s a round"]]
         lost = [row[LOST] for row in self._rows.rounds.values() if LOST in row]
         if any(lost):
-            facts.append(["messages lost", f"{int(sum(lost)):,}"])
+            facts.append(["messages that did not arrive", f"{int(sum(lost)):,}"])
         ages = self._mean_ages()
         if ages:
             facts.append(["mean age of messages", ", ".join(ages)])
@@ -140,7 +156,7 @@ class NetworkPart:
         count = self._reader.num_peers
         found = [(AGE_SECONDS, "mean age of messages", "s")]
         found += [(ONLINE, "peers online", "")] if self._any(ONLINE, lambda value: value < count) else []
-        found += [(LOST, "messages lost", "a round")] if self._any(LOST, lambda value: value > 0) else []
+        found += [(LOST, "messages that did not arrive", "a round")] if self._any(LOST, lambda value: value > 0) else []
         return found
 
     def _any(self, column: str, holds: Any) -> bool:

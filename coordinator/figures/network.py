@@ -28,7 +28,7 @@ from coordinator.figures.style import (
 )
 from coordinator.records.probe_curves import ProbeCurve
 from coordinator.reports.wording import probe_name
-from topologies.network.intervals import Doing, Interval
+from topologies.accounts.intervals import Doing, Interval
 
 MOST_PEERS = 48  # in a Gantt chart: of more, the first ones
 ROW, AROUND = 0.17, 1.05  # inches: of a peer, and around all

@@ -59,7 +59,7 @@ class RunView {
     this.gains.show(this.gainsHidden ? [] : whole.gains);
     this.clock = this.state.clock = this.controls.clock;
     this.column.show(whole.curves.filter(hasValues).map(seriesOf), this.clock);
-    if (!changes || set.peers) this.fillPeers();
+    if (this.peers.options.length !== whole.peers.count + 1) this.fillPeers();
     if (!changes || set.nodes) this.fillColours();
     this.fillOfLinks();
     this.note.textContent = [whole.links.note, leftOut(whole.links)].filter(Boolean).join(" ");

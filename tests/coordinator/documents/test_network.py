@@ -88,7 +88,7 @@ def test_virtual__has_the_second_at_which_each_round_ended(folder: Path) -> None
         "seconds": [0, *ENDS],
     }
     facts = dict(document["facts"])
-    assert facts["virtual time"] == "4.5 s, 1.12 s a round" and facts["messages lost"] == "3"
+    assert facts["virtual time"] == "4.5 s, 1.12 s a round" and facts["messages that did not arrive"] == "3"
     assert facts["mean age of messages"] == "0.625 s, 1 round"
     curves = {curve["name"]: curve for curve in document["curves"]}
     assert curves["online"]["y"] == [3, 2, 3, 3] and curves["lost"]["y"] == [0, 3, 0, 0]

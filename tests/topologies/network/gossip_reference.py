@@ -11,6 +11,7 @@ from topologies.network.trace import Fate
 from topologies.round import Edge
 from topologies.schedule import Schedule
 
+
 class GossipDraws(Draws, Protocol):
     def wake_ns(self, peer: int, number: int) -> int: ...
     def choice(self, peer: int, number: int, count: int) -> int: ...

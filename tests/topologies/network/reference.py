@@ -259,9 +259,7 @@ class Reference:
     def all_are_through(self, version: int) -> bool:
         """Everybody online who takes part in the round has published in it, and no message of it is on its way."""
         published = all(
-            self.peers[peer].version >= version
-            for peer in self.taking_part(version)
-            if self.peers[peer].online
+            self.peers[peer].version >= version for peer in self.taking_part(version) if self.peers[peer].online
         )
         return published and not any(each.fate is None for each in self.messages if each.version == version)
 

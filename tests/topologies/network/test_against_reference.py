@@ -14,11 +14,11 @@ from tests.topologies.network.gossip_reference import GossipReference
 from tests.topologies.network.reference import LOCK_STEP, Did, Reference, Rules
 from topologies.config import TopologyConfig
 from topologies.given import schedule_of
-from topologies.network.config import NetworkConfig
 from topologies.network.simulation import build_trace
 from topologies.network.trace import SECOND, Fate, Step, TimedRound
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 ROUNDS = 8
 Order = tuple[int, int]
@@ -160,7 +160,9 @@ def test_trace__is_that_of_a_slow_simulator(world: tuple[NetworkConfig, dict[str
     compare(network, parsed.build(num_peers, np.random.SeedSequence(entropy)), entropy)
 
 
-@pytest.mark.parametrize("clock", [each for each in CLOCKS if each["clock"] != "gossip"], ids=lambda each: each["clock"])
+@pytest.mark.parametrize(
+    "clock", [each for each in CLOCKS if each["clock"] != "gossip"], ids=lambda each: each["clock"]
+)
 def test_trace__of_a_directed_star_is_that_of_a_slow_simulator(clock: dict[str, Any]):
     for entropy, latency in enumerate(LATENCY):
         network = {"compute": COMPUTE[2], "latency": latency, "loss": LOSS[1], "churn": CHURN[1]}

@@ -20,10 +20,10 @@ import pytest
 
 from topologies import graphs, mixing, schedule
 from topologies.given import schedule_of
-from topologies.network.config import NetworkConfig
 from topologies.network.simulation import build_trace
 from topologies.network.trace import SECOND, Delivery, Fate, Step, Trace
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
 
 TICK = 0.1  # seconds
 GOSSIPY = {  # (delay in ticks, drop_prob, online_prob): share of failed messages, mean age in ticks
@@ -49,7 +49,9 @@ def steps(trace: Trace, rounds: int) -> list[Step]:
 
 def mean_age(messages: Iterable[Delivery], receiver: int) -> float:
     """The age of the newest message that a peer has received, in seconds, averaged over time."""
-    came = sorted((each.arrived, each.sent) for each in messages if each.receiver == receiver and each.fate == Fate.ARRIVED)
+    came = sorted(
+        (each.arrived, each.sent) for each in messages if each.receiver == receiver and each.fate == Fate.ARRIVED
+    )
     arrived, sent = np.array(came).T / SECOND
     newest, lasted = np.maximum.accumulate(sent)[:-1], np.diff(arrived)
     return float(np.sum(lasted * (arrived[:-1] - newest + lasted / 2)) / lasted.sum())
