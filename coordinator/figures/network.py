@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,11 @@ from coordinator.figures.style import (
     figure_of,
     from_zero,
     panel,
+    plain,
     write,
 )
+from coordinator.records.probe_curves import ProbeCurve
+from coordinator.reports.wording import probe_name
 from topologies.accounts.intervals import Doing, Interval
 
 MOST_PEERS = 48  # in a Gantt chart: of more, the first ones
@@ -130,46 +134,70 @@ def _draw_seconds(axis: Axes, table: np.ndarray) -> None:
     axis.set_ylim(0, 104)
 
 
-def save_over_time(rows: Sequence[Mapping[str, Any]], path: Path, narrow: bool = False) -> bool:
+def save_over_time(
+    rows: Sequence[Mapping[str, Any]],
+    path: Path,
+    probed: Mapping[str, ProbeCurve] = MappingProxyType({}),
+    narrow: bool = False,
+) -> bool:
     """Draw a run's numbers against virtual time; False, without a file, if no time passed or nothing was recorded."""
-    figure = draw_over_time(rows, narrow)
+    figure = draw_over_time(rows, probed, narrow)
     if figure is None:
         return False
     write(figure, path, DPI_NARROW if narrow else DPI_WIDE)
     return True
 
 
-def draw_over_time(rows: Sequence[Mapping[str, Any]], narrow: bool = False) -> Figure | None:
-    """Panels of disagreement, loss, ages, peers online and losses, where they change, against virtual time.
+def draw_over_time(
+    rows: Sequence[Mapping[str, Any]],
+    probed: Mapping[str, ProbeCurve] = MappingProxyType({}),
+    narrow: bool = False,
+) -> Figure | None:
+    """Panels of disagreement, loss and probes, and of ages, peers online and losses where they change.
 
     rows: those of the table of rounds; the one before the first round is at virtual second 0.
     """
     drawn = {name: points for name in OVER_TIME if _tells(name, points := _points(rows, name))}
-    end = max((points[-1, 0] for points in drawn.values()), default=0.0)
-    if not drawn or not end:
+    times = {row["round"]: row.get("virtual_seconds") or 0.0 for row in rows}
+    end = max(times.values(), default=0.0)
+    probes = {name: curve for name, curve in probed.items() if set(curve.rounds.tolist()) <= times.keys()}
+    count = len(drawn) + len(probes)
+    if not count or not end:
         return None
-    unit, word = unit_of(float(end))
-    columns = 1 if narrow else min(len(drawn), 3)
-    height = -(-len(drawn) // columns)
-    figure = figure_of(NARROW if narrow else WIDE * columns / 3, PANEL * height)
-    axes = list(figure.subplots(height, columns, squeeze=False).flat)
-    for axis in axes[len(drawn) :]:
+    unit, word = unit_of(end)
+    columns = 1 if narrow else min(count, 3)
+    figure = figure_of(NARROW if narrow else WIDE * columns / 3, PANEL * -(-count // columns))
+    axes = list(figure.subplots(-(-count // columns), columns, squeeze=False).flat)
+    for axis in axes[count:]:
         figure.delaxes(axis)
-    for axis, (name, points) in zip(axes, drawn.items(), strict=False):
-        title, label = OVER_TIME[name]
-        values, scale = points[:, 1], 1.0
-        if name == "mean_age_seconds":
-            scale, in_unit = unit_of(float(values.max()))
-            label = f"{label} ({in_unit})"
-        marker = "." if len(points) <= 40 else ""
-        axis.plot(points[:, 0] / unit, values / scale, marker=marker, color=BLUE, linewidth=1.5)
-        panel(axis, title, f"virtual {word}", label)
+    remaining = iter(axes)
+    for name, points in drawn.items():
+        _draw_column(next(remaining), name, points / [unit, 1.0], f"virtual {word}")
+    for name, curve in probes.items():
+        seconds = np.array([times[completed] / unit for completed in curve.rounds.tolist()])
+        axis = next(remaining)
+        axis.fill_between(seconds, 100 * curve.low, 100 * curve.high, color=BLUE, alpha=0.2, linewidth=0)
+        axis.plot(seconds, 100 * curve.mean, marker=".", color=BLUE, linewidth=1.5)
+        title = f"{plain(probe_name(name, marked=True), 24)} probe"
+        panel(axis, title, f"virtual {word}", "accuracy (%), mean and range")
         axis.set_xlim(left=0)
-        if values.min() >= 0:
-            from_zero(axis)
-        if name in ("online", "lost"):
-            axis.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     return figure
+
+
+def _draw_column(axis: Axes, name: str, points: np.ndarray, time: str) -> None:
+    """A column of the table of rounds. points: virtual time, and values. time: the label of the horizontal axis."""
+    title, label = OVER_TIME[name]
+    values, scale = points[:, 1], 1.0
+    if name == "mean_age_seconds":
+        scale, in_unit = unit_of(float(values.max()))
+        label = f"{label} ({in_unit})"
+    axis.plot(points[:, 0], values / scale, marker="." if len(points) <= 40 else "", color=BLUE, linewidth=1.5)
+    panel(axis, title, time, label)
+    axis.set_xlim(left=0)
+    if values.min() >= 0:
+        from_zero(axis)
+    if name in ("online", "lost"):
+        axis.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _points(rows: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:

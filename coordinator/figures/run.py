@@ -10,7 +10,7 @@ from coordinator.figures.graph import save_topology
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.regions import save_regions
 from coordinator.records.network_files import intervals_in, latency_table
-from coordinator.records.probe_curves import probe_curves
+from coordinator.records.probe_curves import ProbeCurve, probe_curves
 from coordinator.records.run_folder import RunFolder
 from coordinator.reports.wording import probe_name
 from topologies.facts import TopologyFacts
@@ -35,17 +35,17 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
         save_gains(summary, target / f"gains{form}.png", narrow)
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
     if summary.get("network"):
-        _save_network(folder, summary)
+        _save_network(folder, summary, curves)
 
 
-def _save_network(folder: RunFolder, summary: Mapping[str, Any]) -> None:
+def _save_network(folder: RunFolder, summary: Mapping[str, Any], curves: Mapping[str, ProbeCurve]) -> None:
     """Write the figures of a simulated network: `seconds`, `gantt`, `ages` and `regions`."""
     network, target, rows = summary["network"], folder.path / "figures", folder.rows("rounds")
     rounds, intervals = intervals_in(folder.path, summary["rounds"])
     table = latency_table(summary["config"].get("network", {}))
     for narrow in (False, True):
         form = "-narrow" if narrow else ""
-        save_over_time(rows, target / f"seconds{form}.png", narrow)
+        save_over_time(rows, target / f"seconds{form}.png", curves, narrow)
         save_gantt(intervals, rounds, target / f"gantt{form}.png", narrow)
         save_ages(network["age_bins"], target / f"ages{form}.png", narrow)
         if table is not None and network["places"]:

@@ -23,8 +23,9 @@ VERDICT = "verdict"
 NETWORK_FIGURES: Texts = {
     "seconds": (
         "Disagreement, loss and messages against virtual time",
-        "The run against the virtual time of its simulated network: disagreement and loss; where they change, also the "
-        "mean age of the messages that are used, the peers online, and the messages lost in a round.",
+        "The run against the virtual time of its simulated network: disagreement and loss; where they change, the mean "
+        "age of the messages that are used, the peers online, and the messages lost in a round; and the probes, mean "
+        "and range of the students, where evaluation.probe_every is set.",
     ),
     "gantt": (
         "What each peer does from when to when, in the first rounds",

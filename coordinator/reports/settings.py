@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coordinator.measures.gains import Condition
+from coordinator.reports.formatting import count_of
 from coordinator.reports.matrices import spectra
 from coordinator.reports.wording import CONDITIONS, examples, untrained
 
@@ -50,18 +51,39 @@ def exchange(exchange: Mapping[str, Any]) -> list[str]:
 
 def network(section: Mapping[str, Any]) -> list[str]:
     """The simulated network that was asked for, as parts of a sentence; what is left at nothing is left out."""
-    parts = [f"clock {section['clock']}", f"messages: {section['message']}"]
+    parts = [f"clock {section['clock']}{_of_clock(section)}", f"messages: {section['message']}"]
     if section.get("preset"):
         parts.insert(0, f"preset {section['preset']}")
-    for name in ("compute", "latency", "bandwidth", "loss", "churn"):
-        law = section[name]
-        if law["kind"] != "none":
-            shown = {key: " ".join(map(str, value)) if isinstance(value, list) else value for key, value in law.items()}
-            parts.append(f"{name} {variant(shown)}")
+    laws = {name: section[name] for name in ("compute", "latency", "bandwidth", "loss", "churn")}
+    parts += [f"{name} {variant(_shown(law))}" for name, law in laws.items() if law["kind"] != "none"]
     slow = section["stragglers"]
     parts += [f"{slow['share']:.0%} stragglers, {slow['slowdown']:g} times slower"] if slow["share"] else []
     parts += ["links rewired to those online"] if section["rewire"] else []
-    return parts + ([f"{len(section['groups'])} groups with settings of their own"] if section["groups"] else [])
+    groups = len(section["groups"])
+    own = "their own" if groups > 1 else "its own"
+    return parts + ([f"{count_of(groups, 'group')} with settings of {own}"] if groups else [])
+
+
+def _of_clock(section: Mapping[str, Any]) -> str:
+    """The settings that only some clocks have, in brackets."""
+    late = section["late"] == "use"
+    found = {
+        "deadline": [f"{section.get('deadline', 0):g} s, late messages {'used' if late else 'dropped'}"],
+        "gossip": [f"wakes every {section['wake_every']:g} s on average"],
+    }.get(section["clock"], [])
+    if section["clock"] == "free-running" or (section["clock"] == "deadline" and late):
+        found.append(f"messages of at most {count_of(section['max_age'], 'round')} of age")
+    if section.get("round_seconds"):
+        found.append(f"a round is {section['round_seconds']:g} s")
+    return f" ({', '.join(found)})" if found else ""
+
+
+def _shown(law: Mapping[str, Any]) -> dict[str, Any]:
+    """A law as `variant` writes it: lists as words, numbers short, and without what is 0, but for its seconds."""
+    kept = {key: value for key, value in law.items() if value or key in ("kind", "seconds")}
+    words = {key: " ".join(map(str, value)) for key, value in kept.items() if isinstance(value, list)}
+    numbers = {key: f"{value:g}" for key, value in kept.items() if isinstance(value, float)}
+    return kept | words | numbers
 
 
 def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:

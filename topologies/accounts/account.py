@@ -101,7 +101,10 @@ class Account:
     def summary(self, asked: Mapping[str, float | None] | None = None) -> dict[str, Any]:
         """All of it as plain values. asked: `loss` and `availability` as the settings have them, where they say so."""
         asked, messages = asked or {}, self.messages.counts()
-        total, absent = sum(messages.values()), sum(self._use_of(peer)[2] for peer in range(self.num_peers))
+        total, absent = (
+            sum(messages.values()) - messages["replaced"],
+            sum(self._use_of(peer)[2] for peer in range(self.num_peers)),
+        )
         ages = self.messages.ages.figures() if self.clock != GOSSIP else None
         return {
             "virtual_seconds": self.seconds,

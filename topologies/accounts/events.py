@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from topologies.network.trace import SECOND, Cut, Delivery, Fate, MessageKey, Publication, Step, TimedRound
+from topologies.network.trace import SECOND, Cut, Delivery, Fate, MessageKey, Presence, Publication, Step, TimedRound
 
 WORDS = {"ARRIVED": "", "LOST": "lost on the way", "REPLACED": "replaced by a newer one"}
 REASONS = {fate: WORDS.get(fate.name, fate.name.lower().replace("_", " ")) for fate in Fate}
@@ -39,10 +39,12 @@ class EventLog:
     def __init__(self, own_batches: bool = False) -> None:
         self._own_batches = own_batches
         self._published: dict[MessageKey, Publication] = {}
+        self._gone: set[int] = set()
 
     def at_start(self, cut: Cut) -> list[Event]:
         """What happens at second 0: those who are there publish, all others are offline."""
-        away = [Event(cut.at / SECOND, "offline", peer) for peer, online in enumerate(cut.online) if not online]
+        self._gone = {peer for peer, online in enumerate(cut.online) if not online}
+        away = [Event(cut.at / SECOND, "offline", peer) for peer in sorted(self._gone)]
         return away + [event for publication in cut.due.values() for event in self._publish(publication)]
 
     def of_round(self, round_: TimedRound) -> list[Event]:
@@ -50,7 +52,7 @@ class EventLog:
 
         Rounds of peers that do not wait for each other overlap in time, so a later round may have earlier events.
         """
-        found = [Event(each.at / SECOND, "online" if each.online else "offline", each.peer) for each in round_.presence]
+        found = [event for change in round_.presence for event in self._change(change)]
         for wave in round_.waves:
             for publication in wave.returns:
                 found += self._publish(publication)
@@ -63,6 +65,13 @@ class EventLog:
             for version in versions:
                 self._published.pop((sender, version), None)
         return sorted(found, key=lambda event: event.seconds)
+
+    def _change(self, change: Presence) -> Iterator[Event]:
+        """A peer that comes or goes; one that has not been there from the start is not told to go once more."""
+        if change.online != (change.peer in self._gone):
+            return
+        (self._gone.discard if change.online else self._gone.add)(change.peer)
+        yield Event(change.at / SECOND, "online" if change.online else "offline", change.peer)
 
     def _publish(self, publication: Publication) -> Iterator[Event]:
         peer, version, batch = publication.peer, publication.version, publication.batch

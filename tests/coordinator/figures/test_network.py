@@ -16,6 +16,7 @@ from coordinator.figures.network import (
     unit_of,
 )
 from coordinator.figures.regions import draw_regions, located, save_regions
+from coordinator.records.probe_curves import ProbeCurve
 from tests.topologies.network.hand_made import neighbours, start_of
 from topologies.accounts.intervals import Doing, Interval, intervals_of
 from topologies.schedule import complete
@@ -74,12 +75,14 @@ def test_draw_ages__of_one_kind(legible: Legible) -> None:
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_draw_over_time__against_virtual_seconds(narrow: bool, legible: Legible) -> None:
-    figure = draw_over_time(ROWS, narrow)
+    curve = ProbeCurve(np.array([1, 2]), np.array([0.5, 0.8]), np.array([0.4, 0.7]), np.array([0.6, 0.9]))
+    figure = draw_over_time(ROWS, {"linear": curve}, narrow)
     assert figure is not None
-    titles = ["disagreement", "loss", "age of the messages used", "peers online", "messages lost"]
+    titles = ["disagreement", "loss", "age of the messages used", "peers online", "messages lost", "linear probe"]
     assert [axis.get_title(loc="left") for axis in figure.axes] == titles
     assert np.array_equal(figure.axes[0].lines[0].get_xydata(), [[0, 1.0], [9, 0.5]])
     assert np.array_equal(figure.axes[2].lines[0].get_xydata(), [[4, 10], [9, 20]])  # ms
+    assert np.allclose(figure.axes[5].lines[0].get_xydata(), [[4, 50], [9, 80]])
     assert {axis.get_xlabel() for axis in figure.axes} == {"virtual seconds"}
     legible(figure)
 

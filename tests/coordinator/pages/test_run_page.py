@@ -160,6 +160,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "evaluation": {"controls": ["alone"], "probes": ["knn", "linear"]},
         "hosting": {"pool": "in-process"},
         "tracking": {"enabled": False},
+        "network": {"preset": "five-regions", "clock": "free-running", "stragglers": {"share": 0.25}},
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("coordinator.figures.run.save", lambda *_: None)

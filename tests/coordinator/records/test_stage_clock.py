@@ -19,7 +19,7 @@ from coordinator.records.events import (
     StageEntered,
 )
 from coordinator.records.result import Status
-from coordinator.records.stage_clock import StageClock, duration
+from coordinator.records.stage_clock import StageClock, duration, virtual_time
 from coordinator.run.signals import Interrupts
 from peers.probing.measuring import ProbeOutcome
 

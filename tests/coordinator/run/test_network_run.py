@@ -74,7 +74,8 @@ def test_run__without_the_section_has_nothing_of_it(table: dict[str, Any], tmp_p
         "topology",
     }
     page = (result.folder / "report.html").read_text()
-    assert "simulated network" not in page and "[network]" not in (result.folder / "config.toml").read_text()
+    assert "The simulated network" not in page and "[network]" not in page
+    assert "[network]" not in (result.folder / "config.toml").read_text()
 
 
 def test_run__interrupted_and_resumed_writes_what_the_whole_run_writes(table: dict[str, Any], tmp_path: Path) -> None:

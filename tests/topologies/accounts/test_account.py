@@ -121,7 +121,8 @@ def test_account__ages_in_rounds_and_seconds_and_absence() -> None:
     found = account.summary({"availability": 0.75})
     assert found["age_rounds"]["mean"] == 2 and found["age_seconds"]["max"] == 3
     assert found["availability"] == {"asked": 0.75, "seen": 1 - 4 / 16}
-    assert found["messages"] == {"arrived": 0, "lost": 0, "offline": 1, "crashed": 0} and found["loss"]["seen"] == 0
+    assert {name: count for name, count in found["messages"].items() if count} == {"offline": 1}
+    assert found["loss"]["seen"] == 0
     assert found["use"] == pytest.approx({"compute": 2 / 9, "wait": 3 / 9, "offline": 4 / 9})
     (edge,) = account.edges()
     assert (edge["student"], edge["teacher"], edge["heard"], edge["offline"]) == (1, 0, 1, 1)

@@ -36,7 +36,7 @@ def test_events__those_who_come_and_go() -> None:
     log = EventLog()
     assert [event for event in log.at_start(start_of(schedule, {1})) if event.peer == 1] == [Event(0.0, "offline", 1)]
     back = Publication(1, 3, 3, 2 * SECOND, (0,), True, Return(Weights.FRESH, 1))
-    changes = (Presence(1, 2 * SECOND, True), Presence(0, 3 * SECOND, False))
+    changes = (Presence(1, 0, False), Presence(1, 2 * SECOND, True), Presence(0, 3 * SECOND, False))  # 1 is told twice
     lost = Delivery(1, 0, 3, 2 * SECOND, 4 * SECOND, Fate.RECEIVER_OFFLINE)
     assert log.of_round(TimedRound(0, 4 * SECOND, (Wave((), (back,)),), {}, (lost,), changes, 1)) == [
         Event(2.0, "online", 1),

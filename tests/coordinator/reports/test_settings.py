@@ -1,0 +1,44 @@
+from typing import Any
+
+import pytest
+
+from coordinator import load_config
+from coordinator.experiment.config import to_table
+from coordinator.reports.settings import network
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({}, "clock neighbours; messages: outputs; compute constant (seconds 1); latency constant (seconds 0)"),
+        (
+            {
+                "clock": "gossip",
+                "message": "checkpoint",
+                "latency": {"kind": "regions", "regions": ["us-east-1:2", "eu-west-1:1"], "jitter": 0.1},
+                "stragglers": {"share": 0.1},
+                "groups": [{"peers": [0], "slowdown": 2.0}],
+            },
+            "clock gossip (wakes every 1 s on average); messages: checkpoint; compute constant (seconds 1); latency "
+            "regions (table aws, regions us-east-1:2 eu-west-1:1, jitter 0.1); 10% stragglers, 10 times slower; 1 "
+            "group with settings of its own",
+        ),
+        (
+            {
+                "clock": "deadline",
+                "deadline": 2.5,
+                "late": "use",
+                "max_age": 3,
+                "compute": {"kind": "lognormal", "seconds": 0.05, "sigma": 0.5},
+                "loss": {"kind": "bernoulli", "probability": 0.01},
+                "rewire": True,
+            },
+            "clock deadline (2.5 s, late messages used, messages of at most 3 rounds of age); messages: outputs; "
+            "compute lognormal (seconds 0.05, sigma 0.5); latency constant (seconds 0); loss bernoulli (retry after 1, "
+            "probability 0.01); links rewired to those online",
+        ),
+    ],
+)
+def test_network__what_was_asked_for(small: dict[str, Any], settings: dict[str, Any], words: str) -> None:
+    section = to_table(load_config({**small, "network": settings}))["network"]
+    assert "; ".join(network(section)) == words
