@@ -26,8 +26,8 @@ from coordinator.records.stage_clock import virtual_time
 from coordinator.reports.formatting import size
 from coordinator.reports.network import facts, share
 from coordinator.reports.tables import compact_table, say_labelled
-from topologies.network.account import Account
-from topologies.network.intervals import Doing, Interval, IntervalLog, strip
+from topologies.accounts.account import Account
+from topologies.accounts.intervals import Doing, Interval, IntervalLog, strip
 
 MARKS = {Doing.COMPUTING: "█", Doing.WAITING: "·", Doing.OFFLINE: "x"}
 MOST_STRIPS, MOST_ROWS = 16, 16  # peers of the strip, and rows of a table
@@ -100,7 +100,7 @@ def _summary(plan: Plan, account: Account) -> dict[str, Any]:
     """As the part `network` of a run's summary, with the bytes that were sent."""
     world, network, trace = plan.world, plan.config.network, plan.trace
     assert world is not None and network is not None and trace is not None
-    sent = sum(row["messages_sent"] * plan.sizes[row["peer"]] for row in account.peers())
+    sent = sum(count * each for count, each in zip(account.settled(), plan.sizes, strict=True))
     return {"rounds": account.rounds, "bytes": sent, **summary_of(account, network, world, trace.plain)}
 
 

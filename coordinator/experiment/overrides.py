@@ -2,7 +2,7 @@
 
 import tomllib
 import warnings
-from typing import Any
+from typing import Any, get_args
 
 from pydantic_core import PydanticUndefined
 
@@ -94,7 +94,8 @@ def _note_kept(node: dict[str, Any], table: str, old: Model, new: Model) -> None
 def _drop_unfitting(root: Model, table: dict[str, Any], section: list[str], key: str) -> list[str]:
     """Drop the keys of a section that do not go with a value that was just set in it; returns their dotted names."""
     model = root.model_fields[section[0]].annotation if section and section[0] in root.model_fields else None
-    unfitting = getattr(model, "unfitting", None)
+    models = [model, *get_args(model)]  # a section that may be left out is a union with None
+    unfitting = next((found for each in models if (found := getattr(each, "unfitting", None))), None)
     names = unfitting(table[section[0]], key.partition(".")[2]) if unfitting else []
     for name in names:
         *parents, last = name.split(".")

@@ -19,6 +19,7 @@ from peers.data.datasets import Normalisation
 from peers.networks.network import Network
 from peers.networks.trained import InputFormat, TrainedPeer
 
+OF_NETWORK = ("events", "network_peers", "network_edges", "network_presence")  # tables of the simulated network
 Format = Literal["state_dict", "torchscript", "onnx"]  # of an exported peer
 
 
@@ -110,10 +111,12 @@ class Result:
     def table(self, name: str) -> pa.Table:
         """A table of the run as Arrow: `rounds`, `peers` (and rounds), `edges` (and rounds), or `pairs` of peers.
 
-        Raises: ConfigError, for another name, or if the file is missing or damaged.
+        With a simulated network also `events`, `network_peers`, `network_edges`, and `network_presence` if peers came
+        and went. Raises: ConfigError, for another name, or if the file is missing or damaged.
         """
-        if name not in KEYS:
-            raise ConfigError(f"table: must be one of {', '.join(KEYS)}, got {name!r}")
+        names = [*KEYS, *(OF_NETWORK if self.summary.get("network") else ())]
+        if name not in names:
+            raise ConfigError(f"table: must be one of {', '.join(names)}, got {name!r}")
         path = self.folder / "metrics" / f"{name}.parquet"
         try:
             return pq.read_table(path)

@@ -18,7 +18,11 @@ MESSAGES = {
     "checkpoint": "weights, which the student runs on its own batch",
 }
 DOING = {"compute": "computing", "wait": "waiting", "offline": "offline"}
-NOT_THERE = {"offline": "found their receiver offline", "crashed": "ended with their sender"}
+NOT_THERE = {
+    "offline": "found their receiver offline",
+    "crashed": "ended with their sender",
+    "replaced": "replaced by newer ones before they were sent",
+}
 LEAST_QUEUE = 0.005  # of the time on the way: less is left out
 Network = Mapping[str, Any]
 
@@ -78,7 +82,7 @@ def _messages(network: Network) -> str:
     if not sum(counts.values()):
         return "none"
     lost = f"{counts['lost']:,} lost ({_against(network['loss'])})" if counts["lost"] else ""
-    missed = [f"{counts[name]:,} {words}" for name, words in NOT_THERE.items() if counts[name]]
+    missed = [f"{counts[name]:,} {words}" for name, words in NOT_THERE.items() if counts.get(name)]
     idle = network["steps_without_a_message"]
     without = f"{share(idle / network['steps'])} of the steps had none to learn from" if idle else ""
     if network["clock"] == "gossip":

@@ -17,6 +17,7 @@ from gpu_runs import (
     Skipped,
     Watch,
     compare_losses,
+    in_network,
     missing,
     ratios,
     simulated,
@@ -99,6 +100,41 @@ def repeats(place: Place, figures: Figures) -> None:
         figures[name] = trained(config).digests == trained(config).digests
     if not all(figures.values()):
         raise Mismatch(f"not repeatable: {', '.join(name for name, equal in figures.items() if not equal)}")
+
+
+def network(place: Place, figures: Figures) -> None:
+    """Steps over late messages repeat to the bit; without delays they are those of a run without a network."""
+    late = {"compute": {"kind": "lognormal", "sigma": 0.6}, "latency": {"seconds": 0.7}}
+    comes_and_goes = {"churn": {"kind": "exponential", "up": 6.0, "down": 2.0, "on_return": "neighbour"}}
+    variants: dict[str, dict[str, Any]] = {
+        "free-running": {"clock": "free-running", **late},
+        "deadline": {"clock": "deadline", "deadline": 0.5, "late": "use", **late},
+        "gossip": {"clock": "gossip", **late},
+        "churn": {"clock": "free-running", **late, **comes_and_goes},
+        "checkpoint": {"clock": "free-running", "message": "checkpoint", **late},
+    }
+    batch, rounds = place.size(64, 8), place.size(20, 4)
+
+    def digests(execution: str, section: dict[str, Any] | None) -> list[bytes]:
+        sections: dict[str, Any] = {"hosting": {"execution": execution}}
+        if section is not None:
+            sections["network"] = section
+        return in_network(place.config(batch=batch, rounds=rounds, **sections))
+
+    for execution in ("loop", "vectorised"):
+        plain = digests(execution, None)
+        same = {
+            f"{message}, in time": {"clock": "free-running", "message": message}
+            for message in ("outputs", "checkpoint")
+        }
+        if execution == "vectorised":
+            del same["checkpoint, in time"]  # a teacher's forward pass is then another one: equal to rounding only
+        for name, section in same.items():
+            figures[f"{execution}, {name}"] = digests(execution, section) == plain
+        for name, section in variants.items():
+            figures[f"{execution}, {name}"] = digests(execution, section) == digests(execution, section)
+    if not all(figures.values()):
+        raise Mismatch(f"not the same: {', '.join(name for name, equal in figures.items() if not equal)}")
 
 
 def fractions(place: Place, figures: Figures) -> None:
@@ -288,6 +324,7 @@ CHECKS = {
     "equality": Check(equality),
     "repeats": Check(repeats),
     "vectorised": Check(vectorised),
+    "network": Check(network),
     "precision": Check(precision),
     "measures-in-float32": Check(measures_in_float32),
     "paper-main": Check(paper_main),

@@ -25,7 +25,8 @@ from coordinator.pools.opening import open_pool
 from coordinator.records.events import Digested, RoundCompleted, RunEnded, RunEvent, StageEntered
 from coordinator.records.result import Result
 from coordinator.run.simulate import simulate
-from coordinator.scheduling.scheduler import Phase
+from coordinator.scheduling.choice import scheduler_of
+from coordinator.scheduling.scheduler import Cadence, Phase
 from peers.data.datasets import Dataset
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,17 @@ def trained(config: RunConfig, warm_up: int = 0, plan: Plan | None = None) -> Tr
         seconds = time.perf_counter() - start
         losses = [{peer: s.loss for peer, s in each.stats.items() if s.loss is not None} for each in records]
         return Trained(losses, ask(pool, lambda host: host.digest()), seconds, pool.execution)
+
+
+def in_network(config: RunConfig) -> list[bytes]:
+    """The peers' digests after all rounds of a config, with a section `[network]` or without."""
+    plan = prepare(config)
+    with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
+        scheduler = scheduler_of(pool, plan.trace, shared_sum=False)
+        cadence = Cadence(config.run.rounds, config.hosting.lookahead)
+        for _ in scheduler.records(plan.schedule, cadence, 0, lambda: False):
+            pass
+        return ask(pool, lambda host: host.digest())
 
 
 @dataclass

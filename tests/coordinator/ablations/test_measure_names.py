@@ -10,7 +10,7 @@ from coordinator import load_config, simulate
 from coordinator.ablations.measure_names import known_measures, read_measures
 from coordinator.ablations.results_folder import scalars
 from coordinator.experiment.config import ConfigError, RunConfig
-from topologies.network.config import NetworkConfig
+from topologies.worlds.config import NetworkConfig
 
 
 def _config(**evaluation: Any) -> RunConfig:

@@ -137,6 +137,30 @@ def test_faults__killed_while_a_checkpoint_is_written(
     assert names == ["round-000050", "round-000060"]
 
 
+NETWORKS: dict[str, dict[str, Any]] = {
+    "neighbours": {"churn": {"kind": "exponential", "up": 9.0, "down": 2.0, "on_return": "neighbour"}},
+    "deadline": {"deadline": 0.4, "late": "use", "loss": {"kind": "bernoulli", "probability": 0.1}},
+    "free-running": {"churn": {"kind": "exponential", "up": 9.0, "down": 2.0, "on_return": "fresh"}},
+    "gossip": {"loss": {"kind": "bernoulli", "probability": 0.1}, "wake_every": 2.0},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clock", NETWORKS)
+def test_faults__a_killed_host_in_a_simulated_network_costs_no_number(
+    cluster: Any, tmp_path: Path, processes: list[int], clock: str
+):
+    """The faults of the run are those of its processes; what the network loses is in its tables, and stays so."""
+    compute, latency = {"kind": "lognormal", "sigma": 0.5}, {"kind": "lognormal", "seconds": 0.5, "sigma": 0.8}
+    network = {"clock": clock, "compute": compute, "latency": latency, **NETWORKS[clock]}
+    observer = At(25, lambda: send(processes[1], signal.SIGKILL))
+    result = simulate(load_config(table(network=network)), tmp_path / "faulty", [observer])
+    assert_same(result, straight(tmp_path, network=network))
+    (fault,) = result.summary["faults"]
+    assert fault["what"].startswith("the host of peers 2 to 3 was lost (killed or crashed")
+    assert PeersRestored(Phase.ROUNDS, 20) in observer.told
+
+
 @pytest.mark.slow
 def test_faults__a_host_that_hangs_is_named_and_started_anew(cluster: Any, tmp_path: Path, processes: list[int]):
     """SIGSTOP: the process is there and never answers."""

@@ -16,14 +16,20 @@ UNEQUAL = {"kind": "lognormal", "seconds": 1.0, "sigma": 0.6}
 SLOW_LINKS = {"kind": "lognormal", "seconds": 0.6, "sigma": 0.8}
 SOME_LOST = {"kind": "bernoulli", "probability": 0.15}
 COMING_AND_GOING = {"kind": "exponential", "up": 8.0, "down": 3.0}
-EVERY_CONTROL = {"controls": ["alone", "stranger", "shuffled", "single-teacher"]}
+CONTROLS = {"controls": ["alone", "stranger", "shuffled"]}
+EVERY_CONTROL = {"controls": [*CONTROLS["controls"], "single-teacher"]}  # which draws from what has arrived
 CLOCKS: dict[str, dict[str, Any]] = {
-    "synchronous": {"churn": COMING_AND_GOING, "loss": SOME_LOST},
-    "neighbours": {"churn": {**COMING_AND_GOING, "on_return": "neighbour"}, "loss": SOME_LOST},
+    "synchronous": {"churn": {**COMING_AND_GOING, "on_return": "fresh"}, "loss": SOME_LOST},
+    "neighbours": {"churn": COMING_AND_GOING, "loss": SOME_LOST},
     "deadline": {"deadline": 0.5, "late": "use", "loss": SOME_LOST},
-    "free-running": {"churn": {**COMING_AND_GOING, "on_return": "fresh", "leave": "crash"}, "loss": SOME_LOST},
+    "free-running": {"churn": {**COMING_AND_GOING, "on_return": "neighbour", "leave": "crash"}, "loss": SOME_LOST},
     "gossip": {"wake_every": 2.0, "churn": COMING_AND_GOING, "loss": SOME_LOST},
 }
+
+
+def marked(clock: str) -> Any:
+    """All clocks but one take their time."""
+    return pytest.param(clock, marks=() if clock == "free-running" else pytest.mark.slow)
 
 
 def world(clock: str, **settings: Any) -> dict[str, Any]:
@@ -44,14 +50,16 @@ def assert_only_times_differ(result: Result, plain: Result) -> None:
         assert left.select(kept).sort_by(order).equals(right.select(kept).sort_by(order)), name
 
 
-LIMITS = [
-    {"topology": {"kind": "random-pair"}},
-    {"topology": {"kind": "ring", "self_weight": 0.3}, "evaluation": EVERY_CONTROL},
-    {"topology": {"kind": "random-matching"}, "hosting": {"execution": "vectorised"}},
-]
+LIMITS = {
+    "random pair": {"topology": {"kind": "random-pair"}},
+    "self-weight": {"topology": {"kind": "ring", "self_weight": 0.3}, "evaluation": CONTROLS},
+    "vectorised": {"topology": {"kind": "ring"}, "hosting": {"execution": "vectorised"}},
+    "matching of an odd number": {"topology": {"kind": "random-matching"}},
+}
+slowly = pytest.mark.slow
 
 
-@pytest.mark.parametrize("sections", LIMITS, ids=lambda each: each["topology"]["kind"])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=slowly if name > "random pair" else ()) for name in LIMITS])
 @pytest.mark.parametrize(
     "network",
     [
@@ -63,8 +71,9 @@ LIMITS = [
     ids=lambda each: each["clock"],
 )
 def test_simulate__delays_of_lock_step_clocks_and_a_perfect_network_change_no_number(
-    tmp_path: Path, network: dict[str, Any], sections: dict[str, Any]
+    tmp_path: Path, network: dict[str, Any], name: str
 ) -> None:
+    sections = LIMITS[name]
     plain = run(tmp_path / "plain", **sections)
     timed = run(tmp_path / "timed", network=network, **sections)
     assert_only_times_differ(timed, plain)
@@ -81,7 +90,7 @@ def test_simulate__without_the_section_no_file_has_a_trace_of_it(tmp_path: Path)
     assert not set(TIMES) & set(columns)
 
 
-@pytest.mark.parametrize("clock", CLOCKS)
+@pytest.mark.parametrize("clock", [*map(marked, CLOCKS)])
 def test_resume__after_a_kill_anywhere_nothing_differs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: str
 ) -> None:
@@ -102,7 +111,7 @@ def test_resume__after_a_kill_anywhere_nothing_differs(
         assert resumed.summary["controls"] == straight.summary["controls"]
 
 
-@pytest.mark.parametrize("clock", ["deadline", "gossip"])
+@pytest.mark.parametrize("clock", [*map(marked, CLOCKS)])
 def test_resume__a_longer_run_is_the_run_of_so_many_rounds(tmp_path: Path, clock: str) -> None:
     sections = {"network": world(clock), "topology": {"kind": "ring"}, "evaluation": {"controls": ["alone"]}}
     longer = run(tmp_path / "longer", **{**sections, "run": {"rounds": 20}})
@@ -112,8 +121,6 @@ def test_resume__a_longer_run_is_the_run_of_so_many_rounds(tmp_path: Path, clock
 
 
 def test_resume__another_network_is_refused_but_not_another_list_of_events(tmp_path: Path) -> None:
-    from coordinator import ConfigError
-
     result = run(tmp_path, network=world("neighbours"))
     config = (result.folder / "config.toml").read_text()
     (result.folder / "config.toml").write_text(config.replace("probability = 0.15", "probability = 0.25"))

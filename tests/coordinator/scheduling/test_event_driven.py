@@ -11,6 +11,7 @@ from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.base import Pool, ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.pools.opening import open_pool
+from coordinator.scheduling.choice import scheduler_of
 from coordinator.scheduling.event_driven import TraceLoop
 from coordinator.scheduling.scheduler import Cadence, RoundRecord
 from coordinator.scheduling.synchronous import RoundLoop
@@ -131,3 +132,70 @@ def test_trace_loop__older_messages_give_the_same_bits_in_ray_actors(cluster: An
     plan = prepare(config)
     with open_pool(peer_settings(config, plan.dataset), plan.dataset, hosting) as pool:
         assert by_trace(config, trace, pool) == by_trace(config, trace)
+
+
+UNEQUAL = {"kind": "lognormal", "seconds": 1.0, "sigma": 0.6}
+SLOW = {"kind": "lognormal", "seconds": 0.5, "sigma": 1.0}
+LOST = {"kind": "bernoulli", "probability": 0.2}
+AWAY = {"kind": "exponential", "up": 6.0, "down": 3.0}
+FEW_BYTES = {"kind": "caps", "up": 1000.0, "down": 1000.0}
+WORLDS: dict[str, dict[str, Any]] = {
+    "synchronous, fresh weights": {"clock": "synchronous", "loss": LOST, "churn": {**AWAY, "on_return": "fresh"}},
+    "neighbours": {"clock": "neighbours", "loss": LOST, "churn": AWAY},
+    "neighbours, rewired": {"clock": "neighbours", "churn": AWAY, "rewire": True},
+    "deadline, late ones dropped": {"clock": "deadline", "deadline": 0.5, "loss": LOST},
+    "deadline, late ones used": {"clock": "deadline", "deadline": 0.5, "late": "use", "loss": LOST},
+    "free-running": {"clock": "free-running", "stragglers": {"share": 0.3, "slowdown": 3.0}},
+    "free-running, copies": {"clock": "free-running", "churn": {**AWAY, "on_return": "neighbour", "leave": "crash"}},
+    "free-running, rewired": {"clock": "free-running", "churn": AWAY, "rewire": True},
+    "free-running, bandwidth": {"clock": "free-running", "bandwidth": FEW_BYTES, "churn": AWAY},
+    "free-running, by the second": {"clock": "free-running", "round_seconds": 1.5, "churn": AWAY},
+    "free-running, checkpoints": {"clock": "free-running", "message": "checkpoint", "churn": AWAY},
+    "gossip": {"clock": "gossip", "wake_every": 2.0, "loss": LOST, "churn": {**AWAY, "on_return": "fresh"}},
+    "gossip, checkpoints": {"clock": "gossip", "wake_every": 2.0, "message": "checkpoint"},
+}
+SLOWLY = pytest.mark.slow
+OFTEN = ("neighbours", "deadline, late ones used", "free-running, copies", "gossip")
+
+
+def in_world(name: str, **sections: Any) -> RunConfig:
+    network = {"compute": UNEQUAL, "latency": SLOW, **WORLDS[name]}
+    return tiny(network=network, **{"peers": {"count": 5}, **sections})
+
+
+def by_network(config: RunConfig, pool: Pool | None = None, start: int = 0, **every: Any) -> tuple[Any, ...]:
+    """The digests, and all numbers of the rounds with their times."""
+    plan, pool = prepare(config), pool or opened(config)
+    scheduler, cadence = scheduler_of(pool, plan.trace, False), Cadence(ROUNDS, 3, **every)
+    records = list(scheduler.records(plan.schedule, cadence, start, lambda: False))
+    digests, rounds = outcome(pool, records)
+    return digests, [(*numbers, record.timing) for numbers, record in zip(rounds, records, strict=True)]
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in OFTEN else SLOWLY) for name in WORLDS])
+@pytest.mark.parametrize("topology", ["ring", pytest.param("random-matching", marks=SLOWLY)])
+def test_scheduler__goes_on_from_the_cut_after_any_round(tmp_path: Path, name: str, topology: str) -> None:
+    """With messages under way, abandoned ones, and peers that are away: weights, losses, bytes and times stay."""
+    config = in_world(name, topology={"kind": topology})
+    whole = by_network(config, checkpoint_every=1, aside=lambda completed: str(tmp_path / str(completed)))
+    for start in range(1, ROUNDS):
+        again, folder = opened(config), str(tmp_path / str(start))
+        again.get([host.restore(folder, dict.fromkeys(host.peers, "")) for host in again.hosts])
+        digests, rounds = by_network(config, again, start)
+        assert digests == whole[0], start
+        assert rounds == whole[1][start:], start
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("execution", "peers_per_host"), [("loop", 2), ("vectorised", 4)])
+@pytest.mark.parametrize("name", WORLDS)
+def test_scheduler__a_cluster_of_local_processes_gives_the_bits_of_one(
+    cluster: Any, name: str, execution: str, peers_per_host: int
+) -> None:
+    """Vectorised, the same peers have to be stacked."""
+    hosting = {"execution": execution, "peers_per_host": peers_per_host}
+    here = in_world(name, peers={"count": 4}, hosting=hosting)
+    config = in_world(name, peers={"count": 4}, hosting={**hosting, "pool": "ray"})
+    plan = prepare(config)
+    with open_pool(peer_settings(config, plan.dataset), plan.dataset, config.hosting) as pool:
+        assert by_network(config, pool) == by_network(here)
