@@ -139,6 +139,8 @@ def _draw_panel(axis: Axes, comparison: Comparison, cells: Sequence[str], measur
             words = f"{NOT_REACHED} in {missed.seeds}/{missed.of}"
             axis.text(0.03, place, words, transform=axis.get_yaxis_transform(), fontsize=SMALL, color=GREY, va="center")
     _plain_frame(axis)
+    if not known:
+        axis.set_xticks([])
 
 
 def _plain_frame(axis: Axes) -> None:

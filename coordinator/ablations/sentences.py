@@ -1,5 +1,7 @@
 """What a comparison's tables do not say, in sentences: what flags mean, power, corrections, what was not tested."""
 
+from collections import Counter
+
 from coordinator.ablations.estimates import LEVEL, Comparison, Missed, Outcome
 from coordinator.ablations.headline import briefly, claimed
 from coordinator.measures.statistics import Estimate
@@ -61,9 +63,12 @@ def _void(comparison: Comparison) -> list[str]:
 
 
 def _missed(comparison: Comparison) -> list[str]:
-    """A sentence on targets that some runs had not reached when they ended, and what follows from it."""
-    measures = dict.fromkeys(measure for _, measure in comparison.missed)
-    parts = [_of(measure, [cell for cell, other in comparison.missed if other == measure]) for measure in measures]
+    """A sentence on targets that some runs had not reached when they ended; the table has the cells."""
+    counts, cells = Counter(measure for _, measure in comparison.missed), len(comparison.cells)
+    parts = [
+        measure_name(measure) + (f" in {count} of {count_of(cells, 'cell')}" if cells > 1 else "")
+        for measure, count in counts.items()
+    ]
     what = "a run that did not reach its target has no cost, and the mean over the others would be too good"
     return [f"No mean and no difference, as {what}: {'; '.join(parts)}."] if parts else []
 

@@ -21,6 +21,7 @@ NETWORK: dict[str, tuple[str, str]] = {
     "messages.lost": ("messages lost", ""),
     "messages.offline": ("messages to absent peers", ""),
     "messages.crashed": ("messages of crashed peers", ""),
+    "messages.replaced": ("messages replaced by newer ones", ""),
     "loss.asked": ("share of messages lost, by the settings", ""),
     "loss.seen": ("share of messages lost", ""),
     "availability.asked": ("share of time online, by the settings", ""),

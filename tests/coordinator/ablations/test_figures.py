@@ -402,3 +402,6 @@ def test_draw_estimates__a_target_that_was_not_reached_is_told(legible: Legible)
     (axis,) = figure.axes
     assert np.allclose(points(axis), [(4.5, 0)]) and axis.get_xlabel() == "s"
     assert [(text.get_text(), text.get_position()[1]) for text in axis.texts] == [("not reached in 1/2", 1)]
+    nobody = [row | {time: float("inf")} for row in rows]
+    figure = forest.draw_estimates(compare(nobody, KINDS, "ring", [time]), STYLES)
+    assert figure is not None and legible(figure) and not len(figure.axes[0].get_xticks())

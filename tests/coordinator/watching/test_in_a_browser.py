@@ -72,3 +72,52 @@ def test_page__of_a_run_that_goes_on(started: Started, tiny: Path, browser: Chro
         until(lambda: "lost contact" in browser.find_element(By.ID, "view").text.lower(), 10)
     problems = [entry for entry in browser.get_log("browser") if "ERR_CONNECTION" not in entry["message"]]
     assert [entry for entry in problems if entry["level"] == "SEVERE" and "INCOMPLETE" not in entry["message"]] == []
+
+
+NETWORK = [
+    "network.clock=free-running",
+    "network.compute={kind='lognormal',seconds=0.05,sigma=0.6}",
+    "network.latency={kind='constant',seconds=0.05}",
+    "network.churn={kind='exponential',up=2.0,down=1.0}",
+    "network.loss={kind='bernoulli',probability=0.05}",
+]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_page__of_a_run_on_a_simulated_network(started: Started, tiny: Path, browser: Chrome) -> None:
+    """While it goes on virtual time and absences grow; then it has the seconds, absences and ages of the tables."""
+    settings = ["run.rounds=300", "evaluation.every=30", "data.num_train=4000", "peers.model={kind='mlp',hidden=[64]}"]
+    out = ("--output", "timed", "--watch", "--port", "0")
+    with started(command("run", str(tiny), *settings, *NETWORK, *out)) as it:
+        browser.get(f"http://127.0.0.1:{address_in(it, 'live page  http://127.0.0.1:')}/")
+        until(lambda: (seen(browser, "window.peerView.document.frames.length") or 0) >= 2, 120)
+        if seen(browser, "window.peerView.document.status") == "running":  # else the machine was busy
+            assert seen(browser, "window.peerView.seconds") > 0
+        it.stdout.read()
+        assert it.wait(120) == 0
+    until(lambda: seen(browser, "window.peerView.document.status") == "finished", 5)
+    (folder,) = Path("timed").iterdir()
+    with started(command("watch", str(folder), "--port", "0")) as server:
+        browser.get(f"http://127.0.0.1:{address_in(server)}/")
+        until(lambda: seen(browser, "window.peerView.document.links.colourings"), 60)
+        rounds = {row["round"]: row for row in rows_of(folder, "rounds")}
+        for frame in (30, 150, 300):
+            browser.execute_script(f"window.peerView.setRound({frame})")
+            assert seen(browser, "window.peerView.seconds") == pytest.approx(rounds[frame]["virtual_seconds"], rel=1e-6)
+        gone = [row for row in rows_of(folder, "network_presence") if not row["online"]]
+        absences = {(row["peer"], row["seconds"]) for row in gone}
+        marks = seen(browser, "window.peerView.document.peers.marks")
+        assert len(absences) == sum(mark["kind"] == "offline" for each in marks.values() for mark in each) > 0
+        heard = [row for row in rows_of(folder, "events") if row["kind"] == "study" and 120 < row["round"] <= 150]
+        messages = seen(browser, "window.peerView.document.links.messages[5]")
+        assert sum(messages) == len(heard) > 0
+        facts = browser.find_element(By.CSS_SELECTOR, ".pv-facts").text
+        assert "virtual time" in facts and "messages that did not arrive" in facts
+        slider = browser.find_element(By.CSS_SELECTOR, "input[type=range]")
+        slider.send_keys(Keys.HOME)
+        until(lambda: seen(browser, "window.peerView.seconds") == 0, 5)
+        slider.send_keys(Keys.ARROW_RIGHT)
+        step = float(slider.get_attribute("step") or 0)
+        until(lambda: abs(seen(browser, "window.peerView.seconds") - step) < 1e-6 * step, 5)
+    problems = [entry for entry in browser.get_log("browser") if "ERR_CONNECTION" not in entry["message"]]
+    assert [entry for entry in problems if entry["level"] == "SEVERE" and "INCOMPLETE" not in entry["message"]] == []
