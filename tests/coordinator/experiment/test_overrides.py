@@ -380,8 +380,10 @@ def test_override__a_clock_drops_the_keys_of_another_and_keeps_the_world() -> No
     with pytest.warns(UserWarning, match=r"drops network\.deadline, network\.late, which do not go with it"):
         free = load_config(table, ["network.clock=free-running"]).network
     assert free is not None and (free.max_age, free.round_seconds, free.deadline) == (3, 5.0, None)
-    with pytest.warns(UserWarning, match="drops network.deadline, network.late, network.max_age, network.round_seconds"):
+    with pytest.warns(
+        UserWarning, match="drops network.deadline, network.late, network.max_age, network.round_seconds"
+    ):
         waiting = load_config(table, ["network.clock=neighbours"]).network
-    assert waiting is not None and at(load_config({**table, "network": {"latency": {"seconds": 0.1}}}), "network") == at(
-        load_config({**table, "network": waiting.model_dump(exclude_none=True)}), "network"
-    )
+    assert waiting is not None and at(
+        load_config({**table, "network": {"latency": {"seconds": 0.1}}}), "network"
+    ) == at(load_config({**table, "network": waiting.model_dump(exclude_none=True)}), "network")

@@ -1,4 +1,4 @@
-"""Whole traces against slow simulators that were written from the definitions alone: who hears whom, how old, and when."""
+"""Whole traces against slow simulators that were written from the definitions alone: who hears whom, and when."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tests.topologies.network.gossip_reference import GossipReference
-from tests.topologies.network.reference import LOCK_STEP, Did, Reference, Rules
+from tests.topologies.network.happenings import Did, Rules
+from tests.topologies.network.reference import LOCK_STEP, Reference
 from topologies.config import TopologyConfig
 from topologies.given import schedule_of
 from topologies.network.config import NetworkConfig
@@ -160,7 +161,9 @@ def test_trace__is_that_of_a_slow_simulator(world: tuple[NetworkConfig, dict[str
     compare(network, parsed.build(num_peers, np.random.SeedSequence(entropy)), entropy)
 
 
-@pytest.mark.parametrize("clock", [each for each in CLOCKS if each["clock"] != "gossip"], ids=lambda each: each["clock"])
+@pytest.mark.parametrize(
+    "clock", [each for each in CLOCKS if each["clock"] != "gossip"], ids=lambda each: each["clock"]
+)
 def test_trace__of_a_directed_star_is_that_of_a_slow_simulator(clock: dict[str, Any]):
     for entropy, latency in enumerate(LATENCY):
         network = {"compute": COMPUTE[2], "latency": latency, "loss": LOSS[1], "churn": CHURN[1]}

@@ -1,8 +1,8 @@
 """One small case of each of two other simulators of decentralised learning: the same ages and losses, or why not.
 
-gossipy-dfl 0.0.1 (PyPI) counts whole ticks. Its figures below are those of 8 nodes on a directed ring that each push once
-in a round of 10 ticks, 4,000 rounds, seed 1, a model that does nothing: the share of messages that failed, and the age of
-the newest message that a node has received, sampled after each tick from tick 100 on. A sample after a tick
+gossipy-dfl 0.0.1 (PyPI) counts whole ticks. Its figures below are those of 8 nodes on a directed ring that each push
+once in a round of 10 ticks, 4,000 rounds, seed 1, a model that does nothing: the share of messages that failed, and the
+age of the newest message that a node has received, sampled after each tick from tick 100 on. A sample after a tick
 misses half a tick of the age in continuous time. `online_prob` is a coin for each node and tick, without memory: for
 ages it is loss, and nothing like churn, in which a peer that is away now is probably away in the next round.
 
@@ -49,7 +49,9 @@ def steps(trace: Trace, rounds: int) -> list[Step]:
 
 def mean_age(messages: Iterable[Delivery], receiver: int) -> float:
     """The age of the newest message that a peer has received, in seconds, averaged over time."""
-    came = sorted((each.arrived, each.sent) for each in messages if each.receiver == receiver and each.fate == Fate.ARRIVED)
+    came = sorted(
+        (each.arrived, each.sent) for each in messages if each.receiver == receiver and each.fate == Fate.ARRIVED
+    )
     arrived, sent = np.array(came).T / SECOND
     newest, lasted = np.maximum.accumulate(sent)[:-1], np.diff(arrived)
     return float(np.sum(lasted * (arrived[:-1] - newest + lasted / 2)) / lasted.sum())
