@@ -153,7 +153,7 @@ def worlds(draw: st.DrawFn) -> tuple[NetworkConfig, dict[str, Any]]:
 UNDIRECTED = ("ring", "complete", "random-matching", "star")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds(), st.integers(3, 8), st.integers(0, 2**20))
 def test_trace__is_that_of_a_slow_simulator(world: tuple[NetworkConfig, dict[str, Any]], num_peers: int, entropy: int):
     network, topology = world

@@ -64,11 +64,11 @@ def test_gossipy__the_same_losses_and_ages(case: tuple[int, float, float]):
     ring = schedule_of([(peer, (peer + 1) % 8) for peer in range(8)], 8)
     loss = {"kind": "bernoulli", "probability": lost} if lost else {"kind": "none"}
     trace = trace_of(ring, clock="free-running", compute={"seconds": 1.0}, latency={"seconds": delay * TICK}, loss=loss)
-    seen = deliveries(trace, 4000)
+    seen = deliveries(trace, 500)
     failed, age = GOSSIPY[case]
-    assert np.mean([each.fate == Fate.LOST for each in seen]) == pytest.approx(failed, abs=0.01)
+    assert np.mean([each.fate == Fate.LOST for each in seen]) == pytest.approx(failed, abs=0.02)
     ours = np.mean([mean_age(seen, receiver) for receiver in range(8)])
-    assert ours == pytest.approx((age + 0.5) * TICK, rel=0.015)
+    assert ours == pytest.approx((age + 0.5) * TICK, rel=0.03)
 
 
 @dataclass
