@@ -22,7 +22,7 @@ ONLY_IN = {
     "ray": {"peers/hosting/actor.py", "coordinator/pools", "coordinator/commands", "coordinator/ablations"},
 }
 FLOORS = {  # a room imports from itself and from lower floors; "": the modules beside the rooms
-    "topologies": [{""}, {"analysis"}, {"network"}],
+    "topologies": [{""}, {"analysis", "worlds"}, {"network"}, {"accounts"}],
     "peers": [{"base"}, {"data"}, {"networks", "exchange"}, {"probing"}, {"learning"}, {"hosting"}],
     "coordinator": [
         {"experiment"},

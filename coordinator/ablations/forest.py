@@ -202,7 +202,7 @@ def range_of(measure: str) -> Range:
         return MEASURES[name].range
     if section == "probes" and last and "over" not in last and "gain" not in last:
         return SHARE
-    if Target.parse(measure) is not None:
+    if Target.parse(measure) is not None or section == "network":
         return NOT_NEGATIVE
     return NOT_NEGATIVE if measure in ("rounds", "bytes_exchanged", "relative_weight_change") else ANY
 
@@ -219,4 +219,6 @@ def _unit(measure: str) -> str:
         return "accuracy (fraction)"
     if Target.parse(measure) is not None:
         return unit_of(measure) or "rounds"
+    if unit_of(measure):
+        return unit_of(measure)
     return {"bytes_exchanged": "bytes", "rounds": "rounds"}.get(measure, plain(heading(measure), TITLE))

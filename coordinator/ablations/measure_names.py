@@ -9,6 +9,7 @@ from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.errors import nearest
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.network import NETWORK
 from coordinator.measures.targets import GAIN, Paid, Target
 from coordinator.records import trainings
 from peers.learning.control import Control
@@ -36,7 +37,8 @@ def known_measures(config: RunConfig) -> list[str]:
     trained = [
         f"controls.{run}.{number}" for run in ("exchange", *config.evaluation.controls) for number in trainings.NUMBERS
     ]
-    return [*probes, *measured, *trained, *facts, "rounds", "bytes_exchanged", "relative_weight_change"]
+    network = [f"network.{name}" for name in NETWORK] if has_network(config) else []
+    return [*probes, *measured, *trained, *facts, *network, "rounds", "bytes_exchanged", "relative_weight_change"]
 
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:

@@ -35,6 +35,7 @@ COMPARED_VERSIONS = ("peer-consensus", "torch", "python")  # packages whose vers
 # keys of the summary that are not in the results
 LEFT_OUT = (*TIMINGS, *STAGES, "config", "data", "measured_at", "versions", "hardware", "status", "message")
 OUTPUTS = ("results.parquet", "timings.parquet", "differences.parquet", "summary.json", "report.html", "figures")
+PATH = "network.critical_path.peers."  # of some peers only, other ones in each run
 NEEDED: dict[str, type] = {  # in a finished run's summary
     **dict.fromkeys(("probes", "consensus", "topology", "not_finite", "config", "versions", "hardware"), dict),
     **dict.fromkeys(("flags", "artefacts"), list),
@@ -233,7 +234,7 @@ def scalars(summary: Mapping[str, Any]) -> Row:
         flat.pop("ended", None)  # else there are columns for its parts
     diverged = [f"peer {peer}: round {fault['round']}" for peer, fault in summary["not_finite"].items()]
     flat["not_finite"] = "; ".join(diverged)
-    return {name: value for name, value in flat.items() if not isinstance(value, list)}
+    return {name: value for name, value in flat.items() if not isinstance(value, list) and not name.startswith(PATH)}
 
 
 def axis_columns(ablation: Ablation) -> dict[str, Row]:

@@ -26,8 +26,8 @@ from coordinator.records.stage_clock import virtual_time
 from coordinator.reports.formatting import size
 from coordinator.reports.network import facts, share
 from coordinator.reports.tables import compact_table, say_labelled
-from topologies.network.account import Account
-from topologies.network.intervals import Doing, Interval, IntervalLog, strip
+from topologies.accounts.account import Account
+from topologies.accounts.intervals import Doing, Interval, IntervalLog, strip
 
 MARKS = {Doing.COMPUTING: "█", Doing.WAITING: "·", Doing.OFFLINE: "x"}
 MOST_STRIPS, MOST_ROWS = 16, 16  # peers of the strip, and rows of a table

@@ -5,7 +5,7 @@ from contextlib import suppress
 from coordinator.experiment.config import RunConfig
 from coordinator.experiment.network import world_of
 from topologies.network.trace import SECOND
-from topologies.network.world import World
+from topologies.worlds.world import World
 
 Change = tuple[float, int, bool]  # virtual second, peer, whether it is online from then on
 

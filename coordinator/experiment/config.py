@@ -26,7 +26,7 @@ from peers.learning.settings import Execution
 from peers.networks.config import PeersConfig
 from peers.probing.config import ProbeName
 from topologies.config import TopologyConfig
-from topologies.network.config import Group, NetworkConfig
+from topologies.worlds.config import Group, NetworkConfig
 
 AnyTopology = Annotated[TopologyConfig | ImportedTopology | GivenTopology, Field(discriminator="kind")]
 

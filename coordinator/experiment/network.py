@@ -14,8 +14,8 @@ from peers.learning.control import Control
 from topologies.combinators import among
 from topologies.network import combinators, simulation
 from topologies.network.trace import Step, Trace, Weights
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds.world import World
 
 
 def trace_of(config: RunConfig, schedule: Schedule, world: World | None) -> Trace | None:

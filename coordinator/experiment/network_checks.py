@@ -5,8 +5,8 @@ from typing import Any
 from coordinator.experiment.sections import EvaluationConfig
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control
-from topologies.network.config import NetworkConfig
 from topologies.topology import Topology
+from topologies.worlds.config import NetworkConfig
 
 FIXED = ("file", "import", "given", "self")  # kinds of topologies of a given number of peers, or without links
 

@@ -28,8 +28,8 @@ from topologies.analysis.measures import describe
 from topologies.facts import TopologyFacts
 from topologies.network.checks import check_trace
 from topologies.network.trace import Trace
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds.world import World
 
 # Measured proportional set size, CUDA build of torch: a Ray actor without peers, the coordinator, Ray's daemons.
 ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 400 * 2**20, 720 * 2**20, 450 * 2**20

@@ -24,7 +24,7 @@ from coordinator.figures.style import (
     panel,
     write,
 )
-from topologies.network.intervals import Doing, Interval
+from topologies.accounts.intervals import Doing, Interval
 
 MOST_PEERS = 48  # in a Gantt chart: of more, the first ones
 ROW, AROUND = 0.17, 1.05  # inches: of a peer, and around all

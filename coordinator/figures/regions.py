@@ -24,7 +24,7 @@ from coordinator.figures.style import (
     plain,
     write,
 )
-from topologies.network.places import LatencyTable
+from topologies.worlds.places import LatencyTable
 
 MOST_NAMED = 12  # places with a name; of more, the names would lie on each other
 AROUND = 12.0  # degrees of room around the outermost places

@@ -15,15 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from coordinator.records.run_folder import aside, write_table
-from topologies.network import aws
-from topologies.network.account import Account
-from topologies.network.config import NetworkConfig
-from topologies.network.events import Event, EventLog
-from topologies.network.intervals import Doing, Interval, IntervalLog
-from topologies.network.places import LatencyTable, homes
+from topologies.accounts.account import Account
+from topologies.accounts.events import Event, EventLog
+from topologies.accounts.intervals import Doing, Interval, IntervalLog
 from topologies.network.trace import TimedRound, Trace
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds import aws
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.places import LatencyTable, homes
+from topologies.worlds.world import World
 
 ROWS = 65_536  # of a row group, which are in memory at a time
 EVENTS, PRESENCE, INTERVALS = "events", "network_presence", "network_intervals"

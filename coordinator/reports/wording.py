@@ -5,6 +5,7 @@ from typing import Any
 
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.network import NETWORK
 from coordinator.measures.statistics import detectable
 from coordinator.measures.targets import Paid, Target
 from coordinator.measures.verdict import Flag
@@ -93,6 +94,8 @@ def measure_name(measure: str) -> str:
         return f"{probe_name(name)} {trained}{last.removesuffix('.mean').replace('_', ' ').replace('.', ' ')}"
     if section == "consensus" and last in ("first", "last"):
         return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
+    if section == "network" and rest in NETWORK:
+        return NETWORK[rest][0]
     return (rest if section == "topology" else measure).replace("_", " ")
 
 
@@ -107,7 +110,9 @@ def _target_name(target: Target) -> str:
 
 def unit_of(measure: str) -> str:
     """The unit in which `number` writes a measure; empty if it has none."""
-    target = Target.parse(measure)
+    target, (section, _, rest) = Target.parse(measure), measure.partition(".")
+    if section == "network" and rest in NETWORK:
+        return NETWORK[rest][1]
     return "points" if is_gain(measure) else PAID_UNITS[target.paid] if target is not None else ""
 
 

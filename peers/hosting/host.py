@@ -158,8 +158,11 @@ class PeerHost:
             found[peer] = {name: each.clone() for name, each in self.peers[peer].network.state_dict().items()}
         if missing := sorted(sources - found.keys()):
             raise ValueError(f"peers come back with the weights of peers {missing}, which have not arrived")
+        for number, of_stack in self._split(returns):
+            if number is not None:
+                self.stacks[number].forget(of_stack)
+        self._replace_due(returns)
         for peer, back in returns.items():
-            self._replace_due([peer])
             self.post.release(peer, back.released)
             self.peers[peer].come_back(back, found.get(back.source, {}))
         return self.publish(assignments)

@@ -1,14 +1,14 @@
 """The clocks `deadline` and `free-running`: peers that go on with what has arrived."""
 
 from topologies.network.assembly import Assembly
-from topologies.network.config import NetworkConfig
 from topologies.network.event_driven import FINISH, START, EventDriven, best
 from topologies.network.hearing import aged, shared
 from topologies.network.links import Present
 from topologies.network.trace import SECOND, Cut, Fate, Publication, Return, Step, TimedRound
-from topologies.network.world import World
 from topologies.round import Edge
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 Arrival = tuple[int, int, int]  # when, version, sender
 Heard = list[tuple[int, int]]  # (sender, version), ascending
@@ -23,7 +23,7 @@ class Asynchronous(EventDriven):
     """
 
     def __init__(self, world: World, schedule: Schedule, present: Present | None, network: NetworkConfig) -> None:
-        super().__init__(world, schedule, present)
+        super().__init__(world, schedule, present, single=True)
         count = world.num_peers
         self.deadline = 0 if network.deadline is None else round(network.deadline * SECOND)
         self.waits = network.clock == "deadline"
@@ -108,10 +108,10 @@ class Asynchronous(EventDriven):
     def posted(self, sender: int, receiver: int, version: int, at: int, fate: Fate) -> None:
         """The arrival of a message is known."""
         if fate is not Fate.ARRIVED:
-            if self.flows is not None:
+            if self.transfers is not None:
                 self.assembly.release((sender, version))
             return
-        if self.flows is None:
+        if self.transfers is None:
             self.assembly.hold((sender, version))
         self.under_way[receiver].append((at, version, sender))
         due = self.due[receiver]
@@ -141,7 +141,7 @@ class Asynchronous(EventDriven):
         receivers = plan.receivers[peer]
         message = Publication(peer, index, index, self.now, receivers, True, self.returning[peer])
         self.due[peer], self.idling[peer], self.returning[peer], self.version[peer] = message, None, None, index
-        if self.flows is not None and receivers:
+        if self.transfers is not None and receivers:
             self.assembly.hold((peer, index), len(receivers))
         self.send(message)
         if not self.assembly.is_held((peer, index)):

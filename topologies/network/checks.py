@@ -4,28 +4,27 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from topologies.network.config import NetworkConfig
 from topologies.network.trace import Fate, TimedRound, Trace
 from topologies.round import Edge
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
 
-LOOKED_AT = 100  # rounds
+LOOKED_AT = 100  # rounds of a schedule that does not repeat
 
 
 def check_trace(trace: Trace, network: NetworkConfig, schedule: Schedule, num_rounds: int) -> None:
-    """Refuse a network in which no peer ever hears another, as far as its first rounds tell.
+    """Refuse a network in which no peer ever hears another; of others, only the first rounds are looked at.
 
     Raises:
         ValueError: one line that names the setting to change.
     """
-    most = min(num_rounds, LOOKED_AT)
     if network.clock == "gossip":
-        _check_gossip(schedule, most)
-    if not any(edge.teacher != peer for peer, edge in _edges(schedule, most)):
+        _check_gossip(schedule, num_rounds)
+    if not any(edge.teacher != peer for peer, edge in _edges(schedule, num_rounds)):
         return  # the topology has nobody hear another
     fates: Counter[Fate] = Counter()
     rounds = 0
-    for timed in islice(trace.rounds(), most):
+    for timed in islice(trace.rounds(), num_rounds):
         if _hears(timed):
             return
         fates.update(each.fate for each in timed.deliveries)
@@ -33,9 +32,9 @@ def check_trace(trace: Trace, network: NetworkConfig, schedule: Schedule, num_ro
     raise ValueError(_why(network, fates, rounds))
 
 
-def _check_gossip(schedule: Schedule, most: int) -> None:
+def _check_gossip(schedule: Schedule, num_rounds: int) -> None:
     """Gossip needs links in both directions. Raises: ValueError."""
-    for index in range(min(most, schedule.period or LOOKED_AT)):
+    for index in range(min(num_rounds, schedule.period or LOOKED_AT)):
         links = set(schedule(index).links)
         for teacher, student in sorted(links):
             if (student, teacher) not in links:
@@ -45,9 +44,9 @@ def _check_gossip(schedule: Schedule, most: int) -> None:
                 )
 
 
-def _edges(schedule: Schedule, most: int) -> Iterator[tuple[int, Edge]]:
+def _edges(schedule: Schedule, num_rounds: int) -> Iterator[tuple[int, Edge]]:
     """(student, edge) of the first rounds."""
-    for index in range(min(most, schedule.period or LOOKED_AT)):
+    for index in range(min(num_rounds, schedule.period or LOOKED_AT)):
         for peer, edges in enumerate(schedule(index).incoming):
             for edge in edges:
                 yield peer, edge
@@ -70,6 +69,11 @@ def _why(network: NetworkConfig, fates: Counter[Fate], rounds: int) -> str:
         return (
             f"network.max_age: must be at least the age of messages when they arrive, got {network.max_age}: {seen}; "
             "raise it, or lower network.latency"
+        )
+    if network.bandwidth.kind != "none" and not fates:
+        return (
+            f"network.bandwidth: must let messages through within the run, got {network.bandwidth.kind}: {seen}, as all "
+            "are still being transferred; raise it, send less (network.message, exchange), or run more rounds"
         )
     if fates[Fate.LOST] > fates[Fate.RECEIVER_OFFLINE] + fates[Fate.SENDER_CRASHED]:
         return f"network.loss: must let messages through, got {fates[Fate.LOST]} lost: {seen}; lower its probability"

@@ -10,7 +10,6 @@ from abc import ABC, abstractmethod
 from enum import IntEnum
 from typing import TypeVar
 
-from topologies.network.bandwidth import Flows
 from topologies.network.links import Links, Present, Rewired
 from topologies.network.trace import (
     Cut,
@@ -22,11 +21,11 @@ from topologies.network.trace import (
     TimedRound,
     Weights,
 )
-from topologies.network.world import World
+from topologies.network.transfers import Transfer, Transfers
 from topologies.schedule import Schedule
+from topologies.worlds.world import World
 
 S = TypeVar("S", bound="EventDriven")
-Flow = tuple[int, int, int]  # sender, receiver, version
 NEVER = 1 << 62  # the version of a peer that has passed all rounds
 QUIET = 200_000  # events in which nobody steps, besides some for each peer, before it is an error
 
@@ -48,9 +47,12 @@ Event = tuple[int, int, int, int, int]
 
 
 class EventDriven(ABC):
-    """The state of a simulation between two events. tokens: events of a peer with an older token are void."""
+    """The state of a simulation between two events. tokens: events of a peer with an older token are void.
 
-    def __init__(self, world: World, schedule: Schedule, present: Present | None) -> None:
+    single: where bandwidth is limited, whether a link transfers one message at a time, after that the newest.
+    """
+
+    def __init__(self, world: World, schedule: Schedule, present: Present | None, single: bool) -> None:
         count = world.num_peers
         self.world, self.index, self.end, self.now, self.quiet = world, 0, 0, 0, 0
         self.churns, self.limited = world.has_churn, world.up is not None
@@ -63,11 +65,7 @@ class EventDriven(ABC):
         self.due: list[Publication | None] = [None] * count
         self.leaves: list[int | None] = [None] * count  # when a peer that is online goes offline
         self.numbers: list[dict[int, int]] = [{} for _ in range(count)]  # of messages by sender and receiver
-        self.flows: Flows[Flow] | None = None
-        if self.limited:
-            assert world.up is not None and world.down is not None
-            self.flows = Flows(world.up.tolist(), world.down.tolist())
-        self.flying: dict[Flow, tuple[int, int]] = {}  # by flow: when it was sent, and the latency that follows
+        self.transfers = Transfers(world, single) if self.limited else None
         self.flow_token = 0
         self.deliveries: list[Delivery] = []
         self.presence = [Presence(peer, 0, False) for peer in range(count) if not self.online[peer]]
@@ -82,7 +80,7 @@ class EventDriven(ABC):
                 value = [copy.copy(each) if isinstance(each, list | dict) else each for each in value]
             elif isinstance(value, dict):
                 value = dict(value)
-            elif isinstance(value, Flows):
+            elif isinstance(value, Transfers):
                 value = value.copy()
             other.__dict__[name] = value
         other.links = self.links.copy(other.online)
@@ -153,7 +151,7 @@ class EventDriven(ABC):
         elif peer >= 0:
             self.arrived(sender, peer, token)
         elif token == self.flow_token:
-            self._flow_ends()
+            self._transferred()
         self.quiet += 1
         if self.quiet > QUIET + 100 * len(self.online):
             raise ValueError(
@@ -170,14 +168,13 @@ class EventDriven(ABC):
             number = numbers.get(receiver, 0)
             numbers[receiver] = number + 1
             took = transmission(peer, receiver, number)
-            if self.flows is None:
+            if self.transfers is None:
                 self._on_its_way(peer, receiver, version, at, at, took)
-            else:
-                flow = (peer, receiver, version)
-                self.flying[flow] = (at, took)
-                self.flows.start(flow, peer, receiver, self.world.message_bytes(peer), at)
-        if self.flows is not None and message.sent_to:
-            self._await_flow()
+                continue
+            replaced = self.transfers.start(Transfer(peer, receiver, version, at, took), at)
+            if replaced is not None:
+                self._ended(replaced, Fate.REPLACED)
+        self._await_transfer()
 
     def back(self, peer: int, source: int | None) -> Return:
         """How a peer comes back whose neighbour to copy is `source`, None if there is none."""
@@ -231,23 +228,27 @@ class EventDriven(ABC):
         self.deliveries.append(Delivery(sender, receiver, version, sent, at, fate))
         self.posted(sender, receiver, version, at, fate)
 
-    def _await_flow(self) -> None:
+    def _await_transfer(self) -> None:
         """Plan the end of the transfer that ends next."""
-        assert self.flows is not None
+        if self.transfers is None:
+            return
         self.flow_token += 1
-        ending = self.flows.next_finish()
+        ending = self.transfers.next_end()
         if ending is not None:
-            heapq.heappush(self.heap, (ending[0], ARRIVE, -1, -1, self.flow_token))
+            heapq.heappush(self.heap, (ending, ARRIVE, -1, -1, self.flow_token))
 
-    def _flow_ends(self) -> None:
-        assert self.flows is not None
-        ending = self.flows.next_finish()
-        assert ending is not None and ending[0] <= self.now
-        sender, receiver, version = flow = ending[1]
-        self.flows.finish(flow, self.now)
-        sent, took = self.flying.pop(flow)
+    def _transferred(self) -> None:
+        """A transfer ends: after the latency its message is there."""
+        assert self.transfers is not None
+        sender, receiver, version, sent, took = self.transfers.end(self.now)
         self._on_its_way(sender, receiver, version, sent, self.now, took)
-        self._await_flow()
+        self._await_transfer()
+
+    def _ended(self, transfer: Transfer, fate: Fate) -> None:
+        """A transfer is given up."""
+        sender, receiver, version, sent, _ = transfer
+        self.deliveries.append(Delivery(sender, receiver, version, sent, self.now, fate))
+        self.posted(sender, receiver, version, self.now, fate)
 
     def _await_change(self, peer: int, after: int) -> None:
         """Plan the next change of a peer's presence."""
@@ -269,27 +270,11 @@ class EventDriven(ABC):
             self.came(peer)
             return
         self.tokens[peer] += 1
-        self._cancel(peer)
+        if self.transfers is not None:
+            for transfer, fate in self.transfers.cancel(peer, self.world.crashes[peer], self.now):
+                self._ended(transfer, fate)
+            self._await_transfer()
         self.left(peer)
-
-    def _cancel(self, peer: int) -> None:
-        """End the transfers to a peer that goes offline; and from it, if it crashes."""
-        if self.flows is None:
-            return
-        crashes = self.world.crashes[peer]
-        ended: list[tuple[Flow, Fate]] = []
-        for flow in self.flying:
-            if flow[1] == peer:
-                ended.append((flow, Fate.RECEIVER_OFFLINE))
-            elif crashes and flow[0] == peer:
-                ended.append((flow, Fate.SENDER_CRASHED))
-        for (sender, receiver, version), fate in ended:
-            self.flows.cancel((sender, receiver, version), self.now)
-            sent, _ = self.flying.pop((sender, receiver, version))
-            self.deliveries.append(Delivery(sender, receiver, version, sent, self.now, fate))
-            self.posted(sender, receiver, version, self.now, fate)
-        if ended:
-            self._await_flow()
 
 
 def best(candidates: list[tuple[int, int]], version: int | None = None) -> int | None:

@@ -9,13 +9,13 @@ from collections import deque
 from typing import NamedTuple
 
 from topologies.network.assembly import Assembly
-from topologies.network.config import NetworkConfig
 from topologies.network.event_driven import ARRIVE, FINISH, WAKE, EventDriven, best
 from topologies.network.links import Present
 from topologies.network.trace import Cut, Fate, Publication, Return, Step, TimedRound
-from topologies.network.world import World
 from topologies.round import Edge
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 
 class Task(NamedTuple):
@@ -35,7 +35,7 @@ class Gossip(EventDriven):
     """Peers that wake by themselves. acting: what a peer does at present, and since when."""
 
     def __init__(self, world: World, schedule: Schedule, present: Present | None, network: NetworkConfig) -> None:
-        super().__init__(world, schedule, present)
+        super().__init__(world, schedule, present, single=False)
         count = world.num_peers
         self.assembly = Assembly(count, network.round_seconds)
         self.wakes = [0] * count  # wake-ups planned so far

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from topologies.network.hearing import without
 from topologies.network.links import Links, Plan
 from topologies.network.trace import Cut, Delivery, Fate, Publication, Step, TimedRound, Wave
-from topologies.network.world import World
+from topologies.worlds.world import World
 
 
 class LockStep:

@@ -6,14 +6,14 @@ from typing import Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from topologies.network.asynchronous import Asynchronous
-from topologies.network.config import NetworkConfig
 from topologies.network.gossip import Gossip
 from topologies.network.links import Links, Present
 from topologies.network.lock_step import LockStep
 from topologies.network.trace import Cut, TimedRound, Trace
 from topologies.network.waiting import Waiting
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 KEPT = 16  # states that a trace keeps in memory
 S = TypeVar("S", bound="Simulation")

@@ -10,18 +10,11 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from topologies.round import Edge
+from topologies.worlds.churn import Weights as Weights
 
 SECOND = 1_000_000_000
 MessageKey = tuple[int, int]
 """Names a message: (sender, version)."""
-
-
-class Weights(IntEnum):
-    """The weights that a peer comes back with: its own, fresh ones, or a copy of a neighbour's."""
-
-    OWN = 0
-    FRESH = 1
-    NEIGHBOUR = 2
 
 
 class Return(NamedTuple):
@@ -75,12 +68,13 @@ class Step(NamedTuple):
 
 
 class Fate(IntEnum):
-    """What became of a message on one link."""
+    """What became of a message on one link. REPLACED: a newer one took its place while it waited for the link."""
 
     ARRIVED = 0
     LOST = 1
     RECEIVER_OFFLINE = 2
     SENDER_CRASHED = 3
+    REPLACED = 4
 
 
 class Delivery(NamedTuple):

@@ -7,8 +7,8 @@ from topologies.network.hearing import without
 from topologies.network.links import Present
 from topologies.network.trace import Cut, Delivery, Fate, MessageKey, Publication, Step, TimedRound, Wave
 from topologies.network.waves import waves_of
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds.world import World
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Waiting(EventDriven):
     """
 
     def __init__(self, world: World, schedule: Schedule, present: Present | None, barrier: bool) -> None:
-        super().__init__(world, schedule, present)
+        super().__init__(world, schedule, present, single=False)
         count = world.num_peers
         self.barrier, self.frontier = barrier, 0
         self.boards: dict[int, Board] = {}
@@ -162,7 +162,7 @@ class Waiting(EventDriven):
         board.arrivals[receiver, sender] = (at, fate)
         board.deliveries.append(self.deliveries.pop())
         board.reach = max(board.reach, (at, sender))
-        if self.flows is not None:
+        if self.transfers is not None:
             board.transfers -= 1
             self._plan_round(version, receiver, sender)
 
@@ -199,7 +199,7 @@ class Waiting(EventDriven):
 
     def _publish(self, message: Publication) -> None:
         """Send a message, and plan the steps that need nothing more."""
-        if self.flows is not None:
+        if self.transfers is not None:
             self._board(message.version).transfers += len(message.sent_to)
         self.send(message)
         if self.barrier:
@@ -255,11 +255,8 @@ class Waiting(EventDriven):
         for teacher in self.links.plan(version).teachers[peer]:
             known = arrivals.get((peer, teacher))
             if known is None:
-                if (self.online[teacher] and self.version[teacher] < version) or (
-                    teacher,
-                    peer,
-                    version,
-                ) in self.flying:
+                comes = self.online[teacher] and self.version[teacher] < version
+                if comes or (self.transfers is not None and self.transfers.has(teacher, peer, version)):
                     return None
             elif (known[0], teacher) > latest:
                 latest = (known[0], teacher)

@@ -11,38 +11,50 @@ def waves_of(acts: Iterable[Step | Publication]) -> tuple[Wave, ...]:
     Each act is in the first wave in which all that it needs is there: what it has heard, its peer's last act, and the
     state that it copies. A neighbour that is copied acts again in a later wave only.
     """
-    steps: list[list[Step]] = []
-    returns: list[list[Publication]] = []
-    next_step: dict[int, int] = {}  # by peer, the first wave for its next step
-    next_return: dict[int, int] = {}
-    there: dict[tuple[int, int], int] = {}  # by message of this round, the first wave in which it can be used
+    found: list[tuple[list[Step], list[Publication]]] = []
+    levels = _Levels()
+    for act in acts:
+        level = levels.of_step(act) if isinstance(act, Step) else levels.of_return(act)
+        while len(found) <= level:
+            found.append(([], []))
+        if isinstance(act, Step):
+            found[level][0].append(act)
+        else:
+            found[level][1].append(act)
+    return tuple(Wave(tuple(steps), tuple(returns)) for steps, returns in found)
 
-    def at(level: int) -> int:
-        while len(steps) <= level:
-            steps.append([])
-            returns.append([])
+
+class _Levels:
+    """The first waves for the next step and the next publication of each peer, and in which a message can be used."""
+
+    def __init__(self) -> None:
+        self._steps: dict[int, int] = {}
+        self._returns: dict[int, int] = {}
+        self._messages: dict[tuple[int, int], int] = {}
+
+    def of_step(self, step: Step) -> int:
+        """The wave of a step."""
+        peer, version, messages = step.peer, step.version, self._messages
+        level = self._steps.get(peer, 0)
+        for teacher, _, age in step.heard:
+            needed = messages.get((teacher, version - age), 0)
+            if needed > level and teacher != peer:
+                level = needed
+        self._steps[peer] = self._returns[peer] = level + 1
+        following = step.following
+        if following is not None and following.useful:
+            messages[peer, following.version] = level + 1
         return level
 
-    for act in acts:
-        peer = act.peer
-        if isinstance(act, Step):
-            level = next_step.get(peer, 0)
-            for teacher, _, age in act.heard:
-                needed = there.get((teacher, act.version - age), 0)
-                if needed > level and teacher != peer:
-                    level = needed
-            steps[at(level)].append(act)
-            next_step[peer] = next_return[peer] = level + 1
-            if act.following is not None and act.following.useful:
-                there[peer, act.following.version] = level + 1
-        else:
-            level = next_return.get(peer, 0)
-            source = act.back.source if act.back is not None else -1
-            if source >= 0:
-                level = max(level, next_return.get(source, 0))
-                next_step[source] = max(next_step.get(source, 0), level + 1)
-                next_return[source] = max(next_return.get(source, 0), level + 1)
-            returns[at(level)].append(act)
-            next_step[peer], next_return[peer] = level, level + 1
-            there[peer, act.version] = level + 1
-    return tuple(Wave(tuple(some), tuple(before)) for some, before in zip(steps, returns, strict=True))
+    def of_return(self, message: Publication) -> int:
+        """The wave of a publication between steps."""
+        peer = message.peer
+        level = self._returns.get(peer, 0)
+        source = -1 if message.back is None else message.back.source
+        if source >= 0:
+            level = max(level, self._returns.get(source, 0))
+            for later in (self._steps, self._returns):
+                later[source] = max(later.get(source, 0), level + 1)
+        self._steps[peer], self._returns[peer] = level, level + 1
+        self._messages[peer, message.version] = level + 1
+        return level

@@ -5,7 +5,7 @@ the stacked tensors.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -172,8 +172,11 @@ class PeerStack(StackLearner):
             features, outputs = taught.features, taught.outputs
         return self.packed(features, outputs).received
 
+    def forget(self, peers: Iterable[int]) -> None:
+        """Drop the forward passes that any of these peers has a part in, before its weights are changed."""
+        self._forget([self.row_of[peer] for peer in peers])
+
     def _forget(self, rows: Sequence[int]) -> None:
-        """Drop the forward passes that any of these rows has a part in: after a step of it they are out of date."""
         self.pending = [each for each in self.pending if not set(each.rows) & set(rows)]
 
     def _graph(self, pending: PendingRows) -> Forward:

@@ -10,6 +10,7 @@ from coordinator import load_config, simulate
 from coordinator.ablations.measure_names import known_measures, read_measures
 from coordinator.ablations.results_folder import scalars
 from coordinator.experiment.config import ConfigError, RunConfig
+from topologies.worlds.config import NetworkConfig
 
 
 def _config(**evaluation: Any) -> RunConfig:
@@ -99,3 +100,21 @@ def test_read_measures__a_target_that_no_run_reaches_is_one_line(name: str, sett
         read_measures([name], [_config(**settings)])
     assert str(error.value).startswith(f"measures: '{name}' ") and part in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_known_measures__of_a_network_are_the_numbers_of_its_summary(tmp_path: Path) -> None:
+    """Also of bandwidth, without which nothing waits for a link; the ages of gossip are in seconds only."""
+    network = {"bandwidth": {"up": 1e4, "down": 1e4}, "churn": {"kind": "exponential", "up": 5.0, "down": 1.0}}
+    config = _config(every=1)
+    config = config.model_copy(update={"network": NetworkConfig.model_validate(network)})
+    row = scalars(simulate(config, tmp_path).summary)
+    found = {name for name, value in row.items() if name.startswith("network.")}
+    found -= {name for name in found if isinstance(row[name], str | bool) or row[name] is None}
+    assert found == {name for name in known_measures(config) if name.startswith("network.")}
+    assert not [name for name in known_measures(_config()) if name.startswith("network.")]
+
+
+def test_read_measures__virtual_time_to_a_target_needs_a_network() -> None:
+    name = "time_to.relative_distance.0.1"
+    config = _config(every=1).model_copy(update={"network": NetworkConfig()})
+    assert read_measures([name], [_config(every=1), config]) == (name,)

@@ -13,6 +13,7 @@ from coordinator.experiment.reference import Table, tables, walk
 from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import MSE, VECTOR_LOSSES
 from peers.networks.config import PeersConfig
+from topologies.worlds.presets import PRESETS as WORLDS
 
 ROOT = Path(__file__).parents[3]
 MINIMAL: dict[str, Any] = {"data": {"kind": "digits"}, "topology": {"kind": "ring"}}
@@ -264,7 +265,19 @@ REQUIRED = {  # of kinds that cannot do without
     "topology.random-regular": ["topology.degree=3"],
     "topology.erdos-renyi": ["topology.p=0.5"],
     "topology.file": ["topology.path=e.csv"],
+    "network.compute.trace": ["network.compute.path=d.csv"],
+    "network.latency.regions": ["network.latency.regions=['us-east-1']"],
+    "network.latency.file": ["network.latency.path=l.csv"],
+    "network.bandwidth.caps": ["network.bandwidth.up=1e6", "network.bandwidth.down=1e6"],
+    "network.bandwidth.file": ["network.bandwidth.path=d.csv"],
+    "network.loss.bernoulli": ["network.loss.probability=0.1"],
+    "network.loss.gilbert-elliott": ["network.loss.p=0.1", "network.loss.r=0.5"],
+    "network.churn.exponential": ["network.churn.up=9", "network.churn.down=1"],
+    "network.churn.trace": ["network.churn.path=c.csv"],
+    "network.churn.outage": ["network.churn.region=r", "network.churn.start=1", "network.churn.seconds=1"],
 }
+ALSO = {"network.churn.outage": ["network.latency.kind=regions", "network.latency.regions=['us-east-1']"]}
+REFUSALS = ("set exchange.target", "use kl", "set network.latency.kind")  # of kinds that go with few others
 UNUSED = {"exchange.target.temperature"}  # by losses between vectors: dropped for them, and refused where it is not 1
 
 
@@ -281,6 +294,14 @@ def written(table: dict[str, Any], name: str) -> dict[str, Any]:
     return table
 
 
+def of_world(table: dict[str, Any], name: str, kind: str) -> dict[str, Any]:
+    """What the world that a preset names says of a table of `network`, if it is of this kind."""
+    section, _, key = name.partition(".")
+    world = WORLDS.get(table.get("network", {}).get("preset"), {}) if section == "network" else {}
+    found = world[key].model_dump() if key in world else {}
+    return found if found.get("kind") == kind else {}
+
+
 def test_kinds__are_all_of_them() -> None:
     assert {name for name, _ in KINDS} == {
         "data",
@@ -290,8 +311,9 @@ def test_kinds__are_all_of_them() -> None:
         "topology",
         "exchange.target",
         "exchange.loss",
+        *(f"network.{part}" for part in ("compute", "latency", "bandwidth", "loss", "churn")),
     }
-    assert len(KINDS) >= 49 and set(REQUIRED) <= {f"{name}.{kind}" for name, kind in KINDS}
+    assert len(KINDS) >= 72 and set(REQUIRED) <= {f"{name}.{kind}" for name, kind in KINDS}
 
 
 @pytest.mark.filterwarnings("ignore:.* (drops|keeps) ")
@@ -300,22 +322,18 @@ def test_override__a_kind_keeps_what_is_written_and_has_its_own_defaults(path: P
     """From every preset to every kind: a config, or the one line that says what is to be set."""
     preset = tomllib.loads(path.read_text())
     for name, kind in KINDS:
-        there = written(preset, name)
+        there = of_world(preset, name, kind) | written(preset, name)
         try:
             config = load_config(path, [f"{name}.kind={kind}"])
         except ConfigError as error:
             assert "\n" not in str(error), (name, kind)
             follow = REQUIRED.get(f"{name}.{kind}")
             if follow is None:
-                assert any(advice in str(error) for advice in ("set exchange.target", "use kl")), (
-                    name,
-                    kind,
-                    str(error),
-                )
+                assert any(advice in str(error) for advice in REFUSALS), (name, kind, str(error))
                 continue
             keys = [each.partition("=")[0] for each in follow]
             assert str(error).startswith(f"{', '.join(keys)}: missing"), (name, kind, str(error))
-            config = load_config(path, [f"{name}.kind={kind}", *follow])
+            config = load_config(path, [f"{name}.kind={kind}", *follow, *ALSO.get(f"{name}.{kind}", [])])
             there = {**there, **{key.rpartition(".")[2]: at(config, key) for key in keys}}
         model = model_of(name, kind)
         expected = {key: field.default for key, field in model.model_fields.items()} | {"kind": kind}

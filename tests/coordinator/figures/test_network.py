@@ -17,9 +17,9 @@ from coordinator.figures.network import (
 )
 from coordinator.figures.regions import draw_regions, located, save_regions
 from tests.topologies.network.hand_made import neighbours, start_of
-from topologies.network import aws
-from topologies.network.intervals import Doing, Interval, intervals_of
+from topologies.accounts.intervals import Doing, Interval, intervals_of
 from topologies.schedule import complete
+from topologies.worlds import aws
 
 Legible = Callable[[Figure], list[str]]
 PLACES = ("us-east-1", "eu-west-1", "ap-northeast-1", "sa-east-1", "ap-southeast-2", "us-east-1")

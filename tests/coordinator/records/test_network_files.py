@@ -9,10 +9,10 @@ import pytest
 from coordinator.records import network_files
 from coordinator.records.network_files import asked_of, write_network
 from tests.topologies.network.hand_made import neighbours, schedule_of, start_of
-from topologies.network.config import NetworkConfig
 from topologies.network.trace import SECOND, Presence, TimedRound, Trace
-from topologies.network.world import World
 from topologies.schedule import Schedule, complete
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 
 def traced(schedule: Schedule, *arguments: Any) -> Trace:

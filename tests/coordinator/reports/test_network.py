@@ -6,10 +6,10 @@ import numpy as np
 from coordinator.records.network_files import summary_of
 from coordinator.reports.network import facts, on_network, share
 from tests.topologies.network.hand_made import neighbours, schedule_of, start_of
-from topologies.network.account import Account
-from topologies.network.config import NetworkConfig
-from topologies.network.world import World
+from topologies.accounts.account import Account
 from topologies.schedule import Schedule, complete
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 
 def part(schedule: Schedule, rounds: int, network: NetworkConfig, *arguments: Any) -> dict[str, Any]:

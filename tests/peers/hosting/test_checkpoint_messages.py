@@ -6,33 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.func import functional_call
 
-from peers.base.seeds import torch_seed
-from peers.exchange.config import ExchangeConfig
-from peers.exchange.losses import MSE
-from peers.exchange.messages import Message
-from peers.exchange.targets import PlainTarget
 from peers.learning.checkpoint_messages import checkpoint_bytes
-from peers.learning.control import Control, shuffled_order
-from peers.learning.settings import Execution, PeerSettings, initial_network
-from peers.networks.brought import GivenModel
-from peers.networks.optimizers import SGD
-from peers.networks.variants import MLP, SmallCNN
+from peers.learning.settings import initial_network
 from tests.peers.hosting.test_step import (
-    COUNT,
     DATASET,
-    EXECUTIONS,
-    PLAIN,
     VARIANTS,
-    Link,
-    Links,
-    PeerHost,
-    Study,
     advance_all,
-    hosts_of,
     named,
-    open_part,
     settings_of,
     step_all,
 )

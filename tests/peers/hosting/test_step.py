@@ -1,27 +1,21 @@
 """Steps whose links are told late: against the plain rounds, and against a loop written out in torch."""
 
-import itertools
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
-from torch.func import functional_call
 
 from peers.data.config import Synthetic
 from peers.data.datasets import channel_statistics
-from peers.exchange.assignment import Assignment, Link, Links, Rejoin, StaleRound, Study
+from peers.exchange.assignment import Assignment, Link, Links, Study
 from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import MSE
 from peers.exchange.targets import PlainTarget
 from peers.hosting.host import PeerHost
-from peers.hosting.postbox import Bundle
 from peers.learning.control import Control
-from peers.learning.settings import Execution, PeerSettings, fresh_network, initial_network
+from peers.learning.settings import Execution, PeerSettings
 from peers.networks.config import PeersConfig
-from peers.networks.optimizers import SGD, AdamW
+from peers.networks.optimizers import AdamW
 from peers.networks.variants import MLP, LinearHead, SmallCNN
 from peers.probing.config import ProbeConfig
 
@@ -117,122 +111,3 @@ def test_step__equals_advance_to_the_bit_where_nothing_is_late(
 ):
     settings = settings_of(**changes)
     assert step_all(execution, settings, own) == advance_all(execution, settings, own)
-
-
-# ---- messages of several ages, about several batches ----
-
-# (peer, version, heard as (teacher, weight, age)), in the order in which they step; 0 publishes first on batch 0
-TRACE = [
-    (0, 0, [(1, 1.0, 0)]),
-    (1, 0, [(0, 0.5, 0), (2, 0.5, 0)]),
-    (0, 1, [(1, 0.25, 1), (1, 0.25, 0), (2, 0.5, 1)]),  # two batches: its own, and that of version 0
-    (2, 0, []),  # computes, but does not learn
-    (0, 2, [(2, 1.0, 2)]),  # only about an old batch
-    (1, 1, [(0, 0.2, 0), (0, 0.3, 1), (1, 0.5, 0)]),  # hears itself, too
-    (2, 1, [(0, 0.125, 1), (1, 0.125, 0), (2, 0.75, 1)]),  # and about an older batch
-    (0, 3, [(1, 0.25, 1), (2, 0.25, 1), (2, 0.5, 2)]),
-    (2, 2, [(0, 0.5, 0), (1, 0.25, 2), (1, 0.25, 1)]),  # three batches
-]
-
-
-def run_trace(
-    hosts: list[PeerHost],
-    trace: list[Any],
-    links: Any,
-    start: bool = True,
-    versions: dict[int, int] | None = None,
-    bundles: dict[int, list[Bundle]] | None = None,
-) -> list[float | None]:
-    """The trace, a step a call; every host gets every bundle that there ever was. Returns the losses."""
-    host_of = {peer: host for host in hosts for peer in host.peers}
-    bundles = {} if bundles is None else bundles
-    if start:
-        for number, host in enumerate(hosts):
-            bundles[number] = [host.publish({peer: open_part(0) for peer in host.peers})[0]]
-    losses = []
-    for peer, version, heard in trace:
-        host = host_of[peer]
-        seen = [bundle for number, of_host in bundles.items() if hosts[number] is not host for bundle in of_host]
-        bundle, stats = host.step({peer: Study(version, links(version, heard))}, {peer: open_part(version + 1)}, *seen)
-        bundles[hosts.index(host)].append(bundle)
-        losses.append(stats[peer].loss)
-    return losses
-
-
-def aged(version: int, heard: list[tuple[int, float, int]]) -> Links:
-    """Each message is about the batch of its version."""
-    rows = Links.of(*heard)
-    return replace(rows, batches=tuple(version - age for _, _, age in heard)) if heard else rows
-
-
-def independent(
-    settings: list[PeerSettings], trace: list[Any], checkpoint: bool = False
-) -> tuple[list[Any], list[Any]]:
-    """Plain gradient descent on mean squared errors, written out: losses, and each peer's state."""
-    networks = [initial_network(each, DATASET.shape) for each in settings]
-    batches, rate = settings[0].batches(DATASET), settings[0].peers.optimizer.lr
-    said: dict[tuple[int, int], Tensor] = {}
-    states: dict[tuple[int, int], dict[str, Tensor]] = {}
-
-    def looked(peer: int, batch: int) -> Tensor:
-        outputs: Tensor = networks[peer](batches(batch)[0])[1]  # in train mode: moves BatchNorm's statistics
-        return outputs
-
-    def publish(peer: int, version: int) -> Tensor:
-        states[peer, version] = {name: each.detach().clone() for name, each in networks[peer].state_dict().items()}
-        outputs = looked(peer, version)
-        said[peer, version] = outputs.detach()
-        return outputs
-
-    due = {peer: publish(peer, 0) for peer in range(len(networks))}
-    losses = []
-    for peer, version, heard in trace:
-        network, own = networks[peer], due[peer]
-        loss = torch.zeros(())
-        for batch in sorted({version if checkpoint else version - age for _, _, age in heard}):
-            about = [(t, w, version - a) for t, w, a in heard if checkpoint or version - a == batch]
-            outputs = own if batch == version else looked(peer, batch)
-            target, total = torch.zeros_like(outputs), sum(weight for _, weight, _ in about)
-            for teacher, weight, number in about:
-                if teacher == peer:
-                    told = outputs.detach()
-                elif checkpoint:
-                    state = {name: each.clone() for name, each in states[teacher, number].items()}
-                    told = functional_call(networks[teacher], state, (batches(version)[0],))[1].detach()
-                else:
-                    told = said[teacher, number]
-                target = target + weight / total * told
-            loss = loss + total * (outputs - target).square().mean()
-        if heard:
-            weights = list(network.parameters())
-            slopes = torch.autograd.grad(loss, weights, allow_unused=True)
-            with torch.no_grad():
-                for weight, slope in zip(weights, slopes, strict=True):
-                    weight.sub_(rate * slope)
-        losses.append(loss.item() if heard else None)
-        due[peer] = publish(peer, version + 1)
-    return losses, [states[max(key for key in states if key[0] == peer)] for peer in range(len(networks))]
-
-
-def assert_close(hosts: list[PeerHost], expected: list[dict[str, Tensor]]) -> None:
-    found = [state for host in hosts for state in host.states().values()]
-    for state, wanted in zip(found, expected, strict=True):
-        for name, each in wanted.items():
-            torch.testing.assert_close(torch.tensor(state[name]), each, rtol=1e-4, atol=1e-6)
-
-
-@EXECUTIONS
-@pytest.mark.parametrize("message", ["outputs", "checkpoint"])
-@pytest.mark.parametrize("per_host", [3, 1])
-def test_step__old_messages_teach_what_a_loop_written_out_in_torch_does(
-    execution: Execution, message: str, per_host: int
-):
-    """Old outputs are studied on the batch that they are about, old weights on the student's own."""
-    settings = settings_of(3, {"optimizer": SGD(lr=0.5)}, exchange=PLAIN, message=message)
-    hosts = hosts_of(execution, settings, per_host)
-    weights = message == "checkpoint"
-    losses = run_trace(hosts, TRACE, (lambda version, heard: Links.of(*heard)) if weights else aged)
-    expected, states = independent(settings, TRACE, weights)
-    numbers = [[-1.0 if loss is None else loss for loss in each] for each in (losses, expected)]
-    assert numbers[0] == pytest.approx(numbers[1], rel=1e-4)
-    assert_close(hosts, states)  # before the last publication, whose pass moves no statistics until the next step

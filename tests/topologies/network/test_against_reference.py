@@ -15,11 +15,11 @@ from tests.topologies.network.happenings import Did, Rules
 from tests.topologies.network.reference import LOCK_STEP, Reference
 from topologies.config import TopologyConfig
 from topologies.given import schedule_of
-from topologies.network.config import NetworkConfig
 from topologies.network.simulation import build_trace
 from topologies.network.trace import SECOND, Fate, Step, TimedRound
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 ROUNDS = 8
 Order = tuple[int, int]

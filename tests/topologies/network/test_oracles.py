@@ -9,9 +9,9 @@ from pytest import approx
 
 from tests.topologies.network.traces import Averaging, acts_of, by_hand, drawn, scheduled, steps_of, taken, traced
 from topologies.given import schedule_of
-from topologies.network.config import NetworkConfig
 from topologies.network.trace import SECOND, Step, Trace
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
 
 IDEAL = {"compute": {"kind": "constant", "seconds": 0.0}}
 

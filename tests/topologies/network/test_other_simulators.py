@@ -20,10 +20,10 @@ import pytest
 
 from topologies import graphs, mixing, schedule
 from topologies.given import schedule_of
-from topologies.network.config import NetworkConfig
 from topologies.network.simulation import build_trace
 from topologies.network.trace import SECOND, Delivery, Fate, Step, Trace
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
 
 TICK = 0.1  # seconds
 GOSSIPY = {  # (delay in ticks, drop_prob, online_prob): share of failed messages, mean age in ticks

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from topologies.config import KINDS
-from topologies.network.config import NetworkConfig
 from topologies.network.simulation import build_trace, trace_of
 from topologies.network.trace import SECOND, Publication, Step, TimedRound, Trace
-from topologies.network.world import World
 from topologies.schedule import Schedule
+from topologies.worlds.config import NetworkConfig
+from topologies.worlds.world import World
 
 Ns = Callable[[int, int], int]
 
