@@ -153,18 +153,32 @@ def worlds(draw: st.DrawFn) -> tuple[NetworkConfig, dict[str, Any]]:
 UNDIRECTED = ("ring", "complete", "random-matching", "star")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(worlds(), st.integers(3, 8), st.integers(0, 2**20))
-def test_trace__is_that_of_a_slow_simulator(world: tuple[NetworkConfig, dict[str, Any]], num_peers: int, entropy: int):
+Given = tuple[NetworkConfig, dict[str, Any]]
+
+
+def compare_built(world: Given, num_peers: int, entropy: int) -> None:
     network, topology = world
     parsed = TypeAdapter(TopologyConfig).validate_python(topology)
     compare(network, parsed.build(num_peers, np.random.SeedSequence(entropy)), entropy)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds(), st.integers(3, 6), st.integers(0, 2**20))
+def test_trace__is_that_of_a_slow_simulator(world: Given, num_peers: int, entropy: int):
+    compare_built(world, num_peers, entropy)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(worlds(), st.integers(3, 8), st.integers(0, 2**20))
+def test_trace__is_that_of_a_slow_simulator_in_many_worlds(world: Given, num_peers: int, entropy: int):
+    compare_built(world, num_peers, entropy)
 
 
 @pytest.mark.parametrize(
     "clock", [each for each in CLOCKS if each["clock"] != "gossip"], ids=lambda each: each["clock"]
 )
 def test_trace__of_a_directed_star_is_that_of_a_slow_simulator(clock: dict[str, Any]):
-    for entropy, latency in enumerate(LATENCY):
+    for entropy, latency in enumerate(LATENCY[::2]):
         network = {"compute": COMPUTE[2], "latency": latency, "loss": LOSS[1], "churn": CHURN[1]}
         compare(NetworkConfig.model_validate(clock | network), directed_star(5), entropy)
