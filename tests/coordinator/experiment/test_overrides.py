@@ -390,3 +390,18 @@ def test_override__a_key_may_come_before_the_kind_that_has_it() -> None:
     found = [load_config(MINIMAL, order) for order in (settings, settings[::-1])]
     assert found[0] == found[1]
     assert at(found[0], "data.num_train") == 64
+
+
+def test_override__a_clock_drops_the_keys_of_another_and_keeps_the_world() -> None:
+    network = {"clock": "deadline", "deadline": 0.2, "late": "use", "max_age": 3, "latency": {"seconds": 0.1}}
+    table = MINIMAL | {"network": network | {"round_seconds": 5.0}}
+    with pytest.warns(UserWarning, match=r"drops network\.deadline, network\.late, which do not go with it"):
+        free = load_config(table, ["network.clock=free-running"]).network
+    assert free is not None and (free.max_age, free.round_seconds, free.deadline) == (3, 5.0, None)
+    with pytest.warns(
+        UserWarning, match="drops network.deadline, network.late, network.max_age, network.round_seconds"
+    ):
+        waiting = load_config(table, ["network.clock=neighbours"]).network
+    assert waiting is not None and at(
+        load_config({**table, "network": {"latency": {"seconds": 0.1}}}), "network"
+    ) == at(load_config({**table, "network": waiting.model_dump(exclude_none=True)}), "network")

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tests.topologies.network.reference import Did, Draws, Kind, Message, Rules
+from tests.topologies.network.happenings import Did, Draws, Kind, Message, Rules
 from topologies.network.trace import Fate
 from topologies.round import Edge
 from topologies.schedule import Schedule

@@ -1,8 +1,8 @@
 """One small case of each of two other simulators of decentralised learning: the same ages and losses, or why not.
 
-gossipy-dfl 0.0.1 (PyPI) counts whole ticks. Its figures below are those of 8 nodes on a directed ring that each push once
-in a round of 10 ticks, 4,000 rounds, seed 1, a model that does nothing: the share of messages that failed, and the age of
-the newest message that a node has received, sampled after each tick from tick 100 on. A sample after a tick
+gossipy-dfl 0.0.1 (PyPI) counts whole ticks. Its figures below are those of 8 nodes on a directed ring that each push
+once in a round of 10 ticks, 4,000 rounds, seed 1, a model that does nothing: the share of messages that failed, and the
+age of the newest message that a node has received, sampled after each tick from tick 100 on. A sample after a tick
 misses half a tick of the age in continuous time. `online_prob` is a coin for each node and tick, without memory: for
 ages it is loss, and nothing like churn, in which a peer that is away now is probably away in the next round.
 
@@ -57,18 +57,20 @@ def mean_age(messages: Iterable[Delivery], receiver: int) -> float:
     return float(np.sum(lasted * (arrived[:-1] - newest + lasted / 2)) / lasted.sum())
 
 
-@pytest.mark.parametrize("case", GOSSIPY, ids=str)
+@pytest.mark.parametrize(
+    "case", [case if case == (3, 0.3, 1.0) else pytest.param(case, marks=pytest.mark.slow) for case in GOSSIPY], ids=str
+)
 def test_gossipy__the_same_losses_and_ages(case: tuple[int, float, float]):
     delay, drop, online = case
     lost = 1 - (1 - drop) * online
     ring = schedule_of([(peer, (peer + 1) % 8) for peer in range(8)], 8)
     loss = {"kind": "bernoulli", "probability": lost} if lost else {"kind": "none"}
     trace = trace_of(ring, clock="free-running", compute={"seconds": 1.0}, latency={"seconds": delay * TICK}, loss=loss)
-    seen = deliveries(trace, 4000)
+    seen = deliveries(trace, 400)
     failed, age = GOSSIPY[case]
-    assert np.mean([each.fate == Fate.LOST for each in seen]) == pytest.approx(failed, abs=0.01)
+    assert np.mean([each.fate == Fate.LOST for each in seen]) == pytest.approx(failed, abs=0.02)
     ours = np.mean([mean_age(seen, receiver) for receiver in range(8)])
-    assert ours == pytest.approx((age + 0.5) * TICK, rel=0.015)
+    assert ours == pytest.approx((age + 0.5) * TICK, rel=0.03)
 
 
 @dataclass

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.topologies.network.gossip_reference import GossipReference
-from tests.topologies.network.reference import Reference, Rules
+from tests.topologies.network.happenings import Rules
+from tests.topologies.network.reference import Reference
 from topologies import schedule
 from topologies.config import Complete, OnePeerExponential, Random, RandomPair, Ring, Topology
 
