@@ -145,7 +145,7 @@ FEW_BYTES = {"kind": "caps", "up": 1000.0, "down": 1000.0}
 WORLDS: dict[str, dict[str, Any]] = {
     "synchronous, fresh weights": {"clock": "synchronous", "loss": LOST, "churn": {**AWAY, "on_return": "fresh"}},
     "neighbours": {"clock": "neighbours", "loss": LOST, "churn": AWAY},
-    "neighbours, rewired": {"clock": "neighbours", "churn": AWAY, "rewire": True},
+    "neighbours, rewired": {"clock": "neighbours", "churn": {**AWAY, "on_return": "neighbour"}, "rewire": True},
     "deadline, late ones dropped": {"clock": "deadline", "deadline": 0.5, "loss": LOST},
     "deadline, late ones used": {"clock": "deadline", "deadline": 0.5, "late": "use", "loss": LOST},
     "free-running": {"clock": "free-running", "stragglers": {"share": 0.3, "slowdown": 3.0}},
