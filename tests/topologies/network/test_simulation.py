@@ -196,7 +196,7 @@ def present(kind: str, num_peers: int, peers: tuple[int, ...]) -> Schedule:
     return Schedule(num_peers, small.period, round_at)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.sampled_from(CLOCKS),
     st.sampled_from([UNEVEN, HARD, NARROW]),
