@@ -72,8 +72,8 @@ def rewired(config: RunConfig) -> Callable[[Sequence[int]], Schedule]:
 def last_batches(trace: Trace, num_rounds: int, most: int) -> list[list[int]]:
     """The last batches (at most `most`) that each peer's network has seen, in their order.
 
-    A step passes the batches through the network that its messages are about, with its own; BatchNorm keeps them until
-    the peer comes back with other weights.
+    A step passes its own batch through the network, then the others that its messages are about, from the oldest on;
+    BatchNorm keeps them until the peer comes back with other weights.
     """
     seen: list[deque[int]] = [deque(maxlen=most) for _ in range(trace.num_peers)]
     for timed in islice(trace.rounds(), num_rounds):
@@ -90,4 +90,4 @@ def last_batches(trace: Trace, num_rounds: int, most: int) -> list[list[int]]:
 def _batches(step: Step, own_batches: bool) -> list[int]:
     if own_batches or not any(edge.age for edge in step.heard):
         return [step.batch]
-    return sorted({step.batch, *(step.version - edge.age for edge in step.heard)})
+    return [step.batch, *sorted({step.version - edge.age for edge in step.heard} - {step.batch})]

@@ -219,7 +219,7 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
             version,
             publication.batch,
             Links(),
-            teaches=publication.useful or self._hear_themselves,
+            teaches=bool(publication.sent_to) or self._hear_themselves,  # lost messages have been sent, too
             remote=self._is_remote(publication),
             gradient_norm=None if norm is None else norm(version, publication.peer),
             kept=publication.useful,

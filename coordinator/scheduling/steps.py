@@ -12,7 +12,7 @@ from topologies.round import Round
 def without_next(timed: TimedRound) -> Iterator[Wave]:
     """The waves of the last round, without messages for later rounds only: a longer run publishes them anew."""
     steps = [step for wave in timed.waves for step in wave.steps]
-    used = {key for step in steps for key in ((step.peer, step.version), *heard_of_others(step))}
+    used = {key for step in steps for key in ((step.peer, step.version), *heard_of_others(step))} | {*timed.abandoned}
 
     def ended(step: Step) -> Step:
         after = step.following

@@ -98,7 +98,7 @@ class Assignment:
     @property
     def held(self) -> bool:
         """Whether its message is held for as long as nobody says otherwise, whatever rounds pass."""
-        return self.kept or self.links_follow
+        return self.kept or self.links_follow or self.step_round is not None
 
     def own_weight(self, peer: int) -> float:
         """The weight of the peer's own outputs in its target."""

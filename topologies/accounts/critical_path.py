@@ -48,6 +48,8 @@ class CriticalPath:
             )
             end, parts = self._of_message.get((step.waited_for, version), (end, parts))
             place = self._messages(step.waited_for)
+        elif step.waited_for == step.peer and step.start > step.published:  # a barrier: its message to somebody else
+            place = self._messages(step.peer)
         parts = parts.copy()
         parts[place] += step.start - end
         own = (step.peer, step.version)

@@ -187,11 +187,11 @@ class EventDriven(ABC):
         return Return(weights, self.returned[peer], source)
 
     def neighbours(self, peer: int) -> list[tuple[int, int]]:
-        """(version, peer) of those online with which a peer is linked in the round of that version."""
+        """(version, peer) of those online that a peer meets in the round of that version; see `Links.meet`."""
         found = []
         for other, version in enumerate(self.version):
             known = 0 <= version < NEVER and other != peer and self.online[other]
-            if known and peer in self.links.plan(version).linked[other]:
+            if known and self.links.meet(version, peer, other):
                 found.append((version, other))
         return found
 

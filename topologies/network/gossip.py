@@ -68,7 +68,7 @@ class Gossip(EventDriven):
     def woken(self, peer: int) -> None:
         """A peer wakes: it pushes to a partner, if it has a neighbour."""
         number = self.wakes[peer] - 1
-        linked = self.links.plan(number).linked[peer]
+        linked = self.links.now(number).linked[peer]
         if linked:
             partner = linked[self.world.choice(peer, number, len(linked))]
             self._queue(peer, Task(True, partner, -1, number, False))
@@ -90,7 +90,7 @@ class Gossip(EventDriven):
         """A peer has learned."""
         task, due = self.acting[peer], self.due[peer]
         assert task is not None and due is not None
-        own = next((edge.weight for edge in self.links.plan(task.batch).edges[peer] if edge.teacher == peer), 0.0)
+        own = next((edge.weight for edge in self.links.now(task.batch).edges[peer] if edge.teacher == peer), 0.0)
         heard = [Edge(task.other, 1.0 - own, due.version - task.version)]
         if 0.0 < own < 1.0:
             heard.append(Edge(peer, own))
@@ -103,7 +103,7 @@ class Gossip(EventDriven):
 
     def came(self, peer: int) -> None:
         """A peer is back: its clock starts anew."""
-        linked = self.links.plan(self.wakes[peer]).linked[peer]
+        linked = self.links.now(self.wakes[peer]).linked[peer]
         known = [(self.version[other], other) for other in linked if self.online[other] and self.version[other] >= 0]
         self.returning[peer] = self.back(peer, best(known))
         self._sleep(peer)

@@ -56,6 +56,8 @@ class Plan:
 class Links:
     """The plans of a schedule. It keeps no state but what can be computed anew."""
 
+    rewired = False
+
     def __init__(self, schedule: Schedule) -> None:
         self.num_peers = schedule.num_peers
         self.schedule = schedule
@@ -82,6 +84,14 @@ class Links:
                 while self._size > KEPT and len(self._by_index) > 1:
                     self._size -= self._by_index.pop(next(iter(self._by_index))).size
         return found
+
+    def now(self, index: int) -> Plan:
+        """The plan of a round for a clock whose peers count by themselves: of those online now, where it matters."""
+        return self.plan(index)
+
+    def meet(self, index: int, peer: int, other: int) -> bool:
+        """Whether a peer that comes back is linked, either way, with one that is in this round."""
+        return peer in self.plan(index).linked[other]
 
     def following(self, peer: int, index: int) -> int | None:
         """The first round from `index` on in which a peer takes part; None if there is none."""
@@ -110,6 +120,8 @@ class Links:
 class Rewired(Links):
     """A round has the links of the topology that is built for the peers online when it is first asked for."""
 
+    rewired = True
+
     def __init__(self, schedule: Schedule, present: Present, online: Sequence[bool]) -> None:
         super().__init__(schedule)
         self._only = None
@@ -122,9 +134,16 @@ class Rewired(Links):
         """The plan of a round, for those who are online at the first call."""
         peers = self._chosen.get(index)
         if peers is None:
-            peers = tuple(peer for peer, here in enumerate(self._online) if here)
-            self._chosen[index] = peers
+            peers = self._chosen[index] = self._present_peers()
         return self._among(peers).plan(index)
+
+    def now(self, index: int) -> Plan:
+        """The plan of a round for those who are online now."""
+        return self._among(self._present_peers()).plan(index)
+
+    def meet(self, index: int, peer: int, other: int) -> bool:
+        """Every two meet: the links of a round that is under way are among those who were there as it began."""
+        return True
 
     def copy(self, online: Sequence[bool]) -> "Links":
         """The same choices so far; later rounds are for these peers."""
@@ -143,6 +162,9 @@ class Rewired(Links):
         """No earlier round will be asked for."""
         while self._chosen and next(iter(self._chosen)) < before:
             self._chosen.pop(next(iter(self._chosen)))
+
+    def _present_peers(self) -> tuple[int, ...]:
+        return tuple(peer for peer, here in enumerate(self._online) if here)
 
     def _among(self, peers: tuple[int, ...]) -> Links:
         if peers not in self._plans:

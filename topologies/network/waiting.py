@@ -130,11 +130,16 @@ class Waiting(EventDriven):
         earliest = max([self.version[peer] + 1, self.frontier, *(version for version, _ in known)])
         message = self._prepared(peer, earliest) if earliest < NEVER else None
         if message is not None:
-            message = message._replace(back=self.back(peer, best(known, message.version)))
+            source = best(known, message.version)
+            if source is None and self.links.rewired:  # it joins a round that nobody has begun
+                source = best([each for each in known if each[0] >= self.version[peer]])
+            back = self.back(peer, source)
+            message = message._replace(back=back)
+            copied = self.version[back.source] if back.source >= 0 else message.version  # of which round the state is
         self.counts[self.version[peer]] = self.counts.get(self.version[peer], 0) + 1
         self._set(peer, message)
         if message is not None:
-            self._board(message.version).returns.append(message)
+            self._board(copied).returns.append(message)
             self._publish(message)
             for other in range(len(self.online)):
                 self._plan_again(other, peer)

@@ -57,11 +57,13 @@ def test_network__strip_of_the_first_rounds(cli: Cli, there: Path) -> None:
         assert marks.count("·█") == 4
 
 
-def test_network__says_what_a_run_says(cli: Cli, there: Path) -> None:
-    """The same as the summary of a run of the same experiment, which trains."""
-    code, out, _ = cli("network", "tiny.toml", "run.rounds=6", *LOSSY, "--json")
+@pytest.mark.parametrize("clock", ["neighbours", "free-running", "gossip"])
+def test_network__says_what_a_run_says(cli: Cli, there: Path, clock: str) -> None:
+    """The same as the summary of a run of the same experiment, which trains; lost messages have been sent, too."""
+    overrides = ["run.rounds=6", f"network.clock={clock}", *LOSSY]
+    code, out, _ = cli("network", "tiny.toml", *overrides, "--json")
     found = json.loads(out)
-    summary = simulate(load_config("tiny.toml", ["run.rounds=6", *LOSSY]), "runs").summary
+    summary = simulate(load_config("tiny.toml", overrides), "runs").summary
     assert code == 0 and found.pop("rounds") == 6
     assert found.pop("bytes") == summary["bytes_exchanged"]
     assert found == json.loads(json.dumps(summary["network"]))

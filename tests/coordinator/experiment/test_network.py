@@ -139,9 +139,9 @@ def test_last_batches__are_all_that_a_step_studies_and_none_of_weights_that_are_
                 if publication.back is not None:
                     expected[publication.peer] = []
             for step in wave.steps:
-                batches = {step.version} | {step.version - edge.age for edge in step.heard}
-                expected[step.peer] += sorted(batches)
-                several += len(batches) > 1
+                older = {step.version - edge.age for edge in step.heard} - {step.version}
+                expected[step.peer] += [step.version, *sorted(older)]
+                several += bool(older)
     assert several and last_batches(plan.trace, 20, 10**6) == [expected[peer] for peer in range(3)]
 
 

@@ -26,7 +26,7 @@ def planned(schedule: Schedule, rounds: int) -> list[list[Assignment]]:
 @pytest.mark.parametrize("num_peers", [64, 128, 256])
 def test_routes__send_few_bytes_for_each_link_of_a_complete_graph(num_peers: int) -> None:
     hosts, links = split(num_peers, 8), num_peers * (num_peers - 1)
-    few = min(2 * links + 9 * 8 * num_peers + 100 * num_peers, 4.5 * links)  # one row of weights for each host
+    few = min(2 * links + 9 * 8 * num_peers + 120 * num_peers, 5 * links)  # one row of weights for each host
     routes = Routes(complete(num_peers), 3, hosts)
     for _ in range(3):
         parts = [{peer: routes.following(peer) for peer in peers} for peers in hosts]

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from coordinator.experiment.config import RunConfig, load_config
+from coordinator.experiment.network import last_batches
 from coordinator.experiment.plan import peer_settings, prepare
 from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.base import Pool, ask
@@ -17,6 +18,7 @@ from coordinator.scheduling.event_driven import EventDrivenScheduler, TraceLoop
 from coordinator.scheduling.scheduler import Cadence, RoundRecord
 from coordinator.scheduling.synchronous import RoundLoop
 from peers.exchange.assignment import Stats
+from peers.learning.learner import Learner, Pending
 from tests.coordinator.scheduling.traces import aged, in_waves, one_at_a_time, plain_trace
 from topologies.network.trace import Trace
 
@@ -143,7 +145,7 @@ FEW_BYTES = {"kind": "caps", "up": 1000.0, "down": 1000.0}
 WORLDS: dict[str, dict[str, Any]] = {
     "synchronous, fresh weights": {"clock": "synchronous", "loss": LOST, "churn": {**AWAY, "on_return": "fresh"}},
     "neighbours": {"clock": "neighbours", "loss": LOST, "churn": AWAY},
-    "neighbours, rewired": {"clock": "neighbours", "churn": AWAY, "rewire": True},
+    "neighbours, rewired": {"clock": "neighbours", "churn": {**AWAY, "on_return": "neighbour"}, "rewire": True},
     "deadline, late ones dropped": {"clock": "deadline", "deadline": 0.5, "loss": LOST},
     "deadline, late ones used": {"clock": "deadline", "deadline": 0.5, "late": "use", "loss": LOST},
     "free-running": {"clock": "free-running", "stragglers": {"share": 0.3, "slowdown": 3.0}},
@@ -185,6 +187,21 @@ def test_scheduler__goes_on_from_the_cut_after_any_round(tmp_path: Path, name: s
         digests, rounds = by_network(config, again, start)
         assert digests == whole[0], start
         assert rounds == whole[1][start:], start
+
+
+def test_scheduler__networks_see_the_batches_that_calibrate_their_controls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BatchNorm's statistics depend on the order of the batches, too."""
+    config = in_world("free-running")
+    trace, settle = prepare(config).trace, Learner.settle
+    seen: dict[int, list[int]] = {peer: [] for peer in range(5)}
+
+    def settled(learner: Learner, pending: Pending) -> None:
+        seen[learner.index].append(pending.round_index)
+        settle(learner, pending)
+
+    monkeypatch.setattr(Learner, "settle", settled)
+    by_network(config)
+    assert trace is not None and last_batches(trace, ROUNDS, 10**6) == [seen[peer] for peer in range(5)]
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ def test_simulate__takes_another_scheduler(small: dict[str, Any], tmp_path: Path
     table = {**small, "checkpoint": {"every": 100, "seconds": 0}}
     straight = simulate(load_config(table), tmp_path / "straight").summary
     assert issubclass(RoundByRound, Scheduler)
-    monkeypatch.setattr("coordinator.run.simulate.SynchronousScheduler", RoundByRound)
+    monkeypatch.setattr("coordinator.scheduling.choice.SynchronousScheduler", RoundByRound)
     CALLS.clear()
     interrupts = Interrupts()
 

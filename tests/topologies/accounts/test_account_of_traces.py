@@ -98,3 +98,10 @@ def test_account__of_gossip_has_ages_in_seconds_only() -> None:
     weights = account.effective().toarray()
     assert np.allclose(weights.diagonal(), 0) and np.allclose(weights.sum(axis=1), 1)
     assert found["critical_path"]["idle"] > 0  # nobody does anything until somebody wakes up
+
+
+def test_account__of_a_barrier_waits_for_messages_alone() -> None:
+    """Even a peer whose own message is the last to arrive anywhere has waited for it, not for nothing."""
+    world = {name: HARSH[name] for name in ("compute", "latency")}
+    path = accounted("synchronous", LINKS["ring"], **world)[0].summary()["critical_path"]
+    assert path["idle"] == 0 and path["latency"] > 0.1

@@ -14,7 +14,7 @@ from tests.topologies.network.traces import acts_of, scheduled, steps_of, taken,
 from topologies.combinators import with_self_weight
 from topologies.config import KINDS
 from topologies.network.simulation import trace_of
-from topologies.network.trace import SECOND, Delivery, Fate, Publication, Step, Trace
+from topologies.network.trace import SECOND, Delivery, Fate, Publication, Step, Trace, Weights
 from topologies.network.waiting import Waiting
 from topologies.participation import participants
 from topologies.schedule import Schedule
@@ -259,6 +259,25 @@ def test_trace__late_joiners_first_appear_by_a_return(clock: dict[str, Any], tmp
     assert returns[0].version >= (2 if clock["clock"] == "deadline" else 4)  # where its links are
     assert not any(step.peer == 1 and step.published < 4.2 * SECOND for step in steps_of(rounds))
     assert any(edge.teacher == 1 for step in steps_of(rounds) for edge in step.heard)
+
+
+@pytest.mark.parametrize("clock", CLOCKS, ids=lambda each: each["clock"])
+def test_trace__of_rewired_links_lets_peers_come_back_where_the_others_are(clock: dict[str, Any]) -> None:
+    """The round that the others are in has no link with a peer that was offline as it began; its copy is of a peer."""
+    churn = {"kind": "exponential", "up": 40.0, "down": 40.0, "on_return": "neighbour"}
+    network = NetworkConfig(**clock, churn=churn, rewire=True)
+    known = World.of(network, 8, 1, 1000)
+    trace = trace_of(network, known, scheduled("ring", 8), lambda peers: present("ring", 8, peers))
+    last: dict[int, int] = {}
+    lags, copied = [], []
+    for timed in taken(trace, 120):
+        for act in acts_of(timed):
+            if isinstance(act, Publication) and act.back is not None and last:
+                lags.append(max(last.values()) - act.version)
+                copied.append(act.back.weights is Weights.NEIGHBOUR)
+            last[act.peer] = act.version
+    assert len(copied) > 10 and sum(copied) > 0.8 * len(copied)
+    assert clock["clock"] == "gossip" or max(lags) <= 3
 
 
 def test_trace__of_all_offline_for_ever_ends(tmp_path: Any) -> None:
