@@ -78,17 +78,17 @@ def _run_through(plan: Plan, events: Path | None) -> tuple[Account, list[list[In
     trace, world = plan.trace, plan.world
     assert trace is not None and world is not None and plan.config.network is not None
     log, tell = IntervalLog(trace.cut_at(0)), None
-    with ExitStack() as stack:
-        try:
+    try:
+        with ExitStack() as stack:
             if events is not None:
                 file = stack.enter_context(row_file(events, SCHEMAS[EVENTS]))
                 tell = _teller(file)
             clock, rounds = plan.config.network.clock, plan.config.run.rounds
             account = account_of(trace, plan.schedule, clock, world, rounds, tell, first_rounds(log))
-        except OSError as error:
-            raise ConfigError(f"--events: cannot write '{events}': {error.strerror}: choose another file") from None
-        except ValueError as error:  # such as from a file of the network that changes its mind
-            raise ConfigError(str(error)) from None
+    except OSError as error:
+        raise ConfigError(f"--events: cannot write '{events}': {error.strerror}: choose another file") from None
+    except ValueError as error:  # such as from a file of the network that changes its mind
+        raise ConfigError(str(error)) from None
     return account, log.intervals()
 
 

@@ -172,8 +172,8 @@ def check_trace_of(plan: Plan) -> None:
     try:
         for note in () if plan.world is None else plan.world.notes:
             warnings.warn(note, stacklevel=3)
-        assert plan.trace is not None
-        check_trace(plan.trace, network, plan.schedule, plan.config.run.rounds)
+        assert plan.trace is not None and plan.world is not None
+        check_trace(plan.trace, network, plan.schedule, plan.config.run.rounds, plan.world.ends)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

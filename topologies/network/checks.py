@@ -12,14 +12,18 @@ from topologies.worlds.config import NetworkConfig
 LOOKED_AT = 100  # rounds of a schedule that does not repeat
 
 
-def check_trace(trace: Trace, network: NetworkConfig, schedule: Schedule, num_rounds: int) -> None:
+def check_trace(trace: Trace, network: NetworkConfig, schedule: Schedule, num_rounds: int, ends: bool = False) -> None:
     """Refuse a network in which no peer ever hears another; of others, only the first rounds are looked at.
+
+    ends: whether all peers are offline for ever in the end (`World.ends`): then all rounds are looked at.
 
     Raises:
         ValueError: one line that names the setting to change.
     """
     if network.clock == "gossip":
         _check_gossip(schedule, num_rounds)
+    if ends:
+        _check_end(trace, num_rounds)
     if not any(edge.teacher != peer for peer, edge in _edges(schedule, num_rounds)):
         return  # the topology has nobody hear another
     fates: Counter[Fate] = Counter()
@@ -32,8 +36,23 @@ def check_trace(trace: Trace, network: NetworkConfig, schedule: Schedule, num_ro
     raise ValueError(_why(network, fates, rounds))
 
 
+def _check_end(trace: Trace, num_rounds: int) -> None:
+    """The rounds have to be over before the last peer has left. Raises: ValueError."""
+    known = sum(1 for _ in islice(trace.rounds(), num_rounds))
+    if known < num_rounds:
+        raise ValueError(
+            f"network.churn: must leave somebody online for all {num_rounds} rounds, got nobody after round {known}; "
+            "lower run.rounds, or let peers come back"
+        )
+
+
 def _check_gossip(schedule: Schedule, num_rounds: int) -> None:
-    """Gossip needs links in both directions. Raises: ValueError."""
+    """Gossip needs links, and in both directions. Raises: ValueError."""
+    if not any(edge.teacher != peer for peer, edge in _edges(schedule, num_rounds)):
+        raise ValueError(
+            "network.clock: gossip must have links, got a topology in which nobody hears another; choose another "
+            "topology.kind, or another clock"
+        )
     for index in range(min(num_rounds, schedule.period or LOOKED_AT)):
         links = set(schedule(index).links)
         for teacher, student in sorted(links):
@@ -61,11 +80,17 @@ def _why(network: NetworkConfig, fates: Counter[Fate], rounds: int) -> str:
     """The setting that keeps peers apart."""
     seen = f"in the first {rounds} rounds no peer hears another"
     if fates[Fate.ARRIVED] and network.clock == "deadline":
+        use = "raise network.max_age" if network.late == "use" else "set network.late to use"
         return (
             f"network.deadline: must leave messages the time to arrive, got {network.deadline:g} seconds: {seen}; "
-            "raise it above network.latency, or set network.late to use"
+            f"raise it above network.latency, or {use}"
         )
     if fates[Fate.ARRIVED] and network.clock == "free-running":
+        if network.max_age >= rounds:
+            return (
+                f"network.latency: must let messages arrive within the run, got {network.latency.kind}: {seen}; lower "
+                "it, or raise run.rounds, network.compute or network.round_seconds"
+            )
         return (
             f"network.max_age: must be at least the age of messages when they arrive, got {network.max_age}: {seen}; "
             "raise it, or lower network.latency"

@@ -154,10 +154,7 @@ class EventDriven(ABC):
             self._transferred()
         self.quiet += 1
         if self.quiet > QUIET + 100 * len(self.online):
-            raise ValueError(
-                "network.churn: must let peers compute, got peers that come and go without a single step for a long "
-                "time; let them stay online for longer, or shorten network.compute.seconds"
-            )
+            raise ValueError(_never_stepping(self.churns))
         return True
 
     def send(self, message: Publication) -> None:
@@ -275,6 +272,19 @@ class EventDriven(ABC):
                 self._ended(transfer, fate)
             self._await_transfer()
         self.left(peer)
+
+
+def _never_stepping(churns: bool) -> str:
+    """What is wrong where events go on without a step."""
+    if churns:
+        return (
+            "network.churn: must let peers compute, got peers that come and go without a single step for a long time; "
+            "let them stay online for longer, or shorten network.compute.seconds"
+        )
+    return (
+        "network.wake_every: must leave peers the time to compute, got wake-ups without a single step for a long time; "
+        "raise it, or shorten network.compute.seconds and network.latency"
+    )
 
 
 def best(candidates: list[tuple[int, int]], version: int | None = None) -> int | None:

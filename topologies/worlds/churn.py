@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from topologies.worlds.section import Variant
+from topologies.worlds.section import Moment, Span, Variant
 
 OnReturn = Literal["own", "fresh", "neighbour"]
 Leave = Literal["graceful", "crash"]
@@ -74,7 +74,7 @@ class DiurnalChurn(_Churn):
     """
 
     kind: Literal["diurnal"] = "diurnal"
-    period: float = Field(3600.0, gt=0, description="seconds after which a peer's presence repeats")
+    period: Span = Field(3600.0, description="seconds after which a peer's presence repeats")
     low: float = Field(0.1, gt=0, le=1, description="smallest share of the period that a peer is online")
     high: float = Field(0.8, gt=0, le=1, description="largest share of the period that a peer is online")
 
@@ -95,8 +95,8 @@ class TraceChurn(_Churn):
         description="CSV or Parquet file with columns peer,start,end: an interval of seconds in which the peer is "
         "online; or FedScale's client_id,active,inactive. Peers without a row are always online"
     )
-    period: float | None = Field(
-        None, gt=0, description="seconds after which the file repeats (FedScale: finish_time); left out: it does not"
+    period: Span | None = Field(
+        None, description="seconds after which the file repeats (FedScale: finish_time); left out: it does not"
     )
 
     @classmethod
@@ -109,9 +109,9 @@ class OutageChurn(_Churn):
 
     kind: Literal["outage"] = "outage"
     region: str = Field(description="the region, as in network.latency.regions")
-    start: float = Field(ge=0, description="second at which it goes offline")
-    seconds: float = Field(gt=0, description="how long it is offline")
-    every: float | None = Field(None, gt=0, description="seconds from one outage to the next; left out: only one")
+    start: Moment = Field(description="second at which it goes offline")
+    seconds: Span = Field(description="how long it is offline")
+    every: Span | None = Field(None, description="seconds from one outage to the next; left out: only one")
 
     @model_validator(mode="after")
     def _shorter_than_its_period(self) -> "OutageChurn":

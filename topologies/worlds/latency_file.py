@@ -10,7 +10,7 @@ import numpy as np
 
 from topologies.worlds import shadow
 from topologies.worlds.places import LatencyTable, Table
-from topologies.worlds.section import LONGEST_LATENCY
+from topologies.worlds.section import LONGEST_LATENCY, shortened
 from topologies.worlds.table_file import Rows, read_rows
 
 FIELD = "network.latency.path"
@@ -55,7 +55,8 @@ def _matrix(rows: Rows, second: float) -> tuple[tuple[str, ...], Table]:
         for row, name in enumerate(rows.cells[header[0]]):
             if str(name) != names[row]:
                 raise ValueError(
-                    f"{rows.at(row)}: must be named as its column, '{names[row]}', got '{name}'; reorder them"
+                    f"{rows.at(row)}: must be named as its column, {shortened(names[row])}, got {shortened(name)}; "
+                    "reorder them"
                 )
     seconds = np.array([[_entry(rows, name, row) for name in names] for row in range(len(rows))]) * second
     return tuple(names), seconds
@@ -86,7 +87,8 @@ def _pairs(rows: Rows) -> tuple[tuple[str, ...], Table]:
         cell = place[source], place[target]
         if not np.isnan(seconds[cell]):
             raise ValueError(
-                f"{rows.at(row)}: must name a pair once, got {source} to {target} again; remove one of them"
+                f"{rows.at(row)}: must name a pair once, got {_name(source)} to {_name(target)} again; "
+                "remove one of them"
             )
         seconds[cell] = rows.number(column, row) * (1.0 if column == "seconds" else 1e-3)
     return names, _filled(seconds)
@@ -109,7 +111,7 @@ def _check(names: tuple[str, ...], seconds: Table, where: str, halved: bool) -> 
         (seconds > most, f"must be at most {most:g} seconds, got {{value:g}} ms, which looks like another unit"),
     ):
         for source, target in np.argwhere(wrong)[:1]:
-            pair = f"the latency from {names[source]} to {names[target]}"
+            pair = f"the latency from {_name(names[source])} to {_name(names[target])}"
             raise ValueError(
                 f"{where}: {pair} {rule.format(value=seconds[source, target] * 1000)}; correct "
                 f"{np.count_nonzero(wrong)} of {wrong.size} entries"
@@ -122,6 +124,11 @@ def _check(names: tuple[str, ...], seconds: Table, where: str, halved: bool) -> 
         )
 
 
+def _name(name: str) -> str:
+    """A place as lines tell it, without quotes."""
+    return shortened(name)[1:-1]
+
+
 def _asymmetries(names: tuple[str, ...], seconds: Table, where: str) -> tuple[str, ...]:
     """One line if the two directions of some pairs differ by more than 2%."""
     larger, gap = np.maximum(seconds, seconds.T), np.abs(seconds - seconds.T)
@@ -131,6 +138,6 @@ def _asymmetries(names: tuple[str, ...], seconds: Table, where: str) -> tuple[st
     source, target = np.unravel_index(np.argmax(np.where(odd, gap, 0)), odd.shape)
     there, back = seconds[source, target] * 1000, seconds[target, source] * 1000
     return (
-        f"{where}: {np.count_nonzero(odd)} pairs are not symmetric, at most {names[source]} to {names[target]} with "
-        f"{there:g} ms there and {back:g} ms back; both directions are used as they are",
+        f"{where}: {np.count_nonzero(odd)} pairs are not symmetric, at most {_name(names[source])} to "
+        f"{_name(names[target])} with {there:g} ms there and {back:g} ms back; both directions are used as they are",
     )

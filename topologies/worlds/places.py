@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
+from topologies.worlds.section import shortened
+
 Table = Float[np.ndarray, "senders receivers"]
 HOMES = {  # latitude and longitude of a middle of each
     "north-america": (39.8, -98.6),
@@ -62,7 +64,7 @@ class LatencyTable:
             return self.names.index(name)
         except ValueError:
             raise ValueError(
-                f"{where}: must be a place of the table, got '{name}'; {nearest(name, self.names)}"
+                f"{where}: must be a place of the table, got {shortened(name)}; {nearest(name, self.names)}"
             ) from None
 
 
@@ -88,7 +90,9 @@ def continent(place: str) -> str:
 def nearest(name: str, names: Sequence[str]) -> str:
     """The end of an error line: the most similar name, or all of them."""
     matches = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{matches[0]}'?" if matches else f"one of {', '.join(names[:40])}"
+    if matches:
+        return f"did you mean {shortened(matches[0])}?"
+    return f"one of {', '.join(shortened(each)[1:-1] for each in names[:40])}"
 
 
 def place_peers(regions: Sequence[str], table: LatencyTable, num_peers: int) -> list[int]:
@@ -104,15 +108,16 @@ def place_peers(regions: Sequence[str], table: LatencyTable, num_peers: int) -> 
         return [rows[peer % len(rows)] for peer in range(num_peers)]
     if len(counted) < len(parts):
         bare = next(region for region, part in zip(regions, parts, strict=True) if part is None)
-        raise ValueError(f"{where}: must have a count for every region or for none, got '{bare}'; write '{bare}:1'")
-    placed = [table.index(part[1].strip(), where) for part in counted for _ in range(int(part[2]))]
-    if len(placed) < num_peers:
-        missing = f"peer {num_peers - 1}" if len(placed) == num_peers - 1 else f"peers {len(placed)} to {num_peers - 1}"
         raise ValueError(
-            f"{where}: must hold all {num_peers} peers, got {len(placed)}; no region has {missing}: add them"
+            f"{where}: must have a count for every region or for none, got {shortened(bare)}; write "
+            f"{shortened(f'{bare}:1')}"
         )
-    if len(placed) > num_peers:
-        raise ValueError(
-            f"{where}: must hold {num_peers} peers, got {len(placed)}; lower the counts or raise peers.count"
-        )
-    return placed
+    rows = [table.index(part[1].strip(), where) for part in counted]
+    counts = [int(part[2]) if len(part[2]) < 12 else 10**12 for part in counted]
+    held = sum(counts)
+    if held < num_peers:
+        missing = f"peer {num_peers - 1}" if held == num_peers - 1 else f"peers {held} to {num_peers - 1}"
+        raise ValueError(f"{where}: must hold all {num_peers} peers, got {held}; no region has {missing}: add them")
+    if held > num_peers:
+        raise ValueError(f"{where}: must hold {num_peers} peers, got {held}; lower the counts or raise peers.count")
+    return [row for row, count in zip(rows, counts, strict=True) for _ in range(count)]

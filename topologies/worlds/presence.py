@@ -9,6 +9,7 @@ import numpy as np
 from topologies.worlds import draws
 from topologies.worlds.churn import ChurnConfig, DiurnalChurn, ExponentialChurn, NoChurn, OutageChurn, TraceChurn
 from topologies.worlds.draws import SECOND, Purpose
+from topologies.worlds.section import shortened
 from topologies.worlds.table_file import presence as read_presence
 
 BLOCK = 64  # changes that are drawn at once: an even number, so that each block begins with the same state
@@ -129,8 +130,8 @@ def presences(
         patterns = {peer: _outage(law) for peer in peers if places[peer] == law.region}
         if law.region not in places:
             raise ValueError(
-                f"network.churn.region: must be a region that peers are in, got '{law.region}'; one of "
-                f"{', '.join(sorted({place for place in places if place is not None}))}"
+                f"network.churn.region: must be a region that peers are in, got {shortened(law.region)}; one of "
+                f"{', '.join(sorted({shortened(place)[1:-1] for place in places if place is not None}))}"
             )
     return {peer: pattern for peer, pattern in patterns.items() if pattern is not None}
 

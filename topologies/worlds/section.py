@@ -7,6 +7,7 @@ from pydantic_core import PydanticCustomError
 
 LONGEST_LATENCY = 10.0  # seconds, of one message: more looks like milliseconds
 LONGEST_STEP = 3600.0  # seconds, of one computation or wait: more looks like milliseconds
+LONGEST_ABSENCE = 1e9  # seconds, 32 years: no run lasts as long, and sums of nanoseconds stay exact
 SLOWEST_LINK = 1000.0  # bytes a second: less looks like Mbit/s
 
 KIND_LEFT_OUT = {
@@ -53,6 +54,12 @@ def refused(rule: str, advice: str) -> PydanticCustomError:
     return PydanticCustomError("network_value", f"{rule} ({advice})")
 
 
+def shortened(value: object) -> str:
+    """What a user wrote, quoted, on one line and of a bearable length, as errors tell it."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:60]}...{text[-20:]}"
+
+
 def _latency(seconds: float) -> float:
     if seconds < 0:
         raise refused("must be at least 0 seconds", "no message arrives before it is sent; correct it")
@@ -73,6 +80,18 @@ def _wait(seconds: float) -> float:
     return seconds
 
 
+def _moment(seconds: float) -> float:
+    if seconds > LONGEST_ABSENCE:
+        raise refused("must be at most 1e9 seconds", "no run lasts as long; lower it")
+    return seconds
+
+
+def _span(seconds: float) -> float:
+    if 0 < seconds < 1e-6:
+        raise refused("must be at least a microsecond", "virtual time has whole nanoseconds; raise it")
+    return _moment(seconds)
+
+
 def _rate(rate: float) -> float:
     if rate <= 0:
         raise refused("must be above 0 bytes a second", "nothing would ever arrive; raise it, or leave the limit out")
@@ -84,6 +103,8 @@ def _rate(rate: float) -> float:
 Latency = Annotated[float, AfterValidator(_latency)]
 StepSeconds = Annotated[float, AfterValidator(_step)]
 Wait = Annotated[float, Field(gt=0), AfterValidator(_wait)]
+Moment = Annotated[float, Field(ge=0), AfterValidator(_moment)]
+Span = Annotated[float, Field(gt=0), AfterValidator(_span)]
 Rate = Annotated[float, AfterValidator(_rate)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Sigma = Annotated[float, Field(ge=0, le=5)]

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float
 
-from topologies.worlds.section import LONGEST_STEP, SLOWEST_LINK
+from topologies.worlds.section import LONGEST_ABSENCE, LONGEST_STEP, SLOWEST_LINK, shortened
 
 MAX_BYTES = 256 * 2**20
 KILOBIT = 125.0  # bytes
@@ -35,13 +35,16 @@ class Rows:
 
     def number(self, column: str, row: int) -> float:
         """A cell as a finite number. Raises: ValueError."""
-        cell = self.cells[column][row]
+        return self.finite(self.cells[column][row], column, row)
+
+    def finite(self, cell: object, column: str, row: int) -> float:
+        """A value that stands in this column and row as a finite number. Raises: ValueError."""
         try:
             value = float(str(cell))
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            what = "nothing" if cell is None or not str(cell).strip() else repr(cell)
+            what = "nothing" if cell is None or not str(cell).strip() else shortened(cell)
             raise ValueError(f"{self.at(row)}: {column} must be a number, got {what}; correct it")
         return value
 
@@ -70,7 +73,7 @@ def check_file(path: Path, field: str, wanted: str) -> str:
             return f"{field}: {path.name}"
     except (OSError, ValueError) as error:
         problem = str(error)
-    raise ValueError(f"{field}: cannot read {path}: {problem}; name {wanted}")
+    raise ValueError(f"{field}: cannot read {repr(str(path))[1:-1]}: {problem}; name {wanted}")
 
 
 def read_rows(path: Path, field: str) -> Rows:
@@ -154,6 +157,8 @@ def presence(path: Path, num_peers: int, period: float | None) -> dict[int, Inte
             if start < 0 or end <= start:
                 what = "at least 0" if start < 0 else f"before {names[2]} = {end:g}"
                 raise ValueError(f"{rows.at(row)}: {names[1]} must be {what}, got {start:g}; correct the interval")
+            if end > LONGEST_ABSENCE:
+                raise ValueError(f"{rows.at(row)}: {names[2]} must be at most 1e9 seconds, got {end:g}; lower it")
             if period is not None and end > period:
                 raise ValueError(
                     f"{rows.at(row)}: {names[2]} must be at most network.churn.period = {period:g}, got {end:g}; "
@@ -192,7 +197,8 @@ def _intervals(rows: Rows, names: tuple[str, str, str], row: int) -> Iterator[tu
         raise ValueError(
             f"{rows.at(row)}: must have as many ends as starts, got {len(starts)} and {len(ends)}; correct it"
         )
-    yield from ((float(start), float(end)) for start, end in zip(starts, ends, strict=True))
+    for start, end in zip(starts, ends, strict=True):
+        yield rows.finite(start, names[1], row), rows.finite(end, names[2], row)
 
 
 def _csv(path: Path, where: str) -> Rows:

@@ -24,6 +24,7 @@ from topologies.worlds.transmission import (
     loss_law,
 )
 
+END_OF_TIME = 1 << 62  # nanoseconds
 RETURNS = {"own": Weights.OWN, "fresh": Weights.FRESH, "neighbour": Weights.NEIGHBOUR}
 
 
@@ -71,6 +72,17 @@ class World:
     def availability(self) -> tuple[float | None, ...]:
         """The share of time that each peer is online in the long run; None for a presence that does not repeat."""
         return tuple(1.0 if known is None else known.share for known in self.presence)
+
+    @property
+    def ends(self) -> bool:
+        """Whether all peers are offline for ever in the end."""
+        return all(
+            known is not None
+            and known.share is None
+            and not known.is_online(END_OF_TIME)
+            and known.change_after(END_OF_TIME) is None
+            for known in self.presence
+        )
 
     @property
     def has_delays(self) -> bool:

@@ -110,3 +110,9 @@ def test_network__many_peers_are_those_that_others_wait_for(cli: Cli, there: Pat
     rows = [line.split() for line in out.splitlines() if line[:1].isdigit()]
     assert "the 16 peers for which others wait longest" in out and len(rows) == 16 and rows[0][0] == "37"
     assert "peers 0 to 15" in out and "waiting for peer 37" in lines_of(out)["critical path"]
+
+
+def test_network__events_over_a_folder_are_told(cli: Cli, there: Path) -> None:
+    (there.parent / "events.parquet").mkdir()
+    code, out, err = cli("network", "tiny.toml", "--events", "events.parquet")
+    assert code == 2 and not out and err.count("\n") == 1 and "--events: cannot write 'events.parquet'" in err

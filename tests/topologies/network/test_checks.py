@@ -59,3 +59,27 @@ def test_check_trace__gossip_on_directed_links(told: Callable[..., str]) -> None
 def test_check_trace__nobody_is_meant_to_hear_anybody(clock: str) -> None:
     check("self", clock=clock)
     check("random-pair", num_peers=8, clock=clock, latency={"seconds": 0.5})
+
+
+def test_check_trace__all_leave_before_the_run_is_over(tmp_path: Path, told: Callable[..., str]) -> None:
+    path = tmp_path / "online.csv"
+    path.write_text("peer,start,end\n" + "".join(f"{peer},0,5\n" for peer in range(4)))
+    network: dict[str, Any] = {"churn": {"kind": "trace", "path": path}}
+    schedule = scheduled("ring", 4)
+    trace, config = traced(schedule, **network), NetworkConfig(**network)
+    text = told(check_trace, trace, config, schedule, 12, ends=True)
+    assert text.startswith("network.churn: must leave somebody online for all 12 rounds, got nobody after round 4; ")
+    check_trace(trace, config, schedule, 4, ends=True)
+
+
+def test_check_trace__gossip_without_links(told: Callable[..., str]) -> None:
+    assert told(check, "self", clock="gossip").startswith("network.clock: gossip must have links")
+
+
+def test_check_trace__what_to_change_is_not_what_has_no_part_in_it(told: Callable[..., str]) -> None:
+    far = told(check, "ring", clock="free-running", max_age=1000, latency={"seconds": 9}, rounds=5)
+    assert far.startswith("network.latency: ")
+    awake = told(check, "ring", clock="gossip", wake_every=1e-7, compute={"seconds": 10})
+    assert awake.startswith("network.wake_every: ")
+    late: dict[str, Any] = {"clock": "deadline", "deadline": 0.5, "late": "use", "max_age": 0}
+    assert told(check, "ring", latency={"seconds": 0.6}, **late).endswith("or raise network.max_age")

@@ -109,3 +109,12 @@ def test_home_links__of_the_region_of_each_peer(told: Told) -> None:
     mixed = {"peers": [1], "bandwidth": {"up": 1e6, "down": 2e6}}
     of_group = World.of(network.model_validate(network.model_dump() | {"groups": [mixed]}), 3, 0, 1)
     assert of_group.up is not None and of_group.up.tolist() == [2.4e6, 1e6, 2.4e6]
+
+
+def test_place_peers__a_huge_count_is_told_at_once(told: Told) -> None:
+    assert "must hold 4 peers, got 1000000000000" in told(place_peers, [f"japan:{'9' * 30}"], places.homes(), 4)
+
+
+def test_place_peers__hostile_names_stay_on_one_line(told: Told) -> None:
+    text = told(place_peers, ["a\n\x1b[31mb" + "x" * 10_000], places.homes(), 4)
+    assert r"'a\n\x1b[31mbx" in text and len(text) < 400

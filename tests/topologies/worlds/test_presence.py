@@ -224,3 +224,36 @@ def test_trace__says_what_is_wrong(text: str, period: float | None, expected: st
     path.write_text(text)
     network = NetworkConfig(churn=TraceChurn(path=path, period=period))
     assert expected in told(World.of, network, 4, 0, 1)
+
+
+def test_times__too_long_or_too_short_are_told(tmp_path: Path, told: Told) -> None:
+    outage = {"kind": "outage", "region": "japan", "start": 0.0, "seconds": 1.0}
+    for field, value, churn in (
+        ("period", 1e300, {"kind": "diurnal"}),
+        ("period", 1e-10, {"kind": "diurnal"}),
+        ("start", 1e300, outage),
+        ("seconds", 1e300, outage),
+        ("seconds", 1e-12, outage),
+        ("every", 1e300, outage),
+    ):
+        with pytest.raises(ValueError, match=rf"churn\.\S*{field}\n.*must be at (most 1e9 seconds|least a micro)"):
+            NetworkConfig.model_validate({"churn": churn | {field: value}, "latency": REGIONS})
+    path = tmp_path / "online.csv"
+    path.write_text("peer,start,end\n0,0,1e300\n")
+    assert "end must be at most 1e9 seconds" in told(read_presence, path, 2, None)
+
+
+def test_presence__lists_of_fedscale_hold_numbers_only(tmp_path: Path, told: Told) -> None:
+    path = tmp_path / "online.parquet"
+    for odd in (["a"], [None], [[1.0]], [float("nan")]):
+        pq.write_table(pa.table({"client_id": [0], "active": [odd], "inactive": [[5.0]]}), path)
+        assert "row 1: active must be a number, got " in told(read_presence, path, 2, None)
+
+
+def test_world__ends_if_all_peers_go_for_ever(tmp_path: Path) -> None:
+    path = tmp_path / "online.csv"
+    churn = {"kind": "trace", "path": path}
+    path.write_text("peer,start,end\n0,0,9\n1,10,19\n")
+    assert world(2, churn=churn).ends and not world(3, churn=churn).ends
+    assert not world(2, churn=churn | {"period": 20}).ends
+    assert not world(2, churn={"kind": "exponential", "up": 1, "down": 1}).ends and not world(2).ends
