@@ -27,7 +27,7 @@ from coordinator.records.stage_clock import virtual_time
 from coordinator.reports.formatting import size
 from coordinator.reports.network import facts, share
 from coordinator.reports.tables import compact_table, say_labelled
-from topologies.accounts.account import Account
+from topologies.accounts.account import GOSSIP, Account
 from topologies.accounts.intervals import Doing, Interval, IntervalLog, strip
 
 MARKS: dict[Doing | None, str] = {Doing.COMPUTING: "█", Doing.WAITING: "·", Doing.OFFLINE: "x"}
@@ -125,6 +125,7 @@ def _print_peers(account: Account, console: Console) -> None:
     rows = account.peers()
     whole = len(rows) <= MOST_ROWS
     shown = rows if whole else sorted(rows, key=lambda row: -row["waited_for_seconds"])[:MOST_ROWS]
+    steps = "steps_with_messages" if account.clock == GOSSIP else "steps"  # a push is no step
     waits = any(row["waited_for_seconds"] for row in rows)
     table = compact_table(*COLUMNS, *(WAITED_FOR if waits else ()), wrapped=())
     for row in shown:
@@ -132,7 +133,7 @@ def _print_peers(account: Account, console: Console) -> None:
         total = sum(seconds) or 1.0
         path = row["critical_path_share"]
         waited = (virtual_time(row["waited_for_seconds"]), "" if path is None else share(path)) if waits else ()
-        table.add_row(str(row["peer"]), f"{row['steps']:,}", *(share(each / total) for each in seconds), *waited)
+        table.add_row(str(row["peer"]), f"{row[steps]:,}", *(share(each / total) for each in seconds), *waited)
     if not whole:
         say(console, f"the {MOST_ROWS} peers for which others wait longest")
     console.print(table)

@@ -92,6 +92,12 @@ def test_network__a_step_that_follows_at_once_is_marked(cli: Cli, there: Path) -
     assert {len(part) for part in strips[0].split("|")} <= {21, 22} and strips[0].count("|") == 3
 
 
+def test_network__pushes_of_gossip_are_no_steps(cli: Cli, there: Path) -> None:
+    """A round ends with as many steps as there are peers: 20 rounds of four peers have 80, and 160 wake-ups or more."""
+    _, out, _ = cli("network", "tiny.toml", "--rounds", "20", "network.clock=gossip", "network.wake_every=10")
+    assert sum(int(line.split()[1]) for line in out.splitlines() if line[:1].isdigit()) == 80
+
+
 def test_network__events_and_picture(cli: Cli, there: Path) -> None:
     code, out, _ = cli("network", "tiny.toml", *LOSSY, "--events", "a.parquet", "--plot", "a.svg")
     assert code == 0 and Path("a.svg").stat().st_size > 0
