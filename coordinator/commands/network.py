@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,14 @@ from coordinator.records.stage_clock import virtual_time
 from coordinator.reports.formatting import size
 from coordinator.reports.network import facts, share
 from coordinator.reports.tables import compact_table, say_labelled
-from topologies.accounts.account import Account
+from topologies.accounts.account import GOSSIP, Account
 from topologies.accounts.intervals import Doing, Interval, IntervalLog, strip
 
-MARKS = {Doing.COMPUTING: "█", Doing.WAITING: "·", Doing.OFFLINE: "x"}
+MARKS: dict[Doing | None, str] = {Doing.COMPUTING: "█", Doing.WAITING: "·", Doing.OFFLINE: "x"}
 MOST_STRIPS, MOST_ROWS = 16, 16  # peers of the strip, and rows of a table
-COLUMNS = ("peer", "steps", "computing", "waiting", "offline", "others wait for it", "of the path")
+NEXT_STEP = "|"  # in a strip: here a step begins as soon as the one before has ended
+COLUMNS = ("peer", "steps", "computing", "waiting", "offline")
+WAITED_FOR = ("others waited", "critical path")  # the same columns of all clocks under which peers wait for others
 LABEL = 10  # columns before a strip, and before a subject
 SUBJECTS = 16
 
@@ -122,23 +125,23 @@ def _print_peers(account: Account, console: Console) -> None:
     rows = account.peers()
     whole = len(rows) <= MOST_ROWS
     shown = rows if whole else sorted(rows, key=lambda row: -row["waited_for_seconds"])[:MOST_ROWS]
-    table = compact_table(
-        "peer", "steps", "computing", "waiting", "offline", "others wait for it", "of the path", wrapped=()
-    )
+    steps = "steps_with_messages" if account.clock == GOSSIP else "steps"  # a push is no step
+    waits = any(row["waited_for_seconds"] for row in rows)
+    table = compact_table(*COLUMNS, *(WAITED_FOR if waits else ()), wrapped=())
     for row in shown:
         seconds = [row[f"{name}_seconds"] for name in ("compute", "wait", "offline")]
         total = sum(seconds) or 1.0
         path = row["critical_path_share"]
-        table.add_row(
-            str(row["peer"]),
-            f"{row['steps']:,}",
-            *(share(each / total) for each in seconds),
-            virtual_time(row["waited_for_seconds"]),
-            "" if path is None else share(path),
-        )
+        waited = (virtual_time(row["waited_for_seconds"]), "" if path is None else share(path)) if waits else ()
+        table.add_row(str(row["peer"]), f"{row[steps]:,}", *(share(each / total) for each in seconds), *waited)
     if not whole:
         say(console, f"the {MOST_ROWS} peers for which others wait longest")
     console.print(table)
+    if waits:
+        say(
+            console,
+            "others waited: for this peer, summed over them; critical path: its share, by itself and its messages",
+        )
 
 
 def _print_strip(intervals: list[list[Interval]], rounds: int, console: Console) -> None:
@@ -150,11 +153,23 @@ def _print_strip(intervals: list[list[Interval]], rounds: int, console: Console)
         return
     count = min(rounds, FIRST_ROUNDS)
     of_all = f", peers 0 to {len(shown) - 1}" if len(shown) < len(intervals) else ""
+    lines = [_strip(row, end, width) for row in shown]
     marks = ", ".join(f"{mark} {doing}" for doing, mark in MARKS.items())
+    marks += f", {NEXT_STEP} the next step at once" if any(NEXT_STEP in line for line in lines) else ""
     say(console, f"the first {count} rounds, {virtual_time(end)}{of_all}: {marks}")
-    for peer, row in enumerate(shown):
-        line = "".join(MARKS[doing] if doing is not None else " " for doing in strip(row, 0.0, end, width))
+    for peer, line in enumerate(lines):
         say(console, f"{f'peer {peer}':<{LABEL}}{line}".rstrip(), whole=True)
+
+
+def _strip(row: list[Interval], end: float, width: int) -> str:
+    """What a peer does in each of `width` equal parts of the time until `end`."""
+    next_steps = {
+        int(each.start / end * width) for before, each in pairwise(row) if before.doing is each.doing is Doing.COMPUTING
+    }
+    return "".join(
+        NEXT_STEP if doing is Doing.COMPUTING and place in next_steps else MARKS.get(doing, " ")
+        for place, doing in enumerate(strip(row, 0.0, end, width))
+    )
 
 
 def _draw(intervals: list[list[Interval]], rounds: int, plot: Path) -> None:

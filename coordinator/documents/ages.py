@@ -12,6 +12,7 @@ from jaxtyping import Float64, Int64
 from coordinator.documents.numbers import Number, listed
 
 Codes = Int64[np.ndarray, " links"]  # of links: teacher * number of peers + student
+ROUNDS = "rounds"  # a unit of ages
 STUDY = "study"  # the kind of the events that are read: a student learns from a teacher's message
 
 
@@ -28,7 +29,7 @@ class Age:
 
 AGES = (
     Age("age_seconds", "age of messages", "s", "age_seconds", "mean_age_seconds"),
-    Age("age", "age in rounds", "rounds", "age", "mean_age"),
+    Age("age", "age in rounds", ROUNDS, "age", "mean_age"),
 )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.documents.ages import AGES, heard, means
+from coordinator.documents.ages import AGES, ROUNDS, heard, means
 from coordinator.documents.folder_reader import RunReader, stride_of
 from coordinator.documents.numbers import Kept, Number, scale_end
 from coordinator.documents.presence import Change, PresenceSoFar
@@ -85,7 +85,8 @@ class NetworkPart:
     def link_colourings(self, frames: list[int]) -> list[dict[str, Any]]:
         """What links are coloured by beside their total variation: ages of the messages since the frame before.
 
-        Where the single events are not known, the mean over the run at the last frame.
+        Where the single events are not known, the mean over the run at the last frame. In rounds only where messages of
+        all peers count the same rounds.
         """
         ages, codes = self._rows.ages, self._rows.sample.links
         if ages.by_measurement:
@@ -99,6 +100,8 @@ class NetworkPart:
             return []
         found = []
         for number, age in enumerate(AGES):
+            if age.unit == ROUNDS and self._counts_by_peer:
+                continue
             values = [row[number] for row in rows]
             largest = max((value for row in values for value in row if value is not None), default=0)
             if largest > 0:
@@ -110,6 +113,12 @@ class NetworkPart:
                 }
                 found.append({**words, "frames": places, "values": values})
         return found
+
+    @property
+    def _counts_by_peer(self) -> bool:
+        """Whether every peer counts its own acts, as in gossip, so that a difference of two counts is no age."""
+        config = self._reader.config
+        return config is not None and config.network is not None and config.network.clock == "gossip"
 
     def messages(self, frames: list[int]) -> list[list[int]] | None:
         """How many messages were learned from along each link since the frame before; None while it is not known."""

@@ -32,6 +32,7 @@ from topologies.accounts.intervals import Doing, Interval
 
 MOST_PEERS = 48  # in a Gantt chart: of more, the first ones
 ROW, AROUND = 0.17, 1.05  # inches: of a peer, and around all
+THIN = 0.004  # of the time that is drawn
 COLOURS = {Doing.COMPUTING: BLUE, Doing.WAITING: LIGHT_GREY, Doing.OFFLINE: "white"}
 HATCHES = {Doing.OFFLINE: "////"}
 UNITS = ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"), (1e-3, "ms"), (1e-6, "µs"))
@@ -70,7 +71,7 @@ def draw_gantt(intervals: Sequence[Sequence[Interval]], rounds: int, narrow: boo
                 (peer - 0.4, 0.8),
                 facecolors=COLOURS[doing],
                 hatch=HATCHES.get(doing),
-                edgecolor=GREY if doing is Doing.OFFLINE else "white",
+                edgecolor=[_edge(doing, width * unit < THIN * end) for _, width in bars],
                 linewidth=0.4,
             )
     of_all = f", of {len(intervals)} peers" if len(shown) < len(intervals) else ""
@@ -78,7 +79,7 @@ def draw_gantt(intervals: Sequence[Sequence[Interval]], rounds: int, narrow: boo
     axis.grid(visible=False)
     axis.set_xlim(0, end / unit)
     axis.set_ylim(len(shown) - 0.4, -0.6)
-    axis.yaxis.set_major_locator(MaxNLocator(nbins=min(len(shown), 12), integer=True, min_n_ticks=1))
+    axis.set_yticks(range(0, len(shown), 1 + (len(shown) - 1) // 16))
     present = [doing for doing in Doing if any(each.doing is doing for row in shown for each in row)]
     keys = [
         Patch(facecolor=COLOURS[each], hatch=HATCHES.get(each), edgecolor=GREY, linewidth=0.4, label=str(each))
@@ -86,6 +87,13 @@ def draw_gantt(intervals: Sequence[Sequence[Interval]], rounds: int, narrow: boo
     ]
     figure.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False)
     return figure
+
+
+def _edge(doing: Doing, thin: bool) -> str:
+    """The colour around a bar; thin ones have their own, as a white edge would hide them."""
+    if doing is Doing.OFFLINE:
+        return GREY
+    return COLOURS[doing] if thin else "white"
 
 
 def save_ages(bins: Mapping[str, Sequence[Sequence[float]]], path: Path, narrow: bool = False) -> bool:

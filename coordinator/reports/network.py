@@ -35,9 +35,11 @@ def on_network(summary: Mapping[str, Any]) -> list[str]:
     lines = [f"{name}: {text}" for name, text in facts(network).items()]
     faults = len(summary.get("faults", ()))
     real = (
-        f"{count_of(faults, 'fault')} of real machines, survived, changed no number" if faults else "no machine failed"
+        f"{count_of(faults, 'fault')} of real machines, survived, changed no number"
+        if faults
+        else "no real machine failed"
     )
-    return [*lines, f"simulated: all of this, by the section [network]; {real}"]
+    return [*lines, f"simulated by the section [network]: virtual time, delays, losses and absent peers; {real}"]
 
 
 def facts(network: Network) -> dict[str, str]:
@@ -84,7 +86,7 @@ def _messages(network: Network) -> str:
     lost = f"{counts['lost']:,} lost ({_against(network['loss'])})" if counts["lost"] else ""
     missed = [f"{counts[name]:,} {words}" for name, words in NOT_THERE.items() if counts.get(name)]
     idle = network["steps_without_a_message"]
-    without = f"{share(idle / network['steps'])} of the steps had none to learn from" if idle else ""
+    without = f"{share(idle / network['steps'])} of the steps had no message to learn from" if idle else ""
     if network["clock"] == "gossip":
         without = ""
     return ", ".join(filter(None, [f"{counts['arrived']:,} arrived", lost, *missed, without]))
@@ -114,7 +116,7 @@ def _queueing(network: Network) -> str:
     waits, on_the_way = network["queueing_seconds"], network["delivery_seconds"]["mean"]
     if not waits or not waits["max"] or waits["mean"] < LEAST_QUEUE * on_the_way:
         return ""
-    return f"{_spread(waits)} of it, for bandwidth that other messages used"
+    return f"of that, {_spread(waits)}, since other messages used the bandwidth"
 
 
 def _ages(network: Network) -> str:
@@ -123,7 +125,8 @@ def _ages(network: Network) -> str:
         return ""
     if not rounds or not rounds["max"]:
         return seconds
-    return f"{seconds}; {rounds['mean']:.2g} rounds on average, at most {rounds['max']:.0f}"
+    mean = f"{rounds['mean']:.2g}"
+    return f"{seconds}; {mean} {'round' if mean == '1' else 'rounds'} on average, at most {rounds['max']:.0f}"
 
 
 def _mixing(network: Network) -> str:
@@ -133,4 +136,5 @@ def _mixing(network: Network) -> str:
     line = f"1 - λ2 of the mean weights {effective:.3g}"
     if f"{effective:.3g}" == f"{nominal:.3g}":
         return f"{line}, as the topology has it"
-    return f"{line}, against {nominal:.3g} as the topology has it"
+    slower = "slower" if effective < nominal else "faster"
+    return f"{line}, against {nominal:.3g} as the topology has it: step by step, peers agree {slower}"

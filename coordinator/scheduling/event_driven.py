@@ -19,7 +19,7 @@ from coordinator.scheduling.timing import Timings
 from peers.exchange.assignment import Assignment, Links, Rejoin, Stats, Study
 from peers.hosting.evaluator import State
 from peers.hosting.postbox import Bundle
-from topologies.network.trace import MessageKey, Publication, Return, Step, TimedRound, Trace, Weights
+from topologies.network.trace import Fate, MessageKey, Publication, Return, Step, TimedRound, Trace, Weights
 from topologies.schedule import Schedule
 
 LOOKED_AT = 64  # rounds of a schedule that tell whether students learn from what they would send, too
@@ -95,6 +95,7 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
         self._due: dict[int, Publication] = {}
         self._bundles: dict[MessageKey, Ref[Bundle]] = {}
         self._sizes: dict[MessageKey, int] = {}
+        self._size_of: dict[int, int] = {}  # of each sender's latest message
         self._released: dict[int, list[int]] = {}  # by sender: what its host has not been told yet
         self._links = lru_cache(maxsize=4096)(lambda heard: Links.of(*heard))
 
@@ -258,11 +259,12 @@ class TraceLoop(RoundsInFlight[TimedInFlight]):
                 by_peer.setdefault(peer, []).append(answer[peer])
         stats = {peer: of_round(of_peer) for peer, of_peer in sorted(by_peer.items())}
         num_bytes = sum(self._sizes.pop(key) * receivers for key, receivers in flight.counted)
+        num_bytes -= sum(self._size_of[each.sender] for each in flight.timed.deliveries if each.fate is Fate.REPLACED)
         times = self._timings(flight.timed)
         return RoundRecord(flight.completed, flight.round, stats, num_bytes, timed=flight.timed, timing=times)
 
     def _note(self, flight: TimedInFlight, answers: Sequence[dict[int, Stats]]) -> None:
         for keys, answer in zip(flight.published, answers, strict=True):
             for peer, version in keys:
-                self._sizes[peer, version] = answer[peer].sent_bytes
+                self._sizes[peer, version] = self._size_of[peer] = answer[peer].sent_bytes
             self._spent(answer)

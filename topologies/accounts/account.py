@@ -11,7 +11,7 @@ from topologies.accounts.messages import FATES, HEARD, Messages
 from topologies.accounts.nominal import NominalMixing, gap_of, mean_matrix
 from topologies.accounts.queueing import Queueing
 from topologies.accounts.sums import Histogram
-from topologies.network.trace import SECOND, Cut, MessageKey, Publication, Step, TimedRound
+from topologies.network.trace import SECOND, Cut, Fate, MessageKey, Publication, Step, TimedRound
 from topologies.schedule import Schedule
 from topologies.worlds.world import World
 
@@ -61,6 +61,9 @@ class Account:
                 self.path.step(step)
         for delivery in round_.deliveries:
             self.messages.deliver(delivery)
+            if delivery.fate is Fate.REPLACED:  # it was never sent
+                self._sent[delivery.sender] -= 1
+                self._settled[delivery.sender] -= 1
             if self.queueing is not None:
                 self.queueing.deliver(delivery)
         for peer, at, online in round_.presence:
@@ -89,7 +92,10 @@ class Account:
         return self._nominal.matrix()
 
     def settled(self) -> list[int]:
-        """How many messages each peer has sent on which it has stepped since, or never will: as rounds count them."""
+        """How many messages each peer has sent on which it has stepped since, or never will: as rounds count them.
+
+        Without those that a newer one replaced before they were sent.
+        """
         return list(self._settled)
 
     def use(self) -> dict[str, float]:

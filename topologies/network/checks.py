@@ -104,5 +104,6 @@ def _why(network: NetworkConfig, fates: Counter[Fate], rounds: int) -> str:
         return f"network.loss: must let messages through, got {fates[Fate.LOST]} lost: {seen}; lower its probability"
     return (
         f"network.churn: must let two peers be online at once for as long as a message takes, got "
-        f"{network.churn.kind}: {seen}; raise the time online, lower the time offline, or add peers"
+        f"{network.churn.kind}: {seen}; raise the time online, lower the time offline, "
+        "add peers or rounds, or set network.rewire to true"
     )

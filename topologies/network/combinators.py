@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from topologies.network.trace import Cut, Publication, Step, TimedRound, Trace, Wave
+from topologies.network.trace import Cut, Fate, Publication, Step, TimedRound, Trace, Wave
 from topologies.round import Edge
 from topologies.schedule import round_rng
 
@@ -37,7 +37,8 @@ def alone(trace: Trace) -> Trace:
 
     def rounds_from(start: int) -> Iterator[TimedRound]:
         for timed in trace.rounds_from(start):
-            yield replace(_each(timed, changed, silent), released={})
+            told = tuple(each for each in timed.deliveries if each.fate is not Fate.REPLACED)  # bytes that are not sent
+            yield replace(_each(timed, changed, silent), released={}, deliveries=told)
 
     return replace(trace, rounds_from=rounds_from, cut_at=cut_at)
 

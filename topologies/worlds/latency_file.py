@@ -14,6 +14,7 @@ from topologies.worlds.section import LONGEST_LATENCY, shortened
 from topologies.worlds.table_file import Rows, read_rows
 
 FIELD = "network.latency.path"
+ANOTHER_UNIT = "another unit (network.latency.unit?)"
 TOLD_FROM = 0.02  # relative difference of the two directions
 
 
@@ -34,6 +35,8 @@ def read(path: Path, unit: Literal["ms", "seconds"] = "ms", round_trip: bool | N
     where = f"{FIELD}: {path.name}"
     _check(names, seconds, where, halved)
     notes += _asymmetries(names, seconds, where)
+    if halved and round_trip is None:
+        notes += (f"{where}: taken as round trips, one way half of each; else set network.latency.round_trip to false",)
     return LatencyTable(names, seconds / 2 if halved else seconds, np.zeros(seconds.shape), {}, notes)
 
 
@@ -108,7 +111,7 @@ def _check(names: tuple[str, ...], seconds: Table, where: str, halved: bool) -> 
     for wrong, rule in (
         (np.isnan(seconds), "must be there for every pair, got none"),
         (seconds < 0, "must be at least 0, got {value:g} ms"),
-        (seconds > most, f"must be at most {most:g} seconds, got {{value:g}} ms, which looks like another unit"),
+        (seconds > most, f"must be at most {most:g} seconds, got {{value:g}} ms, which looks like {ANOTHER_UNIT}"),
     ):
         for source, target in np.argwhere(wrong)[:1]:
             pair = f"the latency from {_name(names[source])} to {_name(names[target])}"

@@ -70,6 +70,36 @@ def test_network__says_what_a_run_says(cli: Cli, there: Path, clock: str) -> Non
     assert found["messages"]["lost"] > 0 and found["availability"]["asked"] == 0.75
 
 
+def test_network__bytes_are_those_of_messages_that_were_sent(cli: Cli, there: Path) -> None:
+    """Peers that never wait publish every 0.1 s; to two others, 256 bytes take 0.5 s at 1 kB/s: most are replaced.
+
+    Nothing else happens to messages, but that on each of the eight links one waits and some are under way at the end.
+    """
+    settings = ["run.rounds=40", "network.clock=free-running", "network.bandwidth={up=1e3,down=1e3}"]
+    settings += ["network.compute.seconds=0.1", "network.latency.seconds=0.0"]
+    _, out, _ = cli("network", "tiny.toml", *settings, "--json")
+    found, each = json.loads(out), 256
+    messages = found["messages"]
+    assert messages["replaced"] > messages["arrived"] > 0
+    assert messages["arrived"] <= found["bytes"] / each <= messages["arrived"] + 2 * 8
+    assert simulate(load_config("tiny.toml", settings), "runs").summary["bytes_exchanged"] == found["bytes"]
+
+
+def test_network__a_step_that_follows_at_once_is_marked(cli: Cli, there: Path) -> None:
+    """Peers that never wait compute all the time, a step of 1 s after the other."""
+    _, out, _ = cli("network", "tiny.toml", "--rounds", "4", "network.clock=free-running")
+    assert "offline, | the next step at once" in out
+    strips = [line[10:] for line in out.splitlines() if line.startswith("peer ") and line[5].isdigit()]
+    assert len(strips) == 4 and len(set(strips)) == 1
+    assert {len(part) for part in strips[0].split("|")} <= {21, 22} and strips[0].count("|") == 3
+
+
+def test_network__pushes_of_gossip_are_no_steps(cli: Cli, there: Path) -> None:
+    """A round ends with as many steps as there are peers: 20 rounds of four peers have 80, and 160 wake-ups or more."""
+    _, out, _ = cli("network", "tiny.toml", "--rounds", "20", "network.clock=gossip", "network.wake_every=10")
+    assert sum(int(line.split()[1]) for line in out.splitlines() if line[:1].isdigit()) == 80
+
+
 def test_network__events_and_picture(cli: Cli, there: Path) -> None:
     code, out, _ = cli("network", "tiny.toml", *LOSSY, "--events", "a.parquet", "--plot", "a.svg")
     assert code == 0 and Path("a.svg").stat().st_size > 0

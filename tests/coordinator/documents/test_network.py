@@ -129,6 +129,14 @@ def test_links__ages_and_messages_are_those_since_the_frame_before(folder: Path)
     assert rounds["values"] == [[2, None, None], [1, None, 3]]
 
 
+def test_links__gossip_has_no_ages_in_rounds(folder: Path) -> None:
+    """Every peer counts its own acts there: the difference of two counts may even be below 0."""
+    config = folder / "config.toml"
+    config.write_text(config.read_text() + '\n[network]\nclock = "gossip"\n')
+    write(folder, events=EVENTS)
+    assert [each["name"] for each in run_document(folder)["links"]["colourings"]] == ["age_seconds"]
+
+
 def test_links__ages_of_an_unknown_number_of_pieces_are_the_same(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a long table, which is read piece by piece."""
     write(folder, events=EVENTS)

@@ -47,6 +47,15 @@ def test_draw_gantt__a_row_for_each_peer(narrow: bool, num_peers: int, legible: 
     assert ("The first 4 rounds, of 60 peers" in texts) == (num_peers == 60)
 
 
+def test_draw_gantt__names_all_peers_and_shows_short_steps() -> None:
+    """A step of 10 ms in 100 s keeps its colour: a white edge would cover it."""
+    row = [Interval(Doing.COMPUTING, 5.0, 5.01), Interval(Doing.COMPUTING, 20.0, 100.0)]
+    (axis,) = draw_gantt([row] * 4, 2).axes
+    short, long = axis.collections[0].get_edgecolor()
+    assert tuple(short) == tuple(axis.collections[0].get_facecolor()[0]) and tuple(long) == (1, 1, 1, 1)
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["0", "1", "2", "3"]
+
+
 def test_draw_gantt__offline_is_hatched(legible: Legible) -> None:
     rows = [[Interval(Doing.COMPUTING, 0.0, 0.002), Interval(Doing.OFFLINE, 0.002, 0.01)], []]
     texts = legible(draw_gantt(rows, 1))

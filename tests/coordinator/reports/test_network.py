@@ -54,8 +54,8 @@ def test_facts__loss_is_told_beside_what_was_asked_for() -> None:
     found = facts(part(complete(n), rounds, network, [1.0] * n, 0.0, lambda a, b, k: bool(draws[a, b, k])))
     lost = int(draws[~np.eye(n, dtype=bool)].sum())
     assert found["messages"].startswith(f"{1200 - lost:,} arrived, {lost} lost ({lost / 1200:.0%}, 40% asked for), ")
-    assert "of the steps had none to learn from" in found["messages"]
-    assert " against 1.33 as the topology has it" in found["who hears whom"]
+    assert "of the steps had no message to learn from" in found["messages"]
+    assert " against 1.33 as the topology has it: step by step, peers agree slower" in found["who hears whom"]
 
 
 def test_on_network__tells_what_is_simulated_from_what_is_real() -> None:
@@ -64,5 +64,7 @@ def test_on_network__tells_what_is_simulated_from_what_is_real() -> None:
     assert on_network({"faults": []}) == []
     *_, quiet = on_network({"network": network, "faults": []})
     *_, faulty = on_network({"network": network, "faults": [{"what": "a host was lost"}]})
-    assert quiet == "simulated: all of this, by the section [network]; no machine failed"
+    assert quiet == (
+        "simulated by the section [network]: virtual time, delays, losses and absent peers; no real machine failed"
+    )
     assert faulty.endswith("; 1 fault of real machines, survived, changed no number")

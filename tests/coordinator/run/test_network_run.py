@@ -58,7 +58,7 @@ def test_run__leaves_tables_a_summary_figures_and_a_section(table: dict[str, Any
     } <= figures
     page = (result.folder / "report.html").read_text()
     assert "<h2>The simulated network</h2>" in page and "The first rounds: a row for each peer" in page
-    assert "clock free-running" in page and "simulated: all of this, by the section [network]" in page
+    assert "clock free-running" in page and "simulated by the section [network]: " in page
 
 
 @pytest.mark.figures

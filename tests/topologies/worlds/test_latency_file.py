@@ -44,8 +44,13 @@ def written(folder: Path, text: str, name: str = "ping.csv") -> Path:
 def test_read__matrices_and_pairs_are_round_trips(text: str, tmp_path: Path) -> None:
     table = read(written(tmp_path, text))
     places = sorted(range(3), key=table.names.__getitem__)
-    assert sorted(table.names) == ["a", "b", "c"] and table.notes == ()
+    assert sorted(table.names) == ["a", "b", "c"]
     np.testing.assert_allclose(table.seconds[np.ix_(places, places)], EXPECTED)
+    (note,) = table.notes
+    assert note.endswith("taken as round trips, one way half of each; else set network.latency.round_trip to false")
+    for said in (True, False):
+        one_way = read(tmp_path / "ping.csv", round_trip=said)
+        assert one_way.notes == () and one_way.seconds.max() == table.seconds.max() * (1 if said else 2)
 
 
 def test_read__matrix_without_a_header_or_with_numbers_as_names(tmp_path: Path) -> None:
@@ -98,7 +103,7 @@ def test_bandwidth__of_shadows_nodes(tmp_path: Path, told: Told) -> None:
 
 def test_read__asymmetry_is_told_and_used(tmp_path: Path) -> None:
     table = read(written(tmp_path, "a,b,c\n0,10,20\n11,0,645\n20,30,0\n"))
-    (note,) = table.notes
+    note, _ = table.notes
     assert "2 pairs are not symmetric, at most b to c with 645 ms there and 30 ms back" in note
     network = NetworkConfig.model_validate({"latency": {"kind": "file", "path": str(tmp_path / "ping.csv")}})
     world = World.of(network, 4, 0, 1)
