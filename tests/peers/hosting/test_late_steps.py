@@ -114,9 +114,9 @@ LATE: list[dict[str, Any]] = [
     {},
     {"message": "checkpoint"},
     {"exchange": ExchangeConfig(target={"kind": "centre"}, average="losses", supervised=0.5, teacher_ema=0.5)},
-    {"control": Control.SHUFFLED, "message": "checkpoint"},
 ]
 MORE: list[dict[str, Any]] = [
+    {"control": Control.SHUFFLED, "message": "checkpoint"},
     {"recompute": True},
     {"exchange": ExchangeConfig(what="probabilities", dtype="int8", top_k=2)},
     {"control": Control.SHUFFLED},
@@ -158,7 +158,7 @@ def test_late_steps__go_on_bit_for_bit_from_a_checkpoint(
     tmp_path: Path, execution: Execution, per_host: int, changes: dict[str, Any]
 ):
     """With the messages that were kept: those of other hosts are handed out again."""
-    settings, waves, stop = settings_of(**changes), waves_of(3, 10), 5
+    settings, waves, stop = settings_of(**changes), waves_of(3, 8), 4
     whole = all_of(execution, settings, waves, per_host)
     first = all_of(execution, settings, waves[:stop], per_host, waves[stop:])
     for host in first.hosts:

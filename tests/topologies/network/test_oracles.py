@@ -39,8 +39,8 @@ def factor(matrices: Iterator[np.ndarray], start: np.ndarray) -> float:
     ("kind", "num_peers", "expected"),
     [
         ("complete", 8, 1 - 1 / 7),
-        ("ring", 8, 1 - (1 - np.cos(2 * np.pi / 8)) / 8),
-        ("ring", 16, 1 - (1 - np.cos(2 * np.pi / 16)) / 16),
+        pytest.param("ring", 8, 1 - (1 - np.cos(2 * np.pi / 8)) / 8, marks=pytest.mark.slow),
+        pytest.param("ring", 16, 1 - (1 - np.cos(2 * np.pi / 16)) / 16, marks=pytest.mark.slow),
     ],
 )
 def test_gossip__variance_of_an_exchange_shrinks_as_boyd_says(kind: str, num_peers: int, expected: float) -> None:
@@ -50,6 +50,7 @@ def test_gossip__variance_of_an_exchange_shrinks_as_boyd_says(kind: str, num_pee
     assert 1 - found == approx(1 - expected, rel=0.1)
 
 
+@pytest.mark.slow
 def test_gossip__unequal_speeds_weigh_the_pairs() -> None:
     """E W = sum of s_i / S P_ij W_ij: AD-PSGD's, arXiv 1710.06952."""
     num_peers, speeds = 4, np.array([1.0, 2.0, 3.0, 6.0])
@@ -93,6 +94,7 @@ def test_matching__an_exchange_that_is_lost_whole() -> None:
     assert factor(matrices(trace, schedule, 1000), start) == approx(1 - 0.7 * 8 / (2 * 7), abs=0.02)
 
 
+@pytest.mark.slow
 def test_matching__directions_lost_singly_let_the_mean_drift() -> None:
     """Squared drift p (1 - p) / (2 (n - 1)) of the variance; about the new mean the factor is less by as much."""
     schedule = scheduled("random-matching", 8)
