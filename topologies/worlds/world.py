@@ -72,11 +72,6 @@ class World:
         """The share of time that each peer is online in the long run; None for a presence that does not repeat."""
         return tuple(1.0 if known is None else known.share for known in self.presence)
 
-    @property
-    def has_delays(self) -> bool:
-        """Whether any message may take time."""
-        return self.latency_ns != 0 or self.up is not None
-
     def message_bytes(self, sender: int) -> int:
         """The size of a message of this peer."""
         return self.sizes[sender]
