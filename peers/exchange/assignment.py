@@ -126,33 +126,29 @@ class Study:
     """A step on a message that was published before its links were known: the simulated network tells them only now.
 
     version: the round index of the assignment by which it was published. released: versions of the peer's own messages
-    that nobody uses after this step. step_round, gradient_norm: as in `Assignment`.
+    that nobody uses after this step. step_round: as in `Assignment`.
     """
 
     version: int
     links: Links
     released: tuple[int, ...] = ()
     step_round: int | None = None
-    gradient_norm: float | None = None
 
     def of(self, due: Assignment) -> Assignment:
         """The whole assignment of the step."""
-        norm = due.gradient_norm if self.gradient_norm is None else self.gradient_norm
-        return replace(due, links=self.links, step_round=self.step_round, gradient_norm=norm)
+        return replace(due, links=self.links, step_round=self.step_round)
 
 
 @dataclass(frozen=True)
 class Rejoin:
     """How a peer comes back online: with its own weights, fresh random ones, or a copy of a neighbour's.
 
-    count: how many times it has come back, from 1; fresh weights depend on it. source: the neighbour. released: as in
-    `Study`.
+    count: how many times it has come back, from 1; fresh weights depend on it. source: the neighbour.
     """
 
     weights: Literal["own", "fresh", "neighbour"]
     count: int = 1
     source: int = -1
-    released: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

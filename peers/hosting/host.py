@@ -165,7 +165,6 @@ class PeerHost:
                 self.stacks[number].forget(of_stack)
         self._replace_due(returns)
         for peer, back in returns.items():
-            self.post.release(peer, back.released)
             self.peers[peer].come_back(back, found.get(back.source, {}))
         return self.publish(assignments)
 

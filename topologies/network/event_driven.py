@@ -137,9 +137,10 @@ class EventDriven(ABC):
             return False
         self.now, kind, peer, sender, token = heapq.heappop(self.heap)
         if kind == FINISH:
-            if token == self.tokens[peer]:
-                self.quiet = 0
-                self.finished(peer)
+            if token != self.tokens[peer]:
+                return True
+            self.quiet = 0
+            self.finished(peer)
         elif kind == START:
             if token == self.tokens[peer]:
                 self.started(peer)

@@ -66,7 +66,9 @@ class Waiting(EventDriven):
         first = [message for message in self.due if message is not None]
         self.last = {message.peer: message for message in first}
         for message in first:
-            self._publish(message)
+            self._send(message)
+        for message in {each.version: each for each in first}.values() if barrier else first:  # a barrier's round once
+            self._plan_after(message)
 
     def copied(self) -> None:
         """Copy what `copy` has not."""
@@ -204,9 +206,15 @@ class Waiting(EventDriven):
 
     def _publish(self, message: Publication) -> None:
         """Send a message, and plan the steps that need nothing more."""
+        self._send(message)
+        self._plan_after(message)
+
+    def _send(self, message: Publication) -> None:
         if self.transfers is not None:
             self._board(message.version).transfers += len(message.sent_to)
         self.send(message)
+
+    def _plan_after(self, message: Publication) -> None:
         if self.barrier:
             self._plan_round(message.version, message.peer, message.peer)
             return

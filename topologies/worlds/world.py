@@ -84,11 +84,6 @@ class World:
             for known in self.presence
         )
 
-    @property
-    def has_delays(self) -> bool:
-        """Whether any message may take time."""
-        return self.latency_ns != 0 or self.up is not None
-
     def message_bytes(self, sender: int) -> int:
         """The size of a message of this peer."""
         return self.sizes[sender]

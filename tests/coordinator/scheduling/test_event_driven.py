@@ -204,6 +204,19 @@ def test_scheduler__networks_see_the_batches_that_calibrate_their_controls(monke
     assert trace is not None and last_batches(trace, ROUNDS, 10**6) == [seen[peer] for peer in range(5)]
 
 
+def test_trace_loop__holds_no_more_messages_with_the_rounds() -> None:
+    """Neither in the coordinator nor in its host, of a peer that never learns, too."""
+    config = in_world("free-running, copies", peers={"count": 5, "frozen": [1]})
+    plan, pool, rounds = prepare(config), opened(config), 30
+    assert plan.trace is not None
+    loop = TraceLoop(pool, plan.schedule, plan.trace, Cadence(rounds, 3), frozen=frozenset([1]))
+    mailbox, held = pool.hosts[0]._host.mailbox, []
+    for _ in loop:
+        of_loop = (loop._bundles, loop._sizes, loop._timings._published, *loop._released.values())
+        held.append(sum(map(len, (mailbox, mailbox._outputs, mailbox._expiry, *of_loop))))
+    assert max(held[rounds // 2 :]) <= 1.5 * max(held[: rounds // 2]) < 200
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("execution", "peers_per_host"), [("loop", 2), ("vectorised", 4)])
 @pytest.mark.parametrize("name", WORLDS)

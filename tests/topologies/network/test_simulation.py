@@ -261,6 +261,13 @@ def test_trace__late_joiners_first_appear_by_a_return(clock: dict[str, Any], tmp
     assert any(edge.teacher == 1 for step in steps_of(rounds) for edge in step.heard)
 
 
+def test_waiting__plans_each_start_once_as_all_publish_at_second_0() -> None:
+    """Not anew with each message: at a barrier of 1,024 peers these would be a million events."""
+    network = NetworkConfig(clock="synchronous", latency={"seconds": 0.5}, churn=HARD["churn"])
+    state = Waiting(World.of(network, 100, 0, 1000), scheduled("random-pair", 100), None, barrier=True)
+    assert len(state.heap) <= 2 * 100  # a finish and a change of each
+
+
 @pytest.mark.parametrize("clock", CLOCKS, ids=lambda each: each["clock"])
 def test_trace__of_rewired_links_lets_peers_come_back_where_the_others_are(clock: dict[str, Any]) -> None:
     """The round that the others are in has no link with a peer that was offline as it began; its copy is of a peer."""

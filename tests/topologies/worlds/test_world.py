@@ -109,7 +109,7 @@ def test_world__other_seeds_are_other_worlds() -> None:
 
 def test_world__ideal_one_has_no_delays_losses_or_absences() -> None:
     world = World.of(NetworkConfig(), PEERS, 0, [1, 2, 3, 4, 5])
-    assert not (world.has_delays or world.has_loss or world.has_churn)
+    assert not (world.has_loss or world.has_churn)
     assert world.up is None and world.down is None and world.table is None and world.places == (None,) * PEERS
     assert world.latency_ns == world.transmission(0, 1, 5) == 0 and world.step_ns(0, 9) == 10**9
     assert [world.message_bytes(peer) for peer in range(PEERS)] == [1, 2, 3, 4, 5]
