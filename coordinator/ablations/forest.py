@@ -42,7 +42,7 @@ def draw_estimates(comparison: Comparison, styles: Styles, narrow: bool = False)
     names = [plain(f"{cell} (reference)" if cell == comparison.reference else cell, NAME) for cell in cells]
     columns = 1 if narrow else min(len(measures), ACROSS)
     rows = -(-len(measures) // columns)
-    titles = [plain(heading(measure), TITLE if columns > 2 else 2 * TITLE) for measure in measures]
+    titles = [plain(heading(measure), TITLE) for measure in measures]
     inches = 0.7 + 0.15 * (max(title.count("\n") for title in titles) + 1)
     inches += sum(0.12 + 0.14 * (name.count("\n") + 1) for name in names)
     note = left_out_note(comparison)

@@ -166,6 +166,17 @@ def test_draw_estimates__so_many_and_says_so() -> None:
     assert few is not None and few.get_suptitle() == ""
 
 
+@pytest.mark.parametrize("narrow", [False, True])
+def test_draw_estimates__long_titles_stay_on_the_canvas(narrow: bool, legible: Legible) -> None:
+    cells, targets = ["ring, clock=neighbours", "complete, clock=free-running"], ["time_to", "bytes_to"]
+    measures = [f"{target}.relative_distance.0.5" for target in targets]
+    rows = rows_of({cell: [0.1] for cell in cells})
+    figure = forest.draw_estimates(compare(rows, cells, cells[0], measures), styles_of([], cells), narrow)
+    assert figure is not None
+    texts = [" ".join(text.split()) for text in legible(figure)]
+    assert {"virtual time to 50% of the initial disagreement (s)"} <= set(texts)
+
+
 def test_draw_estimates__means_in_points_with_intervals_and_the_zero() -> None:
     figure = forest.draw_estimates(COMPARISON, STYLES)
     assert figure is not None
