@@ -10,13 +10,22 @@ from topologies.round import Round
 
 
 def without_next(timed: TimedRound) -> Iterator[Wave]:
-    """The waves of the last round, without messages for later rounds only: a longer run publishes them anew."""
+    """The waves of the last round, without messages for later rounds only: a longer run publishes them anew.
+
+    A message that its peer gives up in this very round, or replaces, stays: it has been sent, and its bytes count.
+    """
     steps = [step for wave in timed.waves for step in wave.steps]
-    used = {key for step in steps for key in ((step.peer, step.version), *heard_of_others(step))} | {*timed.abandoned}
+    used = {key for step in steps for key in ((step.peer, step.version), *heard_of_others(step))} | set(timed.abandoned)
+    last: dict[int, int] = {}
+    for after in (each for wave in timed.waves for each in (*wave.returns, *(step.following for step in wave.steps))):
+        if after is not None:
+            last[after.peer] = max(after.version, last.get(after.peer, -1))
 
     def ended(step: Step) -> Step:
         after = step.following
-        return step if after is None or (after.peer, after.version) in used else step._replace(following=None)
+        if after is None or (after.peer, after.version) in used or after.version < last[after.peer]:
+            return step
+        return step._replace(following=None)
 
     return (wave._replace(steps=tuple(map(ended, wave.steps))) for wave in timed.waves)
 
