@@ -35,7 +35,7 @@ class Gossip(EventDriven):
     """Peers that wake by themselves. acting: what a peer does at present, and since when."""
 
     def __init__(self, world: World, schedule: Schedule, present: Present | None, network: NetworkConfig) -> None:
-        super().__init__(world, schedule, present, single=False)
+        super().__init__(world, schedule, present, single=True)
         count = world.num_peers
         self.assembly = Assembly(count, network.round_seconds)
         self.wakes = [0] * count  # wake-ups planned so far

@@ -300,4 +300,5 @@ def test_sections__know_no_more_than_the_design_names() -> None:
         "hosting",
         "tracking",
         "checkpoint",
+        "network",
     ]

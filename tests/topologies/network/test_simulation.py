@@ -296,3 +296,12 @@ def test_trace__of_all_offline_for_ever_ends(tmp_path: Any) -> None:
         assert len(taken(trace, 100)) < 12
         with pytest.raises(ValueError, match=r"network\.churn: must leave somebody online"):
             trace.cut_at(100)
+
+
+def test_gossip__transfers_do_not_pile_up_on_slow_links() -> None:
+    """Peers wake far more often than their links carry: of the pushes that wait for a link, only the newest is left."""
+    narrow = {"bandwidth": {"up": 1000, "down": 1000}, "compute": {"seconds": 0.01}}  # a message takes a second
+    trace = traced(scheduled("ring", 4), clock="gossip", wake_every=0.05, **narrow)
+    assert max(len(trace.cut_at(start).live) for start in range(5, 15)) <= 4 * 8
+    fates = {each.fate for timed in taken(trace, 15) for each in timed.deliveries}
+    assert fates == {Fate.ARRIVED, Fate.REPLACED}
