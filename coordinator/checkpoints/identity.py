@@ -63,6 +63,14 @@ def check_config(config: RunConfig, identity: Mapping[str, Any], rule_has_held: 
         differing = [name for name in differing if not name.startswith(STOP)]
     if differing:
         name = differing[0]
+        section = name.partition(".")[0]
+        with_it, has_it = (any(each.startswith(f"{section}.") for each in settings) for settings in (then, now))
+        if with_it != has_it:
+            raise ConfigError(
+                f"{section}: the checkpoint was made {'with' if with_it else 'without'} this section, but config.toml "
+                f"{'has none' if with_it else 'has one'}: {'put it back' if with_it else 'leave it out'}, or start a "
+                "new run"
+            )
         raise ConfigError(
             f"{name}: the checkpoint was made with {then.get(name)!r}, but config.toml has {now.get(name)!r}: put it "
             "back, or start a new run"

@@ -1,11 +1,13 @@
 """Runs in a simulated network: what delays leave alone, and what survives a kill, a loss of hosts, another pool."""
 
 import random
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import tomli_w
 
 from coordinator import ConfigError, Result, resume
 from coordinator.records.run_folder import KEYS
@@ -125,6 +127,10 @@ def test_resume__another_network_is_refused_but_not_another_list_of_events(tmp_p
     config = (result.folder / "config.toml").read_text()
     (result.folder / "config.toml").write_text(config.replace("probability = 0.15", "probability = 0.25"))
     with pytest.raises(ConfigError, match=r"^network\.loss\.probability: the checkpoint was made with 0\.15"):
+        resume(result.folder, rounds=16)
+    ideal = {name: section for name, section in tomllib.loads(config).items() if name != "network"}
+    (result.folder / "config.toml").write_text(tomli_w.dumps(ideal))
+    with pytest.raises(ConfigError, match=r"^network: the checkpoint was made with this section, but .* put it back"):
         resume(result.folder, rounds=16)
     (result.folder / "config.toml").write_text(config.replace("events = true", "events = false"))
     resume(result.folder, rounds=16)
