@@ -206,9 +206,9 @@ def test_faults__a_loss_on_the_way_to_a_stop_does_not_undo_it(tmp_path: Path, mo
     """A loss that is not finite ends the run; what is lost before that is told makes it find the same again."""
     loss, read = Peer._loss, Simulation._read_late
 
-    def poisoned(self: Peer, pending: Any, *rest: Any) -> Any:
-        value = loss(self, pending, *rest)
-        return value * float("nan") if (self.index, pending.round_index) == (2, 13) else value
+    def poisoned(self: Peer, tasks: Any) -> Any:
+        value = loss(self, tasks)
+        return value * float("nan") if (self.index, tasks[0].pending.round_index) == (2, 13) else value
 
     def losing(self: Simulation, late: Any, most: int) -> None:
         read(self, late, most)

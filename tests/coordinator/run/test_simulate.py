@@ -175,9 +175,9 @@ def poison(monkeypatch: pytest.MonkeyPatch, peer: int, round_index: int) -> None
     """Make one peer's loss nan in one round."""
     original = Peer._loss
 
-    def loss(self: Peer, pending: Any, teachers: Any, weights: Any) -> Any:
-        value = original(self, pending, teachers, weights)
-        return value * float("nan") if (self.index, pending.round_index) == (peer, round_index) else value
+    def loss(self: Peer, tasks: Any) -> Any:
+        value = original(self, tasks)
+        return value * float("nan") if (self.index, tasks[0].pending.round_index) == (peer, round_index) else value
 
     monkeypatch.setattr(Peer, "_loss", loss)
 
@@ -240,9 +240,9 @@ def test_simulate__a_control_alone_that_diverges_gives_no_verdict_on_the_exchang
 ):
     original = Peer._loss
 
-    def loss(self: Peer, pending: Any, teachers: Any, weights: Any) -> Any:
-        value = original(self, pending, teachers, weights)
-        return value * float("nan") if len(teachers) == 1 and self.index == 1 else value  # one teacher: itself
+    def loss(self: Peer, tasks: Any) -> Any:
+        value = original(self, tasks)
+        return value * float("nan") if len(tasks[0].teachers) == 1 and self.index == 1 else value  # itself
 
     monkeypatch.setattr(Peer, "_loss", loss)
     evaluation = {"every": 4, "probe_batch": 40, "probes": ["knn"], "controls": ["alone"]}
@@ -306,10 +306,10 @@ def test_simulate__a_last_step_to_infinity_is_not_a_result(tmp_path: Path):
 
 
 def test_simulate__an_unexpected_error_leaves_the_numbers_and_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def fail(self: Peer, pending: Any, *_: Any) -> Any:
-        if pending.round_index == 5:
+    def fail(self: Peer, tasks: Any) -> Any:
+        if tasks[0].pending.round_index == 5:
             raise ZeroDivisionError("a defect")
-        return original(self, pending, *_)
+        return original(self, tasks)
 
     original = Peer._loss
     monkeypatch.setattr(Peer, "_loss", fail)
