@@ -429,10 +429,10 @@ def test_checkpoints__one_that_fails_is_told_and_the_run_goes_on(tmp_path: Path,
     """As on a full disk: peer 1 cannot write in round 8."""
     save = Peer.save
 
-    def full(self: Peer, folder: str, completed: int) -> str:
+    def full(self: Peer, folder: str, completed: int, *kept: Any) -> str:
         if (self.index, completed) == (1, 8):
             raise OSError(28, "No space left on device")
-        return save(self, folder, completed)
+        return save(self, folder, completed, *kept)
 
     straight = run(tmp_path / "straight")
     monkeypatch.setattr(Peer, "save", full)
