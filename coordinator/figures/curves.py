@@ -13,8 +13,6 @@ from coordinator.figures.style import (
     BLUE,
     COLOURS,
     DASHES,
-    DPI_NARROW,
-    DPI_WIDE,
     NARROW,
     SMALL,
     WIDE,
@@ -23,7 +21,7 @@ from coordinator.figures.style import (
     panel,
     plain,
     shown,
-    write,
+    write_form,
 )
 from coordinator.measures.declared import Measure, Shown, shown_in
 from coordinator.measures.gains import Condition
@@ -48,11 +46,7 @@ def save_consensus(
     rows: those of the rounds table. probes: by name, accuracies by condition, whose levels stand beside the curves in
     `probed`. narrow: all panels are stacked.
     """
-    figure = draw_consensus(rows, probes, probed, narrow)
-    if figure is None:
-        return False
-    write(figure, path, DPI_NARROW if narrow else DPI_WIDE)
-    return True
+    return write_form(draw_consensus(rows, probes, probed, narrow), path, narrow)
 
 
 def draw_consensus(

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 
 from coordinator.figures.style import (
     BLUE,
-    DPI_NARROW,
-    DPI_WIDE,
     GREY,
     NARROW,
     SMALL,
@@ -21,7 +19,7 @@ from coordinator.figures.style import (
     WIDE,
     figure_of,
     plain,
-    write,
+    write_form,
 )
 from coordinator.measures.gains import FOR_COMPARISON, Gain
 from coordinator.measures.verdict import Interval, Side, Verdict
@@ -59,7 +57,7 @@ def save_gains(summary: Mapping[str, Any], path: Path, narrow: bool = False) -> 
     if not found:
         return False
     figure = draw_gains(claimed or found, examples(summary), narrow)
-    write(figure, path, DPI_NARROW if narrow else DPI_WIDE)
+    write_form(figure, path, narrow)
     return True
 
 

@@ -13,8 +13,6 @@ from matplotlib.ticker import MaxNLocator
 
 from coordinator.figures.style import (
     BLUE,
-    DPI_NARROW,
-    DPI_WIDE,
     GREY,
     LIGHT_GREY,
     NARROW,
@@ -24,7 +22,7 @@ from coordinator.figures.style import (
     from_zero,
     panel,
     plain,
-    write,
+    write_form,
 )
 from coordinator.records.probe_curves import ProbeCurve
 from coordinator.reports.wording import probe_name
@@ -52,7 +50,7 @@ def save_gantt(intervals: Sequence[Sequence[Interval]], rounds: int, path: Path,
     """Draw what each peer does when, in the first rounds; False, without a file, if no time passes in them."""
     if not any(each.end > 0 for row in intervals for each in row):
         return False
-    write(draw_gantt(intervals, rounds, narrow), path, DPI_NARROW if narrow else DPI_WIDE)
+    write_form(draw_gantt(intervals, rounds, narrow), path, narrow)
     return True
 
 
@@ -100,7 +98,7 @@ def save_ages(bins: Mapping[str, Sequence[Sequence[float]]], path: Path, narrow:
     """Draw the histograms of ages; False, without a file, if no message was ever older than none."""
     if not any(value > 0 for rows in bins.values() for value, _ in rows):
         return False
-    write(draw_ages(bins, narrow), path, DPI_NARROW if narrow else DPI_WIDE)
+    write_form(draw_ages(bins, narrow), path, narrow)
     return True
 
 
@@ -149,11 +147,7 @@ def save_over_time(
     narrow: bool = False,
 ) -> bool:
     """Draw a run's numbers against virtual time; False, without a file, if no time passed or nothing was recorded."""
-    figure = draw_over_time(rows, probed, narrow)
-    if figure is None:
-        return False
-    write(figure, path, DPI_NARROW if narrow else DPI_WIDE)
-    return True
+    return write_form(draw_over_time(rows, probed, narrow), path, narrow)
 
 
 def draw_over_time(

@@ -13,8 +13,6 @@ from matplotlib.figure import Figure
 
 from coordinator.figures.style import (
     BLUE,
-    DPI_NARROW,
-    DPI_WIDE,
     NARROW,
     SMALL,
     TEXT,
@@ -22,7 +20,7 @@ from coordinator.figures.style import (
     figure_of,
     panel,
     plain,
-    write,
+    write_form,
 )
 from topologies.worlds.places import LatencyTable
 
@@ -37,7 +35,7 @@ def save_regions(table: LatencyTable, places: Sequence[str | None], path: Path, 
     """Draw the map; False, without a file, if fewer than two places with known coordinates have peers."""
     if len(located(table, places)) < 2:
         return False
-    write(draw_regions(table, places, narrow), path, DPI_NARROW if narrow else DPI_WIDE)
+    write_form(draw_regions(table, places, narrow), path, narrow)
     return True
 
 

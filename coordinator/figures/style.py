@@ -85,6 +85,14 @@ def write(figure: Figure, path: Path, dpi: int) -> None:
         figure.savefig(path, dpi=dpi)
 
 
+def write_form(figure: Figure | None, path: Path, narrow: bool) -> bool:
+    """Write a figure in its wide or narrow form. Returns: False, without a file, if there was nothing to draw."""
+    if figure is None:
+        return False
+    write(figure, path, DPI_NARROW if narrow else DPI_WIDE)
+    return True
+
+
 def panel(axis: Axes, title: str, x: str, y: str) -> None:
     """Title, axis labels and grid in the style of all charts."""
     axis.set_title(title, fontsize=TEXT, loc="left")
