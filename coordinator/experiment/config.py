@@ -45,6 +45,14 @@ class RunConfig(Section):
 
     run: RunSection = Field(RunSection(), description="name, seed and length of the run")
     data: DataConfig = Field(description="images and labels, and how batches are cut from them")
+    public: DataConfig | None = Field(
+        None,
+        description="another data set, whose training images are the public ones, which messages are about (with "
+        "data.partition)",
+    )
+    irrelevant: DataConfig | None = Field(
+        None, description="another data set, from which teachers learn in the control irrelevant"
+    )
     peers: PeersConfig = Field(PeersConfig(), description="the networks: how many, and what each is made of")
     topology: AnyTopology = Field(description="who learns from whom in which round")
     exchange: ExchangeConfig = Field(

@@ -101,6 +101,11 @@ class EvaluationConfig(ProbeConfig):
         description="also probe the trained peers with their BatchNorm buffers estimated anew, by the forward passes "
         "of the calibrated control",
     )
+    buffers: Literal["as-is", "recalibrated"] = Field(
+        "as-is",
+        description="BatchNorm buffers with which the trained peers and those of control runs are probed: as training "
+        "has left them, or estimated anew in every arm by the forward passes of the calibrated control",
+    )
     reset: bool = Field(
         False,
         description="also probe the trained peers with their BatchNorm buffers put back to their values at the start",

@@ -23,6 +23,10 @@ class Phase(StrEnum):
     SHUFFLED = Control.SHUFFLED.value
     SUPERVISED = Control.SUPERVISED.value
     ALONE_MATCHED = Control.ALONE_MATCHED.value
+    IRRELEVANT = Control.IRRELEVANT.value
+    PRIVATE_ONLY = Control.PRIVATE_ONLY.value
+    POOLED = Control.POOLED.value
+    TRUTHFUL = Control.TRUTHFUL.value
     SINGLE_TEACHER = Control.SINGLE_TEACHER.value
 
     @property

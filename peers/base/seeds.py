@@ -19,6 +19,14 @@ Purpose = Literal[
     "noise",
     "network",
     "returns",
+    "views",
+    "head",
+    "partition",
+    "public",
+    "private",
+    "irrelevant",
+    "liars",
+    "lies",
 ]
 _KEYS: dict[Purpose, int] = {
     "weights": 0,
@@ -35,6 +43,14 @@ _KEYS: dict[Purpose, int] = {
     "noise": 11,
     "network": 12,
     "returns": 13,
+    "views": 14,
+    "head": 15,
+    "partition": 16,
+    "public": 17,
+    "private": 18,
+    "irrelevant": 19,
+    "liars": 20,
+    "lies": 21,
 }
 
 

@@ -1,8 +1,8 @@
 """Data sets in memory, subsets of them, and statistics of their values."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ class Dataset:
     After the first axis, that of examples, there may be any others: images have (channel, height, width), series
     (channel, time), vectors (features). uint8 values are pixels, 0..255; float32 values are taken as they are, and are
     finite. A run normalises each channel (of vectors: each feature), which is axis 1, by its own mean and deviation.
-    Labels are 0..num_classes - 1.
+    Labels are 0..num_classes - 1. others: further data sets of a run, by the section that names them: "public",
+    "irrelevant".
     """
 
     name: str
@@ -37,6 +38,7 @@ class Dataset:
     test_images: UInt8[np.ndarray, "test *shape"] | Float32[np.ndarray, "test *shape"]
     test_labels: Int64[np.ndarray, " test"]
     num_classes: int
+    others: Mapping[str, "Dataset"] = field(default_factory=dict)
 
     @property
     def shape(self) -> Shape:

@@ -6,6 +6,7 @@ from peers.base.section import Variant
 from peers.base.seeds import stream
 from peers.data import datasets
 from peers.data.datasets import Dataset
+from peers.partitions.config import PartitionConfig, PublicConfig
 
 
 class DataSection(Variant):
@@ -24,6 +25,19 @@ class DataSection(Variant):
     )
     test_limit: int = Field(
         0, ge=0, strict=True, description="number of test examples used, drawn by the run's seed; 0: all"
+    )
+    partition: PartitionConfig | None = Field(
+        None,
+        description="how training examples are dealt out to the peers, whose private batches feed their own terms "
+        "(exchange.supervised, exchange.self_loss); left out: all peers hold all",
+    )
+    public: PublicConfig | None = Field(
+        None,
+        description="which training examples are public, which messages are about; left out with a partition: a tenth "
+        "of them, unless the section [public] names another data set",
+    )
+    private_batch_size: int = Field(
+        0, ge=0, strict=True, description="examples in a peer's private mini-batch; 0: batch_size"
     )
     on_each_node: bool = Field(
         False,

@@ -152,10 +152,26 @@ class Rejoin:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """What a student's pooling did with the messages of one step; counts of messages, its own not among them.
+
+    dropped: those of which it used nothing. auc: probability that a lie is farther from the other messages than an
+    honest one, by the median distance to them; NaN where it heard no lie or no honest one.
+    """
+
+    honest: int = 0
+    honest_dropped: int = 0
+    lies: int = 0
+    lies_dropped: int = 0
+    auc: float = float("nan")
+
+
+@dataclass(frozen=True)
 class Stats:
     """Statistics of one call that the coordinator reads: small numbers only.
 
     loss, gradient_norm: None if the peer did not study. sent_bytes: size of the message that the call published.
+    heard: what became of the messages it heard; None where all are honest and the pool is the mean.
     failure, failure_round: why and in which round the peer dropped out; empty and -1 if it has not.
     """
 
@@ -165,6 +181,7 @@ class Stats:
     seconds: float = 0.0
     failure: str = ""
     failure_round: int = -1
+    heard: Heard | None = None
 
 
 class StaleRound(RuntimeError):

@@ -28,6 +28,7 @@ from peers.exchange.targets import (
     Tempered,
 )
 from peers.exchange.wire import Wire, WireDtype
+from peers.pooling.config import AggregationConfig, Mean, NoTrust, TrustConfig
 
 Batch = Float[Tensor, "batch dim"]
 Centre = Float[Tensor, " dim"]
@@ -74,6 +75,45 @@ class ExchangeConfig(Section):
     )
     teacher_ema: float = Field(
         0.0, ge=0, lt=1, description="momentum of the moving average of its weights that a peer teaches with; 0: none"
+    )
+
+    teacher_anchor: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="how far the weights that a peer teaches with have moved from its first ones to its moving average "
+        "(its own, with teacher_ema = 0): (1 - a) x first + a x average",
+    )
+    self_loss: float = Field(
+        0.0,
+        ge=0,
+        description="weight of a term in which a peer's own outputs on a second view of the images are its target; "
+        "every message then is about two views of each image",
+    )
+    self_target: TargetConfig | None = Field(
+        None, description="transform of its own outputs in that term; left out: that of exchange.target"
+    )
+    target_self_share: float = Field(
+        0.0, ge=0, lt=1, description="share of a peer's own second view in its target; the rest is its teachers'"
+    )
+    views: Literal[0, 1, 2] = Field(
+        0,
+        description="views of each image in a round; with two, the target of each is made of the other; 0: two where "
+        "self_loss, target_self_share or trust need them, else one",
+    )
+    aggregation: AggregationConfig = Field(Mean(), description="how a student pools its teachers' messages")
+    memory: Literal["none", "expguard"] = Field(
+        "none",
+        description="weights of teachers that follow their past: expguard, multiplied by exp(-score) in every round "
+        "in which a message is an outlier (Roux et al. 2025)",
+    )
+    trust: TrustConfig = Field(NoTrust(), description="weights of teachers by what their messages say, without labels")
+    confident_share: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="share of the samples that a teacher labels: those with its highest maximal probability (IDKD, "
+        "arXiv 2304.04326); a sample that nobody labels is not learned; 1: all",
     )
 
     @model_validator(mode="before")
@@ -139,6 +179,18 @@ class ExchangeConfig(Section):
     def separate_teacher(self) -> bool:
         """Whether a peer teaches with other weights than those that it trains."""
         return self.refresh_every != 1 or self.teacher_ema > 0
+
+    @property
+    def num_views(self) -> Literal[1, 2]:
+        """Views of each image in a round."""
+        if self.views:
+            return 2 if self.views == 2 else 1
+        return 2 if self.self_loss or self.target_self_share or not isinstance(self.trust, NoTrust) else 1
+
+    @property
+    def has_own_terms(self) -> bool:
+        """Whether a peer learns something where nobody teaches it."""
+        return self.self_loss > 0 or self.supervised > 0
 
     @property
     def uses_labels(self) -> bool:

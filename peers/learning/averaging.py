@@ -1,6 +1,7 @@
 """Pools the messages of a round for students: the teachers' decoded outputs, and weights that sum to 1."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,6 +12,14 @@ from peers.exchange.messages import Message, decode
 from peers.exchange.sums import Sum
 
 WeightedOutputs = tuple[float, Float[Tensor, "batch dim"]]
+
+
+class Received(NamedTuple):
+    """A message as a student reads it: who sent it, its weight, and the outputs."""
+
+    sender: int
+    weight: float
+    outputs: Float[Tensor, "batch dim"]
 
 
 def received_outputs(

@@ -27,17 +27,21 @@ class Control(StrEnum):
     SHUFFLED = "shuffled"  # teachers' messages are permuted over the samples of the batch
     SUPERVISED = "supervised"  # labels instead of teachers
     ALONE_MATCHED = "alone-matched"  # as alone, with each gradient scaled to the norm that it has in the run
+    IRRELEVANT = "irrelevant"  # teachers' messages come from networks that learn on their own, from other data
+    PRIVATE_ONLY = "private-only"  # own terms on private data, without exchange
+    POOLED = "pooled"  # as private-only, on the private data of all peers together
+    TRUTHFUL = "truthful"  # nobody lies
     SINGLE_TEACHER = "single-teacher"  # one of the student's teachers in each round, instead of their average
 
     @property
     def replaces_messages(self) -> bool:
         """Whether peers send something else than their own outputs; what a student takes of itself stays its own."""
-        return self in (Control.STRANGER, Control.SHUFFLED)
+        return self in (Control.STRANGER, Control.SHUFFLED, Control.IRRELEVANT)
 
     @property
     def exchanges(self) -> bool:
         """Whether messages go from peer to peer."""
-        return self.replaces_messages or self is Control.SINGLE_TEACHER
+        return self.replaces_messages or self in (Control.SINGLE_TEACHER, Control.TRUTHFUL)
 
 
 def with_labels_only(

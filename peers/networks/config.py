@@ -6,6 +6,7 @@ import torch
 from pydantic import Field, PrivateAttr, model_validator
 from torch import nn
 
+from peers.attacks.config import Adversaries
 from peers.base.brought_errors import explained
 from peers.base.section import Section, leaves_out_kind
 from peers.data.shapes import Shape
@@ -15,10 +16,11 @@ from peers.networks.network import Network, feature_dim
 from peers.networks.optimizers import AdamW, OptimizerConfig
 from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN, TorchvisionModel
 from peers.networks.weights import HeldWeights, load_weights
+from peers.views.config import NamedStep
 
 K = TypeVar("K", bound="PeerKind")
 Start = Literal["initial", "stranger", "any"]
-SHARED = ("model", "norm", "head", "optimizer", "initial", "weights", "weights_except")  # taken over by groups
+SHARED = ("model", "norm", "head", "optimizer", "initial", "weights", "weights_except", "view")  # taken over by groups
 
 
 class PeerKind(Section):
@@ -53,6 +55,11 @@ class PeerKind(Section):
         "",
         pattern=r"^([0-9a-f]{64})?$",
         description="SHA-256 of the weights, noted in the run's own config; a run whose config has it refuses others",
+    )
+    view: tuple[NamedStep, ...] = Field(
+        (),
+        description="steps that images go through before the peer sees them, by name or as tables: random ones, which "
+        "are left out where it is probed, and sensors; the order matters",
     )
     _weights: HeldWeights | None = PrivateAttr(None)
 
@@ -144,6 +151,15 @@ class PeersConfig(PeerKind):
         description="how far initial weights lie from peer 0's: 1: independent; 0: equal to them; between: a "
         "normalised interpolation (locality alpha of Sarnthein et al. 2023)",
     )
+    view_draws: Literal["own", "shared"] = Field(
+        "own", description="random steps of views are drawn for each peer, or once for all of them"
+    )
+    head_shared: bool | Literal["last-layer"] = Field(
+        False,
+        description="all peers have one frozen random head, so that outputs of one index mean the same; last-layer: of "
+        "the head only the last layer",
+    )
+    adversaries: tuple[Adversaries, ...] = Field((), description="peers that lie to their students, and how")
     channels_last: bool = Field(
         False,
         description="keep convolutions' images and weights in channels-last memory order: faster on some devices, "
@@ -190,6 +206,11 @@ class PeersConfig(PeerKind):
         if self.groups and self.locality < 1:
             raise ValueError("peers.locality below 1 needs equal networks: leave peers.groups out")
         return self
+
+    @property
+    def liars(self) -> frozenset[int]:
+        """The peers that lie at any time."""
+        return frozenset(peer for some in self.adversaries for peer in some.peers)
 
     def kind_of(self, peer: int) -> PeerKind:
         for group in self.groups:
