@@ -69,6 +69,12 @@ def untrained(config: Mapping[str, Any]) -> str:
     return "untrained (weights as given)" if given else "untrained"
 
 
+def buffers(config: Mapping[str, Any]) -> str:
+    """What to say of the probed peers' BatchNorm buffers, behind a comma or semicolon; empty if they are as they are."""
+    anew = config["evaluation"].get("buffers") == "recalibrated"
+    return "BatchNorm's buffers estimated anew in every arm, by the same forward passes" if anew else ""
+
+
 def examples(summary: Mapping[str, Any]) -> str:
     """What the run's examples are called, such as images or vectors."""
     data = summary.get("data")

@@ -146,8 +146,8 @@ class ExchangeConfig(Section):
             )
         if self.refresh_every != 1 and self.teacher_anchor < 1:
             raise ValueError(
-                f"exchange.teacher_anchor is {self.teacher_anchor:g} and exchange.refresh_every is {self.refresh_every}, "
-                "but a snapshot is not drawn back to the first weights: leave one of them out"
+                f"exchange.teacher_anchor is {self.teacher_anchor:g} and exchange.refresh_every is "
+                f"{self.refresh_every}, but a snapshot is not drawn back to the first weights: leave one of them out"
             )
         vector_loss = isinstance(self.loss, VectorLoss)
         if vector_loss and self.target.makes_probs:
