@@ -1,6 +1,7 @@
 """The settings that a peer is made from, and its initial network."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from peers.base.brought_errors import of_peer
@@ -41,6 +42,7 @@ class PeerSettings:
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
     control: Control | None = None  # the control run that the peer is in
     vectorisable: bool = True  # whether execution "auto" may choose to run peers together
+    other_data: Mapping[str, DataConfig] = field(default_factory=dict)  # sections of other data sets, by name
     message: MessageKind = "outputs"  # what peers send: their outputs on a batch, or the weights that they teach with
 
     @property
