@@ -1,6 +1,7 @@
 """The settings that a peer is made from, and its initial network."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from peers.base.brought_errors import of_peer
@@ -42,6 +43,7 @@ class PeerSettings:
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
     control: Control | None = None  # the control run that the peer is in
     vectorisable: bool = True  # whether execution "auto" may choose to run peers together
+    other_data: Mapping[str, DataConfig] = field(default_factory=dict)  # sections of other data sets, by name
     message: MessageKind = "outputs"  # what peers send: their outputs on a batch, or the weights that they teach with
     starts_as: Start = "initial"  # "stranger": from the weights of a stranger, as a twin in the control irrelevant
     other_normalisation: Normalisation | None = None  # of the other data set in that control run
