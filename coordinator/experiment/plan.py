@@ -7,6 +7,7 @@ from functools import cached_property
 
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.control_checks import check_irrelevant_data
 from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, num_probed, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
@@ -151,6 +152,8 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
         _check_memory(config, dataset, groups)
+        supervised, outputs = config.exchange.uses_labels, min(group.output_dim for group in groups)
+        check_irrelevant_data(config.evaluation.controls, config.data.batch_size, supervised, dataset, outputs)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except MemoryError as error:

@@ -96,7 +96,8 @@ class EvaluationConfig(ProbeConfig):
         "are permuted over the samples of the batch; supervised, labels instead of teachers; alone-matched, as alone "
         "with the run's gradient norms; single-teacher, one of a student's teachers in each round; irrelevant, "
         "teachers' messages come from networks that learn by themselves from the data set [irrelevant]; private-only, "
-        "own terms on private data without exchange; pooled, the same on the private data of all; truthful, nobody lies",
+        "own terms on private data without exchange; pooled, the same on the private data of all; truthful, nobody "
+        "lies",
     )
     recalibrated: bool = Field(
         False,
