@@ -167,7 +167,7 @@ class BlurredSensor(Step):
     sigma: float = Field(2.0, gt=0, description="standard deviation in pixels")
 
     def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        return steps.blur(images, np.full(len(images), self.sigma), self.sigma)
+        return sensors.blurred(images, self.sigma)
 
 
 class LowResolutionSensor(Step):

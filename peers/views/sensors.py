@@ -4,9 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
+from torch.nn import functional as F
 
-from peers.views.steps import Images, grey, resized
+from peers.views.steps import Images, blur_reach, gaussian, grey, resized
+
+
+ROUNDING = 1e-6  # above the error of a mean of three numbers in 0..1
 
 
 def luminance(images: Images) -> Images:
@@ -16,11 +21,8 @@ def luminance(images: Images) -> Images:
 
 def chroma(images: Images) -> Images:
     """Each channel less the mean over channels: what is left of an image without its brightness."""
-    left = images - images.mean(dim=1, keepdim=True)
-    return torch.where(left.abs() < ROUNDING, torch.zeros_like(left), left)  # a grey pixel has none
-
-
-ROUNDING = 1e-6  # of the mean of three equal numbers
+    rest = images - images.mean(dim=1, keepdim=True)
+    return rest.masked_fill(rest.abs() < ROUNDING, 0.0)  # a grey pixel has none
 
 
 def left(images: Images) -> Images:
@@ -54,17 +56,15 @@ def odd_rows(images: Images) -> Images:
 
 
 def _columns(images: Images, kept: range) -> Images:
-    return _kept(images, (..., slice(kept.start, kept.stop, kept.step)))
+    return images.masked_fill(_hidden(images, images.shape[-1], kept), 0.0)
 
 
 def _rows(images: Images, kept: range) -> Images:
-    return _kept(images, (..., slice(kept.start, kept.stop, kept.step), slice(None)))
+    return images.masked_fill(_hidden(images, images.shape[-2], kept)[:, None], 0.0)
 
 
-def _kept(images: Images, places: tuple) -> Images:  # type: ignore[type-arg]
-    found = torch.zeros_like(images)
-    found[places] = images[places]
-    return found
+def _hidden(images: Images, length: int, kept: range) -> Bool[Tensor, " places"]:
+    return torch.tensor([place not in kept for place in range(length)], device=images.device)
 
 
 SENSORS: dict[str, Callable[[Images], Images]] = {
@@ -83,6 +83,13 @@ def noisy(images: Images, sigma: float, rng: np.random.Generator) -> Images:
     """Images with Gaussian noise on every value, of this standard deviation; not clipped."""
     noise: Tensor = torch.from_numpy(rng.standard_normal(tuple(images.shape), dtype=np.float32))
     return images + sigma * noise.to(images.device)
+
+
+def blurred(images: Images, sigma: float) -> Images:
+    """Gaussian blurs of one standard deviation in pixels; borders are reflected."""
+    channels, reach = images.shape[1], blur_reach(sigma, images.shape[-2:])
+    kernel = gaussian(torch.tensor([sigma], device=images.device), reach).expand(channels, 1, -1, -1)
+    return F.conv2d(F.pad(images, [reach] * 4, mode="reflect"), kernel, groups=channels)
 
 
 def low_resolution(images: Images, size: int) -> Images:

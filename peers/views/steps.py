@@ -114,13 +114,17 @@ def blur(images: Images, sigmas: Float[np.ndarray, " batch"], largest: float) ->
     """
     batch, channels, height, width = images.shape
     reach = blur_reach(largest, (height, width))
-    # torchvision's kernel: x / (sqrt(2) sigma) at whole pixels, normalised
-    places = torch.linspace(-reach, reach, 2 * reach + 1, device=images.device) / math.sqrt(2)
-    widths = torch.from_numpy(sigmas).to(images.device, torch.float32)
-    kernels = torch.softmax(places.div(widths[:, None]).square().neg(), dim=1)
-    square = (kernels[:, :, None] * kernels[:, None, :]).repeat_interleave(channels, dim=0)[:, None]
+    kernels = gaussian(torch.from_numpy(sigmas).to(images.device, torch.float32), reach)
+    kernels = kernels.repeat_interleave(channels, dim=0)
     padded = F.pad(images, [reach] * 4, mode="reflect").reshape(1, batch * channels, height + 2 * reach, -1)
-    return F.conv2d(padded, square, groups=batch * channels).reshape(images.shape)
+    return F.conv2d(padded, kernels, groups=batch * channels).reshape(images.shape)
+
+
+def gaussian(sigmas: Float[Tensor, " kernels"], reach: int) -> Float[Tensor, "kernels 1 side side"]:
+    """Gaussian kernels of these standard deviations, as far as `reach` pixels from the middle, that sum to 1."""
+    places = torch.linspace(-reach, reach, 2 * reach + 1, device=sigmas.device) / math.sqrt(2)
+    lines = torch.softmax(places.div(sigmas[:, None]).square().neg(), dim=1)
+    return (lines[:, :, None] * lines[:, None, :])[:, None]
 
 
 def blur_reach(largest: float, size: tuple[int, ...]) -> int:

@@ -1,14 +1,18 @@
 """What a peer sees of a batch: the steps of its view with what they draw, a function of (seed, peer, batch, number)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 
 from peers.base.seeds import stream
-from peers.views.config import NoisySensor
+from peers.views.config import NamedStep, NoisySensor
 from peers.views.section import Step
 from peers.views.steps import Images
+
+_STEPS: TypeAdapter[tuple[Step, ...]] = TypeAdapter(tuple[NamedStep, ...])
 
 
 class View:
@@ -53,6 +57,17 @@ class View:
             elif step.is_sensor:
                 pixels = step(pixels, np.random.default_rng(self._stream(step, peer, place, 0)))
         return pixels
+
+    def to_json(self) -> dict[str, Any]:
+        """The view as JSON types."""
+        steps = [step.model_dump(mode="json") for step in self.steps]
+        return {"steps": steps, "seed": self._seed, "num_peers": self._everybody, "shared_draws": self._shared}
+
+    @classmethod
+    def from_json(cls, table: Mapping[str, Any]) -> "View":
+        """The inverse of `to_json`, which ignores other keys."""
+        steps = _STEPS.validate_python(table["steps"])
+        return cls(steps, table["seed"], table["num_peers"], table["shared_draws"])
 
     def _stream(self, step: Step, peer: int, place: int, *keys: int) -> np.random.SeedSequence:
         """The seed of a step's draws: (batch, number) of a round, (image) of the deterministic form."""
