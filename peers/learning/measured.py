@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from peers.base.brought_errors import of_peer
-from peers.data import datasets
 from peers.data.batches import Batches
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings, initial_network
@@ -39,7 +38,7 @@ def observe(peer: Measured, keep: bool) -> Observation:
     """See `Peer.observe`."""
     start = time.perf_counter()
     pixels = peer.dataset.test_images[peer.probe_images.batch]
-    images = datasets.images_to_tensor(pixels, *peer.settings.normalisation).to(peer.device)
+    images = peer.settings.still_view(pixels).to(peer.device)
     exchange, failed = peer.settings.exchange, bool(peer.failure)
     with of_peer(peer.index):
         seen = observing.observe(peer.network, peer.initial, images, exchange, failed, keep)
@@ -56,7 +55,7 @@ def probe(peer: Measured, subject: ProbeSubject, rounds: Sequence[int]) -> Probe
         peer.settings.probes,
         peer.settings.seed,
         peer.index,
-        peer.settings.normalisation,
+        peer.settings.still_view,
         peer.device,
         peer.settings.exchange.uses_labels,
     )

@@ -10,12 +10,14 @@ from peers.data.batches import Batches
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset, Normalisation
 from peers.data.shapes import Shape
+from peers.data.viewed import StillView
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control, LossOf, loss_on_labels
 from peers.networks import drawing, models
 from peers.networks.config import PeersConfig, Start
 from peers.networks.network import Network
 from peers.probing.config import ProbeConfig
+from peers.views.view import View
 
 Execution = Literal["loop", "vectorised"]
 MessageKind = Literal["outputs", "checkpoint"]
@@ -42,6 +44,16 @@ class PeerSettings:
     control: Control | None = None  # the control run that the peer is in
     vectorisable: bool = True  # whether execution "auto" may choose to run peers together
     message: MessageKind = "outputs"  # what peers send: their outputs on a batch, or the weights that they teach with
+
+    @property
+    def view(self) -> View:
+        """What the peer sees of images."""
+        return self.peers.view_of(self.index, self.seed)
+
+    @property
+    def still_view(self) -> StillView:
+        """What the peer's network gets of raw images where it is probed."""
+        return StillView(self.view, self.index, self.normalisation)
 
     @property
     def loss_of(self) -> LossOf:
