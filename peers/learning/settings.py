@@ -12,7 +12,8 @@ from peers.data.datasets import Dataset, Normalisation
 from peers.data.shapes import Shape
 from peers.data.viewed import StillView
 from peers.exchange.config import ExchangeConfig
-from peers.learning.control import Control, LossOf, loss_on_labels
+from peers.learning.control import Control
+from peers.learning.terms import Terms
 from peers.networks import drawing, models
 from peers.networks.config import PeersConfig, Start
 from peers.networks.network import Network
@@ -56,12 +57,12 @@ class PeerSettings:
         return StillView(self.view, self.index, self.normalisation)
 
     @property
-    def loss_of(self) -> LossOf:
-        """The loss of a student, with the arguments of `ExchangeConfig.loss_of`."""
-        return loss_on_labels if self.control is Control.SUPERVISED else self.exchange.loss_of
+    def terms(self) -> Terms:
+        """The terms of a student's loss."""
+        return Terms(self.exchange, self.control, self.data.partition is not None)
 
     def batches(self, dataset: Dataset) -> Batches:
-        """The batches of the run's rounds, for all peers of a process."""
+        """The batches of the run's rounds as they are where all peers hold all images and see them in no view."""
         return Batches(
             dataset,
             seed=self.seed,
@@ -103,10 +104,13 @@ def empty_network(settings: PeerSettings, shape: Shape, peer: int) -> Network:
     return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
 
 
-def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> None:
-    """Let what a network draws in a round's forward pass depend on seed, peer and round alone; most draw nothing."""
+def seed_noise(settings: PeerSettings, network: Network, round_index: int, *further: int) -> None:
+    """Let what a network draws in a round's forward pass depend on seed, peer and round alone; most draw nothing.
+
+    further: what tells another pass of the round from the first.
+    """
     if network.noise is not None:
-        network.noise = torch_seed(settings.seed, "noise", settings.index, round_index)
+        network.noise = torch_seed(settings.seed, "noise", settings.index, round_index, *further)
 
 
 def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, start: Start = "initial") -> Network:

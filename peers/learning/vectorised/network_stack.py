@@ -36,21 +36,22 @@ class Stack:
         for parameter in self.parameters.values():
             parameter.requires_grad_()
 
-    def forward(self, rows: Rows, images: Float[Tensor, "batch *shape"]) -> Forward:
+    def forward(self, rows: Rows, images: Float[Tensor, "*rows batch *shape"], common: bool = True) -> Forward:
         """Features and outputs of the networks in `rows` on one batch, in train mode, on copies of their buffers.
 
-        The graph is kept if gradients are enabled.
+        common: whether `images` are the same for all rows; else each row has its own, along a first axis. The graph is
+        kept if gradients are enabled.
         """
         parameters, buffers = self.parameters, {name: buffer.clone() for name, buffer in self.buffers.items()}
         if rows is not None:
             parameters = {name: stacked.detach()[rows].requires_grad_() for name, stacked in parameters.items()}
             buffers = {name: buffer[rows] for name, buffer in buffers.items()}
 
-        def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor], images: Tensor) -> tuple[Tensor, Tensor]:
             features, outputs = functional_call(self._template, (parameters, buffers), (images,))
             return features, outputs
 
-        features, outputs = vmap(call)(parameters, buffers)
+        features, outputs = vmap(call, in_dims=(0, 0, None if common else 0))(parameters, buffers, images)
         return Forward(parameters, buffers, features, outputs)
 
     @torch.no_grad()
