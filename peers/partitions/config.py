@@ -62,7 +62,7 @@ class Dirichlet(Dealt):
     """
 
     kind: Literal["dirichlet"] = "dirichlet"
-    alpha: float = Field(0.1, gt=0, description="concentration: small values give each peer few classes")
+    alpha: float = Field(0.1, ge=1e-4, description="concentration: small values give each peer few classes")
     smallest: int = Field(10, ge=1, strict=True, description="examples that every peer has at least")
 
     def _deal(self, labels: Labels, num_peers: int, seed: int) -> list[Indices]:
