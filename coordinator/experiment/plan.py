@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,13 +13,14 @@ from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.schedules import build_schedule, links_of
 from coordinator.experiment.trying import tried_out
+from coordinator.experiment.views import check_views, normalisations
 from peers.base import memory
 from peers.base.seeds import stream
 from peers.data import dataset_check
 from peers.data.brought import GivenData
 from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
-from peers.data.datasets import Dataset, Normalisation, channel_statistics, hold_out
+from peers.data.datasets import Dataset, Normalisation, hold_out
 from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
@@ -46,7 +48,7 @@ class Plan:
     message_bytes: int
     data_digest: str = ""  # SHA-256 of images and labels; this and the following are set by `identified`
     links_digest: str = ""  # SHA-256 of a file's links in all its rounds; else empty: the config determines them
-    normalisation: Normalisation | None = None  # of the training images, channel by channel
+    normalisations: tuple[Normalisation, ...] = ()  # of each peer: of what its view makes of the training images
     weight_bytes: tuple[int, ...] = ()  # of each peer's parameters and buffers
     network_digest: str = ""  # SHA-256 of the files that the network is read from; set by `identified`
 
@@ -139,6 +141,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
+        check_views(config, dataset)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
@@ -181,9 +184,9 @@ def check_trace_of(plan: Plan) -> None:
 def identified(plan: Plan) -> Plan:
     """The plan with what is computed from all images: a separate step, since checking a config does not need it."""
     links = links_of(plan.config).digest() if plan.config.topology.kind in ("file", "import", "given") else ""
-    normalisation = channel_statistics(plan.dataset.train_images)
+    of_peers = normalisations(plan.config, plan.dataset)
     data, network = digest_of(plan.dataset).hex(), files_digest(plan.config)
-    return replace(plan, data_digest=data, links_digest=links, normalisation=normalisation, network_digest=network)
+    return replace(plan, data_digest=data, links_digest=links, normalisations=of_peers, network_digest=network)
 
 
 def load_data(config: RunConfig) -> Dataset:
@@ -203,14 +206,14 @@ def held_out(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
 
 def settings_of(plan: Plan, control: Control | None = None) -> list[PeerSettings]:
     """The settings from which each peer of a planned run, or of one of its control runs, is created."""
-    return peer_settings(plan.config, plan.dataset, control, plan.normalisation)
+    return peer_settings(plan.config, plan.dataset, control, plan.normalisations)
 
 
 def peer_settings(
-    config: RunConfig, dataset: Dataset, control: Control | None = None, normalisation: Normalisation | None = None
+    config: RunConfig, dataset: Dataset, control: Control | None = None, given: Sequence[Normalisation] = ()
 ) -> list[PeerSettings]:
-    """`settings_of` a config; the images' normalisation is computed unless it is given."""
-    normalisation = normalisation or channel_statistics(dataset.train_images)
+    """`settings_of` a config; the normalisation of what each peer sees is computed unless it is given."""
+    normalised_by = given or normalisations(config, dataset)
     peers, exchange = config.peers, config.exchange
     if control is Control.SUPERVISED:
         peers, exchange = with_labels_only(peers, exchange, dataset.num_classes)
@@ -226,7 +229,7 @@ def peer_settings(
             exchange=exchange,
             data=data.without_object() if isinstance(data, GivenData) else data,
             probes=probes,
-            normalisation=normalisation,
+            normalisation=normalised_by[index],
             recompute=config.hosting.recompute,
             precision=config.hosting.precision,
             deterministic=config.hosting.deterministic,
