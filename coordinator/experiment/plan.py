@@ -1,6 +1,5 @@
 """Plans a run before anything starts: loads the data, draws the schedule, estimates sizes and memory, checks all."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +7,10 @@ from functools import cached_property
 
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
-from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, num_probed, plan_group, weight_bytes
+from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
+from coordinator.experiment.probe_memory import check_memory, probing_needs
 from coordinator.experiment.schedules import build_schedule, links_of
 from coordinator.experiment.trying import tried_out
 from coordinator.experiment.views import check_views, normalisations
@@ -26,7 +26,6 @@ from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
 from peers.learning.twin import IRRELEVANT
 from peers.probing.config import ProbeConfig
-from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe
 from topologies.facts import TopologyFacts
 from topologies.network.checks import check_trace
@@ -93,7 +92,7 @@ class Plan:
         peers += self.config.peers.count * self._probed_bytes + self._kept_bytes
         evaluators = self.config.hosting.evaluators
         processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
-        on_features, on_pixels = _probing_bytes(self.config, self.dataset, self.groups)
+        on_features, on_pixels = probing_needs(self.config, self.dataset, self.groups)
         probes = max(1, processes) * on_features + max(0, on_pixels - on_features)  # pixels: once, in one process
         return peers + probes + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
 
@@ -146,7 +145,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
-        _check_memory(config, dataset, groups)
+        check_memory(config, dataset, groups)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
@@ -248,30 +247,6 @@ def peer_settings(
         )
         for index in range(config.peers.count)
     ]
-
-
-def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:
-    """The memory of a process that probes one peer's features, and of one that probes raw pixels, in bytes."""
-
-    def needed(dim: int) -> int:
-        num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
-        return probing_bytes(config.evaluation, num_train, num_test, dim, dataset.num_classes)
-
-    pixels = math.prod(dataset.shape)
-    on_features = max(needed(group.feature_dim) for group in groups)
-    return on_features, num_probed(config, dataset) * pixels * FLOAT + needed(pixels)
-
-
-def _check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> None:
-    """Refuse probes that exceed this machine's memory, unless the run is on a cluster. Raises: ValueError."""
-    if config.hosting.address:
-        return
-    images, pixels = num_probed(config, dataset), math.prod(dataset.shape)
-    subject = (
-        f"evaluation.probes: {images:,} {noun(dataset.shape)} of {pixels:,} values in {dataset.num_classes:,} classes"
-    )
-    advice = "lower evaluation.probe_train and evaluation.probe_test, or name labels with fewer classes"
-    memory.require(max(_probing_bytes(config, dataset, groups)), subject, advice)
 
 
 def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
