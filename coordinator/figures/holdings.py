@@ -14,9 +14,10 @@ from coordinator.measures.holdings import ClassTable
 
 COUNTS = LinearSegmentedColormap.from_list("counts", ["#ffffff", BLUE])
 MOST_NUMBERS = {False: (24, 12), True: (24, 6)}  # peers and classes whose numbers are written into their cells
+NAMED = 16  # rows that are named: of more peers, only some are
 ROW, AROUND, LEAST, MOST = 0.24, 1.0, 1.6, 7.0  # inches
 SQUARE_ROOT = 0.5  # of the colour scale, so that few examples are seen beside many
-DARK = 0.3  # share of the most examples from which on numbers are written in white
+DARK = 0.7  # share of the most examples from which on numbers are written in white
 
 
 def save_holdings(table: ClassTable | None, path: Path, narrow: bool = False) -> bool:
@@ -25,8 +26,8 @@ def save_holdings(table: ClassTable | None, path: Path, narrow: bool = False) ->
 
 
 def draw_holdings(table: ClassTable, narrow: bool = False) -> Figure:
-    """A row for each peer, and above them one for the public examples where there are any; a column for each class."""
-    public = table.public[None] if table.public.any() else table.public[None][:0]
+    """A row for each peer, a column for each class. Above few peers, a row for the public examples, if there are any."""
+    public = table.public[None][: 1 if table.public.any() and len(table.private) <= NAMED else 0]
     counts = np.concatenate([public, table.private])
     height = min(MOST, max(LEAST, AROUND + ROW * len(counts)))
     figure = figure_of(NARROW if narrow else WIDE, height)
@@ -51,7 +52,7 @@ def draw_holdings(table: ClassTable, narrow: bool = False) -> Figure:
 
 def _name_rows(axis: Axes, public: int, peers: int) -> None:
     """Numbers of peers at the rows, of many only some."""
-    step = max(1, -(-peers // 16))
+    step = -(-peers // NAMED)
     shown = range(0, peers, step)
     axis.set_yticks(
         [*range(public), *(public + peer for peer in shown)],

@@ -22,6 +22,7 @@ from peers.exchange.losses import (
 from peers.exchange.targets import (
     CentredTarget,
     PlainTarget,
+    SharpenedTarget,
     SinkhornTarget,
     StandardisedTarget,
     TargetConfig,
@@ -262,7 +263,7 @@ class ExchangeConfig(Section):
         if isinstance(self.loss, BroughtLoss):
             return self.loss(self.sent(student), self.target.scaled(target, centre))
         if isinstance(self.loss, VectorLoss):
-            assert not isinstance(self.target, SinkhornTarget)
+            assert not isinstance(self.target, SinkhornTarget | SharpenedTarget)
             return self.loss(self.sent(student), self.target.vector(target, centre))
         return self.loss(student, self.target.probs(self._logits(target), centre), self.target.temperature)
 
