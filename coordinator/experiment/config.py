@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from coordinator.experiment import overrides as _overrides
 from coordinator.experiment.brought_topology import GivenTopology, ImportedTopology
+from coordinator.experiment.control_checks import check_controls
 from coordinator.experiment.errors import explain
 from coordinator.experiment.network_checks import check_network
 from coordinator.experiment.overrides import parse_assignment as parse_assignment
@@ -94,6 +95,12 @@ class RunConfig(Section):
             raise ValueError(
                 f"exchange.delivery 'shared-sum' needs topology 'complete', where all hear all, got "
                 f"'{self.topology.kind}': use per-edge"
+            )
+        check_controls(self.evaluation, self.data, self.irrelevant, self.peers, self.exchange)
+        if self.peers.head_shared and self.exchange.what == "features":
+            raise ValueError(
+                "peers.head_shared fixes the head, but exchange.what is 'features', which no head changes: set "
+                "exchange.what to logits or probabilities, or leave peers.head_shared out"
             )
         if self.network is not None:
             check_network(self.network, self.exchange, self.evaluation, self.topology, self.peers.count)

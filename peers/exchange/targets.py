@@ -138,12 +138,6 @@ class GivenTarget(Given, _BroughtTarget):
 
 
 TargetConfig = Annotated[
-    PlainTarget
-    | CentredTarget
-    | StandardisedTarget
-    | SinkhornTarget
-    | SharpenedTarget
-    | ImportedTarget
-    | GivenTarget,
+    PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget | SharpenedTarget | ImportedTarget | GivenTarget,
     Field(discriminator="kind"),
 ]

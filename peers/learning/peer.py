@@ -85,8 +85,10 @@ class Peer(Learner):
         if pending is not None:
             self.settle(pending)
             teachers = target_of(assignment, messages, self.index, self.sent, pending.own, self.device)
-            if teachers is not None:
-                loss, norm = self.study([Task(1.0, pending, *teachers)], assignment)
+            heard = [] if teachers is None else [Task(1.0, pending, *teachers)]
+            tasks = self.with_own_terms(heard, pending, assignment)
+            if tasks:
+                loss, norm = self.study(tasks, assignment)
         self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
         return message, self.stats(time.perf_counter() - start, message, loss, norm)
@@ -105,10 +107,11 @@ class Peer(Learner):
         loss, norm = None, None
         if pending is not None:
             self.settle(pending)
-            lessons = lessons_of(assignment, self.index, read)
-            if lessons:
-                shares = zip(shares_of(lessons), lessons, strict=True)
-                tasks = [self.task(share, lesson, pending, assignment.batch_index) for share, lesson in shares]
+            lessons = lessons_of(assignment, self.index, read) if self.terms.from_messages else []
+            shares = zip(shares_of(lessons), lessons, strict=True)
+            heard = [self.task(share, lesson, pending, assignment.batch_index) for share, lesson in shares]
+            tasks = self.with_own_terms(heard, pending, assignment)
+            if tasks:
                 loss, norm = self.study(tasks, assignment)
         self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
@@ -147,7 +150,7 @@ class Peer(Learner):
         notice = self.assign(assignment)
         if notice is not None:
             return notice
-        images, labels = self.batches(assignment.batch_index)
+        images, labels = self.batches(assignment.batch_index, self.index)
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         exchange = self.settings.exchange
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
@@ -176,7 +179,7 @@ class Peer(Learner):
 
     def _message(self, round_index: int, payload: Payload | None) -> Message:
         exchange = self.settings.exchange
-        return Message(self.index, round_index, exchange.wire, len(self.centre), payload, self.brings_weights)
+        return Message(self.index, round_index, exchange.wire, self.width, payload, self.brings_weights)
 
     def _dropout_notice(self, round_index: int) -> Message:
         """A message that tells students that this peer has dropped out."""
