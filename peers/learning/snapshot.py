@@ -13,6 +13,8 @@ from torch import Tensor, device
 from peers.base.storage import Folder
 from peers.exchange.messages import Message
 from peers.exchange.wire import Wire
+from peers.learning.lies import Liar
+from peers.learning.listening import Ear
 from peers.learning.teacher import Teacher
 from peers.networks.network import Network
 from peers.networks.optimizers import OptimizerState
@@ -30,6 +32,8 @@ class Saved(Protocol):
     optimizer: OptimizerState
     failure: str
     failure_round: int
+    liar: Liar | None
+    ear: Ear | None
 
 
 class Kept(NamedTuple):
@@ -65,6 +69,10 @@ def save(peer: Saved, folder: str, completed: int, kept: Sequence[Kept] = ()) ->
         "failure": peer.failure,
         "failure_round": peer.failure_round,
     }
+    if peer.ear is not None and peer.ear.memory:
+        about["memory"] = peer.ear.memory
+    if peer.liar is not None:
+        tensors |= {f"liar.{name}": tensor for name, tensor in peer.liar.tensors().items()}
     if kept:
         about["messages"] = [described(each) for each in kept]
         tensors |= {
@@ -101,6 +109,10 @@ def restore(peer: Saved, folder: str, sha256: str = "") -> tuple[int, list[Kept]
     peer.centre = tensors["centre"].to(peer.device)
     peer.optimizer.load(part(tensors, "optimizer."))
     peer.failure, peer.failure_round = about["failure"], about["failure_round"]
+    if peer.ear is not None:
+        peer.ear.memory = {int(teacher): weight for teacher, weight in about.get("memory", {}).items()}
+    if peer.liar is not None:
+        peer.liar.load(part(tensors, "liar."))
     messages = [message_of(peer.index, each, tensors) for each in about.get("messages", ())]
     return int(about["completed"]), messages
 

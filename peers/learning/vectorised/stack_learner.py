@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from peers.base.precision import autocast, backward
+from peers.exchange.assignment import Heard
 from peers.exchange.messages import Packed, pack_checked
 from peers.learning.peer import Peer
 from peers.learning.vectorised.network_stack import Forward, Rows, Stack
@@ -42,7 +43,7 @@ class PendingRows:
 class RowsTask:
     """One term of the losses of some rows: their forward pass on a batch, and their teachers' outputs on it.
 
-    places: of its rows among those that step; None: all of them. shares: of the term in each row's loss; None: all
+    kept: the samples that some teacher of a row labels; None: all. places: of its rows among those that step; None: all of them. shares: of the term in each row's loss; None: all
     of it.
     """
 
@@ -51,6 +52,7 @@ class RowsTask:
     teachers: Float[Tensor, "rows teachers batch dim"]
     weights: Float[Tensor, "rows teachers"]
     has_teachers: Bool[Tensor, " rows"]
+    kept: Bool[Tensor, "rows samples"] | None = None
     places: Rows = None
     shares: Float[Tensor, " rows"] | None = None
 
@@ -72,15 +74,20 @@ class StackLearner:
         self.strangers = Stack(networks) if networks else None
         self.optimizer = StackOptimizer([peer.optimizer for peer in peers], list(self.networks.parameters.values()))
         self.pending: list[PendingRows] = []
+        self.listens = first.ear is not None
+        self._heard: dict[int, list[Heard]] = {}  # by peer, since its last statistics
 
     def forward(self, stack: Stack, rows: list[int], images: Tensor) -> Forward:
         with autocast(self.device, self.settings.precision):
             forward = stack.forward(self._index(rows), images)
         return replace(forward, features=forward.features.float(), outputs=forward.outputs.float())
 
-    def packed(self, features: Tensor, outputs: Tensor, order: Int64[Tensor, " samples"] | None = None) -> Packed:
-        sent = vmap(self.exchange.sent)(vmap(self.exchange.exchanged)(features, outputs))
-        return pack_checked(sent if order is None else sent.index_select(1, order), self.exchange.wire, self.device)
+    def sent(self, features: Tensor, outputs: Tensor) -> Tensor:
+        """What each row would send of its outputs, not packed yet; may share memory with them."""
+        return vmap(self.exchange.sent)(vmap(self.exchange.exchanged)(features, outputs))
+
+    def packed(self, features: Tensor, outputs: Tensor) -> Packed:
+        return pack_checked(self.sent(features, outputs), self.exchange.wire, self.device)
 
     def _index(self, rows: list[int]) -> Rows:
         return None if len(rows) == len(self.peers) else torch.tensor(rows, dtype=torch.int64, device=self.device)
@@ -146,8 +153,9 @@ class StackLearner:
     ) -> tuple[Float[Tensor, " rows"], list[Tensor | None]]:
         """Every row's share of loss and gradients; those of inactive rows are meaningless."""
         forward = task.forward
-        losses = vmap(self.settings.loss_of, in_dims=(0, 0, 0, 0, 0, None))(
-            forward.features, forward.outputs, task.teachers, task.weights, centres, task.labels
+        kept = () if task.kept is None else (task.kept,)
+        losses = vmap(self.settings.loss_of, in_dims=(0, 0, 0, 0, 0, None, *(0 for _ in kept)))(
+            forward.features, forward.outputs, task.teachers, task.weights, centres, task.labels, *kept
         )
         losses = losses if task.shares is None else task.shares * losses
         leaves = list(forward.parameters.values())
