@@ -22,6 +22,7 @@ from peers.data.datasets import Dataset, Normalisation, channel_statistics, hold
 from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
+from peers.learning.twin import IRRELEVANT
 from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe
@@ -214,6 +215,9 @@ def peer_settings(
     peers, exchange = config.peers, config.exchange
     if control is Control.SUPERVISED:
         peers, exchange = with_labels_only(peers, exchange, dataset.num_classes)
+    if control is Control.TRUTHFUL:
+        peers = peers.model_copy(update={"adversaries": ()})
+    other = channel_statistics(dataset.others[IRRELEVANT].train_images) if control is Control.IRRELEVANT else None
     of_peers, data = layouts(peers, dataset.shape), config.data
     # a ProbeConfig, since unpickling an EvaluationConfig would import the whole coordinator in every actor
     probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
@@ -235,6 +239,7 @@ def peer_settings(
             control=control,
             vectorisable=config.hosting.execution != "loop",
             message="outputs" if config.network is None else config.network.message,
+            other_normalisation=other,
         )
         for index in range(config.peers.count)
     ]

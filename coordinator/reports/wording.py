@@ -27,6 +27,13 @@ CONTROLS = {  # by kind of gain: the name of the control, and its explanation
     Gain.OVER_ALONE_MATCHED: ("peers alone with matched gradients", "as alone, gradients scaled to the run's norms"),
     Gain.OVER_SHUFFLED: ("shuffled teachers", "their messages permuted over the samples of the batch"),
     Gain.OVER_STRANGER: ("strangers", "teachers' messages from random networks that nobody trains"),
+    Gain.OVER_IRRELEVANT: (
+        "teachers with other experience",
+        "teachers' messages from networks that learn by themselves, from other data",
+    ),
+    Gain.OVER_PRIVATE_ONLY: ("peers on private data only", "each learns from its own examples, without exchange"),
+    Gain.OVER_TRUTHFUL: ("truthful peers", "the same run without lies"),
+    Gain.OVER_POOLED: ("pooled training", "as private-only, from the private examples of all peers together"),
     Gain.OVER_SINGLE_TEACHER: ("a single teacher", "one of the student's teachers in each round, not their average"),
     Gain.OVER_SUPERVISED: ("supervised peers", "labels instead of teachers"),
     Gain.OVER_UNTRAINED: ("untrained networks", "as they were drawn"),

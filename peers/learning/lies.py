@@ -102,7 +102,8 @@ class Liar:
 
 
 def _adversaries_of(settings: PeerSettings, peer: int) -> Adversaries | None:
-    if settings.control is Control.TRUTHFUL:
+    control = settings.control
+    if control is not None and (control is Control.TRUTHFUL or not control.exchanges):
         return None
     return next((some for some in settings.peers.adversaries if peer in some.peers), None)
 

@@ -15,6 +15,7 @@ from peers.learning.control import Control, LossOf, loss_on_labels
 from peers.networks import drawing, models
 from peers.networks.config import PeersConfig, Start
 from peers.networks.network import Network
+from peers.networks.shared_head import share_head
 from peers.probing.config import ProbeConfig
 
 Execution = Literal["loop", "vectorised"]
@@ -42,6 +43,8 @@ class PeerSettings:
     control: Control | None = None  # the control run that the peer is in
     vectorisable: bool = True  # whether execution "auto" may choose to run peers together
     message: MessageKind = "outputs"  # what peers send: their outputs on a batch, or the weights that they teach with
+    starts_as: Start = "initial"  # "stranger": from the weights of a stranger, as a twin in the control irrelevant
+    other_normalisation: Normalisation | None = None  # of the other data set in that control run
 
     @property
     def loss_of(self) -> LossOf:
@@ -68,6 +71,8 @@ class OtherNetwork(ValueError):
 
 def initial_network(settings: PeerSettings, shape: Shape) -> Network:
     """The peer's random weights, interpolated towards peer 0's where `locality` is below 1; or those that are given."""
+    if settings.starts_as == "stranger":
+        return stranger_network(settings, shape)
     network = _drawn(settings, shape, torch_seed(settings.seed, "weights", settings.index), settings.index != 0)
     _check_layout(settings, models.layout(network))
     return network
@@ -104,6 +109,8 @@ def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, 
         if settings.peers.locality < 1 and interpolated:
             reference = drawing.seeded(lambda: kind.build_network(shape, peer), torch_seed(settings.seed, "weights", 0))
             models.interpolate_locality(network, reference, settings.peers.locality)
+    if settings.peers.head_shared:
+        share_head(settings.peers, peer, network, settings.seed)
     return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
 
 
