@@ -118,7 +118,7 @@ class Learner:
                 buffer.copy_(pending.buffers[name])
 
     def task(self, share: float, lesson: Lesson, pending: Pending, own_batch: int) -> Task | None:
-        """A lesson with the forward pass on its batch: that of the message, or a new one; None if it teaches nothing."""
+        """A lesson with the forward pass on its batch: that of the message, or a new one. None: it teaches nothing."""
         if lesson.batch != own_batch:
             pending = self._look_at(lesson.batch, lesson.needs_own or self.ear is not None)
         return self.task_of(share, pending, listen(lesson.received(pending.own), pending.own, self.ear))

@@ -44,7 +44,7 @@ class Listened:
 
 @dataclass
 class Ear:
-    """How one student listens. memory: the weights of its teachers by their past (`exchange.memory`), its only state."""
+    """How one student listens. memory: its teachers' weights by their past (`exchange.memory`), its only state."""
 
     settings: PeerSettings
     memory: dict[int, float] = field(default_factory=dict)
@@ -165,9 +165,7 @@ def _scene(received: Sequence[Received], lies: Sequence[bool], own: Outputs, set
     )
 
 
-def _by_the_past(
-    received: Sequence[Received], scores: Weights, ear: Ear
-) -> Float[Tensor, " teachers"]:
+def _by_the_past(received: Sequence[Received], scores: Weights, ear: Ear) -> Float[Tensor, " teachers"]:
     """The weights of teachers by their past, after this round, which `ear` keeps; its own is 1."""
     student = ear.settings.index
     of_others = {

@@ -14,6 +14,8 @@ from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, Links, Stats
 from peers.exchange.messages import Message
 from peers.learning.control import Control
+from peers.learning.lies import Liar
+from peers.learning.listening import Ear
 from peers.learning.settings import PeerSettings
 from peers.learning.teacher import Teacher
 from peers.networks.network import Network
@@ -36,6 +38,8 @@ class Alone(Protocol):
     optimizer: OptimizerState
     failure: str
     failure_round: int
+    liar: Liar | None
+    ear: Ear | None
 
     def restart(self) -> None: ...
 

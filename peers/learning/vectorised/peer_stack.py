@@ -172,8 +172,7 @@ class PeerStack(StackLearner):
         own: what each of them takes of itself. None if nobody has received anything.
         """
         listened = [
-            listen(of_row, itself, self.peers[row].ear)
-            for row, of_row, itself in zip(rows, received, own, strict=True)
+            listen(of_row, itself, self.peers[row].ear) for row, of_row, itself in zip(rows, received, own, strict=True)
         ]
         for row, each in zip(rows, listened, strict=True):
             if each.heard is not None:
@@ -242,7 +241,9 @@ class PeerStack(StackLearner):
         liars = [place for place, row in enumerate(rows) if self._lies(row, assignments)]
         replaced = self.peers[0].replacement is not None
         if (replaced or liars) and not self.peers[0].brings_weights:
-            values = self._replaced(group, rows, images, features, outputs) if replaced else self.sent(features, outputs)
+            values = self.sent(features, outputs)
+            if replaced:
+                values = self._replaced(group, rows, images, values)
             packed = pack_checked(self._lied(group, rows, liars, values), self.exchange.wire, self.device)
         wanted = [assignments[self.peers[row].index].gradient_norm for row in rows]
         kept = (packed.received, own.received, group.studies, wanted)
@@ -257,11 +258,11 @@ class PeerStack(StackLearner):
                 mailbox.remember(message.key, packed.received[place], held)
         return messages
 
-    def _replaced(self, group: Group, rows: list[int], images: Tensor, features: Tensor, outputs: Tensor) -> Tensor:
-        """What the rows send in a control run that replaces their outputs, not packed yet."""
+    def _replaced(self, group: Group, rows: list[int], images: Tensor, values: Tensor) -> Tensor:
+        """What the rows send in place of these values in a control run that replaces them, not packed yet."""
         if self.strangers is None:
-            order = shuffled_order(self.settings.seed, group.batch_index, outputs.shape[1])
-            return self.sent(features, outputs).index_select(1, order.to(self.device))
+            order = shuffled_order(self.settings.seed, group.batch_index, values.shape[1])
+            return values.index_select(1, order.to(self.device))
         with torch.no_grad():
             forward = self.forward(self.strangers, rows, images)
         return self.sent(forward.features, forward.outputs)

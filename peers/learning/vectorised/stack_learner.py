@@ -43,8 +43,8 @@ class PendingRows:
 class RowsTask:
     """One term of the losses of some rows: their forward pass on a batch, and their teachers' outputs on it.
 
-    kept: the samples that some teacher of a row labels; None: all. places: of its rows among those that step; None: all of them. shares: of the term in each row's loss; None: all
-    of it.
+    kept: the samples that some teacher of a row labels; None: all. places: of its rows among those that step; None: all
+    of them. shares: of the term in each row's loss; None: all of it.
     """
 
     forward: Forward
