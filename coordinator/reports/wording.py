@@ -21,8 +21,8 @@ CONTROLS = {  # by kind of gain: the name of the control, and its explanation
     Gain.OVER_CALIBRATED: ("calibrated networks", "untrained weights, forward passes only"),
     Gain.OVER_ALONE: (
         "peers alone",
-        "the same rounds, every peer its own teacher (by its own snapshot or average, where refresh_every or "
-        "teacher_ema say so)",
+        "the same rounds, every peer its own teacher (by its own snapshot or average, where refresh_every, "
+        "teacher_ema or teacher_anchor say so)",
     ),
     Gain.OVER_ALONE_MATCHED: ("peers alone with matched gradients", "as alone, gradients scaled to the run's norms"),
     Gain.OVER_SHUFFLED: ("shuffled teachers", "their messages permuted over the samples of the batch"),
@@ -67,6 +67,12 @@ def untrained(config: Mapping[str, Any]) -> str:
     kinds = [peers, *peers.get("groups", ())]
     given = any(kind.get("initial") == "given" or kind.get("weights") for kind in kinds)
     return "untrained (weights as given)" if given else "untrained"
+
+
+def buffers(config: Mapping[str, Any]) -> str:
+    """What to say of the probed peers' BatchNorm buffers, as part of a sentence; empty if they are as they are."""
+    anew = config["evaluation"].get("buffers") == "recalibrated"
+    return "BatchNorm's buffers estimated anew in every arm, by the same forward passes" if anew else ""
 
 
 def examples(summary: Mapping[str, Any]) -> str:

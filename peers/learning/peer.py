@@ -85,9 +85,10 @@ class Peer(Learner):
         loss, norm, task = None, None, None
         if pending is not None:
             self.settle(pending)
-            task = self._task_of(assignment, pending, messages)
-            if task is not None:
-                loss, norm = self.study([task], assignment)
+            task = self._task_of(assignment, pending, messages) if self.terms.from_messages else None
+            tasks = self.with_own_terms([] if task is None else [task], pending, assignment)
+            if tasks:
+                loss, norm = self.study(tasks, assignment)
         self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
         heard = None if task is None else task.heard
@@ -116,11 +117,10 @@ class Peer(Learner):
         tasks: list[Task] = []
         if pending is not None:
             self.settle(pending)
-            lessons = lessons_of(assignment, self.index, read)
-            if lessons:
-                shares = zip(shares_of(lessons), lessons, strict=True)
-                found = [self.task(share, lesson, pending, assignment.batch_index) for share, lesson in shares]
-                tasks = [task for task in found if task is not None]
+            lessons = lessons_of(assignment, self.index, read) if self.terms.from_messages else []
+            shares = zip(shares_of(lessons), lessons, strict=True)
+            found = [self.task(share, lesson, pending, assignment.batch_index) for share, lesson in shares]
+            tasks = self.with_own_terms([task for task in found if task is not None], pending, assignment)
             if tasks:
                 loss, norm = self.study(tasks, assignment)
         self._twin_learns(assignment)
@@ -164,7 +164,7 @@ class Peer(Learner):
         notice = self.assign(assignment)
         if notice is not None:
             return notice
-        images, labels = self.batches(assignment.batch_index)
+        images, labels = self.batches(assignment.batch_index, self.index)
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         exchange = self.settings.exchange
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
@@ -199,7 +199,7 @@ class Peer(Learner):
 
     def _message(self, round_index: int, payload: Payload | None) -> Message:
         exchange = self.settings.exchange
-        return Message(self.index, round_index, exchange.wire, len(self.centre), payload, self.brings_weights)
+        return Message(self.index, round_index, exchange.wire, self.width, payload, self.brings_weights)
 
     def _dropout_notice(self, round_index: int) -> Message:
         """A message that tells students that this peer has dropped out."""
