@@ -14,7 +14,7 @@ from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.private_data import check_holdings, held_by
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.probe_memory import check_memory, probing_needs
-from coordinator.experiment.schedules import build_schedule, links_of
+from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
 from coordinator.experiment.views import check_views, normalisations
 from peers.base import memory
@@ -95,7 +95,7 @@ class Plan:
         peers = sum(group.count * group.peer_bytes for group in self.groups)
         ray = RAY_BYTES if self.num_hosts else 0
         # a student holds its teachers' messages, a stack of them and temporaries; the coordinator, all probe outputs
-        decoded = self.config.data.batch_size * self.width * FLOAT
+        decoded = self.config.data.batch_size * self.config.exchange.num_views * self.width * FLOAT
         peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
         peers += self.config.peers.count * self._probed_bytes + self._kept_bytes
@@ -146,7 +146,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     try:
         config = brought.identified(config)
         schedule = build_schedule(config)
-        facts = describe(schedule)  # asks a user's own function for many rounds
+        facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
         check_holdings(config.data, dataset, config.peers.count, config.run.seed)
@@ -164,7 +164,8 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
-    message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
+    samples = config.data.batch_size * config.exchange.num_views
+    message_bytes = config.exchange.wire.num_bytes(samples, width)
     weights = weight_bytes(different)
     plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
     check_trace_of(plan)

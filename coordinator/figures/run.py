@@ -7,7 +7,11 @@ from typing import Any
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
+<<<<<<< HEAD
 from coordinator.figures.holdings import save_holdings
+=======
+from coordinator.figures.lies import save_lies
+>>>>>>> terms
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.regions import save_regions
 from coordinator.records.holdings_files import read_holdings
@@ -38,6 +42,7 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
         save_gains(summary, target / f"gains{form}.png", narrow)
         save_holdings(held, target / f"holdings{form}.png", narrow)
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
+        save_lies(rows, target / f"lies{form}.png", narrow)
     if summary.get("network"):
         _save_network(folder, summary, curves)
 

@@ -7,6 +7,7 @@ from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from coordinator.measures.holdings import ENSEMBLE, NUMBERS
 from coordinator.measures.network import NETWORK
+from coordinator.measures.pooling import POOLING
 from coordinator.measures.statistics import detectable
 from coordinator.measures.targets import Paid, Target
 from coordinator.measures.verdict import Flag
@@ -116,11 +117,16 @@ def measure_name(measure: str) -> str:
         return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][0]
+<<<<<<< HEAD
     if measure in NUMBERS:
         return NUMBERS[measure]
     if section == "class_accuracy":
         scope, _, key = last.partition(".")
         return f"{probe_name(name)} on {SCOPE_WORDS.get(scope, scope)}, {key.replace('_', ' ')}"
+=======
+    if section == "pooling" and rest in POOLING:
+        return POOLING[rest][0]
+>>>>>>> terms
     return (rest if section == "topology" else measure).replace("_", " ")
 
 
@@ -138,6 +144,8 @@ def unit_of(measure: str) -> str:
     target, (section, _, rest) = Target.parse(measure), measure.partition(".")
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][1]
+    if section == "pooling" and rest in POOLING:
+        return POOLING[rest][1]
     return "points" if is_gain(measure) else PAID_UNITS[target.paid] if target is not None else ""
 
 
