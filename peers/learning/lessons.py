@@ -10,8 +10,11 @@ from torch import Tensor
 from peers.exchange.assignment import Assignment, MessageKey
 from peers.learning.averaging import WeightedOutputs
 
-Read = Callable[[MessageKey, int], Float[Tensor, "batch dim"] | None]
-"""The outputs that a message brings of a batch, which are not to be modified; None if its sender has dropped out."""
+Read = Callable[[MessageKey, int, int], Float[Tensor, "batch dim"] | None]
+"""The outputs that a message brings of a batch to a student: called with key, batch and student.
+
+They are not to be modified; None if the sender has dropped out.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def lessons_of(assignment: Assignment, student: int, read: Read) -> list[Lesson]
     links = assignment.links
     rows = zip(assignment.message_keys, links.weights, links.batches_or(assignment.batch_index), strict=True)
     for key, weight, batch in rows:
-        outputs = None if key[0] == student else read(key, batch)
+        outputs = None if key[0] == student else read(key, batch, student)
         if outputs is not None or key[0] == student:
             by_batch.setdefault(batch, []).append((weight, outputs))
     return [Lesson(batch, tuple(heard)) for batch, heard in sorted(by_batch.items())]

@@ -25,6 +25,8 @@ from peers.learning.vectorised.stack_learner import PendingRows, RowsTask, Stack
 WIDTH = 32  # peers per forward pass: more are hardly faster, and their activations do not fit into the cache
 
 Answer = tuple[Message | None, Stats]
+Heard = tuple[Float[Tensor, "rows teachers batch dim"], Float[Tensor, "rows teachers"], Bool[Tensor, " rows"]]
+"""Of some rows: the outputs of their teachers (or the average), their weights, and which rows have any."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,10 @@ class PeerStack(StackLearner):
         learned: dict[int, tuple[float, float]] = {}
         for pending in due:
             self.settle(pending.rows, pending.forward)
-            teachers = self._teachers(pending, dues, messages, mailbox) if pending.studies else None
-            if teachers is not None:
-                task = RowsTask(self._graph(pending), pending.labels, *teachers)
-                learned |= self.study(pending.rows, [task], pending.round_index, pending.wanted_norms)
+            if pending.studies:
+                tasks = self._tasks(pending, self._teachers(pending, dues, messages, mailbox))
+                if tasks:
+                    learned |= self.study(pending.rows, tasks, pending.round_index, pending.wanted_norms)
         for peer in following:
             self.peers[self.row_of[peer]].due = None
         coming = {peer: assignment for peer, assignment in following.items() if assignment is not None}
@@ -78,6 +80,19 @@ class PeerStack(StackLearner):
             peer: (sent.get(peer), self._stats(peer, sent.get(peer), seconds, *learned.get(peer, (None, None))))
             for peer in following
         }
+
+    def _tasks(self, pending: PendingRows, heard: Heard | None) -> list[RowsTask]:
+        """What rows learn in a step: from the messages that they have heard, if they do, and their own terms."""
+        rows, own = pending.rows, self.terms.own and not self.terms.private
+        everybody = torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        tasks: list[RowsTask] = []
+        if heard is not None and self.terms.from_messages:
+            teachers, weights, taught = heard
+            learns, known = (everybody, taught) if own and not bool(taught.all()) else (taught, None)
+            tasks.append(RowsTask(self._graph(pending), pending.labels, teachers, weights, learns, known))
+        elif own:
+            tasks.append(RowsTask(self._graph(pending), pending.labels, None, None, everybody))
+        return self.with_private(tasks, rows, pending.batch_index, everybody)
 
     def step(
         self,
@@ -120,13 +135,16 @@ class PeerStack(StackLearner):
         found = next((each for each in self.pending if each.round_index == number and each.rows == rows), None)
         self._forget(rows)
         heard = [lessons_of(part, self.peers[row].index, read) for part, row in zip(parts, rows, strict=True)]
-        of_own = any(lesson.batch == own for lessons in heard for lesson in lessons)
+        if not self.terms.from_messages:
+            heard = [[] for _ in rows]
+        silent = self._silent(heard, parts)
+        of_own = bool(silent.any()) or any(lesson.batch == own for lessons in heard for lesson in lessons)
         forward = self._look_at(rows, own, of_own) if found is None else found.forward
         self.settle(rows, forward)
         if of_own and not forward.outputs.requires_grad:
             forward = self._look_at(rows, own, True)
         several = any(lesson.batch != own for lessons in heard for lesson in lessons)
-        tasks = [self._rows_task(rows, forward, own, heard, several)] if of_own else []
+        tasks = [self._rows_task(rows, forward, own, heard, several, silent)] if of_own else []
         for batch in sorted({lesson.batch for lessons in heard for lesson in lessons} - {own}):
             places = [place for place, lessons in enumerate(heard) if batch in [lesson.batch for lesson in lessons]]
             chosen = [rows[place] for place in places]
@@ -134,34 +152,60 @@ class PeerStack(StackLearner):
             self.settle(chosen, forward)
             task = self._rows_task(chosen, forward, batch, [heard[place] for place in places], several)
             tasks.append(replace(task, places=torch.tensor(places, dtype=torch.int64, device=self.device)))
+        studying = torch.tensor([part.studies for part in parts], device=self.device)
+        tasks = self.with_private(tasks, rows, own, studying)
         wanted = [part.gradient_norm for part in parts]
         return self.study(rows, tasks, parts[0].run_round, wanted) if tasks else {}
 
     def _look_at(self, rows: list[int], batch: int, studies: bool) -> Forward:
         """A new forward pass of some rows."""
         with torch.set_grad_enabled(studies):
-            return self.forward(self.networks, rows, self.peers[0].batches(batch)[0])
+            return self.forward(self.networks, rows, self.sight.together(batch, self._peers(rows))[0])
+
+    def _peers(self, rows: Sequence[int]) -> list[int]:
+        return [self.peers[row].index for row in rows]
+
+    def _silent(self, heard: Sequence[list[Lesson]], parts: Sequence[Assignment]) -> Bool[Tensor, " rows"]:
+        """The rows that have heard nothing and learn their own terms on their own batch."""
+        learn = self.terms.own and not self.terms.private
+        found = [learn and part.studies and not lessons for lessons, part in zip(heard, parts, strict=True)]
+        return torch.tensor(found, device=self.device)
 
     def _rows_task(
-        self, rows: list[int], forward: Forward, batch: int, heard: Sequence[list[Lesson]], several: bool
+        self,
+        rows: list[int],
+        forward: Forward,
+        batch: int,
+        heard: Sequence[list[Lesson]],
+        several: bool,
+        silent: Bool[Tensor, " rows"] | None = None,
     ) -> RowsTask:
-        """What some rows have heard about a batch, with their forward pass on it. several: or about others, too."""
-        images, labels = self.peers[0].batches(batch)
+        """What some rows have heard about a batch, with their forward pass on it.
+
+        several: or about others, too. silent: rows that learn their own terms on it, as they have heard nothing.
+        """
+        labels = self.sight.labels(batch)
         lessons = [next((lesson for lesson in each if lesson.batch == batch), None) for each in heard]
         own: Sequence[Tensor | None] = [None] * len(rows)
         if any(lesson is not None and lesson.needs_own for lesson in lessons):
-            own = list(self._own_outputs(rows, forward, images))
+            own = list(self._own_outputs(rows, forward, self.sight.together(batch, self._peers(rows))[0]))
         received = [
             [] if lesson is None else lesson.received(itself) for lesson, itself in zip(lessons, own, strict=True)
         ]
-        empty = torch.zeros(len(images), len(self.peers[0].centre), device=self.device)
+        empty = torch.zeros(len(labels), self.peers[0].width, device=self.device)
         padded = pad_teachers(received, empty, self.exchange.average == "outputs")
-        assert padded is not None, "some row has heard about it"
+        if padded is None:
+            assert silent is not None, "some row has heard about it"
+            return RowsTask(forward, labels, None, None, silent)
         shares = None
         if several:
             by_batch = [dict(zip([one.batch for one in each], shares_of(each), strict=True)) for each in heard]
             shares = torch.tensor([each.get(batch, 0.0) for each in by_batch], device=self.device)
-        return RowsTask(forward, labels, *padded, shares=shares)
+            shares = shares if silent is None else torch.where(silent, 1.0, shares)
+        teachers, weights, taught = padded
+        if silent is None or not bool(silent.any()):
+            return RowsTask(forward, labels, teachers, weights, taught, shares=shares)
+        return RowsTask(forward, labels, teachers, weights, taught | silent, taught, shares=shares)
 
     def _own_outputs(self, rows: list[int], forward: Forward, images: Tensor) -> Float[Tensor, "rows batch dim"]:
         """What each row takes of itself: what a reader would get of its outputs, or of those that it teaches with."""
@@ -205,7 +249,7 @@ class PeerStack(StackLearner):
     def _publish(
         self, group: Group, rows: list[int], assignments: Mapping[int, Assignment], mailbox: Mailbox
     ) -> dict[int, Message | None]:
-        images, labels = self.peers[0].batches(group.batch_index)
+        images, labels = self.sight.together(group.batch_index, self._peers(rows))
         with torch.set_grad_enabled(group.studies and not self.settings.recompute):
             forward = self.forward(self.networks, rows, images)
         features, outputs = forward.features.detach(), forward.outputs.detach()
@@ -219,8 +263,8 @@ class PeerStack(StackLearner):
         if self.peers[0].replacement is not None and not self.peers[0].brings_weights:
             packed = self._replaced(group, rows, images, features, outputs)
         wanted = [assignments[self.peers[row].index].gradient_norm for row in rows]
-        kept = (packed.received, own.received, group.studies, wanted)
-        self.pending.append(PendingRows(group.round_index, rows, images, labels, forward, *kept))
+        kept = (images, labels, forward, packed.received, own.received, group.studies, wanted)
+        self.pending.append(PendingRows(group.round_index, group.batch_index, rows, *kept))
         messages: dict[int, Message | None] = {}
         for place, (row, finite) in enumerate(zip(rows, packed.finite.tolist(), strict=True)):
             peer = self.peers[row]
@@ -234,7 +278,7 @@ class PeerStack(StackLearner):
     def _replaced(self, group: Group, rows: list[int], images: Tensor, features: Tensor, outputs: Tensor) -> Packed:
         """What the rows send in a control run that replaces their outputs."""
         if self.strangers is None:
-            order = shuffled_order(self.settings.seed, group.batch_index, outputs.shape[1])
+            order = shuffled_order(self.settings.seed, group.batch_index, outputs.shape[1], self.exchange.num_views)
             return self.packed(features, outputs, order.to(self.device))
         with torch.no_grad():
             forward = self.forward(self.strangers, rows, images)
@@ -251,7 +295,7 @@ class PeerStack(StackLearner):
         dues: Mapping[int, Assignment],
         messages: Mapping[int, Sequence[Message | Sum]],
         mailbox: Mailbox,
-    ) -> tuple[Float[Tensor, "rows teachers batch dim"], Float[Tensor, "rows teachers"], Bool[Tensor, " rows"]] | None:
+    ) -> Heard | None:
         """For every row the outputs of its teachers (or their average), the weights, and whether it has any teacher."""
         peers = [self.peers[row].index for row in pending.rows]
         first = dues[peers[0]]
