@@ -8,6 +8,7 @@ from functools import cached_property
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
+from coordinator.experiment.liar_checks import check_pooling
 from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, num_probed, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
@@ -159,6 +160,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, dataset, groups)
+    check_pooling(config.peers, config.exchange, schedule, config.run.rounds, width)
     warn_of_few_passes(config, schedule, (make.network for make in different))
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
     weights = weight_bytes(different)
