@@ -159,8 +159,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
-    width = _check(config, dataset, groups)
-    check_pooling(config.peers, config.exchange, schedule, config.run.rounds, width)
+    width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
     weights = weight_bytes(different)
@@ -282,7 +281,7 @@ def _check_holdings(config: RunConfig, dataset: Dataset) -> None:
         check_sizes(found, config.data, public)
 
 
-def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
+def _check(config: RunConfig, schedule: Schedule, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
     """Check the config against data and networks; returns the width of exchanged vectors. Raises: ConfigError."""
     features = config.exchange.what == "features"
     widths = sorted({group.feature_dim if features else group.output_dim for group in groups})
@@ -309,4 +308,5 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
             f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
             "set peers.head.dim"
         )
+    check_pooling(config.peers, config.exchange, schedule, config.run.rounds, widths[0])
     return widths[0]
