@@ -12,11 +12,13 @@ from torch.func import functional_call
 from peers.base.brought_errors import of_peer
 from peers.base.precision import autocast, backward
 from peers.data.datasets import Dataset
-from peers.exchange.assignment import Assignment
+from peers.exchange.assignment import Assignment, Heard
 from peers.exchange.messages import pack_checked
 from peers.learning.averaging import stack_teachers
 from peers.learning.control import matching_factor
 from peers.learning.lessons import Lesson, weighted_sum
+from peers.learning.lies import Liar
+from peers.learning.listening import Ear, Listened, listen
 from peers.learning.settings import PeerSettings, initial_network, seed_noise
 from peers.learning.sight import Sight
 from peers.learning.teacher import Teacher
@@ -45,7 +47,7 @@ class Task:
     """One part of a student's loss: its share, the forward pass on a batch, and the teachers' outputs on that batch.
 
     teachers, weights: None: the part is the student's own terms alone. kept: the samples for which teachers answer;
-    None: all.
+    None: all. heard: what became of the messages.
     """
 
     share: float
@@ -53,6 +55,7 @@ class Task:
     teachers: Float[Tensor, "teachers batch dim"] | None = None
     weights: Float[Tensor, " teachers"] | None = None
     kept: Bool[Tensor, " batch"] | None = None
+    heard: Heard | None = None
 
 
 class Learner:
@@ -74,6 +77,7 @@ class Learner:
         self.network = initial_network(self.settings, self.dataset.shape)
         exchange = self.settings.exchange
         self.teacher = Teacher(self.network, exchange) if exchange.separate_teacher else None
+        self.ear, self.liar = Ear.of(self.settings), Liar.of(self.settings)
         self.initial = [parameter.detach().clone() for parameter in self.network.own_parameters()]
         self.optimizer = OptimizerState(self.kind.optimizer, list(self.network.own_parameters()))
         self.width = self.network.feature_dim if exchange.what == "features" else self.network.output_dim
@@ -116,13 +120,16 @@ class Learner:
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(pending.buffers[name])
 
-    def task(self, share: float, lesson: Lesson, pending: Pending, own_batch: int) -> Task:
-        """A lesson with the forward pass on its batch: that of the message, or a new one."""
+    def task(self, share: float, lesson: Lesson, pending: Pending, own_batch: int) -> Task | None:
+        """A lesson with the forward pass on its batch: that of the message, or a new one. None: it teaches nothing."""
         if lesson.batch != own_batch:
-            pending = self._look_at(lesson.batch, lesson.needs_own)
-        teachers = stack_teachers(lesson.received(pending.own), self.device)
-        assert teachers is not None
-        return Task(share, pending, *teachers)
+            pending = self._look_at(lesson.batch, lesson.needs_own or self.ear is not None)
+        return self.task_of(share, pending, listen(lesson.received(pending.own), pending.own, self.ear))
+
+    def task_of(self, share: float, pending: Pending, listened: Listened) -> Task | None:
+        """A term of the loss, of what was heard about the batch of a forward pass; None if that is nothing."""
+        teachers = stack_teachers(listened.teachers, self.device)
+        return None if teachers is None else Task(share, pending, *teachers, listened.kept, listened.heard)
 
     def _look_at(self, batch: int, needs_own: bool) -> Pending:
         """A further forward pass, on a batch that a message is about; BatchNorm's statistics follow it."""

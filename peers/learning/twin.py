@@ -13,6 +13,8 @@ from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, Links, Stats
 from peers.exchange.messages import Message
 from peers.learning.control import Control
+from peers.learning.lies import Liar
+from peers.learning.listening import Ear
 from peers.learning.settings import PeerSettings
 from peers.learning.sight import Sight
 from peers.learning.teacher import Teacher
@@ -36,6 +38,8 @@ class Alone(Protocol):
     optimizer: OptimizerState
     failure: str
     failure_round: int
+    liar: Liar | None
+    ear: Ear | None
 
     def restart(self) -> None: ...
 

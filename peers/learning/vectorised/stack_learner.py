@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from peers.base.precision import autocast, backward
+from peers.exchange.assignment import Heard
 from peers.exchange.messages import Packed, pack_checked
 from peers.learning.peer import Peer
 from peers.learning.vectorised.network_stack import Forward, Rows, Stack
@@ -31,7 +32,7 @@ class PendingRows:
     round_index: int
     batch_index: int
     rows: list[int]
-    images: Float[Tensor, "*rows batch *shape"]
+    images: Float[Tensor, "*images"]
     labels: Int64[Tensor, " batch"]
     forward: Forward
     received: Float[Tensor, "rows batch dim"]
@@ -78,6 +79,8 @@ class StackLearner:
         self.strangers = Stack(networks) if networks else None
         self.optimizer = StackOptimizer([peer.optimizer for peer in peers], list(self.networks.parameters.values()))
         self.pending: list[PendingRows] = []
+        self.listens = first.ear is not None
+        self._heard: dict[int, list[Heard]] = {}  # by peer, since its last statistics
 
     def forward(self, stack: Stack, rows: list[int], images: Tensor, common: bool | None = None) -> Forward:
         """common: whether the images are the same for all rows; None: as peers see the round's batch."""
@@ -85,9 +88,12 @@ class StackLearner:
             forward = stack.forward(self._index(rows), images, self.sight.common if common is None else common)
         return replace(forward, features=forward.features.float(), outputs=forward.outputs.float())
 
-    def packed(self, features: Tensor, outputs: Tensor, order: Int64[Tensor, " samples"] | None = None) -> Packed:
-        sent = vmap(self.exchange.sent)(vmap(self.exchange.exchanged)(features, outputs))
-        return pack_checked(sent if order is None else sent.index_select(1, order), self.exchange.wire, self.device)
+    def sent(self, features: Tensor, outputs: Tensor) -> Tensor:
+        """What each row would send of its outputs, not packed yet; may share memory with them."""
+        return vmap(self.exchange.sent)(vmap(self.exchange.exchanged)(features, outputs))
+
+    def packed(self, features: Tensor, outputs: Tensor) -> Packed:
+        return pack_checked(self.sent(features, outputs), self.exchange.wire, self.device)
 
     def with_private(
         self, tasks: list[RowsTask], rows: list[int], batch: int, studying: Bool[Tensor, " rows"]
