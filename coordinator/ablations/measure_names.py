@@ -40,23 +40,10 @@ def known_measures(config: RunConfig) -> list[str]:
         f"controls.{run}.{number}" for run in ("exchange", *config.evaluation.controls) for number in trainings.NUMBERS
     ]
     network = [f"network.{name}" for name in NETWORK] if has_network(config) else []
-<<<<<<< HEAD
     probes += _of_private_data(config)
-    return [*probes, *measured, *trained, *facts, *network, "rounds", "bytes_exchanged", "relative_weight_change"]
-=======
     pooled = [f"pooling.{name}" for name in POOLING if tells_of_pooling(config)]
-    return [
-        *probes,
-        *measured,
-        *trained,
-        *facts,
-        *network,
-        *pooled,
-        "rounds",
-        "bytes_exchanged",
-        "relative_weight_change",
-    ]
->>>>>>> terms
+    others = ["rounds", "bytes_exchanged", "relative_weight_change"]
+    return [*probes, *measured, *trained, *facts, *network, *pooled, *others]
 
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:

@@ -7,11 +7,8 @@ from typing import Any
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
-<<<<<<< HEAD
 from coordinator.figures.holdings import save_holdings
-=======
 from coordinator.figures.lies import save_lies
->>>>>>> terms
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.regions import save_regions
 from coordinator.records.holdings_files import read_holdings

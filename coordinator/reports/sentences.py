@@ -13,21 +13,9 @@ from coordinator.reports.wording import FLAGS, not_taken, probe_name
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-<<<<<<< HEAD
-    """Sentences on consensus, private data, marks of control runs, flags, faults, speed and simulated network."""
-    said = [*on_consensus(summary), *said_of(summary), *upper_marks(summary), *on_flags(summary), *on_speed(summary)]
-    return [*said, *on_network(summary)]
-=======
-    """Sentences on consensus, messages that were dropped, the mark of supervised peers, flags, faults, speed and simulated network of a run."""
-    return [
-        *on_consensus(summary),
-        *on_pooling(summary),
-        *upper_marks(summary),
-        *on_flags(summary),
-        *on_speed(summary),
-        *on_network(summary),
-    ]
->>>>>>> terms
+    """Sentences on consensus, messages, private data, marks of control runs, flags, speed and simulated network."""
+    said = [*on_consensus(summary), *on_pooling(summary), *said_of(summary), *upper_marks(summary)]
+    return [*said, *on_flags(summary), *on_speed(summary), *on_network(summary)]
 
 
 def on_consensus(summary: dict[str, Any]) -> list[str]:

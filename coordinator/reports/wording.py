@@ -117,16 +117,13 @@ def measure_name(measure: str) -> str:
         return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][0]
-<<<<<<< HEAD
     if measure in NUMBERS:
         return NUMBERS[measure]
     if section == "class_accuracy":
         scope, _, key = last.partition(".")
         return f"{probe_name(name)} on {SCOPE_WORDS.get(scope, scope)}, {key.replace('_', ' ')}"
-=======
     if section == "pooling" and rest in POOLING:
         return POOLING[rest][0]
->>>>>>> terms
     return (rest if section == "topology" else measure).replace("_", " ")
 
 

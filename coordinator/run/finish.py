@@ -55,11 +55,8 @@ class Finish:
         try:
             folder.note_unreported()
             self.tables.write()
-<<<<<<< HEAD
             summary |= write_holdings(folder.path, plan, recorder.probes, recorder.state.students)
-=======
             summary |= pooling_part(folder)
->>>>>>> terms
             summary |= network_part(folder.path, plan, recorder.state.completed)
             folder.write_text("summary.json", to_json(summary))
         except OSError as error:

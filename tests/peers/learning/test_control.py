@@ -73,7 +73,7 @@ def test_stranger__sends_for_the_teacher_and_never_learns():
         else:
             message, _ = peer.publish(both(0, 1))
             same.publish(both(0, 1))
-        images, _ = peer.batches(round_index)
+        images, _ = peer.batches(round_index, 0)
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         _, expected = functional_call(network, buffers, (images,))
         assert message is not None and torch.equal(decode(message, CPU), expected)
@@ -138,7 +138,7 @@ def test_supervised__the_loss_is_cross_entropy_on_labels_whatever_arrives():
     peer = Peer(settings, DATASET)
     peer.publish(both(0, 1))
     assert peer.pending is not None
-    expected = F.cross_entropy(peer.pending.outputs.detach(), peer.batches(0)[1])
+    expected = F.cross_entropy(peer.pending.outputs.detach(), peer.batches(0, 0)[1])
     _, stats = peer.advance(both(0, 1), None, outputs_message(1, 0, 1e6))
     assert stats.loss == pytest.approx(float(expected), rel=1e-6)
 
