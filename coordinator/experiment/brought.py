@@ -116,6 +116,7 @@ def identified(config: RunConfig) -> RunConfig:
             part.bring()  # refuses objects that are not there
     for where in ("model", "head"):
         config = _with_peers(config, where, _identify)
+    config = _with_peers(config, "view", _identified_steps)
     exchange = config.exchange
     updates = {name: _identify(getattr(exchange, name)) for name in ("loss", "target")}
     if any(updates[name] is not getattr(exchange, name) for name in updates):
@@ -128,7 +129,7 @@ def identified(config: RunConfig) -> RunConfig:
 def brought(config: RunConfig) -> list[Brought]:
     """All that the user has brought, without repetitions."""
     kinds: list[PeerKind] = [config.peers, *config.peers.groups]
-    parts: list[Any] = [part for kind in kinds for part in (kind.model, kind.head)]
+    parts: list[Any] = [part for kind in kinds for part in (kind.model, kind.head, *kind.view)]
     parts += [config.exchange.loss, config.exchange.target, config.topology, config.data]
     found: list[Brought] = []
     for part in parts:
@@ -149,6 +150,7 @@ def _named(table: Mapping[str, Any]) -> dict[str, str]:
     kinds = {"peers": peers, **{f"peers.groups[{i}]": group for i, group in enumerate(peers.get("groups", ()))}}
     parts = {f"{name}.{part}": kind.get(part, {}) for name, kind in kinds.items() for part in ("model", "head")}
     for name, kind in kinds.items():
+        parts |= {f"{name}.view[{place}]": step for place, step in enumerate(kind.get("view", ()))}
         parts[f"{name}.weights"] = {"kind": "given", "digest": kind.get("weights_digest", "")}
     parts |= {f"exchange.{part}": exchange.get(part, {}) for part in ("loss", "target")}
     parts |= {part: table.get(part, {}) for part in ("topology", "data")}
@@ -169,6 +171,11 @@ def note_for_file(config: RunConfig, instead: str = FROM_PYTHON) -> str:
 
 def _identify(section: Any) -> Any:
     return section.identified() if isinstance(section, Imported) else section
+
+
+def _identified_steps(view: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The steps of a view with the digests of those that are imported; the same object if none is."""
+    return tuple(_identify(step) for step in view) if any(isinstance(step, Imported) for step in view) else view
 
 
 def _with_weights(peers: PeersConfig) -> PeersConfig:
@@ -199,7 +206,7 @@ def _with(config: RunConfig, section: type[Given], change: Callable[[Any], Any])
 
 
 def _with_peers(config: RunConfig, part: str, change: Callable[[Any], Any]) -> RunConfig:
-    """The config with the model or head of all peers changed, those of each group, too."""
+    """The config with the model, head or view of all peers changed, those of each group, too."""
     peers = config.peers
     changed = change(getattr(peers, part))
     groups = tuple(group.model_copy(update={part: change(getattr(group, part))}) for group in peers.groups)

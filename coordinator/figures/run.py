@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from coordinator.experiment.plan import Plan
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.regions import save_regions
+from coordinator.figures.views import save_views
 from coordinator.records.network_files import intervals_in, latency_table
 from coordinator.records.probe_curves import ProbeCurve, probe_curves
 from coordinator.records.run_folder import RunFolder
@@ -17,10 +19,11 @@ from topologies.facts import TopologyFacts
 from topologies.schedule import Schedule
 
 
-def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None:
+def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any], plan: Plan | None = None) -> None:
     """Write `gains`, `consensus`, their `-narrow` forms, and `topology` as PNGs into `figures` of a run's folder.
 
-    A figure without data is not written; without gains over calibrated there is no figure of gains.
+    A figure without data is not written; without gains over calibrated there is no figure of gains. plan: has the
+    images of the figure `views`, which is written where peers have views.
     """
     target = folder.path / "figures"
     target.mkdir(exist_ok=True)
@@ -36,6 +39,8 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
     if summary.get("network"):
         _save_network(folder, summary, curves)
+    if plan is not None:
+        save_views(plan, target)
 
 
 def _save_network(folder: RunFolder, summary: Mapping[str, Any], curves: Mapping[str, ProbeCurve]) -> None:

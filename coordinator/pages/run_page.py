@@ -51,6 +51,12 @@ RUN_FIGURES: Texts = {
         f"Loss, {CURVES} of the peers over the rounds. Where evaluation.probe_every is set, also the probes: mean and "
         "range of the students; dashed: the controls.",
     ),
+    "views": (
+        "Some training images, and what each kind of peer sees of them",
+        "What peers see. Top: training images as they are; below, for each view: what is seen where peers are probed, "
+        "which is what sensors leave of the images, and two draws of what they see in training. Of a view with chroma, "
+        "grey is 0.",
+    ),
     "topology": (
         "The peers, with a line or an arrow for each link",
         "Who teaches whom: an arrow runs from teacher to student, a line without one both ways. Peers are coloured by "
