@@ -8,7 +8,9 @@ from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
+from coordinator.figures.peers import Look
 from coordinator.figures.regions import save_regions
+from coordinator.measures.subjects import left_out
 from coordinator.records.network_files import intervals_in, latency_table
 from coordinator.records.probe_curves import ProbeCurve, probe_curves
 from coordinator.records.run_folder import RunFolder
@@ -27,9 +29,10 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
     probe, gains = peer_gains(summary["probes"])
     kind = summary.get("config", {}).get("topology", {}).get("kind", "")
     facts = known_facts(summary.get("topology", {}))
-    save_topology(schedule, target / "topology.png", probe, gains, kind=kind, facts=facts)
+    look = Look.in_summary(summary)
+    save_topology(schedule, target / "topology.png", probe, gains, kind=kind, facts=facts, look=look)
     rows = folder.rows("rounds")
-    curves = probe_curves(folder.rows("peers"), {int(peer) for peer in summary.get("not_finite", ())})
+    curves = probe_curves(folder.rows("peers"), left_out(summary))
     for narrow in (False, True):
         form = "-narrow" if narrow else ""
         save_gains(summary, target / f"gains{form}.png", narrow)

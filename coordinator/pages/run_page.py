@@ -9,7 +9,7 @@ from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.pages import render as page
 from coordinator.pages.parts import Picture, Table, Texts, pictures
 from coordinator.records.result import Status
-from coordinator.reports import control_runs
+from coordinator.reports import control_runs, unequal
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed
 from coordinator.reports.network import facts, on_network
@@ -67,7 +67,12 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
     """
     flags, drawn = flags_in_words(summary), _drawn(folder, summary)
     charts, graph = ([each for each in drawn if (each.name == "topology") is wanted] for wanted in (False, True))
-    tables = {"Did they learn?": _probes(summary), "Did the exchange teach?": _control_runs(summary)}
+    tables = {
+        "Did they learn?": _probes(summary),
+        "Did the exchange teach?": _control_runs(summary),
+        "Group by group": _groups(summary),
+        "Peer by peer": _peers(summary),
+    }
     said = [] if not summary.get("network") else on_network(summary)  # they are in a table of their own
     return page.render(
         "run.html",
@@ -143,6 +148,29 @@ def _probes(summary: Mapping[str, Any]) -> list[Table]:
         f"forward passes only), with 95% intervals over this run's peers and test {examples(summary)}.{note}"
     )
     return [Table(caption, names, rows, words=(VERDICT,))]
+
+
+def _groups(summary: Mapping[str, Any]) -> list[Table]:
+    """The tables of gains by group, and by distance from another group."""
+    over = f"Gains in points, with 95% intervals over the group's students and test {examples(summary)}."
+    by_group, by_distance = unequal.group_rows(summary), unequal.distance_rows(summary)
+    tables = []
+    if by_group:
+        tables.append(Table(f"The students of each group alone. {over}", unequal.BY_GROUP, by_group, words=(VERDICT,)))
+    if by_distance:
+        caption = (
+            "By distance: the least number of links, from teacher to student, on a path from a peer of another group. "
+            f"{over}"
+        )
+        tables.append(Table(caption, unequal.BY_DISTANCE, by_distance))
+    return tables
+
+
+def _peers(summary: Mapping[str, Any]) -> list[Table]:
+    """The table of single peers, where they are unequal: gains over calibrated, and who lies."""
+    rows = unequal.peer_rows(summary)
+    caption = "Gains over calibrated in points, of each honest student; accuracies of all are in metrics/peers.parquet."
+    return [Table(caption, unequal.peer_columns(summary), rows, words=("role",))] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:
