@@ -144,6 +144,11 @@ class ExchangeConfig(Section):
                 f"exchange.teacher_ema is {self.teacher_ema:g} and exchange.refresh_every is {self.refresh_every}, but "
                 "a teacher is either a moving average or a snapshot: leave one of them out"
             )
+        if self.refresh_every != 1 and self.teacher_anchor < 1:
+            raise ValueError(
+                f"exchange.teacher_anchor is {self.teacher_anchor:g} and exchange.refresh_every is "
+                f"{self.refresh_every}, but a snapshot is not drawn back to the first weights: leave one of them out"
+            )
         vector_loss = isinstance(self.loss, VectorLoss)
         if vector_loss and self.target.makes_probs:
             raise ValueError(
@@ -178,7 +183,7 @@ class ExchangeConfig(Section):
     @property
     def separate_teacher(self) -> bool:
         """Whether a peer teaches with other weights than those that it trains."""
-        return self.refresh_every != 1 or self.teacher_ema > 0
+        return self.refresh_every != 1 or self.teacher_ema > 0 or self.teacher_anchor < 1
 
     @property
     def num_views(self) -> Literal[1, 2]:

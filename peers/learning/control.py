@@ -47,12 +47,16 @@ class Control(StrEnum):
 def with_labels_only(
     peers: PeersConfig, exchange: ExchangeConfig, num_classes: int
 ) -> tuple[PeersConfig, ExchangeConfig]:
-    """The sections of the control `supervised`: heads of one output per class, unless the run has label outputs."""
+    """The sections of the control `supervised`: heads of one output per class, unless the run has label outputs.
+
+    These heads are learned, each peer's own, also where those of the run are shared and fixed.
+    """
     if exchange.supervised:
         return peers, exchange
     head = {"head": LinearHead(dim=num_classes)}
     groups = tuple(group.model_copy(update=head) for group in peers.groups)
-    return peers.model_copy(update={**head, "groups": groups}), ExchangeConfig(supervised=1.0)
+    changed = peers.model_copy(update={**head, "groups": groups, "head_shared": False})
+    return changed, ExchangeConfig(supervised=1.0)
 
 
 def loss_on_labels(

@@ -18,7 +18,6 @@ from peers.exchange.messages import pack_checked
 from peers.learning.averaging import stack_teachers
 from peers.learning.control import matching_factor
 from peers.learning.lessons import Lesson, weighted_sum
-from peers.learning.replacement import Replacement
 from peers.learning.settings import PeerSettings, initial_network, seed_noise
 from peers.learning.teacher import Teacher
 from peers.networks.optimizers import OptimizerState
@@ -69,9 +68,8 @@ class Learner:
         self.network = initial_network(self.settings, self.dataset.shape)
         exchange = self.settings.exchange
         self.teacher = Teacher(self.network, exchange) if exchange.separate_teacher else None
-        self.replacement = Replacement.of(self.settings, self.dataset.shape)
-        self.initial = [parameter.detach().clone() for parameter in self.network.parameters()]
-        self.optimizer = OptimizerState(self.kind.optimizer, list(self.network.parameters()))
+        self.initial = [parameter.detach().clone() for parameter in self.network.own_parameters()]
+        self.optimizer = OptimizerState(self.kind.optimizer, list(self.network.own_parameters()))
         width = self.network.feature_dim if exchange.what == "features" else self.network.output_dim
         self.centre = torch.zeros(width, device=self.device)
         self.pending: Pending | None = None
@@ -94,8 +92,7 @@ class Learner:
         self.optimizer.load({"steps": torch.tensor(0)})
         self.centre = torch.zeros_like(self.centre)
         if self.teacher is not None:
-            self.teacher.network.load_state_dict(self.network.state_dict())
-            self.teacher.epoch = 0
+            self.teacher.begin(self.network)
 
     # ---- forward passes ----
 

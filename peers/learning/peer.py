@@ -21,8 +21,10 @@ from peers.learning.averaging import target_of
 from peers.learning.checkpoint_messages import weights_of
 from peers.learning.learner import Learner, Pending, Task
 from peers.learning.lessons import Read, lessons_of, shares_of
+from peers.learning.replacement import Replacement
 from peers.learning.settings import fresh_network
 from peers.learning.snapshot import Kept
+from peers.learning.twin import twin_of
 from peers.networks.network import Network
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observation
@@ -38,6 +40,8 @@ class Peer(Learner):
     def restart(self) -> None:
         """Reset to the untrained state."""
         super().restart()
+        self.twin = twin_of(self.settings, self.dataset, self.batches, Peer)
+        self.replacement = Replacement.of(self.settings, self.dataset.shape, self.twin)
         self.due: Assignment | None = None
         self.sent: Message | None = None
 
@@ -51,8 +55,9 @@ class Peer(Learner):
     @property
     def teaching(self) -> Network:
         """The network whose outputs its students learn from."""
-        if self.replacement is not None and self.replacement.stranger is not None:
-            return self.replacement.stranger.network
+        instead = None if self.replacement is None else self.replacement.teaching
+        if instead is not None:
+            return instead
         return self.network if self.teacher is None else self.teacher.network
 
     def publish(self, assignment: Assignment) -> tuple[Message | None, Stats]:
@@ -82,6 +87,7 @@ class Peer(Learner):
             teachers = target_of(assignment, messages, self.index, self.sent, pending.own, self.device)
             if teachers is not None:
                 loss, norm = self.study([Task(1.0, pending, *teachers)], assignment)
+        self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
         return message, self.stats(time.perf_counter() - start, message, loss, norm)
 
@@ -104,6 +110,7 @@ class Peer(Learner):
                 shares = zip(shares_of(lessons), lessons, strict=True)
                 tasks = [self.task(share, lesson, pending, assignment.batch_index) for share, lesson in shares]
                 loss, norm = self.study(tasks, assignment)
+        self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
         return message, self.stats(time.perf_counter() - start, message, loss, norm)
 
@@ -115,6 +122,8 @@ class Peer(Learner):
         self.due = self.pending = self.sent = None
         if back.weights != "own" and not self.failure:
             fresh = back.weights == "fresh"
+            if fresh and self.twin is not None:  # what it has learned is lost, too
+                self.twin.peer.restart()
             self.begin_again(
                 fresh_network(self.settings, self.dataset.shape, back.count).state_dict() if fresh else state
             )
@@ -145,6 +154,8 @@ class Peer(Learner):
             features, outputs = self.forward(buffers, images, assignment.round_index)
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
         self.renew_teacher(assignment.round_index)
+        if self.twin is not None:
+            self.twin.renew(assignment.round_index)
         if self.teacher is not None and assignment.teaches:
             features, outputs = self.teacher.outputs(images, self.settings, assignment.round_index)
         exchanged = exchange.exchanged(features, outputs)
@@ -156,6 +167,12 @@ class Peer(Learner):
         if (assignment.links_follow or self.brings_weights) and self.pending.own is None:
             self.pending.own = packed.received.to(self.device)
         return self.outgoing(assignment, packed.payload, bool(packed.finite))
+
+    def _twin_learns(self, assignment: Assignment) -> None:
+        """After a step: in the control `irrelevant` the network that teaches in the peer's place takes one, too."""
+        failure = "" if self.twin is None or self.failure else self.twin.learn(assignment)
+        if failure:
+            self.drop(f"in the network that teaches in its place, {failure}", assignment.run_round)
 
     def _message(self, round_index: int, payload: Payload | None) -> Message:
         exchange = self.settings.exchange

@@ -1,6 +1,7 @@
 """The settings that a peer is made from, and its initial network."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from peers.base.brought_errors import of_peer
@@ -15,6 +16,7 @@ from peers.learning.control import Control, LossOf, loss_on_labels
 from peers.networks import drawing, models
 from peers.networks.config import PeersConfig, Start
 from peers.networks.network import Network
+from peers.networks.shared_head import share_head
 from peers.probing.config import ProbeConfig
 
 Execution = Literal["loop", "vectorised"]
@@ -41,7 +43,10 @@ class PeerSettings:
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
     control: Control | None = None  # the control run that the peer is in
     vectorisable: bool = True  # whether execution "auto" may choose to run peers together
+    other_data: Mapping[str, DataConfig] = field(default_factory=dict)  # sections of other data sets, by name
     message: MessageKind = "outputs"  # what peers send: their outputs on a batch, or the weights that they teach with
+    starts_as: Start = "initial"  # "stranger": from the weights of a stranger, as a twin in the control irrelevant
+    other_normalisation: Normalisation | None = None  # of the other data set in that control run
 
     @property
     def loss_of(self) -> LossOf:
@@ -68,6 +73,8 @@ class OtherNetwork(ValueError):
 
 def initial_network(settings: PeerSettings, shape: Shape) -> Network:
     """The peer's random weights, interpolated towards peer 0's where `locality` is below 1; or those that are given."""
+    if settings.starts_as == "stranger":
+        return stranger_network(settings, shape)
     network = _drawn(settings, shape, torch_seed(settings.seed, "weights", settings.index), settings.index != 0)
     _check_layout(settings, models.layout(network))
     return network
@@ -104,6 +111,8 @@ def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, 
         if settings.peers.locality < 1 and interpolated:
             reference = drawing.seeded(lambda: kind.build_network(shape, peer), torch_seed(settings.seed, "weights", 0))
             models.interpolate_locality(network, reference, settings.peers.locality)
+    if settings.peers.head_shared:
+        share_head(settings.peers, peer, network, settings.seed)
     return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
 
 

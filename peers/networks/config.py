@@ -103,6 +103,18 @@ class PeerKind(Section):
             width = feature_dim(encoder, shape)
         return Network(encoder, self.head.build(width), shape, self.model.origin)
 
+    def build_head(self, width: int, last_layer: bool = False) -> nn.Module:
+        """A head like the network's for so many features, with weights as in `build_network`.
+
+        last_layer: of a head of ours, one of whose weights only the last layer's matter, which are then the same for
+        any number of features that does not change their shape.
+        """
+        if isinstance(self.head, BroughtHead):
+            head = self.head.build(width)
+            anew = self._drawn_anew(self.head.is_built, "initial")
+            return draw_anew(self.head.origin, head) if anew else head
+        return self.head.build_last_layer(width) if last_layer else self.head.build(width)
+
     def _encoder(self, shape: Shape, peer: int, start: Start) -> nn.Module:
         if not isinstance(self.model, BroughtModel):
             self._check_initial()
@@ -216,8 +228,16 @@ class PeersConfig(PeerKind):
                 f"peers.locality is {self.locality:g}, but initial weights are given (peers.initial or peers.weights): "
                 "leave peers.locality out"
             )
-        if self.groups and self.locality < 1:
-            raise ValueError("peers.locality below 1 needs equal networks: leave peers.groups out")
+        if self.locality < 1 and any(not self._has_network_of(group) for group in self.groups):
+            raise ValueError(
+                "peers.locality below 1 needs equal networks, but peers.groups differ in model, norm or head: make "
+                "these alike, or leave peers.locality out"
+            )
+        if self.head_shared and any(kind.head.kind == "none" for kind in self.groups or (self,)):
+            raise ValueError(
+                "peers.head_shared shares a head's weights, but peers.head is 'none', which has none: take another "
+                "head, or leave peers.head_shared out"
+            )
         return self
 
     @property
@@ -234,6 +254,11 @@ class PeersConfig(PeerKind):
             found[group.name or str(number)] = range(first, first + group.count)
             first += group.count
         return found
+
+    def _has_network_of(self, group: Group) -> bool:
+        """Whether a group's networks are of one architecture with those of the first group."""
+        first = self.groups[0]
+        return (group.model, group.norm, group.head) == (first.model, first.norm, first.head)
 
     def kind_of(self, peer: int) -> PeerKind:
         for group in self.groups:

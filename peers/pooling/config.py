@@ -120,15 +120,7 @@ class Cronus(Aggregation):
 
 
 AggregationConfig = Annotated[
-    Mean
-    | Median
-    | TrimmedMean
-    | GeometricMedian
-    | Krum
-    | MultiKrum
-    | Nearest
-    | SelfCentredClipping
-    | Cronus,
+    Mean | Median | TrimmedMean | GeometricMedian | Krum | MultiKrum | Nearest | SelfCentredClipping | Cronus,
     Field(discriminator="kind"),
 ]
 
