@@ -121,6 +121,17 @@ def test_run__messages_of_weights_are_lied_about_where_they_are_read(small: dict
     assert results[0].summary["pooling"] == results[1].summary["pooling"]
 
 
+def test_run__a_sum_has_the_lies_of_those_who_lie_where_they_publish(small: dict[str, Any], tmp_path: Path) -> None:
+    """Students take of themselves what they know, be they liars or not: as from one message for each link."""
+    losses = []
+    for delivery in ("per-edge", "shared-sum"):
+        exchange = {"aggregation": {"kind": "mean"}, "delivery": delivery}
+        given = table(small, exchange=exchange, peers={"adversaries": [LIARS[1]]})
+        rows = run(given, tmp_path / delivery).table("peers").to_pylist()
+        losses.append([row["loss"] for row in rows if row.get("loss") is not None])
+    assert len(losses[0]) == 48 and losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
 def test_run__truthful_peers_are_those_of_a_run_without_liars(small: dict[str, Any], tmp_path: Path) -> None:
     """Peers alone, too: nobody hears others there, and who hears itself only does not pool."""
     lying, honest = Outcomes(), Outcomes()
