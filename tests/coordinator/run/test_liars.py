@@ -7,6 +7,7 @@ import pytest
 
 from coordinator import Result, load_config, resume, simulate
 from coordinator.ablations.measure_names import known_measures
+from coordinator.documents.document import run_document
 from coordinator.measures.gains import Condition
 from coordinator.measures.pooling import COLUMNS, POOLING
 from coordinator.records.events import Probed, RoundCompleted, RunEvent
@@ -73,6 +74,10 @@ def test_run__tells_what_became_of_messages(small: dict[str, Any], tmp_path: Pat
     text = DOCUMENT.read_text(encoding="utf-8")
     assert names and all(f"`{name}`" in text or f"`/{name.partition('/')[2]}`" in text for name in names)
     assert {"lies.png", "lies-narrow.png"} <= {path.name for path in (result.folder / "figures").iterdir()}
+    curves = {curve["title"]: curve for curve in run_document(result.folder)["curves"]}
+    drawn = curves["honest messages dropped"]
+    assert drawn["y"] == pytest.approx([100 * row["honest_dropped"] for row in rows], abs=0.1)
+    assert {"lies dropped", "AUC of lies by distance"} <= curves.keys()
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     assert "pooling: honest students dropped" in page and "AUC: the probability that a lie" in page
 
