@@ -73,7 +73,7 @@ def test_stranger__sends_for_the_teacher_and_never_learns():
         else:
             message, _ = peer.publish(both(0, 1))
             same.publish(both(0, 1))
-        images, _ = peer.batches(round_index)
+        images, _ = peer.batches(round_index, peer.index)
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         _, expected = functional_call(network, buffers, (images,))
         assert message is not None and torch.equal(decode(message, CPU), expected)
@@ -138,12 +138,15 @@ def test_supervised__the_loss_is_cross_entropy_on_labels_whatever_arrives():
     peer = Peer(settings, DATASET)
     peer.publish(both(0, 1))
     assert peer.pending is not None
-    expected = F.cross_entropy(peer.pending.outputs.detach(), peer.batches(0)[1])
+    expected = F.cross_entropy(peer.pending.outputs.detach(), peer.batches(0, peer.index)[1])
     _, stats = peer.advance(both(0, 1), None, outputs_message(1, 0, 1e6))
     assert stats.loss == pytest.approx(float(expected), rel=1e-6)
 
 
-@pytest.mark.parametrize("control", list(Control))
+OF_OTHER_DATA = (Control.IRRELEVANT, Control.PRIVATE_ONLY, Control.POOLED)  # test_twin.py, test_terms.py
+
+
+@pytest.mark.parametrize("control", [control for control in Control if control not in OF_OTHER_DATA])
 @pytest.mark.parametrize("delivery", ["per-edge", "shared-sum"])
 def test_vectorised__control_runs_equal_the_loop(control: Control, delivery: str):
     """With a share of a student's own in its target, so that replaced messages and own outputs both count."""
