@@ -8,9 +8,11 @@ from functools import cached_property
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
+from coordinator.experiment.liar_checks import check_pooling
 from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
+from coordinator.experiment.private_data import check_holdings, held_by
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.probe_memory import check_memory, probing_needs
 from coordinator.experiment.schedules import build_schedule, links_of, with_roles
@@ -21,7 +23,7 @@ from peers.data import dataset_check
 from peers.data.brought import GivenData
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, Normalisation
-from peers.data.holdings import Holdings, check_sizes, holdings
+from peers.data.holdings import Holdings
 from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
@@ -85,7 +87,8 @@ class Plan:
     @property
     def holdings(self) -> Holdings | None:
         """Who holds which training examples; None if all peers hold all."""
-        return holdings_of(self.config, self.dataset)
+        data, labels = self.config.data, self.dataset.train_labels
+        return held_by(data, labels, self.config.peers.count, self.config.run.seed)
 
     @property
     def memory_bytes(self) -> int:
@@ -147,7 +150,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
-        _check_holdings(config, dataset)
+        check_holdings(config.data, dataset, config.peers.count, config.run.seed)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
         check_views(config, dataset)
         different = makes(config.peers, dataset.shape)
@@ -160,7 +163,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
-    width = _check(config, dataset, groups)
+    width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
     samples = config.data.batch_size * config.exchange.num_views
     message_bytes = config.exchange.wire.num_bytes(samples, width)
@@ -246,22 +249,7 @@ def peer_settings(
     ]
 
 
-def holdings_of(config: RunConfig, dataset: Dataset) -> Holdings | None:
-    """Who holds which training examples; None if all peers hold all. Raises: ValueError."""
-    if config.data.partition is None:
-        return None
-    return holdings(config.data, dataset.train_labels, config.peers.count, config.run.seed)
-
-
-def _check_holdings(config: RunConfig, dataset: Dataset) -> None:
-    """Refuse a partition that leaves a peer, or the public images, with less than a batch. Raises: ValueError."""
-    found = holdings_of(config, dataset)
-    if found is not None:
-        public = len(dataset.others["public"].train_labels) if config.public is not None else len(found.public)
-        check_sizes(found, config.data, public)
-
-
-def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
+def _check(config: RunConfig, schedule: Schedule, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
     """Check the config against data and networks; returns the width of exchanged vectors. Raises: ConfigError."""
     features = config.exchange.what == "features"
     widths = sorted({group.feature_dim if features else group.output_dim for group in groups})
@@ -288,4 +276,5 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
             f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
             "set peers.head.dim"
         )
+    check_pooling(config.peers, config.exchange, schedule, config.run.rounds, widths[0])
     return widths[0]
