@@ -108,10 +108,10 @@ def test_own_loss__on_features():
 @pytest.mark.parametrize(("loss", "target"), PAIRS, ids=str)
 @pytest.mark.parametrize("views", [1, 2])
 def test_kept__samples_that_no_teacher_answers_for_bring_no_gradient(loss: Any, target: Any, views: int):
-    """They count in the mean over the batch, with a divergence of 0; with two views, their other view is not learned."""
+    """They count in the batch's mean, with a divergence of 0; with two views it is the other view that is left out."""
     exchange = of(loss=loss, target=target, views=views)
     student, teacher = drawn(SAMPLES, WIDTH).requires_grad_(), drawn(1, SAMPLES, WIDTH, seed=1)
-    kept = torch.tensor([True, False, True, True, False] + [True, True, False, True, True])
+    kept = torch.tensor([True, False, True, True, False, True, True, False, True, True])
     learned = kept if views == 1 else torch.cat([kept[5:], kept[:5]])
 
     def gradient(mask: Tensor | None) -> Tensor:

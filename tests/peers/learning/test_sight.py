@@ -37,13 +37,16 @@ def test_sight__of_peers_without_views_is_the_runs_batch():
             assert torch.equal(sight.labels(7), told) and sight.together(7, [2, 3])[0] is seen
 
 
-def test_sight__a_view_without_steps_of_its_own_is_the_same_as_none():
-    """The path of views and private data gives the bits of the plain one, where neither changes anything."""
-    nothing = {"groups": [{"count": 4, "view": [{"kind": "colour-jitter", "brightness": 0.0}]}]}
-    settings, dataset = made(peers=nothing, data={"flip": True})
-    plain = settings[0].batches(dataset)(3)
-    seen = Sight(settings, dataset)(3, 1)
+def test_sight__a_view_that_changes_nothing_is_the_same_as_none():
+    """The path of views and private data gives the bits of the plain one."""
+    nothing = {"kind": "import", "target": "tests.peers.learning.test_sight:unchanged"}
+    settings, dataset = made(peers={"groups": [{"count": 4, "view": [nothing]}]}, data={"flip": True})
+    plain, seen = settings[0].batches(dataset)(3), Sight(settings, dataset)(3, 1)
     assert torch.equal(seen[0], plain[0]) and torch.equal(seen[1], plain[1])
+
+
+def unchanged(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    return images
 
 
 @pytest.mark.parametrize("data", [{}, PRIVATE], ids=["all hold all", "private"])
