@@ -12,6 +12,7 @@ from coordinator.experiment.liar_checks import check_pooling
 from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
+from coordinator.experiment.private_data import check_holdings, held_by
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.probe_memory import check_memory, probing_needs
 from coordinator.experiment.schedules import build_schedule, links_of, with_roles
@@ -22,7 +23,7 @@ from peers.data import dataset_check
 from peers.data.brought import GivenData
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, Normalisation
-from peers.data.holdings import Holdings, check_sizes, holdings
+from peers.data.holdings import Holdings
 from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
@@ -86,7 +87,8 @@ class Plan:
     @property
     def holdings(self) -> Holdings | None:
         """Who holds which training examples; None if all peers hold all."""
-        return holdings_of(self.config, self.dataset)
+        data, labels = self.config.data, self.dataset.train_labels
+        return held_by(data, labels, self.config.peers.count, self.config.run.seed)
 
     @property
     def memory_bytes(self) -> int:
@@ -148,7 +150,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
-        _check_holdings(config, dataset)
+        check_holdings(config.data, dataset, config.peers.count, config.run.seed)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
         check_views(config, dataset)
         different = makes(config.peers, dataset.shape)
@@ -245,21 +247,6 @@ def peer_settings(
         )
         for index in range(config.peers.count)
     ]
-
-
-def holdings_of(config: RunConfig, dataset: Dataset) -> Holdings | None:
-    """Who holds which training examples; None if all peers hold all. Raises: ValueError."""
-    if config.data.partition is None:
-        return None
-    return holdings(config.data, dataset.train_labels, config.peers.count, config.run.seed)
-
-
-def _check_holdings(config: RunConfig, dataset: Dataset) -> None:
-    """Refuse a partition that leaves a peer, or the public images, with less than a batch. Raises: ValueError."""
-    found = holdings_of(config, dataset)
-    if found is not None:
-        public = len(dataset.others["public"].train_labels) if config.public is not None else len(found.public)
-        check_sizes(found, config.data, public)
 
 
 def _check(config: RunConfig, schedule: Schedule, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:

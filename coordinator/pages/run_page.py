@@ -12,6 +12,7 @@ from coordinator.records.result import Status
 from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed
+from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table, said_of
 from coordinator.reports.network import facts, on_network
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.settings import asked
@@ -39,6 +40,13 @@ NETWORK_FIGURES: Texts = {
     "regions": (
         "A map of the places of the peers, with lines between them",
         "Where the peers are. Colour of a line: median time that a message takes one way, mean of both directions.",
+    ),
+}
+HOLDINGS_FIGURES: Texts = {
+    "holdings": (
+        "A map with a row for each peer and a column for each class: how many examples it holds",
+        "Training examples of each class, a row for each peer: the darker, the more. Above them the public ones, which "
+        "messages are about.",
     ),
 }
 RUN_FIGURES: Texts = {
@@ -72,7 +80,12 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
     """
     flags, drawn = flags_in_words(summary), _drawn(folder, summary)
     charts, graph = ([each for each in drawn if (each.name == "topology") is wanted] for wanted in (False, True))
-    tables = {"Did they learn?": _probes(summary), "Did the exchange teach?": _control_runs(summary)}
+    tables = {
+        "Did they learn?": _probes(summary),
+        "On whose classes?": _class_accuracy(summary),
+        "Did the exchange teach?": _control_runs(summary),
+    }
+    holders = said_of(summary)
     said = [] if not summary.get("network") else on_network(summary)  # they are in a table of their own
     return page.render(
         "run.html",
@@ -83,11 +96,13 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         flags=flags,
         first=charts[:1],
         curves=charts[1:],
+        held=pictures(folder / "figures", HOLDINGS_FIGURES) if holders else [],
+        holders=holders,
         graph=graph,
         network=_network(summary),
         network_pictures=pictures(folder / "figures", NETWORK_FIGURES) if summary.get("network") else [],
         tables=[(heading, found) for heading, found in tables.items() if found],
-        words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *said[:-1]]],
+        words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *holders, *said[:-1]]],
         asked=list(asked(summary).items()),
         config=config,
     )
@@ -150,6 +165,12 @@ def _probes(summary: Mapping[str, Any]) -> list[Table]:
         f"forward passes only), with 95% intervals over this run's peers and test {examples(summary)}.{note}"
     )
     return [Table(caption, names, rows, words=(VERDICT,))]
+
+
+def _class_accuracy(summary: Mapping[str, Any]) -> list[Table]:
+    """The table of accuracies by whose classes the images are of; none if all peers hold all."""
+    names, rows = accuracy_table(summary)
+    return [Table(f"{SCOPES_MEANT[0].upper()}{SCOPES_MEANT[1:]}.", names, rows)] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:

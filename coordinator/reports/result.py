@@ -17,6 +17,7 @@ from coordinator.records.stage_clock import duration
 from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import points, points_between, short
+from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table
 from coordinator.reports.network import facts
 from coordinator.reports.pooling import on_pooling
 from coordinator.reports.sentences import on_consensus, on_flags, on_speed
@@ -107,6 +108,14 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
             table.add_row(*row)
         console.print(table)
         say(console, f"gain: trained - control run. {control_runs.meanings(summary)}")
+    names, rows = accuracy_table(summary)
+    if rows:
+        _print_gap(console)
+        table = compact_table(*names, wrapped=names[0])
+        for cells in rows:
+            table.add_row(*cells)
+        console.print(table)
+        say(console, SCOPES_MEANT)
     if any(name in FOR_COMPARISON for name in summary["probes"]):
         say(console, "* the paper's probe, on features as they are: for comparison, no verdict")
 

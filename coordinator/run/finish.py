@@ -14,6 +14,7 @@ from coordinator.experiment.schedules import build_schedule
 from coordinator.measures import pooling
 from coordinator.pages import component, run_page
 from coordinator.records.events import Stage, StageEntered
+from coordinator.records.holdings_files import write_holdings
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_names import final_metrics
 from coordinator.records.network_files import write_network
@@ -54,6 +55,7 @@ class Finish:
         try:
             folder.note_unreported()
             self.tables.write()
+            summary |= write_holdings(folder.path, plan, recorder.probes, recorder.state.students)
             summary |= pooling_part(folder)
             summary |= network_part(folder.path, plan, recorder.state.completed)
             folder.write_text("summary.json", to_json(summary))

@@ -72,7 +72,7 @@ def test_irrelevant__students_get_the_twins_answers_on_the_runs_images():
         message, _ = peer.advance(both(round_index, 1), both(round_index + 1, 1), teacher)
     for round_index, each in enumerate(said):
         network = alone(0, round_index).network
-        images, _ = peer.batches(round_index)
+        images, _ = peer.batches(round_index, 0)
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         _, expected = functional_call(network, buffers, (images,))
         assert torch.equal(decode(each, CPU), expected)
@@ -109,7 +109,7 @@ def test_irrelevant__weights_as_messages_are_the_twins():
     peer = Peer(irrelevant(0, message="checkpoint"), PAIR)
     assignment = replace(both(0, 1), links_follow=True)
     first, _ = peer.publish(assignment)
-    second, _ = peer.step(both(0, 1), replace(assignment, round_index=1, batch_index=1), lambda key, batch: None)
+    second, _ = peer.step(both(0, 1), replace(assignment, round_index=1, batch_index=1), lambda *of: None)
     for rounds, message in ((0, first), (1, second)):
         expected = alone(0, rounds).network.state_dict()
         assert message is not None and message.payload is not None
