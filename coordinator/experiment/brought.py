@@ -21,12 +21,16 @@ from peers.exchange.targets import GivenTarget
 from peers.networks.brought import GivenHead, GivenModel
 from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.weights import HeldWeights, read_weights
+from peers.partitions.config import FromFile
+from peers.pooling.brought import GivenAggregation
 
 S = TypeVar("S", bound=BaseModel)
 _SHARED = {
     "data": tuple(DataSection.model_fields),
     "topology": ("self_weight", "weights", "allow_disconnected"),
 }  # kept where the kind changes
+EXCHANGED = ("loss", "target", "aggregation")  # parts of [exchange] that may be brought
+DATA = ("data", "public", "irrelevant")  # sections that name data sets
 NOT_ALONE = "# This file alone is not all of it"
 FROM_PYTHON = "simulate(load_config(FILE), {arguments}) starts it anew; resume(FOLDER, {arguments}) goes on"
 
@@ -37,14 +41,15 @@ class Objects:
 
     network: a torch.nn.Module, a class or function of (shape) or (shape, peer) that makes one, or a list with one for
     each peer. head: a torch.nn.Module, or a class or function of the number of features. loss: (student, target) ->
-    scalar. target: outputs -> outputs. topology: a networkx graph, a matrix, a `Schedule`, or a function of the round
-    that gives a graph, a matrix or edges. data: a `Dataset`.
+    scalar. target: outputs -> outputs. aggregation: (own, messages, weights) -> outputs. topology: a networkx graph, a
+    matrix, a `Schedule`, or a function of the round that gives a graph, a matrix or edges. data: a `Dataset`.
     """
 
     network: Any = None
     head: Any = None
     loss: Any = None
     target: Any = None
+    aggregation: Any = None
     topology: Any = None
     data: Any = None
 
@@ -100,6 +105,7 @@ SECTIONS: dict[str, type[Given]] = {
     "head": GivenHead,
     "loss": GivenLoss,
     "target": GivenTarget,
+    "aggregation": GivenAggregation,
     "topology": GivenTopology,
     "data": GivenData,
 }
@@ -112,25 +118,30 @@ def identified(config: RunConfig) -> RunConfig:
     """
     forget_digests()
     for part in brought(config):
-        if part is not config.data:  # which is asked for when it is loaded
+        if part not in (config.data, *config.other_data.values()):  # which are asked for when they are loaded
             part.bring()  # refuses objects that are not there
     for where in ("model", "head"):
         config = _with_peers(config, where, _identify)
     config = _with_peers(config, "view", _identified_steps)
     exchange = config.exchange
-    updates = {name: _identify(getattr(exchange, name)) for name in ("loss", "target")}
+    updates = {name: _identify(getattr(exchange, name)) for name in EXCHANGED}
     if any(updates[name] is not getattr(exchange, name) for name in updates):
         config = config.model_copy(update={"exchange": exchange.model_copy(update=updates)})
-    for name in ("topology", "data"):
+    for name in ("topology", *DATA):
         config = config.model_copy(update={name: _identify(getattr(config, name))})
-    return config.model_copy(update={"peers": _with_weights(config.peers)})
+    if isinstance(config.data.partition, FromFile):
+        data = config.data.model_copy(update={"partition": config.data.partition.identified()})
+        config = config.model_copy(update={"data": data})
+    return config.model_copy(update={"peers": _with_attacks(_with_weights(config.peers))})
 
 
 def brought(config: RunConfig) -> list[Brought]:
     """All that the user has brought, without repetitions."""
     kinds: list[PeerKind] = [config.peers, *config.peers.groups]
     parts: list[Any] = [part for kind in kinds for part in (kind.model, kind.head, *kind.view)]
-    parts += [config.exchange.loss, config.exchange.target, config.topology, config.data]
+    parts += [*(getattr(config.exchange, part) for part in EXCHANGED), config.topology, config.data]
+    parts += [some.attack for some in config.peers.adversaries]
+    parts += config.other_data.values()
     found: list[Brought] = []
     for part in parts:
         if isinstance(part, Brought) and part not in found:
@@ -152,8 +163,10 @@ def _named(table: Mapping[str, Any]) -> dict[str, str]:
     for name, kind in kinds.items():
         parts |= {f"{name}.view[{place}]": step for place, step in enumerate(kind.get("view", ()))}
         parts[f"{name}.weights"] = {"kind": "given", "digest": kind.get("weights_digest", "")}
-    parts |= {f"exchange.{part}": exchange.get(part, {}) for part in ("loss", "target")}
-    parts |= {part: table.get(part, {}) for part in ("topology", "data")}
+    attacks = [some.get("attack", {}) for some in peers.get("adversaries", ())]
+    parts |= {f"peers.adversaries[{place}].attack": attack for place, attack in enumerate(attacks)}
+    parts |= {f"exchange.{part}": exchange.get(part, {}) for part in EXCHANGED}
+    parts |= {part: table.get(part, {}) for part in ("topology", *DATA)}
     return {key: part.get("digest", "") for key, part in parts.items() if part.get("kind") in ("import", "given")}
 
 
@@ -176,6 +189,12 @@ def _identify(section: Any) -> Any:
 def _identified_steps(view: tuple[Any, ...]) -> tuple[Any, ...]:
     """The steps of a view with the digests of those that are imported; the same object if none is."""
     return tuple(_identify(step) for step in view) if any(isinstance(step, Imported) for step in view) else view
+
+
+def _with_attacks(peers: PeersConfig) -> PeersConfig:
+    """The section with the digests of imported attacks."""
+    identified = tuple(some.model_copy(update={"attack": _identify(some.attack)}) for some in peers.adversaries)
+    return peers.model_copy(update={"adversaries": identified}) if identified else peers
 
 
 def _with_weights(peers: PeersConfig) -> PeersConfig:
@@ -235,5 +254,6 @@ class Keywords(TypedDict, total=False):
     head: Any
     loss: Any
     target: Any
+    aggregation: Any
     topology: Any
     data: Any

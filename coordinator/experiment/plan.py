@@ -7,20 +7,23 @@ from functools import cached_property
 
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.control_checks import check_irrelevant_data
+from coordinator.experiment.liar_checks import check_pooling
+from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
+from coordinator.experiment.private_data import check_holdings, held_by
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.probe_memory import check_memory, probing_needs
-from coordinator.experiment.schedules import build_schedule, links_of
+from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
 from coordinator.experiment.views import check_views, normalisations
 from peers.base import memory
-from peers.base.seeds import stream
 from peers.data import dataset_check
 from peers.data.brought import GivenData
-from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
-from peers.data.datasets import Dataset, Normalisation, hold_out
+from peers.data.datasets import Dataset, Normalisation
+from peers.data.holdings import Holdings
 from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
@@ -78,7 +81,14 @@ class Plan:
 
     @property
     def data_bytes(self) -> int:
-        return self.dataset.train_images.nbytes + self.dataset.test_images.nbytes
+        held = [self.dataset, *self.dataset.others.values()]
+        return sum(each.train_images.nbytes + each.test_images.nbytes for each in held)
+
+    @property
+    def holdings(self) -> Holdings | None:
+        """Who holds which training examples; None if all peers hold all."""
+        data, labels = self.config.data, self.dataset.train_labels
+        return held_by(data, labels, self.config.peers.count, self.config.run.seed)
 
     @property
     def memory_bytes(self) -> int:
@@ -86,7 +96,7 @@ class Plan:
         peers = sum(group.count * group.peer_bytes for group in self.groups)
         ray = RAY_BYTES if self.num_hosts else 0
         # a student holds its teachers' messages, a stack of them and temporaries; the coordinator, all probe outputs
-        decoded = self.config.data.batch_size * self.width * FLOAT
+        decoded = self.config.data.batch_size * self.config.exchange.num_views * self.width * FLOAT
         peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
         peers += self.config.peers.count * self._probed_bytes + self._kept_bytes
@@ -137,22 +147,26 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     try:
         config = brought.identified(config)
         schedule = build_schedule(config)
-        facts = describe(schedule)  # asks a user's own function for many rounds
+        facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
+        check_holdings(config.data, dataset, config.peers.count, config.run.seed)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
         check_views(config, dataset)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
+        supervised, outputs = config.exchange.uses_labels, min(group.output_dim for group in groups)
+        check_irrelevant_data(config.evaluation.controls, config.data.batch_size, supervised, dataset, outputs)
         check_memory(config, dataset, groups)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
-    width = _check(config, dataset, groups)
+    width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
-    message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
+    samples = config.data.batch_size * config.exchange.num_views
+    message_bytes = config.exchange.wire.num_bytes(samples, width)
     weights = weight_bytes(different)
     plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
     check_trace_of(plan)
@@ -187,21 +201,6 @@ def identified(plan: Plan) -> Plan:
     of_peers = normalisations(plan.config, plan.dataset)
     data, network = digest_of(plan.dataset).hex(), files_digest(plan.config)
     return replace(plan, data_digest=data, links_digest=links, normalisations=of_peers, network_digest=network)
-
-
-def load_data(config: RunConfig) -> Dataset:
-    """Load the images and labels of a run. Raises: ValueError."""
-    return load_section(config.data, config.run.seed)
-
-
-def load_section(data: DataConfig, seed: int) -> Dataset:
-    """`load_data`, given only the data section and the run's seed. Raises: ValueError."""
-    return held_out(data.load(seed), data, seed)
-
-
-def held_out(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
-    """If `data.validation` is set, replace the test images by held-out training images. Raises: ValueError."""
-    return hold_out(dataset, data.validation, stream(seed, "data", 2)) if data.validation else dataset
 
 
 def settings_of(plan: Plan, control: Control | None = None) -> list[PeerSettings]:
@@ -243,13 +242,14 @@ def peer_settings(
             control=control,
             vectorisable=config.hosting.execution != "loop",
             message="outputs" if config.network is None else config.network.message,
+            other_data=config.other_data,
             other_normalisation=of_others[index],
         )
         for index in range(config.peers.count)
     ]
 
 
-def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
+def _check(config: RunConfig, schedule: Schedule, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
     """Check the config against data and networks; returns the width of exchanged vectors. Raises: ConfigError."""
     features = config.exchange.what == "features"
     widths = sorted({group.feature_dim if features else group.output_dim for group in groups})
@@ -261,7 +261,7 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
     num_train, num_test, what = len(dataset.train_labels), len(dataset.test_labels), noun(dataset.shape)
     if num_test < 2:
         raise ConfigError(f"data: at least 2 test {what} are needed, got {num_test}: raise data.test_limit or add some")
-    if config.data.batch_size > num_train:
+    if config.data.partition is None and config.data.batch_size > num_train:
         raise ConfigError(
             f"data.batch_size must be at most the {num_train} training {what}, got {config.data.batch_size}: lower it"
         )
@@ -276,4 +276,5 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
             f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
             "set peers.head.dim"
         )
+    check_pooling(config.peers, config.exchange, schedule, config.run.rounds, widths[0])
     return widths[0]

@@ -12,11 +12,12 @@ from coordinator.records.result import Status
 from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed
+from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table, said_of
 from coordinator.reports.network import facts, on_network
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.settings import asked
 from coordinator.reports.verdicts import verdict_lines
-from coordinator.reports.wording import CONDITIONS, examples, probe_name
+from coordinator.reports.wording import CONDITIONS, buffers, examples, probe_name
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)])
 VERDICT = "verdict"
@@ -41,6 +42,13 @@ NETWORK_FIGURES: Texts = {
         "Where the peers are. Colour of a line: median time that a message takes one way, mean of both directions.",
     ),
 }
+HOLDINGS_FIGURES: Texts = {
+    "holdings": (
+        "A map with a row for each peer and a column for each class: how many examples it holds",
+        "Training examples of each class, a row for each peer: the darker, the more. Above them the public ones, which "
+        "messages are about.",
+    ),
+}
 RUN_FIGURES: Texts = {
     "gains": (
         "Gains of the trained peers over calibrated networks and over the control runs, as points with intervals",
@@ -56,6 +64,11 @@ RUN_FIGURES: Texts = {
         "What peers see. Top: training images as they are; below, for each view: what is seen where peers are probed, "
         "which is what sensors leave of the images, and two draws of what they see in training. Of a view with chroma, "
         "grey is 0.",
+    ),
+    "lies": (
+        "How well distances tell lies from honest messages, and which messages were dropped, over the rounds",
+        "What honest students made of the messages of others. AUC: the probability that a lie is farther from the "
+        "other messages than an honest one. Dropped: the share of the messages of which the pool used nothing.",
     ),
     "topology": (
         "The peers, with a line or an arrow for each link",
@@ -73,7 +86,12 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
     """
     flags, drawn = flags_in_words(summary), _drawn(folder, summary)
     charts, graph = ([each for each in drawn if (each.name == "topology") is wanted] for wanted in (False, True))
-    tables = {"Did they learn?": _probes(summary), "Did the exchange teach?": _control_runs(summary)}
+    tables = {
+        "Did they learn?": _probes(summary),
+        "On whose classes?": _class_accuracy(summary),
+        "Did the exchange teach?": _control_runs(summary),
+    }
+    holders = said_of(summary)
     said = [] if not summary.get("network") else on_network(summary)  # they are in a table of their own
     return page.render(
         "run.html",
@@ -84,11 +102,13 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         flags=flags,
         first=charts[:1],
         curves=charts[1:],
+        held=pictures(folder / "figures", HOLDINGS_FIGURES) if holders else [],
+        holders=holders,
         graph=graph,
         network=_network(summary),
         network_pictures=pictures(folder / "figures", NETWORK_FIGURES) if summary.get("network") else [],
         tables=[(heading, found) for heading, found in tables.items() if found],
-        words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *said[:-1]]],
+        words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *holders, *said[:-1]]],
         asked=list(asked(summary).items()),
         config=config,
     )
@@ -144,11 +164,19 @@ def _probes(summary: Mapping[str, Any]) -> list[Table]:
     names = ["probe", *(CONDITIONS[condition] for condition in conditions), "gain", VERDICT]
     compared = any(name in FOR_COMPARISON for name in probes)
     note = " * on features as they are: for comparison, no verdict." if compared else ""
+    arms = buffers(summary["config"])
+    note = (f" Probed with {arms}." if arms else "") + note
     caption = (
         "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "
         f"forward passes only), with 95% intervals over this run's peers and test {examples(summary)}.{note}"
     )
     return [Table(caption, names, rows, words=(VERDICT,))]
+
+
+def _class_accuracy(summary: Mapping[str, Any]) -> list[Table]:
+    """The table of accuracies by whose classes the images are of; none if all peers hold all."""
+    names, rows = accuracy_table(summary)
+    return [Table(f"{SCOPES_MEANT[0].upper()}{SCOPES_MEANT[1:]}.", names, rows)] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:

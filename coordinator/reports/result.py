@@ -17,11 +17,13 @@ from coordinator.records.stage_clock import duration
 from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import points, points_between, short
+from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table
 from coordinator.reports.network import facts
+from coordinator.reports.pooling import on_pooling
 from coordinator.reports.sentences import on_consensus, on_flags, on_speed
 from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.verdicts import Tone, VerdictLine, verdict_lines
-from coordinator.reports.wording import CONDITIONS, examples, probe_name, untrained
+from coordinator.reports.wording import CONDITIONS, buffers, examples, probe_name, untrained
 
 STYLES = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.NEUTRAL: "", Tone.VOID: "dim"}
 LEAST_WORDS = 24  # columns for the words of a verdict beside its number; narrower, they are one text
@@ -44,7 +46,7 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float |
     _print_gap(console)
     for line in on_flags(summary):
         say(console, line, "yellow")
-    for line in [*on_consensus(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
+    for line in [*on_consensus(summary), *on_pooling(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
         say(console, line)
     if summary.get("network"):
         _print_network(summary["network"], console)
@@ -96,6 +98,8 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
         f"gain: trained - calibrated ({untrained(summary['config'])}, forward passes only), in points; intervals "
         f"are over this run's peers and test {examples(summary)}, not over seeds",
     )
+    if buffers(summary["config"]):
+        say(console, f"probed with {buffers(summary['config'])}")
     compared = control_runs.compared_rows(summary)
     if compared:
         _print_gap(console)
@@ -104,6 +108,14 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
             table.add_row(*row)
         console.print(table)
         say(console, f"gain: trained - control run. {control_runs.meanings(summary)}")
+    names, rows = accuracy_table(summary)
+    if rows:
+        _print_gap(console)
+        table = compact_table(*names, wrapped=names[0])
+        for cells in rows:
+            table.add_row(*cells)
+        console.print(table)
+        say(console, SCOPES_MEANT)
     if any(name in FOR_COMPARISON for name in summary["probes"]):
         say(console, "* the paper's probe, on features as they are: for comparison, no verdict")
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.holdings import ENSEMBLE, NUMBERS
 from coordinator.measures.network import NETWORK
+from coordinator.measures.pooling import POOLING
 from coordinator.measures.statistics import detectable
 from coordinator.measures.targets import Paid, Target
 from coordinator.measures.verdict import Flag
@@ -21,8 +23,8 @@ CONTROLS = {  # by kind of gain: the name of the control, and its explanation
     Gain.OVER_CALIBRATED: ("calibrated networks", "untrained weights, forward passes only"),
     Gain.OVER_ALONE: (
         "peers alone",
-        "the same rounds, every peer its own teacher (by its own snapshot or average, where refresh_every or "
-        "teacher_ema say so)",
+        "the same rounds, every peer its own teacher (by its own snapshot or average, where refresh_every, "
+        "teacher_ema or teacher_anchor say so)",
     ),
     Gain.OVER_ALONE_MATCHED: ("peers alone with matched gradients", "as alone, gradients scaled to the run's norms"),
     Gain.OVER_SHUFFLED: ("shuffled teachers", "their messages permuted over the samples of the batch"),
@@ -54,6 +56,12 @@ FLAGS = {
     Flag.CONTROL_NOT_FINITE: "a control run diverged; no verdict from it",
     Flag.ALONE_IDLE: "the first gradient of peers alone was rounding, so that nothing is shown by being above them",
 }
+SCOPE_WORDS = {
+    "held": "all held classes",
+    "own": "own classes",
+    "others": "others' classes",
+    ENSEMBLE: "all held classes, ensemble",
+}
 TITLES = {measure.name: measure.title for measure in declared.SCALARS}
 PAID = {Paid.TIME: "virtual time", Paid.BYTES: "bytes", Paid.ROUNDS: "rounds"}
 PAID_UNITS = {Paid.TIME: "s", Paid.BYTES: "MiB", Paid.ROUNDS: ""}  # in which `number` writes them
@@ -67,6 +75,12 @@ def untrained(config: Mapping[str, Any]) -> str:
     kinds = [peers, *peers.get("groups", ())]
     given = any(kind.get("initial") == "given" or kind.get("weights") for kind in kinds)
     return "untrained (weights as given)" if given else "untrained"
+
+
+def buffers(config: Mapping[str, Any]) -> str:
+    """What to say of the probed peers' BatchNorm buffers, as part of a sentence; empty if they are as they are."""
+    anew = config["evaluation"].get("buffers") == "recalibrated"
+    return "BatchNorm's buffers estimated anew in every arm, by the same forward passes" if anew else ""
 
 
 def examples(summary: Mapping[str, Any]) -> str:
@@ -103,6 +117,13 @@ def measure_name(measure: str) -> str:
         return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][0]
+    if measure in NUMBERS:
+        return NUMBERS[measure]
+    if section == "class_accuracy":
+        scope, _, key = last.partition(".")
+        return f"{probe_name(name)} on {SCOPE_WORDS.get(scope, scope)}, {key.replace('_', ' ')}"
+    if section == "pooling" and rest in POOLING:
+        return POOLING[rest][0]
     return (rest if section == "topology" else measure).replace("_", " ")
 
 
@@ -120,6 +141,8 @@ def unit_of(measure: str) -> str:
     target, (section, _, rest) = Target.parse(measure), measure.partition(".")
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][1]
+    if section == "pooling" and rest in POOLING:
+        return POOLING[rest][1]
     return "points" if is_gain(measure) else PAID_UNITS[target.paid] if target is not None else ""
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from peers.base.brought_errors import of_peer
-from peers.data.batches import Batches
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings, initial_network
+from peers.learning.sight import Sight
 from peers.networks.network import Network
 from peers.probing import observing
 from peers.probing.measuring import ProbeImages, ProbeOutcome, ProbeSubject, ProbeTask
@@ -26,7 +26,7 @@ class Measured(Protocol):
     index: int
     settings: PeerSettings
     dataset: Dataset
-    batches: Batches
+    batches: Sight
     device: torch.device
     network: Network
     initial: list[Tensor]
@@ -65,5 +65,15 @@ def probe(peer: Measured, subject: ProbeSubject, rounds: Sequence[int]) -> Probe
         for buffer, before in zip(network.buffers(), untrained.buffers(), strict=True):
             buffer.copy_(before)
         task = replace(task, network=network)
-    outcome = task.outcome(subject, (peer.batches(round_index)[0] for round_index in rounds))
+    outcome = task.outcome(subject, _shown(peer, rounds))
     return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def _shown(peer: Measured, rounds: Sequence[int]) -> Iterator[Tensor]:
+    """What the peer's network sees in some rounds: each batch, and its private one after it if it learns from that."""
+    learns = peer.settings.terms.own and peer.index not in peer.settings.peers.frozen
+    for round_index in rounds:
+        yield peer.batches(round_index, peer.index)[0]
+        private = peer.batches.private(round_index, peer.index) if learns else None
+        if private is not None:
+            yield private[0]

@@ -218,8 +218,8 @@ class PeersConfig(PeerKind):
             )
         if self.locality < 1 and any(not self._has_network_of(group) for group in self.groups):
             raise ValueError(
-                "peers.locality below 1 needs equal networks, but peers.groups differ in model, norm or head: make these "
-                "alike, or leave peers.locality out"
+                "peers.locality below 1 needs equal networks, but peers.groups differ in model, norm or head: make "
+                "these alike, or leave peers.locality out"
             )
         if self.head_shared and any(kind.head.kind == "none" for kind in self.groups or (self,)):
             raise ValueError(

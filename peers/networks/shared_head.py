@@ -43,13 +43,13 @@ def check_shared_heads(peers: PeersConfig, networks: Sequence[tuple[int, Network
         kind = peers.kind_of(peer)
         if isinstance(network.head, OwnHead):
             raise ValueError(
-                f"peers.head_shared: {network.origin} returns features and outputs, so its head cannot be told from the "
-                "rest: let it return features alone, or leave peers.head_shared out"
+                f"peers.head_shared: {network.origin} returns features and outputs, so its head cannot be told from "
+                "the rest: let it return features alone, or leave peers.head_shared out"
             )
         if last and isinstance(kind.head, BroughtHead):
             raise ValueError(
-                f"peers.head_shared is 'last-layer', but which layer of {kind.head.origin} is the last is not known: set "
-                "it to true, or take a head by its kind"
+                f"peers.head_shared is 'last-layer', but which layer of {kind.head.origin} is the last is not known: "
+                "set it to true, or take a head by its kind"
             )
         found.append((peer, _shared(network, kind, last)))
     (first, expected), *others = found
@@ -57,8 +57,8 @@ def check_shared_heads(peers: PeersConfig, networks: Sequence[tuple[int, Network
         differing = _difference(expected, tensors)
         if differing:
             raise ValueError(
-                f"peers.head_shared: peers {first} and {peer} cannot have one {'last layer' if last else 'head'}, since "
-                f"{differing}: give peers.groups encoders of one width and heads of one kind"
+                f"peers.head_shared: peers {first} and {peer} cannot have one {'last layer' if last else 'head'}, "
+                f"since {differing}: give peers.groups encoders of one width and heads of one kind"
                 + ("" if last else ", or share a bottleneck's last layer only (last-layer)")
             )
 

@@ -114,7 +114,7 @@ class Head(Variant):
         raise NotImplementedError
 
     def build_last_layer(self, in_features: int) -> nn.Module:
-        """A head whose last layer is drawn like that of `build`, before or without anything that it does not depend on."""
+        """A head with a last layer as of `build`, whose draws depend on nothing but that layer's size."""
         return self.build(in_features)
 
 
