@@ -1,6 +1,7 @@
 """The figure of what each kind of peer sees."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 
 from coordinator.experiment.config import config_from
 from coordinator.experiment.plan import Plan, prepare
-from coordinator.figures.views import MOST, blocks_of, draw_views
+from coordinator.figures.views import MOST, blocks_of, draw_views, save_views
 from peers.data.datasets import pixels_of
 from peers.views import sensors
 
@@ -57,3 +58,9 @@ def test_draw_views__legible_with_many_views(narrow: bool, legible: Callable[[Fi
 def test_draw_views__images_of_one_and_of_two_channels(legible: Callable[[Figure], list[str]]) -> None:
     for channels in (1, 2):
         legible(draw_views(blocks_of(plan((channels, 8, 8), view=["flip", "left"]))))
+
+
+def test_save_views__in_both_forms_where_peers_have_views(tmp_path: Path) -> None:
+    assert not save_views(plan(), tmp_path) and not any(tmp_path.iterdir())
+    assert save_views(plan(view=["flip"]), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["views-narrow.png", "views.png"]

@@ -27,14 +27,14 @@ GROUPS = [
 def table(**sections: Any) -> dict[str, Any]:
     network = {"model": {"kind": "small-cnn", "channels": [4]}, "head": {"kind": "linear", "dim": 4}}
     base: dict[str, Any] = {
-        "run": {"rounds": 4, "seed": 5},
+        "run": {"rounds": 2, "seed": 5},
         "data": {"kind": "synthetic", "num_train": 96, "num_test": 48, "batch_size": 16, "shape": (3, 6, 6)},
         "peers": {"count": COUNT, **network},
         "topology": {"kind": "ring"},
-        "evaluation": {"every": 4, "probe_batch": 24, "probes": ["knn"]},
+        "evaluation": {"every": 2, "probe_batch": 24, "probes": ["knn"]},
         "hosting": {"pool": "in-process"},
         "tracking": {"enabled": False},
-        "checkpoint": {"every": 4, "seconds": 0},
+        "checkpoint": {"every": 2, "seconds": 0},
     }
     return {**base, **{name: {**base.get(name, {}), **values} for name, values in sections.items()}}
 
@@ -73,7 +73,6 @@ def pixels_seen(images: np.ndarray, grey: bool) -> np.ndarray:
     return values - values.mean(axis=1, keepdims=True)
 
 
-@pytest.mark.figures
 def test_run__each_peer_is_probed_with_its_own_sensors(tmp_path: Path) -> None:
     data = coloured()
     result = simulate(load_config(table(peers={"groups": GROUPS})), tmp_path, data=data)
@@ -90,10 +89,7 @@ def test_run__each_peer_is_probed_with_its_own_sensors(tmp_path: Path) -> None:
     table_of = result.summary["probes"]["knn"]
     assert np.mean(trained) == pytest.approx(table_of["trained"])
     assert np.mean(raw) == pytest.approx(table_of["raw_pixels"]) and len({*raw}) == 2
-    names = {path.name for path in (result.folder / "figures").iterdir()}
-    assert {"views.png", "views-narrow.png"} <= names
-    page = (result.folder / "report.html").read_text()
-    assert "what each kind of peer sees of them" in page and "flip (probability 0.5), chroma" in page
+    assert "flip (probability 0.5), chroma" in (result.folder / "report.html").read_text()
 
 
 def test_run__what_comes_back_from_the_folder_sees_the_same(tmp_path: Path) -> None:
