@@ -186,15 +186,15 @@ def _identify(section: Any) -> Any:
     return section.identified() if isinstance(section, Imported) else section
 
 
-def _identified_steps(view: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The steps of a view with the digests of those that are imported; the same object if none is."""
-    return tuple(_identify(step) for step in view) if any(isinstance(step, Imported) for step in view) else view
-
-
 def _with_attacks(peers: PeersConfig) -> PeersConfig:
     """The section with the digests of imported attacks."""
     identified = tuple(some.model_copy(update={"attack": _identify(some.attack)}) for some in peers.adversaries)
     return peers.model_copy(update={"adversaries": identified}) if identified else peers
+
+
+def _identified_steps(view: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The steps of a view with the digests of those that are imported; the same object if none is."""
+    return tuple(_identify(step) for step in view) if any(isinstance(step, Imported) for step in view) else view
 
 
 def _with_weights(peers: PeersConfig) -> PeersConfig:

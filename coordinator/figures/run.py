@@ -11,8 +11,10 @@ from coordinator.figures.graph import save_topology
 from coordinator.figures.holdings import save_holdings
 from coordinator.figures.lies import save_lies
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
+from coordinator.figures.peers import Look
 from coordinator.figures.regions import save_regions
 from coordinator.figures.views import save_views
+from coordinator.measures.subjects import left_out
 from coordinator.records.holdings_files import read_holdings
 from coordinator.records.network_files import intervals_in, latency_table
 from coordinator.records.probe_curves import ProbeCurve, probe_curves
@@ -33,10 +35,11 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any], plan: P
     probe, gains = peer_gains(summary["probes"])
     kind = summary.get("config", {}).get("topology", {}).get("kind", "")
     facts = known_facts(summary.get("topology", {}))
-    save_topology(schedule, target / "topology.png", probe, gains, kind=kind, facts=facts)
     held = read_holdings(folder.path)
+    look = Look.in_summary(summary)
+    save_topology(schedule, target / "topology.png", probe, gains, kind=kind, facts=facts, look=look)
     rows = folder.rows("rounds")
-    curves = probe_curves(folder.rows("peers"), {int(peer) for peer in summary.get("not_finite", ())})
+    curves = probe_curves(folder.rows("peers"), left_out(summary))
     for narrow in (False, True):
         form = "-narrow" if narrow else ""
         save_gains(summary, target / f"gains{form}.png", narrow)

@@ -48,8 +48,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     lines = {
         "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
         f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
-        "views": "; ".join(views_in_words(config.peers.model_dump(mode="json"))),
         "private": _private(plan),
+        "views": "; ".join(views_in_words(config.peers.model_dump(mode="json"))),
         "topology": f"{called(config.topology)}: {plan.facts.messages_per_round:g} messages a round",
         **spectra(asdict(plan.facts)),
         "message": _message(plan),
