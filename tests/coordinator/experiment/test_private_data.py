@@ -75,7 +75,8 @@ def test_prepare__refused_in_a_line(overrides: list[str], line: str) -> None:
 
 
 def test_prepare__holdings_are_of_the_training_examples_that_are_left() -> None:
-    plan = prepare(config(SPLIT, "data.train_limit=200", "data.batch_size=8", "data.public={kind='classes',classes=[1]}"))
+    small = ("data.train_limit=200", "data.batch_size=8")
+    plan = prepare(config(SPLIT, *small, "data.public={kind='classes',classes=[1]}"))
     found = plan.holdings
     assert found is not None
     assert sorted([*found.public.tolist(), *found.pooled.tolist()]) == list(range(200))

@@ -72,7 +72,7 @@ def test_holdings__what_is_in_no_list_is_public_only_where_it_is_asked_for(tmp_p
 @pytest.mark.parametrize(
     ("values", "peers", "line"),
     [
-        ({"public": {"kind": "share", "share": 0.01}}, 4, "data.batch_size: must be at most the 5 public examples, got"),
+        ({"public": {"kind": "share", "share": 0.01}}, 4, "data.batch_size: must be at most the 5 public examples,"),
         ({"private_batch_size": 200}, 4, "data.partition: peer 0 holds 116 private examples, fewer than a private"),
         ({"batch_size": 50}, 16, "data.partition: peer 0 holds 29 private examples, fewer than a private batch of 50,"),
         ({}, 500, "data.partition: peer 0 holds 1 private examples, fewer than a private batch of 16, and so 499 more"),
