@@ -21,7 +21,7 @@ from coordinator.figures.style import (
     plain,
     write_form,
 )
-from coordinator.measures.gains import FOR_COMPARISON, Gain
+from coordinator.measures.gains import FOR_COMPARISON
 from coordinator.measures.verdict import Interval, Side, Verdict
 from coordinator.reports.control_runs import OVER_CONTROL_RUNS, no_verdict_reason
 from coordinator.reports.formatting import points, points_between
