@@ -7,6 +7,7 @@ from typing import Any
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
+from coordinator.figures.groups import save_distances, save_groups
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.peers import Look
 from coordinator.figures.regions import save_regions
@@ -22,7 +23,8 @@ from topologies.schedule import Schedule
 def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None:
     """Write `gains`, `consensus`, their `-narrow` forms, and `topology` as PNGs into `figures` of a run's folder.
 
-    A figure without data is not written; without gains over calibrated there is no figure of gains.
+    Of groups of peers also `groups` and, where they have names, `distances`. A figure without data is not written;
+    without gains over calibrated there is no figure of gains.
     """
     target = folder.path / "figures"
     target.mkdir(exist_ok=True)
@@ -36,6 +38,8 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
     for narrow in (False, True):
         form = "-narrow" if narrow else ""
         save_gains(summary, target / f"gains{form}.png", narrow)
+        save_groups(summary, target / f"groups{form}.png", narrow)
+        save_distances(summary, folder.rows("peers"), target / f"distances{form}.png", narrow)
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
     if summary.get("network"):
         _save_network(folder, summary, curves)

@@ -19,7 +19,8 @@ from coordinator.reports.verdicts import verdict_lines
 from coordinator.reports.wording import CONDITIONS, buffers, examples, probe_name
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)])
-VERDICT = "verdict"
+VERDICT, GROUPS = "verdict", "Group by group"
+SUBJECTS = ("group", "probe", "over")
 NETWORK_FIGURES: Texts = {
     "seconds": (
         "Disagreement, loss and messages against virtual time",
@@ -39,6 +40,19 @@ NETWORK_FIGURES: Texts = {
     "regions": (
         "A map of the places of the peers, with lines between them",
         "Where the peers are. Colour of a line: median time that a message takes one way, mean of both directions.",
+    ),
+}
+GROUP_FIGURES: Texts = {
+    "groups": (
+        "Gains of each group of peers over calibrated networks and over the control runs, as points with intervals",
+        "Each group of peers by itself. Dot: mean gain; bar: its 95% interval over the group's peers and the test "
+        "examples; small marks: single peers.",
+    ),
+    "distances": (
+        "Gains of peers against their distance from the nearest peer of another group",
+        "Gains by distance: the least number of links, from teacher to student, from a peer of another group. At the "
+        "end, with 95% intervals, which are wide where few peers are so far away; and over the rounds, where "
+        "evaluation.probe_every is set.",
     ),
 }
 RUN_FIGURES: Texts = {
@@ -70,7 +84,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
     tables = {
         "Did they learn?": _probes(summary),
         "Did the exchange teach?": _control_runs(summary),
-        "Group by group": _groups(summary),
+        GROUPS: _groups(summary),
         "Peer by peer": _peers(summary),
     }
     said = [] if not summary.get("network") else on_network(summary)  # they are in a table of their own
@@ -87,6 +101,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         network=_network(summary),
         network_pictures=pictures(folder / "figures", NETWORK_FIGURES) if summary.get("network") else [],
         tables=[(heading, found) for heading, found in tables.items() if found],
+        pictures_of={GROUPS: pictures(folder / "figures", GROUP_FIGURES) if summary.get("groups") else []},
         words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *said[:-1]]],
         asked=list(asked(summary).items()),
         config=config,
@@ -158,13 +173,15 @@ def _groups(summary: Mapping[str, Any]) -> list[Table]:
     by_group, by_distance = unequal.group_rows(summary), unequal.distance_rows(summary)
     tables = []
     if by_group:
-        tables.append(Table(f"The students of each group alone. {over}", unequal.BY_GROUP, by_group, words=(VERDICT,)))
+        tables.append(
+            Table(f"The students of each group alone. {over}", unequal.BY_GROUP, by_group, words=(*SUBJECTS, VERDICT))
+        )
     if by_distance:
         caption = (
             "By distance: the least number of links, from teacher to student, on a path from a peer of another group. "
             f"{over}"
         )
-        tables.append(Table(caption, unequal.BY_DISTANCE, by_distance))
+        tables.append(Table(caption, unequal.BY_DISTANCE, by_distance, words=SUBJECTS))
     return tables
 
 
@@ -172,7 +189,7 @@ def _peers(summary: Mapping[str, Any]) -> list[Table]:
     """The table of single peers, where they are unequal: gains over calibrated, and who lies."""
     rows = unequal.peer_rows(summary)
     caption = "Gains over calibrated in points, of each honest student; accuracies of all are in metrics/peers.parquet."
-    return [Table(caption, unequal.peer_columns(summary), rows, words=("role",))] if rows else []
+    return [Table(caption, unequal.peer_columns(summary), rows, words=("group", "role"))] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:
