@@ -9,7 +9,9 @@ from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.errors import nearest
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.holdings import NUMBERS, names_of
 from coordinator.measures.network import NETWORK
+from coordinator.measures.pooling import POOLING
 from coordinator.measures.targets import GAIN, Paid, Target
 from coordinator.records import trainings
 from peers.learning.control import Control
@@ -41,7 +43,10 @@ def known_measures(config: RunConfig) -> list[str]:
         f"controls.{run}.{number}" for run in ("exchange", *config.evaluation.controls) for number in trainings.NUMBERS
     ]
     network = [f"network.{name}" for name in NETWORK] if has_network(config) else []
-    return [*probes, *measured, *trained, *facts, *network, "rounds", "bytes_exchanged", "relative_weight_change"]
+    probes += _of_private_data(config)
+    pooled = [f"pooling.{name}" for name in POOLING if tells_of_pooling(config)]
+    others = ["rounds", "bytes_exchanged", "relative_weight_change"]
+    return [*probes, *measured, *trained, *facts, *network, *pooled, *others]
 
 
 def scopes_of(config: RunConfig) -> list[str]:
@@ -131,9 +136,23 @@ def _wrong_subject(target: Target, configs: Sequence[RunConfig]) -> str:
     return "" if followed else "is not measured between start and end: lower evaluation.every"
 
 
+def _of_private_data(config: RunConfig) -> list[str]:
+    """The numbers on who holds what, and on whose classes peers are accurate; none if all peers hold all."""
+    if config.data.partition is None:
+        return []
+    conditions = conditions_of(config)
+    return [*NUMBERS, *(name for probe in config.probe_names for name in names_of(probe, conditions))]
+
+
 def has_network(config: RunConfig) -> bool:
     """Whether a run has a simulated network, and so virtual time."""
     return config.network is not None
+
+
+def tells_of_pooling(config: RunConfig) -> bool:
+    """Whether a run counts what became of messages: where somebody lies, or not all go into a plain mean."""
+    exchange = config.exchange
+    return bool(config.peers.adversaries) or exchange.aggregation.robust or exchange.memory != "none"
 
 
 def _of_probe(probe: ProbeName, conditions: Sequence[Condition]) -> list[str]:

@@ -1,31 +1,34 @@
 """Plans a run before anything starts: loads the data, draws the schedule, estimates sizes and memory, checks all."""
 
-import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
+from coordinator.experiment.liar_checks import check_pooling
 from coordinator.experiment.loading import load_data as load_data
-from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, num_probed, plan_group, weight_bytes
+from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
+from coordinator.experiment.private_data import check_holdings, held_by
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
-from coordinator.experiment.schedules import build_schedule, links_of
+from coordinator.experiment.probe_memory import check_memory, probing_needs
+from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
+from coordinator.experiment.views import check_views, normalisations
 from peers.base import memory
 from peers.data import dataset_check
 from peers.data.brought import GivenData
 from peers.data.dataset_check import digest_of
-from peers.data.datasets import Dataset, Normalisation, channel_statistics
-from peers.data.holdings import Holdings, check_sizes, holdings
+from peers.data.datasets import Dataset, Normalisation
+from peers.data.holdings import Holdings
 from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
 from peers.learning.twin import IRRELEVANT
 from peers.probing.config import ProbeConfig
-from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe
 from topologies.facts import TopologyFacts
 from topologies.network.checks import check_trace
@@ -48,7 +51,7 @@ class Plan:
     message_bytes: int
     data_digest: str = ""  # SHA-256 of images and labels; this and the following are set by `identified`
     links_digest: str = ""  # SHA-256 of a file's links in all its rounds; else empty: the config determines them
-    normalisation: Normalisation | None = None  # of the training images, channel by channel
+    normalisations: tuple[Normalisation, ...] = ()  # of each peer: of what its view makes of the training images
     weight_bytes: tuple[int, ...] = ()  # of each peer's parameters and buffers
     network_digest: str = ""  # SHA-256 of the files that the network is read from; set by `identified`
 
@@ -84,7 +87,8 @@ class Plan:
     @property
     def holdings(self) -> Holdings | None:
         """Who holds which training examples; None if all peers hold all."""
-        return holdings_of(self.config, self.dataset)
+        data, labels = self.config.data, self.dataset.train_labels
+        return held_by(data, labels, self.config.peers.count, self.config.run.seed)
 
     @property
     def memory_bytes(self) -> int:
@@ -92,13 +96,13 @@ class Plan:
         peers = sum(group.count * group.peer_bytes for group in self.groups)
         ray = RAY_BYTES if self.num_hosts else 0
         # a student holds its teachers' messages, a stack of them and temporaries; the coordinator, all probe outputs
-        decoded = self.config.data.batch_size * self.width * FLOAT
+        decoded = self.config.data.batch_size * self.config.exchange.num_views * self.width * FLOAT
         peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
         peers += self.config.peers.count * self._probed_bytes + self._kept_bytes
         evaluators = self.config.hosting.evaluators
         processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
-        on_features, on_pixels = _probing_bytes(self.config, self.dataset, self.groups)
+        on_features, on_pixels = probing_needs(self.config, self.dataset, self.groups)
         probes = max(1, processes) * on_features + max(0, on_pixels - on_features)  # pixels: once, in one process
         return peers + probes + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
 
@@ -143,24 +147,26 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     try:
         config = brought.identified(config)
         schedule = build_schedule(config)
-        facts = describe(schedule)  # asks a user's own function for many rounds
+        facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
-        _check_holdings(config, dataset)
+        check_holdings(config.data, dataset, config.peers.count, config.run.seed)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
+        check_views(config, dataset)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
-        _check_memory(config, dataset, groups)
         supervised, outputs = config.exchange.uses_labels, min(group.output_dim for group in groups)
         check_irrelevant_data(config.evaluation.controls, config.data.batch_size, supervised, dataset, outputs)
+        check_memory(config, dataset, groups)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
-    width = _check(config, dataset, groups)
+    width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
-    message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
+    samples = config.data.batch_size * config.exchange.num_views
+    message_bytes = config.exchange.wire.num_bytes(samples, width)
     weights = weight_bytes(different)
     plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
     check_trace_of(plan)
@@ -192,27 +198,29 @@ def check_trace_of(plan: Plan) -> None:
 def identified(plan: Plan) -> Plan:
     """The plan with what is computed from all images: a separate step, since checking a config does not need it."""
     links = links_of(plan.config).digest() if plan.config.topology.kind in ("file", "import", "given") else ""
-    normalisation = channel_statistics(plan.dataset.train_images)
+    of_peers = normalisations(plan.config, plan.dataset)
     data, network = digest_of(plan.dataset).hex(), files_digest(plan.config)
-    return replace(plan, data_digest=data, links_digest=links, normalisation=normalisation, network_digest=network)
+    return replace(plan, data_digest=data, links_digest=links, normalisations=of_peers, network_digest=network)
 
 
 def settings_of(plan: Plan, control: Control | None = None) -> list[PeerSettings]:
     """The settings from which each peer of a planned run, or of one of its control runs, is created."""
-    return peer_settings(plan.config, plan.dataset, control, plan.normalisation)
+    return peer_settings(plan.config, plan.dataset, control, plan.normalisations)
 
 
 def peer_settings(
-    config: RunConfig, dataset: Dataset, control: Control | None = None, normalisation: Normalisation | None = None
+    config: RunConfig, dataset: Dataset, control: Control | None = None, given: Sequence[Normalisation] = ()
 ) -> list[PeerSettings]:
-    """`settings_of` a config; the images' normalisation is computed unless it is given."""
-    normalisation = normalisation or channel_statistics(dataset.train_images)
+    """`settings_of` a config; the normalisation of what each peer sees is computed unless it is given."""
+    normalised_by = given or normalisations(config, dataset)
     peers, exchange = config.peers, config.exchange
     if control is Control.SUPERVISED:
         peers, exchange = with_labels_only(peers, exchange, dataset.num_classes)
     if control is Control.TRUTHFUL:
         peers = peers.model_copy(update={"adversaries": ()})
-    other = channel_statistics(dataset.others[IRRELEVANT].train_images) if control is Control.IRRELEVANT else None
+    of_others: Sequence[Normalisation | None] = [None] * peers.count
+    if control is Control.IRRELEVANT:
+        of_others = normalisations(config, dataset.others[IRRELEVANT])
     of_peers, data = layouts(peers, dataset.shape), config.data
     # a ProbeConfig, since unpickling an EvaluationConfig would import the whole coordinator in every actor
     probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
@@ -225,7 +233,7 @@ def peer_settings(
             exchange=exchange,
             data=data.without_object() if isinstance(data, GivenData) else data,
             probes=probes,
-            normalisation=normalisation,
+            normalisation=normalised_by[index],
             recompute=config.hosting.recompute,
             precision=config.hosting.precision,
             deterministic=config.hosting.deterministic,
@@ -235,52 +243,13 @@ def peer_settings(
             vectorisable=config.hosting.execution != "loop",
             message="outputs" if config.network is None else config.network.message,
             other_data=config.other_data,
-            other_normalisation=other,
+            other_normalisation=of_others[index],
         )
         for index in range(config.peers.count)
     ]
 
 
-def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:
-    """The memory of a process that probes one peer's features, and of one that probes raw pixels, in bytes."""
-
-    def needed(dim: int) -> int:
-        num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
-        return probing_bytes(config.evaluation, num_train, num_test, dim, dataset.num_classes)
-
-    pixels = math.prod(dataset.shape)
-    on_features = max(needed(group.feature_dim) for group in groups)
-    return on_features, num_probed(config, dataset) * pixels * FLOAT + needed(pixels)
-
-
-def _check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> None:
-    """Refuse probes that exceed this machine's memory, unless the run is on a cluster. Raises: ValueError."""
-    if config.hosting.address:
-        return
-    images, pixels = num_probed(config, dataset), math.prod(dataset.shape)
-    subject = (
-        f"evaluation.probes: {images:,} {noun(dataset.shape)} of {pixels:,} values in {dataset.num_classes:,} classes"
-    )
-    advice = "lower evaluation.probe_train and evaluation.probe_test, or name labels with fewer classes"
-    memory.require(max(_probing_bytes(config, dataset, groups)), subject, advice)
-
-
-def holdings_of(config: RunConfig, dataset: Dataset) -> Holdings | None:
-    """Who holds which training examples; None if all peers hold all. Raises: ValueError."""
-    if config.data.partition is None:
-        return None
-    return holdings(config.data, dataset.train_labels, config.peers.count, config.run.seed)
-
-
-def _check_holdings(config: RunConfig, dataset: Dataset) -> None:
-    """Refuse a partition that leaves a peer, or the public images, with less than a batch. Raises: ValueError."""
-    found = holdings_of(config, dataset)
-    if found is not None:
-        public = len(dataset.others["public"].train_labels) if config.public is not None else len(found.public)
-        check_sizes(found, config.data, public)
-
-
-def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
+def _check(config: RunConfig, schedule: Schedule, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
     """Check the config against data and networks; returns the width of exchanged vectors. Raises: ConfigError."""
     features = config.exchange.what == "features"
     widths = sorted({group.feature_dim if features else group.output_dim for group in groups})
@@ -307,4 +276,5 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
             f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
             "set peers.head.dim"
         )
+    check_pooling(config.peers, config.exchange, schedule, config.run.rounds, widths[0])
     return widths[0]

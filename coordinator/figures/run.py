@@ -8,10 +8,13 @@ from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
 from coordinator.figures.groups import save_distances, save_groups
+from coordinator.figures.holdings import save_holdings
+from coordinator.figures.lies import save_lies
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.peers import Look
 from coordinator.figures.regions import save_regions
 from coordinator.measures.subjects import left_out
+from coordinator.records.holdings_files import read_holdings
 from coordinator.records.network_files import intervals_in, latency_table
 from coordinator.records.probe_curves import ProbeCurve, probe_curves
 from coordinator.records.run_folder import RunFolder
@@ -21,7 +24,7 @@ from topologies.schedule import Schedule
 
 
 def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None:
-    """Write `gains`, `consensus`, their `-narrow` forms, and `topology` as PNGs into `figures` of a run's folder.
+    """Write figures as PNGs into `figures` of a run's folder, all but `topology` also in a narrow form.
 
     Of groups of peers also `groups` and, where they have names, `distances`. A figure without data is not written;
     without gains over calibrated there is no figure of gains.
@@ -33,6 +36,7 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
     facts = known_facts(summary.get("topology", {}))
     look = Look.in_summary(summary)
     save_topology(schedule, target / "topology.png", probe, gains, kind=kind, facts=facts, look=look)
+    held = read_holdings(folder.path)
     rows = folder.rows("rounds")
     curves = probe_curves(folder.rows("peers"), left_out(summary))
     for narrow in (False, True):
@@ -40,7 +44,9 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
         save_gains(summary, target / f"gains{form}.png", narrow)
         save_groups(summary, target / f"groups{form}.png", narrow)
         save_distances(summary, folder.rows("peers"), target / f"distances{form}.png", narrow)
+        save_holdings(held, target / f"holdings{form}.png", narrow)
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
+        save_lies(rows, target / f"lies{form}.png", narrow)
     if summary.get("network"):
         _save_network(folder, summary, curves)
 

@@ -7,11 +7,13 @@ from typing import Any
 from coordinator.measures.declared import Shown, shown_in
 from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.pages import render as page
+from coordinator.pages.group_tables import GROUP_FIGURES, group_tables, peer_tables
 from coordinator.pages.parts import Picture, Table, Texts, pictures
 from coordinator.records.result import Status
-from coordinator.reports import control_runs, unequal
+from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed
+from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table, said_of
 from coordinator.reports.network import facts, on_network
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.settings import asked
@@ -20,7 +22,6 @@ from coordinator.reports.wording import CONDITIONS, buffers, examples, probe_nam
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)])
 VERDICT, GROUPS = "verdict", "Group by group"
-SUBJECTS = ("group", "probe", "over")
 NETWORK_FIGURES: Texts = {
     "seconds": (
         "Disagreement, loss and messages against virtual time",
@@ -42,17 +43,11 @@ NETWORK_FIGURES: Texts = {
         "Where the peers are. Colour of a line: median time that a message takes one way, mean of both directions.",
     ),
 }
-GROUP_FIGURES: Texts = {
-    "groups": (
-        "Gains of each group of peers over calibrated networks and over the control runs, as points with intervals",
-        "Each group of peers by itself. Dot: mean gain; bar: its 95% interval over the group's peers and the test "
-        "examples; small marks: single peers.",
-    ),
-    "distances": (
-        "Gains of peers against their distance from the nearest peer of another group",
-        "Gains by distance: the least number of links, from teacher to student, from a peer of another group. At the "
-        "end, with 95% intervals, which are wide where few peers are so far away; and over the rounds, where "
-        "evaluation.probe_every is set.",
+HOLDINGS_FIGURES: Texts = {
+    "holdings": (
+        "A map with a row for each peer and a column for each class: how many examples it holds",
+        "Training examples of each class, a row for each peer: the darker, the more. Above them the public ones, which "
+        "messages are about.",
     ),
 }
 RUN_FIGURES: Texts = {
@@ -64,6 +59,11 @@ RUN_FIGURES: Texts = {
         f"Loss, {CURVES} over the rounds",
         f"Loss, {CURVES} of the peers over the rounds. Where evaluation.probe_every is set, also the probes: mean and "
         "range of the students; dashed: the controls.",
+    ),
+    "lies": (
+        "How well distances tell lies from honest messages, and which messages were dropped, over the rounds",
+        "What honest students made of the messages of others. AUC: the probability that a lie is farther from the "
+        "other messages than an honest one. Dropped: the share of the messages of which the pool used nothing.",
     ),
     "topology": (
         "The peers, with a line or an arrow for each link",
@@ -83,10 +83,12 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
     charts, graph = ([each for each in drawn if (each.name == "topology") is wanted] for wanted in (False, True))
     tables = {
         "Did they learn?": _probes(summary),
+        "On whose classes?": _class_accuracy(summary),
         "Did the exchange teach?": _control_runs(summary),
-        GROUPS: _groups(summary),
-        "Peer by peer": _peers(summary),
+        GROUPS: group_tables(summary),
+        "Peer by peer": peer_tables(summary),
     }
+    holders = said_of(summary)
     said = [] if not summary.get("network") else on_network(summary)  # they are in a table of their own
     return page.render(
         "run.html",
@@ -97,12 +99,14 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         flags=flags,
         first=charts[:1],
         curves=charts[1:],
+        held=pictures(folder / "figures", HOLDINGS_FIGURES) if holders else [],
+        holders=holders,
         graph=graph,
         network=_network(summary),
         network_pictures=pictures(folder / "figures", NETWORK_FIGURES) if summary.get("network") else [],
         tables=[(heading, found) for heading, found in tables.items() if found],
         pictures_of={GROUPS: pictures(folder / "figures", GROUP_FIGURES) if summary.get("groups") else []},
-        words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *said[:-1]]],
+        words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *holders, *said[:-1]]],
         asked=list(asked(summary).items()),
         config=config,
     )
@@ -167,29 +171,10 @@ def _probes(summary: Mapping[str, Any]) -> list[Table]:
     return [Table(caption, names, rows, words=(VERDICT,))]
 
 
-def _groups(summary: Mapping[str, Any]) -> list[Table]:
-    """The tables of gains by group, and by distance from another group."""
-    over = f"Gains in points, with 95% intervals over the group's students and test {examples(summary)}."
-    by_group, by_distance = unequal.group_rows(summary), unequal.distance_rows(summary)
-    tables = []
-    if by_group:
-        tables.append(
-            Table(f"The students of each group alone. {over}", unequal.BY_GROUP, by_group, words=(*SUBJECTS, VERDICT))
-        )
-    if by_distance:
-        caption = (
-            "By distance: the least number of links, from teacher to student, on a path from a peer of another group. "
-            f"{over}"
-        )
-        tables.append(Table(caption, unequal.BY_DISTANCE, by_distance, words=SUBJECTS))
-    return tables
-
-
-def _peers(summary: Mapping[str, Any]) -> list[Table]:
-    """The table of single peers, where they are unequal: gains over calibrated, and who lies."""
-    rows = unequal.peer_rows(summary)
-    caption = "Gains over calibrated in points, of each honest student; accuracies of all are in metrics/peers.parquet."
-    return [Table(caption, unequal.peer_columns(summary), rows, words=("group", "role"))] if rows else []
+def _class_accuracy(summary: Mapping[str, Any]) -> list[Table]:
+    """The table of accuracies by whose classes the images are of; none if all peers hold all."""
+    names, rows = accuracy_table(summary)
+    return [Table(f"{SCOPES_MEANT[0].upper()}{SCOPES_MEANT[1:]}.", names, rows)] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from coordinator.experiment.config import RunConfig
+from coordinator.measures import pooling
 from coordinator.measures.gains import Condition
 from coordinator.measures.measure import Measures
 from coordinator.records.event_kinds import FaultKind as FaultKind
@@ -133,6 +134,7 @@ class RoundCompleted:
             "students": len(self.losses),
             "bytes": self.num_bytes,
             "bytes_so_far": self.bytes_so_far,
+            **pooling.of_round(stats.heard for stats in self.stats.values()),
             **({} if self.timing is None else self.timing.row),
         }
 
@@ -145,7 +147,8 @@ class RoundCompleted:
 class Probed:
     """Probe outcomes: after `completed` rounds, as a `condition` for verdicts, or both.
 
-    outcomes: of all peers, in peer order; for RAW_PIXELS a single one, as raw pixels are the same for every peer.
+    outcomes: of all peers, in peer order; for RAW_PIXELS one for each different sensor, the same for
+    all peers that have it.
     """
 
     outcomes: list[ProbeOutcome]

@@ -17,7 +17,9 @@ from coordinator.records.stage_clock import duration
 from coordinator.reports import control_runs, unequal
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import points, points_between, short
+from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table
 from coordinator.reports.network import facts
+from coordinator.reports.pooling import on_pooling
 from coordinator.reports.sentences import on_consensus, on_flags, on_speed
 from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.verdicts import Tone, VerdictLine, verdict_lines
@@ -47,7 +49,7 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float |
         say(console, line)
     for line in on_flags(summary):
         say(console, line, "yellow")
-    for line in [*on_consensus(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
+    for line in [*on_consensus(summary), *on_pooling(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
         say(console, line)
     if summary.get("network"):
         _print_network(summary["network"], console)
@@ -109,6 +111,14 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
             table.add_row(*row)
         console.print(table)
         say(console, f"gain: trained - control run. {control_runs.meanings(summary)}")
+    names, rows = accuracy_table(summary)
+    if rows:
+        _print_gap(console)
+        table = compact_table(*names, wrapped=names[0])
+        for cells in rows:
+            table.add_row(*cells)
+        console.print(table)
+        say(console, SCOPES_MEANT)
     if any(name in FOR_COMPARISON for name in summary["probes"]):
         say(console, "* the paper's probe, on features as they are: for comparison, no verdict")
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.holdings import ENSEMBLE, NUMBERS
 from coordinator.measures.network import NETWORK
+from coordinator.measures.pooling import POOLING
 from coordinator.measures.statistics import detectable
 from coordinator.measures.targets import Paid, Target
 from coordinator.measures.verdict import Flag
@@ -53,6 +55,12 @@ FLAGS = {
     Flag.DROPPED_PEERS: "values that are not finite in some peers",
     Flag.CONTROL_NOT_FINITE: "a control run diverged; no verdict from it",
     Flag.ALONE_IDLE: "the first gradient of peers alone was rounding, so that nothing is shown by being above them",
+}
+SCOPE_WORDS = {
+    "held": "all held classes",
+    "own": "own classes",
+    "others": "others' classes",
+    ENSEMBLE: "all held classes, ensemble",
 }
 TITLES = {measure.name: measure.title for measure in declared.SCALARS}
 PAID = {Paid.TIME: "virtual time", Paid.BYTES: "bytes", Paid.ROUNDS: "rounds"}
@@ -123,6 +131,13 @@ def measure_name(measure: str) -> str:
         return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][0]
+    if measure in NUMBERS:
+        return NUMBERS[measure]
+    if section == "class_accuracy":
+        scope, _, key = last.partition(".")
+        return f"{probe_name(name)} on {SCOPE_WORDS.get(scope, scope)}, {key.replace('_', ' ')}"
+    if section == "pooling" and rest in POOLING:
+        return POOLING[rest][0]
     return (rest if section == "topology" else measure).replace("_", " ")
 
 
@@ -140,6 +155,8 @@ def unit_of(measure: str) -> str:
     target, (section, _, rest) = Target.parse(measure), measure.partition(".")
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][1]
+    if section == "pooling" and rest in POOLING:
+        return POOLING[rest][1]
     return "points" if is_gain(measure) else PAID_UNITS[target.paid] if target is not None else ""
 
 

@@ -57,5 +57,5 @@ def permuted(
     outputs: Float[Tensor, "*peers batch dim"], settings: PeerSettings, batch_index: int
 ) -> Float[Tensor, "*peers batch dim"]:
     """The outputs with each sample's in the place of another one, as in the control `shuffled`."""
-    order = shuffled_order(settings.seed, batch_index, outputs.shape[-2]).to(outputs.device)
-    return outputs.index_select(-2, order)
+    order = shuffled_order(settings.seed, batch_index, outputs.shape[-2], settings.exchange.num_views)
+    return outputs.index_select(-2, order.to(outputs.device))

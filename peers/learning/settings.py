@@ -11,13 +11,16 @@ from peers.data.batches import Batches
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset, Normalisation
 from peers.data.shapes import Shape
+from peers.data.viewed import StillView
 from peers.exchange.config import ExchangeConfig
-from peers.learning.control import Control, LossOf, loss_on_labels
+from peers.learning.control import Control
+from peers.learning.terms import Terms
 from peers.networks import drawing, models
 from peers.networks.config import PeersConfig, Start
 from peers.networks.network import Network
 from peers.networks.shared_head import share_head
 from peers.probing.config import ProbeConfig
+from peers.views.view import View
 
 Execution = Literal["loop", "vectorised"]
 MessageKind = Literal["outputs", "checkpoint"]
@@ -49,12 +52,22 @@ class PeerSettings:
     other_normalisation: Normalisation | None = None  # of the other data set in that control run
 
     @property
-    def loss_of(self) -> LossOf:
-        """The loss of a student, with the arguments of `ExchangeConfig.loss_of`."""
-        return loss_on_labels if self.control is Control.SUPERVISED else self.exchange.loss_of
+    def view(self) -> View:
+        """What the peer sees of images."""
+        return self.peers.view_of(self.index, self.seed)
+
+    @property
+    def still_view(self) -> StillView:
+        """What the peer's network gets of raw images where it is probed."""
+        return StillView(self.view, self.index, self.normalisation)
+
+    @property
+    def terms(self) -> Terms:
+        """The terms of a student's loss."""
+        return Terms(self.exchange, self.control, self.data.partition is not None)
 
     def batches(self, dataset: Dataset) -> Batches:
-        """The batches of the run's rounds, for all peers of a process."""
+        """The batches of the run's rounds as they are where all peers hold all images and see them in no view."""
         return Batches(
             dataset,
             seed=self.seed,
@@ -98,10 +111,13 @@ def empty_network(settings: PeerSettings, shape: Shape, peer: int) -> Network:
     return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
 
 
-def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> None:
-    """Let what a network draws in a round's forward pass depend on seed, peer and round alone; most draw nothing."""
+def seed_noise(settings: PeerSettings, network: Network, round_index: int, *further: int) -> None:
+    """Let what a network draws in a round's forward pass depend on seed, peer and round alone; most draw nothing.
+
+    further: what tells another pass of the round from the first.
+    """
     if network.noise is not None:
-        network.noise = torch_seed(settings.seed, "noise", settings.index, round_index)
+        network.noise = torch_seed(settings.seed, "noise", settings.index, round_index, *further)
 
 
 def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, start: Start = "initial") -> Network:

@@ -13,6 +13,8 @@ from torch import Tensor, device
 from peers.base.storage import Folder
 from peers.exchange.messages import Message
 from peers.exchange.wire import Wire
+from peers.learning.lies import Liar
+from peers.learning.listening import Ear
 from peers.learning.teacher import Teacher
 from peers.learning.twin import Twin
 from peers.networks.network import Network
@@ -30,6 +32,8 @@ class Learned(Protocol):
     optimizer: OptimizerState
     failure: str
     failure_round: int
+    liar: Liar | None
+    ear: Ear | None
 
 
 @runtime_checkable
@@ -108,12 +112,15 @@ def _tensors(peer: Learned) -> dict[str, Tensor]:
     if peer.teacher is not None:
         tensors |= {f"teacher.{name}": tensor for name, tensor in peer.teacher.network.state_dict().items()}
         tensors |= {f"anchored.{name}": tensor for name, tensor in peer.teacher.tensors().items()}
+    if peer.liar is not None:
+        tensors |= {f"liar.{name}": tensor for name, tensor in peer.liar.tensors().items()}
     return tensors | {f"optimizer.{name}": tensor for name, tensor in peer.optimizer.tensors().items()}
 
 
 def _about(peer: Learned) -> dict[str, Any]:
     epoch = peer.teacher.epoch if peer.teacher is not None else 0
-    return {"epoch": epoch, "failure": peer.failure, "failure_round": peer.failure_round}
+    found: dict[str, Any] = {"epoch": epoch, "failure": peer.failure, "failure_round": peer.failure_round}
+    return found if peer.ear is None or not peer.ear.memory else {**found, "memory": peer.ear.memory}
 
 
 def _load(peer: Learned, about: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -125,6 +132,10 @@ def _load(peer: Learned, about: Mapping[str, Any], tensors: dict[str, Tensor]) -
     peer.centre = tensors["centre"].to(peer.device)
     peer.optimizer.load(part(tensors, "optimizer."))
     peer.failure, peer.failure_round = about["failure"], about["failure_round"]
+    if peer.ear is not None:
+        peer.ear.memory = {int(teacher): weight for teacher, weight in about.get("memory", {}).items()}
+    if peer.liar is not None:
+        peer.liar.load(part(tensors, "liar."))
 
 
 def described(kept: Kept) -> dict[str, Any]:

@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peers.data.batches import Batches
 from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, Links, Stats
 from peers.exchange.messages import Message
 from peers.learning.control import Control
+from peers.learning.lies import Liar
+from peers.learning.listening import Ear
 from peers.learning.settings import PeerSettings
+from peers.learning.sight import Sight
 from peers.learning.teacher import Teacher
 from peers.networks.network import Network
 from peers.networks.optimizers import OptimizerState
@@ -36,6 +38,8 @@ class Alone(Protocol):
     optimizer: OptimizerState
     failure: str
     failure_round: int
+    liar: Liar | None
+    ear: Ear | None
 
     def restart(self) -> None: ...
 
@@ -98,7 +102,7 @@ class Twin:
 
 
 def twin_of(
-    settings: PeerSettings, dataset: Dataset, batches: Batches, peer: Callable[[PeerSettings, Dataset, Batches], P]
+    settings: PeerSettings, dataset: Dataset, sight: Sight, peer: Callable[[PeerSettings, Dataset, Sight], P]
 ) -> Twin | None:
     """The twin of a peer in this control run; None in the run and in all others. peer: makes a peer of its settings."""
     if settings.control is not Control.IRRELEVANT:
@@ -114,14 +118,16 @@ def twin_of(
         normalisation=settings.other_normalisation or settings.normalisation,
         recompute=False,
     )
-    return Twin(peer(own, other, _batches_of(own, other, batches)))
+    return Twin(peer(own, other, _sight_of(own, other, sight)))
 
 
-_OTHERS: WeakKeyDictionary[Batches, Batches] = WeakKeyDictionary()
+_OTHERS: WeakKeyDictionary[Sight, Sight] = WeakKeyDictionary()
 
 
-def _batches_of(settings: PeerSettings, other: Dataset, batches: Batches) -> Batches:
-    """The other data's batches, once for all peers of a host, who share `batches`."""
-    if batches not in _OTHERS:
-        _OTHERS[batches] = settings.batches(other)
-    return _OTHERS[batches]
+def _sight_of(settings: PeerSettings, other: Dataset, sight: Sight) -> Sight:
+    """What a twin sees of the other data, which is held once for all peers of a host, who share `sight`."""
+    known = _OTHERS.get(sight)
+    found = Sight([settings], other, like=known)
+    if known is None:
+        _OTHERS[sight] = found
+    return found

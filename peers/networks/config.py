@@ -17,6 +17,7 @@ from peers.networks.optimizers import AdamW, OptimizerConfig
 from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN, TorchvisionModel
 from peers.networks.weights import HeldWeights, load_weights
 from peers.views.config import NamedStep
+from peers.views.view import View
 
 K = TypeVar("K", bound="PeerKind")
 Start = Literal["initial", "stranger", "any"]
@@ -254,6 +255,21 @@ class PeersConfig(PeerKind):
             found[group.name or str(number)] = range(first, first + group.count)
             first += group.count
         return found
+
+    def view_of(self, peer: int, seed: int) -> View:
+        """The peer's view in a run of this seed."""
+        return View(self.kind_of(peer).view, seed, self.count, self.view_draws == "shared")
+
+    @property
+    def has_views(self) -> bool:
+        """Whether any peer sees images in another form than as they are."""
+        return any(kind.view for kind in self.groups or (self,))
+
+    @property
+    def common_view(self) -> bool:
+        """Whether all peers see the same in every round."""
+        first, kinds = self.view_of(0, 0), self.groups or (self,)
+        return first.same_for_all and all(kind.view == first.steps for kind in kinds)
 
     def _has_network_of(self, group: Group) -> bool:
         """Whether a group's networks are of one architecture with those of the first group."""

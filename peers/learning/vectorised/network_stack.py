@@ -38,10 +38,11 @@ class Stack:
         for parameter in self.parameters.values():
             parameter.requires_grad_()
 
-    def forward(self, rows: Rows, images: Float[Tensor, "batch *shape"]) -> Forward:
+    def forward(self, rows: Rows, images: Float[Tensor, "*images"], common: bool = True) -> Forward:
         """Features and outputs of the networks in `rows` on one batch, in train mode, on copies of their buffers.
 
-        The graph is kept if gradients are enabled.
+        common: whether `images` are the same for all rows; else each row has its own, along a first axis. The graph is
+        kept if gradients are enabled.
         """
         parameters, buffers = self.parameters, {name: buffer.clone() for name, buffer in self.buffers.items()}
         fixed = self.fixed
@@ -51,12 +52,13 @@ class Stack:
             fixed = {name: tensor[rows] for name, tensor in fixed.items()}
 
         def call(
-            parameters: dict[str, Tensor], buffers: dict[str, Tensor], fixed: dict[str, Tensor]
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], fixed: dict[str, Tensor], images: Tensor
         ) -> tuple[Tensor, Tensor]:
             features, outputs = functional_call(self._template, (parameters, buffers, fixed), (images,))
             return features, outputs
 
-        features, outputs = vmap(call)(parameters, buffers, fixed)
+        in_dims = (0, 0, 0, None if common else 0)
+        features, outputs = vmap(call, in_dims=in_dims)(parameters, buffers, fixed, images)
         return Forward(parameters, buffers, features, outputs)
 
     @torch.no_grad()
