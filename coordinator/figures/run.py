@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from coordinator.experiment.plan import Plan
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
@@ -13,6 +14,7 @@ from coordinator.figures.lies import save_lies
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.peers import Look
 from coordinator.figures.regions import save_regions
+from coordinator.figures.views import save_views
 from coordinator.measures.subjects import left_out
 from coordinator.records.holdings_files import read_holdings
 from coordinator.records.network_files import intervals_in, latency_table
@@ -23,20 +25,20 @@ from topologies.facts import TopologyFacts
 from topologies.schedule import Schedule
 
 
-def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None:
+def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any], plan: Plan | None = None) -> None:
     """Write figures as PNGs into `figures` of a run's folder, all but `topology` also in a narrow form.
 
-    Of groups of peers also `groups` and, where they have names, `distances`. A figure without data is not written;
-    without gains over calibrated there is no figure of gains.
+    A figure without data is not written; without gains over calibrated there is no figure of gains. plan: has the
+    images of the figure `views`, which is written where peers have views.
     """
     target = folder.path / "figures"
     target.mkdir(exist_ok=True)
     probe, gains = peer_gains(summary["probes"])
     kind = summary.get("config", {}).get("topology", {}).get("kind", "")
     facts = known_facts(summary.get("topology", {}))
+    held = read_holdings(folder.path)
     look = Look.in_summary(summary)
     save_topology(schedule, target / "topology.png", probe, gains, kind=kind, facts=facts, look=look)
-    held = read_holdings(folder.path)
     rows = folder.rows("rounds")
     curves = probe_curves(folder.rows("peers"), left_out(summary))
     for narrow in (False, True):
@@ -49,6 +51,8 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
         save_lies(rows, target / f"lies{form}.png", narrow)
     if summary.get("network"):
         _save_network(folder, summary, curves)
+    if plan is not None:
+        save_views(plan, target)
 
 
 def _save_network(folder: RunFolder, summary: Mapping[str, Any], curves: Mapping[str, ProbeCurve]) -> None:

@@ -65,6 +65,12 @@ RUN_FIGURES: Texts = {
         "What honest students made of the messages of others. AUC: the probability that a lie is farther from the "
         "other messages than an honest one. Dropped: the share of the messages of which the pool used nothing.",
     ),
+    "views": (
+        "Some training images, and what each kind of peer sees of them",
+        "What peers see. Top: training images as they are; below, for each view: what is seen where peers are probed, "
+        "which is what sensors leave of the images, and two draws of what they see in training. Of a view with chroma, "
+        "grey is 0.",
+    ),
     "topology": (
         "The peers, with a line or an arrow for each link",
         "Who teaches whom: an arrow runs from teacher to student, a line without one both ways. Peers are coloured by "

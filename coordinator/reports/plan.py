@@ -18,6 +18,7 @@ from coordinator.reports.formatting import size
 from coordinator.reports.holdings import holdings_rows, on_holdings
 from coordinator.reports.matrices import spectra
 from coordinator.reports.tables import compact_table, say_labelled
+from coordinator.reports.views import views_in_words
 from peers.base import memory
 from peers.base.brought import called
 from peers.data.shapes import described, noun
@@ -48,6 +49,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
         f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
         "private": _private(plan),
+        "views": "; ".join(views_in_words(config.peers.model_dump(mode="json"))),
         "topology": f"{called(config.topology)}: {plan.facts.messages_per_round:g} messages a round",
         **spectra(asdict(plan.facts)),
         "message": _message(plan),

@@ -14,9 +14,10 @@ from coordinator.reports.wording import FLAGS, not_taken, probe_name
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-    """Sentences on liars, consensus, messages, private data, marks of control runs, flags, speed, simulated network."""
-    said = [*about(summary), *on_consensus(summary), *on_pooling(summary), *said_of(summary), *upper_marks(summary)]
-    return [*said, *on_flags(summary), *on_speed(summary), *on_network(summary)]
+    """Sentences on liars, consensus, messages, private data, controls' marks, flags, speed and simulated network."""
+    said = [about(summary), on_consensus(summary), on_pooling(summary), said_of(summary), upper_marks(summary)]
+    said += [on_flags(summary), on_speed(summary), on_network(summary)]
+    return [line for lines in said for line in lines]
 
 
 def on_consensus(summary: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from coordinator.measures.gains import Condition
 from coordinator.reports.formatting import count_of
 from coordinator.reports.matrices import spectra
+from coordinator.reports.views import views_in_words
 from coordinator.reports.wording import CONDITIONS, buffers, examples, untrained
 
 
@@ -21,6 +22,7 @@ def asked(summary: Mapping[str, Any]) -> dict[str, str]:
         "Peers": "; ".join(_group(group) for group in summary["peers"])
         + _frozen(config["peers"])
         + _shared_head(config["peers"]),
+        **({"Views": "; ".join(seen)} if (seen := views_in_words(config["peers"])) else {}),
         **_unequal(config["peers"]),
         "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round"
         + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),

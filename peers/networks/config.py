@@ -246,16 +246,6 @@ class PeersConfig(PeerKind):
         """The peers that lie at any time."""
         return frozenset(peer for some in self.adversaries for peer in some.peers)
 
-    @property
-    def members(self) -> dict[str, range]:
-        """The peers of each group, by its name; empty without groups."""
-        found: dict[str, range] = {}
-        first = 0
-        for number, group in enumerate(self.groups):
-            found[group.name or str(number)] = range(first, first + group.count)
-            first += group.count
-        return found
-
     def view_of(self, peer: int, seed: int) -> View:
         """The peer's view in a run of this seed."""
         return View(self.kind_of(peer).view, seed, self.count, self.view_draws == "shared")
@@ -270,6 +260,16 @@ class PeersConfig(PeerKind):
         """Whether all peers see the same in every round."""
         first, kinds = self.view_of(0, 0), self.groups or (self,)
         return first.same_for_all and all(kind.view == first.steps for kind in kinds)
+
+    @property
+    def members(self) -> dict[str, range]:
+        """The peers of each group, by its name; empty without groups."""
+        found: dict[str, range] = {}
+        first = 0
+        for number, group in enumerate(self.groups):
+            found[group.name or str(number)] = range(first, first + group.count)
+            first += group.count
+        return found
 
     def _has_network_of(self, group: Group) -> bool:
         """Whether a group's networks are of one architecture with those of the first group."""
