@@ -23,7 +23,15 @@ ONLY_IN = {
 }
 FLOORS = {  # a room imports from itself and from lower floors; "": the modules beside the rooms
     "topologies": [{""}, {"analysis", "worlds"}, {"network"}, {"accounts"}],
-    "peers": [{"base"}, {"attacks", "partitions", "pooling", "views"}, {"data"}, {"networks", "exchange"}, {"probing"}, {"learning"}, {"hosting"}],
+    "peers": [
+        {"base"},
+        {"attacks", "partitions", "pooling", "views"},
+        {"data"},
+        {"networks", "exchange"},
+        {"probing"},
+        {"learning"},
+        {"hosting"},
+    ],
     "coordinator": [
         {"experiment"},
         {"pools", "measures"},

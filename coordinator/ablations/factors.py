@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from coordinator.experiment import reading
-from coordinator.experiment.config import PATHS, ConfigError, RunConfig
+from coordinator.experiment.config import PARTITION_PATH, PATHS, ConfigError, RunConfig
 from coordinator.experiment.errors import unknown_key
 
 Settings = dict[str, Any]  # dotted key -> value; for factors: dotted key -> list of levels
@@ -28,13 +28,16 @@ def to_plain(value: Any) -> Any:
     return reading.plain(value)
 
 
+FILES = {PARTITION_PATH, *(".".join(path) for path in PATHS)}  # keys whose values are names of files or folders
+
+
 def with_absolute_paths(key: str, value: Any) -> Any:
     """The value at a dotted key with its file names made absolute."""
     if isinstance(value, dict):
         return {name: with_absolute_paths(f"{key}.{name}" if key else name, inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [with_absolute_paths(key, inner) for inner in value]
-    if isinstance(value, str) and value and "://" not in value and key in {".".join(path) for path in PATHS}:
+    if isinstance(value, str) and value and "://" not in value and key in FILES:
         return reading.absolute_path(key, value)
     return value
 

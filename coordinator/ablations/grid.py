@@ -20,6 +20,15 @@ from coordinator.experiment.schedules import build_schedule
 from coordinator.measures.stop_rule import check_stop
 from topologies.config import File
 
+NOT_LOADED = (
+    "batch_size",
+    "flip",
+    "on_each_node",
+    "partition",
+    "public",
+    "private_batch_size",
+)  # settings of [data] on which no image depends
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -130,9 +139,11 @@ def check_cells(cells: Sequence[Cell], seeds: Sequence[int] = ()) -> dict[str, i
     return memory
 
 
-def data_key(config: RunConfig) -> tuple[Any, int]:
-    """A key of the images that a run loads: the data section without settings that only affect rounds, and the seed."""
-    return config.data.model_copy(update={"batch_size": 2, "flip": False, "on_each_node": False}), config.run.seed
+def data_key(config: RunConfig) -> tuple[Any, ...]:
+    """A key of the images that a run loads: the sections of data without settings of rounds and peers, and the seed."""
+    fields = type(config.data).model_fields
+    data = config.data.model_copy(update={name: fields[name].default for name in NOT_LOADED})
+    return data, config.public, config.irrelevant, config.run.seed
 
 
 def _check_without_data(cell: Cell, seeds: Sequence[int]) -> None:

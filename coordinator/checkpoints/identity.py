@@ -10,6 +10,8 @@ from coordinator.records.summary import flatten, inputs_of, versions
 DECIDING = (
     "run",
     "data",
+    "public",
+    "irrelevant",
     "peers",
     "topology",
     "exchange",
@@ -23,6 +25,11 @@ FREE = (
     "data.root",
     "data.path",
     "data.on_each_node",
+    "data.partition.path",
+    "public.root",
+    "public.path",
+    "irrelevant.root",
+    "irrelevant.path",
     "topology.path",
     "network.events",
 )  # keys of these sections that do not

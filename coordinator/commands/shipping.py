@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.experiment.brought import brought
-from coordinator.experiment.config import PATHS, ConfigError, RunConfig
+from coordinator.experiment.config import PARTITION_PATH, PATHS, ConfigError, RunConfig
 from coordinator.experiment.reading import is_utf8, shown
 from peers.base.brought import Imported
 from peers.base.brought_errors import BroughtError
@@ -63,6 +63,8 @@ def needed_by(config: RunConfig, table: dict[str, Any], folder: Path) -> dict[st
     needed: dict[str, Path] = {}
     for section, field in PATHS:
         part = getattr(config, section)
+        if part is None:
+            continue
         default = type(part).model_fields[field].default if field in type(part).model_fields else ""
         name = str(table.get(section, {}).get(field, default or ""))
         if not name or name.startswith(("/", "~")) or "://" in name or getattr(part, "download", False):
@@ -73,6 +75,9 @@ def needed_by(config: RunConfig, table: dict[str, Any], folder: Path) -> dict[st
                 "that all nodes reach, or a URL"
             )
         needed[f"{section}.{field}"] = Path(os.path.normpath(folder / name))
+    partition = str((table.get("data", {}).get("partition") or {}).get("path", ""))
+    if partition and not partition.startswith(("/", "~")):
+        needed[PARTITION_PATH] = Path(os.path.normpath(folder / partition))
     return needed | _imported_by(config)
 
 

@@ -21,12 +21,14 @@ from peers.exchange.targets import GivenTarget
 from peers.networks.brought import GivenHead, GivenModel
 from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.weights import HeldWeights, read_weights
+from peers.partitions.config import FromFile
 
 S = TypeVar("S", bound=BaseModel)
 _SHARED = {
     "data": tuple(DataSection.model_fields),
     "topology": ("self_weight", "weights", "allow_disconnected"),
 }  # kept where the kind changes
+DATA = ("data", "public", "irrelevant")  # sections that name data sets
 NOT_ALONE = "# This file alone is not all of it"
 FROM_PYTHON = "simulate(load_config(FILE), {arguments}) starts it anew; resume(FOLDER, {arguments}) goes on"
 
@@ -112,7 +114,7 @@ def identified(config: RunConfig) -> RunConfig:
     """
     forget_digests()
     for part in brought(config):
-        if part is not config.data:  # which is asked for when it is loaded
+        if part not in (config.data, *config.other_data.values()):  # which are asked for when they are loaded
             part.bring()  # refuses objects that are not there
     for where in ("model", "head"):
         config = _with_peers(config, where, _identify)
@@ -120,8 +122,11 @@ def identified(config: RunConfig) -> RunConfig:
     updates = {name: _identify(getattr(exchange, name)) for name in ("loss", "target")}
     if any(updates[name] is not getattr(exchange, name) for name in updates):
         config = config.model_copy(update={"exchange": exchange.model_copy(update=updates)})
-    for name in ("topology", "data"):
+    for name in ("topology", *DATA):
         config = config.model_copy(update={name: _identify(getattr(config, name))})
+    if isinstance(config.data.partition, FromFile):
+        data = config.data.model_copy(update={"partition": config.data.partition.identified()})
+        config = config.model_copy(update={"data": data})
     return config.model_copy(update={"peers": _with_weights(config.peers)})
 
 
@@ -130,6 +135,7 @@ def brought(config: RunConfig) -> list[Brought]:
     kinds: list[PeerKind] = [config.peers, *config.peers.groups]
     parts: list[Any] = [part for kind in kinds for part in (kind.model, kind.head)]
     parts += [config.exchange.loss, config.exchange.target, config.topology, config.data]
+    parts += config.other_data.values()
     found: list[Brought] = []
     for part in parts:
         if isinstance(part, Brought) and part not in found:
@@ -151,7 +157,7 @@ def _named(table: Mapping[str, Any]) -> dict[str, str]:
     for name, kind in kinds.items():
         parts[f"{name}.weights"] = {"kind": "given", "digest": kind.get("weights_digest", "")}
     parts |= {f"exchange.{part}": exchange.get(part, {}) for part in ("loss", "target")}
-    parts |= {part: table.get(part, {}) for part in ("topology", "data")}
+    parts |= {part: table.get(part, {}) for part in ("topology", *DATA)}
     return {key: part.get("digest", "") for key, part in parts.items() if part.get("kind") in ("import", "given")}
 
 

@@ -9,9 +9,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from coordinator.experiment import overrides as _overrides
 from coordinator.experiment.brought_topology import GivenTopology, ImportedTopology
+from coordinator.experiment.control_checks import check_controls
 from coordinator.experiment.errors import explain
 from coordinator.experiment.network_checks import check_network
 from coordinator.experiment.overrides import parse_assignment as parse_assignment
+from coordinator.experiment.private_data import check_private, with_public
 from coordinator.experiment.reading import ConfigError as ConfigError
 from coordinator.experiment.reading import absolute_path, check_depth, plain, unusable_values
 from coordinator.experiment.reading import read_table as read_table
@@ -24,6 +26,7 @@ from peers.data.config import DataConfig
 from peers.exchange.config import ExchangeConfig
 from peers.learning.settings import Execution
 from peers.networks.config import PeersConfig
+from peers.partitions.config import FromFile
 from peers.probing.config import ProbeName
 from topologies.config import TopologyConfig
 from topologies.worlds.config import Group, NetworkConfig
@@ -33,10 +36,15 @@ AnyTopology = Annotated[TopologyConfig | ImportedTopology | GivenTopology, Field
 PATHS = (  # keys whose values are names of files or folders
     ("data", "root"),
     ("data", "path"),
+    ("public", "root"),
+    ("public", "path"),
+    ("irrelevant", "root"),
+    ("irrelevant", "path"),
     ("topology", "path"),
     ("peers", "weights"),
     ("checkpoint", "path"),
 )
+PARTITION_PATH = "data.partition.path"
 NETWORK_FILES = ("compute", "latency", "bandwidth", "churn")  # laws in `network` that a file may give
 
 
@@ -75,12 +83,24 @@ class RunConfig(Section):
         "every message arrives at once, and all peers are always there and equally fast",
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _public_images(cls, values: object) -> object:
+        return with_public(values)
+
     @model_validator(mode="after")
     def _check(self) -> "RunConfig":
+        check_private(self.data, self.exchange, self.other_data)
         if self.exchange.delivery == "shared-sum" and self.topology.kind != "complete":
             raise ValueError(
                 f"exchange.delivery 'shared-sum' needs topology 'complete', where all hear all, got "
                 f"'{self.topology.kind}': use per-edge"
+            )
+        check_controls(self.evaluation, self.data, self.irrelevant, self.peers, self.exchange)
+        if self.peers.head_shared and self.exchange.what == "features":
+            raise ValueError(
+                "peers.head_shared fixes the head, but exchange.what is 'features', which no head changes: set "
+                "exchange.what to logits or probabilities, or leave peers.head_shared out"
             )
         if self.network is not None:
             check_network(self.network, self.exchange, self.evaluation, self.topology, self.peers.count)
@@ -99,6 +119,12 @@ class RunConfig(Section):
                 f"{self.peers.count}: leave it out; metrics/peers.parquet has every peer's numbers"
             )
         return self
+
+    @property
+    def other_data(self) -> dict[str, DataConfig]:
+        """The sections of other data sets, by name."""
+        sections = {"public": self.public, "irrelevant": self.irrelevant}
+        return {name: section for name, section in sections.items() if section is not None}
 
     @property
     def probe_names(self) -> tuple[ProbeName, ...]:
@@ -176,6 +202,10 @@ def _with_absolute_paths(config: RunConfig) -> RunConfig:
                 continue
             absolute = absolute_path(f"{section}.{field}", name)
             updates[section] = part.model_copy(update={field: type(name)(absolute)})
+    data = updates.get("data", config.data)
+    if isinstance(data.partition, FromFile):
+        path = absolute_path(PARTITION_PATH, data.partition.path)
+        updates["data"] = data.model_copy(update={"partition": data.partition.model_copy(update={"path": path})})
     if config.network is not None:
         updates["network"] = _network_with_absolute_paths(config.network)
     peers = updates.get("peers", config.peers)

@@ -15,6 +15,7 @@ from peers.networks import drawing, models
 from peers.networks.brought import BroughtHead, BroughtModel
 from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.network import Network, OwnHead
+from peers.networks.shared_head import check_shared_heads
 from peers.networks.variants import TorchvisionModel
 
 FLOAT = 4
@@ -60,7 +61,9 @@ def makes(peers: PeersConfig, shape: Shape) -> list[Make]:
     for kind in peers.groups or [peers]:
         if isinstance(kind.model, BroughtModel):
             kind.model.check_count(peers.count)
-    return [make for kind, of_kind in _kinds(peers) for make in _of_kind(kind, of_kind, shape)]
+    found = [make for kind, of_kind in _kinds(peers) for make in _of_kind(kind, of_kind, shape)]
+    check_shared_heads(peers, [(make.peers[0], make.network) for make in found])
+    return found
 
 
 def layouts(peers: PeersConfig, shape: Shape) -> list[tuple[str, ...]]:
@@ -74,7 +77,10 @@ def plan_group(config: RunConfig, dataset: Dataset, make: Make) -> GroupPlan:
     kind, network = make.kind, make.network
     parameters = models.num_parameters(network)
     moments = len(kind.optimizer.moment_names)
-    teacher = config.exchange.separate_teacher + (Control.STRANGER in config.evaluation.controls)
+    exchange, controls = config.exchange, config.evaluation.controls
+    teacher = exchange.separate_teacher + 2 * (exchange.teacher_anchor < 1) + (Control.STRANGER in controls)
+    if Control.IRRELEVANT in controls:  # another peer in its place
+        teacher += 3 + moments + teacher
     buffers = sum(buffer.nbytes for buffer in network.buffers())
     own, model = isinstance(network.head, OwnHead), kind.model
     return GroupPlan(

@@ -7,21 +7,23 @@ from functools import cached_property
 
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.control_checks import check_irrelevant_data
+from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, num_probed, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.schedules import build_schedule, links_of
 from coordinator.experiment.trying import tried_out
 from peers.base import memory
-from peers.base.seeds import stream
 from peers.data import dataset_check
 from peers.data.brought import GivenData
-from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
-from peers.data.datasets import Dataset, Normalisation, channel_statistics, hold_out
+from peers.data.datasets import Dataset, Normalisation, channel_statistics
+from peers.data.holdings import Holdings, check_sizes, holdings
 from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
+from peers.learning.twin import IRRELEVANT
 from peers.probing.config import ProbeConfig
 from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe
@@ -76,7 +78,13 @@ class Plan:
 
     @property
     def data_bytes(self) -> int:
-        return self.dataset.train_images.nbytes + self.dataset.test_images.nbytes
+        held = [self.dataset, *self.dataset.others.values()]
+        return sum(each.train_images.nbytes + each.test_images.nbytes for each in held)
+
+    @property
+    def holdings(self) -> Holdings | None:
+        """Who holds which training examples; None if all peers hold all."""
+        return holdings_of(self.config, self.dataset)
 
     @property
     def memory_bytes(self) -> int:
@@ -138,11 +146,14 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         facts = describe(schedule)  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
+        _check_holdings(config, dataset)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
         _check_memory(config, dataset, groups)
+        supervised, outputs = config.exchange.uses_labels, min(group.output_dim for group in groups)
+        check_irrelevant_data(config.evaluation.controls, config.data.batch_size, supervised, dataset, outputs)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
@@ -186,21 +197,6 @@ def identified(plan: Plan) -> Plan:
     return replace(plan, data_digest=data, links_digest=links, normalisation=normalisation, network_digest=network)
 
 
-def load_data(config: RunConfig) -> Dataset:
-    """Load the images and labels of a run. Raises: ValueError."""
-    return load_section(config.data, config.run.seed)
-
-
-def load_section(data: DataConfig, seed: int) -> Dataset:
-    """`load_data`, given only the data section and the run's seed. Raises: ValueError."""
-    return held_out(data.load(seed), data, seed)
-
-
-def held_out(dataset: Dataset, data: DataConfig, seed: int) -> Dataset:
-    """If `data.validation` is set, replace the test images by held-out training images. Raises: ValueError."""
-    return hold_out(dataset, data.validation, stream(seed, "data", 2)) if data.validation else dataset
-
-
 def settings_of(plan: Plan, control: Control | None = None) -> list[PeerSettings]:
     """The settings from which each peer of a planned run, or of one of its control runs, is created."""
     return peer_settings(plan.config, plan.dataset, control, plan.normalisation)
@@ -214,6 +210,9 @@ def peer_settings(
     peers, exchange = config.peers, config.exchange
     if control is Control.SUPERVISED:
         peers, exchange = with_labels_only(peers, exchange, dataset.num_classes)
+    if control is Control.TRUTHFUL:
+        peers = peers.model_copy(update={"adversaries": ()})
+    other = channel_statistics(dataset.others[IRRELEVANT].train_images) if control is Control.IRRELEVANT else None
     of_peers, data = layouts(peers, dataset.shape), config.data
     # a ProbeConfig, since unpickling an EvaluationConfig would import the whole coordinator in every actor
     probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
@@ -235,6 +234,8 @@ def peer_settings(
             control=control,
             vectorisable=config.hosting.execution != "loop",
             message="outputs" if config.network is None else config.network.message,
+            other_data=config.other_data,
+            other_normalisation=other,
         )
         for index in range(config.peers.count)
     ]
@@ -264,6 +265,21 @@ def _check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, 
     memory.require(max(_probing_bytes(config, dataset, groups)), subject, advice)
 
 
+def holdings_of(config: RunConfig, dataset: Dataset) -> Holdings | None:
+    """Who holds which training examples; None if all peers hold all. Raises: ValueError."""
+    if config.data.partition is None:
+        return None
+    return holdings(config.data, dataset.train_labels, config.peers.count, config.run.seed)
+
+
+def _check_holdings(config: RunConfig, dataset: Dataset) -> None:
+    """Refuse a partition that leaves a peer, or the public images, with less than a batch. Raises: ValueError."""
+    found = holdings_of(config, dataset)
+    if found is not None:
+        public = len(dataset.others["public"].train_labels) if config.public is not None else len(found.public)
+        check_sizes(found, config.data, public)
+
+
 def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
     """Check the config against data and networks; returns the width of exchanged vectors. Raises: ConfigError."""
     features = config.exchange.what == "features"
@@ -276,7 +292,7 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
     num_train, num_test, what = len(dataset.train_labels), len(dataset.test_labels), noun(dataset.shape)
     if num_test < 2:
         raise ConfigError(f"data: at least 2 test {what} are needed, got {num_test}: raise data.test_limit or add some")
-    if config.data.batch_size > num_train:
+    if config.data.partition is None and config.data.batch_size > num_train:
         raise ConfigError(
             f"data.batch_size must be at most the {num_train} training {what}, got {config.data.batch_size}: lower it"
         )

@@ -94,7 +94,10 @@ class EvaluationConfig(ProbeConfig):
         description="further runs that the run is compared with, each about as long as the run: alone, every student "
         "is its own teacher; stranger, teachers' messages come from random networks that nobody trains; shuffled, they "
         "are permuted over the samples of the batch; supervised, labels instead of teachers; alone-matched, as alone "
-        "with the run's gradient norms; single-teacher, one of a student's teachers in each round",
+        "with the run's gradient norms; single-teacher, one of a student's teachers in each round; irrelevant, "
+        "teachers' messages come from networks that learn by themselves from the data set [irrelevant]; private-only, "
+        "own terms on private data without exchange; pooled, the same on the private data of all; truthful, nobody "
+        "lies",
     )
     recalibrated: bool = Field(
         False,
@@ -116,6 +119,11 @@ class EvaluationConfig(ProbeConfig):
         twice = next((control for control in self.controls if self.controls.count(control) > 1), None)
         if twice is not None:
             raise ValueError(f"evaluation.controls has '{twice}' twice: remove one")
+        if self.recalibrated and self.buffers == "recalibrated":
+            raise ValueError(
+                "evaluation.recalibrated probes the trained peers again with the buffers that evaluation.buffers "
+                "'recalibrated' gives them in any case: leave evaluation.recalibrated out"
+            )
         return self
 
 

@@ -41,6 +41,10 @@ COLOURS = {
     Condition.STRANGER: GREEN,
     Condition.SHUFFLED: PURPLE,
     Condition.SINGLE_TEACHER: SKY,
+    Condition.IRRELEVANT: "#882255",
+    Condition.PRIVATE_ONLY: "#999933",
+    Condition.POOLED: "#332288",
+    Condition.TRUTHFUL: "#661100",
     Condition.SUPERVISED: GREY,
 }
 # black text is legible on all of it

@@ -26,8 +26,12 @@ class Condition(StrEnum):
     ALONE = "alone"  # this and the following are control runs: see `Control`
     ALONE_MATCHED = "alone_matched"
     STRANGER = "stranger"
+    IRRELEVANT = "irrelevant"
     SHUFFLED = "shuffled"
+    PRIVATE_ONLY = "private_only"
     SINGLE_TEACHER = "single_teacher"
+    TRUTHFUL = "truthful"
+    POOLED = "pooled"
     SUPERVISED = "supervised"
 
     @classmethod
@@ -109,6 +113,22 @@ class Gain(Enum):
         Verdict.NO_DIFFERENCE,
         Verdict.WORSE,
     )
+    OVER_IRRELEVANT = _Comparison(
+        "over_irrelevant",
+        Condition.TRAINED,
+        Condition.IRRELEVANT,
+        Verdict.THESE_IMAGES_TEACH,
+        Verdict.NO_DIFFERENCE,
+        Verdict.WORSE,
+    )
+    OVER_PRIVATE_ONLY = _Comparison(
+        "over_private_only",
+        Condition.TRAINED,
+        Condition.PRIVATE_ONLY,
+        Verdict.EXCHANGE_ADDS,
+        Verdict.NO_DIFFERENCE,
+        Verdict.WORSE,
+    )
     OVER_SINGLE_TEACHER = _Comparison(
         "over_single_teacher",
         Condition.TRAINED,
@@ -116,6 +136,22 @@ class Gain(Enum):
         Verdict.POOLING_HELPS,
         Verdict.NO_DIFFERENCE,
         Verdict.POOLING_HURTS,
+    )
+    OVER_TRUTHFUL = _Comparison(
+        "over_truthful",
+        Condition.TRAINED,
+        Condition.TRUTHFUL,
+        Verdict.ABOVE_TRUTHFUL,
+        Verdict.NO_DIFFERENCE,
+        Verdict.GAIN_LOST,
+    )
+    OVER_POOLED = _Comparison(
+        "over_pooled",
+        Condition.TRAINED,
+        Condition.POOLED,
+        Verdict.ABOVE_POOLED,
+        Verdict.NOT_DISTINGUISHABLE,
+        Verdict.SHORT_OF_POOLED,
     )
     OVER_SUPERVISED = _Comparison(
         "over_supervised",
@@ -184,12 +220,17 @@ class Gain(Enum):
         """Whether it compares the run with one of its control runs."""
         return self.control.control_run is not None
 
+    @property
+    def is_of_upper_mark(self) -> bool:
+        """Whether the control has what no peer has, such as labels: being below it is normal, and no finding."""
+        return self in (Gain.OVER_SUPERVISED, Gain.OVER_POOLED)
+
     def conclude(self, side: Side, learned: Verdict | None) -> Verdict:
         """The verdict for a gain on this side of 0. learned: the same probe's verdict over calibrated; None: unknown.
 
         Peers above a control run show what the exchange teaches only if they have learned: the control may have lost.
         """
-        if side is Side.ABOVE and self.is_over_control_run and self is not Gain.OVER_SUPERVISED:
+        if side is Side.ABOVE and self.is_over_control_run and not self.is_of_upper_mark:
             if learned is Verdict.DEGRADED:
                 return Verdict.LESS_HARM
             if learned is not Verdict.LEARNED:
@@ -230,6 +271,6 @@ class GainMeasure:
     def claims(self) -> bool:
         """Whether it is tested over seeds: a mean gain of a probe that is not only for comparison.
 
-        The gain over supervised peers is not: labels are an upper mark, and being below it is no finding.
+        The gains over upper marks are not; see `Gain.is_of_upper_mark`.
         """
-        return self.part == "mean" and self.probe not in FOR_COMPARISON and self.gain is not Gain.OVER_SUPERVISED
+        return self.part == "mean" and self.probe not in FOR_COMPARISON and not self.gain.is_of_upper_mark

@@ -16,7 +16,7 @@ from coordinator.reports.network import facts, on_network
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.settings import asked
 from coordinator.reports.verdicts import verdict_lines
-from coordinator.reports.wording import CONDITIONS, examples, probe_name
+from coordinator.reports.wording import CONDITIONS, buffers, examples, probe_name
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)])
 VERDICT = "verdict"
@@ -138,6 +138,8 @@ def _probes(summary: Mapping[str, Any]) -> list[Table]:
     names = ["probe", *(CONDITIONS[condition] for condition in conditions), "gain", VERDICT]
     compared = any(name in FOR_COMPARISON for name in probes)
     note = " * on features as they are: for comparison, no verdict." if compared else ""
+    arms = buffers(summary["config"])
+    note = (f" Probed with {arms}." if arms else "") + note
     caption = (
         "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "
         f"forward passes only), with 95% intervals over this run's peers and test {examples(summary)}.{note}"

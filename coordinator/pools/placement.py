@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any, Literal
 
 from coordinator.experiment.config import ConfigError, HostingConfig
-from coordinator.experiment.plan import load_section
+from coordinator.experiment.loading import load_sections
 from coordinator.experiment.redaction import first_line
 from coordinator.pools.base import HostLost, RecoveryFailed, Ref, Tell
 from coordinator.pools.resources import (
@@ -79,9 +79,11 @@ def affinity_options(node: str) -> dict[str, Any]:
 class DataOfNodes:
     """References to the data set for each node: one copy shared through the object store, or a copy loaded per node."""
 
-    def __init__(self, ray: Any, dataset: Dataset, section: DataConfig, seed: int) -> None:
+    def __init__(
+        self, ray: Any, dataset: Dataset, section: DataConfig, seed: int, others: Mapping[str, DataConfig]
+    ) -> None:
         self._ray = ray
-        self._section, self._seed = section, seed
+        self._section, self._seed, self._others = section, seed, others
         self._digest = digest_of(dataset) if section.on_each_node else b""  # reads all images
         self._shared: Ref[Dataset] = Ref(ray.put(dataset))
         self._own: dict[str, Ref[Dataset]] = {ray.get_runtime_context().get_node_id(): self._shared}
@@ -104,7 +106,7 @@ class DataOfNodes:
 
         on_node = NodeAffinitySchedulingStrategy(node, soft=False)
         load = _remote_load().options(scheduling_strategy=on_node, num_cpus=0, num_returns=2)
-        dataset, digest = load.remote(self._section, self._seed)
+        dataset, digest = load.remote(self._section, self._seed, self._others)
         try:
             found = self._ray.get(digest)
         except self._ray.exceptions.RayError as error:
@@ -127,9 +129,11 @@ class DataOfNodes:
         return f"{addresses.get(node, '')} ({node[:8]})"
 
 
-def load_with_digest(section: DataConfig, seed: int) -> tuple[Dataset, bytes]:
-    """Load a data set on this machine; returns it with its digest. Raises: ValueError."""
-    dataset = load_section(section, seed)
+def load_with_digest(
+    section: DataConfig, seed: int, others: Mapping[str, DataConfig] | None = None
+) -> tuple[Dataset, bytes]:
+    """Load a data set on this machine, with the others of a run; returns it with its digest. Raises: ValueError."""
+    dataset = load_sections(section, seed, others or {})
     return dataset, digest_of(dataset)
 
 

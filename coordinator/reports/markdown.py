@@ -8,7 +8,7 @@ from typing import Any
 from coordinator.reports import control_runs
 from coordinator.reports.formatting import points, points_between
 from coordinator.reports.sentences import in_words
-from coordinator.reports.wording import examples, probe_name, untrained
+from coordinator.reports.wording import buffers, examples, probe_name, untrained
 
 NOTE = "mlflow.note.content"  # the tag that MLflow's page of a run shows as its description
 LONGEST = 4500  # characters; MLflow takes a few more
@@ -93,7 +93,7 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     calibrated = _CALIBRATED.format(untrained(summary["config"]))
-    meanings = "; ".join(filter(None, (calibrated, control_runs.meanings(summary))))
+    meanings = "; ".join(filter(None, (calibrated, control_runs.meanings(summary), buffers(summary["config"]))))
     return "\n".join(table(("probe", "over", "gain (points)", "95% interval", "verdict"), rows)) + (
         "\n\nGain: accuracy of the trained peers less that of the control, in percentage points; intervals are over "
         f"this run's peers and test {examples(summary)}, not over seeds. {escaped(meanings)}."

@@ -21,7 +21,7 @@ from coordinator.reports.network import facts
 from coordinator.reports.sentences import on_consensus, on_flags, on_speed
 from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.verdicts import Tone, VerdictLine, verdict_lines
-from coordinator.reports.wording import CONDITIONS, examples, probe_name, untrained
+from coordinator.reports.wording import CONDITIONS, buffers, examples, probe_name, untrained
 
 STYLES = {Tone.GOOD: "bold green", Tone.BAD: "bold red", Tone.NEUTRAL: "", Tone.VOID: "dim"}
 LEAST_WORDS = 24  # columns for the words of a verdict beside its number; narrower, they are one text
@@ -96,6 +96,8 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
         f"gain: trained - calibrated ({untrained(summary['config'])}, forward passes only), in points; intervals "
         f"are over this run's peers and test {examples(summary)}, not over seeds",
     )
+    if buffers(summary["config"]):
+        say(console, f"probed with {buffers(summary['config'])}")
     compared = control_runs.compared_rows(summary)
     if compared:
         _print_gap(console)

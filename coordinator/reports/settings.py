@@ -6,7 +6,7 @@ from typing import Any
 from coordinator.measures.gains import Condition
 from coordinator.reports.formatting import count_of
 from coordinator.reports.matrices import spectra
-from coordinator.reports.wording import CONDITIONS, examples, untrained
+from coordinator.reports.wording import CONDITIONS, buffers, examples, untrained
 
 
 def asked(summary: Mapping[str, Any]) -> dict[str, str]:
@@ -18,7 +18,9 @@ def asked(summary: Mapping[str, Any]) -> dict[str, str]:
     return {
         "Data": f"{_data(summary)}, batches of {data['batch_size']}"
         + (f"; {data['validation']:,} training {what} stand in for the test {what}" if data["validation"] else ""),
-        "Peers": "; ".join(_group(group) for group in summary["peers"]) + _frozen(config["peers"]),
+        "Peers": "; ".join(_group(group) for group in summary["peers"])
+        + _frozen(config["peers"])
+        + _shared_head(config["peers"]),
         "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round"
         + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
         **{name.capitalize(): text for name, text in spectra(facts).items()},
@@ -44,6 +46,8 @@ def exchange(exchange: Mapping[str, Any]) -> list[str]:
         parts.append(f"peers teach with a snapshot of themselves, {often}")
     if exchange["teacher_ema"]:
         parts.append(f"peers teach with a moving average of momentum {exchange['teacher_ema']:g}")
+    if exchange.get("teacher_anchor", 1) < 1:
+        parts.append(f"peers teach with weights at {exchange['teacher_anchor']:g} of the way from their first ones")
     if exchange["supervised"]:
         parts.append(f"labels with weight {exchange['supervised']:g}")
     return parts
@@ -89,7 +93,7 @@ def _shown(law: Mapping[str, Any]) -> dict[str, Any]:
 def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:
     """The controls that run only if the config enables them, because they cost more."""
     names = [CONDITIONS[condition] for condition in Condition if evaluation.get(condition) is True]
-    return [*names, *evaluation.get("controls", ())]
+    return [*names, *evaluation.get("controls", ()), *filter(None, [buffers({"evaluation": evaluation})])]
 
 
 def variant(table: Mapping[str, Any]) -> str:
@@ -116,3 +120,8 @@ def _group(group: Mapping[str, Any]) -> str:
 
 def _frozen(peers: Mapping[str, Any]) -> str:
     return f"; frozen: {', '.join(map(str, peers['frozen']))}" if peers["frozen"] else ""
+
+
+def _shared_head(peers: Mapping[str, Any]) -> str:
+    shared = peers.get("head_shared", False)
+    return f"; all with one frozen random {'head' if shared is True else 'last layer'}" if shared else ""

@@ -21,12 +21,19 @@ CONTROLS = {  # by kind of gain: the name of the control, and its explanation
     Gain.OVER_CALIBRATED: ("calibrated networks", "untrained weights, forward passes only"),
     Gain.OVER_ALONE: (
         "peers alone",
-        "the same rounds, every peer its own teacher (by its own snapshot or average, where refresh_every or "
-        "teacher_ema say so)",
+        "the same rounds, every peer its own teacher (by its own snapshot or average, where refresh_every, "
+        "teacher_ema or teacher_anchor say so)",
     ),
     Gain.OVER_ALONE_MATCHED: ("peers alone with matched gradients", "as alone, gradients scaled to the run's norms"),
     Gain.OVER_SHUFFLED: ("shuffled teachers", "their messages permuted over the samples of the batch"),
     Gain.OVER_STRANGER: ("strangers", "teachers' messages from random networks that nobody trains"),
+    Gain.OVER_IRRELEVANT: (
+        "teachers with other experience",
+        "teachers' messages from networks that learn by themselves, from other data",
+    ),
+    Gain.OVER_PRIVATE_ONLY: ("peers on private data only", "each learns from its own examples, without exchange"),
+    Gain.OVER_TRUTHFUL: ("truthful peers", "the same run without lies"),
+    Gain.OVER_POOLED: ("pooled training", "as private-only, from the private examples of all peers together"),
     Gain.OVER_SINGLE_TEACHER: ("a single teacher", "one of the student's teachers in each round, not their average"),
     Gain.OVER_SUPERVISED: ("supervised peers", "labels instead of teachers"),
     Gain.OVER_UNTRAINED: ("untrained networks", "as they were drawn"),
@@ -60,6 +67,12 @@ def untrained(config: Mapping[str, Any]) -> str:
     kinds = [peers, *peers.get("groups", ())]
     given = any(kind.get("initial") == "given" or kind.get("weights") for kind in kinds)
     return "untrained (weights as given)" if given else "untrained"
+
+
+def buffers(config: Mapping[str, Any]) -> str:
+    """What to say of the probed peers' BatchNorm buffers, as part of a sentence; empty if they are as they are."""
+    anew = config["evaluation"].get("buffers") == "recalibrated"
+    return "BatchNorm's buffers estimated anew in every arm, by the same forward passes" if anew else ""
 
 
 def examples(summary: Mapping[str, Any]) -> str:

@@ -8,11 +8,11 @@ from coordinator.measures.gains import Condition
 from coordinator.pools.base import Pool
 from coordinator.records.events import ControlVoid, WeightsMeasured
 from coordinator.records.recorder import Recorder
+from coordinator.run.controls import probed_as
 from coordinator.run.peer_group import PeerGroup
 from coordinator.scheduling.probing import observe, probe
 from coordinator.scheduling.scheduler import Phase
 from peers.learning.control import Control
-from peers.probing.measuring import ProbeSubject
 
 Norms = Callable[[int, int], float | None]
 
@@ -127,4 +127,5 @@ class ControlRuns:
         observed = observe(group.pool).get().peers
         changes = {peer: seen.weight_change for peer, seen in observed.items()}
         recorder.publish(WeightsMeasured(phase, changes))
-        recorder.probed(probe(group.pool, ProbeSubject.AS_IS).get(), condition=Condition.of(control))
+        probing = probe(group.pool, *probed_as(self._plan, recorder.state))
+        recorder.probed(probing.get(), condition=Condition.of(control))

@@ -7,6 +7,7 @@ from coordinator.pools.base import Pool
 from coordinator.records.recorder import Recorder
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.probing import Probing, probe
+from peers.probing.measuring import ProbeSubject
 from topologies.participation import last_rounds
 
 CONDITIONS = (Condition.RAW_PIXELS, Condition.UNTRAINED, Condition.CALIBRATED)
@@ -46,6 +47,17 @@ class Controls:
             return probe(self._pool, condition.subject, untrained=True)
         rounds = calibration_rounds(self._plan, self._recorder.state)
         return probe(self._pool, condition.subject, rounds, untrained=True)
+
+
+def probed_as(plan: Plan, state: RunState) -> tuple[ProbeSubject, dict[int, list[int]] | None]:
+    """How trained peers are probed, those of control runs too, and the rounds whose batches they are shown for it.
+
+    With `evaluation.buffers = "recalibrated"` every arm gets BatchNorm's buffers by the forward passes of the
+    calibrated control, so that arms differ in weights alone.
+    """
+    if plan.config.evaluation.buffers == "as-is":
+        return ProbeSubject.AS_IS, None
+    return ProbeSubject.RECALIBRATED, calibration_rounds(plan, state)
 
 
 def calibration_rounds(plan: Plan, state: RunState) -> dict[int, list[int]]:

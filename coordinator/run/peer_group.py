@@ -9,6 +9,7 @@ from coordinator.experiment.plan import Plan, settings_of
 from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.base import Pool
 from coordinator.records.run_state import RunState
+from coordinator.run.controls import probed_as
 from coordinator.scheduling.choice import scheduler_of
 from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord, Scheduler
 
@@ -85,6 +86,7 @@ class PeerGroup:
             holds=self.holds,
             limit=lambda: state.last_round(config.run.rounds),
             keeps=self._keeps,
+            probed_as=lambda: probed_as(self._plan, state),
         )
         schedule = self._plan.schedule if is_run else build_schedule(config, phase.control)
         self.position, completed = None, start

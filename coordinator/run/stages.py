@@ -30,7 +30,7 @@ from coordinator.records.result import Ending, Result, Status
 from coordinator.records.tables import Tables
 from coordinator.reports import endings
 from coordinator.run.control_runs import ControlRuns
-from coordinator.run.controls import Controls, calibration_rounds
+from coordinator.run.controls import Controls, calibration_rounds, probed_as
 from coordinator.run.early_end import EarlyEnd
 from coordinator.run.lost_hosts import LostHosts
 from coordinator.run.peer_group import PeerGroup
@@ -276,7 +276,8 @@ class Simulation:
         if self.state.digests:
             return
         self._enter(Stage.FINAL_PROBES)
-        self.recorder.probed(probe(self.pool, ProbeSubject.AS_IS).get(), self.state.completed, Condition.TRAINED)
+        trained = probe(self.pool, *probed_as(self.plan, self.state))
+        self.recorder.probed(trained.get(), self.state.completed, Condition.TRAINED)
         if self.config.evaluation.reset:
             self.recorder.probed(probe(self.pool, ProbeSubject.RESET).get(), condition=Condition.RESET)
         if self.config.evaluation.recalibrated:

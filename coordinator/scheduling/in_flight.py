@@ -16,7 +16,6 @@ from coordinator.pools.base import Pool, Ref, in_order
 from coordinator.scheduling.probing import Observing, Probing, observe, probe
 from coordinator.scheduling.scheduler import Cadence, PeersSaved, RoundRecord, SaveFailed
 from peers.exchange.assignment import Stats
-from peers.probing.measuring import ProbeSubject
 from topologies.round import Round
 
 FIRST_CHECKPOINT = 5.0  # seconds until the first checkpoint: the most work that can be lost before there is one
@@ -105,7 +104,7 @@ class RoundsInFlight(ABC, Generic[Flight]):
         if cadence.observes(completed):
             flight.observations = observe(self.pool, self.cadence.keeps(completed))
         if cadence.probes(completed):
-            flight.probes = probe(self.pool, ProbeSubject.AS_IS)
+            flight.probes = probe(self.pool, *cadence.probed_as())
         patience = cadence.checkpoint_seconds
         if cadence.saves(
             completed, self._clock() - self._saved_at, patience if self._any_saved else min(patience, FIRST_CHECKPOINT)

@@ -1,7 +1,7 @@
 """The scheduler interface, which runs the rounds of a schedule: its settings and the records it yields."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, runtime_checkable
@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from coordinator.scheduling.probing import Probing
 from peers.exchange.assignment import Stats
 from peers.learning.control import Control
+from peers.probing.measuring import ProbeSubject
 from peers.probing.observing import Observations
 from topologies.network.trace import TimedRound
 from topologies.schedule import Round, Schedule
@@ -46,6 +47,7 @@ class Cadence:
     holds: rounds whose record has to be read before the next round is submitted, since it may be the last one.
     limit: the number of rounds that may be submitted; it may fall below `num_rounds` while they run.
     keeps: rounds after which observations keep the peers' features and outputs.
+    probed_as: how peers are probed in the rounds, with the rounds whose batches they are shown for it.
     """
 
     num_rounds: int
@@ -61,6 +63,10 @@ class Cadence:
     holds: Callable[[int], bool] = lambda completed: False
     limit: Callable[[], int] = lambda: sys.maxsize
     keeps: Callable[[int], bool] = lambda completed: False
+    probed_as: Callable[[], tuple[ProbeSubject, Mapping[int, Sequence[int]] | None]] = lambda: (
+        ProbeSubject.AS_IS,
+        None,
+    )
 
     def observes(self, completed: int) -> bool:
         """Whether to measure consensus after this round; False in replayed rounds."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from peers.exchange.assignment import Stats
+from peers.exchange.assignment import Heard, Stats
 from topologies.network.trace import MessageKey, Step, TimedRound, Wave
 from topologies.round import Round
 
@@ -42,6 +42,7 @@ def of_round(stats: Sequence[Stats]) -> Stats:
         gradient_norm=fmean(norms) if norms else None,
         sent_bytes=sum(each.sent_bytes for each in stats),
         seconds=sum(each.seconds for each in stats),
+        heard=Heard.together(each.heard for each in stats),
     )
 
 

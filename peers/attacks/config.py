@@ -1,54 +1,16 @@
 """The settings of liars: `peers.adversaries`, who they are, and what they send in place of their outputs."""
 
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor
 
-from peers.base.section import Section, Variant
-
-Outputs = Float[Tensor, "samples dim"]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What an attack is made of.
-
-    own: what the liar would have sent. honest: the honest messages that the attacked student hears of these samples,
-    its own among them where it pools itself; empty for an attack that is not omniscient. weights: of the honest ones in
-    the student's pool. student: the student's own outputs. distribution: whether rows are distributions. liars: how many
-    of the student's teachers lie. lies_weight: their weight in its pool. views: the samples are this many views of the
-    same images, one after the other. first: the liar's first message of all.
-    """
-
-    own: Outputs
-    honest: Float[Tensor, "honest samples dim"]
-    weights: Float[Tensor, " honest"]
-    student: Outputs
-    distribution: bool
-    liars: int = 1
-    lies_weight: float = 0.0
-    views: int = 1
-    first: Outputs | None = None
-
-
-class Attack(Variant):
-    """What a liar sends: a pure function.
-
-    omniscient: whether it sees the honest messages, so that it is made where the student pools them; else it is made
-    where the liar publishes. on_logits: whether it is also for logits and features. keeps_first: whether it needs the
-    liar's first message.
-    """
-
-    omniscient: ClassVar[bool] = False
-    keeps_first: ClassVar[bool] = False
-
-    def lie(self, scene: Scene, rng: np.random.Generator) -> Outputs:
-        """The lie; of the form of `scene.own`, and distributions where those are."""
-        raise NotImplementedError
+from peers.attacks import local, omniscient
+from peers.attacks.brought import GivenAttack, ImportedAttack
+from peers.attacks.scene import Attack as Attack
+from peers.attacks.scene import Omniscient, Outputs
+from peers.attacks.scene import Scene as Scene
+from peers.base.section import Section
 
 
 class Random(Attack):
@@ -57,11 +19,17 @@ class Random(Attack):
     kind: Literal["random"] = "random"
     sigma: float = Field(1.0, gt=0, description="standard deviation")
 
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return local.random(scene.own, self.sigma, scene.distribution, rng)
+
 
 class SignFlip(Attack):
     """The negative outputs; of distributions, (1 - p) / (dim - 1)."""
 
     kind: Literal["sign-flip"] = "sign-flip"
+
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return local.sign_flip(scene.own, scene.distribution)
 
 
 class Constant(Attack):
@@ -70,17 +38,26 @@ class Constant(Attack):
     kind: Literal["constant"] = "constant"
     output: int = Field(-1, ge=-1, strict=True, description="index of the output that is 1; -1: uniform")
 
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return local.constant(scene.own, self.output, scene.distribution)
+
 
 class PermutedOutputs(Attack):
     """The outputs in another order, the same for all samples and rounds."""
 
     kind: Literal["permuted-outputs"] = "permuted-outputs"
 
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return local.permuted_outputs(scene.own)
+
 
 class PermutedSamples(Attack):
     """Each sample's outputs in the place of another's."""
 
     kind: Literal["permuted-samples"] = "permuted-samples"
+
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return local.permuted_samples(scene.own, scene.views, rng)
 
 
 class FreeRider(Attack):
@@ -89,9 +66,8 @@ class FreeRider(Attack):
     kind: Literal["free-rider"] = "free-rider"
     keeps_first: ClassVar[bool] = True
 
-
-class Omniscient(Attack):
-    omniscient: ClassVar[bool] = True
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return scene.own if scene.first is None else scene.first.to(scene.own)
 
 
 class ALIE(Omniscient):
@@ -100,12 +76,18 @@ class ALIE(Omniscient):
     kind: Literal["alie"] = "alie"
     z: float = Field(1.5, gt=0, description="standard deviations")
 
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return omniscient.a_little_is_enough(scene.honest, scene.weights, self.z, scene.distribution)
+
 
 class IPM(Omniscient):
     """Inner product manipulation: the honest mean times -epsilon (Xie et al. 2020)."""
 
     kind: Literal["ipm"] = "ipm"
     epsilon: float = Field(2.0, gt=0, description="factor")
+
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return omniscient.inner_product(scene.honest, scene.weights, self.epsilon, scene.distribution)
 
 
 class Copycat(Omniscient):
@@ -114,23 +96,38 @@ class Copycat(Omniscient):
     kind: Literal["copycat"] = "copycat"
     peer: int = Field(0, ge=0, strict=True, description="place of the honest peer among those that the student hears")
 
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return scene.honest[min(self.peer, len(scene.honest) - 1)]
+
 
 class LMA(Omniscient):
     """One-hot at the output that the honest mean finds least likely (Roux et al. 2025)."""
 
     kind: Literal["lma"] = "lma"
+    needs_outputs: ClassVar[bool] = True
+
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return omniscient.least_likely(scene.honest, scene.weights, scene.distribution)
 
 
 class CPA(Omniscient):
     """One-hot at the output that is least similar to the honest mean's top one (Roux et al. 2025)."""
 
     kind: Literal["cpa"] = "cpa"
+    needs_outputs: ClassVar[bool] = True
+
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return omniscient.least_similar(scene.honest, scene.weights, scene.distribution)
 
 
 class HIPS(Omniscient):
     """For each sample the honest peer's own outputs that harm most (Roux et al. 2025)."""
 
     kind: Literal["hips"] = "hips"
+    needs_outputs: ClassVar[bool] = True
+
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return omniscient.most_harmful(scene.honest, scene.weights, scene.lies_weight, scene.distribution)
 
 
 class Dissensus(Omniscient):
@@ -138,6 +135,11 @@ class Dissensus(Omniscient):
 
     kind: Literal["dissensus"] = "dissensus"
     epsilon: float = Field(1.0, gt=0, description="strength")
+
+    def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
+        return omniscient.dissensus(
+            scene.honest, scene.weights, scene.student, self.epsilon, scene.lies_weight, scene.distribution
+        )
 
 
 AttackConfig = Annotated[
@@ -153,7 +155,9 @@ AttackConfig = Annotated[
     | LMA
     | CPA
     | HIPS
-    | Dissensus,
+    | Dissensus
+    | ImportedAttack
+    | GivenAttack,
     Field(discriminator="kind"),
 ]
 

@@ -1,6 +1,7 @@
 """The batch of every round, a pure function of (seed, round), created once for all peers of a host."""
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -126,9 +127,15 @@ def resident_batch(
 
 
 def batch_indices(
-    num_examples: int, batch_size: int, seed: np.random.SeedSequence, round_index: int
+    num_examples: int,
+    batch_size: int,
+    seed: np.random.SeedSequence,
+    round_index: int,
+    permutation: Callable[[int, tuple[int, ...]], Int64[np.ndarray, " examples"]] | None = None,
 ) -> Int64[np.ndarray, " batch"]:
     """Indices of a round's examples: a permutation per epoch is cut into batches; the incomplete last one is dropped.
+
+    permutation: of so many examples, by the words of a seed; None: one that keeps the last two.
 
     Raises:
         ValueError: the batch is larger than the data.
@@ -139,8 +146,8 @@ def batch_indices(
         )
     epoch, position = divmod(round_index, num_examples // batch_size)
     words = child(seed, epoch).generate_state(8).tolist()
-    permutation = _permutation(num_examples, tuple(words))
-    return permutation[position * batch_size : (position + 1) * batch_size].copy()
+    order = (permutation or _permutation)(num_examples, tuple(words))
+    return order[position * batch_size : (position + 1) * batch_size].copy()
 
 
 def flip_mask(seed: np.random.SeedSequence, round_index: int, batch_size: int) -> Bool[np.ndarray, " batch"]:

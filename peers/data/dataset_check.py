@@ -36,16 +36,23 @@ def check(dataset: object) -> None:
             f"dataset: labels must be in 0..{dataset.num_classes - 1} for num_classes = {dataset.num_classes}, got "
             f"{low} to {high}; number the classes from 0 (numpy.unique with return_inverse) and drop images without"
         )
+    for other in dataset.others.values():
+        check(other)
 
 
 def digest_of(dataset: Dataset) -> bytes:
-    """SHA-256 over all images and labels with their shapes and dtypes, and the number of classes, without the name."""
+    """SHA-256 over all images and labels with their shapes and dtypes, and the number of classes, without the name.
+
+    Other data sets that it has count, by their names, if there are any.
+    """
     sha = hashlib.sha256(f"num_classes {dataset.num_classes}".encode())
     for field in fields(dataset):
         value = getattr(dataset, field.name)
         if isinstance(value, np.ndarray):
             sha.update(f"{field.name} {value.shape} {value.dtype}".encode())
             sha.update(np.ascontiguousarray(value).data)
+    for name, other in sorted(dataset.others.items()):
+        sha.update(f"other {name}".encode() + digest_of(other))
     return sha.digest()
 
 

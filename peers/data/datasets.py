@@ -1,7 +1,7 @@
 """Data sets in memory, subsets of them, and statistics of their values."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -205,10 +205,26 @@ def images_to_tensor(
     std: Float32[np.ndarray, " channel"],
 ) -> Float32[Tensor, "batch *shape"]:
     """(values - mean) / std per index of axis 1, of pixels (uint8) after division by 255; `values` is not modified."""
+    return normalised(pixels_of(values), mean, std)
+
+
+def pixels_of(
+    values: UInt8[np.ndarray, "batch *shape"] | Float32[np.ndarray, "batch *shape"],
+) -> Float32[Tensor, "batch *shape"]:
+    """The values as floats in memory of their own: of pixels (uint8) divided by 255."""
     tensor = torch.from_numpy(values.astype(np.float32, order="C"))
-    centre, scale = (along_channels(torch.from_numpy(array.copy()), tensor.ndim) for array in (mean, std))
-    if values.dtype == np.uint8:
-        tensor.div_(255)
+    return tensor.div_(255) if values.dtype == np.uint8 else tensor
+
+
+def normalised(
+    tensor: Float32[Tensor, "batch *shape"],
+    mean: Float32[np.ndarray, " channel"],
+    std: Float32[np.ndarray, " channel"],
+) -> Float32[Tensor, "batch *shape"]:
+    """(values - mean) / std per index of axis 1, which takes the place of the values."""
+    centre, scale = (
+        along_channels(torch.from_numpy(array.copy()).to(tensor.device), tensor.ndim) for array in (mean, std)
+    )
     return tensor.sub_(centre).div_(scale)
 
 
@@ -243,19 +259,30 @@ def _of_pixels(pixels: UInt8[np.ndarray, "batch *shape"]) -> Normalisation:
 
 
 def _of_numbers(values: Float32[np.ndarray, "batch *shape"]) -> Normalisation:
-    channels, per_channel = values.shape[1], math.prod(values.shape[2:])
-    step, count = max(1, AT_ONCE // (channels * per_channel)), len(values) * per_channel
-    mean = np.zeros(channels)
-    sums = np.zeros((2, channels, per_channel))
+    return statistics_of_parts(lambda first, last: values[first:last], values.shape)
+
+
+def statistics_of_parts(
+    part_of: Callable[[int, int], Float32[np.ndarray, "part *shape"]], shape: tuple[int, ...]
+) -> Normalisation:
+    """`channel_statistics` of float32 values of this shape that are made a part at a time, from one index to another.
+
+    Every part is asked for twice, and must be the same both times.
+    """
+    channels, per_channel = shape[1], math.prod(shape[2:])
+    step, count = max(1, AT_ONCE // (channels * per_channel)), shape[0] * per_channel
+    mean, axes = np.zeros(channels), (0, *range(2, len(shape)))
+    sums, low, high = np.zeros((2, channels, per_channel)), np.full(channels, np.inf), np.full(channels, -np.inf)
     for power, total in enumerate(sums):  # first of the values, then of the squares of what is above the mean
-        for first in range(0, len(values), step):
-            part = values[first : first + step].astype(np.float64, order="C")  # the order of sums must not depend on
+        for first in range(0, shape[0], step):
+            values = part_of(first, first + step)
+            part = values.astype(np.float64, order="C")  # the order of sums must not depend on
             part = part.reshape(-1, channels, per_channel)  # the order of the axes in memory
             total += np.square(part - mean[:, None]).sum(axis=0) if power else part.sum(axis=0)
+            low, high = np.minimum(low, values.min(axis=axes)), np.maximum(high, values.max(axis=axes))
         if not power:
             mean = total.sum(axis=1) / count
-    axes = (0, *range(2, values.ndim))
-    low, high = values.min(axis=axes), values.max(axis=axes)
+    low, high = low.astype(np.float32), high.astype(np.float32)
     std = np.sqrt(sums[1].sum(axis=1) / count).astype(np.float32)
     constant = (low == high) | (std == 0)  # the mean of equal values may be off by rounding
     return np.where(constant, low, mean.astype(np.float32)), np.where(constant, np.float32(1), std)

@@ -155,15 +155,30 @@ class Rejoin:
 class Heard:
     """What a student's pooling did with the messages of one step; counts of messages, its own not among them.
 
-    dropped: those of which it used nothing. auc: probability that a lie is farther from the other messages than an
-    honest one, by the median distance to them; NaN where it heard no lie or no honest one.
+    dropped: those of which it used less than a hundredth of their weight. auc: probability that a lie is farther from
+    the other messages than an honest one, by the median distance to them; None where it heard no lie or no honest one.
     """
 
     honest: int = 0
     honest_dropped: int = 0
     lies: int = 0
     lies_dropped: int = 0
-    auc: float = float("nan")
+    auc: float | None = None
+
+    @classmethod
+    def together(cls, several: "Iterable[Heard | None]") -> "Heard | None":
+        """Several as one, such as those of a step's batches or of a round's steps: sums, and the mean AUC."""
+        found = [each for each in several if each is not None]
+        if len(found) <= 1:
+            return found[0] if found else None
+        told = [each.auc for each in found if each.auc is not None]
+        return cls(
+            sum(each.honest for each in found),
+            sum(each.honest_dropped for each in found),
+            sum(each.lies for each in found),
+            sum(each.lies_dropped for each in found),
+            sum(told) / len(told) if told else None,
+        )
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
 from peers.base.section import Section
-from peers.exchange import objectives
+from peers.exchange.comparison import Comparison
 from peers.exchange.losses import (
     DISTRIBUTION_LOSSES,
     KL,
@@ -19,10 +19,10 @@ from peers.exchange.losses import (
     VectorLoss,
     any_of,
 )
+from peers.exchange.student_loss import StudentLoss
 from peers.exchange.targets import (
     CentredTarget,
     PlainTarget,
-    SinkhornTarget,
     StandardisedTarget,
     TargetConfig,
     Tempered,
@@ -30,11 +30,10 @@ from peers.exchange.targets import (
 from peers.exchange.wire import Wire, WireDtype
 from peers.pooling.config import AggregationConfig, Mean, NoTrust, TrustConfig
 
-Batch = Float[Tensor, "batch dim"]
-Centre = Float[Tensor, " dim"]
+Batch = Float[Tensor, "samples dim"]
 
 
-class ExchangeConfig(Section):
+class ExchangeConfig(StudentLoss, Section):
     what: Literal["probabilities", "logits", "features"] = Field(
         "logits", description="what a peer sends of each image: logits, their softmax, or the encoder's features"
     )
@@ -144,6 +143,11 @@ class ExchangeConfig(Section):
                 f"exchange.teacher_ema is {self.teacher_ema:g} and exchange.refresh_every is {self.refresh_every}, but "
                 "a teacher is either a moving average or a snapshot: leave one of them out"
             )
+        if self.refresh_every != 1 and self.teacher_anchor < 1:
+            raise ValueError(
+                f"exchange.teacher_anchor is {self.teacher_anchor:g} and exchange.refresh_every is "
+                f"{self.refresh_every}, but a snapshot is not drawn back to the first weights: leave one of them out"
+            )
         vector_loss = isinstance(self.loss, VectorLoss)
         if vector_loss and self.target.makes_probs:
             raise ValueError(
@@ -173,24 +177,59 @@ class ExchangeConfig(Section):
             )
         if self.supervised and self.what == "features":
             raise ValueError("exchange.supervised needs class logits: set exchange.what to logits or probabilities")
+        self._check_own_terms()
         return self
+
+    def _check_own_terms(self) -> None:
+        if self.views == 1 and self.needs_two_views:
+            raise ValueError(
+                f"exchange.views is 1, but exchange.{self.needs_two_views} compares two views of each image: leave "
+                "exchange.views out"
+            )
+        own = self.self_target
+        if own is None:
+            return
+        if not self.self_loss and not self.target_self_share:
+            raise ValueError(
+                "exchange.self_target is the transform of a peer's own outputs, which it does not learn from: set "
+                "exchange.self_loss or exchange.target_self_share above 0, or leave exchange.self_target out"
+            )
+        if isinstance(self.loss, VectorLoss) and (own.makes_probs or own.temperature != 1):
+            raise ValueError(
+                f"exchange.self_target: exchange.loss '{self.loss.kind}' compares vectors, without probabilities or "
+                "temperature: use a kind without them, at temperature 1"
+            )
+        if isinstance(self.loss, BroughtLoss) and self.target_self_share and own.makes_probs != self.target.makes_probs:
+            raise ValueError(
+                f"exchange.target_self_share mixes probabilities with other outputs, as exchange.self_target is "
+                f"'{own.kind}' and exchange.target '{self.target.kind}': use one kind for both"
+            )
 
     @property
     def separate_teacher(self) -> bool:
         """Whether a peer teaches with other weights than those that it trains."""
-        return self.refresh_every != 1 or self.teacher_ema > 0
+        return self.refresh_every != 1 or self.teacher_ema > 0 or self.teacher_anchor < 1
 
     @property
     def num_views(self) -> Literal[1, 2]:
         """Views of each image in a round."""
         if self.views:
             return 2 if self.views == 2 else 1
-        return 2 if self.self_loss or self.target_self_share or not isinstance(self.trust, NoTrust) else 1
+        return 2 if self.needs_two_views else 1
+
+    @property
+    def needs_two_views(self) -> str:
+        """The setting that needs two views of each image; empty: none does."""
+        if self.self_loss:
+            return "self_loss"
+        if self.target_self_share:
+            return "target_self_share"
+        return "" if isinstance(self.trust, NoTrust) else "trust"
 
     @property
     def has_own_terms(self) -> bool:
         """Whether a peer learns something where nobody teaches it."""
-        return self.self_loss > 0 or self.supervised > 0
+        return self.comparison.has_own_terms
 
     @property
     def uses_labels(self) -> bool:
@@ -217,62 +256,23 @@ class ExchangeConfig(Section):
 
     @property
     def keeps_centre(self) -> bool:
-        return isinstance(self.target, CentredTarget)
+        return isinstance(self.target, CentredTarget) or self.comparison.keeps_own_centre
 
-    def loss_of(
-        self,
-        features: Float[Tensor, "batch features"],
-        outputs: Float[Tensor, "batch outputs"],
-        teachers: Float[Tensor, "teachers batch dim"],
-        weights: Float[Tensor, " teachers"],
-        centre: Centre,
-        labels: Int64[Tensor, " batch"],
-    ) -> Float[Tensor, ""]:
-        """The loss of a student: the distillation loss, plus `supervised` times the cross-entropy on labels."""
-        loss = self.distillation_loss(self.exchanged(features, outputs), teachers, weights, centre)
-        if self.supervised:
-            loss = loss + self.supervised * torch.nn.functional.cross_entropy(outputs, labels)
-        return loss
+    def first_centre(self, width: int) -> Float[Tensor, "*own dim"]:
+        """The running centre at the start: of the teachers' outputs; in a second row, if it is kept, of its own."""
+        return torch.zeros((2, width) if self.comparison.keeps_own_centre else (width,))
 
-    def distillation_loss(
-        self,
-        student: Batch,
-        teachers: Float[Tensor, "teachers batch dim"],
-        weights: Float[Tensor, " teachers"],
-        centre: Centre,
-    ) -> Float[Tensor, ""]:
-        """The loss of a student's `exchanged` outputs against those of its teachers; only the student gets gradients.
-
-        `average = "outputs"` compares with the weighted mean of the teachers' outputs before the target's transform;
-        `"losses"` averages one loss per teacher, as in the paper. Both have the same gradients for MSE, and for KL and
-        cross-entropy on untransformed probabilities. `weights` sum to 1.
-        """
-        teachers = teachers.detach()
-        if self.average == "outputs":
-            return self._loss_to(student, objectives.average_teachers(teachers, weights), centre)
-        losses = [self._loss_to(student, teacher, centre) for teacher in teachers]
-        return (torch.stack(losses) * weights).sum()
-
-    def _loss_to(self, student: Batch, target: Batch, centre: Centre) -> Float[Tensor, ""]:
-        if isinstance(self.loss, BroughtLoss):
-            return self.loss(self.sent(student), self.target.scaled(target, centre))
-        if isinstance(self.loss, VectorLoss):
-            assert not isinstance(self.target, SinkhornTarget)
-            return self.loss(self.sent(student), self.target.vector(target, centre))
-        return self.loss(student, self.target.probs(self._logits(target), centre), self.target.temperature)
-
-    def updated_centre(
-        self, centre: Centre, teachers: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
-    ) -> Centre:
-        """The running centre after a batch, as a new tensor; `centre` itself if the target has none."""
-        if not isinstance(self.target, CentredTarget):  # the same condition as keeps_centre
-            return centre
-        if self.average == "outputs":  # the mean of the logits that the centre is subtracted from
-            batch_mean = self._logits(objectives.average_teachers(teachers, weights)).mean(dim=0)
-        else:
-            means = torch.stack([self._logits(teacher).mean(dim=0) for teacher in teachers])
-            batch_mean = (means * weights[:, None]).sum(dim=0)
-        return objectives.update_centre(centre, batch_mean, self.target.momentum)
-
-    def _logits(self, received: Batch) -> Batch:
-        return objectives.probs_to_logits(received) if self.what == "probabilities" else received
+    @property
+    def comparison(self) -> Comparison:
+        """See `StudentLoss`."""
+        return Comparison(
+            self.what,
+            self.loss,
+            self.target,
+            own_target=self.self_target or self.target,
+            own_share=self.target_self_share,
+            self_loss=self.self_loss,
+            supervised=self.supervised,
+            by_teacher=self.average == "losses",
+            num_views=self.num_views,
+        )

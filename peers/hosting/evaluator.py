@@ -9,6 +9,7 @@ import torch
 from peers.data.datasets import Dataset
 from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings
+from peers.learning.sight import Sight
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 
 State = dict[str, np.ndarray]
@@ -23,11 +24,12 @@ class Evaluator:
         torch.set_num_threads(num_threads)
         self._settings = settings
         self._dataset = dataset
-        self._batches = settings[0].batches(dataset)
+        self._sight = Sight(settings, dataset)
 
     def restart(self, settings: Sequence[PeerSettings]) -> None:
         """Use these settings for the peers: those of the run, or of one of its control runs."""
         self._settings = settings
+        self._sight = self._sight.for_run(settings)
 
     def ready(self) -> int:
         """The process id, once the process can be called."""
@@ -37,7 +39,7 @@ class Evaluator:
         self, peer: int, subject: ProbeSubject, rounds: Sequence[int], states: dict[int, State] | None
     ) -> dict[int, ProbeOutcome]:
         """`Peer.probe` of one peer, in the form of its host's answer; `states`: its host's states, None: untrained."""
-        rebuilt = Peer(self._settings[peer], self._dataset, self._batches)
+        rebuilt = Peer(self._settings[peer], self._dataset, self._sight)
         if states is not None:
             rebuilt.network.load_state_dict({name: torch.tensor(array) for name, array in states[peer].items()})
         return {peer: rebuilt.probe(subject, rounds)}

@@ -19,6 +19,7 @@ from peers.hosting.postbox import Bundle, Postbox
 from peers.hosting.stacking import stacks_of
 from peers.learning.peer import Peer
 from peers.learning.settings import Execution, PeerSettings
+from peers.learning.sight import Sight
 from peers.learning.vectorised.peer_stack import Answer
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations, observe_all
@@ -37,8 +38,8 @@ class PeerHost:
         """Build the peers."""
         first = settings[0]
         configure(torch.device(first.device), num_threads, first.deterministic)
-        batches = first.batches(dataset)
-        self.peers = {peer_settings.index: Peer(peer_settings, dataset, batches) for peer_settings in settings}
+        sight = Sight(settings, dataset)
+        self.peers = {peer_settings.index: Peer(peer_settings, dataset, sight) for peer_settings in settings}
         self.device = torch.device(first.device)
         self.use(execution)
 
@@ -215,9 +216,9 @@ class PeerHost:
     def restart(self, settings: Sequence[PeerSettings]) -> None:
         """Replace the peers by untrained ones with these settings: those of the run, or of one of its control runs."""
         any_peer = next(iter(self.peers.values()))
-        dataset, batches = any_peer.dataset, any_peer.batches
+        dataset, sight = any_peer.dataset, any_peer.batches.for_run(settings)
         self.peers, self.stacks = {}, []  # first, so that memory never holds both
-        self.peers = {peer_settings.index: Peer(peer_settings, dataset, batches) for peer_settings in settings}
+        self.peers = {peer_settings.index: Peer(peer_settings, dataset, sight) for peer_settings in settings}
         self.use(self.execution)  # published messages are void
 
     def _step(self, steps: Mapping[int, Assignment], following: Mapping[int, Assignment | None]) -> dict[int, Answer]:

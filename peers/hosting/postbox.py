@@ -78,23 +78,24 @@ class Postbox:
     def _check(self, messages: Sequence[Message], total: Sum | None) -> None:
         """Check messages from other hosts, once for all students that use them. Raises: ValueError."""
         first = next(iter(self.peers.values()))
-        exchange, batch, width = first.settings.exchange, first.settings.data.batch_size, len(first.centre)
+        exchange, width = first.settings.exchange, first.width
+        samples = first.settings.data.batch_size * exchange.num_views
         for message in messages:
             if self._reader is not None:
                 self._reader.check(message)
                 continue
-            check(message, exchange.wire, width, batch, exchange.what == "probabilities")
+            check(message, exchange.wire, width, samples, exchange.what == "probabilities")
         if total is not None:
-            total.check(batch, width, first.settings.peers.count)
+            total.check(samples, width, first.settings.peers.count)
 
-    def read(self, key: MessageKey, batch: int) -> Float[Tensor, "batch dim"] | None:
+    def read(self, key: MessageKey, batch: int, student: int) -> Float[Tensor, "batch dim"] | None:
         """See `lessons.Read`. Raises: ValueError if the message has not arrived."""
         message = self.mailbox.find(key)
         if message is None:
             raise ValueError(f"a step on batch {batch}: no message has arrived of (peer, round) {key}")
         if message.is_dropout_notice:
             return None
-        return self.mailbox.outputs(message) if self._reader is None else self._reader.outputs(message, batch)
+        return self.mailbox.outputs(message) if self._reader is None else self._reader.outputs(message, batch, student)
 
     # ---- leaving ----
 

@@ -7,9 +7,12 @@ from peers.learning.vectorised.peer_stack import WIDTH, PeerStack
 
 
 def stacks_of(peers: Sequence[Peer]) -> list[PeerStack]:
-    """Stacks of at most `WIDTH` peers of one kind; a peer that would be alone in its stack is run in the loop."""
+    """Stacks of at most `WIDTH` peers of one kind; a peer that would be alone in its stack is run in the loop.
+
+    So is one in whose place a twin teaches, which learns by itself.
+    """
     kinds: list[list[Peer]] = []
-    for peer in peers:
+    for peer in (peer for peer in peers if peer.twin is None):
         alike = next((members for members in kinds if _are_alike(members[0], peer)), None)
         if alike is None:
             kinds.append([peer])

@@ -15,42 +15,51 @@ WeightedOutputs = tuple[float, Float[Tensor, "batch dim"]]
 
 
 class Received(NamedTuple):
-    """A message as a student reads it: who sent it, its weight, and the outputs."""
+    """A message as a student reads it: who sent it, its number (round), its weight, and the outputs."""
 
     sender: int
+    number: int
     weight: float
     outputs: Float[Tensor, "batch dim"]
 
 
 def received_outputs(
     assignment: Assignment, messages: Sequence[Message | Sum], read: Callable[[Message], Float[Tensor, "batch dim"]]
-) -> list[WeightedOutputs]:
-    """(weight, outputs) of each teacher that has not dropped out; `read` decodes a message."""
+) -> list[Received]:
+    """The messages of all teachers that have not dropped out; `read` decodes one."""
     return [
-        (weight, read(message))
+        Received(message.sender, message.round_index, weight, read(message))
         for weight, message in zip(assignment.links.weights, messages, strict=True)
         if isinstance(message, Message) and message.payload is not None
     ]
 
 
-def target_of(
+def received_of(
     assignment: Assignment,
     messages: Sequence[Message | Sum],
     student: int,
+    own_share: Float[Tensor, "batch dim"] | None,
+    device: torch.device,
+) -> list[Received]:
+    """The messages that one student has received. own_share: what it takes of itself, where that is not its message."""
+
+    def read(message: Message) -> Float[Tensor, "batch dim"]:
+        return own_share if own_share is not None and message.sender == student else decode(message, device)
+
+    return received_outputs(assignment, messages, read)
+
+
+def target_of_sum(
+    assignment: Assignment,
+    messages: Sequence[Message | Sum],
     sent: Message | None,
     own_share: Float[Tensor, "batch dim"] | None,
     device: torch.device,
 ) -> tuple[Float[Tensor, "teachers batch dim"], Float[Tensor, " teachers"]] | None:
-    """Outputs and weights (with sum 1) of a student's teachers that have not dropped out; None if all have.
+    """What one student learns from in the round's sum, and its weight; None if all of its teachers have dropped out.
 
     sent: its own message of the round. own_share: what it takes of itself, where that is not its message.
     """
-    if assignment.sum_weights is None:
-
-        def read(message: Message) -> Float[Tensor, "batch dim"]:
-            return own_share if own_share is not None and message.sender == student else decode(message, device)
-
-        return stack_teachers(received_outputs(assignment, messages, read), device)
     own = decode(sent, device) if sent is not None and not sent.is_dropout_notice else None
     average = average_of_sum(assignment, messages, own, device, own_share)
     return None if average is None else (average[None], torch.ones(1, device=device))

@@ -14,13 +14,13 @@ from torch.func import functional_call
 
 from peers.base.brought_errors import of_peer
 from peers.base.precision import autocast
-from peers.data.batches import Batches
 from peers.data.shapes import Shape
 from peers.exchange.messages import Message, pack_checked
 from peers.exchange.wire import Payload
 from peers.learning.control import Control
 from peers.learning.replacement import permuted
 from peers.learning.settings import PeerSettings, empty_network, seed_noise
+from peers.learning.sight import EVERYBODY, Sight
 from peers.networks.network import Network
 from peers.networks.weights import named_state
 
@@ -30,23 +30,23 @@ MOST = 16  # outputs that are remembered beside two for each peer of the host
 class CheckpointReader:
     """Runs the networks that messages bring, for all students of a host."""
 
-    def __init__(self, settings: PeerSettings, shape: Shape, batches: Batches, num_peers: int) -> None:
+    def __init__(self, settings: PeerSettings, shape: Shape, sight: Sight, num_peers: int) -> None:
         """settings: of any peer of the host, which has so many."""
-        self._settings, self._shape, self._batches = settings, shape, batches
+        self._settings, self._shape, self._sight = settings, shape, sight
         self._device = torch.device(settings.device)
         self._most = 2 * num_peers + MOST
         self._networks: dict[int, Network] = {}
-        self._outputs: OrderedDict[tuple[int, int, int], Float[Tensor, "batch dim"] | None] = OrderedDict()
+        self._outputs: OrderedDict[tuple[int, int, int, int], Float[Tensor, "batch dim"] | None] = OrderedDict()
 
-    def outputs(self, message: Message, batch: int) -> Float[Tensor, "batch dim"] | None:
-        """The sender's outputs on a batch, as read from its link; None if they are not finite."""
-        key = (*message.key, batch)
+    def outputs(self, message: Message, batch: int, student: int) -> Float[Tensor, "batch dim"] | None:
+        """The sender's outputs on what a student sees of a batch, as read from its link; None if not finite."""
+        key = (*message.key, batch, EVERYBODY if self._sight.common else student)
         if key in self._outputs:
             self._outputs.move_to_end(key)
             return self._outputs[key]
         if len(self._outputs) >= self._most:
             self._outputs.popitem(last=False)
-        found = self._outputs[key] = self._run(message, batch)
+        found = self._outputs[key] = self._run(message, batch, student)
         return found
 
     def check(self, message: Message) -> None:
@@ -63,12 +63,12 @@ class CheckpointReader:
             raise ValueError(f"{description} has values that are not finite")
 
     @torch.no_grad()
-    def _run(self, message: Message, batch: int) -> Float[Tensor, "batch dim"] | None:
+    def _run(self, message: Message, batch: int, student: int) -> Float[Tensor, "batch dim"] | None:
         assert message.payload is not None
         network, exchange = self._network(message.sender), self._settings.exchange
         settings = replace(self._settings, index=message.sender)
         seed_noise(settings, network, message.round_index)
-        images, _ = self._batches(batch)
+        images, _ = self._sight(batch, student)
         with autocast(self._device, settings.precision), of_peer(message.sender):
             features, outputs = functional_call(network, _loaded(network, message.payload), (images,))
         exchanged = exchange.exchanged(features.float(), outputs.float())

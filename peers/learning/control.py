@@ -1,6 +1,5 @@
 """The control runs: the experiment's own training with one thing changed."""
 
-from collections.abc import Callable
 from enum import StrEnum
 
 import numpy as np
@@ -15,8 +14,6 @@ from peers.networks.config import PeersConfig
 from peers.networks.variants import LinearHead
 
 SMALLEST = 1e-30  # a gradient's norm below which it is not scaled: float32 would overflow, or lose its direction
-LossOf = Callable[..., Float[Tensor, ""]]
-"""Has the signature of `ExchangeConfig.loss_of`."""
 
 
 class Control(StrEnum):
@@ -47,36 +44,35 @@ class Control(StrEnum):
 def with_labels_only(
     peers: PeersConfig, exchange: ExchangeConfig, num_classes: int
 ) -> tuple[PeersConfig, ExchangeConfig]:
-    """The sections of the control `supervised`: heads of one output per class, unless the run has label outputs."""
+    """The sections of the control `supervised`: heads of one output per class, unless the run has label outputs.
+
+    These heads are learned, each peer's own, also where those of the run are shared and fixed.
+    """
     if exchange.supervised:
         return peers, exchange
     head = {"head": LinearHead(dim=num_classes)}
     groups = tuple(group.model_copy(update=head) for group in peers.groups)
-    return peers.model_copy(update={**head, "groups": groups}), ExchangeConfig(supervised=1.0)
+    changed = peers.model_copy(update={**head, "groups": groups, "head_shared": False})
+    return changed, ExchangeConfig(supervised=1.0, views=exchange.num_views)
 
 
-def loss_on_labels(
-    features: Float[Tensor, "batch features"],
-    outputs: Float[Tensor, "batch outputs"],
-    teachers: Float[Tensor, "teachers batch dim"],
-    weights: Float[Tensor, " teachers"],
-    centre: Float[Tensor, " dim"],
-    labels: Int64[Tensor, " batch"],
-) -> Float[Tensor, ""]:
-    """The loss of the control `supervised`: cross-entropy on labels; all else is ignored."""
+def loss_on_labels(outputs: Float[Tensor, "samples outputs"], labels: Int64[Tensor, " samples"]) -> Float[Tensor, ""]:
+    """The loss of the control `supervised`: cross-entropy on labels."""
     return F.cross_entropy(outputs, labels)
 
 
-def shuffled_order(seed: int, batch_index: int, size: int) -> Int64[Tensor, " samples"]:
+def shuffled_order(seed: int, batch_index: int, size: int, num_views: int = 1) -> Int64[Tensor, " samples"]:
     """The samples whose outputs take the places of samples 0..size-1 in the control `shuffled`.
 
-    A random single cycle, so that no sample keeps its place. It is the same for all messages about a batch: the average
-    of several teachers is permuted, too, and keeps its marginals, balance and sharpness.
+    A random single cycle of the images, so that none keeps its place; each view of a batch by the same one. It is the
+    same for all messages about a batch: the average of several teachers is permuted, too, and keeps its marginals,
+    balance and sharpness.
     """
-    places = np.random.default_rng(stream(seed, "shuffled", batch_index)).permutation(size)
-    order = np.empty(size, dtype=np.int64)
+    images = size // num_views
+    places = np.random.default_rng(stream(seed, "shuffled", batch_index)).permutation(images)
+    order = np.empty(images, dtype=np.int64)
     order[places] = np.roll(places, 1)
-    return torch.from_numpy(order)
+    return torch.from_numpy(np.concatenate([order + view * images for view in range(num_views)]))
 
 
 def matching_factor(norm: float, wanted: float, most: float) -> float:

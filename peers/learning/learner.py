@@ -5,21 +5,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.func import functional_call
 
 from peers.base.brought_errors import of_peer
 from peers.base.precision import autocast, backward
-from peers.data.batches import Batches
 from peers.data.datasets import Dataset
-from peers.exchange.assignment import Assignment
+from peers.exchange.assignment import Assignment, Heard
 from peers.exchange.messages import pack_checked
 from peers.learning.averaging import stack_teachers
 from peers.learning.control import matching_factor
 from peers.learning.lessons import Lesson, weighted_sum
-from peers.learning.replacement import Replacement
+from peers.learning.lies import Liar
+from peers.learning.listening import Ear, Listened, listen
 from peers.learning.settings import PeerSettings, initial_network, seed_noise
+from peers.learning.sight import Sight
 from peers.learning.teacher import Teacher
 from peers.networks.optimizers import OptimizerState
 from peers.probing import measuring
@@ -43,20 +44,27 @@ class Pending:
 
 @dataclass(frozen=True)
 class Task:
-    """One term of a student's loss: its share, the forward pass on a batch, and the teachers' outputs on that batch."""
+    """One part of a student's loss: its share, the forward pass on a batch, and the teachers' outputs on that batch.
+
+    teachers, weights: None: the part is the student's own terms alone. kept: the samples for which teachers answer;
+    None: all. heard: what became of the messages.
+    """
 
     share: float
     pending: Pending
-    teachers: Float[Tensor, "teachers batch dim"]
-    weights: Float[Tensor, " teachers"]
+    teachers: Float[Tensor, "teachers batch dim"] | None = None
+    weights: Float[Tensor, " teachers"] | None = None
+    kept: Bool[Tensor, " batch"] | None = None
+    heard: Heard | None = None
 
 
 class Learner:
     """A network with its optimiser, centre and, where it teaches with other weights, its teacher."""
 
-    def __init__(self, settings: PeerSettings, dataset: Dataset, batches: Batches | None = None) -> None:
+    def __init__(self, settings: PeerSettings, dataset: Dataset, sight: Sight | None = None) -> None:
         self.settings = settings
-        self.batches = batches or settings.batches(dataset)
+        self.batches = sight or Sight([settings], dataset)
+        self.terms = settings.terms
         self.index = settings.index
         self.dataset = dataset
         self.device = torch.device(settings.device)
@@ -69,11 +77,11 @@ class Learner:
         self.network = initial_network(self.settings, self.dataset.shape)
         exchange = self.settings.exchange
         self.teacher = Teacher(self.network, exchange) if exchange.separate_teacher else None
-        self.replacement = Replacement.of(self.settings, self.dataset.shape)
-        self.initial = [parameter.detach().clone() for parameter in self.network.parameters()]
-        self.optimizer = OptimizerState(self.kind.optimizer, list(self.network.parameters()))
-        width = self.network.feature_dim if exchange.what == "features" else self.network.output_dim
-        self.centre = torch.zeros(width, device=self.device)
+        self.ear, self.liar = Ear.of(self.settings), Liar.of(self.settings)
+        self.initial = [parameter.detach().clone() for parameter in self.network.own_parameters()]
+        self.optimizer = OptimizerState(self.kind.optimizer, list(self.network.own_parameters()))
+        self.width = self.network.feature_dim if exchange.what == "features" else self.network.output_dim
+        self.centre = exchange.first_centre(self.width).to(self.device)
         self.pending: Pending | None = None
         self.failure = ""
         self.failure_round = -1
@@ -94,15 +102,15 @@ class Learner:
         self.optimizer.load({"steps": torch.tensor(0)})
         self.centre = torch.zeros_like(self.centre)
         if self.teacher is not None:
-            self.teacher.network.load_state_dict(self.network.state_dict())
-            self.teacher.epoch = 0
+            self.teacher.begin(self.network)
 
     # ---- forward passes ----
 
     def forward(
-        self, buffers: dict[str, Tensor], images: Float[Tensor, "batch *shape"], round_index: int
+        self, buffers: dict[str, Tensor], images: Float[Tensor, "batch *shape"], round_index: int, *further: int
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
-        seed_noise(self.settings, self.network, round_index)
+        """Features and outputs; further: as in `seed_noise`."""
+        seed_noise(self.settings, self.network, round_index, *further)
         with autocast(self.device, self.settings.precision), of_peer(self.index):
             features, outputs = functional_call(self.network, buffers, (images,))
         return features.float(), outputs.float()
@@ -112,17 +120,20 @@ class Learner:
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(pending.buffers[name])
 
-    def task(self, share: float, lesson: Lesson, pending: Pending, own_batch: int) -> Task:
-        """A lesson with the forward pass on its batch: that of the message, or a new one."""
+    def task(self, share: float, lesson: Lesson, pending: Pending, own_batch: int) -> Task | None:
+        """A lesson with the forward pass on its batch: that of the message, or a new one. None: it teaches nothing."""
         if lesson.batch != own_batch:
-            pending = self._look_at(lesson.batch, lesson.needs_own)
-        teachers = stack_teachers(lesson.received(pending.own), self.device)
-        assert teachers is not None
-        return Task(share, pending, *teachers)
+            pending = self._look_at(lesson.batch, lesson.needs_own or self.ear is not None)
+        return self.task_of(share, pending, listen(lesson.received(pending.own), pending.own, self.ear))
+
+    def task_of(self, share: float, pending: Pending, listened: Listened) -> Task | None:
+        """A term of the loss, of what was heard about the batch of a forward pass; None if that is nothing."""
+        teachers = stack_teachers(listened.teachers, self.device)
+        return None if teachers is None else Task(share, pending, *teachers, listened.kept, listened.heard)
 
     def _look_at(self, batch: int, needs_own: bool) -> Pending:
         """A further forward pass, on a batch that a message is about; BatchNorm's statistics follow it."""
-        images, labels = self.batches(batch)
+        images, labels = self.batches(batch, self.index)
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         features, outputs = self.forward(buffers, images, batch)
         found = Pending(batch, images, labels, features, outputs, buffers)
@@ -132,6 +143,25 @@ class Learner:
                 features, outputs = self.teacher.outputs(images, self.settings, batch)
             found.own = self.as_read(self.settings.exchange.exchanged(features, outputs))
         return found
+
+    def with_own_terms(self, tasks: Sequence[Task], pending: Pending, assignment: Assignment) -> list[Task]:
+        """What a student learns in a step: from the messages that it has heard, if it does, and its own terms.
+
+        These are part of the loss on the batches that messages are about; or on the peer's private batch, which takes
+        a forward pass more, after the others. One that has heard nothing learns its own terms on the round's batch.
+        """
+        tasks = list(tasks) if self.terms.from_messages else []
+        if not (self.terms.own and assignment.studies):
+            return tasks
+        private = self.batches.private(assignment.batch_index, self.index)
+        if private is None:
+            return tasks or [Task(1.0, pending)]
+        images, labels = private
+        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        features, outputs = self.forward(buffers, images, assignment.batch_index, 1)
+        found = Pending(assignment.round_index, images, labels, features, outputs, buffers)
+        self.settle(found)
+        return [*tasks, Task(1.0, found)]
 
     def as_read(self, exchanged: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
         """What a reader of a message with these outputs would get."""
@@ -163,8 +193,8 @@ class Learner:
         self.optimizer.step([parameter.grad for parameter in parameters], lr)
         if not self.end_step(run_round, all(torch.isfinite(parameter).all() for parameter in parameters)):
             return None, None
-        updated = self.settings.exchange.updated_centre
-        self.centre = weighted_sum([(task.share, updated(self.centre, task.teachers, task.weights)) for task in tasks])
+        if self.settings.exchange.keeps_centre:
+            self.centre = self._updated_centre(tasks)
         return loss.item(), norm.item()
 
     def _loss(self, tasks: Sequence[Task]) -> Float[Tensor, ""]:
@@ -173,12 +203,30 @@ class Learner:
             pending = task.pending
             if not pending.outputs.requires_grad:  # as with `recompute`
                 pending.features, pending.outputs = self.forward(pending.buffers, pending.images, pending.round_index)
+            passed = pending.features, pending.outputs
             with of_peer(self.index):
-                loss = self.settings.loss_of(
-                    pending.features, pending.outputs, task.teachers, task.weights, self.centre, pending.labels
-                )
+                if task.teachers is None or task.weights is None:
+                    loss = self.terms.of_itself(*passed, self.centre, pending.labels)
+                else:
+                    said = task.teachers, task.weights
+                    loss = self.terms.of_messages(*passed, *said, self.centre, pending.labels, task.kept)
             losses.append((task.share, loss))
         return weighted_sum(losses)
+
+    def _updated_centre(self, tasks: Sequence[Task]) -> Tensor:
+        """The running centres after a step: means over its batches by their shares."""
+        exchange, centre = self.settings.exchange, self.centre
+        taught = [
+            (task.share, exchange.updated_centre(centre, task.teachers, task.weights))
+            for task in tasks
+            if task.teachers is not None and task.weights is not None
+        ]
+        centre = weighted_sum(taught) if taught else centre
+        on_private = exchange.self_loss > 0
+        own = [task for task in tasks if not self.terms.private or (task.teachers is None) == on_private]
+        passed = [(task.share, task.pending.features, task.pending.outputs) for task in own]
+        followed = [(share, exchange.updated_own_centre(centre, *each)) for share, *each in passed]
+        return weighted_sum(followed) if followed else centre
 
     def drop(self, reason: str, round_index: int) -> None:
         """Drop out: from now on, this peer neither studies nor teaches."""

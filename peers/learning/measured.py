@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from peers.base.brought_errors import of_peer
-from peers.data import datasets
-from peers.data.batches import Batches
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings, initial_network
+from peers.learning.sight import Sight
 from peers.networks.network import Network
 from peers.probing import observing
 from peers.probing.measuring import ProbeImages, ProbeOutcome, ProbeSubject, ProbeTask
@@ -27,7 +26,7 @@ class Measured(Protocol):
     index: int
     settings: PeerSettings
     dataset: Dataset
-    batches: Batches
+    batches: Sight
     device: torch.device
     network: Network
     initial: list[Tensor]
@@ -39,7 +38,7 @@ def observe(peer: Measured, keep: bool) -> Observation:
     """See `Peer.observe`."""
     start = time.perf_counter()
     pixels = peer.dataset.test_images[peer.probe_images.batch]
-    images = datasets.images_to_tensor(pixels, *peer.settings.normalisation).to(peer.device)
+    images = peer.settings.still_view(pixels).to(peer.device)
     exchange, failed = peer.settings.exchange, bool(peer.failure)
     with of_peer(peer.index):
         seen = observing.observe(peer.network, peer.initial, images, exchange, failed, keep)
@@ -56,7 +55,7 @@ def probe(peer: Measured, subject: ProbeSubject, rounds: Sequence[int]) -> Probe
         peer.settings.probes,
         peer.settings.seed,
         peer.index,
-        peer.settings.normalisation,
+        peer.settings.still_view,
         peer.device,
         peer.settings.exchange.uses_labels,
     )
@@ -66,5 +65,15 @@ def probe(peer: Measured, subject: ProbeSubject, rounds: Sequence[int]) -> Probe
         for buffer, before in zip(network.buffers(), untrained.buffers(), strict=True):
             buffer.copy_(before)
         task = replace(task, network=network)
-    outcome = task.outcome(subject, (peer.batches(round_index)[0] for round_index in rounds))
+    outcome = task.outcome(subject, _shown(peer, rounds))
     return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def _shown(peer: Measured, rounds: Sequence[int]) -> Iterator[Tensor]:
+    """What the peer's network sees in some rounds: each batch, and its private one after it if it learns from that."""
+    learns = peer.settings.terms.own and peer.index not in peer.settings.peers.frozen
+    for round_index in rounds:
+        yield peer.batches(round_index, peer.index)[0]
+        private = peer.batches.private(round_index, peer.index) if learns else None
+        if private is not None:
+            yield private[0]

@@ -11,18 +11,21 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from peers.exchange.assignment import Assignment, Rejoin, StaleRound, Stats
+from peers.exchange.assignment import Assignment, Heard, Rejoin, StaleRound, Stats
 from peers.exchange.mailbox import check_senders
 from peers.exchange.messages import Message, pack_checked
 from peers.exchange.sums import Sum
 from peers.exchange.wire import Payload
 from peers.learning import measured, snapshot
-from peers.learning.averaging import target_of
+from peers.learning.averaging import received_of, target_of_sum
 from peers.learning.checkpoint_messages import weights_of
 from peers.learning.learner import Learner, Pending, Task
 from peers.learning.lessons import Read, lessons_of, shares_of
+from peers.learning.listening import listen
+from peers.learning.replacement import Replacement
 from peers.learning.settings import fresh_network
 from peers.learning.snapshot import Kept
+from peers.learning.twin import twin_of
 from peers.networks.network import Network
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observation
@@ -38,6 +41,8 @@ class Peer(Learner):
     def restart(self) -> None:
         """Reset to the untrained state."""
         super().restart()
+        self.twin = twin_of(self.settings, self.dataset, self.batches, Peer)
+        self.replacement = Replacement.of(self.settings, self.dataset.shape, self.twin)
         self.due: Assignment | None = None
         self.sent: Message | None = None
 
@@ -51,8 +56,9 @@ class Peer(Learner):
     @property
     def teaching(self) -> Network:
         """The network whose outputs its students learn from."""
-        if self.replacement is not None and self.replacement.stranger is not None:
-            return self.replacement.stranger.network
+        instead = None if self.replacement is None else self.replacement.teaching
+        if instead is not None:
+            return instead
         return self.network if self.teacher is None else self.teacher.network
 
     def publish(self, assignment: Assignment) -> tuple[Message | None, Stats]:
@@ -76,14 +82,25 @@ class Peer(Learner):
             raise StaleRound(f"peer {self.index} has not published for round {assignment.round_index}")
         check_senders(self.index, assignment, messages)
         pending, self.due, self.pending = self.pending, None, None
-        loss, norm = None, None
+        loss, norm, task = None, None, None
         if pending is not None:
             self.settle(pending)
-            teachers = target_of(assignment, messages, self.index, self.sent, pending.own, self.device)
-            if teachers is not None:
-                loss, norm = self.study([Task(1.0, pending, *teachers)], assignment)
+            task = self._task_of(assignment, pending, messages) if self.terms.from_messages else None
+            tasks = self.with_own_terms([] if task is None else [task], pending, assignment)
+            if tasks:
+                loss, norm = self.study(tasks, assignment)
+        self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
-        return message, self.stats(time.perf_counter() - start, message, loss, norm)
+        heard = None if task is None else task.heard
+        return message, self.stats(time.perf_counter() - start, message, loss, norm, heard)
+
+    def _task_of(self, assignment: Assignment, pending: Pending, messages: Sequence[Message | Sum]) -> Task | None:
+        """What the messages of a round teach; None if all teachers have dropped out."""
+        if assignment.sum_weights is None:
+            received = received_of(assignment, messages, self.index, pending.own, self.device)
+            return self.task_of(1.0, pending, listen(received, pending.own, self.ear))
+        teachers = target_of_sum(assignment, messages, self.sent, pending.own, self.device)
+        return None if teachers is None else Task(1.0, pending, *teachers)
 
     def step(self, assignment: Assignment, following: Assignment | None, read: Read) -> tuple[Message | None, Stats]:
         """`advance` where links, ages and batches of the messages are known only now.
@@ -97,15 +114,19 @@ class Peer(Learner):
             raise StaleRound(f"peer {self.index} has not published for round {assignment.round_index}")
         pending, self.due, self.pending = self.pending, None, None
         loss, norm = None, None
+        tasks: list[Task] = []
         if pending is not None:
             self.settle(pending)
-            lessons = lessons_of(assignment, self.index, read)
-            if lessons:
-                shares = zip(shares_of(lessons), lessons, strict=True)
-                tasks = [self.task(share, lesson, pending, assignment.batch_index) for share, lesson in shares]
+            lessons = lessons_of(assignment, self.index, read) if self.terms.from_messages else []
+            shares = zip(shares_of(lessons), lessons, strict=True)
+            found = [self.task(share, lesson, pending, assignment.batch_index) for share, lesson in shares]
+            tasks = self.with_own_terms([task for task in found if task is not None], pending, assignment)
+            if tasks:
                 loss, norm = self.study(tasks, assignment)
+        self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
-        return message, self.stats(time.perf_counter() - start, message, loss, norm)
+        heard = Heard.together(task.heard for task in tasks)
+        return message, self.stats(time.perf_counter() - start, message, loss, norm, heard)
 
     def come_back(self, back: Rejoin, state: Mapping[str, Tensor]) -> None:
         """Come back online, with the weights that `back` says; it has to publish again.
@@ -115,6 +136,8 @@ class Peer(Learner):
         self.due = self.pending = self.sent = None
         if back.weights != "own" and not self.failure:
             fresh = back.weights == "fresh"
+            if fresh and self.twin is not None:  # what it has learned is lost, too
+                self.twin.peer.restart()
             self.begin_again(
                 fresh_network(self.settings, self.dataset.shape, back.count).state_dict() if fresh else state
             )
@@ -132,45 +155,67 @@ class Peer(Learner):
             return self._dropout_notice(assignment.round_index)
         if not assignment.teaches:
             return None
-        return self._message(assignment.round_index, weights_of(self.teaching) if self.brings_weights else payload)
+        if self.brings_weights:
+            payload = weights_of(self.teaching)
+            payload = payload if self.liar is None else self.liar.weights(payload, assignment.round_index)
+        return self._message(assignment.round_index, payload)
 
     def _publish(self, assignment: Assignment) -> Message | None:
         notice = self.assign(assignment)
         if notice is not None:
             return notice
-        images, labels = self.batches(assignment.batch_index)
+        images, labels = self.batches(assignment.batch_index, self.index)
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         exchange = self.settings.exchange
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
             features, outputs = self.forward(buffers, images, assignment.round_index)
         self.pending = Pending(assignment.round_index, images, labels, features, outputs, buffers)
         self.renew_teacher(assignment.round_index)
-        if self.teacher is not None and assignment.teaches:
+        if self.twin is not None:
+            self.twin.renew(assignment.round_index)
+        listens = self.ear is not None and assignment.studies  # which takes something of itself
+        if self.teacher is not None and (assignment.teaches or listens):
             features, outputs = self.teacher.outputs(images, self.settings, assignment.round_index)
         exchanged = exchange.exchanged(features, outputs)
+        if listens:
+            self.pending.own = self.as_read(exchanged)
         if self.replacement is not None and assignment.teaches and not self.brings_weights:
-            if assignment.links_follow or assignment.own_weight(self.index):
+            if (assignment.links_follow or assignment.own_weight(self.index)) and self.pending.own is None:
                 self.pending.own = self.as_read(exchanged)
             exchanged = self.replacement.exchanged(exchanged, images, assignment.round_index, assignment.batch_index)
-        packed = pack_checked(exchange.sent(exchanged), exchange.wire, torch.device("cpu"))
+        values = exchange.sent(exchanged)
+        if self.liar is not None and assignment.teaches and not self.brings_weights:
+            values = self.liar.outputs(values, assignment.round_index)
+        packed = pack_checked(values, exchange.wire, torch.device("cpu"))
         if (assignment.links_follow or self.brings_weights) and self.pending.own is None:
             self.pending.own = packed.received.to(self.device)
         return self.outgoing(assignment, packed.payload, bool(packed.finite))
 
+    def _twin_learns(self, assignment: Assignment) -> None:
+        """After a step: in the control `irrelevant` the network that teaches in the peer's place takes one, too."""
+        failure = "" if self.twin is None or self.failure else self.twin.learn(assignment)
+        if failure:
+            self.drop(f"in the network that teaches in its place, {failure}", assignment.run_round)
+
     def _message(self, round_index: int, payload: Payload | None) -> Message:
         exchange = self.settings.exchange
-        return Message(self.index, round_index, exchange.wire, len(self.centre), payload, self.brings_weights)
+        return Message(self.index, round_index, exchange.wire, self.width, payload, self.brings_weights)
 
     def _dropout_notice(self, round_index: int) -> Message:
         """A message that tells students that this peer has dropped out."""
         return self._message(round_index, None)
 
     def stats(
-        self, seconds: float, message: Message | None, loss: float | None = None, norm: float | None = None
+        self,
+        seconds: float,
+        message: Message | None,
+        loss: float | None = None,
+        norm: float | None = None,
+        heard: Heard | None = None,
     ) -> Stats:
         """The statistics of a call, for the coordinator."""
         sent = message.num_bytes if message is not None else 0
-        return Stats(loss, norm, sent, seconds, self.failure, self.failure_round)
+        return Stats(loss, norm, sent, seconds, self.failure, self.failure_round, heard)
 
     # ---- measures ----
 

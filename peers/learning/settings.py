@@ -1,6 +1,7 @@
 """The settings that a peer is made from, and its initial network."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from peers.base.brought_errors import of_peer
@@ -10,12 +11,16 @@ from peers.data.batches import Batches
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset, Normalisation
 from peers.data.shapes import Shape
+from peers.data.viewed import StillView
 from peers.exchange.config import ExchangeConfig
-from peers.learning.control import Control, LossOf, loss_on_labels
+from peers.learning.control import Control
+from peers.learning.terms import Terms
 from peers.networks import drawing, models
 from peers.networks.config import PeersConfig, Start
 from peers.networks.network import Network
+from peers.networks.shared_head import share_head
 from peers.probing.config import ProbeConfig
+from peers.views.view import View
 
 Execution = Literal["loop", "vectorised"]
 MessageKind = Literal["outputs", "checkpoint"]
@@ -41,15 +46,28 @@ class PeerSettings:
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
     control: Control | None = None  # the control run that the peer is in
     vectorisable: bool = True  # whether execution "auto" may choose to run peers together
+    other_data: Mapping[str, DataConfig] = field(default_factory=dict)  # sections of other data sets, by name
     message: MessageKind = "outputs"  # what peers send: their outputs on a batch, or the weights that they teach with
+    starts_as: Start = "initial"  # "stranger": from the weights of a stranger, as a twin in the control irrelevant
+    other_normalisation: Normalisation | None = None  # of the other data set in that control run
 
     @property
-    def loss_of(self) -> LossOf:
-        """The loss of a student, with the arguments of `ExchangeConfig.loss_of`."""
-        return loss_on_labels if self.control is Control.SUPERVISED else self.exchange.loss_of
+    def view(self) -> View:
+        """What the peer sees of images."""
+        return self.peers.view_of(self.index, self.seed)
+
+    @property
+    def still_view(self) -> StillView:
+        """What the peer's network gets of raw images where it is probed."""
+        return StillView(self.view, self.index, self.normalisation)
+
+    @property
+    def terms(self) -> Terms:
+        """The terms of a student's loss."""
+        return Terms(self.exchange, self.control, self.data.partition is not None)
 
     def batches(self, dataset: Dataset) -> Batches:
-        """The batches of the run's rounds, for all peers of a process."""
+        """The batches of the run's rounds as they are where all peers hold all images and see them in no view."""
         return Batches(
             dataset,
             seed=self.seed,
@@ -68,6 +86,8 @@ class OtherNetwork(ValueError):
 
 def initial_network(settings: PeerSettings, shape: Shape) -> Network:
     """The peer's random weights, interpolated towards peer 0's where `locality` is below 1; or those that are given."""
+    if settings.starts_as == "stranger":
+        return stranger_network(settings, shape)
     network = _drawn(settings, shape, torch_seed(settings.seed, "weights", settings.index), settings.index != 0)
     _check_layout(settings, models.layout(network))
     return network
@@ -91,10 +111,13 @@ def empty_network(settings: PeerSettings, shape: Shape, peer: int) -> Network:
     return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
 
 
-def seed_noise(settings: PeerSettings, network: Network, round_index: int) -> None:
-    """Let what a network draws in a round's forward pass depend on seed, peer and round alone; most draw nothing."""
+def seed_noise(settings: PeerSettings, network: Network, round_index: int, *further: int) -> None:
+    """Let what a network draws in a round's forward pass depend on seed, peer and round alone; most draw nothing.
+
+    further: what tells another pass of the round from the first.
+    """
     if network.noise is not None:
-        network.noise = torch_seed(settings.seed, "noise", settings.index, round_index)
+        network.noise = torch_seed(settings.seed, "noise", settings.index, round_index, *further)
 
 
 def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, start: Start = "initial") -> Network:
@@ -104,6 +127,8 @@ def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, 
         if settings.peers.locality < 1 and interpolated:
             reference = drawing.seeded(lambda: kind.build_network(shape, peer), torch_seed(settings.seed, "weights", 0))
             models.interpolate_locality(network, reference, settings.peers.locality)
+    if settings.peers.head_shared:
+        share_head(settings.peers, peer, network, settings.seed)
     return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
 
 

@@ -13,16 +13,18 @@ from torch import Tensor, device
 from peers.base.storage import Folder
 from peers.exchange.messages import Message
 from peers.exchange.wire import Wire
+from peers.learning.lies import Liar
+from peers.learning.listening import Ear
 from peers.learning.teacher import Teacher
+from peers.learning.twin import Twin
 from peers.networks.network import Network
 from peers.networks.optimizers import OptimizerState
 
 
 @runtime_checkable
-class Saved(Protocol):
-    """The state of a peer in a checkpoint. A pending forward pass is not saved: the peer publishes again."""
+class Learned(Protocol):
+    """What learning changes."""
 
-    index: int
     device: device
     network: Network
     centre: Tensor
@@ -30,6 +32,16 @@ class Saved(Protocol):
     optimizer: OptimizerState
     failure: str
     failure_round: int
+    liar: Liar | None
+    ear: Ear | None
+
+
+@runtime_checkable
+class Saved(Learned, Protocol):
+    """The state of a peer in a checkpoint. A pending forward pass is not saved: the peer publishes again."""
+
+    index: int
+    twin: Twin | None
 
 
 class Kept(NamedTuple):
@@ -53,18 +65,11 @@ def save(peer: Saved, folder: str, completed: int, kept: Sequence[Kept] = ()) ->
 
     kept: those of its messages that are still to be used.
     """
-    tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
-    tensors["centre"] = peer.centre
-    if peer.teacher is not None:
-        tensors |= {f"teacher.{name}": tensor for name, tensor in peer.teacher.network.state_dict().items()}
-    tensors |= {f"optimizer.{name}": tensor for name, tensor in peer.optimizer.tensors().items()}
-    about = {
-        "peer": peer.index,
-        "completed": completed,
-        "epoch": peer.teacher.epoch if peer.teacher is not None else 0,
-        "failure": peer.failure,
-        "failure_round": peer.failure_round,
-    }
+    tensors = _tensors(peer)
+    about = {"peer": peer.index, "completed": completed, **_about(peer)}
+    if peer.twin is not None:
+        tensors |= {f"twin.{name}": tensor for name, tensor in _tensors(peer.twin.peer).items()}
+        about["twin"] = _about(peer.twin.peer)
     if kept:
         about["messages"] = [described(each) for each in kept]
         tensors |= {
@@ -94,15 +99,43 @@ def restore(peer: Saved, folder: str, sha256: str = "") -> tuple[int, list[Kept]
     sha256: the file's expected checksum, not compared if empty. Raises: DamagedCheckpoint.
     """
     about, tensors = read(folder, peer.index, sha256)
+    _load(peer, about, tensors)
+    if peer.twin is not None:
+        _load(peer.twin.peer, about["twin"], part(tensors, "twin."))
+    messages = [message_of(peer.index, each, tensors) for each in about.get("messages", ())]
+    return int(about["completed"]), messages
+
+
+def _tensors(peer: Learned) -> dict[str, Tensor]:
+    tensors = {f"network.{name}": tensor for name, tensor in peer.network.state_dict().items()}
+    tensors["centre"] = peer.centre
+    if peer.teacher is not None:
+        tensors |= {f"teacher.{name}": tensor for name, tensor in peer.teacher.network.state_dict().items()}
+        tensors |= {f"anchored.{name}": tensor for name, tensor in peer.teacher.tensors().items()}
+    if peer.liar is not None:
+        tensors |= {f"liar.{name}": tensor for name, tensor in peer.liar.tensors().items()}
+    return tensors | {f"optimizer.{name}": tensor for name, tensor in peer.optimizer.tensors().items()}
+
+
+def _about(peer: Learned) -> dict[str, Any]:
+    epoch = peer.teacher.epoch if peer.teacher is not None else 0
+    found: dict[str, Any] = {"epoch": epoch, "failure": peer.failure, "failure_round": peer.failure_round}
+    return found if peer.ear is None or not peer.ear.memory else {**found, "memory": peer.ear.memory}
+
+
+def _load(peer: Learned, about: Mapping[str, Any], tensors: dict[str, Tensor]) -> None:
     peer.network.load_state_dict(part(tensors, "network."))
     if peer.teacher is not None:
         peer.teacher.network.load_state_dict(part(tensors, "teacher."))
+        peer.teacher.load(part(tensors, "anchored."))
         peer.teacher.epoch = about["epoch"]
     peer.centre = tensors["centre"].to(peer.device)
     peer.optimizer.load(part(tensors, "optimizer."))
     peer.failure, peer.failure_round = about["failure"], about["failure_round"]
-    messages = [message_of(peer.index, each, tensors) for each in about.get("messages", ())]
-    return int(about["completed"]), messages
+    if peer.ear is not None:
+        peer.ear.memory = {int(teacher): weight for teacher, weight in about.get("memory", {}).items()}
+    if peer.liar is not None:
+        peer.liar.load(part(tensors, "liar."))
 
 
 def described(kept: Kept) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from peers.networks.optimizers import AdamW, OptimizerConfig
 from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN, TorchvisionModel
 from peers.networks.weights import HeldWeights, load_weights
 from peers.views.config import NamedStep
+from peers.views.view import View
 
 K = TypeVar("K", bound="PeerKind")
 Start = Literal["initial", "stranger", "any"]
@@ -102,6 +103,18 @@ class PeerKind(Section):
         with explained(self.model.origin):  # such as images of another size than the model takes
             width = feature_dim(encoder, shape)
         return Network(encoder, self.head.build(width), shape, self.model.origin)
+
+    def build_head(self, width: int, last_layer: bool = False) -> nn.Module:
+        """A head like the network's for so many features, with weights as in `build_network`.
+
+        last_layer: of a head of ours, one of whose weights only the last layer's matter, which are then the same for
+        any number of features that does not change their shape.
+        """
+        if isinstance(self.head, BroughtHead):
+            head = self.head.build(width)
+            anew = self._drawn_anew(self.head.is_built, "initial")
+            return draw_anew(self.head.origin, head) if anew else head
+        return self.head.build_last_layer(width) if last_layer else self.head.build(width)
 
     def _encoder(self, shape: Shape, peer: int, start: Start) -> nn.Module:
         if not isinstance(self.model, BroughtModel):
@@ -203,14 +216,42 @@ class PeersConfig(PeerKind):
                 f"peers.locality is {self.locality:g}, but initial weights are given (peers.initial or peers.weights): "
                 "leave peers.locality out"
             )
-        if self.groups and self.locality < 1:
-            raise ValueError("peers.locality below 1 needs equal networks: leave peers.groups out")
+        if self.locality < 1 and any(not self._has_network_of(group) for group in self.groups):
+            raise ValueError(
+                "peers.locality below 1 needs equal networks, but peers.groups differ in model, norm or head: make "
+                "these alike, or leave peers.locality out"
+            )
+        if self.head_shared and any(kind.head.kind == "none" for kind in self.groups or (self,)):
+            raise ValueError(
+                "peers.head_shared shares a head's weights, but peers.head is 'none', which has none: take another "
+                "head, or leave peers.head_shared out"
+            )
         return self
 
     @property
     def liars(self) -> frozenset[int]:
         """The peers that lie at any time."""
         return frozenset(peer for some in self.adversaries for peer in some.peers)
+
+    def view_of(self, peer: int, seed: int) -> View:
+        """The peer's view in a run of this seed."""
+        return View(self.kind_of(peer).view, seed, self.count, self.view_draws == "shared")
+
+    @property
+    def has_views(self) -> bool:
+        """Whether any peer sees images in another form than as they are."""
+        return any(kind.view for kind in self.groups or (self,))
+
+    @property
+    def common_view(self) -> bool:
+        """Whether all peers see the same in every round."""
+        first, kinds = self.view_of(0, 0), self.groups or (self,)
+        return first.same_for_all and all(kind.view == first.steps for kind in kinds)
+
+    def _has_network_of(self, group: Group) -> bool:
+        """Whether a group's networks are of one architecture with those of the first group."""
+        first = self.groups[0]
+        return (group.model, group.norm, group.head) == (first.model, first.norm, first.head)
 
     def kind_of(self, peer: int) -> PeerKind:
         for group in self.groups:

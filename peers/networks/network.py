@@ -30,6 +30,7 @@ class Network(nn.Module):
         self.noise: int | None = None  # seed of the draws of a forward pass; None: it draws nothing
         self.feature_dim, self.output_dim = (found.shape[1] for found in blank_pass(self, shape))
         self.adapts = False  # whether a forward pass in train mode changes buffers, as BatchNorm's does
+        self.fixed: frozenset[str] = frozenset()  # names of parameters that all peers share and nobody trains
         if origin:
             self.noise = 0 if draws(self, shape) else None
             self.adapts = changes_buffers(self, shape)
@@ -63,6 +64,10 @@ class Network(nn.Module):
         """What the user's code raises is explained, and what it draws depends on `noise` alone."""
         with explained(self.origin), nullcontext() if self.noise is None else noise(self.noise, images.device):
             yield
+
+    def own_parameters(self) -> list[nn.Parameter]:
+        """The parameters but for those that all peers share: what is optimised, and measured as change of weights."""
+        return [parameter for name, parameter in self.named_parameters() if name not in self.fixed]
 
     def draw_from(self, seed: int) -> None:
         """Let the next forward passes draw from this seed, if they draw at all, as Dropout does."""

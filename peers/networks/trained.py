@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from peers.data.datasets import Normalisation
 from peers.networks.network import Network, OwnHead
+from peers.views.section import Step
+from peers.views.view import View
 
 AT_ONCE = 256  # examples in one forward pass, so that memory does not grow with the number of examples
 PIXEL = 255  # the largest value of a data set of bytes, which are divided by it
@@ -20,12 +22,15 @@ PIXEL = 255  # the largest value of a data set of bytes, which are divided by it
 class InputFormat:
     """What a network was trained on. shape, dtype: of an example as the data set has it. normalisation: see `datasets`.
 
-    Bytes (`uint8`) are pixels from 0 to 255, which are divided by 255 before the normalisation; floats are not.
+    Bytes (`uint8`) are pixels from 0 to 255, which are divided by 255 before the normalisation; floats are not. view:
+    the view of the network's `peer`, whose sensors come between; None: it has none.
     """
 
     shape: tuple[int, ...]
     dtype: str
     normalisation: Normalisation
+    view: View | None = None
+    peer: int = 0
 
     @property
     def is_pixels(self) -> bool:
@@ -34,13 +39,20 @@ class InputFormat:
     def to_json(self) -> dict[str, Any]:
         """The format as JSON types: the float32 values of the normalisation stay exactly what they are."""
         mean, std = (array.astype(np.float64).tolist() for array in self.normalisation)
-        return {"shape": list(self.shape), "dtype": self.dtype, "normalisation": {"mean": mean, "std": std}}
+        table = {"shape": list(self.shape), "dtype": self.dtype, "normalisation": {"mean": mean, "std": std}}
+        return table if self.view is None else {**table, "view": self.view.to_json(), "peer": self.peer}
 
     @classmethod
     def from_json(cls, table: dict[str, Any]) -> "InputFormat":
         """The inverse of `to_json`, which ignores other keys. Raises: KeyError, if one is missing."""
         mean, std = (np.asarray(table["normalisation"][name], np.float32) for name in ("mean", "std"))
-        return cls(tuple(table["shape"]), table["dtype"], (mean, std))
+        view = View.from_json(table["view"]) if "view" in table else None
+        return cls(tuple(table["shape"]), table["dtype"], (mean, std), view, table.get("peer", 0))
+
+    @property
+    def sensors(self) -> tuple[Step, ...]:
+        """The steps of the view that are applied to examples before the normalisation."""
+        return () if self.view is None else self.view.still_steps
 
     def check(self, examples: object) -> Tensor:
         """Raw examples as a tensor on the CPU, in the data set's dtype or in float32.
@@ -94,7 +106,7 @@ def _check_pixels(values: Tensor) -> None:
 
 
 class RawNetwork(nn.Module):
-    """A network with its normalisation inside: raw examples in, features and outputs out.
+    """A network with its view's sensors and its normalisation inside: raw examples in, features and outputs out.
 
     Its examples have the values of the data set (pixels from 0 to 255, if that has bytes), in any dtype. It computes
     what the run does with them, bit for bit.
@@ -105,16 +117,19 @@ class RawNetwork(nn.Module):
         super().__init__()
         self.network = network
         self.is_pixels = inputs.is_pixels
+        self.inputs = inputs
         ones = [1] * (len(inputs.shape) - 1)  # one value for each index of the first axis of an example
         for name, array in zip(("mean", "std"), inputs.normalisation, strict=True):
             self.register_buffer(name, torch.from_numpy(array.copy()).reshape(-1, *ones))
         self.mean: Tensor
         self.std: Tensor
 
-    def normalised(self, examples: Tensor) -> Tensor:
-        """What the network gets for raw examples."""
+    def normalised(self, examples: Tensor, start: int = 0) -> Tensor:
+        """What the network gets for raw examples; start: index of the first, which a noisy sensor's noise depends on."""
         values = examples.to(torch.float32)
         values = values.div(PIXEL) if self.is_pixels else values
+        if self.inputs.view is not None and self.inputs.sensors:
+            values = self.inputs.view.still(values, self.inputs.peer, start)
         return values.sub(self.mean).div(self.std)
 
     def forward(self, examples: Tensor) -> tuple[Tensor, Tensor]:
@@ -160,4 +175,5 @@ class TrainedPeer:
     def _in_parts(self, images: object, function: Callable[[Tensor], Tensor]) -> Tensor:
         """A function of normalised examples, for all of them, a part at a time."""
         raw, examples = self.with_normalisation(), self.inputs.check(images)
-        return torch.cat([function(raw.normalised(part)).float() for part in torch.split(examples, AT_ONCE)])
+        parts = enumerate(torch.split(examples, AT_ONCE))
+        return torch.cat([function(raw.normalised(part, place * AT_ONCE)).float() for place, part in parts])

@@ -1,6 +1,6 @@
 """The kinds of networks and heads that `[peers]` names; every variant of a tagged union builds what it names."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import nn
@@ -105,7 +105,20 @@ ModelConfig = Annotated[
 # ---- heads ----
 
 
-class NoHead(Variant):
+class Head(Variant):
+    """A head of ours. last_layer: the names of its last layer's parameters."""
+
+    last_layer: ClassVar[tuple[str, ...]] = ()
+
+    def build(self, in_features: int) -> nn.Module:
+        raise NotImplementedError
+
+    def build_last_layer(self, in_features: int) -> nn.Module:
+        """A head with a last layer as of `build`, whose draws depend on nothing but that layer's size."""
+        return self.build(in_features)
+
+
+class NoHead(Head):
     """No head: peers exchange the features themselves (arXiv 2604.18390)."""
 
     kind: Literal["none"] = "none"
@@ -114,30 +127,33 @@ class NoHead(Variant):
         return heads.identity()
 
 
-class LinearHead(Variant):
+class LinearHead(Head):
     """One affine layer."""
 
     kind: Literal["linear"] = "linear"
+    last_layer: ClassVar[tuple[str, ...]] = ("weight", "bias")
     dim: int = Field(64, ge=2, le=2**24, description="number of outputs")
 
     def build(self, in_features: int) -> nn.Module:
         return heads.linear(in_features, self.dim)
 
 
-class Prototypes(Variant):
+class Prototypes(Head):
     """Cosines, in -1 to 1, of the features, centred over the batch, to learned prototypes (SwAV, Caron et al. 2020)."""
 
     kind: Literal["prototypes"] = "prototypes"
+    last_layer: ClassVar[tuple[str, ...]] = ("prototypes",)
     dim: int = Field(128, ge=2, le=2**24, description="number of prototypes, which is that of outputs")
 
     def build(self, in_features: int) -> nn.Module:
         return heads.PrototypeHead(in_features, self.dim)
 
 
-class Bottleneck(Variant):
+class Bottleneck(Head):
     """Three layers, an L2-normalised bottleneck, unit-norm output weights (Random Teachers, Sarnthein et al. 2023)."""
 
     kind: Literal["bottleneck"] = "bottleneck"
+    last_layer: ClassVar[tuple[str, ...]] = ("directions",)
     dim: int = Field(65536, ge=2, le=2**24, description="number of outputs")
     hidden: Size = Field(2048, description="width of the two hidden layers")
     bottleneck: Size = Field(256, description="width of the bottleneck, whose values are scaled to unit length")
@@ -148,6 +164,10 @@ class Bottleneck(Variant):
 
     def build(self, in_features: int) -> nn.Module:
         return heads.BottleneckHead(in_features, self.dim, self.hidden, self.bottleneck)
+
+    def build_last_layer(self, in_features: int) -> nn.Module:
+        """With the narrowest layers before it, so that what these draw depends on no width of the encoder."""
+        return heads.BottleneckHead(1, self.dim, 1, self.bottleneck)
 
 
 HeadConfig = Annotated[

@@ -1,6 +1,6 @@
 """How a student pools its teachers' messages: `exchange.aggregation`, `exchange.memory`, `exchange.trust`."""
 
-from dataclasses import dataclass
+import math
 from typing import Annotated, ClassVar, Literal
 
 import torch
@@ -9,43 +9,16 @@ from pydantic import Field
 from torch import Tensor
 
 from peers.base.section import Variant
+from peers.pooling import clipping, coordinate_wise, geometric, selections
+from peers.pooling import cronus as filters
+from peers.pooling.aggregation import Aggregation as Aggregation
+from peers.pooling.aggregation import Outputs, Stack, Weights
+from peers.pooling.aggregation import Pooled as Pooled
+from peers.pooling.averages import weighted_mean
+from peers.pooling.brought import GivenAggregation, ImportedAggregation
+from peers.pooling.confidence import agreement
 
-Outputs = Float[Tensor, "samples dim"]
-Stack = Float[Tensor, "teachers samples dim"]
-Weights = Float[Tensor, " teachers"]
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """outputs: what the student takes as its teachers' common answer. used: the share of each message in it.
-
-    `used` sums to 1; 0: the message was dropped. A rule that works entry by entry says the share of entries.
-    """
-
-    outputs: Outputs
-    used: Weights
-
-
-class Aggregation(Variant):
-    """A rule that pools messages: a pure function, without gradients.
-
-    robust: whether it is another rule than the weighted mean, so that it needs all messages at once.
-    """
-
-    robust: ClassVar[bool] = True
-
-    def needs(self) -> int:
-        """The least number of teachers of a student, its own share among them, that the rule makes sense for."""
-        return 1
-
-    def pool(self, own: Outputs, stack: Stack, weights: Weights, distribution: bool) -> Pooled:
-        """The pooled outputs.
-
-        own: the student's own outputs as a reader would get them. weights: sum to 1; what a rule that has no use for
-        them ignores. distribution: whether rows are distributions, so that the result is clipped at 0 and renormalised.
-        Fewer teachers than `needs()`, as after dropouts: the largest number of liars that the rule can bear.
-        """
-        raise NotImplementedError
+Pool = tuple[Outputs, Weights]
 
 
 class Mean(Aggregation):
@@ -54,18 +27,35 @@ class Mean(Aggregation):
     kind: Literal["mean"] = "mean"
     robust: ClassVar[bool] = False
 
+    def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> Pool:
+        return weighted_mean(stack, weights), weights
+
 
 class Median(Aggregation):
-    """The median, entry by entry (Yin et al. 2018)."""
+    """The median, entry by entry, of the weights that the topology gives (Yin et al. 2018)."""
 
     kind: Literal["median"] = "median"
+    leaves_simplex: ClassVar[bool] = True
+
+    def needs(self) -> int:
+        return 3  # that of two is their mean
+
+    def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> Pool:
+        return coordinate_wise.median(stack, weights)
 
 
 class TrimmedMean(Aggregation):
     """The mean of what is left, entry by entry, without the b largest and the b smallest (Yin et al. 2018)."""
 
     kind: Literal["trimmed-mean"] = "trimmed-mean"
+    leaves_simplex: ClassVar[bool] = True
     b: int = Field(1, ge=0, strict=True, description="entries left out on either side")
+
+    def needs(self) -> int:
+        return 2 * self.b + 1
+
+    def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> Pool:
+        return coordinate_wise.trimmed_mean(stack, weights, self.b)
 
 
 class GeometricMedian(Aggregation):
@@ -76,16 +66,28 @@ class GeometricMedian(Aggregation):
     nu: float = Field(0.1, gt=0, description="smoothing: the least distance that a weight is divided by")
     iterations: int = Field(3, ge=1, strict=True, description="steps of Weiszfeld's algorithm")
 
+    def needs(self) -> int:
+        return 3  # of two, every point between them has the same sum of distances
+
+    def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> Pool:
+        return geometric.geometric_median(stack, weights, self.nu, self.iterations, self.per_sample)
+
 
 class _Selection(Aggregation):
     per_sample: bool = Field(False, description="distances for each sample by itself, rather than of whole messages")
 
 
 class Krum(_Selection):
-    """The message that is closest to its T - f - 2 nearest others (Blanchard et al. 2017)."""
+    """The message that is closest to its T - f - 1 nearest others (Blanchard et al. 2017; Allouah et al. 2023)."""
 
     kind: Literal["krum"] = "krum"
     f: int = Field(1, ge=0, strict=True, description="liars among the teachers that the rule bears")
+
+    def needs(self) -> int:
+        return 2 * self.f + 1
+
+    def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> Pool:
+        return selections.krum(stack, weights, self.f, self.per_sample)
 
 
 class MultiKrum(_Selection):
@@ -95,6 +97,12 @@ class MultiKrum(_Selection):
     f: int = Field(1, ge=0, strict=True, description="liars among the teachers that the rule bears")
     m: int = Field(0, ge=0, strict=True, description="messages that are averaged; 0: all teachers but f")
 
+    def needs(self) -> int:
+        return max(2 * self.f + 1, self.m + self.f)
+
+    def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> Pool:
+        return selections.multi_krum(stack, weights, self.f, self.m, self.per_sample)
+
 
 class Nearest(_Selection):
     """The mean of the messages that are nearest to the student's own outputs, all but f (MoNNA, Farhadkhani 2023)."""
@@ -102,14 +110,26 @@ class Nearest(_Selection):
     kind: Literal["nearest"] = "nearest"
     f: int = Field(1, ge=0, strict=True, description="messages that are left out")
 
+    def needs(self) -> int:
+        return 2 * self.f + 1
+
+    def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> Pool:
+        return selections.nearest(own, stack, weights, self.f, self.per_sample)
+
 
 class SelfCentredClipping(_Selection):
     """The student's own outputs, moved by the mean of the differences of the others, each clipped at tau (He 2022)."""
 
     kind: Literal["self-centred-clipping"] = "self-centred-clipping"
-    tau: float | Literal["adaptive"] = Field(
+    tau: Annotated[float, Field(gt=0)] | Literal["adaptive"] = Field(
         "adaptive", description="largest length of a difference; adaptive: the second largest distance of a teacher"
     )
+
+    def needs(self) -> int:
+        return 2 if self.tau == "adaptive" else 1
+
+    def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> Pool:
+        return clipping.self_centred_clipping(own, stack, weights, self.tau, self.per_sample)
 
 
 class Cronus(Aggregation):
@@ -117,6 +137,12 @@ class Cronus(Aggregation):
 
     kind: Literal["cronus"] = "cronus"
     alpha: float = Field(0.4, gt=0, lt=1, description="twice the share of messages that is dropped each time")
+
+    def needs(self) -> int:
+        return math.ceil(2 / self.alpha - 1e-9)  # with fewer, nothing is dropped
+
+    def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> Pool:
+        return filters.cronus(stack, weights, self.alpha)
 
 
 AggregationConfig = Annotated[
@@ -128,7 +154,9 @@ AggregationConfig = Annotated[
     | MultiKrum
     | Nearest
     | SelfCentredClipping
-    | Cronus,
+    | Cronus
+    | ImportedAggregation
+    | GivenAggregation,
     Field(discriminator="kind"),
 ]
 
@@ -146,8 +174,8 @@ class SelfAgreement(Variant):
     sharpness: float = Field(8.0, gt=0, description="the weight is multiplied by exp(sharpness x agreement)")
 
     def agreement(self, outputs: Outputs, num_views: int) -> Float[Tensor, ""]:
-        """In 0..1; see the class."""
-        raise NotImplementedError
+        """In 0..1; see `confidence.agreement`."""
+        return agreement(outputs, num_views)
 
 
 TrustConfig = Annotated[NoTrust | SelfAgreement, Field(discriminator="kind")]

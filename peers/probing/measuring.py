@@ -13,7 +13,6 @@ from torch import Tensor
 
 from peers.base.brought_errors import of_peer
 from peers.base.seeds import stream, torch_seed
-from peers.data import datasets
 from peers.data.datasets import Dataset
 from peers.networks.network import Network, OwnHead
 from peers.probing import probes
@@ -100,9 +99,13 @@ def _probe_images(num_train: int, num_test: int, config: ProbeConfig, seed: int)
     )
 
 
+Look = Callable[[np.ndarray, int], Tensor]
+"""What a network gets of raw values; the number is the index of the first of them among all images of a probe."""
+
+
 @dataclass(frozen=True)
 class ProbeTask:
-    """One peer's network and the images it is probed on."""
+    """One peer's network, the images it is probed on, and how it looks at them."""
 
     network: Network
     dataset: Dataset
@@ -110,7 +113,7 @@ class ProbeTask:
     config: ProbeConfig
     seed: int
     index: int
-    normalisation: datasets.Normalisation
+    look: Look
     device: torch.device
     labels: bool = False  # whether the network learns from labels, so that its own outputs are probed too
 
@@ -160,12 +163,16 @@ class ProbeTask:
         chosen: np.ndarray = source[self.images.train if train else self.images.test]
         return chosen
 
+    def _before(self, train: bool) -> int:
+        """The index of the first image for `look`: no test image has a training image's noise."""
+        return 0 if train else len(self.images.train)
+
     def _labels(self, train: bool) -> Int64[Tensor, " examples"]:
         source = self.dataset.train_labels[self.images.train] if train else self.dataset.test_labels[self.images.test]
         return torch.from_numpy(source.copy()).to(self.device)
 
     def _pixels(self, train: bool) -> Float[Tensor, "examples pixels"]:
-        return datasets.images_to_tensor(self._raw(train), *self.normalisation).flatten(1).to(self.device)
+        return self.look(self._raw(train), self._before(train)).flatten(1).to(self.device)
 
     @torch.no_grad()
     def _features(self, network: Network, train: bool) -> Float[Tensor, "examples features"]:
@@ -176,9 +183,9 @@ class ProbeTask:
         return features
 
     def _in_chunks(self, function: Callable[[Tensor], Tensor], train: bool) -> Tensor:
-        raw, chunks = self._raw(train), []
+        raw, before, chunks = self._raw(train), self._before(train), []
         for start in range(0, len(raw), _CHUNK):
-            images = datasets.images_to_tensor(raw[start : start + _CHUNK], *self.normalisation).to(self.device)
+            images = self.look(raw[start : start + _CHUNK], before + start).to(self.device)
             chunks.append(function(images))
         return torch.cat(chunks)
 

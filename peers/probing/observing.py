@@ -118,7 +118,9 @@ def observe(
     network.draw_from(0)
     features, outputs = functional_call(network.train(), buffers, (images,))
     exchanged = exchange.exchanged(features, outputs)
-    moved = sum(((new - old).double().square().sum() for new, old in zip(network.parameters(), initial, strict=True)))
+    moved = sum(
+        ((new - old).double().square().sum() for new, old in zip(network.own_parameters(), initial, strict=True))
+    )
     start = sum(old.double().square().sum() for old in initial)
     grams = (features.double() @ features.double().T).cpu().numpy()[None]
     return Observation(

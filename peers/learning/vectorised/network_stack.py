@@ -1,6 +1,6 @@
 """Stacks networks of one architecture along a first axis, so that one forward pass runs all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,26 +31,34 @@ class Stack:
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self._template = networks[0]
-        self.parameters = _join([dict(network.named_parameters()) for network in networks])
+        fixed = self._template.fixed
+        self.parameters = _join([_named(network, lambda name: name not in fixed) for network in networks])
+        self.fixed = _join([_named(network, fixed.__contains__) for network in networks])
         self.buffers = _join([dict(network.named_buffers()) for network in networks])
         for parameter in self.parameters.values():
             parameter.requires_grad_()
 
-    def forward(self, rows: Rows, images: Float[Tensor, "batch *shape"]) -> Forward:
+    def forward(self, rows: Rows, images: Float[Tensor, "*rows batch *shape"], common: bool = True) -> Forward:
         """Features and outputs of the networks in `rows` on one batch, in train mode, on copies of their buffers.
 
-        The graph is kept if gradients are enabled.
+        common: whether `images` are the same for all rows; else each row has its own, along a first axis. The graph is
+        kept if gradients are enabled.
         """
         parameters, buffers = self.parameters, {name: buffer.clone() for name, buffer in self.buffers.items()}
+        fixed = self.fixed
         if rows is not None:
             parameters = {name: stacked.detach()[rows].requires_grad_() for name, stacked in parameters.items()}
             buffers = {name: buffer[rows] for name, buffer in buffers.items()}
+            fixed = {name: tensor[rows] for name, tensor in fixed.items()}
 
-        def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-            features, outputs = functional_call(self._template, (parameters, buffers), (images,))
+        def call(
+            parameters: dict[str, Tensor], buffers: dict[str, Tensor], fixed: dict[str, Tensor], images: Tensor
+        ) -> tuple[Tensor, Tensor]:
+            features, outputs = functional_call(self._template, (parameters, buffers, fixed), (images,))
             return features, outputs
 
-        features, outputs = vmap(call)(parameters, buffers)
+        in_dims = (0, 0, 0, None if common else 0)
+        features, outputs = vmap(call, in_dims=in_dims)(parameters, buffers, fixed, images)
         return Forward(parameters, buffers, features, outputs)
 
     @torch.no_grad()
@@ -66,6 +74,10 @@ def put(stacked: Tensor, rows: Rows, values: Tensor) -> None:
         stacked.copy_(values)
     else:
         stacked.index_copy_(0, rows, values)
+
+
+def _named(network: Network, wanted: Callable[[str], bool]) -> dict[str, Tensor]:
+    return {name: parameter for name, parameter in network.named_parameters() if wanted(name)}
 
 
 @torch.no_grad()

@@ -12,19 +12,27 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from peers.exchange.assignment import Assignment, Stats
+from peers.exchange.assignment import Assignment, Heard, Stats
 from peers.exchange.mailbox import Mailbox
-from peers.exchange.messages import Message, Packed
+from peers.exchange.messages import Message, pack_checked
 from peers.exchange.sums import Sum, SumWeights
-from peers.learning.averaging import average_of_sum, pad_teachers, received_outputs
+from peers.learning.averaging import Received, average_of_sum, pad_teachers, received_outputs
 from peers.learning.control import shuffled_order
 from peers.learning.lessons import Lesson, Read, lessons_of, shares_of
+from peers.learning.listening import Listened, listen
 from peers.learning.vectorised.network_stack import Forward
 from peers.learning.vectorised.stack_learner import PendingRows, RowsTask, StackLearner
 
 WIDTH = 32  # peers per forward pass: more are hardly faster, and their activations do not fit into the cache
 
 Answer = tuple[Message | None, Stats]
+Taught = tuple[
+    Float[Tensor, "rows teachers batch dim"],
+    Float[Tensor, "rows teachers"],
+    Bool[Tensor, " rows"],
+    Bool[Tensor, "rows batch"] | None,
+]
+"""Of some rows: their teachers' outputs (or the average), weights, who has any; samples that are labelled, or all."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +73,10 @@ class PeerStack(StackLearner):
         learned: dict[int, tuple[float, float]] = {}
         for pending in due:
             self.settle(pending.rows, pending.forward)
-            teachers = self._teachers(pending, dues, messages, mailbox) if pending.studies else None
-            if teachers is not None:
-                task = RowsTask(self._graph(pending), pending.labels, *teachers)
-                learned |= self.study(pending.rows, [task], pending.round_index, pending.wanted_norms)
+            if pending.studies:
+                tasks = self._tasks(pending, self._teachers(pending, dues, messages, mailbox))
+                if tasks:
+                    learned |= self.study(pending.rows, tasks, pending.round_index, pending.wanted_norms)
         for peer in following:
             self.peers[self.row_of[peer]].due = None
         coming = {peer: assignment for peer, assignment in following.items() if assignment is not None}
@@ -78,6 +86,19 @@ class PeerStack(StackLearner):
             peer: (sent.get(peer), self._stats(peer, sent.get(peer), seconds, *learned.get(peer, (None, None))))
             for peer in following
         }
+
+    def _tasks(self, pending: PendingRows, heard: Taught | None) -> list[RowsTask]:
+        """What rows learn in a step: from the messages that they have heard, if they do, and their own terms."""
+        rows, own = pending.rows, self.terms.own and not self.terms.private
+        everybody = torch.ones(len(rows), dtype=torch.bool, device=self.device)
+        tasks: list[RowsTask] = []
+        if heard is not None and self.terms.from_messages:
+            teachers, weights, taught, kept = heard
+            learns, known = (everybody, taught) if own and not bool(taught.all()) else (taught, None)
+            tasks.append(RowsTask(self._graph(pending), pending.labels, teachers, weights, learns, known, kept=kept))
+        elif own:
+            tasks.append(RowsTask(self._graph(pending), pending.labels, None, None, everybody))
+        return self.with_private(tasks, rows, pending.batch_index, everybody)
 
     def step(
         self,
@@ -120,48 +141,96 @@ class PeerStack(StackLearner):
         found = next((each for each in self.pending if each.round_index == number and each.rows == rows), None)
         self._forget(rows)
         heard = [lessons_of(part, self.peers[row].index, read) for part, row in zip(parts, rows, strict=True)]
-        of_own = any(lesson.batch == own for lessons in heard for lesson in lessons)
+        if not self.terms.from_messages:
+            heard = [[] for _ in rows]
+        silent = self._silent(heard, parts)
+        of_own = bool(silent.any()) or any(lesson.batch == own for lessons in heard for lesson in lessons)
         forward = self._look_at(rows, own, of_own) if found is None else found.forward
         self.settle(rows, forward)
         if of_own and not forward.outputs.requires_grad:
             forward = self._look_at(rows, own, True)
         several = any(lesson.batch != own for lessons in heard for lesson in lessons)
-        tasks = [self._rows_task(rows, forward, own, heard, several)] if of_own else []
+        tasks = [self._rows_task(rows, forward, own, heard, several, silent)] if of_own else []
         for batch in sorted({lesson.batch for lessons in heard for lesson in lessons} - {own}):
             places = [place for place, lessons in enumerate(heard) if batch in [lesson.batch for lesson in lessons]]
             chosen = [rows[place] for place in places]
             forward = self._look_at(chosen, batch, True)
             self.settle(chosen, forward)
             task = self._rows_task(chosen, forward, batch, [heard[place] for place in places], several)
-            tasks.append(replace(task, places=torch.tensor(places, dtype=torch.int64, device=self.device)))
+            tasks.append(task and replace(task, places=torch.tensor(places, dtype=torch.int64, device=self.device)))
+        studying = torch.tensor([part.studies for part in parts], device=self.device)
+        taught = self.with_private([task for task in tasks if task is not None], rows, own, studying)
         wanted = [part.gradient_norm for part in parts]
-        return self.study(rows, tasks, parts[0].run_round, wanted) if tasks else {}
+        return self.study(rows, taught, parts[0].run_round, wanted) if taught else {}
 
     def _look_at(self, rows: list[int], batch: int, studies: bool) -> Forward:
         """A new forward pass of some rows."""
         with torch.set_grad_enabled(studies):
-            return self.forward(self.networks, rows, self.peers[0].batches(batch)[0])
+            return self.forward(self.networks, rows, self.sight.together(batch, self._peers(rows))[0])
+
+    def _peers(self, rows: Sequence[int]) -> list[int]:
+        return [self.peers[row].index for row in rows]
+
+    def _silent(self, heard: Sequence[list[Lesson]], parts: Sequence[Assignment]) -> Bool[Tensor, " rows"]:
+        """The rows that have heard nothing and learn their own terms on their own batch."""
+        learn = self.terms.own and not self.terms.private
+        found = [learn and part.studies and not lessons for lessons, part in zip(heard, parts, strict=True)]
+        return torch.tensor(found, device=self.device)
 
     def _rows_task(
-        self, rows: list[int], forward: Forward, batch: int, heard: Sequence[list[Lesson]], several: bool
-    ) -> RowsTask:
-        """What some rows have heard about a batch, with their forward pass on it. several: or about others, too."""
-        images, labels = self.peers[0].batches(batch)
+        self,
+        rows: list[int],
+        forward: Forward,
+        batch: int,
+        heard: Sequence[list[Lesson]],
+        several: bool,
+        silent: Bool[Tensor, " rows"] | None = None,
+    ) -> RowsTask | None:
+        """What some rows have heard about a batch, with their forward pass on it.
+
+        several: or about others, too. silent: rows that learn their own terms on it, as they have heard nothing.
+        """
+        labels = self.sight.labels(batch)
         lessons = [next((lesson for lesson in each if lesson.batch == batch), None) for each in heard]
         own: Sequence[Tensor | None] = [None] * len(rows)
-        if any(lesson is not None and lesson.needs_own for lesson in lessons):
-            own = list(self._own_outputs(rows, forward, images))
+        if self.listens or any(lesson is not None and lesson.needs_own for lesson in lessons):
+            own = list(self._own_outputs(rows, forward, self.sight.together(batch, self._peers(rows))[0]))
         received = [
             [] if lesson is None else lesson.received(itself) for lesson, itself in zip(lessons, own, strict=True)
         ]
-        empty = torch.zeros(len(images), len(self.peers[0].centre), device=self.device)
-        padded = pad_teachers(received, empty, self.exchange.average == "outputs")
-        assert padded is not None, "some row has heard about it"
+        padded = self._padded(rows, received, own)
+        if padded is None:
+            return None if silent is None or not bool(silent.any()) else RowsTask(forward, labels, None, None, silent)
         shares = None
         if several:
             by_batch = [dict(zip([one.batch for one in each], shares_of(each), strict=True)) for each in heard]
             shares = torch.tensor([each.get(batch, 0.0) for each in by_batch], device=self.device)
-        return RowsTask(forward, labels, *padded, shares=shares)
+            shares = shares if silent is None else torch.where(silent, 1.0, shares)
+        teachers, weights, taught, kept = padded
+        if silent is None or not bool(silent.any()):
+            return RowsTask(forward, labels, teachers, weights, taught, shares=shares, kept=kept)
+        return RowsTask(forward, labels, teachers, weights, taught | silent, taught, shares=shares, kept=kept)
+
+    def _padded(
+        self, rows: list[int], received: Sequence[Sequence[Received]], own: Sequence[Tensor | None]
+    ) -> Taught | None:
+        """What these rows make of what they have received: see `pad_teachers`, and the samples that are labelled.
+
+        own: what each of them takes of itself. None if nobody has received anything.
+        """
+        listened = [
+            listen(of_row, itself, self.peers[row].ear) for row, of_row, itself in zip(rows, received, own, strict=True)
+        ]
+        for row, each in zip(rows, listened, strict=True):
+            if each.heard is not None:
+                self._heard.setdefault(self.peers[row].index, []).append(each.heard)
+        filler = next((outputs for each in listened for _, outputs in each.teachers), None)
+        if filler is None:
+            return None
+        teachers = [each.teachers for each in listened]
+        padded = pad_teachers(teachers, torch.zeros_like(filler), self.exchange.average == "outputs")
+        assert padded is not None, "some row has heard something"
+        return *padded, _kept(listened, len(filler), self.device)
 
     def _own_outputs(self, rows: list[int], forward: Forward, images: Tensor) -> Float[Tensor, "rows batch dim"]:
         """What each row takes of itself: what a reader would get of its outputs, or of those that it teaches with."""
@@ -205,7 +274,7 @@ class PeerStack(StackLearner):
     def _publish(
         self, group: Group, rows: list[int], assignments: Mapping[int, Assignment], mailbox: Mailbox
     ) -> dict[int, Message | None]:
-        images, labels = self.peers[0].batches(group.batch_index)
+        images, labels = self.sight.together(group.batch_index, self._peers(rows))
         with torch.set_grad_enabled(group.studies and not self.settings.recompute):
             forward = self.forward(self.networks, rows, images)
         features, outputs = forward.features.detach(), forward.outputs.detach()
@@ -216,11 +285,16 @@ class PeerStack(StackLearner):
                 taught = self.forward(self.teachers, rows, images)
             features, outputs = taught.features, taught.outputs
         own = packed = self.packed(features, outputs)
-        if self.peers[0].replacement is not None and not self.peers[0].brings_weights:
-            packed = self._replaced(group, rows, images, features, outputs)
+        liars = [place for place, row in enumerate(rows) if self._lies(row, assignments)]
+        replaced = self.peers[0].replacement is not None
+        if (replaced or liars) and not self.peers[0].brings_weights:
+            values = self.sent(features, outputs)
+            if replaced:
+                values = self._replaced(group, rows, images, values)
+            packed = pack_checked(self._lied(group, rows, liars, values), self.exchange.wire, self.device)
         wanted = [assignments[self.peers[row].index].gradient_norm for row in rows]
-        kept = (packed.received, own.received, group.studies, wanted)
-        self.pending.append(PendingRows(group.round_index, rows, images, labels, forward, *kept))
+        kept = (images, labels, forward, packed.received, own.received, group.studies, wanted)
+        self.pending.append(PendingRows(group.round_index, group.batch_index, rows, *kept))
         messages: dict[int, Message | None] = {}
         for place, (row, finite) in enumerate(zip(rows, packed.finite.tolist(), strict=True)):
             peer = self.peers[row]
@@ -231,19 +305,34 @@ class PeerStack(StackLearner):
                 mailbox.remember(message.key, packed.received[place], held)
         return messages
 
-    def _replaced(self, group: Group, rows: list[int], images: Tensor, features: Tensor, outputs: Tensor) -> Packed:
-        """What the rows send in a control run that replaces their outputs."""
+    def _replaced(self, group: Group, rows: list[int], images: Tensor, values: Tensor) -> Tensor:
+        """What the rows send in place of these values in a control run that replaces them, not packed yet."""
         if self.strangers is None:
-            order = shuffled_order(self.settings.seed, group.batch_index, outputs.shape[1])
-            return self.packed(features, outputs, order.to(self.device))
+            order = shuffled_order(self.settings.seed, group.batch_index, values.shape[1], self.exchange.num_views)
+            return values.index_select(1, order.to(self.device))
         with torch.no_grad():
             forward = self.forward(self.strangers, rows, images)
-        return self.packed(forward.features, forward.outputs)
+        return self.sent(forward.features, forward.outputs)
+
+    def _lies(self, row: int, assignments: Mapping[int, Assignment]) -> bool:
+        """Whether a peer that may lie where it publishes does publish."""
+        peer = self.peers[row]
+        return peer.liar is not None and assignments[peer.index].teaches
+
+    def _lied(self, group: Group, rows: list[int], liars: Sequence[int], values: Tensor) -> Tensor:
+        """What the rows send, with the lies of those at some places."""
+        told = values.clone() if liars else values
+        for place in liars:
+            liar = self.peers[rows[place]].liar
+            assert liar is not None
+            told[place] = liar.outputs(values[place], group.round_index)
+        return told
 
     def _stats(
         self, peer: int, message: Message | None, seconds: float, loss: float | None = None, norm: float | None = None
     ) -> Stats:
-        return self.peers[self.row_of[peer]].stats(seconds, message, loss, norm)
+        heard = Heard.together(self._heard.pop(peer, ()))
+        return self.peers[self.row_of[peer]].stats(seconds, message, loss, norm, heard)
 
     def _teachers(
         self,
@@ -251,8 +340,8 @@ class PeerStack(StackLearner):
         dues: Mapping[int, Assignment],
         messages: Mapping[int, Sequence[Message | Sum]],
         mailbox: Mailbox,
-    ) -> tuple[Float[Tensor, "rows teachers batch dim"], Float[Tensor, "rows teachers"], Bool[Tensor, " rows"]] | None:
-        """For every row the outputs of its teachers (or their average), the weights, and whether it has any teacher."""
+    ) -> Taught | None:
+        """What every row has heard in its round; None if that is nothing."""
         peers = [self.peers[row].index for row in pending.rows]
         first = dues[peers[0]]
         if first.sum_weights is None:
@@ -260,17 +349,25 @@ class PeerStack(StackLearner):
                 received_outputs(dues[peer], messages[peer], self._reader(pending, place, mailbox))
                 for place, peer in enumerate(peers)
             ]
-            return pad_teachers(received, torch.zeros_like(pending.received[0]), self.exchange.average == "outputs")
+            return self._padded(pending.rows, received, list(pending.own))
         own = pending.received if first.teaches else None
         average = average_of_sum(first, messages[peers[0]], own, self.device, pending.own)
         if average is None:
             return None
         ones = torch.ones(len(peers), device=self.device)
-        return average.expand(len(peers), *average.shape[-2:])[:, None], ones[:, None], ones > 0
+        return average.expand(len(peers), *average.shape[-2:])[:, None], ones[:, None], ones > 0, None
 
     def _reader(self, pending: PendingRows, place: int, mailbox: Mailbox) -> Callable[[Message], Tensor]:
-        """Reads the messages to one row; where messages are replaced, its own outputs in place of its own message."""
+        """Reads the messages to one row; where messages are not what they were, its own outputs in place of its own."""
         peer = self.peers[pending.rows[place]]
-        if peer.replacement is None:
+        if peer.replacement is None and peer.liar is None:
             return mailbox.outputs
         return lambda message: pending.own[place] if message.sender == peer.index else mailbox.outputs(message)
+
+
+def _kept(listened: Sequence[Listened], num_samples: int, device: torch.device) -> Bool[Tensor, "rows samples"] | None:
+    """The samples that some teacher of each row labels; None: all, for all rows."""
+    if all(each.kept is None for each in listened):
+        return None
+    everything = torch.ones(num_samples, dtype=torch.bool, device=device)
+    return torch.stack([everything if each.kept is None else each.kept for each in listened])

@@ -198,13 +198,13 @@ def test_data__of_the_coordinator_or_of_each_node(three_nodes: Any, tmp_path: Pa
     once = simulate(experiment(data, **placed), tmp_path / "once").summary
     log, wrong = tmp_path / "log", tmp_path / "wrong"
 
-    def counted(section: Any, seed: int) -> Any:
+    def counted(section: Any, seed: int, others: Any) -> Any:
         node = ray.get_runtime_context().get_node_id()
         with log.open("a") as file:
             file.write(f"{node}\n")
         if wrong.exists():
             section = section.model_copy(update={"path": section.path.replace("images", wrong.read_text())})
-        return load_with_digest(section, seed)
+        return load_with_digest(section, seed, others)
 
     monkeypatch.setattr(placement, "_remote_load", lambda: ray.remote(counted))
     each = simulate(experiment({**data, "on_each_node": True}, **placed), tmp_path / "each").summary

@@ -1,0 +1,42 @@
+"""Weights of teachers that remember: whoever has been an outlier counts less."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from peers.pooling.averages import wide
+
+ETA = 0.1  # the authors' step size is a free parameter, for some tens of rounds of which each has many samples
+LEAST = 1e-30  # weights stay above it, so that the sum of several is never 0
+
+
+def expguard_scores(stack: Float[Tensor, "teachers samples dim"], distribution: bool) -> Float[Tensor, " teachers"]:
+    """The outlier score of each message: the mean over samples of its distance to the median of all, entry by entry.
+
+    In 0 to sqrt(2) for distributions. Logits and features have no such scale: their scores are divided by the median
+    score, so that they do not depend on units.
+    Source: Roux, Zimmer and Pokutta, 2025 (arXiv 2402.12265), section 5, with the median as the pooled prediction.
+    """
+    with torch.no_grad():
+        messages = wide(stack)
+        scores = (messages - messages.quantile(0.5, dim=0)).square().sum(dim=2).sqrt().mean(dim=1)
+        typical = scores.quantile(0.5)
+        return scores if distribution or not bool(typical > 0) else scores / typical
+
+
+def expguard(weights: Mapping[int, float], scores: Mapping[int, float], eta: float = ETA) -> dict[int, float]:
+    """The weights after a round: those of the teachers that were heard, times exp(-eta (score - least score)).
+
+    Teachers that are not in `weights` start at 1. Less the least score: only the ratios of weights matter, and so no
+    weight vanishes with time, and a teacher that is rarely heard gains nothing by that.
+    Source: Roux, Zimmer and Pokutta, 2025 (arXiv 2402.12265), algorithm ExpGuard: w <- w exp(-eta score).
+    """
+    least = min(scores.values(), default=0.0)
+    heard = {
+        teacher: max(weights.get(teacher, 1.0) * math.exp(-eta * (score - least)), LEAST)
+        for teacher, score in scores.items()
+    }
+    return {**weights, **heard}
