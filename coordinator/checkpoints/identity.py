@@ -45,7 +45,7 @@ def identity_of(plan: Plan) -> dict[str, Any]:
     return {
         "config": deciding(plan.config),
         "rounds": plan.config.run.rounds,
-        "data": inputs_of(plan).to_json(),
+        "data": inputs_of(plan),
         "inputs": _inputs(plan),
         "versions": versions(),
     }

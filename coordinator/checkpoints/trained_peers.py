@@ -28,7 +28,7 @@ def trained_peer(config: RunConfig, run: Path, peer: int) -> TrainedPeer:
     if isinstance(peer, bool) or not isinstance(peer, Integral) or not 0 <= peer < config.peers.count:
         raise ConfigError(f"peer: must be 0 to {config.peers.count - 1}, got {peer!r}")
     found, about, tensors, notes = _newest(config, run, peer)
-    inputs = _inputs_of(found)
+    inputs = _inputs_of(found, int(peer))
     kind = config.peers.kind_of(peer)
     try:
         with of_peer(peer):
@@ -65,9 +65,9 @@ def _newest(config: RunConfig, run: Path, peer: int) -> tuple[Checkpoint, dict[s
     )
 
 
-def _inputs_of(found: Checkpoint) -> InputFormat:
+def _inputs_of(found: Checkpoint, peer: int) -> InputFormat:
     try:
-        return InputFormat.from_json(found.state["data"])
+        return InputFormat.of_peer(found.state["data"], peer)
     except KeyError:
         raise ConfigError(
             f"'{found.folder}' was written by an older version of peer-consensus, which kept no normalisation: resume "

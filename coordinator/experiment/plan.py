@@ -1,7 +1,7 @@
 """Plans a run before anything starts: loads the data, draws the schedule, estimates sizes and memory, checks all."""
 
-import math
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,23 +9,24 @@ from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
 from coordinator.experiment.loading import load_data as load_data
-from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, num_probed, plan_group, weight_bytes
+from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
+from coordinator.experiment.probe_memory import check_memory, probing_needs
 from coordinator.experiment.schedules import build_schedule, links_of
 from coordinator.experiment.trying import tried_out
+from coordinator.experiment.views import check_views, normalisations
 from peers.base import memory
 from peers.data import dataset_check
 from peers.data.brought import GivenData
 from peers.data.dataset_check import digest_of
-from peers.data.datasets import Dataset, Normalisation, channel_statistics
+from peers.data.datasets import Dataset, Normalisation
 from peers.data.holdings import Holdings, check_sizes, holdings
 from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
 from peers.learning.twin import IRRELEVANT
 from peers.probing.config import ProbeConfig
-from peers.probing.memory import probing_bytes
 from topologies.analysis.measures import describe
 from topologies.facts import TopologyFacts
 from topologies.network.checks import check_trace
@@ -48,7 +49,7 @@ class Plan:
     message_bytes: int
     data_digest: str = ""  # SHA-256 of images and labels; this and the following are set by `identified`
     links_digest: str = ""  # SHA-256 of a file's links in all its rounds; else empty: the config determines them
-    normalisation: Normalisation | None = None  # of the training images, channel by channel
+    normalisations: tuple[Normalisation, ...] = ()  # of each peer: of what its view makes of the training images
     weight_bytes: tuple[int, ...] = ()  # of each peer's parameters and buffers
     network_digest: str = ""  # SHA-256 of the files that the network is read from; set by `identified`
 
@@ -98,7 +99,7 @@ class Plan:
         peers += self.config.peers.count * self._probed_bytes + self._kept_bytes
         evaluators = self.config.hosting.evaluators
         processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
-        on_features, on_pixels = _probing_bytes(self.config, self.dataset, self.groups)
+        on_features, on_pixels = probing_needs(self.config, self.dataset, self.groups)
         probes = max(1, processes) * on_features + max(0, on_pixels - on_features)  # pixels: once, in one process
         return peers + probes + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
 
@@ -148,10 +149,11 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         dataset_check.check(dataset)
         _check_holdings(config, dataset)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
+        check_views(config, dataset)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
-        _check_memory(config, dataset, groups)
+        check_memory(config, dataset, groups)
         supervised, outputs = config.exchange.uses_labels, min(group.output_dim for group in groups)
         check_irrelevant_data(config.evaluation.controls, config.data.batch_size, supervised, dataset, outputs)
     except ValueError as error:
@@ -192,27 +194,29 @@ def check_trace_of(plan: Plan) -> None:
 def identified(plan: Plan) -> Plan:
     """The plan with what is computed from all images: a separate step, since checking a config does not need it."""
     links = links_of(plan.config).digest() if plan.config.topology.kind in ("file", "import", "given") else ""
-    normalisation = channel_statistics(plan.dataset.train_images)
+    of_peers = normalisations(plan.config, plan.dataset)
     data, network = digest_of(plan.dataset).hex(), files_digest(plan.config)
-    return replace(plan, data_digest=data, links_digest=links, normalisation=normalisation, network_digest=network)
+    return replace(plan, data_digest=data, links_digest=links, normalisations=of_peers, network_digest=network)
 
 
 def settings_of(plan: Plan, control: Control | None = None) -> list[PeerSettings]:
     """The settings from which each peer of a planned run, or of one of its control runs, is created."""
-    return peer_settings(plan.config, plan.dataset, control, plan.normalisation)
+    return peer_settings(plan.config, plan.dataset, control, plan.normalisations)
 
 
 def peer_settings(
-    config: RunConfig, dataset: Dataset, control: Control | None = None, normalisation: Normalisation | None = None
+    config: RunConfig, dataset: Dataset, control: Control | None = None, given: Sequence[Normalisation] = ()
 ) -> list[PeerSettings]:
-    """`settings_of` a config; the images' normalisation is computed unless it is given."""
-    normalisation = normalisation or channel_statistics(dataset.train_images)
+    """`settings_of` a config; the normalisation of what each peer sees is computed unless it is given."""
+    normalised_by = given or normalisations(config, dataset)
     peers, exchange = config.peers, config.exchange
     if control is Control.SUPERVISED:
         peers, exchange = with_labels_only(peers, exchange, dataset.num_classes)
     if control is Control.TRUTHFUL:
         peers = peers.model_copy(update={"adversaries": ()})
-    other = channel_statistics(dataset.others[IRRELEVANT].train_images) if control is Control.IRRELEVANT else None
+    of_others: Sequence[Normalisation | None] = [None] * peers.count
+    if control is Control.IRRELEVANT:
+        of_others = normalisations(config, dataset.others[IRRELEVANT])
     of_peers, data = layouts(peers, dataset.shape), config.data
     # a ProbeConfig, since unpickling an EvaluationConfig would import the whole coordinator in every actor
     probes = ProbeConfig(**{name: getattr(config.evaluation, name) for name in ProbeConfig.model_fields})
@@ -225,7 +229,7 @@ def peer_settings(
             exchange=exchange,
             data=data.without_object() if isinstance(data, GivenData) else data,
             probes=probes,
-            normalisation=normalisation,
+            normalisation=normalised_by[index],
             recompute=config.hosting.recompute,
             precision=config.hosting.precision,
             deterministic=config.hosting.deterministic,
@@ -235,34 +239,10 @@ def peer_settings(
             vectorisable=config.hosting.execution != "loop",
             message="outputs" if config.network is None else config.network.message,
             other_data=config.other_data,
-            other_normalisation=other,
+            other_normalisation=of_others[index],
         )
         for index in range(config.peers.count)
     ]
-
-
-def _probing_bytes(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:
-    """The memory of a process that probes one peer's features, and of one that probes raw pixels, in bytes."""
-
-    def needed(dim: int) -> int:
-        num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
-        return probing_bytes(config.evaluation, num_train, num_test, dim, dataset.num_classes)
-
-    pixels = math.prod(dataset.shape)
-    on_features = max(needed(group.feature_dim) for group in groups)
-    return on_features, num_probed(config, dataset) * pixels * FLOAT + needed(pixels)
-
-
-def _check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> None:
-    """Refuse probes that exceed this machine's memory, unless the run is on a cluster. Raises: ValueError."""
-    if config.hosting.address:
-        return
-    images, pixels = num_probed(config, dataset), math.prod(dataset.shape)
-    subject = (
-        f"evaluation.probes: {images:,} {noun(dataset.shape)} of {pixels:,} values in {dataset.num_classes:,} classes"
-    )
-    advice = "lower evaluation.probe_train and evaluation.probe_test, or name labels with fewer classes"
-    memory.require(max(_probing_bytes(config, dataset, groups)), subject, advice)
 
 
 def holdings_of(config: RunConfig, dataset: Dataset) -> Holdings | None:

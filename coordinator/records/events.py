@@ -143,7 +143,8 @@ class RoundCompleted:
 class Probed:
     """Probe outcomes: after `completed` rounds, as a `condition` for verdicts, or both.
 
-    outcomes: of all peers, in peer order; for RAW_PIXELS a single one, as raw pixels are the same for every peer.
+    outcomes: of all peers, in peer order; for RAW_PIXELS one for each different sensor, the same for
+    all peers that have it.
     """
 
     outcomes: list[ProbeOutcome]

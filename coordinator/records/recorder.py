@@ -109,15 +109,15 @@ class Recorder:
         outcomes: list[ProbeOutcome],
         completed: int | None = None,
         condition: Condition | None = None,
-        copies: int = 1,
+        of_peers: list[ProbeOutcome] | None = None,
     ) -> None:
         """Record probes of all peers: of a round (unless already recorded), of a condition for the verdict, or both.
 
-        copies: the number of peers for which each outcome counts.
+        of_peers: what counts for each peer, where one outcome counts for several.
         """
         is_new = condition is not None and not self.probes.has(condition)
         if condition is not None:
-            self.probes.add(condition, outcomes * copies)
+            self.probes.add(condition, of_peers or outcomes)
         if completed not in self.state.probed:
             self.publish(Probed(outcomes, completed, condition))
         elif is_new:  # the rounds have ended early, after one that was probed

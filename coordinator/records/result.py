@@ -52,8 +52,8 @@ class Result:
     run; raises ConfigError without one. exported: see `export`. message: the reason if the run ended early.
 
     A peer is named by its index. Images are given raw, as the data set has them: a NumPy array or a torch tensor
-    [examples, *shape] of pixels from 0 to 255 (or of the values that the data set has instead); they are normalised as
-    in the run. Example:
+    [examples, *shape] of pixels from 0 to 255 (or of the values that the data set has instead); they go through the
+    sensors of the peer's view, if it has any, and are normalised as in the run. Example:
 
         result = simulate(load_config("configs/quickstart.toml"))
         features = result.features(my_images, 0)  # float32 [examples, features]
@@ -70,14 +70,18 @@ class Result:
 
     @property
     def normalisation(self) -> Normalisation:
-        """Mean and standard deviation that inputs are normalised by, for each channel (of pixels: divided by 255)."""
+        """Mean and standard deviation that inputs are normalised by, for each channel (of pixels: divided by 255).
+
+        Where peers have sensors, this is peer 0's; each peer's own is `result.trained(peer).inputs.normalisation`.
+        """
         return self._inputs.normalisation
 
     def network(self, peer: int) -> Network:
         """A new copy of the trained network, in eval mode on the CPU; called, it returns (features, outputs).
 
-        It takes normalised images; `result.trained(peer).with_normalisation()` is a module that takes raw ones. Warns
-        if it is not of the round that the summary is of. Raises: ConfigError, without an intact checkpoint.
+        It takes normalised images; `result.trained(peer).with_normalisation()` is a module that takes raw ones, and
+        has the sensors of the peer's view. Warns if it is not of the round that the summary is of. Raises: ConfigError,
+        without an intact checkpoint.
         """
         return self._trained(peer).network
 

@@ -73,7 +73,7 @@ def _data(plan: Plan) -> dict[str, Any]:
         "test": len(plan.dataset.test_labels),
         "classes": plan.dataset.num_classes,
         "sha256": plan.data_digest,
-        **inputs_of(plan).to_json(),
+        **inputs_of(plan),
     }
 
 
@@ -85,10 +85,20 @@ def _ended(state: RunState) -> dict[str, Any] | None:
     return {"by": ended.by, "rule": ended.rule, "round": ended.completed, "value": ended.value}
 
 
-def inputs_of(plan: Plan) -> InputFormat:
-    """What the run's networks get: shape and dtype of an example, and its normalisation."""
-    assert plan.normalisation is not None, "`identified` sets it"
-    return InputFormat(plan.dataset.shape, str(plan.dataset.train_images.dtype), plan.normalisation)
+def inputs_of(plan: Plan) -> dict[str, Any]:
+    """What the run's networks get, as JSON: shape and dtype of an example, and its normalisation.
+
+    of_peers: where peers have views, that of each peer, with its view.
+    """
+    assert plan.normalisations, "`identified` sets them"
+    shape, dtype, peers = plan.dataset.shape, str(plan.dataset.train_images.dtype), plan.config.peers
+    if not peers.has_views:
+        return InputFormat(shape, dtype, plan.normalisations[0]).to_json()
+    of_peers = [
+        InputFormat(shape, dtype, normalisation, peers.view_of(peer, plan.config.run.seed), peer).to_json()
+        for peer, normalisation in enumerate(plan.normalisations)
+    ]
+    return of_peers[0] | {"of_peers": of_peers}
 
 
 def _failure(dropout: Dropout) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from coordinator.experiment.network import last_batches
 from coordinator.experiment.plan import Plan
+from coordinator.experiment.views import different_sensors
 from coordinator.measures.gains import Condition
 from coordinator.pools.base import Pool
 from coordinator.records.recorder import Recorder
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.probing import Probing, probe
-from peers.probing.measuring import ProbeSubject
+from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from topologies.participation import last_rounds
 
 CONDITIONS = (Condition.RAW_PIXELS, Condition.UNTRAINED, Condition.CALIBRATED)
@@ -19,6 +20,7 @@ class Controls:
     def __init__(self, plan: Plan, pool: Pool, recorder: Recorder) -> None:
         self._plan, self._pool, self._recorder = plan, pool, recorder
         self._pending: dict[Condition, Probing] = {}
+        self._seen = different_sensors(plan.config)  # peers with the same sensors see the same raw pixels
 
     def missing(self) -> list[Condition]:
         """The conditions that have not been recorded yet."""
@@ -32,17 +34,23 @@ class Controls:
         """Record the submitted probes. If not `patient`, skip those that have not finished."""
         for condition, probing in list(self._pending.items()):
             if patient or probing.done():
-                copies = self._plan.config.peers.count if condition is Condition.RAW_PIXELS else 1
-                self._recorder.probed(probing.get(), condition=condition, copies=copies)
+                outcomes = probing.get()
+                of_peers = self._for_all(outcomes) if condition is Condition.RAW_PIXELS else None
+                self._recorder.probed(outcomes, condition=condition, of_peers=of_peers)
                 del self._pending[condition]
 
     def forget(self, condition: Condition | None = None) -> None:
         """Discard the submitted probes, or those of one condition: they are lost, or not wanted any more."""
         self._pending = {other: probing for other, probing in self._pending.items() if condition not in (None, other)}
 
+    def _for_all(self, outcomes: list[ProbeOutcome]) -> list[ProbeOutcome]:
+        """For each peer, the outcome of the first that has its sensors."""
+        found = {peer: outcome for seen, outcome in zip(self._seen, outcomes, strict=True) for peer in seen.peers}
+        return [found[peer] for peer in range(len(found))]
+
     def _probe(self, condition: Condition) -> Probing:
         if condition is Condition.RAW_PIXELS:
-            return probe(self._pool, condition.subject, untrained=True, peers=(0,))
+            return probe(self._pool, condition.subject, untrained=True, peers=[seen.first for seen in self._seen])
         if condition is Condition.UNTRAINED:
             return probe(self._pool, condition.subject, untrained=True)
         rounds = calibration_rounds(self._plan, self._recorder.state)

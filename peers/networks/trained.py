@@ -49,6 +49,11 @@ class InputFormat:
         view = View.from_json(table["view"]) if "view" in table else None
         return cls(tuple(table["shape"]), table["dtype"], (mean, std), view, table.get("peer", 0))
 
+    @classmethod
+    def of_peer(cls, table: dict[str, Any], peer: int) -> "InputFormat":
+        """A peer's format, in a table of a run, where peers may have formats of their own. Raises: KeyError."""
+        return cls.from_json(table["of_peers"][peer] if "of_peers" in table else table)
+
     @property
     def sensors(self) -> tuple[Step, ...]:
         """The steps of the view that are applied to examples before the normalisation."""
@@ -125,7 +130,7 @@ class RawNetwork(nn.Module):
         self.std: Tensor
 
     def normalised(self, examples: Tensor, start: int = 0) -> Tensor:
-        """What the network gets for raw examples; start: index of the first, which a noisy sensor's noise depends on."""
+        """What the network gets for raw examples; start: index of the first, for the noise of a noisy sensor."""
         values = examples.to(torch.float32)
         values = values.div(PIXEL) if self.is_pixels else values
         if self.inputs.view is not None and self.inputs.sensors:

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from peers.views.steps import Images, blur_reach, gaussian, grey, resized
 
-
 ROUNDING = 1e-6  # above the error of a mean of three numbers in 0..1
 
 
