@@ -38,7 +38,7 @@ class Stack:
         for parameter in self.parameters.values():
             parameter.requires_grad_()
 
-    def forward(self, rows: Rows, images: Float[Tensor, "*rows batch *shape"], common: bool = True) -> Forward:
+    def forward(self, rows: Rows, images: Float[Tensor, "*images"], common: bool = True) -> Forward:
         """Features and outputs of the networks in `rows` on one batch, in train mode, on copies of their buffers.
 
         common: whether `images` are the same for all rows; else each row has its own, along a first axis. The graph is

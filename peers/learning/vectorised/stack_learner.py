@@ -32,7 +32,7 @@ class PendingRows:
     round_index: int
     batch_index: int
     rows: list[int]
-    images: Float[Tensor, "*rows batch *shape"]
+    images: Float[Tensor, "*images"]
     labels: Int64[Tensor, " batch"]
     forward: Forward
     received: Float[Tensor, "rows batch dim"]
