@@ -10,6 +10,7 @@ from coordinator.experiment.errors import nearest
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from coordinator.measures.network import NETWORK
+from coordinator.measures.pooling import POOLING
 from coordinator.measures.targets import GAIN, Paid, Target
 from coordinator.records import trainings
 from peers.learning.control import Control
@@ -38,7 +39,18 @@ def known_measures(config: RunConfig) -> list[str]:
         f"controls.{run}.{number}" for run in ("exchange", *config.evaluation.controls) for number in trainings.NUMBERS
     ]
     network = [f"network.{name}" for name in NETWORK] if has_network(config) else []
-    return [*probes, *measured, *trained, *facts, *network, "rounds", "bytes_exchanged", "relative_weight_change"]
+    pooled = [f"pooling.{name}" for name in POOLING if tells_of_pooling(config)]
+    return [
+        *probes,
+        *measured,
+        *trained,
+        *facts,
+        *network,
+        *pooled,
+        "rounds",
+        "bytes_exchanged",
+        "relative_weight_change",
+    ]
 
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:
@@ -115,6 +127,12 @@ def _wrong_subject(target: Target, configs: Sequence[RunConfig]) -> str:
 def has_network(config: RunConfig) -> bool:
     """Whether a run has a simulated network, and so virtual time."""
     return config.network is not None
+
+
+def tells_of_pooling(config: RunConfig) -> bool:
+    """Whether a run counts what became of messages: where somebody lies, or not all go into a plain mean."""
+    exchange = config.exchange
+    return bool(config.peers.adversaries) or exchange.aggregation.robust or exchange.memory != "none"
 
 
 def _of_probe(probe: ProbeName, conditions: Sequence[Condition]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
+from coordinator.figures.lies import save_lies
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.regions import save_regions
 from coordinator.records.network_files import intervals_in, latency_table
@@ -34,6 +35,7 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None
         form = "-narrow" if narrow else ""
         save_gains(summary, target / f"gains{form}.png", narrow)
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
+        save_lies(rows, target / f"lies{form}.png", narrow)
     if summary.get("network"):
         _save_network(folder, summary, curves)
 

@@ -51,6 +51,11 @@ RUN_FIGURES: Texts = {
         f"Loss, {CURVES} of the peers over the rounds. Where evaluation.probe_every is set, also the probes: mean and "
         "range of the students; dashed: the controls.",
     ),
+    "lies": (
+        "How well distances tell lies from honest messages, and which messages were dropped, over the rounds",
+        "What honest students made of the messages of others. AUC: the probability that a lie is farther from the "
+        "other messages than an honest one. Dropped: the share of the messages of which the pool used nothing.",
+    ),
     "topology": (
         "The peers, with a line or an arrow for each link",
         "Who teaches whom: an arrow runs from teacher to student, a line without one both ways. Peers are coloured by "

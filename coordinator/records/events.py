@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from coordinator.experiment.config import RunConfig
+from coordinator.measures import pooling
 from coordinator.measures.gains import Condition
 from coordinator.measures.measure import Measures
 from coordinator.records.event_kinds import FaultKind as FaultKind
@@ -131,6 +132,7 @@ class RoundCompleted:
             "students": len(self.losses),
             "bytes": self.num_bytes,
             "bytes_so_far": self.bytes_so_far,
+            **pooling.of_round(stats.heard for stats in self.stats.values()),
             **({} if self.timing is None else self.timing.row),
         }
 

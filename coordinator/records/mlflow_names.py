@@ -8,6 +8,7 @@ curves. MLflow's page shows the group `system` on a tab of its own, whatever it 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from coordinator.measures import pooling
 from coordinator.measures.declared import GROUP, PEER
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain
 from coordinator.records.probe_curves import SUFFIX
@@ -21,6 +22,7 @@ _CURVES = {
     **{measure.name: f"peers/{measure.name}" for measure in PEER},  # the mean over peers
     **_BYTES,
     **{name: f"network/{name}" for name in _NETWORK},
+    **{name: f"pooling/{name}" for name in pooling.COLUMNS},
 }
 VIEW = {  # columns of MLflow's list of runs, and their widths in pixels
     "tags.`verdict.linear`": 170,
@@ -83,6 +85,7 @@ def final_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
                 found |= gain_metrics(probe, gain, mean, low, high)
     found |= {f"system/{name}": summary.get(name) for name in ("rounds_per_second", "evaluation_share")}
     found |= network_metrics(summary["network"]) if summary.get("network") else {}
+    found |= {f"lies/{name}": value for name, value in summary.get("pooling", {}).items()}
     seconds = summary.get("seconds", {}).items()
     found |= {f"system/seconds_{stage.replace('-', '_')}": value for stage, value in seconds}
     return {name: value for name, value in found.items() if value is not None}

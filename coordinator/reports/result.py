@@ -18,6 +18,7 @@ from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import points, points_between, short
 from coordinator.reports.network import facts
+from coordinator.reports.pooling import on_pooling
 from coordinator.reports.sentences import on_consensus, on_flags, on_speed
 from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.verdicts import Tone, VerdictLine, verdict_lines
@@ -44,7 +45,7 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float |
     _print_gap(console)
     for line in on_flags(summary):
         say(console, line, "yellow")
-    for line in [*on_consensus(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
+    for line in [*on_consensus(summary), *on_pooling(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
         say(console, line)
     if summary.get("network"):
         _print_network(summary["network"], console)

@@ -7,12 +7,20 @@ from coordinator.measures.verdict import Flag
 from coordinator.reports.control_runs import idle_in_words, upper_marks
 from coordinator.reports.formatting import size
 from coordinator.reports.network import on_network
+from coordinator.reports.pooling import on_pooling
 from coordinator.reports.wording import FLAGS, not_taken, probe_name
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-    """Sentences on consensus, the mark of supervised peers, flags, faults, speed and simulated network of a run."""
-    return [*on_consensus(summary), *upper_marks(summary), *on_flags(summary), *on_speed(summary), *on_network(summary)]
+    """Sentences on consensus, messages that were dropped, the mark of supervised peers, flags, faults, speed and simulated network of a run."""
+    return [
+        *on_consensus(summary),
+        *on_pooling(summary),
+        *upper_marks(summary),
+        *on_flags(summary),
+        *on_speed(summary),
+        *on_network(summary),
+    ]
 
 
 def on_consensus(summary: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Any
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from coordinator.measures.network import NETWORK
+from coordinator.measures.pooling import POOLING
 from coordinator.measures.statistics import detectable
 from coordinator.measures.targets import Paid, Target
 from coordinator.measures.verdict import Flag
@@ -109,6 +110,8 @@ def measure_name(measure: str) -> str:
         return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][0]
+    if section == "pooling" and rest in POOLING:
+        return POOLING[rest][0]
     return (rest if section == "topology" else measure).replace("_", " ")
 
 
@@ -126,6 +129,8 @@ def unit_of(measure: str) -> str:
     target, (section, _, rest) = Target.parse(measure), measure.partition(".")
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][1]
+    if section == "pooling" and rest in POOLING:
+        return POOLING[rest][1]
     return "points" if is_gain(measure) else PAID_UNITS[target.paid] if target is not None else ""
 
 

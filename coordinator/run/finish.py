@@ -11,6 +11,7 @@ from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
 from coordinator.experiment.redaction import without_secrets
 from coordinator.experiment.schedules import build_schedule
+from coordinator.measures import pooling
 from coordinator.pages import component, run_page
 from coordinator.records.events import Stage, StageEntered
 from coordinator.records.mlflow import Tracker
@@ -53,6 +54,7 @@ class Finish:
         try:
             folder.note_unreported()
             self.tables.write()
+            summary |= pooling_part(folder)
             summary |= network_part(folder.path, plan, recorder.state.completed)
             folder.write_text("summary.json", to_json(summary))
         except OSError as error:
@@ -99,6 +101,12 @@ class Finish:
         except OSError as error:
             raise _no_room(folder.path, error) from None
         return result
+
+
+def pooling_part(folder: RunFolder) -> dict[str, Any]:
+    """What students made of messages; the part `pooling` of a summary, or nothing."""
+    found = pooling.of_run(folder.rows("rounds"))
+    return {"pooling": found} if found else {}
 
 
 def network_part(folder: Path, plan: Plan, completed: int) -> dict[str, Any]:

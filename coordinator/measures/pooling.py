@@ -1,0 +1,67 @@
+"""What students made of the messages that they heard: which they dropped, and whether distances tell the lies."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from peers.exchange.assignment import Heard
+
+WINDOW = 10  # rounds over which the AUC is averaged
+TOLD = 0.9  # the mean AUC above which a filter can tell lies from honest messages
+HONEST_DROPPED, LIES_DROPPED, LIE_AUC = "honest_dropped", "lies_dropped", "lie_auc"
+COLUMNS = (HONEST_DROPPED, LIES_DROPPED, LIE_AUC)  # of the table of rounds
+# By the name in the summary's part `pooling`: title and unit.
+POOLING: dict[str, tuple[str, str]] = {
+    HONEST_DROPPED: ("share of honest messages dropped", ""),
+    LIES_DROPPED: ("share of lies dropped", ""),
+    LIE_AUC: ("AUC of lies by distance, at the end", ""),
+    "round_of_auc": (f"round from which on the AUC of lies is above {TOLD:g}", ""),
+}
+
+
+def of_round(heard: Iterable[Heard | None]) -> dict[str, float | None]:
+    """The columns of a round, over its students: shares of the messages, and the mean AUC; empty if none are told."""
+    found = [each for each in heard if each is not None]
+    if not found:
+        return {}
+    aucs = [each.auc for each in found if each.auc is not None]
+    return {
+        HONEST_DROPPED: _share(sum(each.honest_dropped for each in found), sum(each.honest for each in found)),
+        LIES_DROPPED: _share(sum(each.lies_dropped for each in found), sum(each.lies for each in found)),
+        LIE_AUC: sum(aucs) / len(aucs) if aucs else None,
+    }
+
+
+def of_run(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int | None]:
+    """The part `pooling` of a summary, of the rows of the table of rounds; empty if there is nothing to tell.
+
+    Shares are means over the rounds; the AUC is that of the last window.
+    """
+    if not any(row.get(name) is not None for row in rows for name in COLUMNS):
+        return {}
+    told = [(row["round"], row[LIE_AUC]) for row in rows if row.get(LIE_AUC) is not None]
+    last = [auc for _, auc in told[-WINDOW:]]
+    return {
+        HONEST_DROPPED: _mean([row[HONEST_DROPPED] for row in rows if row.get(HONEST_DROPPED) is not None]),
+        LIES_DROPPED: _mean([row[LIES_DROPPED] for row in rows if row.get(LIES_DROPPED) is not None]),
+        LIE_AUC: _mean(last),
+        "round_of_auc": round_of_auc([each for each, _ in told], [auc for _, auc in told]),
+    }
+
+
+def round_of_auc(rounds: Sequence[int], aucs: Sequence[float], window: int = WINDOW, level: float = TOLD) -> int | None:
+    """The first round from which on every window of rounds has a mean AUC above the level; None if there is none.
+
+    rounds: those that have an AUC, ascending. A run of fewer rounds than a window has none.
+    """
+    means = [sum(aucs[end - window : end]) / window for end in range(window, len(aucs) + 1)]
+    below = [place for place, mean in enumerate(means) if not mean > level]
+    first = below[-1] + 1 if below else 0
+    return rounds[first] if first < len(means) else None
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

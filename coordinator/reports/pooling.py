@@ -1,0 +1,29 @@
+"""What students made of the messages that they heard, in sentences."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from coordinator.measures.pooling import HONEST_DROPPED, LIE_AUC, LIES_DROPPED, TOLD, WINDOW
+
+
+def on_pooling(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence on what pools dropped, and one on whether distances tell the lies; none where there is neither."""
+    part = summary.get("pooling") or {}
+    dropped = [
+        f"{part[name]:.0%} of {what}"
+        for name, what in ((HONEST_DROPPED, "the honest messages"), (LIES_DROPPED, "the lies"))
+        if part.get(name) is not None
+    ]
+    lines = [f"pooling: honest students dropped {' and '.join(dropped)}"] if dropped else []
+    if part.get(LIE_AUC) is None:
+        return lines
+    since = part.get("round_of_auc")
+    when = (
+        f"a filter by distance can tell them from round {since} on"
+        if since is not None
+        else "no filter by distance can tell them to the end"
+    )
+    return [
+        *lines,
+        f"lies: {when} (AUC above {TOLD:g}, mean of {WINDOW} rounds; {part[LIE_AUC]:.2f} in the last ones, 0.5: chance)",
+    ]
