@@ -4,7 +4,7 @@ A combinator replaces some fields of a `Round` (including edges and their ages) 
 `unheard`: a peer that only runs the batch still does so when other peers stop studying.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -40,6 +40,23 @@ def without_students(schedule: Schedule, frozen: frozenset[int]) -> Schedule:
             f"peers.frozen: must name peers from 0 to {schedule.num_peers - 1}, got {unknown[0]}; remove it"
         )
     return _every_round(schedule, lambda full: _without(full, frozen))
+
+
+def self_taught(schedule: Schedule, peers: Collection[int] | None = None) -> Schedule:
+    """A peer that nobody teaches in a round learns from itself: it is its own only teacher.
+
+    peers: those of which this holds; None: all.
+    """
+    chosen = frozenset(range(schedule.num_peers) if peers is None else peers)
+
+    def filled(full: Round) -> Round:
+        untaught = chosen.difference(full.students)
+        return replace(
+            full,
+            incoming=tuple((Edge(peer, 1.0),) if peer in untaught else row for peer, row in enumerate(full.incoming)),
+        )
+
+    return _every_round(schedule, filled, schedule.exchangeable) if chosen else schedule
 
 
 def with_self_weight(schedule: Schedule, self_weight: float) -> Schedule:

@@ -9,6 +9,7 @@ from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.errors import nearest
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.holdings import NUMBERS, names_of
 from coordinator.measures.network import NETWORK
 from coordinator.measures.pooling import POOLING
 from coordinator.measures.targets import GAIN, Paid, Target
@@ -16,6 +17,8 @@ from coordinator.records import trainings
 from peers.learning.control import Control
 from peers.probing.config import TOP1, ProbeName
 from topologies.facts import TopologyFacts
+
+MOST_HOPS = 32  # the largest distance that has measures
 
 
 def conditions_of(config: RunConfig) -> list[Condition]:
@@ -31,6 +34,7 @@ def known_measures(config: RunConfig) -> list[str]:
     probes = [name for probe in config.probe_names for name in _of_probe(probe, conditions_of(config))]
     if TOP1 not in config.probe_names and Control.SUPERVISED in config.evaluation.controls:
         probes += _of_probe(TOP1, [Condition.SUPERVISED])  # its peers learn from labels, those of the run do not
+    probes += [f"groups.{scope}.{name}" for scope in scopes_of(config) for name in probes]
     measured = [
         f"consensus.{name}.{when}" for name in declared.scalar_names(config.peers.count) for when in ("first", "last")
     ]
@@ -39,26 +43,34 @@ def known_measures(config: RunConfig) -> list[str]:
         f"controls.{run}.{number}" for run in ("exchange", *config.evaluation.controls) for number in trainings.NUMBERS
     ]
     network = [f"network.{name}" for name in NETWORK] if has_network(config) else []
+    probes += _of_private_data(config)
     pooled = [f"pooling.{name}" for name in POOLING if tells_of_pooling(config)]
-    return [
-        *probes,
-        *measured,
-        *trained,
-        *facts,
-        *network,
-        *pooled,
-        "rounds",
-        "bytes_exchanged",
-        "relative_weight_change",
-    ]
+    others = ["rounds", "bytes_exchanged", "relative_weight_change"]
+    return [*probes, *measured, *trained, *facts, *network, *pooled, *others]
+
+
+def scopes_of(config: RunConfig) -> list[str]:
+    """Of whom a run has gains of their own: its groups, and where these have names their peers at each distance.
+
+    Which distances there are only the graph says; so all are known that there may be.
+    """
+    peers = config.peers
+    named = any(group.name for group in peers.groups)
+    distances = range(1, min(peers.count, MOST_HOPS + 1)) if named else ()
+    return [*peers.members, *(f"{name}.hops.{steps}" for name in peers.members for steps in distances)]
 
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:
-    """Each probe's gain, its gains over the control runs of any cell, and the disagreement at the end."""
+    """Each probe's gain, its gains over the control runs of any cell, and the disagreement at the end.
+
+    Where groups have names, also these gains of each group.
+    """
     probes = list(dict.fromkeys(name for config in configs for name in config.probe_names))
     known = {condition for config in configs for condition in conditions_of(config)}
+    groups = [config.peers.members for config in configs if any(group.name for group in config.peers.groups)]
     gains = [
-        GainMeasure(name, gain).name
+        GainMeasure(name, gain, scope=scope).name
+        for scope in dict.fromkeys(["", *(name for members in groups for name in members)])
         for gain in Gain
         if gain is Gain.OVER_CALIBRATED or (gain.is_over_control_run and gain.control in known)
         for name in probes
@@ -124,6 +136,14 @@ def _wrong_subject(target: Target, configs: Sequence[RunConfig]) -> str:
     return "" if followed else "is not measured between start and end: lower evaluation.every"
 
 
+def _of_private_data(config: RunConfig) -> list[str]:
+    """The numbers on who holds what, and on whose classes peers are accurate; none if all peers hold all."""
+    if config.data.partition is None:
+        return []
+    conditions = conditions_of(config)
+    return [*NUMBERS, *(name for probe in config.probe_names for name in names_of(probe, conditions))]
+
+
 def has_network(config: RunConfig) -> bool:
     """Whether a run has a simulated network, and so virtual time."""
     return config.network is not None
@@ -166,4 +186,5 @@ def _unknown(name: str, known: list[str], configs: Sequence[RunConfig]) -> str:
 def _needs(name: str, control: Condition) -> bool:
     """Whether a probe's number exists only if this control is run."""
     keys = {control.value, *(gain.key for gain in Gain if control in gain.needs)}
-    return name.startswith("probes.") and not keys.isdisjoint(name.split(".")[2:3])
+    _, _, of_probe = f".{name}".rpartition(".probes.")
+    return name.startswith(("probes.", "groups.")) and not keys.isdisjoint(of_probe.split(".")[1:2])

@@ -128,8 +128,8 @@ class Curves:
         }
 
     def _studied(self, completed: int) -> list[int]:
-        """The students that had studied by then; all peers, where nobody had."""
-        alive = [peer for peer in range(self._reader.num_peers) if peer not in self._nodes.dropped]
+        """The honest students that had studied by then; all honest peers, where nobody had."""
+        alive = self._nodes.counted
         return [peer for peer in alive if self._rows.began[peer] <= completed] or alive
 
     def _levels(self, probe: str) -> list[dict[str, Any]]:

@@ -22,12 +22,14 @@ from peers.networks.brought import GivenHead, GivenModel
 from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.weights import HeldWeights, read_weights
 from peers.partitions.config import FromFile
+from peers.pooling.brought import GivenAggregation
 
 S = TypeVar("S", bound=BaseModel)
 _SHARED = {
     "data": tuple(DataSection.model_fields),
     "topology": ("self_weight", "weights", "allow_disconnected"),
 }  # kept where the kind changes
+EXCHANGED = ("loss", "target", "aggregation")  # parts of [exchange] that may be brought
 DATA = ("data", "public", "irrelevant")  # sections that name data sets
 NOT_ALONE = "# This file alone is not all of it"
 FROM_PYTHON = "simulate(load_config(FILE), {arguments}) starts it anew; resume(FOLDER, {arguments}) goes on"
@@ -39,14 +41,15 @@ class Objects:
 
     network: a torch.nn.Module, a class or function of (shape) or (shape, peer) that makes one, or a list with one for
     each peer. head: a torch.nn.Module, or a class or function of the number of features. loss: (student, target) ->
-    scalar. target: outputs -> outputs. topology: a networkx graph, a matrix, a `Schedule`, or a function of the round
-    that gives a graph, a matrix or edges. data: a `Dataset`.
+    scalar. target: outputs -> outputs. aggregation: (own, messages, weights) -> outputs. topology: a networkx graph, a
+    matrix, a `Schedule`, or a function of the round that gives a graph, a matrix or edges. data: a `Dataset`.
     """
 
     network: Any = None
     head: Any = None
     loss: Any = None
     target: Any = None
+    aggregation: Any = None
     topology: Any = None
     data: Any = None
 
@@ -102,6 +105,7 @@ SECTIONS: dict[str, type[Given]] = {
     "head": GivenHead,
     "loss": GivenLoss,
     "target": GivenTarget,
+    "aggregation": GivenAggregation,
     "topology": GivenTopology,
     "data": GivenData,
 }
@@ -118,8 +122,9 @@ def identified(config: RunConfig) -> RunConfig:
             part.bring()  # refuses objects that are not there
     for where in ("model", "head"):
         config = _with_peers(config, where, _identify)
+    config = _with_peers(config, "view", _identified_steps)
     exchange = config.exchange
-    updates = {name: _identify(getattr(exchange, name)) for name in ("loss", "target")}
+    updates = {name: _identify(getattr(exchange, name)) for name in EXCHANGED}
     if any(updates[name] is not getattr(exchange, name) for name in updates):
         config = config.model_copy(update={"exchange": exchange.model_copy(update=updates)})
     for name in ("topology", *DATA):
@@ -127,14 +132,15 @@ def identified(config: RunConfig) -> RunConfig:
     if isinstance(config.data.partition, FromFile):
         data = config.data.model_copy(update={"partition": config.data.partition.identified()})
         config = config.model_copy(update={"data": data})
-    return config.model_copy(update={"peers": _with_weights(config.peers)})
+    return config.model_copy(update={"peers": _with_attacks(_with_weights(config.peers))})
 
 
 def brought(config: RunConfig) -> list[Brought]:
     """All that the user has brought, without repetitions."""
     kinds: list[PeerKind] = [config.peers, *config.peers.groups]
-    parts: list[Any] = [part for kind in kinds for part in (kind.model, kind.head)]
-    parts += [config.exchange.loss, config.exchange.target, config.topology, config.data]
+    parts: list[Any] = [part for kind in kinds for part in (kind.model, kind.head, *kind.view)]
+    parts += [*(getattr(config.exchange, part) for part in EXCHANGED), config.topology, config.data]
+    parts += [some.attack for some in config.peers.adversaries]
     parts += config.other_data.values()
     found: list[Brought] = []
     for part in parts:
@@ -155,8 +161,11 @@ def _named(table: Mapping[str, Any]) -> dict[str, str]:
     kinds = {"peers": peers, **{f"peers.groups[{i}]": group for i, group in enumerate(peers.get("groups", ()))}}
     parts = {f"{name}.{part}": kind.get(part, {}) for name, kind in kinds.items() for part in ("model", "head")}
     for name, kind in kinds.items():
+        parts |= {f"{name}.view[{place}]": step for place, step in enumerate(kind.get("view", ()))}
         parts[f"{name}.weights"] = {"kind": "given", "digest": kind.get("weights_digest", "")}
-    parts |= {f"exchange.{part}": exchange.get(part, {}) for part in ("loss", "target")}
+    attacks = [some.get("attack", {}) for some in peers.get("adversaries", ())]
+    parts |= {f"peers.adversaries[{place}].attack": attack for place, attack in enumerate(attacks)}
+    parts |= {f"exchange.{part}": exchange.get(part, {}) for part in EXCHANGED}
     parts |= {part: table.get(part, {}) for part in ("topology", *DATA)}
     return {key: part.get("digest", "") for key, part in parts.items() if part.get("kind") in ("import", "given")}
 
@@ -175,6 +184,17 @@ def note_for_file(config: RunConfig, instead: str = FROM_PYTHON) -> str:
 
 def _identify(section: Any) -> Any:
     return section.identified() if isinstance(section, Imported) else section
+
+
+def _with_attacks(peers: PeersConfig) -> PeersConfig:
+    """The section with the digests of imported attacks."""
+    identified = tuple(some.model_copy(update={"attack": _identify(some.attack)}) for some in peers.adversaries)
+    return peers.model_copy(update={"adversaries": identified}) if identified else peers
+
+
+def _identified_steps(view: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The steps of a view with the digests of those that are imported; the same object if none is."""
+    return tuple(_identify(step) for step in view) if any(isinstance(step, Imported) for step in view) else view
 
 
 def _with_weights(peers: PeersConfig) -> PeersConfig:
@@ -205,7 +225,7 @@ def _with(config: RunConfig, section: type[Given], change: Callable[[Any], Any])
 
 
 def _with_peers(config: RunConfig, part: str, change: Callable[[Any], Any]) -> RunConfig:
-    """The config with the model or head of all peers changed, those of each group, too."""
+    """The config with the model, head or view of all peers changed, those of each group, too."""
     peers = config.peers
     changed = change(getattr(peers, part))
     groups = tuple(group.model_copy(update={part: change(getattr(group, part))}) for group in peers.groups)
@@ -234,5 +254,6 @@ class Keywords(TypedDict, total=False):
     head: Any
     loss: Any
     target: Any
+    aggregation: Any
     topology: Any
     data: Any

@@ -11,6 +11,7 @@ from coordinator.experiment import overrides as _overrides
 from coordinator.experiment.brought_topology import GivenTopology, ImportedTopology
 from coordinator.experiment.control_checks import check_controls
 from coordinator.experiment.errors import explain
+from coordinator.experiment.liar_checks import check_liars
 from coordinator.experiment.network_checks import check_network
 from coordinator.experiment.overrides import parse_assignment as parse_assignment
 from coordinator.experiment.private_data import check_private, with_public
@@ -97,6 +98,7 @@ class RunConfig(Section):
                 f"'{self.topology.kind}': use per-edge"
             )
         check_controls(self.evaluation, self.data, self.irrelevant, self.peers, self.exchange)
+        check_liars(self.peers, self.exchange)
         if self.peers.head_shared and self.exchange.what == "features":
             raise ValueError(
                 "peers.head_shared fixes the head, but exchange.what is 'features', which no head changes: set "

@@ -82,6 +82,7 @@ def plan_group(config: RunConfig, dataset: Dataset, make: Make) -> GroupPlan:
     if Control.IRRELEVANT in controls:  # another peer in its place
         teacher += 3 + moments + teacher
     buffers = sum(buffer.nbytes for buffer in network.buffers())
+    samples = sum(_batches_of(config)) * config.exchange.num_views
     own, model = isinstance(network.head, OwnHead), kind.model
     return GroupPlan(
         count=len(make.peers),
@@ -93,9 +94,17 @@ def plan_group(config: RunConfig, dataset: Dataset, make: Make) -> GroupPlan:
         feature_dim=network.feature_dim,
         output_dim=network.output_dim,
         state_bytes=parameters * FLOAT * (3 + moments + teacher) + 2 * buffers,  # theta, theta_0, gradients, moments
-        activation_bytes=models.activation_bytes(network, dataset.shape, config.data.batch_size),
+        activation_bytes=models.activation_bytes(network, dataset.shape, samples),
         probe_bytes=num_probed(config, dataset) * network.feature_dim * FLOAT,  # the features as they are
     )
+
+
+def _batches_of(config: RunConfig) -> tuple[int, ...]:
+    """The images in each batch whose activations a step keeps: the one of the round, and a private one."""
+    data = config.data
+    if data.partition is None or not config.exchange.has_own_terms:
+        return (data.batch_size,)
+    return data.batch_size, data.private_batch_size or data.batch_size
 
 
 def weight_bytes(different: Sequence[Make]) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from coordinator.experiment.config import NETWORK_FILES, RunConfig
 from coordinator.experiment.network_checks import fewest_linked
-from coordinator.experiment.schedules import with_roles
+from coordinator.experiment.schedules import with_own_terms
 from peers.base.seeds import stream
 from peers.learning.control import Control
 from topologies.combinators import among
@@ -64,7 +64,7 @@ def rewired(config: RunConfig) -> Callable[[Sequence[int]], Schedule]:
 
     def present(peers: Sequence[int]) -> Schedule:
         links = topology.build(len(peers), seed) if len(peers) >= fewest else None
-        return with_roles(config, among(links, peers, num_peers))
+        return with_own_terms(config, among(links, peers, num_peers), peers)
 
     return present
 

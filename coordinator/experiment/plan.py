@@ -8,12 +8,14 @@ from functools import cached_property
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
+from coordinator.experiment.liar_checks import check_pooling
 from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
+from coordinator.experiment.private_data import check_holdings, held_by
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.probe_memory import check_memory, probing_needs
-from coordinator.experiment.schedules import build_schedule, links_of
+from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
 from coordinator.experiment.views import check_views, normalisations
 from peers.base import memory
@@ -21,7 +23,7 @@ from peers.data import dataset_check
 from peers.data.brought import GivenData
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, Normalisation
-from peers.data.holdings import Holdings, check_sizes, holdings
+from peers.data.holdings import Holdings
 from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
@@ -85,7 +87,8 @@ class Plan:
     @property
     def holdings(self) -> Holdings | None:
         """Who holds which training examples; None if all peers hold all."""
-        return holdings_of(self.config, self.dataset)
+        data, labels = self.config.data, self.dataset.train_labels
+        return held_by(data, labels, self.config.peers.count, self.config.run.seed)
 
     @property
     def memory_bytes(self) -> int:
@@ -93,7 +96,7 @@ class Plan:
         peers = sum(group.count * group.peer_bytes for group in self.groups)
         ray = RAY_BYTES if self.num_hosts else 0
         # a student holds its teachers' messages, a stack of them and temporaries; the coordinator, all probe outputs
-        decoded = self.config.data.batch_size * self.width * FLOAT
+        decoded = self.config.data.batch_size * self.config.exchange.num_views * self.width * FLOAT
         peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
         peers += self.config.peers.count * self._probed_bytes + self._kept_bytes
@@ -144,25 +147,26 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     try:
         config = brought.identified(config)
         schedule = build_schedule(config)
-        facts = describe(schedule)  # asks a user's own function for many rounds
+        facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
         dataset_check.check(dataset)
-        _check_holdings(config, dataset)
+        check_holdings(config.data, dataset, config.peers.count, config.run.seed)
         dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
         check_views(config, dataset)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
-        check_memory(config, dataset, groups)
         supervised, outputs = config.exchange.uses_labels, min(group.output_dim for group in groups)
         check_irrelevant_data(config.evaluation.controls, config.data.batch_size, supervised, dataset, outputs)
+        check_memory(config, dataset, groups)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
-    width = _check(config, dataset, groups)
+    width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
-    message_bytes = config.exchange.wire.num_bytes(config.data.batch_size, width)
+    samples = config.data.batch_size * config.exchange.num_views
+    message_bytes = config.exchange.wire.num_bytes(samples, width)
     weights = weight_bytes(different)
     plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
     check_trace_of(plan)
@@ -245,22 +249,7 @@ def peer_settings(
     ]
 
 
-def holdings_of(config: RunConfig, dataset: Dataset) -> Holdings | None:
-    """Who holds which training examples; None if all peers hold all. Raises: ValueError."""
-    if config.data.partition is None:
-        return None
-    return holdings(config.data, dataset.train_labels, config.peers.count, config.run.seed)
-
-
-def _check_holdings(config: RunConfig, dataset: Dataset) -> None:
-    """Refuse a partition that leaves a peer, or the public images, with less than a batch. Raises: ValueError."""
-    found = holdings_of(config, dataset)
-    if found is not None:
-        public = len(dataset.others["public"].train_labels) if config.public is not None else len(found.public)
-        check_sizes(found, config.data, public)
-
-
-def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
+def _check(config: RunConfig, schedule: Schedule, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
     """Check the config against data and networks; returns the width of exchanged vectors. Raises: ConfigError."""
     features = config.exchange.what == "features"
     widths = sorted({group.feature_dim if features else group.output_dim for group in groups})
@@ -287,4 +276,5 @@ def _check(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -
             f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
             "set peers.head.dim"
         )
+    check_pooling(config.peers, config.exchange, schedule, config.run.rounds, widths[0])
     return widths[0]

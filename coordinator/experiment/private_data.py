@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from peers.data.config import DataConfig
+from peers.data.datasets import Dataset
+from peers.data.holdings import Holdings, Labels, check_sizes, holdings
 from peers.data.section import DataSection
 from peers.exchange.config import ExchangeConfig
 from peers.partitions.config import FromFile, PublicRest, PublicShare
@@ -59,6 +61,18 @@ def check_private(data: DataConfig, exchange: ExchangeConfig, others: Mapping[st
             f"data.partition is '{data.partition.kind}', but exchange.supervised and exchange.self_loss are 0, so that "
             "nothing would be learned from private data: set one of them, or leave data.partition out"
         )
+
+
+def held_by(data: DataConfig, labels: Labels, num_peers: int, seed: int) -> Holdings | None:
+    """Who holds which training examples; None if all peers hold all. Raises: ValueError."""
+    return None if data.partition is None else holdings(data, labels, num_peers, seed)
+
+
+def check_holdings(data: DataConfig, dataset: Dataset, num_peers: int, seed: int) -> None:
+    """Refuse a partition that leaves a peer, or the public images, with less than a batch. Raises: ValueError."""
+    found = held_by(data, dataset.train_labels, num_peers, seed)
+    if found is not None:
+        check_sizes(found, data, len(found.public if data.public else dataset.others["public"].train_labels))
 
 
 def _check_without(data: DataConfig, others: Mapping[str, DataConfig]) -> None:

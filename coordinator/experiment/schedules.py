@@ -1,11 +1,19 @@
 """The schedule of a run and of its control runs: who learns from whom in each round."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from coordinator.experiment.config import ConfigError, RunConfig
 from peers.base.seeds import stream
 from peers.learning.control import Control
-from topologies.combinators import each_alone, one_student, one_teacher, with_self_weight, without_students
+from topologies.combinators import (
+    each_alone,
+    one_student,
+    one_teacher,
+    self_taught,
+    with_self_weight,
+    without_students,
+)
 from topologies.schedule import Round, Schedule
 
 
@@ -31,10 +39,20 @@ def build_schedule(config: RunConfig, control: Control | None = None) -> Schedul
     Raises: ValueError.
     """
     seed = config.run.seed
-    schedule = with_roles(config, links_of(config))
+    schedule = with_own_terms(config, links_of(config))
     if control is Control.SINGLE_TEACHER:
         return one_teacher(schedule, stream(seed, "single-teacher"))
     return schedule if control is None or control.exchanges else each_alone(schedule)
+
+
+def with_own_terms(config: RunConfig, schedule: Schedule, present: Collection[int] | None = None) -> Schedule:
+    """`with_roles`, where peers that nobody teaches learn their own terms, if these need nobody: from themselves.
+
+    present: the peers that are there; None: all. Labels alone are such a term where a peer has private data; else a
+    supervised run leaves peers without teachers as they are.
+    """
+    learns_alone = config.exchange.self_loss > 0 or (config.data.partition is not None and config.exchange.uses_labels)
+    return with_roles(config, self_taught(schedule, present) if learns_alone else schedule)
 
 
 def with_roles(config: RunConfig, schedule: Schedule) -> Schedule:

@@ -9,9 +9,10 @@ from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.pages import render as page
 from coordinator.pages.parts import Picture, Table, Texts, pictures
 from coordinator.records.result import Status
-from coordinator.reports import control_runs
+from coordinator.reports import control_runs, unequal
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed
+from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table, said_of
 from coordinator.reports.network import facts, on_network
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.settings import asked
@@ -41,6 +42,13 @@ NETWORK_FIGURES: Texts = {
         "Where the peers are. Colour of a line: median time that a message takes one way, mean of both directions.",
     ),
 }
+HOLDINGS_FIGURES: Texts = {
+    "holdings": (
+        "A map with a row for each peer and a column for each class: how many examples it holds",
+        "Training examples of each class, a row for each peer: the darker, the more. Above them the public ones, which "
+        "messages are about.",
+    ),
+}
 RUN_FIGURES: Texts = {
     "gains": (
         "Gains of the trained peers over calibrated networks and over the control runs, as points with intervals",
@@ -55,6 +63,12 @@ RUN_FIGURES: Texts = {
         "How well distances tell lies from honest messages, and which messages were dropped, over the rounds",
         "What honest students made of the messages of others. AUC: the probability that a lie is farther from the "
         "other messages than an honest one. Dropped: the share of the messages of which the pool used nothing.",
+    ),
+    "views": (
+        "Some training images, and what each kind of peer sees of them",
+        "What peers see. Top: training images as they are; below, for each view: what is seen where peers are probed, "
+        "which is what sensors leave of the images, and two draws of what they see in training. Of a view with chroma, "
+        "grey is 0.",
     ),
     "topology": (
         "The peers, with a line or an arrow for each link",
@@ -72,7 +86,14 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
     """
     flags, drawn = flags_in_words(summary), _drawn(folder, summary)
     charts, graph = ([each for each in drawn if (each.name == "topology") is wanted] for wanted in (False, True))
-    tables = {"Did they learn?": _probes(summary), "Did the exchange teach?": _control_runs(summary)}
+    tables = {
+        "Did they learn?": _probes(summary),
+        "On whose classes?": _class_accuracy(summary),
+        "Did the exchange teach?": _control_runs(summary),
+        "Group by group": _groups(summary),
+        "Peer by peer": _peers(summary),
+    }
+    holders = said_of(summary)
     said = [] if not summary.get("network") else on_network(summary)  # they are in a table of their own
     return page.render(
         "run.html",
@@ -83,11 +104,13 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         flags=flags,
         first=charts[:1],
         curves=charts[1:],
+        held=pictures(folder / "figures", HOLDINGS_FIGURES) if holders else [],
+        holders=holders,
         graph=graph,
         network=_network(summary),
         network_pictures=pictures(folder / "figures", NETWORK_FIGURES) if summary.get("network") else [],
         tables=[(heading, found) for heading, found in tables.items() if found],
-        words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *said[:-1]]],
+        words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *holders, *said[:-1]]],
         asked=list(asked(summary).items()),
         config=config,
     )
@@ -150,6 +173,35 @@ def _probes(summary: Mapping[str, Any]) -> list[Table]:
         f"forward passes only), with 95% intervals over this run's peers and test {examples(summary)}.{note}"
     )
     return [Table(caption, names, rows, words=(VERDICT,))]
+
+
+def _class_accuracy(summary: Mapping[str, Any]) -> list[Table]:
+    """The table of accuracies by whose classes the images are of; none if all peers hold all."""
+    names, rows = accuracy_table(summary)
+    return [Table(f"{SCOPES_MEANT[0].upper()}{SCOPES_MEANT[1:]}.", names, rows)] if rows else []
+
+
+def _groups(summary: Mapping[str, Any]) -> list[Table]:
+    """The tables of gains by group, and by distance from another group."""
+    over = f"Gains in points, with 95% intervals over the group's students and test {examples(summary)}."
+    by_group, by_distance = unequal.group_rows(summary), unequal.distance_rows(summary)
+    tables = []
+    if by_group:
+        tables.append(Table(f"The students of each group alone. {over}", unequal.BY_GROUP, by_group, words=(VERDICT,)))
+    if by_distance:
+        caption = (
+            "By distance: the least number of links, from teacher to student, on a path from a peer of another group. "
+            f"{over}"
+        )
+        tables.append(Table(caption, unequal.BY_DISTANCE, by_distance))
+    return tables
+
+
+def _peers(summary: Mapping[str, Any]) -> list[Table]:
+    """The table of single peers, where they are unequal: gains over calibrated, and who lies."""
+    rows = unequal.peer_rows(summary)
+    caption = "Gains over calibrated in points, of each honest student; accuracies of all are in metrics/peers.parquet."
+    return [Table(caption, unequal.peer_columns(summary), rows, words=("role",))] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:

@@ -20,6 +20,7 @@ from coordinator.pools.resources import (
 from peers.data.config import DataConfig
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset
+from peers.learning.settings import PeerSettings
 
 Placement = Literal["spread", "pack"]
 
@@ -79,12 +80,10 @@ def affinity_options(node: str) -> dict[str, Any]:
 class DataOfNodes:
     """References to the data set for each node: one copy shared through the object store, or a copy loaded per node."""
 
-    def __init__(
-        self, ray: Any, dataset: Dataset, section: DataConfig, seed: int, others: Mapping[str, DataConfig]
-    ) -> None:
+    def __init__(self, ray: Any, dataset: Dataset, settings: PeerSettings) -> None:
         self._ray = ray
-        self._section, self._seed, self._others = section, seed, others
-        self._digest = digest_of(dataset) if section.on_each_node else b""  # reads all images
+        self._section, self._seed, self._others = settings.data, settings.seed, settings.other_data
+        self._digest = digest_of(dataset) if self._section.on_each_node else b""  # reads all images
         self._shared: Ref[Dataset] = Ref(ray.put(dataset))
         self._own: dict[str, Ref[Dataset]] = {ray.get_runtime_context().get_node_id(): self._shared}
 

@@ -79,8 +79,7 @@ class RayPool:
             check_unaltered("peers")
             self._start_actors()
             self._settings, dataset = load()
-            first = self._settings[0]
-            self.data = data or DataOfNodes(ray, dataset, first.data, first.seed, first.other_data)
+            self.data = data or DataOfNodes(ray, dataset, self._settings[0])
             self.execution = choose_execution(self, hosting, self._placed(0), self._data_of(self.hosts[:1])[0])
             self._open(range(len(self.hosts)), range(len(self.evaluators)))
         except HostLost as error:

@@ -85,6 +85,7 @@ def final_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
                 found |= gain_metrics(probe, gain, mean, low, high)
     found |= {f"system/{name}": summary.get(name) for name in ("rounds_per_second", "evaluation_share")}
     found |= network_metrics(summary["network"]) if summary.get("network") else {}
+    found |= _class_metrics(summary.get("class_accuracy", {}))
     found |= {f"lies/{name}": value for name, value in summary.get("pooling", {}).items()}
     seconds = summary.get("seconds", {}).items()
     found |= {f"system/seconds_{stage.replace('-', '_')}": value for stage, value in seconds}
@@ -116,6 +117,16 @@ def network_metrics(network: Mapping[str, Any]) -> dict[str, Any]:
         **{f"path_{name}": path[name] for name in ("compute", "latency", "idle", "offline")},
     }
     return {f"virtual/{name}": value for name, value in found.items()}
+
+
+def _class_metrics(accuracies: Mapping[str, Any]) -> dict[str, float]:
+    """The trained peers' accuracy on all held classes, their own and those of others, from 0 to 1."""
+    return {
+        f"classes/{probe}/{scope}": values[Condition.TRAINED]
+        for probe, scopes in accuracies.items()
+        for scope, values in scopes.items()
+        if Condition.TRAINED in values
+    }
 
 
 def is_of_older_version(name: str) -> bool:

@@ -12,13 +12,16 @@ from coordinator.pools.base import check_precision
 from coordinator.pools.in_process import gpus_in_process
 from coordinator.pools.resources import reservations_on_machine
 from coordinator.pools.side_pools import check_on_machine
+from coordinator.records.holdings_files import class_table, facts_of
 from coordinator.records.summary import hardware
 from coordinator.reports.formatting import size
+from coordinator.reports.holdings import holdings_rows, on_holdings
 from coordinator.reports.matrices import spectra
 from coordinator.reports.tables import compact_table, say_labelled
+from coordinator.reports.views import views_in_words
 from peers.base import memory
 from peers.base.brought import called
-from peers.data.shapes import described
+from peers.data.shapes import described, noun
 
 NOTHING_STARTED = "nothing was started (--dry-run)"
 
@@ -45,6 +48,8 @@ def print_plan(plan: Plan, console: Console) -> None:
     lines = {
         "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
         f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
+        "private": _private(plan),
+        "views": "; ".join(views_in_words(config.peers.model_dump(mode="json"))),
         "topology": f"{called(config.topology)}: {plan.facts.messages_per_round:g} messages a round",
         **spectra(asdict(plan.facts)),
         "message": _message(plan),
@@ -57,9 +62,24 @@ def print_plan(plan: Plan, console: Console) -> None:
         "asked": _requested_hardware(plan),
         "there": _available_hardware(plan),
     }
+    held = class_table(plan)
+    names, rows = holdings_rows(held) if held is not None else ([], [])
+    if rows:
+        counts = compact_table(*names, wrapped="effective classes")
+        for row in rows:
+            counts.add_row(*row)
+        console.print(counts)
     for name, text in lines.items():
         if text:
             say_labelled(console, name, text)
+
+
+def _private(plan: Plan) -> str:
+    """Who holds what; empty if all peers hold all."""
+    table = class_table(plan)
+    return (
+        "" if table is None else on_holdings(facts_of(table, plan), plan.config.peers.count, noun(plan.dataset.shape))
+    )
 
 
 def _message(plan: Plan) -> str:

@@ -6,21 +6,18 @@ from coordinator.measures.declared import GROUP, PEER, Shown
 from coordinator.measures.verdict import Flag
 from coordinator.reports.control_runs import idle_in_words, upper_marks
 from coordinator.reports.formatting import size
+from coordinator.reports.holdings import said_of
 from coordinator.reports.network import on_network
 from coordinator.reports.pooling import on_pooling
+from coordinator.reports.unequal import about
 from coordinator.reports.wording import FLAGS, not_taken, probe_name
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-    """Sentences on consensus, messages that were dropped, the mark of supervised peers, flags, faults, speed and simulated network of a run."""
-    return [
-        *on_consensus(summary),
-        *on_pooling(summary),
-        *upper_marks(summary),
-        *on_flags(summary),
-        *on_speed(summary),
-        *on_network(summary),
-    ]
+    """Sentences on liars, consensus, messages, private data, controls' marks, flags, speed and simulated network."""
+    said = [about(summary), on_consensus(summary), on_pooling(summary), said_of(summary), upper_marks(summary)]
+    said += [on_flags(summary), on_speed(summary), on_network(summary)]
+    return [line for lines in said for line in lines]
 
 
 def on_consensus(summary: dict[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from coordinator.measures import declared
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.holdings import ENSEMBLE, NUMBERS
 from coordinator.measures.network import NETWORK
 from coordinator.measures.pooling import POOLING
 from coordinator.measures.statistics import detectable
@@ -55,6 +56,12 @@ FLAGS = {
     Flag.CONTROL_NOT_FINITE: "a control run diverged; no verdict from it",
     Flag.ALONE_IDLE: "the first gradient of peers alone was rounding, so that nothing is shown by being above them",
 }
+SCOPE_WORDS = {
+    "held": "all held classes",
+    "own": "own classes",
+    "others": "others' classes",
+    ENSEMBLE: "all held classes, ensemble",
+}
 TITLES = {measure.name: measure.title for measure in declared.SCALARS}
 PAID = {Paid.TIME: "virtual time", Paid.BYTES: "bytes", Paid.ROUNDS: "rounds"}
 PAID_UNITS = {Paid.TIME: "s", Paid.BYTES: "MiB", Paid.ROUNDS: ""}  # in which `number` writes them
@@ -93,8 +100,22 @@ def probe_name(probe: str, marked: bool = False) -> str:
     return PROBES.get(probe, probe) + ("*" if marked and probe in FOR_COMPARISON else "")
 
 
+def scope_name(scope: str) -> str:
+    """Whose gain it is, by `Scope.name`: `poor.hops.2` becomes "poor, 2 links away"."""
+    name, _, steps = scope.partition(".hops.")
+    return f"{name}, {count_of(int(steps), 'link')} away" if steps else name
+
+
+def gain_of(measure: GainMeasure) -> str:
+    """The probe, and whose gain it is if not that of all: "kNN", "kNN (chroma)"."""
+    return probe_name(measure.probe) + (f" ({scope_name(measure.scope)})" if measure.scope else "")
+
+
 def measure_name(measure: str) -> str:
-    """A name for people: `probes.knn.over_alone.mean` becomes "kNN over alone"."""
+    """A name for people: `probes.knn.over_alone.mean` becomes "kNN over alone"; of a group, its name follows."""
+    scope, _, inner = measure.removeprefix("groups.").partition(".probes.")
+    if measure.startswith("groups.") and inner:
+        return f"{measure_name(f'probes.{inner}')} ({scope_name(scope)})"
     target = Target.parse(measure)
     if target is not None:
         return _target_name(target)
@@ -110,6 +131,11 @@ def measure_name(measure: str) -> str:
         return f"{TITLES.get(name, name.replace('_', ' '))} at the {'start' if last == 'first' else 'end'}"
     if section == "network" and rest in NETWORK:
         return NETWORK[rest][0]
+    if measure in NUMBERS:
+        return NUMBERS[measure]
+    if section == "class_accuracy":
+        scope, _, key = last.partition(".")
+        return f"{probe_name(name)} on {SCOPE_WORDS.get(scope, scope)}, {key.replace('_', ' ')}"
     if section == "pooling" and rest in POOLING:
         return POOLING[rest][0]
     return (rest if section == "topology" else measure).replace("_", " ")

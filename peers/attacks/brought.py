@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from peers.attacks.scene import Omniscient, Outputs, Scene
-from peers.base.brought import Brought, Given, Imported, call
+from peers.base.brought import Brought, Imported, call
 from peers.base.brought_errors import BroughtError, explained
 
 MOST_OFF = 1e-3  # what a distribution's sum may differ from 1
@@ -53,16 +53,6 @@ class ImportedAttack(Imported, BroughtAttack):
     @classmethod
     def example(cls) -> "ImportedAttack":
         return cls(target="peers.attacks.brought:negative_mean")
-
-
-class GivenAttack(Given, BroughtAttack):
-    """An attack that was given from Python, as a run's own config says; no file can ask for it."""
-
-    argument: ClassVar[str] = "attack"
-
-    @classmethod
-    def example(cls) -> "GivenAttack":
-        return cls.of(negative_mean)
 
 
 def _are_distributions(rows: Tensor) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from peers.attacks import local, omniscient
-from peers.attacks.brought import GivenAttack, ImportedAttack
+from peers.attacks.brought import ImportedAttack
 from peers.attacks.scene import Attack as Attack
 from peers.attacks.scene import Omniscient, Outputs
 from peers.attacks.scene import Scene as Scene
@@ -156,8 +156,7 @@ AttackConfig = Annotated[
     | CPA
     | HIPS
     | Dissensus
-    | ImportedAttack
-    | GivenAttack,
+    | ImportedAttack,
     Field(discriminator="kind"),
 ]
 

@@ -13,7 +13,7 @@ from peers.data.section import DataSection
 from peers.partitions.config import FromFile, PublicRest
 
 Labels = Int64[np.ndarray, " examples"]
-Indices = Int64[np.ndarray, " chosen"]
+Indices = Int64[np.ndarray, " _"]  # of any number each
 
 KEPT = 4  # holdings memoised: those of a run, and of what is tried beside it
 _kept: OrderedDict[bytes, "Holdings"] = OrderedDict()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from peers.exchange import objectives
 from peers.exchange.losses import BroughtLoss, DistributionLoss, LossConfig, VectorLoss
-from peers.exchange.targets import CentredTarget, SinkhornTarget, TargetConfig
+from peers.exchange.targets import CentredTarget, SharpenedTarget, SinkhornTarget, TargetConfig
 
 Batch = Float[Tensor, "samples dim"]
 Centre = Float[Tensor, "*own dim"]
@@ -119,7 +119,7 @@ class Comparison:
         if isinstance(self.loss, BroughtLoss):
             return transform.scaled(received, centre)
         if isinstance(self.loss, VectorLoss):
-            assert not isinstance(transform, SinkhornTarget)
+            assert not isinstance(transform, SinkhornTarget | SharpenedTarget)
             return transform.vector(received, centre)
         return transform.probs(self._logits(received), centre)
 

@@ -76,6 +76,14 @@ def sinkhorn(logits: Float[Tensor, "batch dim"], epsilon: float, iterations: int
     return torch.softmax(log_plan, dim=1)
 
 
+def sharpen(logits: Float[Tensor, "batch dim"], scale: float) -> Float[Tensor, "batch dim"]:
+    """softmax(p / scale) of the distributions p that these logits are of.
+
+    Source: Itahara et al. 2020, arXiv 2008.06180, equation 6 (entropy reduction aggregation).
+    """
+    return torch.softmax(torch.softmax(_wide(logits), dim=-1) / scale, dim=-1)
+
+
 def mse(student: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     """Mean squared difference over batch and dimensions; it is not scale-invariant: shrinking both lowers it."""
     return (_wide(student) - _wide(target).detach()).square().mean()

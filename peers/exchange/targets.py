@@ -80,6 +80,27 @@ class SinkhornTarget(Variant):
         return self.probs(outputs, centre)
 
 
+class SharpenedTarget(Variant):
+    """The softmax of the teachers' mean probabilities over a scale (DS-FL, arXiv 2008.06180).
+
+    Where logits are sent, of the softmax of their mean.
+    """
+
+    kind: Literal["sharpen"] = "sharpen"
+    scale: float = Field(
+        0.1, gt=0, description="what probabilities are divided by: the smaller, the nearer to one class (DS-FL: 0.1)"
+    )
+    makes_probs: ClassVar[bool] = True
+    temperature: ClassVar[None] = None
+
+    def probs(self, logits: Batch, centre: Centre) -> Batch:
+        return objectives.sharpen(logits, self.scale)
+
+    def scaled(self, outputs: Batch, centre: Centre) -> Batch:
+        """What a loss of the user's own gets: the probabilities."""
+        return self.probs(outputs, centre)
+
+
 class _BroughtTarget(Brought, Tempered):
     """A transform of the user's own: the teachers' outputs [batch, dim] -> their target of the same shape."""
 
@@ -117,6 +138,6 @@ class GivenTarget(Given, _BroughtTarget):
 
 
 TargetConfig = Annotated[
-    PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget | ImportedTarget | GivenTarget,
+    PlainTarget | CentredTarget | StandardisedTarget | SinkhornTarget | SharpenedTarget | ImportedTarget | GivenTarget,
     Field(discriminator="kind"),
 ]

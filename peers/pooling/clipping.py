@@ -34,8 +34,8 @@ def self_centred_clipping(
     return moved, torch.where(shares.sum() > 0, normalised(shares), weights)
 
 
-def _second_largest(lengths: Float[Tensor, "teachers samples"]) -> Float[Tensor, " samples"]:
-    """The second largest length above 0 of each sample; its largest, where only one is. A student's own has none."""
+def _second_largest(lengths: Float[Tensor, "teachers columns"]) -> Float[Tensor, " columns"]:
+    """The second largest length above 0 of each column; its largest, where only one is. A student's own has none."""
     ordered = lengths.sort(dim=0, descending=True).values
     if len(ordered) == 1:
         return ordered[0]

@@ -11,8 +11,8 @@ from peers.pooling.averages import wide
 
 def squared_distances(
     stack: Float[Tensor, "teachers samples dim"], per_sample: bool
-) -> Float[Tensor, "teachers teachers samples"]:
-    """Squared Euclidean distances of all pairs, for each sample, or of whole messages ("samples" is 1 then).
+) -> Float[Tensor, "teachers teachers columns"]:
+    """Squared Euclidean distances of all pairs, for each sample, or one column, of whole messages.
 
     From differences, not from products: those of near messages would be rounding.
     """

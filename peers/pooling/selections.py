@@ -15,7 +15,7 @@ Weights = Float[Tensor, " teachers"]
 Pool = tuple[Float[Tensor, "samples dim"], Float[Tensor, " teachers"]]
 
 
-def krum_scores(stack: Stack, f: int, per_sample: bool) -> Float[Tensor, "teachers samples"]:
+def krum_scores(stack: Stack, f: int, per_sample: bool) -> Float[Tensor, "teachers columns"]:
     """The sum of squared distances of each message to its T - f - 1 nearest others (at least one).
 
     Source: Blanchard et al., 2017, with one neighbour more, as in Allouah et al., 2023 (arXiv 2302.01772): their
@@ -52,8 +52,8 @@ def _bearable(f: int, num_teachers: int) -> int:
     return min(f, (num_teachers - 1) // 2)
 
 
-def _mean_of_lowest(stack: Stack, weights: Weights, scores: Float[Tensor, "teachers samples"], count: int) -> Pool:
-    """The mean of the `count` messages with the lowest scores; "samples" is 1 where whole messages are chosen."""
+def _mean_of_lowest(stack: Stack, weights: Weights, scores: Float[Tensor, "teachers columns"], count: int) -> Pool:
+    """The mean of the `count` messages with the lowest scores; of whole messages there is one column."""
     chosen = scores.sort(dim=0, stable=True).indices[:count]
-    kept: Bool[Tensor, "teachers samples"] = torch.zeros_like(scores, dtype=torch.bool).scatter_(0, chosen, True)
+    kept: Bool[Tensor, "teachers columns"] = torch.zeros_like(scores, dtype=torch.bool).scatter_(0, chosen, True)
     return mean_of_kept(stack, weights, kept.expand(len(stack), stack.shape[1]))

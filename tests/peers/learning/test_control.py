@@ -73,7 +73,7 @@ def test_stranger__sends_for_the_teacher_and_never_learns():
         else:
             message, _ = peer.publish(both(0, 1))
             same.publish(both(0, 1))
-        images, _ = peer.batches(round_index)
+        images, _ = peer.batches(round_index, 0)
         buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
         _, expected = functional_call(network, buffers, (images,))
         assert message is not None and torch.equal(decode(message, CPU), expected)
@@ -138,9 +138,21 @@ def test_supervised__the_loss_is_cross_entropy_on_labels_whatever_arrives():
     peer = Peer(settings, DATASET)
     peer.publish(both(0, 1))
     assert peer.pending is not None
-    expected = F.cross_entropy(peer.pending.outputs.detach(), peer.batches(0)[1])
+    expected = F.cross_entropy(peer.pending.outputs.detach(), peer.batches(0, 0)[1])
     _, stats = peer.advance(both(0, 1), None, outputs_message(1, 0, 1e6))
     assert stats.loss == pytest.approx(float(expected), rel=1e-6)
+
+
+PRIVATE = {
+    "data": {"partition": {"kind": "iid"}, "public": {"kind": "share", "share": 0.25}, "private_batch_size": 8},
+    "exchange": {"supervised": 0.5},
+}
+NEEDS: dict[Control, dict[str, Any]] = {
+    Control.IRRELEVANT: {"irrelevant": {"kind": "synthetic", "num_train": 64, "num_test": 8}, "exchange": {"views": 2}},
+    Control.PRIVATE_ONLY: PRIVATE,
+    Control.POOLED: PRIVATE,
+    Control.TRUTHFUL: {"peers": {"adversaries": [{"peers": [1], "attack": {"kind": "sign-flip"}}]}},
+}
 
 
 @pytest.mark.parametrize("control", list(Control))
@@ -151,12 +163,19 @@ def test_vectorised__control_runs_equal_the_loop(control: Control, delivery: str
         pytest.skip("only controls that replace messages treat sums in a way of their own")
 
     def tensors(execution: str) -> list[torch.Tensor]:
+        needs = NEEDS.get(control, {})
+        exchange = {"delivery": delivery, "target": PlainTarget(), "loss": MSE(), "teacher_ema": 0.5}
+        peers = {"optimizer": {"kind": "sgd", "lr": 0.1}, "norm": "none", "model": MLP(hidden=(12, 8))}
         config: RunConfig = config_of(
             execution,
-            run={"rounds": 8, "seed": 2},
-            topology={"kind": "complete", "self_weight": 0.25},
-            exchange={"delivery": delivery, "target": PlainTarget(), "loss": MSE(), "teacher_ema": 0.5},
-            peers={"optimizer": {"kind": "sgd", "lr": 0.1}, "norm": "none", "model": MLP(hidden=(12, 8))},
+            **needs
+            | {
+                "run": {"rounds": 8, "seed": 2},
+                "topology": {"kind": "complete", "self_weight": 0.25},
+                "exchange": exchange | needs.get("exchange", {}),
+                "peers": peers | needs.get("peers", {}),
+                "evaluation": {"controls": [control]},
+            },
         )
         plan = prepare(config)
         pool = InProcessPool(peer_settings(config, plan.dataset, control), plan.dataset, config.hosting)

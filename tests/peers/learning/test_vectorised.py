@@ -131,6 +131,9 @@ PEERS: list[dict[str, Any]] = [
     *({"model": CNN, "norm": norm} for norm in ("group", "layer", "none")),
     {"model": CNN, "frozen": [0, 3]},
     {"model": CNN, "locality": 0.5},
+    {"model": CNN, "head_shared": True, "optimizer": ADAMW},
+    {"model": CNN, "head_shared": "last-layer", "optimizer": {"kind": "sgd", "lr": 1e-4}}
+    | {"head": {"kind": "bottleneck", "dim": 6, "hidden": 256, "bottleneck": 64}},
     {"groups": [{"count": 3, "model": CNN}, {"count": 1, "norm": "none"}, {"count": 3}]},
 ]
 
@@ -166,6 +169,8 @@ EXCHANGES: list[dict[str, Any]] = [
     {"refresh_every": 3},
     {"refresh_every": 0},
     {"teacher_ema": 0.75},
+    {"teacher_ema": 0.75, "teacher_anchor": 0.5},
+    {"teacher_anchor": 0.25},
     {"roles": "one-student"},
 ]
 TOPOLOGIES: list[dict[str, Any]] = [

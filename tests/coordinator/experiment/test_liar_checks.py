@@ -1,0 +1,203 @@
+"""What liars and rules of pooling need is refused in one line where it is missing."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coordinator.experiment.config import ConfigError, config_from, load_config
+from coordinator.experiment.liar_checks import check_pooling
+from coordinator.experiment.plan import prepare
+from coordinator.experiment.schedules import build_schedule
+from peers.exchange.config import ExchangeConfig
+from peers.networks.config import PeersConfig
+from topologies.config import Complete, Ring
+from topologies.schedule import Schedule, random_teachers
+
+LIE = {"kind": "sign-flip"}
+SEED = np.random.SeedSequence(0)
+
+
+def table(small: dict[str, Any], adversaries: Any = (), exchange: Any = None, **changed: Any) -> dict[str, Any]:
+    """Six peers on a ring, each with two teachers, changed."""
+    found = copy.deepcopy(small)
+    found["run"]["rounds"] = 2
+    found["peers"] |= {"count": 6, "adversaries": list(adversaries)}
+    found["evaluation"] = {"probes": ["knn"], "probe_batch": 20}
+    found["exchange"] = exchange or {}
+    return found | changed
+
+
+def mistake(of: dict[str, Any]) -> str:
+    """The line by which a config, or its plan, is refused; lines of the user's own code may follow it."""
+    with pytest.raises(ConfigError) as refused:
+        prepare(config_from(of))
+    (line,) = str(refused.value).splitlines()
+    return line
+
+
+def lying(*peers: int, **attack: Any) -> dict[str, Any]:
+    return {"peers": list(peers), "attack": attack or LIE}
+
+
+ADVERSARIES = [
+    ([lying(6)], "peers.adversaries.peers must name peers 0 to 5, got 6"),
+    ([lying(-1)], "peers.adversaries.peers must name peers 0 to 5, got -1"),
+    ([lying(1, 2, 1)], "must name a peer once, got 1 twice: a peer lies in one way; take it out of one of them"),
+    ([lying(1), lying(2, 1)], "must name a peer once, got 1 twice"),
+    ([lying(*range(6))], "must leave somebody honest, got all 6 peers: name fewer"),
+    ([lying(0, 1, 2), lying(3, 4, 5)], "must leave somebody honest, got all 6 peers: name fewer"),
+    ([lying()], "peers.adversaries[0].peers"),
+]
+
+
+@pytest.mark.parametrize(("adversaries", "line"), ADVERSARIES)
+def test_liars__are_some_of_the_peers(small: dict[str, Any], adversaries: Any, line: str) -> None:
+    assert line in mistake(table(small, adversaries))
+
+
+def test_liars__learn_and_leave_somebody_honest_that_learns(small: dict[str, Any]) -> None:
+    both = table(small, [lying(2)])
+    both["peers"]["frozen"] = [2]
+    assert "names peer 2, which is in peers.frozen, too, but liars learn as all others do" in mistake(both)
+    none_left = table(small, [lying(0, 1, 2)])
+    none_left["peers"]["frozen"] = [3, 4, 5]
+    assert "must leave an honest peer that learns, but all 6 peers lie or are in peers.frozen" in mistake(none_left)
+
+
+@pytest.mark.parametrize("kind", ["lma", "cpa", "hips"])
+def test_attacks__on_how_likely_outputs_are_are_refused_on_features(small: dict[str, Any], kind: str) -> None:
+    line = mistake(table(small, [lying(1, kind=kind)], {"what": "features"}))
+    assert line.endswith(
+        f"peers.adversaries.attack '{kind}' is about how likely outputs are, but exchange.what is 'features': set it "
+        "to probabilities or logits, or take another attack, such as alie"
+    )
+    config_from(table(small, [lying(1, kind=kind)], {"what": "logits"}))
+
+
+def test_attacks__on_outputs_that_are_not_there_are_refused(small: dict[str, Any]) -> None:
+    assert mistake(table(small, [lying(1, kind="constant", output=4)])) == (
+        "peers.adversaries.attack.output must be below the 4 outputs, got 4: lower it"
+    )
+    prepare(config_from(table(small, [lying(1, kind="constant", output=3)])))
+
+
+@pytest.mark.parametrize(
+    ("attack", "what"), [("permuted-outputs", "logits"), ("lma", "logits"), ("sign-flip", "probabilities")]
+)
+def test_attacks__on_a_single_output_are_refused(attack: str, what: str) -> None:
+    """Which a network of the user's own may have."""
+    peers = PeersConfig.model_validate({"count": 6, "adversaries": [lying(1, kind=attack)]})
+    exchange = ExchangeConfig.model_validate({"what": what})
+    with pytest.raises(ConfigError, match=f"'{attack}' needs at least 2 outputs, got 1, .* raise peers.head.dim$"):
+        check_pooling(peers, exchange, Ring().build(6, SEED), 2, 1)
+    check_pooling(peers, exchange, Ring().build(6, SEED), 2, 2)
+
+
+SUMS = [
+    ({"aggregation": {"kind": "median"}}, (), "exchange.aggregation is 'median'", "set it to mean"),
+    ({"trust": {"kind": "self-agreement"}}, (), "exchange.trust is 'self-agreement'", "set it to none"),
+    ({"memory": "expguard"}, (), "exchange.memory is 'expguard'", "set it to none"),
+    ({"confident_share": 0.5}, (), "exchange.confident_share is 0.5", "set it to 1"),
+    ({}, [lying(1, kind="alie")], "peers.adversaries.attack is 'alie'", "take a local one"),
+]
+
+
+@pytest.mark.parametrize(("exchange", "adversaries", "what", "instead"), SUMS)
+def test_shared_sum__goes_with_nothing_that_needs_each_message(
+    small: dict[str, Any], exchange: Any, adversaries: Any, what: str, instead: str
+) -> None:
+    given = table(small, adversaries, exchange | {"delivery": "shared-sum"}, topology={"kind": "complete"})
+    assert mistake(given).endswith(
+        f"exchange.delivery 'shared-sum' adds the messages up, but {what}, which needs each of them: use per-edge, or "
+        f"{instead}"
+    )
+
+
+def test_shared_sum__goes_with_local_lies(small: dict[str, Any]) -> None:
+    config_from(table(small, [lying(1)], {"delivery": "shared-sum"}, topology={"kind": "complete"}))
+
+
+def test_losses_of_each_teacher__are_not_pooled(small: dict[str, Any]) -> None:
+    exchange = {"average": "losses", "aggregation": {"kind": "krum", "f": 1}}
+    assert "exchange.aggregation 'krum' pools outputs, but exchange.average 'losses' compares" in mistake(
+        table(small, (), exchange)
+    )
+
+
+TOO_FEW = [
+    ({"kind": "krum", "f": 1}, "'krum' with f = 1 needs students with at least 3 teachers", "lower f, or give"),
+    ({"kind": "multi-krum", "f": 1}, "'multi-krum' with f = 1, m = 0 needs students with at least 3", "lower f, or"),
+    ({"kind": "nearest", "f": 2}, "'nearest' with f = 2 needs students with at least 5 teachers", "lower f, or give"),
+    ({"kind": "trimmed-mean", "b": 1}, "'trimmed-mean' with b = 1 needs students with at least 3", "lower b, or give"),
+    ({"kind": "median"}, "'median' needs students with at least 3 teachers", ": give students more teachers"),
+    ({"kind": "cronus"}, "'cronus' with alpha = 0.4 needs students with at least 5 teachers", "raise alpha, or give"),
+]
+
+
+@pytest.mark.parametrize(("rule", "needs", "instead"), TOO_FEW)
+def test_rules__of_students_with_too_few_teachers_are_refused(
+    small: dict[str, Any], rule: Any, needs: str, instead: str
+) -> None:
+    line = mistake(table(small, (), {"aggregation": rule}))
+    assert line.startswith(f"exchange.aggregation {needs}") and instead in line
+    assert "but peer 0 has 2 in round 0, without itself" in line
+
+
+def test_rules__count_the_student_itself(small: dict[str, Any]) -> None:
+    """A ring with self-weights bears one liar, not two."""
+    ring = {"kind": "ring", "self_weight": 0.3}
+    prepare(config_from(table(small, [lying(1)], {"aggregation": {"kind": "krum", "f": 1}}, topology=ring)))
+    line = mistake(table(small, [lying(1)], {"aggregation": {"kind": "krum", "f": 2}}, topology=ring))
+    assert "at least 5 teachers, but peer 0 has 3 in round 0, itself among them" in line
+
+
+def pooling(schedule: Schedule, num_peers: int = 6, liars: Any = (), rounds: int = 50, **rule: Any) -> None:
+    exchange = ExchangeConfig.model_validate({"aggregation": rule} if rule else {})
+    peers = PeersConfig.model_validate({"count": num_peers, "adversaries": liars})
+    check_pooling(peers, exchange, schedule, rounds, 4)
+
+
+def test_rules__look_at_all_rounds_and_not_at_those_that_learn_from_themselves_alone() -> None:
+    pooling(random_teachers(6, 3, SEED), kind="krum", f=1)
+    with pytest.raises(ConfigError, match="at least 5 teachers"):
+        pooling(random_teachers(6, 4, SEED), kind="krum", f=2)
+    pooling(Complete().build(6, SEED), kind="krum", f=2)
+    config = load_config({"data": {"kind": "digits"}, "topology": {"kind": "self"}})
+    pooling(build_schedule(config), num_peers=4, kind="krum", f=2)
+
+
+def test_copycat__repeats_an_honest_peer_that_all_hear() -> None:
+    ring = Ring().build(6, SEED)
+    pooling(ring, liars=[lying(1, kind="copycat", peer=0)])
+    with pytest.raises(ConfigError, match=r"attack\.peer is 1, .* but peer 0 hears 1 in round 0: lower it$"):
+        pooling(ring, liars=[lying(1, kind="copycat", peer=1)])
+    pooling(Complete().build(6, SEED), liars=[lying(1, 2, kind="copycat", peer=2)])
+    with pytest.raises(ConfigError, match="but peer 0 hears 3 in round 0"):
+        pooling(Complete().build(6, SEED), liars=[lying(1, 2, kind="copycat", peer=3)])
+
+
+# ---- what users bring ----
+
+
+def test_brought_rules__are_tried_out_and_told_by_their_digest(small: dict[str, Any]) -> None:
+    given = table(small, (), {"aggregation": {"kind": "import", "target": "peers.pooling.brought:mean_of"}})
+    config = prepare(config_from(given)).config
+    assert len(config.exchange.aggregation.digest) == 64
+    assert "has no 'means'" in mistake(
+        table(small, (), {"aggregation": {"kind": "import", "target": "statistics:means"}})
+    )
+    wrong = {"kind": "import", "target": "torch:tanh"}
+    assert "exchange.aggregation 'torch:tanh': raised TypeError" in mistake(table(small, (), {"aggregation": wrong}))
+
+
+def test_brought_attacks__are_tried_out_and_told_by_their_digest(small: dict[str, Any]) -> None:
+    attack = {"kind": "import", "target": "peers.attacks.brought:negative_mean"}
+    config = prepare(config_from(table(small, [lying(1, **attack)]))).config
+    assert len(config.peers.adversaries[0].attack.digest) == 64
+    line = mistake(table(small, [lying(1, kind="import", target="torch:add")]))
+    assert line == (
+        "peers.adversaries.attack 'torch:add': must return what is sent, of shape (6, 4), got torch.float32 of shape "
+        "(3, 6, 4): keep samples and outputs"
+    )
