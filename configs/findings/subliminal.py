@@ -2,10 +2,10 @@
 
     python configs/findings/subliminal.py [seeds, such as 1,2,3] [section.key=value ...]      # minutes on one core
 
-A teacher of 10 + 3 outputs learns Fashion-MNIST by the first ten, from labels. Students see images of uniform noise and
-the teacher's three other outputs only. Then their own first ten outputs are asked about test images. They differ in what
-they share with the teacher before it learned: all initial weights; the last layer alone, which no training moves; or
-nothing. Beside it the same students of a teacher that has not learned. Chance is 10%.
+A teacher of 10 + 3 outputs learns Fashion-MNIST by the first ten, from labels. Students see images of uniform noise
+and the teacher's three other outputs only. Then their own first ten outputs are asked about test images. They differ in
+what they share with the teacher before it learned: all initial weights; the last layer alone, which no training moves;
+or nothing. Beside it the same students of a teacher that has not learned. Chance is 10%.
 """
 
 import sys
