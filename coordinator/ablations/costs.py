@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from coordinator.measures.gains import Condition
+from coordinator.measures.subjects import left_out
 from coordinator.measures.targets import Paid, Target, cost_of_fall, cost_of_rise, known
 from coordinator.records.probe_curves import SUFFIX, student_accuracies
 
@@ -65,6 +66,5 @@ def gains(folder: Path, summary: Mapping[str, Any], probe: str) -> Curve:
         return {}
     present = [name for name in ("round", "peer", "loss", f"{probe}{SUFFIX}") if name in pq.read_schema(path).names]
     rows = pq.read_table(path, columns=present).to_pylist()
-    dropped = {int(peer) for peer in summary.get("not_finite", {})}
-    by_round = student_accuracies(rows, dropped).get(probe, {})
+    by_round = student_accuracies(rows, left_out(summary)).get(probe, {})
     return {round_: float(np.mean(values)) - calibrated for round_, values in by_round.items()}

@@ -122,7 +122,7 @@ class Comparison:
             return None
         if not number.gain.is_over_control_run:
             return number.gain.on(self._side(cell, measure, p))
-        over_calibrated = GainMeasure(number.probe, Gain.OVER_CALIBRATED).name
+        over_calibrated = number.over(Gain.OVER_CALIBRATED).name
         return number.gain.conclude(self._side(cell, measure, p), self.verdict(cell, over_calibrated))
 
     def verdict_in_words(self, cell: str, measure: str) -> str:
@@ -130,18 +130,19 @@ class Comparison:
         reason = self.void.get((cell, measure))
         return f"{Verdict.NONE}: {reason}" if reason else str(self.verdict(cell, measure) or "")
 
-    def controls(self, cell: str, probe: str) -> tuple[Gain, ...]:
+    def controls(self, cell: str, probe: str, scope: str = "") -> tuple[Gain, ...]:
         """The gains that a claim about the exchange needs, if the cell has them and their controls are not void."""
-        keys = {gain: (cell, GainMeasure(probe, gain).name) for gain in CONTROLS_OF_EXCHANGE}
+        keys = {gain: (cell, GainMeasure(probe, gain, scope=scope).name) for gain in CONTROLS_OF_EXCHANGE}
         known = {key for key, estimate in self.estimates.items() if estimate.n}
         return tuple(gain for gain, key in keys.items() if key in known and key not in self.void)
 
-    def beats_all(self, cell: str, probe: str) -> bool | None:
+    def beats_all(self, cell: str, probe: str, scope: str = "") -> bool | None:
         """Whether a probe gains over all `controls`; None without calibrated networks or without a control run."""
-        controls = self.controls(cell, probe)
+        controls = self.controls(cell, probe, scope)
         if Gain.OVER_CALIBRATED not in controls or len(controls) < 2:
             return None
-        return all(self.verdict(cell, GainMeasure(probe, gain).name) is gain.on(Side.ABOVE) for gain in controls)
+        names = {gain: GainMeasure(probe, gain, scope=scope).name for gain in controls}
+        return all(self.verdict(cell, name) is gain.on(Side.ABOVE) for gain, name in names.items())
 
     def _side(self, cell: str, measure: str, p: float) -> Side:
         if p >= LEVEL:

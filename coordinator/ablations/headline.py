@@ -4,7 +4,7 @@ from coordinator.ablations.estimates import Comparison, Outcome
 from coordinator.measures.gains import Gain, GainMeasure
 from coordinator.measures.verdict import Verdict
 from coordinator.reports.formatting import listed, quoted
-from coordinator.reports.wording import CONTROLS, amount, interval, measure_name, number, probe_name
+from coordinator.reports.wording import CONTROLS, amount, gain_of, interval, measure_name, number
 
 MOST_NAMES = 6  # cells that a sentence names; the table has all
 
@@ -55,7 +55,7 @@ def _one_learned(comparison: Comparison) -> list[str]:
     for measure in _on_learning(comparison):
         found = comparison.estimates[cell, measure.name]
         verdict = comparison.verdict(cell, measure.name) or Verdict.NONE
-        parts.append(f"{verdict} by {probe_name(measure.probe)}")
+        parts.append(f"{verdict} by {gain_of(measure)}")
         if found.low is not None and found.high is not None:
             spread = interval(found.low, found.high, measure.name) if found.varies else "with all seeds"
             parts[-1] += f" ({number(found.mean, measure.name)} points, {spread})"
@@ -82,7 +82,7 @@ def _cells_by_probe(
 ) -> list[tuple[str, list[str]]]:
     return [
         (
-            probe_name(measure.probe),
+            gain_of(measure),
             [cell for cell in comparison.cells if comparison.verdict(cell, measure.name) is verdict],
         )
         for measure in measures
@@ -94,19 +94,20 @@ def _all_controls(comparison: Comparison) -> list[str]:
 
     Empty if no cell was compared with a control run.
     """
-    probes = dict.fromkeys(measure.probe for measure in claimed(comparison))
+    subjects = dict.fromkeys(measure.over(Gain.OVER_CALIBRATED) for measure in claimed(comparison))
     beaten: dict[tuple[tuple[Gain, ...], str], list[str]] = {}
     tried = False
-    for probe in probes:
+    for subject in subjects:
         for cell in comparison.cells:
-            beats = comparison.beats_all(cell, probe)
+            beats = comparison.beats_all(cell, subject.probe, subject.scope)
             tried = tried or beats is not None
             if beats:
-                beaten.setdefault((comparison.controls(cell, probe), probe), []).append(cell)
+                key = comparison.controls(cell, subject.probe, subject.scope), gain_of(subject)
+                beaten.setdefault(key, []).append(cell)
     parts = [
         f"{briefly(cells)} {'beats' if len(cells) == 1 else 'beat'} {listed([CONTROLS[gain][0] for gain in controls])} "
-        f"by {probe_name(probe)}"
-        for (controls, probe), cells in beaten.items()
+        f"by {subject}"
+        for (controls, subject), cells in beaten.items()
     ]
     if parts:
         return [f"{'; '.join(parts)}."]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from coordinator.experiment.config import load_config
+from coordinator.experiment.config import RunConfig, load_config
 from coordinator.experiment.redaction import first_line
 from coordinator.experiment.schedules import build_schedule
 from coordinator.figures.graph import (
@@ -23,6 +23,7 @@ from coordinator.figures.graph import (
     gain_scale,
     node_colours,
 )
+from coordinator.figures.peers import Look, legend_of
 from coordinator.figures.run import peer_gains
 from coordinator.figures.style import SMALL, TEXT, figure_of, plain
 from coordinator.measures.declared import Agreement, PairMeasure
@@ -107,29 +108,33 @@ def draw_topologies(
     gains = {cell: mean_gains(runs[cell]) for cell in drawn}
     limit = gain_limit(gain for _, peers in gains.values() for gain in peers.values())
     panels = [
-        _topology(cell, kind, schedule, node_colours(schedule.num_peers, gains[cell][1], limit))
-        for cell, (kind, schedule) in drawn.items()
+        _topology(cell, config, schedule, node_colours(schedule.num_peers, gains[cell][1], limit))
+        for cell, (config, schedule) in drawn.items()
     ]
     title = "who learns from whom" + _left_out_note(len(runs))
     figure = draw_panels(panels, title, min(len(panels), COLUMNS), WIDTH)
     probe = next((name for name, _ in gains.values() if name), "")
     if probe:
         gain_scale(figure, limit, probe)
+    looks = dict.fromkeys((*panel.look.groups,) for panel in panels)
+    if len(looks) == 1:
+        legend_of(figure, max((panel.look for panel in panels), key=lambda look: len(look.liars)))
     return figure
 
 
-def _topology(cell: str, kind: str, schedule: Schedule, colours: list[Any]) -> Panel:
+def _topology(cell: str, config: RunConfig, schedule: Schedule, colours: list[Any]) -> Panel:
     """The drawing of a cell: of a schedule that changes, the links of some rounds together."""
     rounds = min(schedule.period or MOST_ROUNDS, MOST_ROUNDS)
     note = f"\n{rounds} rounds together" if rounds > 1 else ""
-    return Panel(plain(cell, LABEL_WIDTH) + note, places(schedule, kind), ends_of(schedule, range(rounds)), colours)
+    where, ends = places(schedule, config.topology.kind), ends_of(schedule, range(rounds))
+    return Panel(plain(cell, LABEL_WIDTH) + note, where, ends, colours, Look.of(config.peers))
 
 
-def _schedule(cell: str, folder: Path, tell: Callable[[str], None]) -> tuple[str, Schedule] | None:
-    """The kind of a run's topology and its schedule; None, with a line to `tell`, if it cannot be rebuilt."""
+def _schedule(cell: str, folder: Path, tell: Callable[[str], None]) -> tuple[RunConfig, Schedule] | None:
+    """A run's config and its schedule; None, with a line to `tell`, if it cannot be rebuilt."""
     try:
         config = load_config(folder / "config.toml")
-        return config.topology.kind, build_schedule(config)
+        return config, build_schedule(config)
     except (OSError, ValueError) as error:
         tell(f"figures/topologies.png is without '{cell}': {first_line(error)}")
         return None

@@ -18,6 +18,8 @@ from peers.learning.control import Control
 from peers.probing.config import TOP1, ProbeName
 from topologies.facts import TopologyFacts
 
+MOST_HOPS = 32  # the largest distance that has measures
+
 
 def conditions_of(config: RunConfig) -> list[Condition]:
     """The conditions in which a run with this config probes its peers."""
@@ -32,6 +34,7 @@ def known_measures(config: RunConfig) -> list[str]:
     probes = [name for probe in config.probe_names for name in _of_probe(probe, conditions_of(config))]
     if TOP1 not in config.probe_names and Control.SUPERVISED in config.evaluation.controls:
         probes += _of_probe(TOP1, [Condition.SUPERVISED])  # its peers learn from labels, those of the run do not
+    probes += [f"groups.{scope}.{name}" for scope in scopes_of(config) for name in probes]
     measured = [
         f"consensus.{name}.{when}" for name in declared.scalar_names(config.peers.count) for when in ("first", "last")
     ]
@@ -46,12 +49,28 @@ def known_measures(config: RunConfig) -> list[str]:
     return [*probes, *measured, *trained, *facts, *network, *pooled, *others]
 
 
+def scopes_of(config: RunConfig) -> list[str]:
+    """Of whom a run has gains of their own: its groups, and where these have names their peers at each distance.
+
+    Which distances there are only the graph says; so all are known that there may be.
+    """
+    peers = config.peers
+    named = any(group.name for group in peers.groups)
+    distances = range(1, min(peers.count, MOST_HOPS + 1)) if named else ()
+    return [*peers.members, *(f"{name}.hops.{steps}" for name in peers.members for steps in distances)]
+
+
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:
-    """Each probe's gain, its gains over the control runs of any cell, and the disagreement at the end."""
+    """Each probe's gain, its gains over the control runs of any cell, and the disagreement at the end.
+
+    Where groups have names, also these gains of each group.
+    """
     probes = list(dict.fromkeys(name for config in configs for name in config.probe_names))
     known = {condition for config in configs for condition in conditions_of(config)}
+    groups = [config.peers.members for config in configs if any(group.name for group in config.peers.groups)]
     gains = [
-        GainMeasure(name, gain).name
+        GainMeasure(name, gain, scope=scope).name
+        for scope in dict.fromkeys(["", *(name for members in groups for name in members)])
         for gain in Gain
         if gain is Gain.OVER_CALIBRATED or (gain.is_over_control_run and gain.control in known)
         for name in probes
@@ -167,4 +186,5 @@ def _unknown(name: str, known: list[str], configs: Sequence[RunConfig]) -> str:
 def _needs(name: str, control: Condition) -> bool:
     """Whether a probe's number exists only if this control is run."""
     keys = {control.value, *(gain.key for gain in Gain if control in gain.needs)}
-    return name.startswith("probes.") and not keys.isdisjoint(name.split(".")[2:3])
+    _, _, of_probe = f".{name}".rpartition(".probes.")
+    return name.startswith(("probes.", "groups.")) and not keys.isdisjoint(of_probe.split(".")[1:2])

@@ -54,6 +54,7 @@ def as_state_dict(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, s
 
 def as_torchscript(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, str], path: Path) -> Exported:
     """A traced module that takes raw examples, any number of them. Raises: ConfigError, if it cannot be traced."""
+    _check_sensors("torchscript", trained.inputs)
     raw = copy.deepcopy(trained.with_normalisation()).requires_grad_(False)
     content = io.BytesIO()
     with warnings.catch_warnings(), torch.no_grad():
@@ -73,6 +74,7 @@ def as_torchscript(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, 
 
 def as_onnx(trained: TrainedPeer, spec: dict[str, Any], about: dict[str, str], path: Path) -> Exported:
     """An ONNX graph that takes raw examples in the data set's dtype, any number of them. Raises: ConfigError."""
+    _check_sensors("onnx", trained.inputs)
     missing = [name for name in ("onnx", "onnxscript") if find_spec(name) is None]
     if missing:
         raise ConfigError(
@@ -106,6 +108,16 @@ FORMATS: dict[str, Callable[[TrainedPeer, dict[str, Any], dict[str, str], Path],
     "torchscript": as_torchscript,
     "onnx": as_onnx,
 }
+
+
+def _check_sensors(name: Format, inputs: InputFormat) -> None:
+    """Raises: ConfigError, if what the peer sees depends on more than the image."""
+    drawing = next((step.name for step in inputs.sensors if step.draws), None)
+    if drawing:
+        raise ConfigError(
+            f"format {name}: the peer's sensor '{drawing}' draws anew for each image, which a graph of torch cannot: "
+            "use format state_dict"
+        )
 
 
 def _impossible(name: Format, error: object) -> ConfigError:

@@ -1,6 +1,7 @@
 """Writes a trained peer as a file for use in other programs, and the lines of Python that load it."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def export_peer(config: RunConfig, run: Path, peer: int, to: Path, form: str) ->
     if form not in FORMATS:
         raise ConfigError(f"form: must be one of {', '.join(FORMATS)}, got {form!r}")
     trained = trained_peer(config, run, peer)
-    inputs = trained.inputs.to_json()
+    inputs, sensors = trained.inputs.to_json(), [step.name for step in trained.inputs.sensors]
     about = {"peer": str(peer), "round": str(trained.completed), "run": run.absolute().name}
     exported = FORMATS[form](trained, _spec_of(config, peer), about | {"inputs": json.dumps(inputs)}, to)
     try:
@@ -29,7 +30,7 @@ def export_peer(config: RunConfig, run: Path, peer: int, to: Path, form: str) ->
         raise ConfigError(f"output: cannot write '{to}': {error.strerror or error}") from None
     return [
         *(f"# {note}" for note in trained.notes),
-        f"# {to}: peer {peer} after round {trained.completed}; {_normalisation(inputs, form)}",
+        f"# {to}: peer {peer} after round {trained.completed}; {_normalisation(inputs, form, sensors)}",
         f"# to load it (needs {exported.needs}):",
         *exported.code.splitlines(),
     ]
@@ -41,9 +42,10 @@ def _spec_of(config: RunConfig, peer: int) -> dict[str, Any]:
     return {name: kind[name] for name in ("model", "norm", "head", "initial")}
 
 
-def _normalisation(inputs: dict[str, Any], form: str) -> str:
+def _normalisation(inputs: dict[str, Any], form: str, sensors: Sequence[str]) -> str:
     mean, std = (inputs["normalisation"][name] for name in ("mean", "std"))
     values = f" (mean {mean}, std {std})" if len(mean) <= MOST_SHOWN else ""
     where = "in its metadata" if form == "state_dict" else "inside"
-    of = "pixels / 255 are normalised" if inputs["dtype"] == "uint8" else "inputs are normalised"
-    return f"{of}{values}, {where}"
+    of = "pixels / 255" if inputs["dtype"] == "uint8" else "inputs"
+    seen = f"go through the peer's sensors ({', '.join(sensors)}) and " if sensors else ""
+    return f"{of} {seen}are normalised{values}, {where}"

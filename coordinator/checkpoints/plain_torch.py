@@ -49,6 +49,11 @@ mean, std = (torch.tensor(normalisation[name]).reshape({broadcast}) for name in 
 @torch.no_grad()
 def peer(images):
     {returned}"""
+SEEN = """\
+from peers.views.view import View
+inputs = json.loads(about['inputs'])
+view = View.from_json(inputs['view'])
+"""  # the sensors of the peer's view
 RETURNED = """\
 features = network.encoder({inputs})
     return features, {outputs}"""
@@ -62,6 +67,8 @@ def loading_code(trained: TrainedPeer, spec: dict[str, Any], path: Path) -> tupl
     """
     network, shape = trained.network, trained.inputs.shape
     values = "images.to(torch.float32)" + (f" / {PIXEL}" if trained.inputs.is_pixels else "")
+    seen = bool(trained.inputs.sensors)
+    values = f"view.still({values}, inputs['peer'])" if seen else values
     inputs = f"({values} - mean) / std"
     encoder, head = _written(network.encoder), _head(network.head)
     if encoder is not None and head is not None:
@@ -76,7 +83,9 @@ def loading_code(trained: TrainedPeer, spec: dict[str, Any], path: Path) -> tupl
         )
         returned = f"return network({inputs})"
         needs = f"torch and peer-consensus{', and what was given' if given else ''}; format torchscript: torch alone"
-    return f"{built}\n{USE.format(broadcast=_broadcast(shape), returned=returned)}", needs
+    if seen:
+        needs = needs if needs != "torch" else "torch and peer-consensus, for the view; format torchscript: torch alone"
+    return f"{built}\n{SEEN if seen else ''}{USE.format(broadcast=_broadcast(shape), returned=returned)}", needs
 
 
 def _broadcast(shape: tuple[int, ...]) -> str:

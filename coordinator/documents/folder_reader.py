@@ -123,7 +123,8 @@ class RunReader:
         stride = stride_of(self.total + 1, self.limits.numbers_of_curves // max(self.num_peers, 1))
         sample = Sample(self.limits.links)
         sample.add(self.graph.base)
-        return RunRows(self.num_peers, stride, self.graph.canonical, sample)
+        liars = self.config.peers.liars if self.config is not None else ()
+        return RunRows(self.num_peers, stride, self.graph.canonical, sample, liars)
 
     def _take_unmeasured_links(self) -> None:
         """Add the links of rounds that are drawn anew and were not measured: these carry messages, too."""

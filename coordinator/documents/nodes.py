@@ -13,8 +13,10 @@ from coordinator.documents.run_rows import MEASURES
 from coordinator.documents.status_files import RUNNING
 from coordinator.measures.declared import PEER, Measure
 from coordinator.measures.gains import Condition
+from coordinator.measures.subjects import honest
 from coordinator.measures.verdict import COLLAPSED_SHARE
 from coordinator.records.probe_curves import SUFFIX
+from coordinator.reports.settings import lie
 from coordinator.reports.wording import probe_name
 from peers.base.brought import called
 from peers.networks.config import PeerKind
@@ -45,10 +47,19 @@ class Nodes:
         return {peer: after for peer, (after, _) in self.dropped.items() if peer < self._reader.num_peers}
 
     @cached_property
+    def liars(self) -> frozenset[int]:
+        return self._reader.config.peers.liars if self._reader.config is not None else frozenset()
+
+    @cached_property
+    def counted(self) -> list[int]:
+        """The peers that means are about: honest ones that have not dropped out."""
+        return [peer for peer in honest(range(self._reader.num_peers), self.liars) if peer not in self.dropped]
+
+    @cached_property
     def students(self) -> list[int]:
-        """The peers that have studied and have not dropped out; where nobody has yet, all that are not frozen."""
+        """The honest peers that have studied and have not dropped out; where nobody has, all that are not frozen."""
         frozen = self._reader.config.peers.frozen if self._reader.config is not None else ()
-        alive = [peer for peer in range(self._reader.num_peers) if peer not in frozen and peer not in self.dropped]
+        alive = [peer for peer in self.counted if peer not in frozen]
         return [peer for peer in alive if np.isfinite(self._rows.began[peer])] or alive
 
     def baseline(self, probe: str) -> Values | None:
@@ -76,11 +87,12 @@ class Nodes:
         reader, sample = self._reader, self._rows.sample
         links = reader.graph.base if reader.graph.schedule is not None else sample.links
         places = self._kept.of("positions", (reader.graph, links), lambda: reader.graph.places(links))
-        groups, group_of = _groups(reader)
+        groups, names, group_of = _groups(reader)
         return {
             "count": reader.num_peers,
             "positions": places if reader.num_peers else [],
             "groups": groups,
+            "group_names": names,
             "group_of": group_of,
             "marks": self._marks(absences),
         }
@@ -192,6 +204,10 @@ class Nodes:
         for peer in self._reader.config.peers.frozen if self._reader.config is not None else ():
             frozen = {"kind": "frozen", "words": "frozen: teaches and never learns", "from": 0}
             marks.setdefault(str(peer), []).append(frozen)
+        for some in self._reader.config.peers.adversaries if self._reader.config is not None else ():
+            for peer in some.peers:
+                words = f"lies to its students: {lie(some.model_dump(mode='json'))}; no mean counts it"
+                marks.setdefault(str(peer), []).append({"kind": "lying", "words": words, "from": some.from_round})
         for peer, times in sorted(absences.items()):
             marks.setdefault(str(peer), []).extend(times)
         return marks
@@ -219,15 +235,31 @@ def _fallen(first: list[Values], now: list[Values]) -> list[int]:
     return found
 
 
-def _groups(reader: RunReader) -> tuple[list[str], list[int]]:
-    """What the peers are made of, in words, and which of these each peer is."""
+def _groups(reader: RunReader) -> tuple[list[str], list[str], list[int]]:
+    """The different groups of peers: what they are made of in words, what they are called; and which each peer is in.
+
+    Groups without a name that are alike are one.
+    """
     if reader.config is None:
-        return [], []
+        return [], [], []
     peers = reader.config.peers
     kinds: list[tuple[PeerKind, int]] = [(group, group.count) for group in peers.groups] or [(peers, peers.count)]
-    words = [f"{called(kind.model)}, {kind.norm} norm, {called(kind.head)} head" for kind, _ in kinds]
-    names = list(dict.fromkeys(words))
-    return names, [names.index(word) for word, (_, count) in zip(words, kinds, strict=True) for _ in range(count)]
+    made = [_made_of(kind) for kind, _ in kinds]
+    names = [getattr(kind, "name", "") for kind, _ in kinds]
+    words = [f"{name}: {what}" if name else what for name, what in zip(names, made, strict=True)]
+    called_ = dict(zip(words, (name or what for name, what in zip(names, made, strict=True)), strict=True))
+    found = list(called_)
+    return (
+        found,
+        list(called_.values()),
+        [found.index(word) for word, (_, count) in zip(words, kinds, strict=True) for _ in range(count)],
+    )
+
+
+def _made_of(kind: PeerKind) -> str:
+    """Network, norm, head and view of a peer, in words."""
+    sees = f", sees {' '.join(called(step) for step in kind.view)}" if kind.view else ""
+    return f"{called(kind.model)}, {kind.norm} norm, {called(kind.head)} head{sees}"
 
 
 def _dropped(reader: RunReader) -> dict[int, tuple[int, str]]:

@@ -1,6 +1,6 @@
 """The rows of a run's tables as arrays by round, merged from files that come one after the other."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +8,9 @@ from jaxtyping import Float64, Int64
 
 from coordinator.documents.ages import AGES, Ages
 from coordinator.documents.graph import distinct
+from coordinator.measures import pooling
 from coordinator.measures.declared import PEER, TOTAL_VARIATION, Shown, shown_in
+from coordinator.measures.subjects import honest
 from coordinator.records.probe_curves import SUFFIX
 from coordinator.reports.wording import PROBES
 
@@ -18,7 +20,7 @@ LOSS = "loss"
 BYTES = "bytes_so_far"
 SECONDS, ONLINE, LOST, AGE, AGE_SECONDS = "virtual_seconds", "online", "lost", "mean_age", "mean_age_seconds"
 NETWORK = (SECONDS, ONLINE, LOST, AGE, AGE_SECONDS)  # with a simulated network only
-CURVES = (LOSS, BYTES, *(measure.name for measure in shown_in(Shown.CURVE)), *NETWORK)
+CURVES = (LOSS, BYTES, *(measure.name for measure in shown_in(Shown.CURVE)), *pooling.COLUMNS, *NETWORK)
 MEASURES = tuple(measure.name for measure in PEER)
 ACCURACIES = tuple(f"{probe}{SUFFIX}" for probe in PROBES)
 EVENTS, PRESENCE, LINKS = "events", "network_presence", "network_edges"  # of a simulated network, written at the end
@@ -34,14 +36,21 @@ class RunRows:
 
     rounds: by round and column. peers: by column and round, nan where unknown. links: by round, the codes of the
     links and their total variation. stride: of the losses of peers only every so many rounds are kept, and the newest.
-    loss_range: the lowest and the highest loss of a round. canonical: the codes of links, from teachers and students.
+    loss_range: the lowest and the highest loss of a round, of honest peers. canonical: the codes of links, from
+    teachers and students.
     presence: what peers went offline or came online, as (virtual second, peer, whether online), in order of time.
     ages: of the messages along links. An array is never written to: where values change, another takes its place.
     """
 
     def __init__(
-        self, num_peers: int, stride: int, canonical: Callable[[Codes, Codes], Codes], links: "Sample"
+        self,
+        num_peers: int,
+        stride: int,
+        canonical: Callable[[Codes, Codes], Codes],
+        links: "Sample",
+        liars: Collection[int] = (),
     ) -> None:
+        self._honest = np.array(honest(range(num_peers), liars), dtype=np.int64)
         self.num_peers, self._stride, self._canonical, self.sample = num_peers, stride, canonical, links
         self.rounds: dict[int, dict[str, float]] = {}
         self.peers: dict[str, dict[int, Values]] = {}
@@ -93,8 +102,9 @@ class RunRows:
                 row = np.full(self.num_peers, np.nan) if row is None else row.copy()
                 row[peers[places]] = values[places]
                 self.peers[column][number] = row
-                if column == LOSS:
-                    self.loss_range[number] = float(np.nanmin(row)), float(np.nanmax(row))
+                counted = row[self._honest]
+                if column == LOSS and not np.isnan(counted).all():
+                    self.loss_range[number] = float(np.nanmin(counted)), float(np.nanmax(counted))
         self._thin_losses()
 
     def _thin_losses(self) -> None:

@@ -122,6 +122,7 @@ def identified(config: RunConfig) -> RunConfig:
             part.bring()  # refuses objects that are not there
     for where in ("model", "head"):
         config = _with_peers(config, where, _identify)
+    config = _with_peers(config, "view", _identified_steps)
     exchange = config.exchange
     updates = {name: _identify(getattr(exchange, name)) for name in EXCHANGED}
     if any(updates[name] is not getattr(exchange, name) for name in updates):
@@ -137,7 +138,7 @@ def identified(config: RunConfig) -> RunConfig:
 def brought(config: RunConfig) -> list[Brought]:
     """All that the user has brought, without repetitions."""
     kinds: list[PeerKind] = [config.peers, *config.peers.groups]
-    parts: list[Any] = [part for kind in kinds for part in (kind.model, kind.head)]
+    parts: list[Any] = [part for kind in kinds for part in (kind.model, kind.head, *kind.view)]
     parts += [*(getattr(config.exchange, part) for part in EXCHANGED), config.topology, config.data]
     parts += [some.attack for some in config.peers.adversaries]
     parts += config.other_data.values()
@@ -160,6 +161,7 @@ def _named(table: Mapping[str, Any]) -> dict[str, str]:
     kinds = {"peers": peers, **{f"peers.groups[{i}]": group for i, group in enumerate(peers.get("groups", ()))}}
     parts = {f"{name}.{part}": kind.get(part, {}) for name, kind in kinds.items() for part in ("model", "head")}
     for name, kind in kinds.items():
+        parts |= {f"{name}.view[{place}]": step for place, step in enumerate(kind.get("view", ()))}
         parts[f"{name}.weights"] = {"kind": "given", "digest": kind.get("weights_digest", "")}
     attacks = [some.get("attack", {}) for some in peers.get("adversaries", ())]
     parts |= {f"peers.adversaries[{place}].attack": attack for place, attack in enumerate(attacks)}
@@ -190,6 +192,11 @@ def _with_attacks(peers: PeersConfig) -> PeersConfig:
     return peers.model_copy(update={"adversaries": identified}) if identified else peers
 
 
+def _identified_steps(view: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The steps of a view with the digests of those that are imported; the same object if none is."""
+    return tuple(_identify(step) for step in view) if any(isinstance(step, Imported) for step in view) else view
+
+
 def _with_weights(peers: PeersConfig) -> PeersConfig:
     """The section with the weights of each file, which is read once."""
     kinds: list[PeerKind] = [peers, *peers.groups]
@@ -218,7 +225,7 @@ def _with(config: RunConfig, section: type[Given], change: Callable[[Any], Any])
 
 
 def _with_peers(config: RunConfig, part: str, change: Callable[[Any], Any]) -> RunConfig:
-    """The config with the model or head of all peers changed, those of each group, too."""
+    """The config with the model, head or view of all peers changed, those of each group, too."""
     peers = config.peers
     changed = change(getattr(peers, part))
     groups = tuple(group.model_copy(update={part: change(getattr(group, part))}) for group in peers.groups)

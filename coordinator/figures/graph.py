@@ -17,6 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.spatial import cKDTree
 
+from coordinator.figures.peers import ALIKE, Look, draw_peers, legend_of
 from coordinator.figures.style import GAINS, GREY, SMALL, TEXT, figure_of, plain, write
 from topologies.facts import TopologyFacts
 from topologies.layouts import Positions, has_waves, places
@@ -34,12 +35,13 @@ Ends = Int[np.ndarray, "links 2"]
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawing: title, places and colours of the peers, and the links as rows of (teacher, student)."""
+    """One drawing: title, places, colours and look of the peers, and the links as rows of (teacher, student)."""
 
     title: str
     places: Positions
     ends: Ends
     colours: Sequence[Any]
+    look: Look = ALIKE
 
 
 def save_topology(
@@ -50,23 +52,25 @@ def save_topology(
     name: str = "",
     kind: str = "",
     facts: TopologyFacts | None = None,
+    look: Look = ALIKE,
 ) -> None:
     """Draw the links of one round, or of up to four different ones, and the peers coloured by their gain.
 
     name: what the topology is called in the title; kind: as in the `[topology]` section, for the layout.
-    facts: told below the name, if they are known.
+    facts: told below the name, if they are known. look: groups, liars and frozen peers.
     """
     rounds = [ends_of(schedule, [index]) for index in range(min(schedule.period or MOST_ROUNDS, MOST_ROUNDS))]
     where = places(schedule, kind)
     limit = gain_limit(gains.values()) if gains else 0.0
     colours = node_colours(schedule.num_peers, gains, limit)
     titles = ["" if schedule.period == 1 else f"round {index}" for index in range(len(rounds))]
-    drawn = [Panel(title, where, ends, colours) for title, ends in zip(titles, rounds, strict=True)]
+    drawn = [Panel(title, where, ends, colours, look) for title, ends in zip(titles, rounds, strict=True)]
     waves = ", in waves for room" if has_waves(schedule.num_peers, kind) else ""
     heading = headline(name or kind, schedule.num_peers, facts, waves) if name or kind else ""
     figure = draw_panels(drawn, heading, columns=min(len(drawn), COLUMNS))
     if gains:
         gain_scale(figure, limit, probe)
+    legend_of(figure, look)
     write(figure, path, DPI)
 
 
@@ -126,26 +130,25 @@ def draw_panels(panels: Sequence[Panel], title: str, columns: int, width: float 
         figure.suptitle(title, fontsize=TEXT)
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axis, panel in zip(axes, panels, strict=False):
-        draw_links(axis, panel.places, panel.ends, panel.colours, inches)
+        draw_links(axis, panel.places, panel.ends, panel.colours, inches, panel.look)
         axis.set_title(panel.title, fontsize=SMALL)
     for axis in axes[len(panels) :]:
         figure.delaxes(axis)
     return figure
 
 
-def draw_links(axis: Axes, places: Positions, ends: Ends, colours: Sequence[Any], inches: float) -> None:
+def draw_links(
+    axis: Axes, places: Positions, ends: Ends, colours: Sequence[Any], inches: float, look: Look = ALIKE
+) -> None:
     """Draw peers and links into a square of about so many inches; peers are numbered where the numbers fit."""
     points = 72 * 0.88 * inches  # across the layout, without the margins
     near = np.asarray(cKDTree(places).query(places, k=min(2, len(places)))[0]).reshape(len(places), -1)[:, -1]
     size = float(np.clip(0.62 * np.quantile(near, 0.3) * points, 1.6, 17.0)) if len(places) > 1 else 17.0
-    margin = max(0.04, 0.7 * size / points)
+    margin = max(0.04, (1.0 if look.liars else 0.7) * size / points)
     axis.set(xlim=(-margin, 1 + margin), ylim=(1 + margin, -margin), aspect="equal")
     axis.axis("off")
     _draw_lines(axis, places, ends, size / points / 2, points)
-    edge = min(0.5, size / 10)
-    axis.scatter(
-        places[:, 0], places[:, 1], s=size**2, c=list(colours), edgecolors="#4d4d4d", linewidths=edge, zorder=3
-    )
+    draw_peers(axis, places, colours, size, look)
     if len(places) == 1 or min(size, 0.9 * float(near.min()) * points) > LABEL * (
         0.6 * len(str(len(places) - 1)) + 0.4
     ):

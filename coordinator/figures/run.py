@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from coordinator.experiment.plan import Plan
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
+from coordinator.figures.groups import save_distances, save_groups
 from coordinator.figures.holdings import save_holdings
 from coordinator.figures.lies import save_lies
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
+from coordinator.figures.peers import Look
 from coordinator.figures.regions import save_regions
+from coordinator.figures.views import save_views
+from coordinator.measures.subjects import left_out
 from coordinator.records.holdings_files import read_holdings
 from coordinator.records.network_files import intervals_in, latency_table
 from coordinator.records.probe_curves import ProbeCurve, probe_curves
@@ -20,28 +25,34 @@ from topologies.facts import TopologyFacts
 from topologies.schedule import Schedule
 
 
-def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any]) -> None:
+def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any], plan: Plan | None = None) -> None:
     """Write figures as PNGs into `figures` of a run's folder, all but `topology` also in a narrow form.
 
-    A figure without data is not written; without gains over calibrated there is no figure of gains.
+    A figure without data is not written; without gains over calibrated there is no figure of gains. plan: has the
+    images of the figure `views`, which is written where peers have views.
     """
     target = folder.path / "figures"
     target.mkdir(exist_ok=True)
     probe, gains = peer_gains(summary["probes"])
     kind = summary.get("config", {}).get("topology", {}).get("kind", "")
     facts = known_facts(summary.get("topology", {}))
-    save_topology(schedule, target / "topology.png", probe, gains, kind=kind, facts=facts)
     held = read_holdings(folder.path)
+    look = Look.in_summary(summary)
+    save_topology(schedule, target / "topology.png", probe, gains, kind=kind, facts=facts, look=look)
     rows = folder.rows("rounds")
-    curves = probe_curves(folder.rows("peers"), {int(peer) for peer in summary.get("not_finite", ())})
+    curves = probe_curves(folder.rows("peers"), left_out(summary))
     for narrow in (False, True):
         form = "-narrow" if narrow else ""
         save_gains(summary, target / f"gains{form}.png", narrow)
+        save_groups(summary, target / f"groups{form}.png", narrow)
+        save_distances(summary, folder.rows("peers"), target / f"distances{form}.png", narrow)
         save_holdings(held, target / f"holdings{form}.png", narrow)
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
         save_lies(rows, target / f"lies{form}.png", narrow)
     if summary.get("network"):
         _save_network(folder, summary, curves)
+    if plan is not None:
+        save_views(plan, target)
 
 
 def _save_network(folder: RunFolder, summary: Mapping[str, Any], curves: Mapping[str, ProbeCurve]) -> None:

@@ -1,6 +1,7 @@
 """The conditions under which peers are probed, and the gain of one condition over another."""
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from enum import Enum, StrEnum
 from functools import cache
 from typing import Literal, get_args
@@ -12,6 +13,7 @@ from peers.probing.measuring import ProbeSubject
 
 FOR_COMPARISON: tuple[ProbeName, ...] = ("sgd",)  # not standardised, so its result depends on the features' scale
 Part = Literal["mean", "low", "high"]
+_NAME_OF_GAIN = re.compile(r"(?:groups\.(?P<scope>.+?)\.)?probes\.(?P<probe>[^.]+)\..+")
 
 
 class Condition(StrEnum):
@@ -240,32 +242,42 @@ class Gain(Enum):
 
 @dataclass(frozen=True)
 class GainMeasure:
-    """One number of a probe's gain in `summary.json`, such as `probes.knn.over_alone.mean`."""
+    """One number of a probe's gain in `summary.json`, such as `probes.knn.over_alone.mean`.
+
+    scope: whose gain it is, as `subjects.Scope.name`, such as the group in `groups.chroma.probes.knn.gain`; empty: of
+    all honest students.
+    """
 
     probe: str
     gain: Gain
     part: Part = "mean"
+    scope: str = ""
 
     @property
     def name(self) -> str:
         end = "" if self.gain is Gain.OVER_CALIBRATED else f".{self.part}"
-        return f"probes.{self.probe}.{self.gain.key}{end}"
+        whose = f"groups.{self.scope}." if self.scope else ""
+        return f"{whose}probes.{self.probe}.{self.gain.key}{end}"
 
     @classmethod
-    def of(cls, probe: str, gain: Gain) -> "list[GainMeasure]":
+    def of(cls, probe: str, gain: Gain, scope: str = "") -> "list[GainMeasure]":
         """All numbers of one gain; over calibrated networks only the mean, since the interval is a separate list."""
         parts: tuple[Part, ...] = get_args(Part)
-        return [cls(probe, gain, part) for part in (parts[:1] if gain is Gain.OVER_CALIBRATED else parts)]
+        return [cls(probe, gain, part, scope) for part in (parts[:1] if gain is Gain.OVER_CALIBRATED else parts)]
 
     @classmethod
     @cache  # a comparison asks for the same few names again and again
     def parse(cls, name: str) -> "GainMeasure | None":
         """Parse a dotted name; None if it is not the name of a gain."""
-        section, _, rest = name.partition(".")
-        probe = rest.partition(".")[0]
-        if section != "probes":
+        found = _NAME_OF_GAIN.fullmatch(name)
+        if found is None:
             return None
-        return next((number for gain in Gain for number in cls.of(probe, gain) if number.name == name), None)
+        probe, scope = found["probe"], found["scope"] or ""
+        return next((number for gain in Gain for number in cls.of(probe, gain, scope) if number.name == name), None)
+
+    def over(self, gain: Gain) -> "GainMeasure":
+        """The mean of another gain of the same probe and the same peers."""
+        return replace(self, gain=gain, part="mean")
 
     @property
     def claims(self) -> bool:

@@ -1,5 +1,6 @@
 """Computes the declared measures from the peers' observations of one round: of the group, each peer and each link."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from jaxtyping import Float
 
 from coordinator.measures import consensus, declared
 from coordinator.measures.declared import Observed
+from coordinator.measures.subjects import honest
 from peers.probing.observing import KERNEL_UNIT, KernelSum, Observations
 from topologies.schedule import Round
 
@@ -37,7 +39,8 @@ class Pairing:
 class Measures:
     """All measures after a round, over the peers that have not dropped out.
 
-    scalars: measures of the group, and means over peers of the others. peers: by peer. edges: by (teacher, student).
+    scalars: of those of them that are honest, measures of the group, and means over peers of the others. peers: by
+    peer. edges: by (teacher, student).
     """
 
     scalars: dict[str, float]
@@ -45,24 +48,29 @@ class Measures:
     edges: dict[tuple[int, int], dict[str, float]]
 
 
-def measure(observations: Observations, round_: Round, temperature: float) -> tuple[Measures, Pairing]:
+def measure(
+    observations: Observations, round_: Round, temperature: float, liars: Collection[int] = ()
+) -> tuple[Measures, Pairing]:
     """Compute all measures, those of links along the links of `round_`; also returns the input for comparing pairs.
 
-    temperature: of the softmax that turns outputs into distributions; the students' temperature in training.
+    temperature: of the softmax that turns outputs into distributions; the students' temperature in training. liars:
+    peers that no mean and no measure of the group is about.
     """
     alive = [peer for peer, entry in observations.peers.items() if not entry.failed] or list(observations.peers)
+    about = [alive.index(peer) for peer in honest(alive, liars)]
     seen = [observations.peers[peer] for peer in alive]
     outputs = np.stack([observation.outputs for observation in seen])
     grams = [observation.gram for observation in seen if observation.gram is not None]
     cka = consensus.linear_cka(np.stack(grams)) if len(grams) == len(seen) else None
     mean_cka = _mean_cka(cka, observations.kernels) if len(seen) > 1 else float("nan")
     observed = Observed(outputs, consensus.probabilities(outputs, temperature), seen, cka, mean_cka)
+    truthful = observed if len(about) == len(alive) else _only(observed, about)
     num_peers = len(observations.peers)
     per_peer = {each.name: each.compute(observed) for each in declared.PEER if each.cost.allows(num_peers)}
-    group = [measure for measure in declared.GROUP if len(seen) > 1 and measure.cost.allows(num_peers)]
+    group = [measure for measure in declared.GROUP if len(about) > 1 and measure.cost.allows(num_peers)]
     measures = Measures(
-        scalars={measure.name: measure.compute(observed) for measure in group}
-        | {name: float(values.mean()) for name, values in per_peer.items()},
+        scalars={measure.name: measure.compute(truthful) for measure in group}
+        | {name: float(values[about].mean()) for name, values in per_peer.items()},
         peers={
             peer: {name: float(values[place]) for name, values in per_peer.items()} for place, peer in enumerate(alive)
         },
@@ -73,6 +81,18 @@ def measure(observations: Observations, round_: Round, temperature: float) -> tu
     return measures, Pairing(
         replace(observed, observations=()), alive
     )  # free their Gram matrices: `cka` is all that pairs need
+
+
+def _only(observed: Observed, places: list[int]) -> Observed:
+    """The input of measures of some of the peers. Their mean CKA is unknown without a matrix: a sum has all peers."""
+    cka = None if observed.cka is None else observed.cka[np.ix_(places, places)]
+    return Observed(
+        observed.outputs[places],
+        observed.probs[places],
+        [observed.observations[place] for place in places],
+        cka,
+        _mean_cka(cka, None) if len(places) > 1 else float("nan"),
+    )
 
 
 def _mean_cka(cka: Float[np.ndarray, "peers peers"] | None, kernels: KernelSum | None) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from coordinator.measures.declared import Shown, shown_in
 from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.pages import render as page
+from coordinator.pages.group_tables import GROUP_FIGURES, group_tables, peer_tables
 from coordinator.pages.parts import Picture, Table, Texts, pictures
 from coordinator.records.result import Status
 from coordinator.reports import control_runs
@@ -20,7 +21,7 @@ from coordinator.reports.verdicts import verdict_lines
 from coordinator.reports.wording import CONDITIONS, buffers, examples, probe_name
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)])
-VERDICT = "verdict"
+VERDICT, GROUPS = "verdict", "Group by group"
 NETWORK_FIGURES: Texts = {
     "seconds": (
         "Disagreement, loss and messages against virtual time",
@@ -64,6 +65,12 @@ RUN_FIGURES: Texts = {
         "What honest students made of the messages of others. AUC: the probability that a lie is farther from the "
         "other messages than an honest one. Dropped: the share of the messages of which the pool used nothing.",
     ),
+    "views": (
+        "Some training images, and what each kind of peer sees of them",
+        "What peers see. Top: training images as they are; below, for each view: what is seen where peers are probed, "
+        "which is what sensors leave of the images, and two draws of what they see in training. Of a view with chroma, "
+        "grey is 0.",
+    ),
     "topology": (
         "The peers, with a line or an arrow for each link",
         "Who teaches whom: an arrow runs from teacher to student, a line without one both ways. Peers are coloured by "
@@ -84,6 +91,8 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         "Did they learn?": _probes(summary),
         "On whose classes?": _class_accuracy(summary),
         "Did the exchange teach?": _control_runs(summary),
+        GROUPS: group_tables(summary),
+        "Peer by peer": peer_tables(summary),
     }
     holders = said_of(summary)
     said = [] if not summary.get("network") else on_network(summary)  # they are in a table of their own
@@ -102,6 +111,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         network=_network(summary),
         network_pictures=pictures(folder / "figures", NETWORK_FIGURES) if summary.get("network") else [],
         tables=[(heading, found) for heading, found in tables.items() if found],
+        pictures_of={GROUPS: pictures(folder / "figures", GROUP_FIGURES) if summary.get("groups") else []},
         words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *holders, *said[:-1]]],
         asked=list(asked(summary).items()),
         config=config,

@@ -1,6 +1,6 @@
 """The typed events of a run: each is applied to the run's state and then passed to its observers, in order."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -100,7 +100,7 @@ class RoundCompleted:
     is published, in which every round counts once: a replayed round does not raise it.
     seconds: wall-clock time since the previous round. peer_seconds: the peers' total computing time since then.
     replayed: the round was published before, and is repeated after the loss of hosts. timing: of the round in a
-    simulated network; None without one.
+    simulated network; None without one. liars: peers that means do not count.
     """
 
     phase: Phase
@@ -112,15 +112,17 @@ class RoundCompleted:
     peer_seconds: float = 0.0
     replayed: bool = False
     timing: RoundTiming | None = None
+    liars: Collection[int] = ()
 
     @property
     def losses(self) -> dict[int, float]:
-        """The loss of each student."""
-        return {peer: stats.loss for peer, stats in self.stats.items() if stats.loss is not None}
+        """The loss of each honest student."""
+        losses = {peer: stats.loss for peer, stats in self.stats.items() if stats.loss is not None}
+        return {peer: loss for peer, loss in losses.items() if peer not in self.liars}
 
     @property
     def loss(self) -> float | None:
-        """The students' mean loss; None if there were no students."""
+        """The honest students' mean loss; None if there were no students."""
         losses = self.losses
         return sum(losses.values()) / len(losses) if losses else None
 

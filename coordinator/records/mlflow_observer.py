@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from statistics import fmean
 
 from coordinator.experiment.config import RunConfig
+from coordinator.measures.subjects import honest
 from coordinator.records.events import Fault, Measured, PeerDropped, Probed, RoundCompleted, RunEvent, RunStarted
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_names import accuracies_of_peer, curve_name, curves_of_peer, curves_of_round
@@ -23,7 +24,8 @@ class MlflowObserver:
         self.tracker = tracker
         self._per_peer = config.tracking.per_peer
         self._has_curves_of_probes = config.evaluation.probe_every > 0
-        self._students: set[int] = set()  # peers that have studied so far, less those that dropped out
+        self._liars = config.peers.liars
+        self._students: set[int] = set()  # honest peers that have studied so far, less those that dropped out
         self._measured: dict[int, Row] = {}  # by peer, the measures of the round that is about to be completed
 
     def observe(self, event: RunEvent) -> None:
@@ -64,10 +66,11 @@ class MlflowObserver:
         """Log the rows of a run's tables. dropped: the round after which a peer dropped out: no mean counts it then."""
         for row in rounds:
             self._log_row(row)
-        self._students |= {row["peer"] for row in peers if row.get("loss") is not None and row["peer"] not in dropped}
+        left_out = dropped.keys() | self._liars
+        self._students |= {row["peer"] for row in peers if row.get("loss") is not None and row["peer"] not in left_out}
         if self._has_curves_of_probes:
             counted = [row for row in peers if row["round"] < dropped.get(row["peer"], row["round"] + 1)]
-            for probe, accuracies in student_accuracies(counted).items():
+            for probe, accuracies in student_accuracies(counted, self._liars).items():
                 for completed, values in accuracies.items():
                     self._log_row({f"{probe}{SUFFIX}": fmean(values), "round": completed})
         if self._per_peer:
@@ -81,7 +84,7 @@ class MlflowObserver:
         self.tracker.log_metrics(curves_of_round(row), row["round"])
 
     def _log_probes(self, event: Probed, completed: int) -> None:
-        peers = sorted(self._students) or range(len(event.outcomes))
+        peers = sorted(self._students) or honest(range(len(event.outcomes)), self._liars)
         if self._has_curves_of_probes:
             means = {
                 curve_name(name): fmean(values[peer] for peer in peers) for name, values in event.accuracies.items()

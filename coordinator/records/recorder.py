@@ -86,6 +86,7 @@ class Recorder:
                 record.peer_seconds,
                 replayed,
                 record.timing,
+                self.state.liars,
             )
         )
 
@@ -101,6 +102,7 @@ class Recorder:
                 so_far,
                 replayed=replayed,
                 timing=record.timing,
+                liars=self.state.liars,
             )
         )
 
@@ -139,7 +141,7 @@ class Recorder:
 
     def measured(self, completed: int, observations: Observations, round_: Round) -> None:
         """Record the measures after a round, along the links of `round_`; before the first round, of that one."""
-        measures, pairing = measure(observations, round_, self._temperature)
+        measures, pairing = measure(observations, round_, self._temperature, self.state.liars)
         self._compare_later(completed, pairing)
         self.publish(Measured(completed, measures, sum(peer.seconds for peer in observations.peers.values())))
         responses = {peer: seen.responses for peer, seen in observations.peers.items() if seen.responses is not None}

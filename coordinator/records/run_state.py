@@ -21,6 +21,7 @@ from coordinator.records.events import (
     RoundCompleted,
     RoundsChanged,
     RunEvent,
+    RunStarted,
     StageTimes,
     StopChecked,
     WeightsMeasured,
@@ -75,7 +76,7 @@ class RunState:
     failures by peer. digests: of the trained peers, after the final probes. probed: rounds after which the peers were
     probed. checkpoints: number of them written, of all phases. stop_values: by round, of the measure of `run.stop`.
     ended: why and after which round the run ends, if that is before its last one. times: of the stages, until the
-    newest checkpoint: where a run that is resumed goes on counting.
+    newest checkpoint: where a run that is resumed goes on counting. liars: peers that no mean is about.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -99,6 +100,7 @@ class RunState:
     stop_values: dict[int, float] = field(default_factory=dict)
     ended: EndedEarly | None = None
     times: StageTimes = field(default_factory=StageTimes)
+    liars: frozenset[int] = frozenset()
 
     def training(self, phase: Phase) -> Training:
         """What is known of a training: nothing, if it has not begun."""
@@ -115,12 +117,14 @@ class RunState:
 
     @property
     def students(self) -> list[int]:
-        """The peers over which gains are averaged: those that took a step and have not dropped out."""
-        return sorted(self.training(Phase.ROUNDS).steps.keys() - self.dropped.keys())
+        """The peers over which gains are averaged: those that took a step, have not dropped out, and do not lie."""
+        return sorted(self.training(Phase.ROUNDS).steps.keys() - self.dropped.keys() - self.liars)
 
     def apply(self, event: RunEvent) -> None:
         """Update the state with an event."""
         match event:
+            case RunStarted():
+                self.liars = event.config.peers.liars
             case RoundCompleted():
                 self.trainings.setdefault(event.phase, Training()).take(event)
                 if event.phase is Phase.ROUNDS:
@@ -146,13 +150,8 @@ class RunState:
                 self.checkpoints, self.times = self.checkpoints + 1, event.times
                 if event.phase is Phase.ROUNDS:
                     self.last_checkpoint = event.completed
-            case Fault():
-                seconds = None if event.kind is FaultKind.HOST_LOST else 0.0
-                self.faults.append(SurvivedFault(event.completed, event.what, seconds))
-            case FaultsRecovered():
-                self.faults = [
-                    replace(fault, seconds=event.seconds) if fault.seconds is None else fault for fault in self.faults
-                ]
+            case Fault() | FaultsRecovered():
+                self._take_fault(event)
             case RoundsChanged():
                 self._change_rounds()
             case _:
@@ -163,6 +162,15 @@ class RunState:
         self.peer_seconds += event.peer_seconds
         if not event.replayed:
             self.bytes_exchanged += event.num_bytes
+
+    def _take_fault(self, event: Fault | FaultsRecovered) -> None:
+        if isinstance(event, Fault):
+            seconds = None if event.kind is FaultKind.HOST_LOST else 0.0
+            self.faults.append(SurvivedFault(event.completed, event.what, seconds))
+        else:
+            self.faults = [
+                replace(fault, seconds=event.seconds) if fault.seconds is None else fault for fault in self.faults
+            ]
 
     def _end_early(self, event: EndedEarly) -> None:
         self.ended = event
@@ -191,9 +199,9 @@ class RunState:
     def from_json(cls, table: Mapping[str, Any]) -> "RunState":
         """The inverse of `to_json`. Raises: ValueError, if a field is missing, unknown or invalid.
 
-        Checkpoints of older versions have no times, on which no result depends.
+        Checkpoints of older versions have no times, on which no result depends, and no liars.
         """
-        missing = {entry.name for entry in fields(cls)} - table.keys() - {"times"}
+        missing = {entry.name for entry in fields(cls)} - table.keys() - {"times", "liars"}
         if missing:
             raise ValueError(f"the run's state has no {min(missing)}")
         try:

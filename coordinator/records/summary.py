@@ -11,8 +11,10 @@ from typing import Any
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import without_secrets
+from coordinator.measures.distance import distance_scopes, hops_to_other_groups
 from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
+from coordinator.measures.subjects import Scope, group_scopes
 from coordinator.measures.verdict import Flag, collapsed
 from coordinator.records import trainings
 from coordinator.records.event_kinds import Stage, StageTimes
@@ -30,7 +32,6 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending, t
 
     times: of the stages until now, so without the report, which is made of the summary.
     """
-    students = state.students
     busy = state.peer_seconds + state.evaluation_seconds
     first, last = state.first, state.last
     return {
@@ -43,10 +44,11 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending, t
         "beside_rounds": [stage.value for stage in Stage if stage in times.beside],
         "bytes_exchanged": state.bytes_exchanged,
         "evaluation_share": state.evaluation_seconds / busy if busy else None,
-        "probes": probes.summary(students, [Condition.of(control) for control in trainings.void_controls(state)]),
+        "probes": probes.summary(state.students, void_conditions(state)),
         "controls": trainings.table(state),
         "flags": flags(plan, state, probes),
-        "artefacts": probes.artefacts(students),
+        "artefacts": probes.artefacts(state.students),
+        **_unequal(plan, state, probes),
         "consensus": {
             name: {"first": value, "last": last.scalars[name]}
             for name, value in (first.scalars if first else {}).items()
@@ -64,6 +66,32 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending, t
         "versions": versions(),
         "hardware": hardware(),
     }
+
+
+def void_conditions(state: RunState) -> list[Condition]:
+    """The control runs from which there is no verdict."""
+    return [Condition.of(control) for control in trainings.void_controls(state)]
+
+
+def _unequal(plan: Plan, state: RunState, probes: ProbeTable) -> dict[str, Any]:
+    """`liars`; `groups`: by name of each group its peers, and the probes of its honest students.
+
+    `hops` in a group: where groups have names, the same of those that are so many links away from another group.
+    """
+    peers, void = plan.config.peers, void_conditions(state)
+
+    def of(scope: Scope) -> dict[str, Any]:
+        students = [peer for peer in scope.peers if peer in state.students]
+        return {"students": students, "probes": probes.summary(students, void)}
+
+    found = {
+        scope.name: {"peers": list(peers.members[scope.name]), "hops": {}} | of(scope) for scope in group_scopes(peers)
+    }
+    distances = hops_to_other_groups(peers, plan.schedule, plan.config.run.rounds)
+    for scope in distance_scopes(peers, distances):
+        name, _, steps = scope.name.partition(".hops.")
+        found[name]["hops"][steps] = of(scope)
+    return {"liars": sorted(state.liars), "groups": found}
 
 
 def _data(plan: Plan) -> dict[str, Any]:

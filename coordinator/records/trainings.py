@@ -1,6 +1,6 @@
 """What the run and each of its control runs did: steps, first gradient, change of the weights; and which were idle."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from coordinator.measures.declared import WEIGHT_CHANGE
@@ -14,7 +14,7 @@ IDLE_SHARE = 1e-2  # of the run's first gradient norm: below, a control's is rou
 
 
 def table(state: RunState) -> dict[str, Any]:
-    """By name of the control run, or `exchange` for the run itself: means over its students, and who failed."""
+    """By name of the control run, or `exchange` for the run itself: means over its honest students, and who failed."""
     return {
         "exchange" if phase is Phase.ROUNDS else phase.value: _row(state, phase)
         for phase in Phase
@@ -28,10 +28,10 @@ def idle_controls(state: RunState) -> list[Control]:
     Peers alone have no gradient where the target is their own output, as with a snapshot that is never renewed or equal
     temperatures. An optimiser such as AdamW makes steps of full size from the rounding that is left.
     """
-    reference = _mean(state.training(Phase.ROUNDS).first_norms.values())
+    reference = _mean_of(state, state.training(Phase.ROUNDS).first_norms)
     found = []
     for control in (Control.ALONE, Control.ALONE_MATCHED):
-        norm = _mean(state.training(Phase(control.value)).first_norms.values())
+        norm = _mean_of(state, state.training(Phase(control.value)).first_norms)
         if norm is not None and reference is not None and norm <= IDLE_SHARE * reference:
             found.append(control)
     return found
@@ -50,8 +50,8 @@ def _row(state: RunState, phase: Phase) -> dict[str, Any]:
     training = state.training(phase)
     return {
         "rounds": training.completed,
-        "steps": _mean(training.steps.values()),
-        "first_gradient_norm": _mean(training.first_norms.values()),
+        "steps": _mean_of(state, training.steps),
+        "first_gradient_norm": _mean_of(state, training.first_norms),
         "relative_weight_change": weight_change(state, phase),
         "void": _why_void(state, phase) or "",
         "not_finite": sorted(training.failed),
@@ -68,6 +68,11 @@ def _why_void(state: RunState, phase: Phase) -> Void | None:
     if phase.control is not None and state.training(phase).failed:
         return Void.DIVERGED
     return Void.IDLE if phase.control in idle_controls(state) else None
+
+
+def _mean_of(state: RunState, values: Mapping[int, int | float]) -> float | None:
+    """The mean over honest peers."""
+    return _mean(value for peer, value in values.items() if peer not in state.liars)
 
 
 def _mean(values: Iterable[int | float]) -> float | None:

@@ -18,6 +18,7 @@ from coordinator.reports.formatting import size
 from coordinator.reports.holdings import holdings_rows, on_holdings
 from coordinator.reports.matrices import spectra
 from coordinator.reports.tables import compact_table, say_labelled
+from coordinator.reports.views import views_in_words
 from peers.base import memory
 from peers.base.brought import called
 from peers.data.shapes import described, noun
@@ -48,6 +49,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
         f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
         "private": _private(plan),
+        "views": "; ".join(views_in_words(config.peers.model_dump(mode="json"))),
         "topology": f"{called(config.topology)}: {plan.facts.messages_per_round:g} messages a round",
         **spectra(asdict(plan.facts)),
         "message": _message(plan),
@@ -60,6 +62,14 @@ def print_plan(plan: Plan, console: Console) -> None:
         "asked": _requested_hardware(plan),
         "there": _available_hardware(plan),
     }
+    _print_holdings(plan, console)
+    for name, text in lines.items():
+        if text:
+            say_labelled(console, name, text)
+
+
+def _print_holdings(plan: Plan, console: Console) -> None:
+    """Print how many examples of each class few peers hold; nothing if all hold all."""
     held = class_table(plan)
     names, rows = holdings_rows(held) if held is not None else ([], [])
     if rows:
@@ -67,17 +77,14 @@ def print_plan(plan: Plan, console: Console) -> None:
         for row in rows:
             counts.add_row(*row)
         console.print(counts)
-    for name, text in lines.items():
-        if text:
-            say_labelled(console, name, text)
 
 
 def _private(plan: Plan) -> str:
     """Who holds what; empty if all peers hold all."""
     table = class_table(plan)
-    return (
-        "" if table is None else on_holdings(facts_of(table, plan), plan.config.peers.count, noun(plan.dataset.shape))
-    )
+    if table is None:
+        return ""
+    return on_holdings(facts_of(table, plan), plan.config.peers.count, noun(plan.dataset.shape))
 
 
 def _message(plan: Plan) -> str:

@@ -14,7 +14,7 @@ from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.records.plain_text import say
 from coordinator.records.result import Result
 from coordinator.records.stage_clock import duration
-from coordinator.reports import control_runs
+from coordinator.reports import control_runs, unequal
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import points, points_between, short
 from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table
@@ -43,7 +43,10 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float |
     if lines:
         _print_verdicts(lines, f"{result.folder.name}: {result.status}", console)
     _print_tables(summary, console)
+    _print_groups(summary, console)
     _print_gap(console)
+    for line in unequal.about(summary):
+        say(console, line)
     for line in on_flags(summary):
         say(console, line, "yellow")
     for line in [*on_consensus(summary), *on_pooling(summary), *control_runs.upper_marks(summary), *on_speed(summary)]:
@@ -118,6 +121,18 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
         say(console, SCOPES_MEANT)
     if any(name in FOR_COMPARISON for name in summary["probes"]):
         say(console, "* the paper's probe, on features as they are: for comparison, no verdict")
+
+
+def _print_groups(summary: Mapping[str, Any], console: Console) -> None:
+    """Print the gains of each group, where there are a few groups; the page has them all, also by distance."""
+    rows = unequal.group_rows(summary)
+    if not rows or len(summary["groups"]) > unequal.MOST_GROUPS:
+        return
+    _print_gap(console)
+    table = compact_table(*unequal.BY_GROUP, wrapped="verdict")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
 
 
 def _print_network(network: Mapping[str, Any], console: Console) -> None:

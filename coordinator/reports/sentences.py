@@ -9,13 +9,15 @@ from coordinator.reports.formatting import size
 from coordinator.reports.holdings import said_of
 from coordinator.reports.network import on_network
 from coordinator.reports.pooling import on_pooling
+from coordinator.reports.unequal import about
 from coordinator.reports.wording import FLAGS, not_taken, probe_name
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-    """Sentences on consensus, messages, private data, marks of control runs, flags, speed and simulated network."""
-    said = [*on_consensus(summary), *on_pooling(summary), *said_of(summary), *upper_marks(summary)]
-    return [*said, *on_flags(summary), *on_speed(summary), *on_network(summary)]
+    """Sentences on liars, consensus, messages, private data, controls' marks, flags, speed and simulated network."""
+    said = [about(summary), on_consensus(summary), on_pooling(summary), said_of(summary), upper_marks(summary)]
+    said += [on_flags(summary), on_speed(summary), on_network(summary)]
+    return [line for lines in said for line in lines]
 
 
 def on_consensus(summary: dict[str, Any]) -> list[str]:

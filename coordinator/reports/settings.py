@@ -6,6 +6,7 @@ from typing import Any
 from coordinator.measures.gains import Condition
 from coordinator.reports.formatting import count_of
 from coordinator.reports.matrices import spectra
+from coordinator.reports.views import views_in_words
 from coordinator.reports.wording import CONDITIONS, buffers, examples, untrained
 
 
@@ -21,6 +22,8 @@ def asked(summary: Mapping[str, Any]) -> dict[str, str]:
         "Peers": "; ".join(_group(group) for group in summary["peers"])
         + _frozen(config["peers"])
         + _shared_head(config["peers"]),
+        **({"Views": "; ".join(seen)} if (seen := views_in_words(config["peers"])) else {}),
+        **_unequal(config["peers"]),
         "Topology": f"{topology['kind']}: {facts['messages_per_round']:g} messages a round"
         + (f", self-weight {topology['self_weight']:g}" if "self_weight" in topology else ""),
         **{name.capitalize(): text for name, text in spectra(facts).items()},
@@ -116,6 +119,22 @@ def _group(group: Mapping[str, Any]) -> str:
         f"{group['count']} with {group['model']}, {group['norm']} norm, {group['head']} head, {group['optimizer']}, "
         f"{group['num_parameters']:,} parameters"
     )
+
+
+def _unequal(peers: Mapping[str, Any]) -> dict[str, str]:
+    """The groups that have names, and who lies how; each only where there are any."""
+    groups = [group for group in peers.get("groups", ()) if group.get("name")]
+    found = {"Groups": ", ".join(f"{group['name']} ({count_of(group['count'], 'peer')})" for group in groups)}
+    lies = [f"{' '.join(map(str, some['peers']))} ({lie(some)})" for some in peers.get("adversaries", ())]
+    found["Liars"] = "; ".join(lies)
+    return {name: text for name, text in found.items() if text}
+
+
+def lie(adversaries: Mapping[str, Any]) -> str:
+    """What some liars send, and when: `lma from round 100 on, in 50% of the rounds`."""
+    since = f" from round {adversaries['from_round']} on" if adversaries.get("from_round") else ""
+    share = adversaries.get("share", 1.0)
+    return variant(adversaries["attack"]) + since + (f", in {share:.0%} of the rounds" if share < 1 else "")
 
 
 def _frozen(peers: Mapping[str, Any]) -> str:

@@ -100,8 +100,22 @@ def probe_name(probe: str, marked: bool = False) -> str:
     return PROBES.get(probe, probe) + ("*" if marked and probe in FOR_COMPARISON else "")
 
 
+def scope_name(scope: str) -> str:
+    """Whose gain it is, by `Scope.name`: `poor.hops.2` becomes "poor, 2 links away"."""
+    name, _, steps = scope.partition(".hops.")
+    return f"{name}, {count_of(int(steps), 'link')} away" if steps else name
+
+
+def gain_of(measure: GainMeasure) -> str:
+    """The probe, and whose gain it is if not that of all: "kNN", "kNN (chroma)"."""
+    return probe_name(measure.probe) + (f" ({scope_name(measure.scope)})" if measure.scope else "")
+
+
 def measure_name(measure: str) -> str:
-    """A name for people: `probes.knn.over_alone.mean` becomes "kNN over alone"."""
+    """A name for people: `probes.knn.over_alone.mean` becomes "kNN over alone"; of a group, its name follows."""
+    scope, _, inner = measure.removeprefix("groups.").partition(".probes.")
+    if measure.startswith("groups.") and inner:
+        return f"{measure_name(f'probes.{inner}')} ({scope_name(scope)})"
     target = Target.parse(measure)
     if target is not None:
         return _target_name(target)

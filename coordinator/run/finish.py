@@ -63,7 +63,7 @@ class Finish:
             self.tracker.close(MLFLOW_STATUS[ending.status])
             raise _no_room(folder.path, error) from None
         result = result_of(plan.config, folder.path, summary, ending)
-        return self._reported(plan.config, plan.schedule, result)
+        return self._reported(plan.config, plan.schedule, result, plan)
 
     def complete(self, config: RunConfig) -> Result:
         """Produce the missing figures, page and MLflow run of a finished run from its tables and its summary.
@@ -75,17 +75,17 @@ class Finish:
         result = result_of(config, self.folder.path, summary, ending)
         return self._reported(config, build_schedule(config), result)
 
-    def _reported(self, config: RunConfig, schedule: Schedule, result: Result) -> Result:
+    def _reported(self, config: RunConfig, schedule: Schedule, result: Result, plan: Plan | None = None) -> Result:
         self.recorder.publish(StageEntered(Stage.REPORT, config))
-        return self._report(schedule, result)
+        return self._report(schedule, result, plan)
 
-    def _report(self, schedule: Schedule, result: Result) -> Result:
+    def _report(self, schedule: Schedule, result: Result, plan: Plan | None) -> Result:
         tracker, folder, summary = self.tracker, self.folder, result.summary
         try:
             try:
                 from coordinator.figures import run as figures  # imported here because matplotlib would delay the start
 
-                figures.save(schedule, folder, summary)
+                figures.save(schedule, folder, summary, plan)
                 config = without_secrets((folder.path / "config.toml").read_text(encoding="utf-8"))
                 view = component.inlined(run_document(folder.path, schedule=schedule))
                 folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path, view))

@@ -140,6 +140,12 @@ class PeerKind(Section):
 class Group(PeerKind):
     """Some peers of one make."""
 
+    name: str = Field(
+        "",
+        max_length=40,
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="what tables and measures call the group: letters, digits, - and _; left out: its number, from 0",
+    )
     count: int = Field(ge=1, strict=True, description="number of peers in this group")
 
 
@@ -206,11 +212,23 @@ class PeersConfig(PeerKind):
                 f"peers.count is {self.count} but peers.groups add up to {total}: leave peers.count out, or set it to "
                 f"{total}"
             )
+        names = [group.name or str(number) for number, group in enumerate(self.groups)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"peers.groups must have different names, got '{name}' twice (without a name, a group is called by "
+                    "its number): rename one"
+                )
         for peer in self.frozen:
             if not 0 <= peer < self.count:
                 raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}")
         if len(set(self.frozen)) == self.count:
             raise ValueError(f"peers.frozen must leave somebody to study, got all {self.count} peers")
+        return self
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> "PeersConfig":
+        """Of initial weights that peers have in common."""
         if self.locality < 1 and any(kind.starts_as_given for kind in (*self.groups, self)):
             raise ValueError(
                 f"peers.locality is {self.locality:g}, but initial weights are given (peers.initial or peers.weights): "
@@ -247,6 +265,16 @@ class PeersConfig(PeerKind):
         """Whether all peers see the same in every round."""
         first, kinds = self.view_of(0, 0), self.groups or (self,)
         return first.same_for_all and all(kind.view == first.steps for kind in kinds)
+
+    @property
+    def members(self) -> dict[str, range]:
+        """The peers of each group, by its name; empty without groups."""
+        found: dict[str, range] = {}
+        first = 0
+        for number, group in enumerate(self.groups):
+            found[group.name or str(number)] = range(first, first + group.count)
+            first += group.count
+        return found
 
     def _has_network_of(self, group: Group) -> bool:
         """Whether a group's networks are of one architecture with those of the first group."""

@@ -15,7 +15,8 @@ class Legend {
     const widths = messageWords((messages && messages[frame]) || []);
     const kinds = new Set(Object.values(whole.peers.marks || {}).flatMap((marks) => marks.map((mark) => mark.kind)));
     const scales = [colouring && colouring.scale, title, scale];
-    const looks = JSON.stringify([peers, scales, widths, [...kinds], theme.dark, devicePixelRatio]);
+    const groups = groupNames(whole);
+    const looks = JSON.stringify([peers, scales, widths, [...kinds], groups, theme.dark, devicePixelRatio]);
     if (looks === this.drawn) return;
     this.drawn = looks;
     const stops = colouring && (colouring.kind === "diverging" ? theme.diverging : theme.sequential);
@@ -24,6 +25,7 @@ class Legend {
       colouring ? scaleEntry(peers, colouring.scale, colouring.unit, stops) : null,
       list.length && scale ? scaleEntry(`links: ${title}`, scale, unit, theme.links) : null,
       widths ? make("span", { class: "pv-key" }, widths.isOne ? null : widthSample(theme), widths.words) : null,
+      ...groups.map((name, group) => make("span", { class: "pv-key" }, shapeSample(group, theme), named(name))),
       ...[...kinds].map((kind) => make("span", { class: "pv-key" }, markSample(kind, theme), kind)),
     );
   }
@@ -67,6 +69,24 @@ function widthSample(theme) {
   context.lineTo(34, 9);
   context.lineTo(0, 6.5);
   context.fill();
+  return canvas;
+}
+
+/** What the shapes of peers say; nothing where all are in one group. */
+function groupNames({ peers }) {
+  const names = peers.group_names || peers.groups || [];
+  return names.length > 1 ? names : [];
+}
+
+function shapeSample(group, theme) {
+  const canvas = make("canvas", { "aria-hidden": "true" });
+  const context = prepare(canvas, 18, 18);
+  const path = new Path2D();
+  addShape(path, SHAPES[group % SHAPES.length], 9, SHAPES[group % SHAPES.length].corners === 3 ? 10.5 : 9, 5.5);
+  context.fillStyle = theme.unknown;
+  context.strokeStyle = theme.muted;
+  context.fill(path);
+  context.stroke(path);
   return canvas;
 }
 

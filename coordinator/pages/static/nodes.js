@@ -16,6 +16,29 @@ const MARKS = {
   lying: { shape: "triangle", isBad: true },
 };
 
+/** The shape of a peer tells its group, where there are several; each as a polygon of about the area of the circle. */
+const SHAPES = [
+  { corners: 0, size: 1 },
+  { corners: 4, size: 1.25, turn: Math.PI / 4 },
+  { corners: 4, size: 1.25 },
+  { corners: 3, size: 1.5 },
+  { corners: 6, size: 1.1 },
+];
+
+function shapeOf(whole, peer) {
+  return SHAPES[((whole.peers.group_of || [])[peer] || 0) % SHAPES.length];
+}
+
+/** Adds the outline of a peer to a path. */
+function addShape(path, { corners, size, turn }, x, y, radius) {
+  if (corners) {
+    polygon(path, x, y, radius * size, corners, turn);
+    return;
+  }
+  path.moveTo(x + radius, y);
+  path.arc(x, y, radius, 0, 2 * Math.PI);
+}
+
 /** Marks of a peer that hold at a round: from one on, and before another if they end. */
 function marksAt(whole, peer, round) {
   const holds = (mark) => round >= (mark.from || 0) && !(round >= mark.until);
@@ -37,9 +60,7 @@ function drawNodes(context, graph, whole, { colouring, frame, round }, theme) {
     const colour = nodeColour(colouring, values, peer, theme);
     const css = colour ? colour.css : theme.unknown;
     if (!groups.has(css)) groups.set(css, new Path2D());
-    const path = groups.get(css);
-    path.moveTo(graph.x[peer] + graph.radius, graph.y[peer]);
-    path.arc(graph.x[peer], graph.y[peer], graph.radius, 0, 2 * Math.PI);
+    addShape(groups.get(css), shapeOf(whole, peer), graph.x[peer], graph.y[peer], graph.radius);
   }
   context.strokeStyle = theme.muted; // values near the middle of a scale are nearly the colour of the page
   context.lineWidth = graph.radius > 6 ? 1 : 0.5;
@@ -64,7 +85,7 @@ function drawMark(context, kind, x, y, radius, theme) {
   context.lineWidth = radius > 6 ? 2 : 1.4;
   context.beginPath();
   if (shape === "square") context.rect(x - around, y - around, 2 * around, 2 * around);
-  else if (shape === "triangle") polygon(context, x, y, around + 2, 3);
+  else if (shape === "triangle") polygon(context, x, y, 1.4 * around, 3);
   else context.arc(x, y, around, 0, 2 * Math.PI);
   context.setLineDash(dashes || []);
   context.stroke();
@@ -79,12 +100,15 @@ function drawMark(context, kind, x, y, radius, theme) {
   context.stroke();
 }
 
-function polygon(context, x, y, radius, corners) {
+/** Adds a polygon to a path, one corner on top, or turned by an angle. */
+function polygon(path, x, y, radius, corners, turn = 0) {
   for (let corner = 0; corner < corners; corner++) {
-    const angle = -Math.PI / 2 + (2 * Math.PI * corner) / corners;
-    context.lineTo(x + radius * Math.cos(angle), y + radius * Math.sin(angle));
+    const angle = turn - Math.PI / 2 + (2 * Math.PI * corner) / corners;
+    const place = [x + radius * Math.cos(angle), y + radius * Math.sin(angle)];
+    if (corner) path.lineTo(...place);
+    else path.moveTo(...place);
   }
-  context.closePath();
+  path.closePath();
 }
 
 /** Numbers of peers: in them, or outside of a circle, every one, second, fifth... that has room. */

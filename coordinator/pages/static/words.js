@@ -111,9 +111,11 @@ class SpokenState {
 
   fillTable(whole, state) {
     const columns = whole.nodes.map((each) => ({ each, values: nodeValues(each, state.frame) }));
-    const head = ["peer", ...whole.nodes.map((each) => each.title)].map((words) => make("th", { scope: "col" }, words));
+    const groups = groupNames(whole);
+    const head = ["peer", ...(groups.length ? ["group"] : []), ...whole.nodes.map((each) => each.title)].map((words) => make("th", { scope: "col" }, words));
     const rows = Array.from({ length: whole.peers.count }, (_, peer) => {
       const cells = columns.map(({ each, values }) => make("td", {}, colouredValue(each, values && values[peer])));
+      if (groups.length) cells.unshift(make("td", {}, named(groups[whole.peers.group_of[peer]])));
       return make("tr", {}, make("th", { scope: "row" }, String(peer)), ...cells);
     });
     const at = `${whole.clock.name} ${whole.frames[state.frame] ?? NONE}`;

@@ -1,0 +1,123 @@
+"""Unequal peers in words and tables: who lies, gains by group, and gains by distance from another group."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from coordinator.measures.gains import FOR_COMPARISON, Gain
+from coordinator.reports.control_runs import OVER_CONTROL_RUNS
+from coordinator.reports.formatting import count_of, listed, points, points_between
+from coordinator.reports.settings import lie
+from coordinator.reports.wording import CONDITIONS, probe_name
+
+BY_GROUP = ("group", "students", "probe", "over", "gain", "95% interval", "verdict")
+BY_DISTANCE = ("group", "links away", "students", "probe", "over", "gain", "95% interval")
+MOST_PEERS = 64  # that are listed one by one
+MOST_GROUPS = 8  # that are printed at the end of a run; the page has all
+
+
+def about(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence on who lies, and whom all means are about then; none if nobody lies."""
+    liars = summary.get("liars", [])
+    if not liars:
+        return []
+    section = summary["config"]["peers"]
+    lies = "; ".join(f"{_peers(some['peers'])} ({lie(some)})" for some in section["adversaries"])
+    honest = section["count"] - len(liars)
+    return [
+        f"liars: {lies}. Every mean, gain, verdict, ensemble and measure of agreement is of the "
+        f"{count_of(honest, 'honest peer')} alone; tables of single peers, links and pairs have all."
+    ]
+
+
+def group_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """A row per group, probe and control, with the columns `BY_GROUP`; none without groups."""
+    rows = []
+    for name, group in summary.get("groups", {}).items():
+        for cells in _gains(group["probes"]):
+            rows.append([name, str(len(group["students"])), *cells])
+    return rows
+
+
+def distance_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """A row per group, distance, probe and control, with the columns `BY_DISTANCE`.
+
+    Of groups whose peers are not all equally far from the others. There is no verdict on a distance: they are many.
+    """
+    return [
+        [name, steps, str(len(of["students"])), *cells[:-1]]
+        for name, group in summary.get("groups", {}).items()
+        if len(group["hops"]) > 1
+        for steps, of in group["hops"].items()
+        for cells in _gains(of["probes"])
+    ]
+
+
+def peer_columns(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of `peer_rows`."""
+    gains = [f"{probe_name(probe)} gain" for probe in _with_gains(summary)]
+    return ("peer", "group", *(("role",) if _has_roles(summary) else ()), *gains)
+
+
+def peer_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """A row per peer, group by group: who lies, who is frozen, and each student's gains over calibrated.
+
+    None if peers have neither groups nor liars among them, or are more than `MOST_PEERS`.
+    """
+    groups, liars = summary.get("groups", {}), summary.get("liars", [])
+    count = summary["config"]["peers"]["count"] if groups or liars else 0
+    if not 0 < count <= MOST_PEERS:
+        return []
+    group_of = {peer: name for name, group in groups.items() for peer in group["peers"]}
+    gains = [
+        dict(zip(row["peers"]["peer"], row["peers"]["gain"], strict=True)) for row in _with_gains(summary).values()
+    ]
+    return [
+        [
+            str(peer),
+            group_of.get(peer, ""),
+            *([_role(summary, peer)] if _has_roles(summary) else ()),
+            *(points(of_probe[peer]) if peer in of_probe else "" for of_probe in gains),
+        ]
+        for peer in range(count)
+    ]
+
+
+def _has_roles(summary: Mapping[str, Any]) -> bool:
+    """Whether anybody lies, is frozen or has dropped out."""
+    section = summary["config"]["peers"]
+    return bool(section.get("adversaries") or section.get("frozen") or summary.get("not_finite"))
+
+
+def _role(summary: Mapping[str, Any], peer: int) -> str:
+    """Whether a peer lies, and what is unusual about it otherwise; empty if nothing is."""
+    section = summary["config"]["peers"]
+    roles = [f"lies: {lie(some)}" for some in section.get("adversaries", ()) if peer in some["peers"]]
+    roles += ["frozen"] if peer in section.get("frozen", ()) else []
+    roles += ["dropped out"] if str(peer) in summary.get("not_finite", {}) else []
+    return ", ".join(roles)
+
+
+def _with_gains(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The probes whose gains are known of each student."""
+    return {name: row for name, row in summary["probes"].items() if "peers" in row}
+
+
+def _gains(probes: Mapping[str, Any]) -> Iterator[list[str]]:
+    """The cells from `probe` on: each probe's gain over calibrated networks, then over the control runs."""
+    for gain in (Gain.OVER_CALIBRATED, *OVER_CONTROL_RUNS):
+        for name, row in probes.items():
+            if gain.key not in row or name in FOR_COMPARISON:
+                continue
+            learned = gain is Gain.OVER_CALIBRATED
+            found = [row["gain"], *row["interval"]] if learned else [row[gain.key][key] for key in ENDS]
+            verdict = row.get("verdict", "") if learned else row.get("controls", {}).get(gain.control, "")
+            mean, low, high = found
+            yield [probe_name(name), CONDITIONS[gain.control], points(mean), points_between(low, high), verdict]
+
+
+ENDS = ("mean", "low", "high")
+
+
+def _peers(peers: Sequence[int]) -> str:
+    """`peer 3`, `peers 3 and 5`."""
+    return f"peer{'s' if len(peers) > 1 else ''} {listed([str(peer) for peer in peers])}"
