@@ -45,10 +45,11 @@ def with_images(config: RunConfig) -> dict[str, Any]:
     table["data"] = {
         "kind": "synthetic",
         "batch_size": config.data.batch_size,
-        "num_train": 600,
+        "num_train": 6000 if config.data.partition else 600,
         "num_test": 60,
         "num_classes": 10,
         "shape": SHAPES[config.data.kind],
+        **{key: table["data"][key] for key in ("partition", "public", "private_batch_size") if key in table["data"]},
     }
     return table
 
