@@ -48,12 +48,14 @@ def test_schedule__a_peer_without_teachers_learns_its_own_terms(small: dict[str,
     assert build_schedule(config, Control.ALONE)(3).incoming == (alone, *others)
 
 
+@pytest.mark.filterwarnings("ignore:exchange.self_loss compares two views")
 def test_facts__are_of_the_links_between_peers(small: dict[str, Any]):
     plain, own = (prepare(config_of(small, exchange={"self_loss": loss, "views": 2})) for loss in (0.0, 1.0))
     assert plain.facts == own.facts and own.facts.messages_per_round == 2
     assert own.schedule(0).students == (0, 1, 2) and plain.schedule(0).students == (1, 2)
 
 
+@pytest.mark.filterwarnings("ignore:exchange.self_loss compares two views")
 def test_plan__two_views_double_messages_and_activations(small: dict[str, Any]):
     one, two = (prepare(config_of(small, exchange={"views": views})) for views in (1, 2))
     assert two.message_bytes == 2 * one.message_bytes
@@ -63,3 +65,13 @@ def test_plan__two_views_double_messages_and_activations(small: dict[str, Any]):
     private = prepare(config_of(small, exchange={"self_loss": 1.0}, data=PRIVATE))
     assert private.message_bytes == two.message_bytes  # private batches are not sent
     assert private.groups[0].activation_bytes == pytest.approx(2.8 * single.activation_bytes, rel=0.02)
+
+
+def test_plan__warns_of_two_views_that_are_equal(small: dict[str, Any]):
+    line = r"exchange.self_loss compares two views of each image, but the view of peer 2 draws nothing at random"
+    groups = [{"count": 2, "view": ["crop"]}, {"count": 1, "view": ["left"]}]
+    images = {"data": {"kind": "digits", "train_limit": 60, "test_limit": 30}, "peers": {"groups": groups}}
+    with pytest.warns(UserWarning, match=line):
+        prepare(config_of(small, **images, exchange={"self_loss": 1.0}))
+    with pytest.warns(UserWarning, match=r"exchange.target_self_share compares two views .*, but peers.view draws"):
+        prepare(config_of(small, exchange={"target_self_share": 0.5}))
