@@ -7,6 +7,7 @@ import pytest
 
 from coordinator import Result, load_config, resume, simulate
 from coordinator.ablations.measure_names import known_measures
+from coordinator.documents.document import run_document
 from coordinator.measures.gains import Condition
 from coordinator.measures.pooling import COLUMNS, POOLING
 from coordinator.records.events import Probed, RoundCompleted, RunEvent
@@ -73,6 +74,10 @@ def test_run__tells_what_became_of_messages(small: dict[str, Any], tmp_path: Pat
     text = DOCUMENT.read_text(encoding="utf-8")
     assert names and all(f"`{name}`" in text or f"`/{name.partition('/')[2]}`" in text for name in names)
     assert {"lies.png", "lies-narrow.png"} <= {path.name for path in (result.folder / "figures").iterdir()}
+    curves = {curve["title"]: curve for curve in run_document(result.folder)["curves"]}
+    drawn = curves["honest messages dropped"]
+    assert drawn["y"] == pytest.approx([100 * row["honest_dropped"] for row in rows], abs=0.1)
+    assert {"lies dropped", "AUC of lies by distance"} <= curves.keys()
     page = (result.folder / "report.html").read_text(encoding="utf-8")
     assert "pooling: honest students dropped" in page and "AUC: the probability that a lie" in page
 
@@ -119,6 +124,17 @@ def test_run__messages_of_weights_are_lied_about_where_they_are_read(small: dict
     ]
     assert results[0].summary["digest"] == results[1].summary["digest"]
     assert results[0].summary["pooling"] == results[1].summary["pooling"]
+
+
+def test_run__a_sum_has_the_lies_of_those_who_lie_where_they_publish(small: dict[str, Any], tmp_path: Path) -> None:
+    """Students take of themselves what they know, be they liars or not: as from one message for each link."""
+    losses = []
+    for delivery in ("per-edge", "shared-sum"):
+        exchange = {"aggregation": {"kind": "mean"}, "delivery": delivery}
+        given = table(small, exchange=exchange, peers={"adversaries": [LIARS[1]]})
+        rows = run(given, tmp_path / delivery).table("peers").to_pylist()
+        losses.append([row["loss"] for row in rows if row.get("loss") is not None])
+    assert len(losses[0]) == 48 and losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_run__truthful_peers_are_those_of_a_run_without_liars(small: dict[str, Any], tmp_path: Path) -> None:
