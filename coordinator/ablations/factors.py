@@ -103,8 +103,11 @@ def as_text(value: Any) -> str:
 
 
 def as_label(value: Any) -> str:
-    """A value as labels have it: a list joined by hyphens, a table by its kind with its other keys in brackets."""
-    return _full(value)
+    """A value as labels have it: a list joined by hyphens, a table by its kind with its other keys in brackets.
+
+    Liars and groups of peers, which are lists of tables, by what matters of them: `lma x 2`, `4 good + 16 poor`.
+    """
+    return _tables(value) or _full(value)
 
 
 def _mistake_in(where: str, key: str, values: Any) -> str:
@@ -139,7 +142,30 @@ def _short_values(values: Sequence[Any]) -> dict[str, str]:
 
 
 def _brief(value: Any) -> str:
+    return _tables(value) or _kind(value)
+
+
+def _kind(value: Any) -> str:
     return str(value["kind"]) if isinstance(value, dict) and "kind" in value else _full(value)
+
+
+def _tables(value: Any) -> str:
+    """The label of a list of liars or of groups of peers, as `peers.adversaries` and `peers.groups` are; else empty."""
+    entries = value if isinstance(value, list) else []
+    if not entries or not all(isinstance(entry, dict) for entry in entries):
+        return ""
+    if all({"attack", "peers"} <= entry.keys() for entry in entries):
+        return " + ".join(map(_liars, entries))
+    if all("count" in entry and (entry.get("name") or entry.get("view")) for entry in entries):
+        return " + ".join(f"{entry['count']} {entry.get('name') or _full(entry['view'])}" for entry in entries)
+    return ""
+
+
+def _liars(entry: dict[str, Any]) -> str:
+    """Some liars by their attack and number, and when they lie where that is not always."""
+    since = f" from {entry['from_round']}" if entry.get("from_round") else ""
+    share = f" at {entry['share']:g}" if entry.get("share", 1) != 1 else ""
+    return f"{_full(entry['attack'])} x {len(entry['peers'])}{since}{share}"
 
 
 def _full(value: Any) -> str:

@@ -32,6 +32,8 @@ def check_liars(peers: PeersConfig, exchange: ExchangeConfig) -> None:
             f"{RULE} '{called(exchange.aggregation)}' pools outputs, but exchange.average 'losses' compares with each "
             f"teacher: set exchange.average to outputs, or {RULE} to mean"
         )
+    if exchange.confident_share < 1:
+        _check_confident(exchange)
 
 
 def check_pooling(peers: PeersConfig, exchange: ExchangeConfig, schedule: Schedule, rounds: int, width: int) -> None:
@@ -78,6 +80,21 @@ def _check_peers(peers: PeersConfig) -> None:
             f"peers.adversaries.peers must leave an honest peer that learns, but all {peers.count} peers lie or are in "
             "peers.frozen: name fewer"
         )
+
+
+def _check_confident(exchange: ExchangeConfig) -> None:
+    """Of teachers that label some samples only: each sample then has teachers of its own, whose mean is taken."""
+    given = (
+        (exchange.what == "features", "exchange.what is 'features', which are no classes", "send logits"),
+        (exchange.average == "losses", "exchange.average is 'losses'", "set it to outputs"),
+        (exchange.aggregation.robust, f"{RULE} is '{called(exchange.aggregation)}'", "set it to mean"),
+    )
+    for holds, what, instead in given:
+        if holds:
+            raise ValueError(
+                f"exchange.confident_share {exchange.confident_share:g} takes, for each sample, the mean of the "
+                f"teachers that are sure of it, but {what}: {instead}, or exchange.confident_share to 1"
+            )
 
 
 def _check_sum(peers: PeersConfig, exchange: ExchangeConfig) -> None:

@@ -21,7 +21,7 @@ from coordinator.figures.style import (
     plain,
     write_form,
 )
-from coordinator.measures.gains import FOR_COMPARISON, Gain
+from coordinator.measures.gains import FOR_COMPARISON
 from coordinator.measures.verdict import Interval, Side, Verdict
 from coordinator.reports.control_runs import OVER_CONTROL_RUNS, no_verdict_reason
 from coordinator.reports.formatting import points, points_between
@@ -64,7 +64,7 @@ def save_gains(summary: Mapping[str, Any], path: Path, narrow: bool = False) -> 
 def rows_of(summary: Mapping[str, Any], probe: str) -> list[Row]:
     """The rows of a probe: first over the calibrated peers, then over the control runs, also those without a verdict.
 
-    The gap to supervised peers does not stretch the scale: it is an upper mark, and may be ten times as large.
+    The gaps to supervised peers and pooled training do not stretch the scale: these upper marks may be far above.
     """
     table = summary["probes"][probe]
     own = table.get("peers", {})
@@ -76,26 +76,27 @@ def rows_of(summary: Mapping[str, Any], probe: str) -> list[Row]:
         note = f"no verdict: {no_verdict_reason(summary, gain.control)}" if void else ""
         if over:
             interval = _in_points(over["mean"], over["low"], over["high"])
-            rows.append(Row(name, interval, _each(own.get(gain.key, ())), gain is not Gain.OVER_SUPERVISED, note))
+            rows.append(Row(name, interval, _each(own.get(gain.key, ())), not gain.is_of_upper_mark, note))
         elif void:
             rows.append(Row(name, None, (), False, note))
     return rows
 
 
-def draw_gains(probes: Mapping[str, Sequence[Row]], noun: str, narrow: bool = False) -> Figure:
+def draw_gains(probes: Mapping[str, Sequence[Row]], noun: str, narrow: bool = False, who: str = "") -> Figure:
     """A panel per probe with a row per control; probes of like gains share the scale. noun: of the test images.
 
     Panels are side by side, with the numbers; if `narrow`, one below the other, as low as a phone's screen asks for.
+    who: gained, by default the trained peers; then the keys of `probes` are titles.
     """
     columns = 1 if narrow else min(len(probes), ACROSS)
-    titles = [f"{plain(probe_name(name, marked=True), 22, 2)} probe" for name in probes]
+    titles = [plain(name, 30, 2) if who else f"{plain(probe_name(name, marked=True), 22, 2)} probe" for name in probes]
     row, around = (NARROW_ROW, NARROW_AROUND) if narrow else (ROW, AROUND)
     inches = [
         row * len(rows) + around + LINE * title.count("\n") for rows, title in zip(probes.values(), titles, strict=True)
     ]
     heights = [max(inches[first : first + columns]) for first in range(0, len(inches), columns)]
     figure = figure_of(NARROW if narrow else WIDE, sum(heights) + (0.95 if narrow else 0.6))
-    heading = "Gain over each control" if narrow else "What the trained peers gained over each control"
+    heading = "Gain over each control" if narrow else f"What {who or 'the trained peers'} gained over each control"
     figure.suptitle(heading, fontsize=TEXT + (0 if narrow else 1), fontweight="bold")
     axes = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
     for axis in axes.flat[len(probes) :]:

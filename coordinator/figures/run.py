@@ -8,6 +8,7 @@ from coordinator.experiment.plan import Plan
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
+from coordinator.figures.groups import save_distances, save_groups
 from coordinator.figures.holdings import save_holdings
 from coordinator.figures.lies import save_lies
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
@@ -43,6 +44,8 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any], plan: P
     for narrow in (False, True):
         form = "-narrow" if narrow else ""
         save_gains(summary, target / f"gains{form}.png", narrow)
+        save_groups(summary, target / f"groups{form}.png", narrow)
+        save_distances(summary, folder.rows("peers"), target / f"distances{form}.png", narrow)
         save_holdings(held, target / f"holdings{form}.png", narrow)
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
         save_lies(rows, target / f"lies{form}.png", narrow)

@@ -7,9 +7,10 @@ from typing import Any
 from coordinator.measures.declared import Shown, shown_in
 from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.pages import render as page
+from coordinator.pages.group_tables import GROUP_FIGURES, group_tables, peer_tables
 from coordinator.pages.parts import Picture, Table, Texts, pictures
 from coordinator.records.result import Status
-from coordinator.reports import control_runs, unequal
+from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed
 from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table, said_of
@@ -20,7 +21,7 @@ from coordinator.reports.verdicts import verdict_lines
 from coordinator.reports.wording import CONDITIONS, buffers, examples, probe_name
 
 CURVES = listed([measure.title for measure in shown_in(Shown.CURVE)])
-VERDICT = "verdict"
+VERDICT, GROUPS = "verdict", "Group by group"
 NETWORK_FIGURES: Texts = {
     "seconds": (
         "Disagreement, loss and messages against virtual time",
@@ -90,8 +91,8 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         "Did they learn?": _probes(summary),
         "On whose classes?": _class_accuracy(summary),
         "Did the exchange teach?": _control_runs(summary),
-        "Group by group": _groups(summary),
-        "Peer by peer": _peers(summary),
+        GROUPS: group_tables(summary),
+        "Peer by peer": peer_tables(summary),
     }
     holders = said_of(summary)
     said = [] if not summary.get("network") else on_network(summary)  # they are in a table of their own
@@ -110,6 +111,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         network=_network(summary),
         network_pictures=pictures(folder / "figures", NETWORK_FIGURES) if summary.get("network") else [],
         tables=[(heading, found) for heading, found in tables.items() if found],
+        pictures_of={GROUPS: pictures(folder / "figures", GROUP_FIGURES) if summary.get("groups") else []},
         words=[line for line in [*lines, *_durations(summary)] if line not in [*flags, *holders, *said[:-1]]],
         asked=list(asked(summary).items()),
         config=config,
@@ -179,29 +181,6 @@ def _class_accuracy(summary: Mapping[str, Any]) -> list[Table]:
     """The table of accuracies by whose classes the images are of; none if all peers hold all."""
     names, rows = accuracy_table(summary)
     return [Table(f"{SCOPES_MEANT[0].upper()}{SCOPES_MEANT[1:]}.", names, rows)] if rows else []
-
-
-def _groups(summary: Mapping[str, Any]) -> list[Table]:
-    """The tables of gains by group, and by distance from another group."""
-    over = f"Gains in points, with 95% intervals over the group's students and test {examples(summary)}."
-    by_group, by_distance = unequal.group_rows(summary), unequal.distance_rows(summary)
-    tables = []
-    if by_group:
-        tables.append(Table(f"The students of each group alone. {over}", unequal.BY_GROUP, by_group, words=(VERDICT,)))
-    if by_distance:
-        caption = (
-            "By distance: the least number of links, from teacher to student, on a path from a peer of another group. "
-            f"{over}"
-        )
-        tables.append(Table(caption, unequal.BY_DISTANCE, by_distance))
-    return tables
-
-
-def _peers(summary: Mapping[str, Any]) -> list[Table]:
-    """The table of single peers, where they are unequal: gains over calibrated, and who lies."""
-    rows = unequal.peer_rows(summary)
-    caption = "Gains over calibrated in points, of each honest student; accuracies of all are in metrics/peers.parquet."
-    return [Table(caption, unequal.peer_columns(summary), rows, words=("role",))] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:

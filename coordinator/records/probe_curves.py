@@ -43,6 +43,22 @@ def student_accuracies(
     return found
 
 
+def gains_by_distance(
+    rows: Iterable[Mapping[str, Any]], distances: Mapping[str, Mapping[str, Any]], probe: str
+) -> dict[int, dict[int, float]]:
+    """By distance and number of completed rounds, the mean gain over calibrated of the students that are so far away.
+
+    As fractions. distances: `hops` of a group in a summary. Without a distance of which no student is probed.
+    """
+    rows, found = list(rows), {}
+    for steps, of in distances.items():
+        calibrated = of["probes"].get(probe, {}).get("calibrated")
+        own = student_accuracies(row for row in rows if row["peer"] in of["students"]).get(probe, {})
+        if calibrated is not None and own:
+            found[int(steps)] = {completed: float(np.mean(values)) - calibrated for completed, values in own.items()}
+    return found
+
+
 def probe_curves(rows: Iterable[Mapping[str, Any]], dropped: Collection[int] = ()) -> dict[str, ProbeCurve]:
     """The curve of each probe that was taken after several numbers of rounds; arguments as of `student_accuracies`."""
     return {

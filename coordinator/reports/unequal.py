@@ -11,7 +11,6 @@ from coordinator.reports.wording import CONDITIONS, probe_name
 
 BY_GROUP = ("group", "students", "probe", "over", "gain", "95% interval", "verdict")
 BY_DISTANCE = ("group", "links away", "students", "probe", "over", "gain", "95% interval")
-ONE_BY_ONE = ("peer", "group", "role")  # then a column for each probe's gain
 MOST_PEERS = 64  # that are listed one by one
 MOST_GROUPS = 8  # that are printed at the end of a run; the page has all
 
@@ -55,7 +54,8 @@ def distance_rows(summary: Mapping[str, Any]) -> list[list[str]]:
 
 def peer_columns(summary: Mapping[str, Any]) -> tuple[str, ...]:
     """The columns of `peer_rows`."""
-    return (*ONE_BY_ONE, *(f"{probe_name(probe)} gain" for probe in _with_gains(summary)))
+    gains = [f"{probe_name(probe)} gain" for probe in _with_gains(summary)]
+    return ("peer", "group", *(("role",) if _has_roles(summary) else ()), *gains)
 
 
 def peer_rows(summary: Mapping[str, Any]) -> list[list[str]]:
@@ -75,11 +75,17 @@ def peer_rows(summary: Mapping[str, Any]) -> list[list[str]]:
         [
             str(peer),
             group_of.get(peer, ""),
-            _role(summary, peer),
+            *([_role(summary, peer)] if _has_roles(summary) else ()),
             *(points(of_probe[peer]) if peer in of_probe else "" for of_probe in gains),
         ]
         for peer in range(count)
     ]
+
+
+def _has_roles(summary: Mapping[str, Any]) -> bool:
+    """Whether anybody lies, is frozen or has dropped out."""
+    section = summary["config"]["peers"]
+    return bool(section.get("adversaries") or section.get("frozen") or summary.get("not_finite"))
 
 
 def _role(summary: Mapping[str, Any], peer: int) -> str:

@@ -55,7 +55,7 @@ def resized_crop(images: Images, boxes: Int64[np.ndarray, "batch 4"]) -> Images:
     return torch.cat([resized(part, size) for part in parts])
 
 
-def resized(images: Images, size: list[int]) -> Images:
+def resized(images: Images, size: list[int]) -> Float[Tensor, "batch channels new_height new_width"]:
     """The images in another (height, width): bilinear, with antialiasing."""
     if list(images.shape[-2:]) == size:
         return images

@@ -85,7 +85,7 @@ function drawMark(context, kind, x, y, radius, theme) {
   context.lineWidth = radius > 6 ? 2 : 1.4;
   context.beginPath();
   if (shape === "square") context.rect(x - around, y - around, 2 * around, 2 * around);
-  else if (shape === "triangle") polygon(context, x, y, around + 2, 3);
+  else if (shape === "triangle") polygon(context, x, y, 1.4 * around, 3);
   else context.arc(x, y, around, 0, 2 * Math.PI);
   context.setLineDash(dashes || []);
   context.stroke();

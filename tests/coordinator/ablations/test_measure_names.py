@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.ablations.measure_names import known_measures, read_measures
+from coordinator.ablations.measure_names import default_measures, known_measures, read_measures
 from coordinator.ablations.results_folder import scalars
 from coordinator.experiment.config import ConfigError, RunConfig
 from topologies.worlds.config import NetworkConfig
@@ -118,3 +118,45 @@ def test_read_measures__virtual_time_to_a_target_needs_a_network() -> None:
     name = "time_to.relative_distance.0.1"
     config = _config(every=1).model_copy(update={"network": NetworkConfig()})
     assert read_measures([name], [_config(every=1), config]) == (name,)
+
+
+def _grouped(**names: Any) -> RunConfig:
+    config = _config(controls=["alone"])
+    groups = [{"count": 2, **names}, {"count": 3}]
+    peers = config.peers.model_validate({"model": {"kind": "mlp", "hidden": [8]}, "groups": groups})
+    return config.model_copy(update={"peers": peers})
+
+
+def test_known_measures__of_groups_and_distances_are_in_the_summary(tmp_path: Path) -> None:
+    config = _grouped(name="good")
+    row = scalars(simulate(config, tmp_path).summary)
+    asked = ["groups.good.probes.knn.gain", "groups.1.probes.linear.over_alone.mean", "groups.1.hops.2.probes.knn.gain"]
+    assert {*asked} <= {*known_measures(config)} & row.keys()
+    assert {name for name in row if name.startswith("groups.")} <= {*known_measures(config)} | {
+        name for name in row if name.endswith(("verdict", "controls.alone"))
+    }
+    assert read_measures(asked, [config]) == tuple(asked)
+
+
+def test_default_measures__gains_of_groups_that_have_names() -> None:
+    named, plain = (default_measures([config]) for config in (_grouped(name="good"), _grouped()))
+    assert {*named} - {*plain} == {
+        f"groups.{group}.probes.{probe}.{gain}"
+        for group in ("good", "1")
+        for probe in ("knn", "linear")
+        for gain in ("gain", "over_alone.mean")
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("groups.good.probes.knn.over_stranger.mean", "needs the control stranger"),
+        ("groups.godo.probes.knn.gain", "did you mean 'groups.good.probes.knn.gain'"),
+        ("groups.good.hops.9.probes.knn.gain", "is not in a run's summary"),
+    ],
+)
+def test_read_measures__refuses_groups_and_distances_that_no_run_has(name: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_measures([name], [_grouped(name="good")])
+    assert line in str(caught.value) and "\n" not in str(caught.value)

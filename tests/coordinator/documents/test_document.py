@@ -378,3 +378,34 @@ def test_document__marks_peers_that_collapse_by_the_rule_of_the_verdict(folder_o
 def test_layout_note__says_why_a_ring_is_no_circle() -> None:
     assert Graph(64, "ring", None).layout_note == Graph(1024, "complete", None).layout_note == ""
     assert "1,024 peers" in Graph(1024, "ring", None).layout_note
+
+
+def test_document__groups_and_liars(folder_of: Callable[..., Path]) -> None:
+    groups = [{"name": "chroma", "count": 2, "view": ["flip", "chroma"]}, {"count": 2, "norm": "none"}, {"count": 1}]
+    lies = [{"peers": [3], "attack": {"kind": "random"}, "from_round": 4}]
+    peers = run_document(folder_of(peers={"groups": groups, "adversaries": lies}))["peers"]
+    assert peers["group_names"][0] == "chroma" and peers["groups"][0].startswith("chroma: ")
+    assert peers["groups"][0].endswith("sees flip chroma")
+    assert peers["group_names"][1:] == peers["groups"][1:] and peers["group_of"] == [0, 0, 1, 1, 2]
+    (mark,) = peers["marks"]["3"]
+    assert (mark["kind"], mark["from"]) == ("lying", 4) and "random (sigma 1.0) from round 4 on" in mark["words"]
+    assert list(peers["marks"]) == ["3"]
+
+
+def test_document__curves_are_of_honest_peers(folder_of: Callable[..., Path]) -> None:
+    lies = [{"peers": [2], "attack": {"kind": "sign-flip"}}]
+    folder = folder_of(peers={"count": 3, "adversaries": lies}, run={"rounds": 4})
+    rows = [
+        {"round": number, "peer": peer, "loss": float(peer), "knn_accuracy": 0.1 * peer}
+        for number in (2, 4)
+        for peer in range(3)
+    ]
+    (folder / "metrics").mkdir()
+    write_table(folder / "metrics" / "peers.parquet", rows)
+    write_table(folder / "metrics" / "rounds.parquet", [{"round": number, "loss": 0.5} for number in (2, 4)])
+    whole = run_document(folder)
+    curves = {curve["name"]: curve for curve in whole["curves"]}
+    assert (curves["loss"]["low"], curves["loss"]["high"]) == ([0, 0], [1, 1])
+    assert curves["knn_accuracy"]["y"] == [5, 5] and curves["knn_accuracy"]["high"] == [10, 10]
+    (of_peers,) = (curve for curve in whole["peer_curves"] if curve["name"] == "loss")
+    assert of_peers["y"] == [[0, 1, 2]] * 2  # single peers: all of them

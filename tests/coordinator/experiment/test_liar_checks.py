@@ -201,3 +201,19 @@ def test_brought_attacks__are_tried_out_and_told_by_their_digest(small: dict[str
         "peers.adversaries.attack 'torch:add': must return what is sent, of shape (6, 4), got torch.float32 of shape "
         "(3, 6, 4): keep samples and outputs"
     )
+
+
+@pytest.mark.parametrize(
+    ("exchange", "what"),
+    [
+        ({"what": "features"}, "exchange.what is 'features', which are no classes: send logits"),
+        ({"average": "losses"}, "exchange.average is 'losses': set it to outputs"),
+        ({"aggregation": {"kind": "median"}}, "exchange.aggregation is 'median': set it to mean"),
+    ],
+)
+def test_confident_share__needs_outputs_and_the_mean(small: dict[str, Any], exchange: Any, what: str) -> None:
+    given = table(small, (), exchange | {"confident_share": 0.5, "loss": {"kind": "mse"}})
+    assert mistake(given) == (
+        "exchange.confident_share 0.5 takes, for each sample, the mean of the teachers that are sure of it, but "
+        f"{what}, or exchange.confident_share to 1"
+    )

@@ -16,6 +16,7 @@ from matplotlib.image import imread
 
 from coordinator.figures import graph, style
 from coordinator.figures.graph import Panel, draw_panels, ends_of, save_comparison, save_topology
+from coordinator.figures.peers import Look
 from topologies import schedule
 from topologies.analysis.measures import describe
 from topologies.config import KINDS
@@ -206,3 +207,23 @@ def test_save_topology__of_1024_peers(kind: str, tmp_path: Path) -> None:
 def test_ends_of__agrees_with_networkx() -> None:
     graph = nx.hypercube_graph(4)
     assert len(ends_of(built("hypercube", 16), [0])) == 2 * graph.number_of_edges()
+
+
+def test_save_topology__groups_by_shape_and_marks_of_liars_and_frozen_peers(
+    drawn: list[Figure], tmp_path: Path, legible: Legible
+) -> None:
+    look = Look({"good": [0, 1], "poor": [2, 3, 4, 5]}, liars=[3], frozen=[0, 5])
+    made = built("ring", 6)
+    save_topology(made, tmp_path / "t.png", "linear", {1: 0.1}, kind="ring", facts=describe(made), look=look)
+    (figure,) = drawn
+    legible(figure)
+    where, scattered = places(made, "ring"), of_type(figure.axes[0], PathCollection)
+    offsets = [np.asarray(each.get_offsets()) for each in scattered]
+    for found, peers in zip(offsets, ([0, 1], [2, 3, 4, 5], [3], [0, 5]), strict=True):
+        assert np.allclose(found, where[peers])
+    corners = [len(each.get_paths()[0].vertices) for each in scattered]
+    assert len({*corners[:2]}) == 2 and all(not each.get_facecolor().size for each in scattered[2:])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["good", "poor", "lies", "frozen"]
+    axis = figure.axes[0]
+    assert all(0 < each < 1 for each in axis.transAxes.inverted().transform(axis.transData.transform(where)).ravel())

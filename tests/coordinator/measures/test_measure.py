@@ -158,3 +158,20 @@ def test_simulate__leaves_the_pairs_of_the_last_round(tiny: Path) -> None:
     assert [(row["round"], row["peer"], row["other"]) for row in rows] == [
         (2, i, j) for i in range(4) for j in range(i + 1, 4)
     ]
+
+
+def test_measure__of_the_group_as_if_liars_were_not_there() -> None:
+    """Means and measures of the group are those of the honest peers alone; peers, links and pairs are told of all."""
+    peers = [seen(SURE, LINE), seen(TURNED, SQUARE), seen(EVEN, TWICE), seen(SURE, SQUARE)]
+    found, pairing = measure(together(peers), ALONE(4)(0), 1.0, liars={1})
+    honest = Observations({peer: each for peer, each in enumerate(peers) if peer != 1})
+    assert found.scalars == measure(honest, ALONE(4)(0), 1.0)[0].scalars
+    assert found.scalars["agreement"] != measure(together(peers), ALONE(4)(0), 1.0)[0].scalars["agreement"]
+    assert list(found.peers) == [0, 1, 2, 3] and len(pairing.pairs()) == 6
+
+
+def test_measure__the_mean_cka_of_sums_is_unknown_beside_liars() -> None:
+    """A host's sum of kernels has those of liars."""
+    peers = {index: seen(SURE, each) for index, each in enumerate([LINE, TWICE, SQUARE])}
+    assert measure(summed(peers), ALONE(3)(0), 1.0)[0].scalars["cka"] == pytest.approx(1.0)
+    assert np.isnan(measure(summed(peers), ALONE(3)(0), 1.0, liars={0})[0].scalars["cka"])

@@ -19,7 +19,21 @@ def everything(summary: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(summary[name] for name in ("probes", "controls", "flags", "consensus", "digest", "bytes_exchanged"))
 
 
+def with_all(small: dict[str, Any]) -> dict[str, Any]:
+    """What each of the controls needs: private data, somebody who lies, another data set, terms of one's own."""
+    partition = {"partition": {"kind": "iid"}, "public": {"kind": "share", "share": 0.3}}
+    lies = {"adversaries": [{"peers": [2], "attack": {"kind": "sign-flip"}}]}
+    return {
+        **small,
+        "data": {**small["data"], **partition},
+        "irrelevant": {"kind": "synthetic", "num_train": 30, "num_test": 10},
+        "peers": {**small["peers"], **lies},
+        "exchange": {"self_loss": 0.5},
+    }
+
+
 def test_simulate__every_control_takes_the_steps_of_the_run(small: dict[str, Any], tmp_path: Path):
+    small = with_all(small)
     table = {**small, "evaluation": {**small["evaluation"], "controls": ALL}}
     told = list[RunEvent]()
 

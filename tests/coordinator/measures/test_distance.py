@@ -1,0 +1,67 @@
+"""Distances in links against networkx, closed forms, and the direction from teacher to student."""
+
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from coordinator import load_config
+from coordinator.experiment.schedules import build_schedule
+from coordinator.measures.distance import UNREACHED, distance_scopes, hops, hops_to_other_groups, links_of
+from coordinator.measures.subjects import Scope
+from topologies import schedule
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_hops__as_networkx_finds_them(seed: int) -> None:
+    graph = nx.gnp_random_graph(20, 0.07, seed=seed, directed=True)
+    sources = [3, 11]
+    links = np.array(list(graph.edges), dtype=np.int64)
+    known = nx.multi_source_dijkstra_path_length(graph, sources)
+    assert UNREACHED in (found := hops(20, links, sources).tolist())
+    assert found == [known.get(peer, UNREACHED) for peer in range(20)]
+
+
+def test_hops__from_teacher_to_student_only() -> None:
+    chain = np.array([[0, 1], [1, 2]])
+    assert hops(3, chain, [0]).tolist() == [0, 1, 2]
+    assert hops(3, chain, [2]).tolist() == [UNREACHED, UNREACHED, 0]
+    assert hops(3, chain, []).tolist() == [UNREACHED] * 3
+
+
+def test_links_of__all_rounds_of_a_period() -> None:
+    """The one-peer exponential graph on 8 peers: in round k peer i hears i - 2^k."""
+    made = schedule.one_peer_exponential(8)
+    steps = {(teacher - student) % 8 for teacher, student in links_of(made, 100).tolist()}
+    assert made.period == 3 and len(steps - {0}) == 3
+    assert len({(t - s) % 8 for t, s in links_of(made, 1).tolist()} - {0}) == 1
+
+
+def peers_on(small: dict[str, Any], topology: dict[str, Any], **peers: Any) -> tuple[Any, Any]:
+    small |= {"topology": topology, "peers": peers}
+    config = load_config(small)
+    return config.peers, build_schedule(config)
+
+
+def test_distance_scopes__four_good_ones_on_a_ring_of_twenty(small: dict[str, Any]) -> None:
+    """Peers 0 to 3 are good: 4 and 19 hear one, 11 and 12 are 8 links away."""
+    groups = [{"name": "good", "count": 4}, {"name": "poor", "count": 16}]
+    peers, ring = peers_on(small, {"kind": "ring"}, groups=groups)
+    found = distance_scopes(peers, hops_to_other_groups(peers, ring, 10))
+    good = [Scope("good.hops.1", (0, 3)), Scope("good.hops.2", (1, 2))]
+    assert found == good + [Scope(f"poor.hops.{steps}", (3 + steps, 20 - steps)) for steps in range(1, 9)]
+
+
+def test_distance_scopes__liars_neither_teach_nor_count(small: dict[str, Any]) -> None:
+    groups = [{"name": "good", "count": 2}, {"name": "poor", "count": 4}]
+    liars = [{"peers": [0, 3], "attack": {"kind": "sign-flip"}}]
+    peers, ring = peers_on(small, {"kind": "ring"}, groups=groups, adversaries=liars)
+    found = {scope.name: scope.peers for scope in distance_scopes(peers, hops_to_other_groups(peers, ring, 10))}
+    # of the good ones only peer 1 is honest: 2 hears it, 5 does by way of 0
+    assert found == {"good.hops.1": (1,), "poor.hops.1": (2,), "poor.hops.2": (5,), "poor.hops.3": (4,)}
+
+
+def test_distance_scopes__only_of_groups_with_names(small: dict[str, Any]) -> None:
+    peers, ring = peers_on(small, {"kind": "ring"}, groups=[{"count": 2}, {"count": 2}])
+    assert hops_to_other_groups(peers, ring, 10) is None and distance_scopes(peers, None) == []
