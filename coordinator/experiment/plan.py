@@ -165,8 +165,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     warn_of_equal_views(config)
     samples = config.data.batch_size * config.exchange.num_views
     message_bytes = config.exchange.wire.num_bytes(samples, width)
-    weights = weight_bytes(different)
-    plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
+    plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weight_bytes(different))
     check_trace_of(plan)
     further, free = plan.memory_bytes - plan.data_bytes, memory.available()
     if loaded and further > free and not config.hosting.address:
