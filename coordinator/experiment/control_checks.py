@@ -51,19 +51,22 @@ def _check_irrelevant(irrelevant: DataConfig | None, exchange: ExchangeConfig) -
 
 
 def check_irrelevant_data(
-    controls: Sequence[Control], batch_size: int, supervised: bool, dataset: Dataset, num_outputs: int
+    evaluation: EvaluationConfig, data: DataConfig, exchange: ExchangeConfig, dataset: Dataset, outputs: Sequence[int]
 ) -> None:
-    """Refuse another data set from which teachers could not learn as in the run. Raises: ValueError, in one line."""
-    if Control.IRRELEVANT not in controls:
+    """Refuse another data set from which teachers could not learn as in the run. Raises: ValueError, in one line.
+
+    outputs: the numbers of outputs of the peers' networks.
+    """
+    if Control.IRRELEVANT not in evaluation.controls:
         return
     other = dataset.others[IRRELEVANT]
-    count = len(other.train_labels)
+    count, batch_size, num_outputs = len(other.train_labels), data.batch_size, min(outputs)
     if count < batch_size:
         raise ValueError(
             f"irrelevant: must have at least the {batch_size} training {noun(other.shape)} of a batch, got {count}: "
             "raise irrelevant.train_limit, or lower data.batch_size"
         )
-    if supervised and other.num_classes > num_outputs:
+    if exchange.uses_labels and other.num_classes > num_outputs:
         raise ValueError(
             f"irrelevant: exchange.supervised needs an output per class: {other.num_classes} classes, got "
             f"{num_outputs} outputs; raise peers.head.dim, or name a data set with fewer classes"

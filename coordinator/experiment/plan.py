@@ -153,8 +153,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
-        supervised, outputs = config.exchange.uses_labels, min(group.output_dim for group in groups)
-        check_irrelevant_data(config.evaluation.controls, config.data.batch_size, supervised, dataset, outputs)
+        check_irrelevant_data(config.evaluation, config.data, config.exchange, dataset, [g.output_dim for g in groups])
         check_memory(config, dataset, groups)
     except ValueError as error:
         raise ConfigError(str(error)) from None
