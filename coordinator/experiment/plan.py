@@ -166,15 +166,21 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     message_bytes = config.exchange.wire.num_bytes(samples, width)
     plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weight_bytes(different))
     check_trace_of(plan)
+    if loaded:
+        _warn_of_memory(plan)
+    return plan
+
+
+def _warn_of_memory(plan: Plan) -> None:
+    """Warn if the whole run may exceed this machine's memory, in which its data are already."""
     further, free = plan.memory_bytes - plan.data_bytes, memory.available()
-    if loaded and further > free and not config.hosting.address:
+    if further > free and not plan.config.hosting.address:
         warnings.warn(
             f"the run will need about {memory.format_bytes(further)} of memory beside its data, and "
             f"{memory.format_bytes(free)} are left: it may be killed; lower peers.count or data.batch_size, or make "
-            f"the {noun(dataset.shape)} smaller",
-            stacklevel=2,
+            f"the {noun(plan.dataset.shape)} smaller",
+            stacklevel=3,
         )
-    return plan
 
 
 def _check_data(config: RunConfig, dataset: Dataset) -> None:

@@ -126,7 +126,7 @@ class Blur(RandomStep):
 
 
 class Sensor(Step):
-    """What a peer's sensor measures of an image; always the same of the same image."""
+    """Part of an image: luminance (in all channels), chroma (the image less its mean over channels), or half its pixels."""
 
     kind: Literal["luminance", "chroma", "left", "right", "top", "bottom", "even-rows", "odd-rows"]
 

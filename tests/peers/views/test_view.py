@@ -37,7 +37,7 @@ def view(*steps: Any, seed: int = 1, peers: int = 4, shared: bool = False) -> Vi
     return View(READ.validate_python(steps), seed, peers, shared)
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**40), st.integers(0, 3), st.integers(0, 10**6), st.integers(0, 3))
 def test_draw__pure_in_seed_peer_batch_and_number(seed: int, peer: int, batch: int, number: int) -> None:
     steps = ("flip", "cutout", "noisy")
@@ -102,6 +102,7 @@ def test_still__sensors_alone(name: str) -> None:
     assert torch.equal(view(*RANDOM).still(PIXELS, 0), PIXELS) and view(*RANDOM).still_steps == ()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 4), st.booleans())
 def test_still__noise_is_of_the_image_and_the_peer_whatever_the_chunks(cut: int, shared: bool) -> None:
     seen = view("flip", "noisy", shared=shared)
@@ -113,7 +114,7 @@ def test_still__noise_is_of_the_image_and_the_peer_whatever_the_chunks(cut: int,
     assert not torch.equal(seen.draw(PIXELS, 0, 10, 0), whole)
 
 
-@settings(max_examples=10)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 3), st.integers(0, 100))
 def test_leak__a_peer_that_sees_the_left_half_is_untouched_by_the_right(peer: int, batch: int) -> None:
     """Whatever steps come after the sensor, which may move pixels from one half to the other."""
