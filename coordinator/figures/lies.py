@@ -62,7 +62,7 @@ def _draw_auc(axis: Axes, rounds: np.ndarray, values: np.ndarray) -> None:
     axis.axhline(0.5, color=GREY, linestyle=DASHES[2], linewidth=1.2, label="0.5: chance")
     panel(axis, "lies told by their distance to the others", "round", "AUC, mean over students")
     axis.set_ylim(-0.03, 1.03)
-    axis.legend(fontsize=SMALL, frameon=False, loc="best")
+    axis.legend(fontsize=SMALL, loc="best", edgecolor="none", framealpha=0.9)
 
 
 def _draw_dropped(axis: Axes, curves: Mapping[str, Curve]) -> None:
@@ -77,7 +77,7 @@ def _draw_dropped(axis: Axes, curves: Mapping[str, Curve]) -> None:
             axis.plot(rounds, 100 * values, color=colour, linestyle=dash, linewidth=1.5, label=label)
     panel(axis, "messages that the pool dropped", "round", "dropped (%)")
     axis.set_ylim(-3, 103)
-    axis.legend(fontsize=SMALL, frameon=False, loc="best")
+    axis.legend(fontsize=SMALL, loc="best", edgecolor="none", framealpha=0.9)
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], name: str) -> Curve:

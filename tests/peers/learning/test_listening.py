@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from peers.attacks.config import LMA, Adversaries, Constant, FreeRider, Random, SignFlip
+from peers.attacks.config import IPM, LMA, Adversaries, Constant, FreeRider, Random, SignFlip
 from peers.base.seeds import stream
 from peers.data.config import Synthetic
 from peers.data.datasets import channel_statistics
@@ -334,3 +334,37 @@ def test_checkpoint__memory_and_first_messages_come_back(execution: Execution, t
         for at in (2, 3):
             host.advance(at, part(at + 1))
     assert again.digest() == straight.digest()
+
+
+def test_listen__a_lie_that_no_link_can_carry_is_left_out() -> None:
+    """An omniscient lie passes through the wire, as a message would; float16 has no number above 65,504."""
+    received = [Received(peer, 0, 0.25, 4 * _probs(peer)) for peer in range(4)]
+    liars = [Adversaries(peers=(1,), attack=IPM(epsilon=1e6))]
+    heard = {}
+    for dtype in ("float32", "float16"):
+        settings = settings_of(liars, what="logits", dtype=dtype)
+        found = listen(received, received[0].outputs, Ear(settings))
+        heard[dtype] = (len(found.teachers), found.heard)
+        assert all(bool(outputs.isfinite().all()) for _, outputs in found.teachers)
+    assert heard["float32"] == (4, Heard(2, 0, 1, 0, 1.0)) and heard["float16"] == (3, Heard(2, 0, 0, 0))
+
+
+def test_liar__a_free_rider_brings_its_first_weights_where_messages_are_weights() -> None:
+    riding = Adversaries(peers=(0,), attack=FreeRider(), from_round=1)
+    liar = Liar.of(replace(settings_of([riding]), message="checkpoint"))
+    assert liar is not None
+    said = [liar.weights((np.full(3, float(at)), np.array(at)), at) for at in range(3)]
+    assert [payload[0].tolist() for payload in said] == [[0.0] * 3] * 3
+    again = Liar.of(liar.settings)
+    assert again is not None
+    again.load(liar.tensors())
+    assert [array.tolist() for array in again.weights((np.ones(3), np.array(7)), 7)] == [[0.0] * 3, 0]
+
+
+def test_begin_again__a_peer_that_has_lost_its_weights_forgets_whom_it_trusted() -> None:
+    host = host_of("loop", memory="expguard")
+    trained(host, 1)
+    peer = host.peers[0]
+    assert peer.ear is not None and len(peer.ear.memory) == COUNT - 1
+    peer.begin_again(host.peers[1].network.state_dict())
+    assert peer.ear.memory == {}
