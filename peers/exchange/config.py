@@ -103,8 +103,8 @@ class ExchangeConfig(StudentLoss, Section):
     aggregation: AggregationConfig = Field(Mean(), description="how a student pools its teachers' messages")
     memory: Literal["none", "expguard"] = Field(
         "none",
-        description="weights of teachers that follow their past: expguard, multiplied by exp(-score) in every round "
-        "in which a message is an outlier (Roux et al. 2025)",
+        description="weights of teachers that follow their past: expguard, multiplied in every round by exp(-0.1 x "
+        "outlier score), less the least score of those heard (Roux et al. 2025)",
     )
     trust: TrustConfig = Field(NoTrust(), description="weights of teachers by what their messages say, without labels")
     confident_share: float = Field(
