@@ -29,7 +29,7 @@ _SHARED = {
     "data": tuple(DataSection.model_fields),
     "topology": ("self_weight", "weights", "allow_disconnected"),
 }  # kept where the kind changes
-EXCHANGED = ("loss", "target", "aggregation")  # parts of [exchange] that may be brought
+EXCHANGED = ("loss", "target", "self_target", "aggregation")  # parts of [exchange] that may be brought
 DATA = ("data", "public", "irrelevant")  # sections that name data sets
 NOT_ALONE = "# This file alone is not all of it"
 FROM_PYTHON = "simulate(load_config(FILE), {arguments}) starts it anew; resume(FOLDER, {arguments}) goes on"

@@ -161,7 +161,6 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
-    warn_of_equal_views(config)
     samples = config.data.batch_size * config.exchange.num_views
     message_bytes = config.exchange.wire.num_bytes(samples, width)
     plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weight_bytes(different))
@@ -189,6 +188,7 @@ def _check_data(config: RunConfig, dataset: Dataset) -> None:
     check_holdings(config.data, dataset, config.peers.count, config.run.seed)
     dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
     check_views(config, dataset)
+    warn_of_equal_views(config)
 
 
 def check_trace_of(plan: Plan) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from coordinator.experiment.config import RunConfig, with_execution
 from coordinator.experiment.makes import Make
-from peers.base.brought import Brought
 from peers.data.datasets import Dataset
 from peers.learning import loss_trial, trial
 from peers.learning.control import Control
@@ -26,7 +25,7 @@ def tried_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) ->
         if isinstance(make.network.head, OwnHead):
             _check_own_head(config, dataset, make)
     dim = width.feature_dim if features else width.output_dim
-    own_loss = isinstance(exchange.loss, Brought) or isinstance(exchange.target, Brought)
+    own_loss = bool(loss_trial.brought_parts(exchange))
     if own_loss:
         loss_trial.check_loss(exchange, dim)
     if config.hosting.execution == "loop":

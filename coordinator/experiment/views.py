@@ -85,7 +85,7 @@ def warn_of_equal_views(config: RunConfig) -> None:
     warnings.warn(
         f"exchange.{needed} compares two views of each image, but {where} draws nothing at random, so that both are "
         "equal: add a step such as crop or colour-jitter",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

@@ -19,7 +19,7 @@ def check_loss(exchange: ExchangeConfig, dim: int) -> None:
 
     Warns of a loss with parameters of its own. Raises: BroughtError.
     """
-    part = _brought_of(exchange)
+    part, *_ = brought_parts(exchange)
     student, received = _vectors(exchange, dim)
     _check_arguments(exchange, student, received)
     leaf, contents = student.clone().requires_grad_(), _contents(exchange)
@@ -38,16 +38,16 @@ def check_loss(exchange: ExchangeConfig, dim: int) -> None:
         raise BroughtError(f"{part.origin}: must depend on the student's outputs, through torch operations")
     if not torch.isfinite(gradient).all():
         raise BroughtError(f"{part.origin}: its gradient must be finite for random outputs, got NaN or infinite ones")
-    for brought in (exchange.loss, exchange.target):
-        value = brought.bring() if isinstance(brought, Brought) else None
+    for brought in brought_parts(exchange):
+        value = brought.bring()
         made = value() if isinstance(value, type) else value
-        if isinstance(brought, Brought) and isinstance(made, nn.Module) and trained(made):
+        if isinstance(made, nn.Module) and trained(made):
             warnings.warn(f"{brought.origin}: has parameters of its own, which nothing trains", stacklevel=2)
 
 
 def _contents(exchange: ExchangeConfig) -> list[str]:
-    """The digests of loss and target transform as they are now."""
-    return [digest_of(part.bring()) for part in (exchange.loss, exchange.target) if isinstance(part, Brought)]
+    """The digests of loss and target transforms as they are now."""
+    return [digest_of(part.bring()) for part in brought_parts(exchange)]
 
 
 def check_vectorised_loss(exchange: ExchangeConfig, dim: int) -> None:
@@ -56,14 +56,13 @@ def check_vectorised_loss(exchange: ExchangeConfig, dim: int) -> None:
     try:
         vmap(grad(lambda student: _loss(exchange, student, received)))(torch.stack([student, student]))
     except Exception as error:  # vmap raises many types
-        origin = _brought_of(exchange).origin
+        origin = brought_parts(exchange)[0].origin
         raise NotVectorised(f"{origin}: cannot be vectorised ({reason(error)})") from None
 
 
-def _brought_of(exchange: ExchangeConfig) -> Brought:
-    part = exchange.loss if isinstance(exchange.loss, Brought) else exchange.target
-    assert isinstance(part, Brought), "only what was brought is tried out"
-    return part
+def brought_parts(exchange: ExchangeConfig) -> list[Brought]:
+    """What the user has brought of loss and target transforms: only that is tried out."""
+    return [part for part in (exchange.loss, exchange.target, exchange.self_target) if isinstance(part, Brought)]
 
 
 def _vectors(exchange: ExchangeConfig, dim: int) -> tuple[Tensor, Tensor]:
@@ -75,14 +74,16 @@ def _vectors(exchange: ExchangeConfig, dim: int) -> tuple[Tensor, Tensor]:
 
 def _loss(exchange: ExchangeConfig, student: Tensor, received: Tensor) -> Tensor:
     centre = torch.zeros(received.shape[1], device=received.device)
-    return exchange.distillation_loss(student, received[None], torch.ones(1), centre)
+    loss = exchange.distillation_loss(student, received[None], torch.ones(1), centre)
+    return loss + exchange.comparison.to_itself(student, centre) if exchange.self_loss else loss
 
 
 def _check_arguments(exchange: ExchangeConfig, student: Tensor, received: Tensor) -> None:
     """Call each part on tensors of its own, which it must leave as they are."""
     parts: list[tuple[Any, tuple[Tensor, ...]]] = []
-    if isinstance(exchange.target, Brought):
-        parts.append((exchange.target, (received.clone(), torch.zeros(received.shape[1]))))
+    for target in (exchange.target, exchange.self_target):
+        if isinstance(target, Brought):
+            parts.append((target, (received.clone(), torch.zeros(received.shape[1]))))
     if isinstance(exchange.loss, Brought):
         parts.append((exchange.loss, (student.clone(), received.clone())))
     for part, arguments in parts:

@@ -70,8 +70,7 @@ def test_plan__two_views_double_messages_and_activations(small: dict[str, Any]):
 def test_plan__warns_of_two_views_that_are_equal(small: dict[str, Any]):
     line = r"exchange.self_loss compares two views of each image, but the view of peer 2 draws nothing at random"
     groups = [{"count": 2, "view": ["crop"]}, {"count": 1, "view": ["left"]}]
-    images = {"data": {"kind": "digits", "train_limit": 60, "test_limit": 30}, "peers": {"groups": groups}}
     with pytest.warns(UserWarning, match=line):
-        prepare(config_of(small, **images, exchange={"self_loss": 1.0}))
+        prepare(config_of(small, peers={"groups": groups}, exchange={"self_loss": 1.0}))
     with pytest.warns(UserWarning, match=r"exchange.target_self_share compares two views .*, but peers.view draws"):
         prepare(config_of(small, exchange={"target_self_share": 0.5}))

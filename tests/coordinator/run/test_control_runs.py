@@ -27,7 +27,7 @@ def with_all(small: dict[str, Any]) -> dict[str, Any]:
         **small,
         "data": {**small["data"], **partition},
         "irrelevant": {"kind": "synthetic", "num_train": 30, "num_test": 10},
-        "peers": {**small["peers"], **lies},
+        "peers": {**small["peers"], **lies, "view": ["crop"]},
         "exchange": {"self_loss": 0.5},
     }
 
