@@ -11,6 +11,7 @@ from coordinator.ablations.grid import load_ablation
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, to_table, to_toml
 from coordinator.experiment.plan import prepare
 from peers.base import memory
+from peers.data.config import DataConfig
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.toml"))
@@ -41,16 +42,28 @@ def with_images(config: RunConfig) -> dict[str, Any]:
     table = to_table(config)
     if config.data.kind in ("digits", "import"):
         return table
-    assert config.data.kind in SHAPES
-    table["data"] = {
+    table["data"] = synthetic(config.data) | {
+        key: value for key, value in table["data"].items() if key in ("partition", "public", "private_batch_size")
+    }
+    return table | {
+        section: synthetic(data)
+        for section, data in (("public", config.public), ("irrelevant", config.irrelevant))
+        if data is not None
+    }
+
+
+def synthetic(data: DataConfig) -> dict[str, Any]:
+    """A section of random images, of the shape of the section's own."""
+    channels, *sides = SHAPES[data.kind]
+    size = getattr(data, "image_size", 0)
+    return {
         "kind": "synthetic",
-        "batch_size": config.data.batch_size,
-        "num_train": 600,
+        "batch_size": data.batch_size,
+        "num_train": 600 if data.partition is None else 6000,
         "num_test": 60,
         "num_classes": 10,
-        "shape": SHAPES[config.data.kind],
+        "shape": (channels, *([size] * 2 if size else sides)),
     }
-    return table
 
 
 def test_configs__the_presets_are_there_each_with_a_small_variant() -> None:

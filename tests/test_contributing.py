@@ -13,8 +13,12 @@ ROOT = Path(__file__).parents[1]
 CODE = ("peers", "coordinator", "topologies")
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(python|diff)\n# (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ALL_KINDS = ("tests/peers/base/test_section.py", "tests/peers/exchange/test_objectives.py")  # these know none by name
-PIECES = "huber or bipartite or unanimity"
+ALL_KINDS = (  # these know none by name
+    "tests/peers/base/test_section.py",
+    "tests/peers/exchange/test_objectives.py",
+    "tests/peers/attacks/test_attacks.py",
+)
+PIECES = "huber or bipartite or unanimity or second"
 
 
 def blocks() -> list[tuple[str, str, str]]:
@@ -51,7 +55,7 @@ def applied(folder: Path) -> list[str]:
 
 def test_examples__their_tests_pass_and_tests_over_all_kinds_find_them(tmp_path: Path) -> None:
     added = applied(tmp_path)
-    assert len(added) == 3
+    assert len(added) == 4
     for name in (*ALL_KINDS, "pyproject.toml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -63,7 +67,9 @@ def test_examples__their_tests_pass_and_tests_over_all_kinds_find_them(tmp_path:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    for name in ("test_huber__", "test_bipartite__", "test_unanimity__", "vmap_over_students_equals_the_loop[huber]"):
+    of_pages = ("test_huber__", "test_bipartite__", "test_unanimity__", "test_second_best__")
+    of_all_kinds = ("vmap_over_students_equals_the_loop[huber]", "send_what_a_reader_accepts[True-second-best]")
+    for name in (*of_pages, *of_all_kinds):
         assert re.search(re.escape(name) + r".* PASSED", done.stdout), name
 
 

@@ -10,6 +10,7 @@ from coordinator.documents.network import NetworkPart
 from coordinator.documents.nodes import PROBES, Nodes
 from coordinator.documents.numbers import Kept, Number, listed, shortened
 from coordinator.documents.run_rows import BYTES, LOSS, NETWORK
+from coordinator.measures import pooling
 from coordinator.measures.declared import SCALARS, Shown, shown_in
 from coordinator.measures.gains import Condition
 from coordinator.measures.units import FRACTION
@@ -18,6 +19,11 @@ from coordinator.reports.wording import CONDITIONS, probe_name
 
 MIB = 2**20
 TITLES = {measure.name: measure for measure in SCALARS}
+OF_POOLING: tuple[tuple[str, str, str, str, float], ...] = (  # column, title, unit, panel, factor
+    (pooling.HONEST_DROPPED, "honest messages dropped", "%", "pooling", 100.0),
+    (pooling.LIES_DROPPED, "lies dropped", "%", "pooling", 100.0),
+    (pooling.LIE_AUC, "AUC of lies by distance", "", "pooling", 1.0),
+)
 LEVELS = tuple(each for each in Condition if each is Condition.CALIBRATED or each.control_run is not None)
 
 
@@ -30,7 +36,7 @@ class Curves:
         self._stride = stride_of(reader.total + 1, reader.limits.points)
 
     def of_all(self) -> list[dict[str, Any]]:
-        """Loss, the measures that are shown as curves, the probes that were taken over the rounds, bytes."""
+        """Loss, the measures that are shown as curves, probes taken over the rounds, bytes, what pools dropped."""
         found = [self._of_rounds(LOSS, "loss", "", "loss", self._loss_range)]
         for measure in shown_in(Shown.CURVE):
             is_share = measure.unit == FRACTION
@@ -39,6 +45,10 @@ class Curves:
             found.append(self._of_rounds(measure.name, measure.title, unit, "consensus", factor=factor))
         found += [self._of_probe(probe) for probe in PROBES if self._is_over_rounds(probe)]
         found.append(self._of_rounds(BYTES, "exchanged", "MiB", "exchanged", factor=1 / MIB))
+        found += [
+            self._of_rounds(column, title, unit, panel, factor=factor)
+            for column, title, unit, panel, factor in OF_POOLING
+        ]
         found += [self._of_rounds(*curve, "network") for curve in self._network.curves()]
         return [curve for curve in found if curve["x"]]
 
@@ -78,7 +88,7 @@ class Curves:
         known = sorted(number for number, row in self._rows.rounds.items() if column in row)
         last = self._nodes.last_of(known)
         # what is taken in a few rounds only is shown in all of them, up to the limit
-        sparse = column not in (LOSS, BYTES, *NETWORK)
+        sparse = column not in (LOSS, BYTES, *pooling.COLUMNS, *NETWORK)
         stride = stride_of(self._nodes.expected, self._reader.limits.points) if sparse else self._stride
         shown = [
             number

@@ -8,6 +8,7 @@ from jaxtyping import Float64, Int64
 
 from coordinator.documents.ages import AGES, Ages
 from coordinator.documents.graph import distinct
+from coordinator.measures import pooling
 from coordinator.measures.declared import PEER, TOTAL_VARIATION, Shown, shown_in
 from coordinator.measures.subjects import honest
 from coordinator.records.probe_curves import SUFFIX
@@ -19,7 +20,7 @@ LOSS = "loss"
 BYTES = "bytes_so_far"
 SECONDS, ONLINE, LOST, AGE, AGE_SECONDS = "virtual_seconds", "online", "lost", "mean_age", "mean_age_seconds"
 NETWORK = (SECONDS, ONLINE, LOST, AGE, AGE_SECONDS)  # with a simulated network only
-CURVES = (LOSS, BYTES, *(measure.name for measure in shown_in(Shown.CURVE)), *NETWORK)
+CURVES = (LOSS, BYTES, *(measure.name for measure in shown_in(Shown.CURVE)), *pooling.COLUMNS, *NETWORK)
 MEASURES = tuple(measure.name for measure in PEER)
 ACCURACIES = tuple(f"{probe}{SUFFIX}" for probe in PROBES)
 EVENTS, PRESENCE, LINKS = "events", "network_presence", "network_edges"  # of a simulated network, written at the end

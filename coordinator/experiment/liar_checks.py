@@ -10,7 +10,7 @@ from peers.attacks.config import Adversaries, Constant, Copycat, PermutedOutputs
 from peers.base.brought import Brought, called
 from peers.exchange.config import ExchangeConfig
 from peers.networks.config import PeersConfig
-from peers.pooling.config import Aggregation, NoTrust
+from peers.pooling.config import Aggregation, Krum, NoTrust
 from topologies.schedule import SAMPLED, Round, Schedule
 
 ATTACK, RULE = "peers.adversaries.attack", "exchange.aggregation"
@@ -32,6 +32,10 @@ def check_liars(peers: PeersConfig, exchange: ExchangeConfig) -> None:
             f"{RULE} '{called(exchange.aggregation)}' pools outputs, but exchange.average 'losses' compares with each "
             f"teacher: set exchange.average to outputs, or {RULE} to mean"
         )
+    if isinstance(exchange.aggregation, Krum):
+        _check_weights(exchange)
+    if exchange.confident_share < 1:
+        _check_confident(exchange)
 
 
 def check_pooling(peers: PeersConfig, exchange: ExchangeConfig, schedule: Schedule, rounds: int, width: int) -> None:
@@ -78,6 +82,35 @@ def _check_peers(peers: PeersConfig) -> None:
             f"peers.adversaries.peers must leave an honest peer that learns, but all {peers.count} peers lie or are in "
             "peers.frozen: name fewer"
         )
+
+
+def _check_confident(exchange: ExchangeConfig) -> None:
+    """Of teachers that label some samples only: each sample then has teachers of its own, whose mean is taken."""
+    given = (
+        (exchange.what == "features", "exchange.what is 'features', which are no classes", "send logits"),
+        (exchange.average == "losses", "exchange.average is 'losses'", "set it to outputs"),
+        (exchange.aggregation.robust, f"{RULE} is '{called(exchange.aggregation)}'", "set it to mean"),
+    )
+    for holds, what, instead in given:
+        if holds:
+            raise ValueError(
+                f"exchange.confident_share {exchange.confident_share:g} takes, for each sample, the mean of the "
+                f"teachers that are sure of it, but {what}: {instead}, or exchange.confident_share to 1"
+            )
+
+
+def _check_weights(exchange: ExchangeConfig) -> None:
+    """Of Krum, which takes one message, whatever weight it has."""
+    given = (
+        (not isinstance(exchange.trust, NoTrust), "trust", exchange.trust.kind),
+        (exchange.memory != "none", "memory", exchange.memory),
+    )
+    for holds, name, value in given:
+        if holds:
+            raise ValueError(
+                f"exchange.{name} '{value}' weighs teachers, but {RULE} 'krum' takes one message whatever its weight: "
+                f"use multi-krum, or set exchange.{name} to none"
+            )
 
 
 def _check_sum(peers: PeersConfig, exchange: ExchangeConfig) -> None:

@@ -17,7 +17,7 @@ from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.probe_memory import check_memory, probing_needs
 from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
-from coordinator.experiment.views import check_views, normalisations
+from coordinator.experiment.views import check_views, normalisations, warn_of_equal_views
 from peers.base import memory
 from peers.data import dataset_check
 from peers.data.brought import GivenData
@@ -149,10 +149,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         schedule = build_schedule(config)
         facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
-        dataset_check.check(dataset)
-        check_holdings(config.data, dataset, config.peers.count, config.run.seed)
-        dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
-        check_views(config, dataset)
+        _check_data(config, dataset)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
@@ -165,6 +162,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
+    warn_of_equal_views(config)
     samples = config.data.batch_size * config.exchange.num_views
     message_bytes = config.exchange.wire.num_bytes(samples, width)
     weights = weight_bytes(different)
@@ -179,6 +177,14 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
             stacklevel=2,
         )
     return plan
+
+
+def _check_data(config: RunConfig, dataset: Dataset) -> None:
+    """Refuse data that are not sound, or not what the settings of peers need. Raises: ValueError."""
+    dataset_check.check(dataset)
+    check_holdings(config.data, dataset, config.peers.count, config.run.seed)
+    dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
+    check_views(config, dataset)
 
 
 def check_trace_of(plan: Plan) -> None:

@@ -137,18 +137,28 @@ class _Reader:
 
     def __init__(self, definitions: Schema) -> None:
         self.definitions = definitions
+        self._described: dict[tuple[str, ...], str] = {}  # unions of models, and the name at which each came first
 
     def entry(self, name: str, schema: Schema, required: bool, above: Schema | None = None) -> Table | Key:
         """The key or table at a dotted name. above: the keys of the enclosing table."""
         if "enum" in self._target(schema.get("items", {})):
             schema = {**schema, "items": self._target(schema["items"])}
         description, default = schema.get("description", ""), schema.get("default")
+        like = self._first_of(name, schema)
+        if like and above is None:
+            return Table(name, f"{description}; a table like [{like}]", LEFT_OUT, (), ())
+        if like:
+            return Key(name, description, f"table like {like}", LEFT_OUT)
+        may_lack = _is_optional_union(schema)
         schema = _without_null(schema)
         models = [self._model(member) for member in schema.get("oneOf", [schema]) if "$ref" in member]
         if models:
             kinds = any("kind" in model["properties"] for model in models)
-            text = self._default_kind(default, models) if kinds and default else ""
+            text = self._default_kind(default, models) if kinds and default else LEFT_OUT if may_lack else ""
             return Table(name, description, text, _variants(models), self._entries(name, models))
+        if "oneOf" in schema.get("items", {}):
+            models = [self._model(member) for member in schema["items"]["oneOf"]]
+            return Table(name, description, toml(default), _variants(models), self._entries(f"{name}[]", models))
         if "$ref" in schema.get("items", {}):
             own = self._model(schema["items"])
             around, above = name.rpartition(".")[0], above or {}
@@ -162,6 +172,13 @@ class _Reader:
         is_open = schema.get("type") == "object"
         text = "" if required else toml(default) or LEFT_OUT
         return Key(name, description, allowed(schema), text, is_open=is_open)
+
+    def _first_of(self, name: str, schema: Schema) -> str:
+        """Where a union that may be left out was described already, at another name; else ""."""
+        options = [schema, *schema.get("anyOf", ())]
+        members = next((option["oneOf"] for option in options if "oneOf" in option), ())
+        first = self._described.setdefault(tuple(member["$ref"] for member in members), name) if members else name
+        return first if first != name and _is_optional_union(schema) else ""
 
     def _target(self, schema: Schema) -> Schema:
         """The schema that a reference points to; any other schema is returned as it is."""
@@ -197,7 +214,7 @@ def _with_kinds(entry: Table | Key, kinds: list[str]) -> Table | Key:
 def _without_null(schema: Schema) -> Schema:
     """The schema of a table that may be left out as that of the table; any other schema is returned as it is."""
     options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
-    return options[0] if len(options) == 1 and "$ref" in options[0] else schema
+    return options[0] if len(options) == 1 and {"$ref", "oneOf"} & options[0].keys() else schema
 
 
 def _is_optional_union(schema: Schema) -> bool:

@@ -21,7 +21,7 @@ from coordinator.figures.style import (
     plain,
     write_form,
 )
-from coordinator.measures.gains import FOR_COMPARISON, Gain
+from coordinator.measures.gains import FOR_COMPARISON
 from coordinator.measures.verdict import Interval, Side, Verdict
 from coordinator.reports.control_runs import OVER_CONTROL_RUNS, no_verdict_reason
 from coordinator.reports.formatting import points, points_between
@@ -64,7 +64,7 @@ def save_gains(summary: Mapping[str, Any], path: Path, narrow: bool = False) -> 
 def rows_of(summary: Mapping[str, Any], probe: str) -> list[Row]:
     """The rows of a probe: first over the calibrated peers, then over the control runs, also those without a verdict.
 
-    The gap to supervised peers does not stretch the scale: it is an upper mark, and may be ten times as large.
+    The gaps to supervised peers and pooled training do not stretch the scale: these upper marks may be far above.
     """
     table = summary["probes"][probe]
     own = table.get("peers", {})
@@ -76,7 +76,7 @@ def rows_of(summary: Mapping[str, Any], probe: str) -> list[Row]:
         note = f"no verdict: {no_verdict_reason(summary, gain.control)}" if void else ""
         if over:
             interval = _in_points(over["mean"], over["low"], over["high"])
-            rows.append(Row(name, interval, _each(own.get(gain.key, ())), gain is not Gain.OVER_SUPERVISED, note))
+            rows.append(Row(name, interval, _each(own.get(gain.key, ())), not gain.is_of_upper_mark, note))
         elif void:
             rows.append(Row(name, None, (), False, note))
     return rows

@@ -26,7 +26,7 @@ def save_holdings(table: ClassTable | None, path: Path, narrow: bool = False) ->
 
 
 def draw_holdings(table: ClassTable, narrow: bool = False) -> Figure:
-    """A row for each peer, a column for each class. Above few peers, a row for the public examples, if there are any."""
+    """A row for each peer, a column for each class. Above few peers a row for the public examples, if there are any."""
     public = table.public[None][: 1 if table.public.any() and len(table.private) <= NAMED else 0]
     counts = np.concatenate([public, table.private])
     height = min(MOST, max(LEAST, AROUND + ROW * len(counts)))

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.gridspec import GridSpec
 
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.views import different_views
@@ -20,10 +18,11 @@ IMAGES, FEWER = 8, 3  # in a wide and in a narrow figure
 DRAWN = ("drawn", "again")
 MOST = 6  # views that are shown
 LETTERS, FEWER_LETTERS, LINES = 125, 44, 8  # of a title: in a line, and lines at most
+LEFT, GAP, LINE = 0.8, 0.05, 0.155  # inches: of the rows' names, between rows, of a line of a title
 Pictures = Float[np.ndarray, "images channels height width"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """What some peers see of the images, as named rows of pictures."""
 
@@ -68,46 +67,38 @@ def blocks_of(plan: Plan) -> list[Block]:
 
 
 def draw_views(blocks: Sequence[Block], narrow: bool = False) -> Figure:
-    """A row of pictures for each row of the blocks, each block under its title; the first images in a narrow figure."""
-    count = min(FEWER if narrow else IMAGES, len(next(iter(blocks[0].rows.values()))))
+    """A strip of pictures for each row of the blocks, each block under its title; the first images if narrow."""
+    most, letters = (FEWER, FEWER_LETTERS) if narrow else (IMAGES, LETTERS)
     width = NARROW if narrow else WIDE
-    side = (width - 1.0) / (FEWER if narrow else IMAGES)
-    titles = [plain(block.title, FEWER_LETTERS if narrow else LETTERS, LINES) for block in blocks]
-    heights = [0.02 + 0.18 * len(title.splitlines()) for title in titles]
-    number = sum(len(block.rows) for block in blocks)
-    figure = Figure(figsize=(width, number * side + sum(heights) + 0.15))
-    ratios = [
-        part for block, height in zip(blocks, heights, strict=True) for part in (height, *[side] * len(block.rows))
-    ]
-    left = 0.8 / width
-    right = left + count * side / width
-    grid = GridSpec(
-        len(ratios), count, figure, left, 0.01, right, 0.995, wspace=0.04, hspace=0.04, height_ratios=ratios
-    )
-    place = 0
-    for block, title in zip(blocks, titles, strict=True):
-        heading = figure.add_subplot(grid[place, :])
-        heading.axis("off")
-        heading.text(0, 0.15, title, fontsize=SMALL, va="bottom", ha="left", clip_on=False)
-        for name, pictures in block.rows.items():
-            place += 1
-            for column in range(count):
-                axis = figure.add_subplot(grid[place, column])
-                _show(axis, pictures[column])
-                if not column:
-                    axis.set_ylabel(name, fontsize=SMALL, rotation=0, ha="right", va="center")
-        place += 1
+    rows = [(block, name, _strip(pictures[:most])) for block in blocks for name, pictures in block.rows.items()]
+    strip = rows[0][2]
+    shown = min(most, len(next(iter(blocks[0].rows.values()))))
+    across = (width - LEFT - GAP) * shown / most
+    down = across * strip.shape[0] / strip.shape[1]
+    titles = {block: plain(block.title, letters, LINES) for block in blocks}
+    above = {block: LINE * len(title.splitlines()) + GAP for block, title in titles.items()}
+    height = sum(above.values()) + len(rows) * (down + GAP)
+    figure, top = Figure(figsize=(width, height)), height
+    for block, name, pictures in rows:
+        if name == next(iter(block.rows)):
+            figure.text(LEFT / width, (top - GAP / 2) / height, titles[block], fontsize=SMALL, va="top", ha="left")
+            top -= above[block]
+        axis = figure.add_axes((LEFT / width, (top - down) / height, across / width, down / height))
+        axis.imshow(pictures, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+        axis.axis("off")
+        middle = (top - down / 2) / height
+        figure.text((LEFT - 0.06) / width, middle, name, fontsize=SMALL, ha="right", va="center")
+        top -= down + GAP
     return figure
 
 
-def _show(axis: Axes, picture: Float[np.ndarray, "channels height width"]) -> None:
-    """One picture, whose values from 0 to 1 are black to white, or its colours if it has three channels."""
-    colours = np.clip(picture.transpose(1, 2, 0), 0, 1)
-    axis.imshow(colours if colours.shape[2] == 3 else colours.mean(axis=2), cmap="gray", vmin=0, vmax=1)
-    axis.set_xticks([])
-    axis.set_yticks([])
-    for spine in axis.spines.values():
-        spine.set_visible(False)
+def _strip(pictures: Pictures) -> Float[np.ndarray, "rows columns *colours"]:
+    """Pictures side by side, with white between: values from 0 to 1 are black to white, or colours of 3 channels."""
+    each = np.clip(pictures.transpose(0, 2, 3, 1), 0, 1)
+    each = each if each.shape[-1] == 3 else each.mean(axis=-1)
+    white = np.ones((each.shape[1], max(1, each.shape[2] // 24), *each.shape[3:]), each.dtype)
+    parts = [part for picture in each for part in (white, picture)][1:]
+    return np.concatenate(parts, axis=1)
 
 
 def _of_different_classes(dataset: Dataset) -> list[int]:

@@ -79,7 +79,13 @@ def idle_in_words(summary: Mapping[str, Any]) -> str:
 
 
 def upper_marks(summary: Mapping[str, Any]) -> list[str]:
-    """A sentence on how far the peers came from calibrated to supervised, if supervised is above calibrated."""
+    """Sentences on what peers lack of pooled training, and how far they came from calibrated to supervised ones.
+
+    The latter only if supervised is above calibrated.
+    """
+    probes = summary.get("probes", {}).items()
+    gaps = [(probe_name(name, marked=True), row.get(Gain.OVER_POOLED.key, {}).get("mean", 0.0)) for name, row in probes]
+    short = [f"{name} {points(-gap).removeprefix('+')}" for name, gap in gaps if gap < 0]
     parts = []
     for name, row in summary.get("probes", {}).items():
         if not {Condition.CALIBRATED, Condition.TRAINED, Condition.SUPERVISED} <= row.keys():
@@ -88,7 +94,10 @@ def upper_marks(summary: Mapping[str, Any]) -> list[str]:
         share = (row[Condition.TRAINED] - row[Condition.CALIBRATED]) / span if span >= LEAST_SPAN else -1.0
         if share >= 0:
             parts.append(f"{probe_name(name, marked=True)} {share:.0%}")
-    return [f"of the way from calibrated to supervised peers: {', '.join(parts)}"] if parts else []
+    return [
+        *([f"short of pooled training by (points): {', '.join(short)}"] if short else []),
+        *([f"of the way from calibrated to supervised peers: {', '.join(parts)}"] if parts else []),
+    ]
 
 
 def _compared(summary: Mapping[str, Any]) -> Iterator[tuple[str, Gain, Mapping[str, Any]]]:

@@ -62,6 +62,14 @@ def print_plan(plan: Plan, console: Console) -> None:
         "asked": _requested_hardware(plan),
         "there": _available_hardware(plan),
     }
+    _print_holdings(plan, console)
+    for name, text in lines.items():
+        if text:
+            say_labelled(console, name, text)
+
+
+def _print_holdings(plan: Plan, console: Console) -> None:
+    """Print how many examples of each class few peers hold; nothing if all hold all."""
     held = class_table(plan)
     names, rows = holdings_rows(held) if held is not None else ([], [])
     if rows:
@@ -69,17 +77,14 @@ def print_plan(plan: Plan, console: Console) -> None:
         for row in rows:
             counts.add_row(*row)
         console.print(counts)
-    for name, text in lines.items():
-        if text:
-            say_labelled(console, name, text)
 
 
 def _private(plan: Plan) -> str:
     """Who holds what; empty if all peers hold all."""
     table = class_table(plan)
-    return (
-        "" if table is None else on_holdings(facts_of(table, plan), plan.config.peers.count, noun(plan.dataset.shape))
-    )
+    if table is None:
+        return ""
+    return on_holdings(facts_of(table, plan), plan.config.peers.count, noun(plan.dataset.shape))
 
 
 def _message(plan: Plan) -> str:

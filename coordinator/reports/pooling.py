@@ -25,5 +25,5 @@ def on_pooling(summary: Mapping[str, Any]) -> list[str]:
     )
     return [
         *lines,
-        f"lies: {when} (AUC above {TOLD:g}, mean of {WINDOW} rounds; {part[LIE_AUC]:.2f} in the last ones, 0.5: chance)",
+        f"lies: {when} (AUC above {TOLD:g}, mean of {WINDOW} rounds; in the last ones {part[LIE_AUC]:.2f}, chance 0.5)",
     ]

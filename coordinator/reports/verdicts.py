@@ -25,7 +25,11 @@ _GOOD = (
     Verdict.FUNCTION_TEACHES,
     Verdict.CONTENT_MATTERS,
     Verdict.EXPERIENCE_TEACHES,
+    Verdict.THESE_IMAGES_TEACH,
+    Verdict.EXCHANGE_ADDS,
     Verdict.POOLING_HELPS,
+    Verdict.ABOVE_TRUTHFUL,
+    Verdict.ABOVE_POOLED,
     Verdict.ABOVE_SUPERVISED,
     Verdict.ABOVE_UNTRAINED,
     Verdict.ABOVE_RESET,
@@ -34,13 +38,14 @@ _BAD = (
     Verdict.DEGRADED,
     Verdict.WORSE,
     Verdict.POOLING_HURTS,
+    Verdict.GAIN_LOST,
     Verdict.BELOW_UNTRAINED,
     Verdict.BELOW_RESET,
 )
 _TONES = dict.fromkeys(_GOOD, Tone.GOOD) | dict.fromkeys(_BAD, Tone.BAD) | {Verdict.NONE: Tone.VOID}
 _TONES_OF_WORDS = {
     words: tone for verdict, tone in _TONES.items() for words in (str(verdict), verdict.of_this_run())
-}  # below supervised is expected, and all that claims nothing is neutral
+}  # below supervised or pooled training is expected, and all that claims nothing is neutral
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from peers.data.datasets import Dataset
 from peers.data.holdings import holdings, private_batch
 from peers.data.section import DataSection
 
-Indices = Int64[np.ndarray, " batch"]
+Indices = Int64[np.ndarray, " _"]
 
 PUBLIC = "public"  # in `Dataset.others`: another data set, whose training images are the public ones
 KEPT = 128  # orders of private examples, memoised: 60 MiB at most for 60,000 examples

@@ -88,7 +88,7 @@ class Learner:
 
     @torch.no_grad()
     def begin_again(self, state: Mapping[str, Tensor]) -> None:
-        """Take these weights and buffers in place of its own; optimiser, centre and teacher start anew.
+        """Take these weights and buffers in place of its own; optimiser, centre, teacher and memory start anew.
 
         Raises: ValueError if they are those of another kind of network.
         """
@@ -103,6 +103,8 @@ class Learner:
         self.centre = torch.zeros_like(self.centre)
         if self.teacher is not None:
             self.teacher.begin(self.network)
+        if self.ear is not None:
+            self.ear.memory = {}
 
     # ---- forward passes ----
 

@@ -86,7 +86,7 @@ class Sight:
         self._seen.move_to_end(key)
         return self._seen[key]
 
-    def together(self, batch: int, peers: Sequence[int]) -> Batch:
+    def together(self, batch: int, peers: Sequence[int]) -> tuple[Float[Tensor, "*images"], Int64[Tensor, " samples"]]:
         """What some peers see of a round's batch: images [peers, samples, ...]; [samples, ...] where it is common."""
         if self.common:
             return self(batch, peers[0])

@@ -224,6 +224,11 @@ class PeersConfig(PeerKind):
                 raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}")
         if len(set(self.frozen)) == self.count:
             raise ValueError(f"peers.frozen must leave somebody to study, got all {self.count} peers")
+        return self
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> "PeersConfig":
+        """Of initial weights that peers have in common."""
         if self.locality < 1 and any(kind.starts_as_given for kind in (*self.groups, self)):
             raise ValueError(
                 f"peers.locality is {self.locality:g}, but initial weights are given (peers.initial or peers.weights): "

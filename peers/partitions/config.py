@@ -12,7 +12,7 @@ from peers.partitions import dealing, public
 from peers.partitions.listed import Listed, check_lists, read_lists
 
 Labels = Int64[np.ndarray, " examples"]
-Indices = Int64[np.ndarray, " chosen"]
+Indices = Int64[np.ndarray, " _"]
 
 
 class PartitionVariant(Variant):

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 Labels = Int64[np.ndarray, " examples"]
-Indices = Int64[np.ndarray, " chosen"]
+Indices = Int64[np.ndarray, " _"]
 Shares = Float64[np.ndarray, " peers"]
 
 TRIES = 11  # the first and the ten repetitions of flwr-datasets

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64
 
-Indices = Int64[np.ndarray, " chosen"]
+Indices = Int64[np.ndarray, " _"]
 KEY = "data.partition.path"
 
 

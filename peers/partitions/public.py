@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 Labels = Int64[np.ndarray, " examples"]
-Indices = Int64[np.ndarray, " chosen"]
+Indices = Int64[np.ndarray, " _"]
 
 
 def random_share(num_examples: int, share: float, rng: np.random.Generator) -> Indices:

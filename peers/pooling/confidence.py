@@ -31,9 +31,10 @@ def agreement(outputs: Float[Tensor, "samples dim"], num_views: int) -> Float[Te
     0: 1 for sure, equal answers that use all outputs; 0 for views that answer independently, for the same answer to
     every image, and for a network that is sure of nothing.
 
-    Why balanced and not largest outputs: of a fresh network that sees nothing but noise, these agree to 0.3 beyond
-    chance on CIFAR-10 at 16x16. Why not relative to how sure the answers are: a network that hardly tells images apart
-    would score high by tiny differences.
+    Why balanced: the largest outputs of fresh networks agree to 0.3 to 0.5 beyond chance on CIFAR-10 at 16x16, even
+    where noise hides the images. Why not relative to how sure the answers are: a network that hardly tells images apart
+    would score high by tiny differences. It is no measure of what is known: peers that see chroma alone agree with
+    themselves more (0.24 after 400 rounds) than those that see luminance (0.15), and know less.
     """
     with torch.no_grad():
         first, second = (_balanced(view) for view in wide(outputs).chunk(num_views)[:2])

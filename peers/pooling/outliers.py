@@ -34,11 +34,10 @@ def distances(stack: Float[Tensor, "teachers samples dim"]) -> Float[Tensor, "te
 
 def outlier_scores(stack: Float[Tensor, "teachers samples dim"]) -> Float[Tensor, " teachers"]:
     """The median distance of each message to the others; 0 for a single one."""
-    num_teachers = len(stack)
-    if num_teachers == 1:
+    if len(stack) == 1:
         return torch.zeros_like(wide(stack[:, 0, 0]))
-    others = ~torch.eye(num_teachers, dtype=torch.bool, device=stack.device)
-    return distances(stack)[others].reshape(num_teachers, num_teachers - 1).quantile(0.5, dim=1)
+    nearest_first = distances(stack).sort(dim=1).values  # each itself is the nearest, at 0
+    return nearest_first[:, 1:].quantile(0.5, dim=1)
 
 
 def auc(scores: Float[Tensor, " teachers"], lies: Sequence[bool]) -> float:

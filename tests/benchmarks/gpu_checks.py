@@ -24,6 +24,7 @@ from gpu_runs import (
     told_by,
     trained,
 )
+from gpu_unequal import unequal
 
 from coordinator.experiment.plan import Plan, load_data, prepare
 from coordinator.measures.gains import Condition
@@ -325,6 +326,7 @@ CHECKS = {
     "repeats": Check(repeats),
     "vectorised": Check(vectorised),
     "network": Check(network),
+    "unequal": Check(unequal),
     "precision": Check(precision),
     "measures-in-float32": Check(measures_in_float32),
     "paper-main": Check(paper_main),

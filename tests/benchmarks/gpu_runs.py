@@ -58,9 +58,10 @@ class Place:
     def config(
         self, model: str = "small-cnn", count: int = 4, batch: int = 64, rounds: int = 10, **sections: Any
     ) -> RunConfig:
-        """Peers on a ring, in this process unless `hosting` says otherwise."""
+        """Peers on a ring unless `topology` is given, in this process unless `hosting` says otherwise."""
         hosting = {"pool": "in-process", "device": self.device, **sections.pop("hosting", {})}
-        return experiment(count, model, batch, rounds, {"kind": "ring"}, hosting=hosting, **sections)
+        topology = sections.pop("topology", {"kind": "ring"})
+        return experiment(count, model, batch, rounds, topology, hosting=hosting, **sections)
 
     def paper(self, *overrides: str) -> RunConfig:
         """The preset of the paper's main run; on random images of CIFAR-10's shape where the data set is not found."""

@@ -14,6 +14,7 @@ from coordinator.ablations.headline import few_seeds
 from coordinator.ablations.tables import print_comparison
 from coordinator.measures.gains import Gain
 from coordinator.measures.statistics import estimate, holm, paired_difference
+from coordinator.measures.verdict import Side, Verdict
 from coordinator.records.plain_text import PlainConsole
 from coordinator.reports.formatting import quoted
 from coordinator.reports.wording import measure_name, number, power_note
@@ -197,8 +198,34 @@ def test_compare__all_controls_at_once():
     for measure in above:  # each of them is needed
         ours = _compare({"ring": {**above, measure: NULL}})
         assert _beating(ours) == ["ring does not beat all controls that were run by any probe."]
-    measures = {**above, "probes.knn.over_supervised.mean": DOWN, "probes.knn.over_single_teacher.mean": NULL}
-    assert _compare({"ring": measures}).beats_all("ring", "knn")  # neither is a control of the exchange
+    others = {"single_teacher": NULL, "truthful": DOWN, "supervised": DOWN, "pooled": DOWN}
+    measures = above | {f"probes.knn.over_{control}.mean": values for control, values in others.items()}
+    assert _compare({"ring": measures}).beats_all("ring", "knn")  # none of them is a control of the exchange
+    for control in ("irrelevant", "private_only"):
+        ours = _compare({"ring": {**above, f"probes.knn.over_{control}.mean": NULL}})
+        assert ours.beats_all("ring", "knn") is False
+
+
+@pytest.mark.parametrize(
+    ("control", "above", "below"),
+    [
+        ("irrelevant", "experience of these images teaches", "worse than the control"),
+        ("private_only", "the exchange adds to private data", "worse than the control"),
+        ("truthful", "above truthful peers", "honest gain lost"),
+    ],
+)
+def test_compare__new_controls_are_in_the_family(control: str, above: str, below: str):
+    name = f"probes.knn.over_{control}.mean"
+    ours = _compare({"up": {KNN: UP, name: UP}, "down": {KNN: UP, name: DOWN}, "same": {KNN: UP, name: NULL}})
+    assert [ours.verdict(cell, name) for cell in ours.cells] == [above, below, "no difference"]
+    assert len(ours.p_holm) == 6
+
+
+def test_compare__the_gap_to_pooled_training_is_not_tested():
+    name = "probes.knn.over_pooled.mean"
+    ours = _compare({"ring": {KNN: UP, name: DOWN}})
+    assert ours.verdict("ring", name) is None and len(ours.p_holm) == 1
+    assert Gain.OVER_POOLED.conclude(Side.BELOW, Verdict.LEARNED) == "short of pooled training"
 
 
 def _beating(comparison: Comparison) -> list[str]:

@@ -1,6 +1,8 @@
 """What liars and rules of pooling need is refused in one line where it is missing."""
 
 import copy
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -126,6 +128,24 @@ def test_losses_of_each_teacher__are_not_pooled(small: dict[str, Any]) -> None:
     )
 
 
+@pytest.mark.parametrize(("name", "value"), [("trust", {"kind": "self-agreement"}), ("memory", "expguard")])
+def test_weights__are_not_given_to_a_rule_that_takes_one_message(small: dict[str, Any], name: str, value: Any) -> None:
+    ring, called = {"kind": "ring", "self_weight": 0.3}, value if isinstance(value, str) else value["kind"]
+    line = mistake(table(small, (), {"aggregation": {"kind": "krum"}, name: value}, topology=ring))
+    assert line.endswith(
+        f"exchange.{name} '{called}' weighs teachers, but exchange.aggregation 'krum' takes one message whatever its "
+        f"weight: use multi-krum, or set exchange.{name} to none"
+    )
+    config_from(table(small, (), {"aggregation": {"kind": "multi-krum"}, name: value}, topology=ring))
+
+
+def test_page__has_an_experiment_with_liars_that_can_start() -> None:
+    page = (Path(__file__).parents[3] / "configs" / "README.md").read_text()
+    block = page.split("## Liars and robust pooling\n\n```toml\n")[1].split("```")[0]
+    plan = prepare(config_from(tomllib.loads(block) | {"data": {"kind": "digits"}}))
+    assert plan.facts.min_degree == 8 and plan.config.peers.liars == {6, 7}
+
+
 TOO_FEW = [
     ({"kind": "krum", "f": 1}, "'krum' with f = 1 needs students with at least 3 teachers", "lower f, or give"),
     ({"kind": "multi-krum", "f": 1}, "'multi-krum' with f = 1, m = 0 needs students with at least 3", "lower f, or"),
@@ -200,4 +220,20 @@ def test_brought_attacks__are_tried_out_and_told_by_their_digest(small: dict[str
     assert line == (
         "peers.adversaries.attack 'torch:add': must return what is sent, of shape (6, 4), got torch.float32 of shape "
         "(3, 6, 4): keep samples and outputs"
+    )
+
+
+@pytest.mark.parametrize(
+    ("exchange", "what"),
+    [
+        ({"what": "features"}, "exchange.what is 'features', which are no classes: send logits"),
+        ({"average": "losses"}, "exchange.average is 'losses': set it to outputs"),
+        ({"aggregation": {"kind": "median"}}, "exchange.aggregation is 'median': set it to mean"),
+    ],
+)
+def test_confident_share__needs_outputs_and_the_mean(small: dict[str, Any], exchange: Any, what: str) -> None:
+    given = table(small, (), exchange | {"confident_share": 0.5, "loss": {"kind": "mse"}})
+    assert mistake(given) == (
+        "exchange.confident_share 0.5 takes, for each sample, the mean of the teachers that are sure of it, but "
+        f"{what}, or exchange.confident_share to 1"
     )

@@ -67,11 +67,20 @@ def test_tables__tell_apart_what_kinds_have_of_their_own() -> None:
     assert degrees == {("random-regular",): ("", "whole number >= 1"), ("watts-strogatz",): ("4", "whole number >= 2")}
 
 
+def test_tables__of_a_list_or_left_out_have_their_kinds() -> None:
+    (view,), (partition,), (public,) = (find(SECTIONS, name) for name in ("peers.view", "data.partition", "public"))
+    assert isinstance(view, Table) and ("crop",) in [variant.kinds for variant in view.variants]
+    assert "peers.view[].padding" in [entry.name for entry in view.entries]
+    assert isinstance(partition, Table) and partition.default == "left out"
+    assert public.description.endswith("; a table like [data]")
+
+
 @pytest.mark.parametrize(
     ("name", "default", "allowed"),
     [
         ("run.seed", "0", "whole number >= 0, < 2^63"),
         ("run.rounds", "100", "whole number >= 1, <= 1e9"),
+        ("exchange.self_target", "left out", "table like exchange.target"),
         ("data.shape", "[1, 8, 8]", "list of any length, each whole number >= 1, <= 2^16; not empty"),
         ("data.path", "", "text"),
         ("peers.model.channels", "[16, 32, 64]", "list of any length, each whole number >= 1, <= 2^16; not empty"),
@@ -151,7 +160,8 @@ def test_find__a_kind_has_its_own_keys_alone() -> None:
 def test_find__a_name_may_be_a_kind_and_a_key() -> None:
     assert [type(entry) for entry in find(SECTIONS, "topology.path")] == [Table, Key]
     assert [entry.name for entry in find(SECTIONS, "exchange.loss.kind")] == ["exchange.loss"]
-    assert find(SECTIONS, "[exchange]") == find(SECTIONS, "exchange") == [SECTIONS[4]]
+    exchange = next(section for section in SECTIONS if section.name == "exchange")
+    assert find(SECTIONS, "[exchange]") == find(SECTIONS, "exchange") == [exchange]
 
 
 def test_find__every_name() -> None:

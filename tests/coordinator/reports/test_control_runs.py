@@ -84,6 +84,11 @@ def test_upper_marks__share_of_the_way_to_supervised() -> None:
     assert control_runs.upper_marks({"probes": {"knn": probe()}}) == []
 
 
+def test_upper_marks__what_peers_lack_of_pooled_training() -> None:
+    pooled = {"knn": probe(pooled=(0.7, "short of pooled training")), "linear": probe(pooled=(0.5, ""))}
+    assert control_runs.upper_marks({"probes": pooled}) == ["short of pooled training by (points): kNN 10.0"]
+
+
 def test_mlflow__gets_every_verdict() -> None:
     probes = {"knn": probe(alone=(0.5, "no verdict"), stranger=(0.6, "no difference"))}
     summary = {

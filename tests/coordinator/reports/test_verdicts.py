@@ -39,9 +39,9 @@ def test_verdict_lines__learning_first_then_by_control() -> None:
 
 @pytest.mark.parametrize("gain", Gain)
 def test_tone_of__says_the_side_of_every_gain(gain: Gain) -> None:
-    """Except of supervised peers, below whom a run is expected to be."""
+    """Except of upper marks such as supervised peers, below whom a run is expected to be."""
     tones = {side: tone_of(gain.on(side).of_this_run()) for side in Side}
-    below = Tone.NEUTRAL if gain is Gain.OVER_SUPERVISED else Tone.BAD
+    below = Tone.NEUTRAL if gain.is_of_upper_mark else Tone.BAD
     assert tones == {Side.ABOVE: Tone.GOOD, Side.NEITHER: Tone.NEUTRAL, Side.BELOW: below}
     assert tones == {side: tone_of(str(gain.on(side))) for side in Side}
 

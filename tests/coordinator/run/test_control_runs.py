@@ -19,7 +19,21 @@ def everything(summary: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(summary[name] for name in ("probes", "controls", "flags", "consensus", "digest", "bytes_exchanged"))
 
 
+def with_all(small: dict[str, Any]) -> dict[str, Any]:
+    """What each of the controls needs: private data, somebody who lies, another data set, terms of one's own."""
+    partition = {"partition": {"kind": "iid"}, "public": {"kind": "share", "share": 0.3}}
+    lies = {"adversaries": [{"peers": [2], "attack": {"kind": "sign-flip"}}]}
+    return {
+        **small,
+        "data": {**small["data"], **partition},
+        "irrelevant": {"kind": "synthetic", "num_train": 30, "num_test": 10},
+        "peers": {**small["peers"], **lies},
+        "exchange": {"self_loss": 0.5},
+    }
+
+
 def test_simulate__every_control_takes_the_steps_of_the_run(small: dict[str, Any], tmp_path: Path):
+    small = with_all(small)
     table = {**small, "evaluation": {**small["evaluation"], "controls": ALL}}
     told = list[RunEvent]()
 
@@ -59,6 +73,22 @@ def test_resume__after_a_kill_in_any_control_nothing_differs(tmp_path: Path, mon
     straight = run(tmp_path / "straight", evaluation=evaluation)
     with killed_before(monkeypatch, "advance", nth):
         run(tmp_path / "killed", evaluation=evaluation)
+    (folder,) = (tmp_path / "killed").iterdir()
+    resumed = resume(folder)
+    assert_same(resumed, straight)
+    assert everything(resumed.summary) == everything(straight.summary)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("nth", [13, 21, 29, 37], ids=["in irrelevant", "in private-only", "in pooled", "in truthful"])
+def test_resume__after_a_kill_in_a_control_of_unequal_peers_nothing_differs(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+):
+    controls = {"controls": ["irrelevant", "private-only", "pooled", "truthful"], "buffers": "recalibrated"}
+    table = {**with_all(small), "evaluation": {**small["evaluation"], **controls}, "checkpoint": {"every": 3}}
+    straight = simulate(load_config(table), tmp_path / "straight")
+    with killed_before(monkeypatch, "advance", nth):
+        simulate(load_config(table), tmp_path / "killed")
     (folder,) = (tmp_path / "killed").iterdir()
     resumed = resume(folder)
     assert_same(resumed, straight)

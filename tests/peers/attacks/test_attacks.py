@@ -96,6 +96,16 @@ def test_omniscient_attacks__of_a_student_that_hears_nobody_honest_are_made_of_i
     torch.testing.assert_close(attack.lie(lonely, rng()), attack.lie(with_itself, rng()))
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.kind)
+@pytest.mark.parametrize("distribution", [False, True])
+def test_attacks__on_a_gpu_are_those_of_the_cpu(attack: Any, distribution: bool) -> None:
+    there = scene(distribution)
+    moved = {name: getattr(there, name).cuda() for name in ("own", "honest", "weights", "student")}
+    found = attack.lie(scene(distribution, **moved), rng())
+    torch.testing.assert_close(found.cpu(), attack.lie(there, rng()))
+
+
 # ---- byzfl ----
 
 

@@ -28,7 +28,7 @@ from peers.learning.settings import Execution, PeerSettings, initial_network
 from peers.networks.config import PeersConfig
 from peers.networks.optimizers import SGD
 from peers.networks.variants import MLP, LinearHead
-from peers.pooling.config import Krum, Mean, Median, SelfAgreement, TrimmedMean
+from peers.pooling.config import Krum, Mean, Median, Nearest, SelfAgreement, SelfCentredClipping, TrimmedMean
 from peers.pooling.memory import ETA, expguard_scores
 
 DATA = Synthetic(num_train=96, num_test=40, batch_size=16)
@@ -159,6 +159,28 @@ def test_rounds__in_a_loop_and_vectorised_pool_to_equal_bits() -> None:
         assert torch.equal(one.teachers[0][1], other.teachers[0][1]) and one.heard == other.heard
         expected = rule.pool(_probs(0), torch.stack(_lied(received)), torch.full((4,), 0.25), True)
         assert torch.equal(one.teachers[0][1], expected.outputs) and one.teachers[0][0] == 1.0
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"aggregation": SelfCentredClipping(), "teacher_ema": 0.9},  # pools around what it teaches with
+        {"aggregation": Nearest(f=2), "memory": "expguard"},
+        {"confident_share": 0.4},
+        {"trust": SelfAgreement(sharpness=20.0), "views": 2},
+    ],
+    ids=str,
+)
+def test_rounds__in_a_loop_and_vectorised_agree(asked: dict[str, Any]) -> None:
+    found = []
+    for execution in ("loop", "vectorised"):
+        host = host_of(execution, adversaries=ADVERSARIES, **asked)
+        start = weights(host)
+        heard = trained(host)
+        found.append((weights(host), heard))
+    (loop, told), (together, also_told) = found
+    assert (loop - together).abs().max() <= 1e-6 and (loop - start).abs().max() > 1e-3
+    assert told == also_told and told[-1][0] is not None and told[-1][0].lies == 2
 
 
 def _probs(seed: int, rows: int = 8, dim: int = 6) -> Tensor:

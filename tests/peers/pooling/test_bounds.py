@@ -231,3 +231,13 @@ def test_median__of_distributions_that_are_sure_of_different_outputs_says_nothin
     assert Median().pool(stack[0], stack, torch.full((3,), 1 / 3), True).outputs.tolist() == [
         [pytest.approx(1 / 3)] * 3
     ]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("rule", ALL, ids=named)
+def test_rules__on_a_gpu_are_those_of_the_cpu(rule: Any) -> None:
+    stack = torch.softmax(normal(7, 16, 5), dim=2).float()
+    here = rule.pool(stack[0], stack, torch.full((7,), 1 / 7), True)
+    there = rule.pool(stack[0].cuda(), stack.cuda(), torch.full((7,), 1 / 7, device="cuda"), True)
+    torch.testing.assert_close(there.outputs.cpu(), here.outputs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(there.used.cpu(), here.used, atol=1e-5, rtol=0)

@@ -87,7 +87,7 @@ def test_probe__calibrated_is_a_network_that_was_shown_the_rounds_batches():
     shown.network.train()
     with torch.no_grad():
         for round_index in (1, 4):
-            shown.network(shown.batches(round_index)[0])
+            shown.network(shown.batches(round_index, shown.index)[0])
     for name, correct in shown.probe(ProbeSubject.AS_IS).correct.items():
         np.testing.assert_array_equal(control[name], correct, err_msg=name)
     untrained = peer_of().probe(ProbeSubject.AS_IS).correct
@@ -121,7 +121,7 @@ def test_probe__recalibrated_is_the_trained_weights_after_the_forward_passes_of_
     trained = peer.probe(ProbeSubject.AS_IS).correct
     digest = peer.digest()
     for round_index in (1, 4, 5):
-        by_hand.network.train()(by_hand.batches(round_index)[0])
+        by_hand.network.train()(by_hand.batches(round_index, by_hand.index)[0])
     recalibrated = peer.probe(ProbeSubject.RECALIBRATED, [1, 4, 5]).correct
     for name, expected in by_hand.probe(ProbeSubject.AS_IS).correct.items():
         np.testing.assert_array_equal(recalibrated[name], expected, err_msg=name)

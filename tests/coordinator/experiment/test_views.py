@@ -1,0 +1,111 @@
+"""Views of a plan: who has which, what each is normalised by, and what is refused before anything starts."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coordinator.experiment.config import ConfigError, RunConfig, config_from, load_config
+from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.experiment.views import different_sensors, different_views
+from peers.data.datasets import Dataset, channel_statistics
+from peers.data.viewed import statistics_of_view
+
+TABLE: dict[str, Any] = {
+    "data": {"kind": "synthetic", "batch_size": 16, "num_train": 64, "num_test": 32, "shape": (3, 6, 6)},
+    "peers": {"model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}, "norm": "none"},
+    "topology": {"kind": "ring"},
+    "hosting": {"pool": "in-process"},
+}
+UNEQUAL = [
+    {"count": 2, "view": ["flip", "left"]},
+    {"count": 1, "view": ["chroma"]},
+    {"count": 1, "view": ["cutout", "left"]},
+    {"count": 1},
+]
+
+
+def config(**peers: Any) -> RunConfig:
+    return config_from({**TABLE, "peers": {**TABLE["peers"], **peers}})
+
+
+def test_different_views__by_steps_and_by_sensors_alone() -> None:
+    unequal = config(groups=UNEQUAL)
+    assert [seen.peers for seen in different_views(unequal)] == [(0, 1), (2,), (3,), (4,)]
+    assert [seen.peers for seen in different_sensors(unequal)] == [(0, 1, 3), (2,), (4,)]
+    assert [seen.first for seen in different_sensors(unequal)] == [0, 2, 4]
+
+
+def test_groups__have_the_sections_view_unless_they_have_their_own() -> None:
+    found = config(view=["top"], groups=[{"count": 1}, {"count": 1, "view": []}]).peers
+    assert [[step.name for step in found.view_of(peer, 0).steps] for peer in range(2)] == [["top"], []]
+    assert found.has_views and not found.common_view
+    assert config(view=["top", {"kind": "flip", "joint": True}]).peers.common_view
+    assert config(view=["flip"], view_draws="shared").peers.common_view
+    assert not config(view=["flip"]).peers.common_view and not config(view=["noisy"]).peers.common_view
+    assert config().peers.common_view and not config().peers.has_views
+
+
+def test_peer_settings__each_normalised_by_what_its_sensors_show() -> None:
+    plan = prepare(config(groups=UNEQUAL))
+    settings = peer_settings(plan.config, plan.dataset)
+    images = plan.dataset.train_images
+    for peer, each in enumerate(settings):
+        wanted = statistics_of_view(images, plan.config.peers.view_of(peer, 0), peer)
+        assert all(np.array_equal(one, two) for one, two in zip(each.normalisation, wanted, strict=True))
+        assert [step.name for step in each.view.still_steps] == (
+            ["left"] if peer in (0, 1, 3) else ["chroma"][peer - 2 :]
+        )
+    assert all(
+        np.array_equal(one, two) for one, two in zip(settings[4].normalisation, channel_statistics(images), strict=True)
+    )
+    assert settings[0].normalisation is settings[3].normalisation
+
+
+def test_override__a_view_by_its_names() -> None:
+    found = load_config(TABLE, ['peers.view=["flip", { kind = "crop", padding = 2 }, "luminance"]']).peers.view
+    assert [(step.name, getattr(step, "padding", None)) for step in found] == [
+        ("flip", None),
+        ("crop", 2),
+        ("luminance", None),
+    ]
+
+
+def test_prepare__an_imported_step_is_known_again() -> None:
+    step = {"kind": "import", "target": "torch.nn:ReLU", "sensor": True}
+    plan = prepare(config(view=[step], groups=[{"count": 1}, {"count": 1, "view": ["flip", step]}]))
+    digests = {kind.view[-1].digest for kind in plan.config.peers.groups}
+    assert len(digests) == 1 and len(digests.pop()) == 64
+    with pytest.raises(ConfigError, match=r"\Apeers\.view 'torch\.nn:ReLU': is not the code that the run was started"):
+        prepare(config(view=[{**step, "digest": "0" * 64}]))
+
+
+GREY = np.repeat(np.arange(40 * 36, dtype=np.uint8).reshape(40, 1, 6, 6), 3, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("view", "images", "line"),
+    [
+        (["low-resolution"], None, "peers.view: 'low-resolution' must have a size below the images' 6 pixels, got 8"),
+        (["flip"], GREY.reshape(40, -1), "peers.view: needs images (channel x height x width), got examples of 108"),
+        (["chroma"], GREY, "peers.view: 'chroma' leaves nothing by which the 32 first training images differ: choose"),
+        (
+            ["colour-jitter"],
+            GREY.astype(np.float32),
+            "peers.view: 'colour-jitter' needs pixels of uint8 or values in 0..1, got values from 0 to 255: leave it",
+        ),
+        ([{"kind": "import", "target": "torch:det"}], None, "peers.view 'torch:det': raised "),
+        ([{"kind": "import", "target": "torch.nn:Flatten"}], None, "peers.view 'torch.nn:Flatten': must return "),
+        (
+            [{"kind": "import", "target": "no_such:step"}],
+            None,
+            "peers.view 'no_such:step': there is no module 'no",
+        ),
+    ],
+)
+def test_prepare__one_line(view: list[Any], images: np.ndarray | None, line: str) -> None:
+    labels = np.arange(40) % 4
+    data = None if images is None else Dataset.from_arrays(images, labels)
+    with pytest.raises(ConfigError) as error:
+        prepare(config(view=view), data)
+    assert str(error.value).startswith(line)
