@@ -10,12 +10,13 @@ from matplotlib.ticker import MaxNLocator
 
 from coordinator.ablations.styles import Style, Styles, legend, legend_height
 from coordinator.figures.style import BLACK, NARROW, WIDE, figure_of, panel, plain
-from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
+from coordinator.measures.gains import FOR_COMPARISON, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate
 from coordinator.reports.wording import CONDITIONS, probe_name
 
 MOST_PANELS, ACROSS, PANEL, KEY = 12, 3, 2.4, 1.7  # inches: height of a panel, width of a short entry of the legend
 LINKS = "links from the nearest peer of another group"
+GAINS = [Gain.OVER_CALIBRATED, *(gain for gain in Gain if gain.is_over_control_run)]
 Subject = tuple[str, str, Gain]  # group, probe, gain
 Found = dict[str, dict[int, Estimate]]  # by cell and distance
 
@@ -30,7 +31,7 @@ def by_distance(rows: Sequence[Mapping[str, Any]], cells: Sequence[str]) -> dict
     for row in rows:
         for name, number in parsed.items():
             value = row.get(name)
-            if number is None or not number.claims or number.gain.treated is not Condition.TRAINED or value is None:
+            if number is None or not number.claims or number.gain not in GAINS or value is None:
                 continue
             group, _, steps = number.scope.partition(".hops.")
             subject = values.setdefault((group, number.probe, number.gain), {})
@@ -48,14 +49,10 @@ def draw_distances(
     rows: Sequence[Mapping[str, Any]], cells: Sequence[str], styles: Styles, narrow: bool = False
 ) -> Figure | None:
     """A panel per group, probe and control, a line per cell; None without groups at several distances."""
-    order = [Gain.OVER_CALIBRATED, *(gain for gain in Gain if gain.is_over_control_run)]
-    found = [
-        (subject, of)
-        for subject, of in sorted(
-            by_distance(rows, cells).items(), key=lambda item: (item[0][:2], order.index(item[0][2]))
-        )
-        if subject[1] not in FOR_COMPARISON
-    ][:MOST_PANELS]
+    known = by_distance(rows, cells)
+    drawn = [subject for gain in GAINS for subject in sorted(known, key=lambda each: each[:2]) if subject[2] is gain]
+    drawn.sort(key=lambda each: each[:2])  # stable: the gains of a group and probe stay in their order
+    found = [(each, known[each]) for each in drawn if each[1] not in FOR_COMPARISON][:MOST_PANELS]
     if not found:
         return None
     entries = styles.entries([cell for cell in cells if any(cell in of for _, of in found)])

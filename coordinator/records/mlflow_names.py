@@ -83,6 +83,7 @@ def final_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
         else:
             for gain, mean, low, high in _gains(table):
                 found |= gain_metrics(probe, gain, mean, low, high)
+    found |= _of_groups(summary)
     found |= {f"system/{name}": summary.get(name) for name in ("rounds_per_second", "evaluation_share")}
     found |= network_metrics(summary["network"]) if summary.get("network") else {}
     found |= _class_metrics(summary.get("class_accuracy", {}))
@@ -90,6 +91,19 @@ def final_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     seconds = summary.get("seconds", {}).items()
     found |= {f"system/seconds_{stage.replace('-', '_')}": value for stage, value in seconds}
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _of_groups(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The gains of groups that have names, in points: `groups/chroma/knn/over_stranger`."""
+    groups = summary.get("config", {}).get("peers", {}).get("groups", ())
+    return {
+        f"groups/{group}/{probe}/{gain.key}": round(100 * mean, 6)
+        for group, of in summary.get("groups", {}).items()
+        if any(each.get("name") for each in groups)
+        for probe, table in of["probes"].items()
+        if probe not in FOR_COMPARISON
+        for gain, mean, _, _ in _gains(table)
+    }
 
 
 def gain_metrics(

@@ -449,3 +449,15 @@ def test_compare__seeds_that_all_agree_are_no_test():
     said = "Not tested, as seeds do not differ or too few have a value: kNN gain of ring; kNN gain of ring less self; "
     assert _said(ours, "Not tested") == f"{said}disagreement at the end of ring less self."
     assert not _found(ours)
+
+
+def test_verdict__of_a_group_rests_on_that_groups_own_gain_over_calibrated() -> None:
+    """Chroma learned and luminance did not: only chroma's gain over strangers shows that experience teaches."""
+    gains = {f"groups.{group}.{name}" for group in ("chroma", "luminance") for name in (KNN, STRANGER)}
+    values = {name: UP for name in sorted(gains)} | {f"groups.luminance.{KNN}": NULL, KNN: NULL, STRANGER: UP}
+    found = _compare({"run": values})
+    assert found.verdict("run", f"groups.chroma.{STRANGER}") is Verdict.EXPERIENCE_TEACHES
+    assert found.verdict("run", f"groups.luminance.{STRANGER}") is Verdict.ABOVE_CONTROL
+    assert found.verdict("run", STRANGER) is Verdict.ABOVE_CONTROL
+    assert (found.beats_all("run", "knn", "chroma"), found.beats_all("run", "knn")) == (True, False)
+    assert "by kNN (chroma)" in " ".join(found.headline)

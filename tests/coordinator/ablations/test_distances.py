@@ -21,6 +21,7 @@ def row(cell: str, seed: int, **gains: float) -> dict[str, Any]:
     found: dict[str, Any] = {"cell": cell, "seed": seed, "axis.topology": cell}
     for far, gain in gains.items():
         found |= {NAME.format(far[1:], "gain"): gain, NAME.format(far[1:], "over_stranger.mean"): gain / 2}
+        found |= {NAME.format(far[1:], "over_untrained.mean"): 0.5}  # no claim about the exchange
         found |= {NAME.format(far[1:], "over_stranger.low"): -1.0, NAME.format(far[1:], "verdict"): "learned"}
     return found
 

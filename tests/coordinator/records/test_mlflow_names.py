@@ -201,3 +201,12 @@ def test_names__mlflow_takes_them_and_the_document_has_them() -> None:
         ends = {general, f"/{last}", *([f"_{last.rpartition('_')[2]}"] if group.startswith("uncertainty") else [])}
         assert valid_name(name) == name and ends & set(parts), name
         assert any(part.startswith(f"{group}/") for part in parts), group
+
+
+def test_final_metrics__gains_of_groups_that_have_names() -> None:
+    table = {"gain": 0.02, "interval": [0.0, 0.04], "over_stranger": {"mean": 0.01, "low": 0.0, "high": 0.02}}
+    groups = {"chroma": {"probes": {"knn": table, "sgd": table}}}
+    summary = {"probes": {}, "rounds_per_second": None, "evaluation_share": None, "groups": groups}
+    named = {"config": {"peers": {"groups": [{"name": "chroma"}]}}}
+    assert final_metrics({**summary, **named}) == {"groups/chroma/knn/gain": 2.0, "groups/chroma/knn/over_stranger": 1.0}
+    assert final_metrics(summary) == {}
