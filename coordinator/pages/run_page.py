@@ -168,7 +168,7 @@ def _probes(summary: Mapping[str, Any]) -> list[Table]:
     names = ["probe", *(CONDITIONS[condition] for condition in conditions), "gain", VERDICT]
     compared = any(name in FOR_COMPARISON for name in probes)
     note = " * on features as they are: for comparison, no verdict." if compared else ""
-    arms = buffers(summary["config"])
+    arms = buffers(summary.get("config", {}))
     note = (f" Probed with {arms}." if arms else "") + note
     caption = (
         "Accuracy of the probes on controls and trained peers. Gains in points over calibrated (untrained weights, "

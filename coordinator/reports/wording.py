@@ -79,7 +79,7 @@ def untrained(config: Mapping[str, Any]) -> str:
 
 def buffers(config: Mapping[str, Any]) -> str:
     """What to say of the probed peers' BatchNorm buffers, as part of a sentence; empty if they are as they are."""
-    anew = config["evaluation"].get("buffers") == "recalibrated"
+    anew = config.get("evaluation", {}).get("buffers") == "recalibrated"
     return "BatchNorm's buffers estimated anew in every arm, by the same forward passes" if anew else ""
 
 
