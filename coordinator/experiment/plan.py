@@ -163,8 +163,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
     warn_of_equal_views(config)
-    samples = config.data.batch_size * config.exchange.num_views
-    message_bytes = config.exchange.wire.num_bytes(samples, width)
+    message_bytes = config.exchange.wire.num_bytes(config.data.batch_size * config.exchange.num_views, width)
     weights = weight_bytes(different)
     plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
     check_trace_of(plan)
