@@ -161,16 +161,10 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
-<<<<<<< HEAD
-    samples = config.data.batch_size * config.exchange.num_views
-    message_bytes = config.exchange.wire.num_bytes(samples, width)
-    plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weight_bytes(different))
-=======
     warn_of_equal_views(config)
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size * config.exchange.num_views, width)
     weights = weight_bytes(different)
     plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
->>>>>>> partitions
     check_trace_of(plan)
     if loaded:
         _warn_of_memory(plan)
