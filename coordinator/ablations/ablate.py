@@ -9,6 +9,7 @@ import pyarrow as pa
 import tomli_w
 
 from coordinator.ablations import results_folder
+from coordinator.ablations.attacks import attack_rows
 from coordinator.ablations.comparison import compare, difference_rows, is_claim, to_table
 from coordinator.ablations.description import describe_ablation
 from coordinator.ablations.estimates import Comparison
@@ -227,7 +228,8 @@ def _conclude(
             runs[row["cell"]].append(folder_of(folder, run))
     from coordinator.ablations.figures import save_ablation_figures  # imported here because it imports matplotlib
 
-    save_ablation_figures(rows, runs, comparison, folder, tell)
+    attacks = attack_rows(ablation.cells, _summaries(ablation, folder), ablation.measures)
+    save_ablation_figures(rows, runs, comparison, folder, tell, attacks)
     config = without_secrets(tomli_w.dumps(ablation.table))
     html = render_ablation(
         ablation.name,
@@ -237,10 +239,17 @@ def _conclude(
         COMMAND,
         config,
         failed,
+        attacks,
     )
     write_whole(folder / "report.html", html)
     track(ablation, folder, output, comparison)
     return rows, comparison
+
+
+def _summaries(ablation: Ablation, folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    """The summaries of finished runs, by label of the cell and seed."""
+    found = {(run[0].label, run[1]): read_summary(folder_of(folder, run)) for run in runs_of(ablation)}
+    return {key: summary for key, summary in found.items() if summary is not None}
 
 
 def _compare(ablation: Ablation, rows: Rows) -> Comparison | None:

@@ -2,24 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
-from coordinator.ablations.factors import as_label
+import numpy as np
+
+from coordinator.ablations.factors import as_label, cell_labels
 from coordinator.ablations.grid import Cell
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.measures.gains import Gain, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate, paired_difference
 
 RULES = ("aggregation", "memory", "trust")  # keys of [exchange] that make up a rule of pooling
+VARIED = ("peers.adversaries", *(f"exchange.{key}" for key in RULES))
 TRUTH = "none"  # the attack of a cell in which nobody lies
+MEAN = "mean"
+Summaries = Mapping[tuple[str, int], Mapping[str, Any]]  # of finished runs, by label of the cell and seed
 
 
 @dataclass(frozen=True)
 class Attacked:
-    """A cell by what the table is about. rest: all its other settings, as a text that is equal where they are.
+    """A cell by what the comparison is about. cell: its label. attack: in words, without `liars`, the number of them.
 
-    attack: in words, without the number of liars; `liars` is that number.
+    rest: all its other settings, as a text that is equal where they are. others: those of them that vary, as a label.
     """
 
     cell: str
@@ -27,99 +31,131 @@ class Attacked:
     attack: str
     liars: int
     rest: str
+    others: str
 
 
 @dataclass(frozen=True)
 class AttackRow:
-    """A measure in one cell. lost: the same cell without liars less this one, paired by seed; None if it has none.
+    """A probe's gain over calibrated of the honest peers of a cell.
 
-    cost: of the rule where nobody lies: the mean's gain less the rule's, paired by seed; None where it is not known.
+    lost: what the same peers gain in the cell without liars, less this, paired by seed. cost: what peers gain by the
+    mean, less this, paired by seed, where nobody lies. None where there is nothing to compare with.
     """
 
-    attacked: Attacked
-    measure: str
+    cell: Attacked
+    measure: GainMeasure
     gain: Estimate
     lost: Estimate | None
     cost: Estimate | None
 
 
-class AttackTable:
-    """The rows of an ablation in which liars vary, by settings, measure, attack, number of liars and rule."""
+def attack_rows(cells: Sequence[Cell], summaries: Summaries, measures: Sequence[str]) -> list[AttackRow]:
+    """The rows by measure, settings, attack, number of liars and rule; none if liars do not vary between cells."""
+    described = attacked(cells)
+    if len({(each.attack, each.liars) for each in described}) < 2:
+        return []
+    rests, rules = ([*dict.fromkeys(getattr(each, name) for each in described)] for name in ("rest", "rule"))
 
-    def __init__(self, cells: Sequence[Cell], rows: Sequence[Mapping[str, Any]], measures: Sequence[str]) -> None:
-        self._cells = [attacked(cell) for cell in cells]
-        self._values = {(row["cell"], int(row["seed"])): row for row in rows}
-        self._seeds = sorted({seed for _, seed in self._values})
-        parsed = {name: GainMeasure.parse(name) for name in measures}
-        self._measures = [
-            name for name, gain in parsed.items() if gain and gain.claims and gain.gain is Gain.OVER_CALIBRATED
-        ]
+    def place(each: Attacked) -> tuple[object, ...]:
+        return rests.index(each.rest), each.attack != TRUTH, each.attack, each.liars, rules.index(each.rule)
 
-    @cached_property
-    def rows(self) -> list[AttackRow]:
-        """None if liars do not vary, or no gain over calibrated is measured."""
-        if len({(each.attack, each.liars) for each in self._cells}) < 2:
-            return []
-        rests, rules = ([*dict.fromkeys(getattr(each, name) for each in self._cells)] for name in ("rest", "rule"))
-
-        def place(each: Attacked) -> tuple[object, ...]:
-            return rests.index(each.rest), each.attack != TRUTH, each.attack, each.liars, rules.index(each.rule)
-
-        ordered = sorted(self._cells, key=place)
-        return [self._row(each, measure) for measure in self._measures for each in ordered]
-
-    def _row(self, cell: Attacked, measure: str) -> AttackRow:
-        truthful = self._like(cell, attack=TRUTH)
-        of_mean = self._like(cell, rule="mean") if cell.attack == TRUTH and cell.rule != "mean" else None
-        own = self._of(cell, measure)
-        return AttackRow(
-            cell,
-            measure,
-            estimate(own),
-            paired_difference(self._of(truthful, measure), own) if truthful and cell.attack != TRUTH else None,
-            paired_difference(self._of(of_mean, measure), own) if of_mean else None,
+    parsed = filter(None, map(GainMeasure.parse, measures))
+    gains = [gain for gain in parsed if gain.claims and gain.gain is Gain.OVER_CALIBRATED]
+    seeds = sorted({seed for _, seed in summaries})
+    return [
+        _row(
+            each,
+            gain,
+            described,
+            [{cell: own for (cell, of), own in summaries.items() if of == seed} for seed in seeds],
         )
-
-    def _like(self, cell: Attacked, **other: str) -> Attacked | None:
-        """The cell that differs from this one only so; without liars if the attack is none."""
-        wanted = {"rule": cell.rule, "attack": cell.attack, **other}
-        for each in self._cells:
-            same = all(getattr(each, name) == value for name, value in wanted.items())
-            if same and each.rest == cell.rest and (wanted["attack"] == TRUTH or each.liars == cell.liars):
-                return each
-        return None
-
-    def _of(self, cell: Attacked, measure: str) -> list[float]:
-        """A measure of a cell, by seed; nan where it is unknown."""
-        found = [self._values.get((cell.cell, seed), {}).get(measure) for seed in self._seeds]
-        return [float("nan") if value is None else float(value) for value in found]
+        for gain in gains
+        for each in sorted(described, key=place)
+    ]
 
 
-def attacked(cell: Cell) -> Attacked:
-    """What the table is about in a cell's config, in words."""
-    table = to_table(cell.config)
-    peers, exchange = table["peers"], table["exchange"]
-    lies = [{**some, "peers": []} for some in peers.get("adversaries", [])]
-    rest = {
-        **table,
-        "run": {name: value for name, value in table["run"].items() if name not in ("name", "seed")},
-        "peers": {name: value for name, value in peers.items() if name != "adversaries"},
-        "exchange": {name: value for name, value in exchange.items() if name not in RULES},
-    }
-    attack = as_label(lies).replace(" x 0", "") if lies else TRUTH
-    return Attacked(cell.label, rule_of(cell.config), attack, len(cell.config.peers.liars), repr(rest))
+def attacked(cells: Sequence[Cell]) -> list[Attacked]:
+    """What the comparison is about in each cell."""
+    settings = [{key: value for key, value in cell.settings.items() if key not in VARIED} for cell in cells]
+    labels = cell_labels(settings) if any(each != settings[0] for each in settings) else [""] * len(cells)
+    return [
+        Attacked(cell.label, rule_of(cell.config), attack_of(cell.config), len(cell.config.peers.liars), rest, label)
+        for cell, label in zip(cells, labels, strict=True)
+        for rest in [_rest(cell.config)]
+    ]
 
 
 def rule_of(config: RunConfig) -> str:
-    """The rule of pooling as labels have it: `krum(f=1)`, with what it remembers or trusts if anything."""
+    """The rule of pooling as labels have it: `krum(f=1)`, with what it remembers and trusts, if anything."""
     exchange = to_table(config)["exchange"]
-    defaults = to_table(config.model_copy(update={"exchange": type(config.exchange)()}))["exchange"]
-    given = {name: exchange.get(name) for name in RULES[1:] if exchange.get(name) != defaults.get(name)}
-    kind = type(config.exchange.aggregation)
-    options = {
-        name: value
-        for name, value in exchange["aggregation"].items()
-        if name == "kind" or value != kind.model_fields[name].get_default()
-    }
-    parts = [as_label(options), *(f"{name} {as_label(value)}" for name, value in given.items())]
-    return ", ".join(parts)
+    fields = type(config.exchange.aggregation).model_fields
+    rule = {name: value for name, value in exchange["aggregation"].items() if _is_set(name, value, fields)}
+    defaults = type(config.exchange).model_fields
+    added = [name for name in RULES[1:] if getattr(config.exchange, name) != defaults[name].get_default()]
+    return ", ".join([as_label(rule), *(f"{name} {as_label(exchange[name])}" for name in added)])
+
+
+def attack_of(config: RunConfig) -> str:
+    """The attacks of a cell's liars in words, whoever and however many they are."""
+    lies = [some.model_dump(mode="json", exclude_none=True) for some in config.peers.adversaries]
+    return " + ".join(dict.fromkeys(as_label([some]).replace(f" x {len(some['peers'])}", "") for some in lies)) or TRUTH
+
+
+def _is_set(name: str, value: Any, fields: Mapping[str, Any]) -> bool:
+    return name in ("kind", "f", "b", "m") or value != fields[name].get_default()
+
+
+def _rest(config: RunConfig) -> str:
+    table = to_table(config)
+    left_out = {"run": ("name", "seed"), "peers": ("adversaries",), "exchange": RULES}
+    return repr(
+        {
+            section: {key: value for key, value in table[section].items() if key not in left_out.get(section, ())}
+            for section in table
+            if section not in ("tracking", "hosting")
+        }
+    )
+
+
+def _row(
+    cell: Attacked, measure: GainMeasure, cells: Sequence[Attacked], runs: Sequence[Mapping[str, Mapping[str, Any]]]
+) -> AttackRow:
+    """runs: by seed, the summaries by cell."""
+    own = [_gains(summaries.get(cell.cell, {}), measure) for summaries in runs]
+    means = [_mean(gains.values()) for gains in own]
+
+    def less_this(other: Attacked | None) -> Estimate | None:
+        """What the same peers gain in another cell, less what they gain in this one."""
+        if other is None:
+            return None
+        theirs = [_gains(summaries.get(other.cell, {}), measure) for summaries in runs]
+        same = [_mean(known.get(peer, np.nan) for peer in gains) for known, gains in zip(theirs, own, strict=True)]
+        return paired_difference(same, means)
+
+    lies = cell.attack != TRUTH
+    return AttackRow(
+        cell,
+        measure,
+        estimate(means),
+        less_this(_without_lies(cells, cell.rest, cell.rule)) if lies else None,
+        less_this(_without_lies(cells, cell.rest, MEAN)) if not lies and cell.rule != MEAN else None,
+    )
+
+
+def _without_lies(cells: Sequence[Attacked], rest: str, rule: str) -> Attacked | None:
+    wanted = (rest, rule, TRUTH)
+    return next((each for each in cells if (each.rest, each.rule, each.attack) == wanted), None)
+
+
+def _gains(summary: Mapping[str, Any], measure: GainMeasure) -> dict[int, float]:
+    """Each honest student's gain, of those that a measure is about; {} if it is not known."""
+    group, _, steps = measure.scope.partition(".hops.")
+    of = summary if not group else summary.get("groups", {}).get(group, {})
+    of = of.get("hops", {}).get(steps, {}) if steps else of
+    own = of.get("probes", {}).get(measure.probe, {}).get("peers", {})
+    return dict(zip(own.get("peer", ()), own.get(measure.gain.key, ()), strict=True))
+
+
+def _mean(values: Any) -> float:
+    found = list(values)
+    return float(np.mean(found)) if found else float("nan")

@@ -1,12 +1,15 @@
 """The files of an ablation's figures: which there are, and what happens if one cannot be drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
+from coordinator.ablations.attack_report import draw_attacks
+from coordinator.ablations.attacks import AttackRow
+from coordinator.ablations.distances import draw_distances
 from coordinator.ablations.estimates import Comparison
 from coordinator.ablations.forest import draw_estimates
 from coordinator.ablations.lines import draw_bytes, draw_connectivity, draw_consensus, draw_seconds
@@ -25,13 +28,14 @@ def save_ablation_figures(
     comparison: Comparison,
     folder: Path,
     tell: Callable[[str], None] = lambda line: None,
+    attacks: Sequence[AttackRow] = (),
 ) -> list[str]:
     """Draw the figures into `figures` of `folder`; returns the names of the files, in the order of the page.
 
     rows: those of the results table. runs: by cell label, the folders of its finished runs in seed order.
     A figure without data is not drawn, and an older file of its name is removed. A figure that fails, for example
     because of a damaged file, is skipped with a line to `tell`; the page is written without it. Curves and estimates
-    have a second form for narrow screens.
+    have a second form for narrow screens. attacks: of cells in which liars vary.
     """
     target = folder / "figures"
     target.mkdir(parents=True, exist_ok=True)
@@ -43,6 +47,8 @@ def save_ablation_figures(
         "seconds": partial(draw_seconds, finished, styles),
         "connectivity": partial(draw_connectivity, rows, cells, styles),
         "bytes": partial(draw_bytes, finished, styles),
+        "attacks": partial(draw_attacks, attacks),
+        "distances": partial(draw_distances, rows, cells, styles),
     }
     pictures: dict[str, tuple[Callable[[], Figure | None], int]] = {}
     for name, draw in in_two_forms.items():

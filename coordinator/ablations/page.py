@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from coordinator.ablations.attack_report import attack_tables
+from coordinator.ablations.attacks import AttackRow
 from coordinator.ablations.estimates import Comparison, Difference, Outcome
 from coordinator.ablations.sentences import NOT_REACHED, others, reached_by
 from coordinator.measures import declared
@@ -42,6 +44,15 @@ ABLATION_FIGURES: Texts = {
         f"{DISAGREEMENT.capitalize()} against the bytes exchanged so far, one curve per cell",
         "What agreement costs: lower left is better. Cells that exchange nothing are not drawn.",
     ),
+    "attacks": (
+        "Gain of honest peers against the number of liars, one line per rule of pooling",
+        "What lies cost under each rule: mean gain over calibrated of the honest peers, with 95% intervals over seeds.",
+    ),
+    "distances": (
+        "Gain of a group's peers against their distance from another group, one line per cell",
+        "Who hears the other group: mean gain of the peers that are so many links away from it, over calibrated and "
+        "over each control run, with 95% intervals over seeds, not corrected.",
+    ),
     **{
         measure.name: (
             f"Heat map per cell of {measure.formula}",
@@ -77,11 +88,13 @@ def render_ablation(
     command: str,
     config_text: str,
     failed: Sequence[str] = (),
+    attacks: Sequence[AttackRow] = (),
 ) -> str:
     """The HTML of an ablation's page: what it comes to, a line an estimate, the tables, then all else.
 
     asked: the varied and the fixed settings, each with its subject. figures: the folder of the figures. command,
     config_text: how to repeat the ablation, without secrets. failed: a line per failed run.
+    attacks: of cells in which liars vary.
     """
     several, texts = len(comparison.cells) > 1, dict(ABLATION_FIGURES)
     if not several:
@@ -97,6 +110,7 @@ def render_ablation(
         estimates=_estimates(comparison) if several else _of_one_cell(comparison),
         reference=comparison.reference,
         differences=_differences(comparison),
+        attacks=attack_tables(attacks),
         pictures=[each for each in drawn if each.name != "estimates"],
         notes=comparison.words,
         asked=asked,

@@ -10,7 +10,7 @@ from peers.attacks.config import Adversaries, Constant, Copycat, PermutedOutputs
 from peers.base.brought import Brought, called
 from peers.exchange.config import ExchangeConfig
 from peers.networks.config import PeersConfig
-from peers.pooling.config import Aggregation, NoTrust
+from peers.pooling.config import Aggregation, Krum, NoTrust
 from topologies.schedule import SAMPLED, Round, Schedule
 
 ATTACK, RULE = "peers.adversaries.attack", "exchange.aggregation"
@@ -32,6 +32,8 @@ def check_liars(peers: PeersConfig, exchange: ExchangeConfig) -> None:
             f"{RULE} '{called(exchange.aggregation)}' pools outputs, but exchange.average 'losses' compares with each "
             f"teacher: set exchange.average to outputs, or {RULE} to mean"
         )
+    if isinstance(exchange.aggregation, Krum):
+        _check_weights(exchange)
     if exchange.confident_share < 1:
         _check_confident(exchange)
 
@@ -94,6 +96,20 @@ def _check_confident(exchange: ExchangeConfig) -> None:
             raise ValueError(
                 f"exchange.confident_share {exchange.confident_share:g} takes, for each sample, the mean of the "
                 f"teachers that are sure of it, but {what}: {instead}, or exchange.confident_share to 1"
+            )
+
+
+def _check_weights(exchange: ExchangeConfig) -> None:
+    """Of Krum, which takes one message, whatever weight it has."""
+    given = (
+        (not isinstance(exchange.trust, NoTrust), "trust", exchange.trust.kind),
+        (exchange.memory != "none", "memory", exchange.memory),
+    )
+    for holds, name, value in given:
+        if holds:
+            raise ValueError(
+                f"exchange.{name} '{value}' weighs teachers, but {RULE} 'krum' takes one message whatever its weight: "
+                f"use multi-krum, or set exchange.{name} to none"
             )
 
 

@@ -17,7 +17,7 @@ from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
 from coordinator.experiment.probe_memory import check_memory, probing_needs
 from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
-from coordinator.experiment.views import check_views, normalisations
+from coordinator.experiment.views import check_views, normalisations, warn_of_equal_views
 from peers.base import memory
 from peers.data import dataset_check
 from peers.data.brought import GivenData
@@ -162,6 +162,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
+    warn_of_equal_views(config)
     samples = config.data.batch_size * config.exchange.num_views
     message_bytes = config.exchange.wire.num_bytes(samples, width)
     weights = weight_bytes(different)

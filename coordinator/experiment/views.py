@@ -1,5 +1,6 @@
 """The views of a planned run: checked against its images, listed without repetitions, and normalised each by itself."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -72,6 +73,20 @@ def check_views(config: RunConfig, dataset: Dataset) -> None:
                 f"peers.view: {_names(seen.view.steps)} leaves nothing by which the {len(found)} first training images "
                 "differ: choose another sensor for these images"
             )
+
+
+def warn_of_equal_views(config: RunConfig) -> None:
+    """Warn where two views of an image are the same, so that a peer has nothing to learn from the other one."""
+    needed = config.exchange.needs_two_views
+    still = [seen for seen in different_views(config) if not any(step.draws for step in seen.view.steps)]
+    if not needed or not still:
+        return
+    where = "peers.view" if len(still[0].peers) == config.peers.count else f"the view of peer {still[0].first}"
+    warnings.warn(
+        f"exchange.{needed} compares two views of each image, but {where} draws nothing at random, so that both are "
+        "equal: add a step such as crop or colour-jitter",
+        stacklevel=3,
+    )
 
 
 def _sections(peers: PeersConfig) -> Iterator[tuple[str, tuple[Step, ...]]]:

@@ -22,8 +22,8 @@ def on_holdings(facts: Mapping[str, Any], num_peers: int, noun: str = "examples"
     nobodys = f"; {facts['nobodys']:,} {noun} are nobody's" if facts["nobodys"] else ""
     return (
         f"{count_of(num_peers, 'peer')} hold {_range(sizes, ',.0f')} private {noun} each, of "
-        f"{_range(effective, '.1f')} effective classes (mean {effective['mean']:.1f}); total variation from the "
-        f"classes of all private {noun} {_range(variation, '.2f')} (mean {variation['mean']:.2f}); "
+        f"{_range(effective, '.1f')} effective classes; total variation from the classes of all private {noun} "
+        f"{_range(variation, '.2f')}; "
         f"{facts['public']:,} public {noun} of {facts['public_of']}{nobodys}"
     )
 
@@ -77,4 +77,4 @@ def said_of(summary: Mapping[str, Any]) -> Sequence[str]:
 
 def _range(spread: Mapping[str, float], form: str) -> str:
     least, most = format(spread["least"], form), format(spread["most"], form)
-    return least if least == most else f"{least} to {most}"
+    return least if least == most else f"{least} to {most} (mean {format(spread['mean'], form)})"

@@ -168,8 +168,10 @@ def factor_of(measure: str) -> float:
 
 def heading(measure: str) -> str:
     """A measure's name with its unit, if it has one."""
-    unit = unit_of(measure)
-    return measure_name(measure) + (f" ({unit})" if unit else "")
+    unit, name = unit_of(measure), measure_name(measure)
+    if unit and name.endswith(")"):  # of a group, whose name stands there
+        return f"{name.removesuffix(')')}, {unit})"
+    return name + (f" ({unit})" if unit else "")
 
 
 def number(value: float, measure: str) -> str:

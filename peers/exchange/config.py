@@ -103,8 +103,8 @@ class ExchangeConfig(StudentLoss, Section):
     aggregation: AggregationConfig = Field(Mean(), description="how a student pools its teachers' messages")
     memory: Literal["none", "expguard"] = Field(
         "none",
-        description="weights of teachers that follow their past: expguard, multiplied by exp(-score) in every round "
-        "in which a message is an outlier (Roux et al. 2025)",
+        description="weights of teachers that follow their past: expguard, multiplied in every round by exp(-0.1 x "
+        "outlier score), less the least score of those heard (Roux et al. 2025)",
     )
     trust: TrustConfig = Field(NoTrust(), description="weights of teachers by what their messages say, without labels")
     confident_share: float = Field(
@@ -138,16 +138,6 @@ class ExchangeConfig(StudentLoss, Section):
 
     @model_validator(mode="after")
     def _check(self) -> "ExchangeConfig":
-        if self.refresh_every != 1 and self.teacher_ema:
-            raise ValueError(
-                f"exchange.teacher_ema is {self.teacher_ema:g} and exchange.refresh_every is {self.refresh_every}, but "
-                "a teacher is either a moving average or a snapshot: leave one of them out"
-            )
-        if self.refresh_every != 1 and self.teacher_anchor < 1:
-            raise ValueError(
-                f"exchange.teacher_anchor is {self.teacher_anchor:g} and exchange.refresh_every is "
-                f"{self.refresh_every}, but a snapshot is not drawn back to the first weights: leave one of them out"
-            )
         vector_loss = isinstance(self.loss, VectorLoss)
         if vector_loss and self.target.makes_probs:
             raise ValueError(
@@ -177,8 +167,21 @@ class ExchangeConfig(StudentLoss, Section):
             )
         if self.supervised and self.what == "features":
             raise ValueError("exchange.supervised needs class logits: set exchange.what to logits or probabilities")
+        self._check_teacher()
         self._check_own_terms()
         return self
+
+    def _check_teacher(self) -> None:
+        if self.refresh_every != 1 and self.teacher_ema:
+            raise ValueError(
+                f"exchange.teacher_ema is {self.teacher_ema:g} and exchange.refresh_every is {self.refresh_every}, but "
+                "a teacher is either a moving average or a snapshot: leave one of them out"
+            )
+        if self.refresh_every != 1 and self.teacher_anchor < 1:
+            raise ValueError(
+                f"exchange.teacher_anchor is {self.teacher_anchor:g} and exchange.refresh_every is "
+                f"{self.refresh_every}, but a snapshot is not drawn back to the first weights: leave one of them out"
+            )
 
     def _check_own_terms(self) -> None:
         if self.views == 1 and self.needs_two_views:
@@ -198,6 +201,12 @@ class ExchangeConfig(StudentLoss, Section):
             raise ValueError(
                 f"exchange.self_target: exchange.loss '{self.loss.kind}' compares vectors, without probabilities or "
                 "temperature: use a kind without them, at temperature 1"
+            )
+        compares_sent = isinstance(self.loss, VectorLoss | BroughtLoss)
+        if compares_sent and self.what == "probabilities" and own.kind != "none":
+            raise ValueError(
+                f"exchange.loss '{self.loss.kind}' on probabilities takes exchange.self_target 'none', got "
+                f"'{own.kind}': set exchange.self_target to {{ kind = 'none' }}"
             )
         if isinstance(self.loss, BroughtLoss) and self.target_self_share and own.makes_probs != self.target.makes_probs:
             raise ValueError(

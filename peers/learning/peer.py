@@ -89,7 +89,8 @@ class Peer(Learner):
             tasks = self.with_own_terms([] if task is None else [task], pending, assignment)
             if tasks:
                 loss, norm = self.study(tasks, assignment)
-        self._twin_learns(assignment)
+        if loss is not None:
+            self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
         heard = None if task is None else task.heard
         return message, self.stats(time.perf_counter() - start, message, loss, norm, heard)
@@ -123,7 +124,8 @@ class Peer(Learner):
             tasks = self.with_own_terms([task for task in found if task is not None], pending, assignment)
             if tasks:
                 loss, norm = self.study(tasks, assignment)
-        self._twin_learns(assignment)
+        if loss is not None:
+            self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
         heard = Heard.together(task.heard for task in tasks)
         return message, self.stats(time.perf_counter() - start, message, loss, norm, heard)

@@ -59,13 +59,12 @@ class Alone(Protocol):
 class Twin:
     """A peer of its own, whose start is a stranger's. It does what a peer does in the control `alone`, on other data.
 
-    So it has learned as much as a teacher, though nothing of the run's images. One that stands for a peer that never
-    learns does not learn either.
+    It takes as many steps as the peer in whose place it teaches: so it has learned as much, though nothing of the run's
+    images; and nothing, where that peer never learns.
     """
 
     def __init__(self, peer: Alone) -> None:
         self.peer = peer
-        self._learns = peer.index not in peer.settings.peers.frozen
 
     @property
     def teaching(self) -> Network:
@@ -87,12 +86,10 @@ class Twin:
         return self.peer.forward(buffers, images, round_index)
 
     def learn(self, assignment: Assignment) -> str:
-        """One step after a message, on the other data's batch of this number; returns why it has failed, if it has.
+        """One step, on the other data's batch of this number; returns why it has failed, if it has.
 
-        assignment: that of the step of the peer for which it stands.
+        assignment: that of the step that the peer has taken in whose place it teaches.
         """
-        if not self._learns or not assignment.teaches:
-            return ""
         own = Links((self.peer.index,), (1.0,))
         alone = Assignment(assignment.round_index, assignment.batch_index, own, True, step_round=assignment.step_round)
         message, _ = self.peer.publish(alone)

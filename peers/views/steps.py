@@ -24,6 +24,11 @@ def grey(images: Images) -> Float[Tensor, "batch 1 height width"]:
     return red.mul(GREY[0]).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2]).unsqueeze(1)
 
 
+def size_of(images: Images) -> tuple[int, int]:
+    """Height and width, as plain numbers also where torch traces."""
+    return int(images.shape[-2]), int(images.shape[-1])
+
+
 def per_image(values: np.ndarray, images: Images) -> Float[Tensor, "batch 1 1 1"]:
     """A number for each image, on the images' device."""
     return torch.from_numpy(values).to(images.device, images.dtype)[:, None, None, None]
@@ -47,7 +52,7 @@ def crop(images: Images, padding: int, corners: Int64[np.ndarray, "batch 2"]) ->
 
 def resized_crop(images: Images, boxes: Int64[np.ndarray, "batch 4"]) -> Images:
     """The parts at (top, left, height, width), resized to the images' own size: bilinear, with antialiasing."""
-    size = list(images.shape[-2:])
+    size = list(size_of(images))
     parts = (
         image[:, top : top + height, left : left + width].unsqueeze(0)
         for image, (top, left, height, width) in zip(images, boxes.tolist(), strict=True)
@@ -57,7 +62,7 @@ def resized_crop(images: Images, boxes: Int64[np.ndarray, "batch 4"]) -> Images:
 
 def resized(images: Images, size: list[int]) -> Float[Tensor, "batch channels new_height new_width"]:
     """The images in another (height, width): bilinear, with antialiasing."""
-    if list(images.shape[-2:]) == size:
+    if list(size_of(images)) == size:
         return images
     return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
 

@@ -10,7 +10,14 @@ from numpy.random import SeedSequence
 from scipy import stats
 
 from topologies import graphs, mixing, schedule
-from topologies.combinators import each_alone, one_student, one_teacher, with_self_weight, without_students
+from topologies.combinators import (
+    each_alone,
+    one_student,
+    one_teacher,
+    self_taught,
+    with_self_weight,
+    without_students,
+)
 from topologies.round import Edge, Round
 from topologies.schedule import Schedule
 
@@ -150,3 +157,24 @@ def test_one_teacher__each_student_hears_one_other_with_the_weight_of_all() -> N
     assert single(7) == one_teacher(full, seed)(7)
     others = drawn[~np.eye(5, dtype=bool)]
     assert np.abs(others / 2000 - 0.25).max() < 4 * np.sqrt(0.25 * 0.75 / 2000)  # four standard errors
+
+
+def test_self_taught__peers_without_teachers_are_their_own_and_all_else_stays() -> None:
+    hub = Round(((), (Edge(0, 1.0),), (Edge(0, 0.5), Edge(1, 0.5)), ()), (1.0, 0.0, 0.0, 1.0), frozenset({3}))
+    found = self_taught(schedule.static(hub))
+    assert found.period == 1 and found(0) is found(5)
+    assert found(0).incoming == ((Edge(0, 1.0),), *hub.incoming[1:3], (Edge(3, 1.0),))
+    assert (found(0).kept, found(0).unheard) == (hub.kept, hub.unheard)
+    assert np.array_equal(found(0).mixing.toarray(), hub.mixing.toarray())
+    assert self_taught(schedule.static(RING))(0).incoming == RING.incoming
+    assert self_taught(schedule.static(hub), [0])(0).incoming[3] == ()  # where peer 3 is away
+    drawn = self_taught(schedule.random_matching(5, SeedSequence(0)))
+    for t in range(20):
+        plain = schedule.random_matching(5, SeedSequence(0))(t)
+        assert set(drawn(t).students) == set(range(5)) and set(plain.links) <= set(drawn(t).links)
+        assert all(teacher == student for teacher, student in set(drawn(t).links) - set(plain.links))
+
+
+def test_self_taught__frozen_peers_still_never_learn() -> None:
+    hub = Round(((), (Edge(0, 1.0),), (Edge(0, 1.0),)), (1.0, 0.0, 0.0))
+    assert without_students(self_taught(schedule.static(hub)), frozenset({0}))(0).incoming == hub.incoming

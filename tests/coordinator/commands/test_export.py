@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +20,7 @@ from torch import nn
 from coordinator import ConfigError, load_config, load_result, simulate
 from coordinator.checkpoints.export_formats import Exported, as_onnx, as_state_dict, as_torchscript
 from peers.networks import drawing
-from peers.networks.config import PeerKind
+from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.trained import InputFormat, TrainedPeer
 from peers.networks.variants import HeadConfig, ModelConfig
 
@@ -166,6 +167,41 @@ def test_formats__of_every_head_and_norm(head: Any, norm: str, export: Callable[
     exported = export(trained, spec, {"inputs": json.dumps(trained.inputs.to_json())}, path)
     assert_gives_the_same(exported, trained, path)
     assert exported.needs == "torch"
+
+
+# ---- with the sensors of a view ----
+
+
+def seeing(*steps: str) -> tuple[TrainedPeer, dict[str, Any]]:
+    """A peer with this view, and what its network is built of."""
+    spec = {"model": {"kind": "mlp", "hidden": [16]}, "norm": "batch", "head": {"kind": "linear", "dim": 6}}
+    trained = peer_of(**spec)
+    view = PeersConfig(count=3, view=steps).view_of(2, 7)
+    return replace(trained, inputs=replace(trained.inputs, view=view, peer=2)), spec
+
+
+@pytest.mark.parametrize("export", [as_state_dict, as_torchscript])
+@pytest.mark.parametrize("steps", [("flip", "luminance"), ("chroma", "left"), ("blurred", "odd-rows")], ids=str)
+def test_formats__see_what_the_peers_sensors_do(
+    steps: tuple[str, ...], export: Callable[..., Exported], tmp_path: Path
+) -> None:
+    (trained, spec), path = seeing(*steps), tmp_path / "peer"
+    exported = export(trained, spec, {"inputs": json.dumps(trained.inputs.to_json())}, path)
+    assert_gives_the_same(exported, trained, path)
+    alone = "torch" if export is as_torchscript else "torch and peer-consensus, for the view; format torchscript: torch"
+    assert exported.needs.startswith(alone)
+    blind = replace(trained, inputs=replace(trained.inputs, view=None))
+    images = np.random.default_rng(0).integers(0, 256, (5, 3, 8, 8), dtype=np.uint8)
+    assert np.abs(blind.features(images) - trained.features(images)).max() > 1e-2
+
+
+def test_formats__noise_is_in_the_state_dict_and_in_no_graph(tmp_path: Path) -> None:
+    (trained, spec), path = seeing("noisy"), tmp_path / "peer"
+    about = {"inputs": json.dumps(trained.inputs.to_json())}
+    assert_gives_the_same(as_state_dict(trained, spec, about, path), trained, path)
+    for export in (as_torchscript, as_onnx):
+        with pytest.raises(ConfigError, match=r"the peer's sensor 'noisy' draws anew for each image, .* state_dict\Z"):
+            export(trained, spec, about, path)
 
 
 # ---- networks of the user's own ----

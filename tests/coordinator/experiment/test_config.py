@@ -293,6 +293,8 @@ def test_sections__know_no_more_than_the_design_names() -> None:
     assert list(RunConfig.model_fields) == [
         "run",
         "data",
+        "public",
+        "irrelevant",
         "peers",
         "topology",
         "exchange",

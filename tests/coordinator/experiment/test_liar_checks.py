@@ -1,6 +1,8 @@
 """What liars and rules of pooling need is refused in one line where it is missing."""
 
 import copy
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,6 +126,24 @@ def test_losses_of_each_teacher__are_not_pooled(small: dict[str, Any]) -> None:
     assert "exchange.aggregation 'krum' pools outputs, but exchange.average 'losses' compares" in mistake(
         table(small, (), exchange)
     )
+
+
+@pytest.mark.parametrize(("name", "value"), [("trust", {"kind": "self-agreement"}), ("memory", "expguard")])
+def test_weights__are_not_given_to_a_rule_that_takes_one_message(small: dict[str, Any], name: str, value: Any) -> None:
+    ring, called = {"kind": "ring", "self_weight": 0.3}, value if isinstance(value, str) else value["kind"]
+    line = mistake(table(small, (), {"aggregation": {"kind": "krum"}, name: value}, topology=ring))
+    assert line.endswith(
+        f"exchange.{name} '{called}' weighs teachers, but exchange.aggregation 'krum' takes one message whatever its "
+        f"weight: use multi-krum, or set exchange.{name} to none"
+    )
+    config_from(table(small, (), {"aggregation": {"kind": "multi-krum"}, name: value}, topology=ring))
+
+
+def test_page__has_an_experiment_with_liars_that_can_start() -> None:
+    page = (Path(__file__).parents[3] / "configs" / "README.md").read_text()
+    block = page.split("## Liars and robust pooling\n\n```toml\n")[1].split("```")[0]
+    plan = prepare(config_from(tomllib.loads(block) | {"data": {"kind": "digits"}}))
+    assert plan.facts.min_degree == 8 and plan.config.peers.liars == {6, 7}
 
 
 TOO_FEW = [

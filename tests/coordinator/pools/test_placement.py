@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator import ConfigError, load_config, simulate
+from coordinator.experiment.loading import load_data
 from coordinator.experiment.plan import peer_settings, prepare
 from coordinator.pools import placement
 from coordinator.pools.placement import around, assign, digest_of, free_by_node, load_with_digest
@@ -89,6 +90,14 @@ def test_reservations_of_hosts__cpus_and_resources_that_were_asked_for() -> None
         reservations_of_hosts(cluster, asked, 6)
     with pytest.raises(ConfigError, match=r"hosting.cpus_per_peer: 5 x \(1 CPU\) cannot be placed on nodes with"):
         reservations_of_hosts(cluster, hosting(cpus_per_peer=1.0), 5)
+
+
+def test_load_with_digest__a_node_reads_the_other_data_sets_of_a_run_too() -> None:
+    table = {"data": {"kind": "synthetic"}, "irrelevant": {"kind": "digits"}, "topology": {"kind": "ring"}}
+    config = load_config(table)
+    dataset, digest = load_with_digest(config.data, 0, config.other_data)
+    assert digest == digest_of(load_data(config)) != load_with_digest(config.data, 0)[1]
+    assert set(dataset.others) == {"irrelevant"} and dataset.others["irrelevant"].name == "digits"
 
 
 def test_digest_of__sees_every_bit() -> None:

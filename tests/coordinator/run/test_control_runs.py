@@ -79,6 +79,22 @@ def test_resume__after_a_kill_in_any_control_nothing_differs(tmp_path: Path, mon
     assert everything(resumed.summary) == everything(straight.summary)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("nth", [13, 21, 29, 37], ids=["in irrelevant", "in private-only", "in pooled", "in truthful"])
+def test_resume__after_a_kill_in_a_control_of_unequal_peers_nothing_differs(
+    small: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int
+):
+    controls = {"controls": ["irrelevant", "private-only", "pooled", "truthful"], "buffers": "recalibrated"}
+    table = {**with_all(small), "evaluation": {**small["evaluation"], **controls}, "checkpoint": {"every": 3}}
+    straight = simulate(load_config(table), tmp_path / "straight")
+    with killed_before(monkeypatch, "advance", nth):
+        simulate(load_config(table), tmp_path / "killed")
+    (folder,) = (tmp_path / "killed").iterdir()
+    resumed = resume(folder)
+    assert_same(resumed, straight)
+    assert everything(resumed.summary) == everything(straight.summary)
+
+
 @pytest.mark.parametrize(
     ("exchange", "idle"),
     [

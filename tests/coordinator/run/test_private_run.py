@@ -6,9 +6,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from coordinator.ablations.measure_names import known_measures
+from coordinator.ablations.results_folder import scalars
 from coordinator.experiment.config import load_config
 from coordinator.figures import run as figures
 from coordinator.records.run_folder import RunFolder
+from coordinator.reports.wording import measure_name
 from coordinator.run.simulate import resume, simulate
 from peers.data.chosen import Chosen
 
@@ -47,6 +50,10 @@ def test_run__says_who_holds_what_and_how_accurate_peers_are_on_whose_classes(tm
     for scope in ("held", "own", "others"):
         mean = sum(row[scope] for row in trained) / 4
         assert result.summary["class_accuracy"]["top1"][scope]["trained"] == pytest.approx(mean)
+    named = [name for name in known_measures(result.config) if name.startswith(("holdings.", "class_accuracy."))]
+    found = [name for name in scalars(result.summary) if name.startswith(("holdings.", "class_accuracy."))]
+    assert sorted(named) == sorted(name for name in found if name != "holdings.public_of")
+    assert all(measure_name(name) != name.replace("_", " ") for name in named)  # all have words
     # four classes of about equal size, all of which are held: own and others' make up the whole
     whole = result.summary["probes"]["top1"]["trained"]
     assert result.summary["class_accuracy"]["top1"]["held"]["trained"] == pytest.approx(whole)

@@ -13,6 +13,7 @@ from peers.exchange.losses import LossConfig
 from peers.exchange.targets import TargetConfig
 from peers.networks.optimizers import OptimizerConfig
 from peers.networks.variants import HeadConfig, ModelConfig
+from peers.partitions.config import PartitionConfig, PublicConfig
 
 UNIONS = {
     "models": ModelConfig,
@@ -21,6 +22,8 @@ UNIONS = {
     "data": DataConfig,
     "targets": TargetConfig,
     "losses": LossConfig,
+    "partitions": PartitionConfig,
+    "public": PublicConfig,
 }
 EXAMPLES = [(union, each) for union in UNIONS.values() for each in examples(union)]
 
@@ -57,6 +60,7 @@ def test_unions__known_kinds() -> None:
     found = {name: {each.kind for each in examples(union)} for name, union in UNIONS.items()}
     assert found["losses"] >= {"mse", "salient", "cosine", "kl", "cross-entropy", "js"}
     assert found["targets"] >= {"none", "centre", "standardise", "sinkhorn"}
+    assert found["partitions"] >= {"iid", "dirichlet", "classes", "quantity", "file"}
     assert found["optimizers"] >= {"sgd", "adam", "adamw"}
     assert found["heads"] >= {"none", "linear", "prototypes", "bottleneck"}
     assert found["models"] >= {"paper-cnn", "small-cnn", "mlp", "resnet18", "vgg11", "densenet121"}

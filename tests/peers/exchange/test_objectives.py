@@ -72,6 +72,15 @@ def test_standardise__equals_zscore_and_zeroes_constant_dimension():
     assert objectives.standardise(torch.tensor([[4.0, -1.0]])).eq(0.0).all()  # a batch of one
 
 
+@pytest.mark.parametrize("scale", [0.1, 0.02, 3.0])
+def test_sharpen__is_the_softmax_of_probabilities_over_the_scale(scale: float):
+    logits = _normal(6, 5)
+    expected = special.softmax(special.softmax(logits.numpy(), axis=1) / scale, axis=1)
+    np.testing.assert_allclose(objectives.sharpen(logits, scale).numpy(), expected, atol=1e-12)
+    shifted = objectives.sharpen(logits + 100.0, scale)  # logits say the same up to a constant
+    torch.testing.assert_close(shifted, torch.from_numpy(expected), rtol=1e-9, atol=1e-12)
+
+
 def test_sinkhorn__matches_kernel_scaling_and_marginals():
     logits = 0.3 * _normal(12, 4)
     plan = np.exp(logits.numpy() / 0.5)

@@ -16,7 +16,7 @@ from peers.hosting.stacking import stacks_of
 from peers.learning.control import Control
 from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings, initial_network, stranger_network
-from tests.peers.learning.test_peer import DATASET, MSE, both, exchange_rounds, settings_of
+from tests.peers.learning.test_peer import DATASET, MSE, both, exchange_rounds, outputs_message, settings_of
 
 OTHER = Synthetic(num_train=80, num_test=20).load(5)
 PAIR = replace(DATASET, others={"irrelevant": OTHER})
@@ -116,6 +116,19 @@ def test_irrelevant__weights_as_messages_are_the_twins():
         names = [name for name, _ in (*peer.network.named_parameters(), *peer.network.named_buffers())]
         for name, array in zip(names, message.payload, strict=True):
             assert torch.equal(torch.tensor(array), expected[name])
+
+
+def test_irrelevant__the_twin_takes_the_steps_of_its_peer():
+    """It teaches without studying, does neither, and studies."""
+    peer = Peer(irrelevant(0), PAIR)
+    assert peer.twin is not None
+    steps = []
+    for number, (links, teaches) in enumerate([(Links(), True), (Links(), False), (Links.of(Link(1, 1.0)), False)]):
+        assignment = Assignment(number, number, links, teaches)
+        peer.publish(assignment)
+        peer.advance(assignment, None, *[outputs_message(1, number)] * len(links))
+        steps.append((peer.twin.peer.optimizer.steps, peer.optimizer.steps))
+    assert steps == [(0, 0), (0, 0), (1, 1)]
 
 
 def test_irrelevant__who_never_learns_has_a_twin_that_does_not():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from peers.data.datasets import channel_statistics, images_to_tensor
 from peers.networks import drawing
-from peers.networks.config import PeerKind
+from peers.networks.config import PeerKind, PeersConfig
 from peers.networks.network import Network
 from peers.networks.trained import AT_ONCE, InputFormat, TrainedPeer
 from peers.networks.variants import Prototypes
@@ -91,6 +92,23 @@ def test_features__leave_the_images_and_the_generator_alone() -> None:
     kept = images.copy()
     trained().outputs(images)
     assert np.array_equal(images, kept) and torch.equal(torch.get_rng_state(), before)
+
+
+def test_raw_network__has_the_sensors_of_the_peers_view() -> None:
+    """The luminance is written out; noise is of the image, however many there are."""
+    view = PeersConfig(count=2, view=["flip", "luminance"]).view_of(1, 3)
+    peer = TrainedPeer(built(), InputFormat((3, 4, 4), "uint8", STATISTICS, view, 1), 3)
+    red, green, blue = (PIXELS[:7] / np.float32(255)).transpose(1, 0, 2, 3)
+    grey = np.repeat((0.2989 * red + 0.587 * green + 0.114 * blue)[:, None], 3, axis=1)
+    mean, std = (each[:, None, None] for each in STATISTICS)
+    with torch.no_grad():
+        wanted = peer.network(torch.from_numpy((grey - mean) / std))[0].numpy()
+    np.testing.assert_allclose(peer.features(PIXELS[:7]), wanted, atol=1e-5)
+    noisy = PeersConfig(count=2, view=["noisy"]).view_of(1, 3)
+    peer = TrainedPeer(built(), InputFormat((3, 4, 4), "uint8", STATISTICS, noisy, 1), 3)
+    np.testing.assert_allclose(peer.features(PIXELS)[:300], peer.features(PIXELS[:300]), atol=1e-5)
+    again = InputFormat.from_json(json.loads(json.dumps(peer.inputs.to_json())))
+    np.testing.assert_array_equal(replace(peer, inputs=again).features(PIXELS[:9]), peer.features(PIXELS[:9]))
 
 
 def test_input_format__survives_json_bit_for_bit() -> None:
