@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import scipy.stats
+import torch
 from pydantic import TypeAdapter
 
 from coordinator import Result, load_config, simulate
@@ -20,13 +22,17 @@ CIFAR10 = os.environ.get("PEER_CONSENSUS_CIFAR10", "")
 HERE = ("hosting.pool=in-process", "tracking.enabled=false")
 
 
-def theory() -> Any:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("theory", CONFIGS / "findings" / "theory.py")
+def script(name: str) -> Any:
+    """A script beside the findings as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, CONFIGS / "findings" / name)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def theory() -> Any:
+    return script("theory.py")
 
 
 def schedule_of(**topology: Any) -> Schedule:
@@ -49,6 +55,40 @@ def test_theory__where_a_falling_curve_reaches_a_level():
     script, rounds = theory(), np.array([0, 10, 20])
     assert script.first_at(np.array([1.0, 0.5, 0.3]), rounds, 0.4) == pytest.approx(15)
     assert script.first_at(np.array([1.0, 0.5, 0.3]), rounds, 0.1) == np.inf
+
+
+def test_head_start__the_first_learns_from_itself_and_then_teaches():
+    schedule = script("links/graphs.py").head_start(3, rounds=2)
+    learning = [
+        {student: [edge.teacher for edge in edges] for student, edges in enumerate(schedule(t).incoming)}
+        for t in range(4)
+    ]
+    assert learning == [{0: [0], 1: [], 2: []}] * 2 + [{0: [], 1: [0], 2: [0]}] * 2
+    np.testing.assert_array_equal(schedule(0).mixing.toarray(), np.eye(3))
+    np.testing.assert_array_equal(schedule(2).mixing.toarray(), [[1, 0, 0]] * 3)
+
+
+def test_subliminal__the_loss_is_the_divergence_of_the_outputs_that_mean_nothing():
+    student, target = torch.randn(2, 5, 13, generator=torch.Generator().manual_seed(0))
+    p, q = (values[:, 10:].double().softmax(dim=1).numpy() for values in (target, student))
+    expected = scipy.stats.entropy(p, q, axis=1).mean()
+    assert script("subliminal.py").other_outputs(student, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_subliminal__what_students_share_with_the_teacher():
+    module = script("subliminal.py")
+    teacher = module.drawn(0)
+    start, last, nothing = module.students_of(teacher, 1)
+    images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(start(images)[1], teacher(images)[1])
+    assert torch.equal(last.last, teacher.last) and not torch.allclose(last(images)[0], teacher(images)[0])
+    assert not torch.allclose(nothing.last, teacher.last)
+    assert {name for name, _ in teacher.named_parameters()} == {
+        "body.1.weight",
+        "body.1.bias",
+        "body.3.weight",
+        "body.3.bias",
+    }  # no training moves the last layer
 
 
 def curve(result: Result, name: str) -> Any:
