@@ -126,7 +126,7 @@ class Blur(RandomStep):
 
 
 class Sensor(Step):
-    """Part of an image: luminance (in all channels), chroma (the image less its mean over channels), or half its pixels."""
+    """Part of an image: luminance (in all channels), chroma (the image less its mean over channels), or one half."""
 
     kind: Literal["luminance", "chroma", "left", "right", "top", "bottom", "even-rows", "odd-rows"]
 
