@@ -126,7 +126,7 @@ class Blur(RandomStep):
 
 
 class Sensor(Step):
-    """Part of an image: luminance (in all channels), chroma (the image less its mean over channels), or half its pixels."""
+    """Luminance in all channels; chroma, which is the image less its mean over channels; or half of the pixels."""
 
     kind: Literal["luminance", "chroma", "left", "right", "top", "bottom", "even-rows", "odd-rows"]
 

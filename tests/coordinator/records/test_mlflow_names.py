@@ -208,5 +208,8 @@ def test_final_metrics__gains_of_groups_that_have_names() -> None:
     groups = {"chroma": {"probes": {"knn": table, "sgd": table}}}
     summary = {"probes": {}, "rounds_per_second": None, "evaluation_share": None, "groups": groups}
     named = {"config": {"peers": {"groups": [{"name": "chroma"}]}}}
-    assert final_metrics({**summary, **named}) == {"groups/chroma/knn/gain": 2.0, "groups/chroma/knn/over_stranger": 1.0}
+    assert final_metrics({**summary, **named}) == {
+        "groups/chroma/knn/gain": 2.0,
+        "groups/chroma/knn/over_stranger": 1.0,
+    }
     assert final_metrics(summary) == {}

@@ -105,6 +105,7 @@ def test_sight__one_view_with_shared_draws_is_common():
     assert shared.common and shared(0, 0)[0] is shared(0, 3)[0]
 
 
+@pytest.mark.filterwarnings("ignore:exchange.self_loss compares two views")
 def test_private__batches_go_through_what_a_peer_holds():
     """Epoch by epoch, in an order of its own; those of the control `pooled` through what all of them hold."""
     views = {"peers": {"groups": [{"count": 4, "view": []}]}, "exchange": {"self_loss": 1.0}}

@@ -274,10 +274,10 @@ def test_terms__in_a_simulated_network_stacks_equal_the_loop(clock: str, data: d
         network = {
             "clock": clock,
             "loss": {"kind": "bernoulli", "probability": 0.4},
-            "latency": {"kind": "constant", "seconds": 3},
+            "latency": {"kind": "constant", "seconds": 1.5},
         }
         config = config_of(
-            run={"rounds": 3},
+            run={"rounds": 4},
             exchange={"self_loss": 0.5, "target_self_share": 0.25},
             data=data,
             network=network,
@@ -286,7 +286,7 @@ def test_terms__in_a_simulated_network_stacks_equal_the_loop(clock: str, data: d
         plan = prepare(config)
         assert plan.trace is not None
         pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
-        records = EventDrivenScheduler(pool, plan.trace).records(plan.schedule, Cadence(3, 3), 0, lambda: False)
+        records = EventDrivenScheduler(pool, plan.trace).records(plan.schedule, Cadence(4, 4), 0, lambda: False)
         assert all(stats.loss is not None for record in records for stats in record.stats.values())
         found.append([each for peer in pool._host.peers.values() for each in peer.network.state_dict().values()])
     for one, other in zip(*found, strict=True):
@@ -304,5 +304,5 @@ def test_terms__a_peer_that_sees_left_halves_learns_the_same_whatever_the_right_
     images[..., 4:] = 255 - images[..., 4:]
     other = replace(dataset, train_images=images)
     assert not any(differences(trained(config, dataset=other), trained(config, dataset=dataset)))
-    seeing = config_of(peers={"groups": [{"count": 4, "view": ["right"]}]}, exchange={"self_loss": 1.0})
+    seeing = config_of(peers={"groups": [{"count": 4, "view": ["noisy", "right"]}]}, exchange={"self_loss": 1.0})
     assert max(differences(trained(seeing, dataset=other), trained(seeing, dataset=dataset))) > 1e-3
