@@ -18,7 +18,7 @@ from coordinator.measures.statistics import Estimate
 from coordinator.measures.targets import Target
 from coordinator.measures.units import ANY, NOT_NEGATIVE, SHARE, Range
 from coordinator.measures.verdict import Side
-from coordinator.reports.wording import factor_of, heading, interval, is_gain, number, unit_of
+from coordinator.reports.wording import factor_of, heading, interval, is_gain, measure_name, number, unit_of
 
 MAX_LINES, MAX_MEASURES = 40, 8  # drawn of each; the table on the page has all
 ACROSS = 4  # panels side by side
@@ -77,7 +77,7 @@ def _draw_gains(comparison: Comparison, gains: Sequence[str], style: Style, narr
         told = _is_told(comparison, cell, measure)
         side = Side.NEITHER if not told else Side.ABOVE if each.mean > 0 else Side.BELOW
         _draw_interval(axis, place, each, 100.0, within, replace(style, colour=SIDES[side]), not told)
-    names = [plain(heading(measure).removesuffix(" (points)"), NAME) for measure in known]
+    names = [plain(measure_name(measure), NAME) for measure in known]
     axis.set_yticks(range(len(known)), names, fontsize=SMALL)
     axis.set_ylim(len(known) - 0.5, -0.5)
     if not narrow:

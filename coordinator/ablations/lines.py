@@ -19,7 +19,7 @@ from coordinator.measures.declared import Agreement, Measure
 from coordinator.measures.gains import FOR_COMPARISON, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate
 from coordinator.measures.targets import Paid
-from coordinator.reports.wording import PROBES, heading, probe_name
+from coordinator.reports.wording import PROBES, measure_name, probe_name
 
 PANEL, KEY = 2.7, 1.7  # inches: the height of a panel, the width of a short entry of the legend
 LOG_RANGE = 8.0  # ratio of largest to smallest value from which a logarithmic scale is used
@@ -118,7 +118,7 @@ def draw_connectivity(
                 _draw_point(axis, place, estimate(values), styles[cell])
         panel(
             axis,
-            f"{heading(_gain(probe)).removesuffix(' (points)')}, 95% intervals",
+            f"{measure_name(_gain(probe))}, 95% intervals",
             "connectivity 1 - λ2 of the pooling matrix",
             "gain over calibrated (points)",
         )
