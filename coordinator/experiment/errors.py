@@ -29,13 +29,14 @@ class Place(NamedTuple):
     """Where a mistake is.
 
     name: dotted key. models: the models that its table may have. parents: the models of the table that contains it.
-    written: whether the user's file has it.
+    written: whether the user's file has it. within: whether the user's file has the table that contains it.
     """
 
     name: str
     models: list[Model]
     parents: list[Model]
     written: bool
+    within: bool
 
     @property
     def key(self) -> str:
@@ -55,7 +56,11 @@ def explain(error: ValidationError, table: dict[str, Any], root: Model) -> list[
     wrote it is reported.
     """
     places = [(details, _locate(details["loc"], table, root)) for details in error.errors()]
-    kept = [(details, place) for details, place in places if place.written or "missing" in details["type"]] or places
+    kept = [
+        (details, place)
+        for details, place in places
+        if place.written or ("missing" in details["type"] and place.within)
+    ] or places
     by_key: dict[str, tuple[list[Place], list[Any]]] = {}
     for details, place in kept:
         key = _table_with_missing_keys(place) if details["type"] == "missing" and not place.kinds else place.name
@@ -172,6 +177,7 @@ def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
     """Follow pydantic's location through the user's tables, skipping its labels for members of unions."""
     names: list[str] = []
     models, parents = [root], [root]
+    within = True
     for step in loc:
         if isinstance(step, int):
             names[-1] += f"[{step}]"
@@ -180,10 +186,10 @@ def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
             models = _of_kind(models, step)
         elif isinstance(table, dict) or table is None:
             names.append(step)
-            parents = models
+            parents, within = models, isinstance(table, dict)
             models = _below(models, step)
             table = table.get(step) if isinstance(table, dict) else None
-    return Place(".".join(names) or "config", models, parents, table is not None)
+    return Place(".".join(names) or "config", models, parents, table is not None, within)
 
 
 def _models_at(root: Model, path: Sequence[str]) -> list[Model]:

@@ -249,18 +249,24 @@ PRESETS = [
     for path in sorted((ROOT / "configs").rglob("*.toml"))
     if not {"grid", "zip", "seeds"} & tomllib.loads(path.read_text()).keys()
 ]
+IN_LISTS = ("peers.view", "peers.adversaries[].attack")  # which overrides set as a whole
 KINDS = [
     (table.name, kind)
     for table in walk(tables(RunConfig))
-    if isinstance(table, Table)
+    if isinstance(table, Table) and table.name not in IN_LISTS
     for variant in table.variants
     for kind in variant.kinds
 ]
-BROUGHT = ("data", "peers.model", "peers.head", "exchange.loss", "exchange.target", "topology")
+BROUGHT = (
+    *("data", "peers.model", "peers.head", "topology"),
+    *("exchange.loss", "exchange.target", "exchange.aggregation"),
+)
 REQUIRED = {  # of kinds that cannot do without
     **{f"data.{kind}": ["data.path=p"] for kind in ("parquet", "huggingface", "image-folder", "npz")},
     **{f"{part}.given": [f"{part}.name=n", f"{part}.digest={'0' * 64}"] for part in BROUGHT},
     **{f"{part}.import": [f"{part}.target=m:n"] for part in BROUGHT},
+    "data.partition.file": ["data.partition.path=p.json"],
+    "data.public.classes": ["data.public.classes=[0]"],
     "peers.model.torchvision": ["peers.model.name=resnet34"],
     "topology.random-regular": ["topology.degree=3"],
     "topology.erdos-renyi": ["topology.p=0.5"],
@@ -276,8 +282,23 @@ REQUIRED = {  # of kinds that cannot do without
     "network.churn.trace": ["network.churn.path=c.csv"],
     "network.churn.outage": ["network.churn.region=r", "network.churn.start=1", "network.churn.seconds=1"],
 }
-ALSO = {"network.churn.outage": ["network.latency.kind=regions", "network.latency.regions=['us-east-1']"]}
-REFUSALS = ("set exchange.target", "use kl", "set network.latency.kind")  # of kinds that go with few others
+OWN_TERMS = ["exchange.supervised=1.0", "exchange.what=logits", "exchange.top_k=0"]
+BESIDE = {  # what a table of any kind needs
+    "data.partition": OWN_TERMS,
+    "data.public": [*OWN_TERMS, "data.partition.kind=iid"],
+}
+ALSO = {
+    "data.partition.file": ["data.public.kind=rest"],
+    "exchange.aggregation.import": ["exchange.average=outputs", "exchange.confident_share=1"],
+    "exchange.aggregation.given": ["exchange.average=outputs", "exchange.confident_share=1"],
+    "exchange.loss.import": ["exchange.target.kind=none"],
+    "exchange.loss.given": ["exchange.target.kind=none"],
+    "network.churn.outage": ["network.latency.kind=regions", "network.latency.regions=['us-east-1']"],
+}
+REFUSALS = (  # of kinds that go with few others
+    *("set exchange.target", "use kl", "set network.latency.kind", "set it to share or classes"),
+    *("set exchange.average to outputs", "or exchange.confident_share to 1"),
+)
 UNUSED = {"exchange.target.temperature"}  # by losses between vectors: dropped for them, and refused where it is not 1
 
 
@@ -311,6 +332,10 @@ def test_kinds__are_all_of_them() -> None:
         "topology",
         "exchange.target",
         "exchange.loss",
+        "exchange.aggregation",
+        "exchange.trust",
+        "data.partition",
+        "data.public",
         *(f"network.{part}" for part in ("compute", "latency", "bandwidth", "loss", "churn")),
     }
     assert len(KINDS) >= 72 and set(REQUIRED) <= {f"{name}.{kind}" for name, kind in KINDS}
@@ -324,7 +349,7 @@ def test_override__a_kind_keeps_what_is_written_and_has_its_own_defaults(path: P
     for name, kind in KINDS:
         there = of_world(preset, name, kind) | written(preset, name)
         try:
-            config = load_config(path, [f"{name}.kind={kind}"])
+            config = load_config(path, [*BESIDE.get(name, []), f"{name}.kind={kind}"])
         except ConfigError as error:
             assert "\n" not in str(error), (name, kind)
             follow = REQUIRED.get(f"{name}.{kind}")
@@ -333,7 +358,8 @@ def test_override__a_kind_keeps_what_is_written_and_has_its_own_defaults(path: P
                 continue
             keys = [each.partition("=")[0] for each in follow]
             assert str(error).startswith(f"{', '.join(keys)}: missing"), (name, kind, str(error))
-            config = load_config(path, [f"{name}.kind={kind}", *follow, *ALSO.get(f"{name}.{kind}", [])])
+            also = [*BESIDE.get(name, []), *ALSO.get(f"{name}.{kind}", [])]
+            config = load_config(path, [f"{name}.kind={kind}", *follow, *also])
             there = {**there, **{key.rpartition(".")[2]: at(config, key) for key in keys}}
         model = model_of(name, kind)
         expected = {key: field.default for key, field in model.model_fields.items()} | {"kind": kind}
@@ -343,11 +369,15 @@ def test_override__a_kind_keeps_what_is_written_and_has_its_own_defaults(path: P
             found = getattr(found, key)
         told = {key: value for key, value in to_plain(found).items() if f"{name}.{key}" not in UNUSED}
         paths = {"root", "path"}  # absolute in a config
-        assert {key: value for key, value in told.items() if key not in paths} == {
+        wanted = {
             key: to_plain_value(value)
             for key, value in expected.items()
             if key not in paths and f"{name}.{key}" not in UNUSED
-        }, (name, kind)
+        }
+        for key, value in wanted.items():
+            if isinstance(value, dict):  # a table within, whose other keys have their defaults
+                told[key] = {each: told[key][each] for each in value}
+        assert {key: value for key, value in told.items() if key not in paths} == wanted, (name, kind)
 
 
 def to_plain(model: Any) -> dict[str, Any]:
@@ -355,6 +385,8 @@ def to_plain(model: Any) -> dict[str, Any]:
 
 
 def to_plain_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: to_plain_value(each) for key, each in value.items()}
     return list(value) if isinstance(value, tuple) else value
 
 
