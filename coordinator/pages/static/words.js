@@ -112,7 +112,8 @@ class SpokenState {
   fillTable(whole, state) {
     const columns = whole.nodes.map((each) => ({ each, values: nodeValues(each, state.frame) }));
     const groups = groupNames(whole);
-    const head = ["peer", ...(groups.length ? ["group"] : []), ...whole.nodes.map((each) => each.title)].map((words) => make("th", { scope: "col" }, words));
+    const titles = ["peer", ...(groups.length ? ["group"] : []), ...whole.nodes.map((each) => each.title)];
+    const head = titles.map((words) => make("th", { scope: "col" }, words));
     const rows = Array.from({ length: whole.peers.count }, (_, peer) => {
       const cells = columns.map(({ each, values }) => make("td", {}, colouredValue(each, values && values[peer])));
       if (groups.length) cells.unshift(make("td", {}, named(groups[whole.peers.group_of[peer]])));

@@ -84,6 +84,7 @@ def test_config__one_line_where_something_is_missing(small: dict[str, Any], over
         ),
     ],
 )
+@pytest.mark.filterwarnings("ignore:exchange.self_loss compares two views")
 def test_prepare__the_other_data_set_must_suit_the_run(small: dict[str, Any], overrides: list[str], line: str):
     with pytest.raises(ConfigError) as refused:
         prepare(load_config(small, ["evaluation.controls=['irrelevant']", *overrides]))

@@ -152,8 +152,9 @@ def test_verdict__by_side_of_zero(low: float, high: float, expected: str, expect
 def test_conclude__nobody_teaches_peers_that_have_not_learned(gain: Gain):
     unlearned = (Verdict.NOT_DISTINGUISHABLE, Verdict.DEGRADED, None)
     found = [gain.conclude(Side.ABOVE, learned) for learned in unlearned]
-    if gain is Gain.OVER_SUPERVISED:  # a mark
-        assert found == [Verdict.ABOVE_SUPERVISED] * 3
+    marks = {Gain.OVER_SUPERVISED: Verdict.ABOVE_SUPERVISED, Gain.OVER_POOLED: Verdict.ABOVE_POOLED}
+    if gain in marks:
+        assert found == [marks[gain]] * 3
     else:
         assert found == [Verdict.ABOVE_CONTROL, Verdict.LESS_HARM, Verdict.ABOVE_CONTROL]
     for side in (Side.NEITHER, Side.BELOW):
