@@ -34,8 +34,25 @@ def check_network(
             f"network.clock '{clock}' a peer has any number of steps in a round: leave it out, or take the clock "
             "neighbours or synchronous"
         )
+    if clock == "gossip" and network.message == "outputs":
+        _check_pairs(exchange)
     if network.rewire:
         _check_rewire(topology, num_peers)
+
+
+def _check_pairs(exchange: ExchangeConfig) -> None:
+    """Of gossip with outputs: a student hears one message about a batch, so that there is nothing to compare."""
+    given = (
+        (exchange.aggregation.needs() > 1, f"exchange.aggregation '{exchange.aggregation.kind}'"),
+        (exchange.memory != "none", f"exchange.memory '{exchange.memory}'"),
+        (exchange.trust.kind != "none", f"exchange.trust '{exchange.trust.kind}'"),
+    )
+    for holds, what in given:
+        if holds:
+            raise ValueError(
+                f"{what} compares messages about the same images, but with network.clock 'gossip' a student hears one "
+                "at a time: take another clock, or network.message = 'checkpoint', or leave it out"
+            )
 
 
 def _check_sum(network: NetworkConfig) -> None:

@@ -161,7 +161,6 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = _check(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
-    warn_of_equal_views(config)
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size * config.exchange.num_views, width)
     weights = weight_bytes(different)
     plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)

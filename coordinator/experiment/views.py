@@ -11,7 +11,7 @@ from coordinator.experiment.config import RunConfig
 from peers.data.datasets import Dataset, Normalisation, pixels_of
 from peers.data.viewed import statistics_of_view
 from peers.networks.config import PeersConfig
-from peers.views.checks import check_view
+from peers.views.checks import WIDTH, check_view
 from peers.views.section import Step
 from peers.views.view import View
 
@@ -60,8 +60,14 @@ def check_views(config: RunConfig, dataset: Dataset) -> None:
     """Check each view against the images, and try it on some of them. Raises: ValueError, of one line."""
     for where, steps in _sections(config.peers):
         check_view(steps, dataset.shape, where)
+        if config.data.flip and (half := next((step.name for step in steps if step.name in WIDTH), "")):
+            raise ValueError(
+                f"{where}: data.flip mirrors images before '{half}' takes its part of them: set data.flip to false and "
+                "put 'flip' after it"
+            )
         if steps and dataset.train_images.dtype == np.float32:
             _check_range(where, steps, dataset.train_images)
+    _check_joint(config)
     pixels = pixels_of(dataset.train_images[:TRIED])
     for seen in different_views(config):
         if not seen.view.steps:
@@ -73,6 +79,23 @@ def check_views(config: RunConfig, dataset: Dataset) -> None:
                 f"peers.view: {_names(seen.view.steps)} leaves nothing by which the {len(found)} first training images "
                 "differ: choose another sensor for these images"
             )
+
+
+def _check_joint(config: RunConfig) -> None:
+    """Raises: ValueError where steps that draw the same for all peers stand at different places of two views."""
+    if config.peers.view_draws == "shared":
+        return
+    found: dict[tuple[tuple[int, str], ...], str] = {}
+    for where, steps in _sections(config.peers):
+        joint = tuple((place, step.name) for place, step in enumerate(steps) if step.draws and step.draws_jointly)
+        if joint:
+            found.setdefault(joint, where)
+    if len(found) > 1:
+        one, other = list(found.values())[:2]
+        raise ValueError(
+            f"{other}: steps with joint = true draw the same as those of {one} only at the same places of the list: "
+            "move them, such as to its front"
+        )
 
 
 def warn_of_equal_views(config: RunConfig) -> None:

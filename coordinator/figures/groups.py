@@ -87,7 +87,7 @@ def draw_distances(
 
 def _at_the_end(axis: Axes, title: str, hops: Mapping[str, Mapping[str, Any]], probe: str) -> None:
     """Gains with intervals over calibrated and over each control run, side by side at each distance."""
-    gains = [gain for gain in (Gain.OVER_CALIBRATED, *OVER_CONTROL_RUNS) if gain is not Gain.OVER_SUPERVISED]
+    gains = [gain for gain in (Gain.OVER_CALIBRATED, *OVER_CONTROL_RUNS) if not gain.is_of_upper_mark]
     found = {gain: _by_distance(gain, hops, probe) for gain in gains}
     drawn = {gain: points for gain, points in found.items() if len(points)}
     for place, (gain, points) in enumerate(drawn.items()):

@@ -15,6 +15,7 @@ POOLING: dict[str, tuple[str, str]] = {
     LIES_DROPPED: ("share of lies dropped", ""),
     LIE_AUC: ("AUC of lies by distance, at the end", ""),
     "round_of_auc": (f"round from which on the AUC of lies is above {TOLD:g}", ""),
+    "rounds_with_auc": ("rounds in which lies and honest messages were heard", ""),
 }
 
 
@@ -45,18 +46,19 @@ def of_run(rows: Sequence[Mapping[str, Any]]) -> dict[str, float | int | None]:
         LIES_DROPPED: _mean([row[LIES_DROPPED] for row in rows if row.get(LIES_DROPPED) is not None]),
         LIE_AUC: _mean(last),
         "round_of_auc": round_of_auc([each for each, _ in told], [auc for _, auc in told]),
+        "rounds_with_auc": len(told),
     }
 
 
 def round_of_auc(rounds: Sequence[int], aucs: Sequence[float], window: int = WINDOW, level: float = TOLD) -> int | None:
-    """The first round from which on every window of rounds has a mean AUC above the level; None if there is none.
+    """The first round with an AUC above the level from which on every window of rounds has such a mean; None if none.
 
     rounds: those that have an AUC, ascending. A run of fewer rounds than a window has none.
     """
     means = [sum(aucs[end - window : end]) / window for end in range(window, len(aucs) + 1)]
     below = [place for place, mean in enumerate(means) if not mean > level]
     first = below[-1] + 1 if below else 0
-    return rounds[first] if first < len(means) else None
+    return next((rounds[place] for place in range(first, len(means)) if aucs[place] > level), None)
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -18,11 +18,12 @@ def on_pooling(summary: Mapping[str, Any]) -> list[str]:
     if part.get(LIE_AUC) is None:
         return lines
     since = part.get("round_of_auc")
-    when = (
-        f"a filter by distance can tell them from round {since} on"
-        if since is not None
-        else "no filter by distance can tell them to the end"
-    )
+    if part.get("rounds_with_auc", WINDOW) < WINDOW:
+        when = "too few rounds to say whether a filter by distance can tell them"
+    elif since is None:
+        when = "no filter by distance can tell them to the end"
+    else:
+        when = f"a filter by distance can tell them from round {since} on"
     return [
         *lines,
         f"lies: {when} (AUC above {TOLD:g}, mean of {WINDOW} rounds; in the last ones {part[LIE_AUC]:.2f}, chance 0.5)",

@@ -17,12 +17,12 @@ from peers.exchange.messages import pack_checked
 from peers.learning.averaging import Received, WeightedOutputs
 from peers.learning.lies import attack_in, lie_of, local_scene
 from peers.learning.settings import PeerSettings
+from peers.pooling.averages import mean_of_kept
 from peers.pooling.confidence import confident
 from peers.pooling.config import SelfAgreement
 from peers.pooling.memory import expguard, expguard_scores
 from peers.pooling.outliers import auc, outlier_scores
 
-LEAST = 1e-30  # of a sum of weights that is divided by
 DROPPED = 0.01  # of its weight: a message of which the pool uses less counts as dropped
 
 Outputs = Float[Tensor, "samples dim"]
@@ -68,9 +68,12 @@ def listen(received: Sequence[Received], own: Outputs | None, ear: Ear | None) -
 
     own: its own outputs as a reader of its message would get them. ear: None: the plain weighted mean.
     """
-    student = None if ear is None else ear.settings.index
-    if ear is None or all(each.sender == student for each in received):
-        return Listened([(each.weight, each.outputs) for each in received])
+    plain = [(each.weight, each.outputs) for each in received]
+    if ear is None or not received:
+        return Listened(plain)
+    if all(each.sender == ear.settings.index for each in received):  # there is nothing to pool
+        sure = ear.settings.exchange.confident_share < 1
+        return Listened(plain, _confident(received[0].outputs, ear.settings) if sure else None)
     assert own is not None, "the outputs of a student that listens are computed"
     with torch.no_grad():
         return _listen(received, own, ear)
@@ -189,13 +192,10 @@ def _of_the_confident(
 ) -> tuple[Outputs, Weights, Bool[Tensor, " samples"]]:
     """For each sample the weighted mean of the teachers that label it, each one's share, and who is labelled at all."""
     kept = masks.any(dim=0)
-    chosen = weights[:, None] * masks
-    plain = weights[:, None].expand_as(chosen)  # of samples that nobody labels, whose loss is not taken
-    shares = torch.where(kept, chosen / chosen.sum(dim=0).clamp_min(LEAST), plain)
-    pooled = torch.zeros_like(stack[0])
-    for share, outputs in zip(shares, stack, strict=True):
-        pooled.add_(share[:, None] * outputs)
-    used = shares[:, kept].mean(dim=1) if bool(kept.any()) else weights
+    pooled, _ = mean_of_kept(
+        stack, weights, masks | ~kept
+    )  # all, of samples that nobody labels: their loss is not taken
+    used = mean_of_kept(stack[:, kept], weights, masks[:, kept])[1] if bool(kept.any()) else weights
     return pooled, used, kept
 
 

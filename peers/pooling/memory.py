@@ -30,15 +30,17 @@ def expguard_scores(stack: Float[Tensor, "teachers samples dim"], distribution: 
 
 
 def expguard(weights: Mapping[int, float], scores: Mapping[int, float], eta: float = ETA) -> dict[int, float]:
-    """The weights after a round: those of the teachers that were heard, times exp(-eta (score - least score)).
+    """The weights after a round: those of the teachers that were heard, times exp(-eta score), scaled to at most 1.
 
-    Teachers that are not in `weights` start at 1. Less the least score: only the ratios of weights matter, and so no
-    weight vanishes with time, and a teacher that is rarely heard gains nothing by that.
+    Teachers that are not in `weights` start at 1, which is the weight of the best: only ratios matter. So no weight
+    vanishes with time where all are alike, and who is new or rarely heard counts no more than the best. Less the least
+    score of those heard: nobody loses by having been heard.
     Source: Roux, Zimmer and Pokutta, 2025 (arXiv 2402.12265), algorithm ExpGuard: w <- w exp(-eta score).
     """
-    least = min(scores.values(), default=0.0)
-    heard = {
-        teacher: max(weights.get(teacher, 1.0) * math.exp(-eta * (score - least)), LEAST)
-        for teacher, score in scores.items()
-    }
-    return {**weights, **heard}
+    if not scores:
+        return dict(weights)
+    least = min(scores.values())
+    heard = {teacher: weights.get(teacher, 1.0) * math.exp(-eta * (score - least)) for teacher, score in scores.items()}
+    found = {**weights, **heard}
+    best = max(found.values())
+    return {teacher: max(weight / best, LEAST) for teacher, weight in found.items()}

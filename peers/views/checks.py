@@ -8,8 +8,10 @@ from peers.views.config import (
     ColourJitter,
     Crop,
     Cutout,
+    Flip,
     Greyscale,
     LowResolutionSensor,
+    ResizedCrop,
     Sensor,
 )
 from peers.views.section import Step
@@ -21,6 +23,7 @@ NOTHING = (  # pairs of steps of which the later one leaves nothing, or next to 
     ("top", "bottom"),
     ("even-rows", "odd-rows"),
 )
+MOVING = (Crop, ResizedCrop, Flip, Blur, BlurredSensor, LowResolutionSensor)  # pixels, to other places
 WIDTH, HEIGHT = ("left", "right"), ("top", "bottom", "even-rows", "odd-rows")
 
 
@@ -47,6 +50,8 @@ def _order(steps: Sequence[Step]) -> Iterator[str]:
     if "chroma" in names and any(isinstance(step, Greyscale) for step in steps):
         yield "'greyscale' and 'chroma' leave nothing of an image together; keep one of them"
     for earlier, later in ((one, two) for at, two in enumerate(steps) for one in steps[:at]):
+        if later.name in (*WIDTH, *HEIGHT) and isinstance(earlier, MOVING):
+            yield f"'{earlier.name}' before '{later.name}' moves pixels into the part that is seen; put it after"
         if later.clips and earlier.leaves_range:
             yield f"'{later.name}' clips values to 0..1, and '{earlier.name}' before it makes others; put it first"
 

@@ -39,6 +39,11 @@ def config_of(small: dict[str, Any], *overrides: str, **sections: Any) -> RunCon
         ),
         (["exchange.roles=one-student", "network.clock=gossip"], "exchange.roles 'one-student' draws a student"),
         (
+            ["exchange.aggregation.kind=median", "network.clock=gossip"],
+            "exchange.aggregation 'median' compares messages about the same images, but with network.clock 'gossip'",
+        ),
+        (["exchange.memory=expguard", "network.clock=gossip"], "exchange.memory 'expguard' compares messages about"),
+        (
             ["exchange.what=probabilities", "exchange.top_k=2", "network.message=checkpoint"],
             "exchange.top_k is 2, which shortens outputs",
         ),

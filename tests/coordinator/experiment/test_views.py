@@ -18,7 +18,7 @@ TABLE: dict[str, Any] = {
     "hosting": {"pool": "in-process"},
 }
 UNEQUAL = [
-    {"count": 2, "view": ["flip", "left"]},
+    {"count": 2, "view": ["left", "flip"]},
     {"count": 1, "view": ["chroma"]},
     {"count": 1, "view": ["cutout", "left"]},
     {"count": 1},
@@ -81,6 +81,23 @@ def test_prepare__an_imported_step_is_known_again() -> None:
 
 
 GREY = np.repeat(np.arange(40 * 36, dtype=np.uint8).reshape(40, 1, 6, 6), 3, axis=1)
+
+
+def test_prepare__joint_steps_stand_at_the_same_places() -> None:
+    joint = {"kind": "colour-jitter", "joint": True}
+    prepare(config(groups=[{"count": 2, "view": [joint, "crop"]}, {"count": 1, "view": [joint]}, {"count": 1}]))
+    groups = [{"count": 2, "view": ["crop", joint]}, {"count": 1, "view": [joint]}]
+    with pytest.raises(
+        ConfigError, match=r"\Apeers\.groups\[1\]\.view: steps with joint = true draw the same as those"
+    ):
+        prepare(config(groups=groups))
+    prepare(config(groups=groups, view_draws="shared"))
+
+
+def test_prepare__a_mirrored_image_has_no_left_half() -> None:
+    table = {**TABLE, "data": {**TABLE["data"], "flip": True}, "peers": {**TABLE["peers"], "view": ["left"]}}
+    with pytest.raises(ConfigError, match=r"\Apeers\.view: data\.flip mirrors images before 'left' takes its part"):
+        prepare(config_from(table))
 
 
 @pytest.mark.parametrize(

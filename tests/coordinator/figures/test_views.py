@@ -48,7 +48,7 @@ def test_blocks_of__the_images_then_each_view_probed_and_drawn_twice() -> None:
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_draw_views__legible_with_many_views(narrow: bool, legible: Callable[[Figure], list[str]]) -> None:
-    groups = [{"count": 1, "view": [*LONG[: 1 + place % 6], "left" if place < 6 else "top"]} for place in range(12)]
+    groups = [{"count": 1, "view": ["left" if place < 6 else "top", *LONG[: 1 + place % 6]]} for place in range(12)]
     blocks = blocks_of(plan(groups=groups))
     assert len(blocks) == MOST + 1 and blocks[-1].title.endswith("(and 6 further views)")
     texts = legible(draw_views(blocks, narrow))
@@ -57,7 +57,7 @@ def test_draw_views__legible_with_many_views(narrow: bool, legible: Callable[[Fi
 
 def test_draw_views__images_of_one_and_of_two_channels(legible: Callable[[Figure], list[str]]) -> None:
     for channels in (1, 2):
-        legible(draw_views(blocks_of(plan((channels, 8, 8), view=["flip", "left"]))))
+        legible(draw_views(blocks_of(plan((channels, 8, 8), view=["left", "flip"]))))
 
 
 def test_save_views__in_both_forms_where_peers_have_views(tmp_path: Path) -> None:

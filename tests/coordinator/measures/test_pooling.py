@@ -17,7 +17,7 @@ def test_of_round__shares_are_of_all_messages_and_the_auc_is_a_mean_over_student
     ("aucs", "expected"),
     [
         ([1.0] * 12, 1),
-        ([0.5] * 3 + [1.0] * 9, 3),  # with a window of 4: rounds 3 to 6 have a mean of 0.875, 4 to 7 one of 1
+        ([0.5] * 3 + [1.0] * 9, 4),  # with a window of 4: rounds 3 to 6 have a mean of 0.875, but round 3 itself not
         ([0.5] * 3 + [1.0] * 8 + [0.0], None),
         ([1.0] * 3, None),
         ([0.8] * 12, None),  # the level itself is not above it
@@ -35,7 +35,7 @@ def test_round_of_auc__equals_its_definition() -> None:
     candidates = [
         rounds[first]
         for first in range(51)
-        if all(sum(aucs[start : start + 10]) / 10 > 0.9 for start in range(first, 51))
+        if aucs[first] > 0.9 and all(sum(aucs[start : start + 10]) / 10 > 0.9 for start in range(first, 51))
     ]
     assert round_of_auc(rounds, aucs) == candidates[0]
 
@@ -45,5 +45,10 @@ def test_of_run__means_over_rounds_and_the_last_window() -> None:
     rows += [{"round": at, "honest_dropped": 0.5, "lies_dropped": None, "lie_auc": at / 20} for at in range(1, 21)]
     rows[5]["lies_dropped"] = 0.25
     found = of_run(rows)
-    assert found == {"honest_dropped": 0.5, "lies_dropped": 0.25, "lie_auc": pytest.approx(0.775), "round_of_auc": None}
+    assert found == {
+        "honest_dropped": 0.5,
+        "lies_dropped": 0.25,
+        "lie_auc": pytest.approx(0.775),
+        "round_of_auc": None,
+    } | {"rounds_with_auc": 20}
     assert of_run([{"round": 1, "loss": 0.5}]) == {}

@@ -15,10 +15,10 @@ def words(**peers: Any) -> list[str]:
 
 
 def test_views_in_words__who_sees_what() -> None:
-    groups = [{"count": 3, "view": ["flip", "left"]}, {"count": 1}, {"count": 2, "view": ["flip", "left"]}]
+    groups = [{"count": 3, "view": ["left", "flip"]}, {"count": 1}, {"count": 2, "view": ["left", "flip"]}]
     assert words() == [] and views_in_words({"count": 4}) == []  # as in a summary of an older version
     assert words(groups=groups) == [
-        "peers 0 to 2, 4, 5: flip (probability 0.5), left",
+        "peers 0 to 2, 4, 5: left, flip (probability 0.5)",
         "peers 3: images as they are",
     ]
     assert words(view=["top"], view_draws="shared") == [

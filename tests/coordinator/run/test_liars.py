@@ -99,6 +99,8 @@ def test_run__in_every_clock_goes_on_from_a_checkpoint(clock: str, small: dict[s
     }
     if clock == "deadline":
         network["deadline"] = 2.0
+    if clock == "gossip":  # of outputs, a student hears one at a time
+        network["message"] = "checkpoint"
     given = table(small, peers={"adversaries": riders}, exchange={"memory": "expguard"}, network=network)
     whole = run(given, tmp_path / "whole")
     interrupts = Interrupts()

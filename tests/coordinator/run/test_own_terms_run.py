@@ -14,7 +14,7 @@ UNEQUAL: dict[str, Any] = {
     "run": {"rounds": 12, "seed": 4},
     "data": {"partition": {"kind": "iid"}, "public": {"kind": "share", "share": 0.4}, "private_batch_size": 8},
     "peers": {
-        "groups": [{"count": 2, "view": [CROP, "left"]}, {"count": 1, "view": [CROP, {"kind": "noisy", "sigma": 0.1}]}]
+        "groups": [{"count": 2, "view": ["left", CROP]}, {"count": 1, "view": [CROP, {"kind": "noisy", "sigma": 0.1}]}]
     },
     "exchange": {"self_loss": 0.5, "target_self_share": 0.25},
     "evaluation": {"controls": ["alone", "shuffled", "private-only"]},

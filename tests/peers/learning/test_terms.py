@@ -29,8 +29,8 @@ from peers.learning.settings import Execution, initial_network
 
 ROUNDS, RATE, BATCH, HEAT = 4, 0.05, 12, 0.5
 KINDS = [
-    {"count": 2, "view": [{"kind": "crop", "padding": 1}, {"kind": "colour-jitter", "joint": True}, "left"]},
-    {"count": 2, "view": [{"kind": "crop", "padding": 1}, {"kind": "colour-jitter", "joint": True}, "top"]},
+    {"count": 2, "view": ["left", {"kind": "crop", "padding": 1}, {"kind": "colour-jitter", "joint": True}]},
+    {"count": 2, "view": ["top", {"kind": "crop", "padding": 1}, {"kind": "colour-jitter", "joint": True}]},
 ]
 Weights = list[dict[int, float]]
 

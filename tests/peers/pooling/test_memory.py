@@ -37,6 +37,16 @@ def test_expguard__never_comes_to_zero() -> None:
     assert weights == {0: 1.0, 1: LEAST}
 
 
+def test_expguard__equal_teachers_keep_equal_weights_over_many_rounds() -> None:
+    """The best of a round is another one each time; the student itself, and who is heard for the first time, have 1."""
+    rng, weights = np.random.default_rng(3), {}
+    for _ in range(3000):
+        weights = expguard(weights, dict(enumerate((0.5 + 0.05 * rng.standard_normal(5)).tolist())))
+    assert max(weights.values()) == 1.0 and min(weights.values()) > 0.2  # a random walk
+    liar = expguard(weights, {**dict.fromkeys(range(5), 0.5), 5: 1.4})
+    assert liar[5] < 1.0
+
+
 def test_expguard_scores__are_mean_distances_to_the_median() -> None:
     stack = torch.from_numpy(np.random.default_rng(1).dirichlet(np.ones(4), size=(5, 6)))
     expected = np.linalg.norm(stack.numpy() - np.median(stack.numpy(), axis=0), axis=2).mean(axis=1)

@@ -41,6 +41,9 @@ def check(steps: list[Any], shape: tuple[int, ...]) -> None:
         (["chroma", "luminance"], COLOUR, "'luminance' and 'chroma' leave nothing of an image together; keep one"),
         (["greyscale", "chroma"], COLOUR, "'greyscale' and 'chroma' leave nothing of an image together; keep one"),
         (["right", "flip", "left"], COLOUR, "'left' and 'right' leave nothing of an image together; keep one of them"),
+        (["flip", "left"], COLOUR, "'flip' before 'left' moves pixels into the part that is seen; put it after"),
+        (["crop", "luminance", "top"], COLOUR, "'crop' before 'top' moves pixels into the part that is seen"),
+        (["blurred", "odd-rows"], COLOUR, "'blurred' before 'odd-rows' moves pixels into the part that is seen"),
         (["chroma", "colour-jitter"], COLOUR, "'colour-jitter' clips values to 0..1, and 'chroma' before it makes"),
         (
             ["noisy", "colour-jitter"],
@@ -61,7 +64,7 @@ def test_check_view__one_line(steps: list[Any], shape: tuple[int, ...], line: st
         ([], (13,)),
         (["colour-jitter", "flip", "crop", "chroma"], COLOUR),
         ([{"kind": "colour-jitter", "contrast": 0.2}, "left", "noisy", "blurred"], GREY),
-        (["resized-crop", "blur", {"kind": "low-resolution", "size": 7}, "even-rows"], (2, 8, 10)),
+        (["even-rows", "resized-crop", "blur", {"kind": "low-resolution", "size": 7}], (2, 8, 10)),
         ([{"kind": "cutout", "size": 7}, {"kind": "crop", "padding": 7}], COLOUR),
         (["left"], (3, 8, 2)),
     ],
