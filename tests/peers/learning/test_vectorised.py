@@ -132,7 +132,7 @@ PEERS: list[dict[str, Any]] = [
     {"model": CNN, "frozen": [0, 3]},
     {"model": CNN, "locality": 0.5},
     {"model": CNN, "head_shared": True, "optimizer": ADAMW},
-    {"model": CNN, "head_shared": "last-layer", "optimizer": {"kind": "sgd", "lr": 1e-4}}
+    {"model": CNN, "head_shared": "last-layer", "optimizer": {"kind": "sgd", "lr": 1e-6}}
     | {"head": {"kind": "bottleneck", "dim": 6, "hidden": 256, "bottleneck": 64}},
     {"groups": [{"count": 3, "model": CNN}, {"count": 1, "norm": "none"}, {"count": 3}]},
 ]
