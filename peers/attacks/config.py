@@ -61,7 +61,7 @@ class PermutedSamples(Attack):
 
 
 class FreeRider(Attack):
-    """Its first message for ever. It is our never-renewed teacher, and may help."""
+    """Its first message for ever: outputs about other images; or, as a checkpoint, a teacher that is never renewed."""
 
     kind: Literal["free-rider"] = "free-rider"
     keeps_first: ClassVar[bool] = True

@@ -87,7 +87,8 @@ class ExchangeConfig(StudentLoss, Section):
         0.0,
         ge=0,
         description="weight of a term in which a peer's own outputs on a second view of the images are its target; "
-        "every message then is about two views of each image",
+        "every message then is about two views of each image. With KL both terms are multiplied by their temperatures, "
+        "with a sinkhorn or sharpen target they are not",
     )
     self_target: TargetConfig | None = Field(
         None, description="transform of its own outputs in that term; left out: that of exchange.target"
@@ -104,7 +105,7 @@ class ExchangeConfig(StudentLoss, Section):
     memory: Literal["none", "expguard"] = Field(
         "none",
         description="weights of teachers that follow their past: expguard, multiplied in every round by exp(-0.1 x "
-        "outlier score), less the least score of those heard (Roux et al. 2025)",
+        "(outlier score - least score of those heard)), and scaled so that the best has 1 (Roux et al. 2025)",
     )
     trust: TrustConfig = Field(NoTrust(), description="weights of teachers by what their messages say, without labels")
     confident_share: float = Field(

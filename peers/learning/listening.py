@@ -14,6 +14,7 @@ from torch import Tensor
 from peers.attacks.config import Scene
 from peers.exchange.assignment import Heard
 from peers.exchange.messages import pack_checked
+from peers.exchange.objectives import probs_to_logits
 from peers.learning.averaging import Received, WeightedOutputs
 from peers.learning.lies import attack_in, lie_of, local_scene
 from peers.learning.settings import PeerSettings
@@ -90,7 +91,8 @@ def _listen(received: Sequence[Received], own: Outputs, ear: Ear) -> Listened:
     nominal = _shares(torch.tensor([each.weight for each in received], dtype=torch.float64))
     weights = nominal.clone()
     if isinstance(exchange.trust, SelfAgreement):
-        agreements = [float(exchange.trust.agreement(each.outputs, exchange.num_views)) for each in received]
+        said = [probs_to_logits(each.outputs) if distribution else each.outputs for each in received]
+        agreements = [float(exchange.trust.agreement(each, exchange.num_views)) for each in said]
         logs = exchange.trust.sharpness * torch.tensor(agreements, dtype=torch.float64)
         weights = _shares(weights * (logs - logs.max()).exp())  # less the largest, so that none overflows
     if exchange.memory == "expguard":

@@ -3,7 +3,6 @@
 import math
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
@@ -179,7 +178,3 @@ class SelfAgreement(Variant):
 
 
 TrustConfig = Annotated[NoTrust | SelfAgreement, Field(discriminator="kind")]
-
-
-def uniform(num_teachers: int, device: torch.device) -> Weights:
-    return torch.full((num_teachers,), 1 / num_teachers, device=device)

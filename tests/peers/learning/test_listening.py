@@ -150,13 +150,11 @@ def test_rounds__liars_that_never_lie_change_no_bit(execution: Execution) -> Non
     assert lying.digest() == truthful.digest() == plain.digest()
 
 
-def test_rounds__in_a_loop_and_vectorised_pool_to_equal_bits() -> None:
-    """Equal outputs, as of networks that never learn, so that no rounding of training stands between."""
+def test_listen__pools_by_the_rule_what_liars_have_made_of_it() -> None:
     received = [Received(peer, 3, 0.25, _probs(peer)) for peer in range(4)]
     for rule in (TrimmedMean(), Krum(), Median()):
         settings = settings_of(ADVERSARIES, aggregation=rule)
-        one, other = (listen(received, _probs(0), Ear(settings)) for _ in range(2))
-        assert torch.equal(one.teachers[0][1], other.teachers[0][1]) and one.heard == other.heard
+        one = listen(received, _probs(0), Ear(settings))
         expected = rule.pool(_probs(0), torch.stack(_lied(received)), torch.full((4,), 0.25), True)
         assert torch.equal(one.teachers[0][1], expected.outputs) and one.teachers[0][0] == 1.0
 
@@ -217,7 +215,7 @@ def test_listen__trust_multiplies_weights_by_what_agreement_says() -> None:
     received.append(Received(4, 0, 0.25, torch.cat([one_view, one_view])))  # agrees with itself
     settings = settings_of(trust=trust, aggregation=Mean())
     found = listen(received, received[0].outputs, Ear(settings))
-    factors = [math.exp(3.0 * float(trust.agreement(each.outputs, 2))) for each in received]
+    factors = [math.exp(3.0 * float(trust.agreement(each.outputs.log(), 2))) for each in received]
     expected = np.array([each.weight * factor for each, factor in zip(received, factors, strict=True)])
     got = np.array([weight for weight, _ in found.teachers])
     assert got / got.sum() == pytest.approx(expected / expected.sum(), rel=1e-5)
@@ -266,7 +264,7 @@ def test_listen__counts_what_krum_drops_and_tells_lies_by_distance() -> None:
     settings = settings_of([Adversaries(peers=(4,), attack=Constant())], aggregation=Krum(f=1))
     heard = listen(received, near[0], Ear(settings)).heard
     assert heard is not None and (heard.honest, heard.lies, heard.lies_dropped, heard.auc) == (2, 1, 1, 1.0)
-    assert heard.honest_dropped in (1, 2)  # krum takes one message, which may be its own
+    assert heard.honest_dropped == 1  # krum takes one message of three honest ones
 
 
 def test_heard_together__adds_counts_and_averages_what_is_known() -> None:
