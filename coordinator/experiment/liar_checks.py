@@ -1,5 +1,6 @@
 """What liars and rules of pooling need: honest peers, enough teachers, outputs of the right kind."""
 
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,6 +13,7 @@ from peers.exchange.config import ExchangeConfig
 from peers.networks.config import PeersConfig
 from peers.pooling.config import Aggregation, Krum, NoTrust
 from topologies.schedule import SAMPLED, Round, Schedule
+from topologies.worlds.config import NetworkConfig
 
 ATTACK, RULE = "peers.adversaries.attack", "exchange.aggregation"
 
@@ -58,6 +60,18 @@ def check_pooling(peers: PeersConfig, exchange: ExchangeConfig, schedule: Schedu
                 _check_copied(some, peers, full, index)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def warn_of_parts(exchange: ExchangeConfig, network: NetworkConfig) -> None:
+    """Warn where messages are late, so that a student pools what it hears in parts, batch by batch."""
+    compares = exchange.aggregation.needs() > 1 or exchange.memory != "none" or not isinstance(exchange.trust, NoTrust)
+    if compares and network.clock in ("free-running", "deadline") and network.message == "outputs":
+        warnings.warn(
+            f"with network.clock '{network.clock}' a student pools late messages apart, with others about the same "
+            "batch, if there are any: of those that stand alone a rule, memory or trust can tell nothing, so that lies "
+            "among them are learned from",
+            stacklevel=4,
+        )
 
 
 def _check_peers(peers: PeersConfig) -> None:

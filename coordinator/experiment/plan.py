@@ -8,7 +8,7 @@ from functools import cached_property
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
-from coordinator.experiment.liar_checks import check_pooling
+from coordinator.experiment.liar_checks import check_pooling, warn_of_parts
 from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
@@ -196,6 +196,7 @@ def check_trace_of(plan: Plan) -> None:
     network = plan.config.network
     if network is None:
         return
+    warn_of_parts(plan.config.exchange, network)
     try:
         for note in () if plan.world is None else plan.world.notes:
             warnings.warn(note, stacklevel=3)

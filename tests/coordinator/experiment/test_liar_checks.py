@@ -2,6 +2,7 @@
 
 import copy
 import tomllib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -237,3 +238,15 @@ def test_confident_share__needs_outputs_and_the_mean(small: dict[str, Any], exch
         "exchange.confident_share 0.5 takes, for each sample, the mean of the teachers that are sure of it, but "
         f"{what}, or exchange.confident_share to 1"
     )
+
+
+def test_prepare__warns_once_where_late_messages_are_pooled_apart(small: dict[str, Any]) -> None:
+    rule = {"aggregation": {"kind": "median"}}
+    given = table(small, (), rule, topology={"kind": "complete"}) | {"network": {"clock": "free-running"}}
+    with pytest.warns(UserWarning, match="a student pools late messages apart") as told:
+        prepare(config_from(given))
+    assert len([each for each in told if "apart" in str(each.message)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        prepare(config_from(given | {"network": {"clock": "neighbours"}}))
+        prepare(config_from(given | {"network": {"clock": "free-running", "message": "checkpoint"}}))

@@ -87,6 +87,7 @@ def test_run__without_liars_and_with_the_mean_has_nothing_of_it(small: dict[str,
     assert "pooling" not in result.summary and not {*COLUMNS} & set(result.table("rounds").column_names)
 
 
+@pytest.mark.filterwarnings("ignore:with network.clock .* pools late messages apart")
 @pytest.mark.parametrize("clock", CLOCKS)
 def test_run__in_every_clock_goes_on_from_a_checkpoint(clock: str, small: dict[str, Any], tmp_path: Path) -> None:
     """With what liars and their students remember: a first message, and weights by the past."""
