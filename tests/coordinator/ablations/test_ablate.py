@@ -372,7 +372,7 @@ def test_command__killed_and_run_again_gives_the_same_results(
     kept = {path: path.stat().st_mtime_ns for path in folder.glob("cells/*/seed-*/summary.json")}
     assert 1 <= len(kept) < 4 and not (folder / "results.parquet").exists()
     said = Said()
-    again = ablate(load_ablation(path), tmp_path / "killed", said)
+    again = ablate(load_ablation(path), tmp_path / "killed", [said])
     whole = ablate(load_ablation(path), tmp_path / "whole")
     assert again.status == whole.status == "finished" and len(finished_lines(said.lines)) == 4 - len(kept)
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())

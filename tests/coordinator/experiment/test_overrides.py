@@ -297,7 +297,7 @@ ALSO = {
 }
 REFUSALS = (  # of kinds that go with few others
     *("set exchange.target", "use kl", "set network.latency.kind", "set it to share or classes"),
-    *("set exchange.average to outputs", "or exchange.confident_share to 1"),
+    *("set exchange.average to outputs", "or exchange.confident_share to 1", "take another clock, or network.message"),
 )
 UNUSED = {"exchange.target.temperature"}  # by losses between vectors: dropped for them, and refused where it is not 1
 
