@@ -52,7 +52,11 @@ def unchanged(images: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
 @pytest.mark.parametrize("data", [{}, PRIVATE], ids=["all hold all", "private"])
 def test_sight__is_a_function_of_seed_round_and_peer(data: dict[str, Any]):
     """Whatever other peers are in the process, and in whatever order it is asked."""
-    settings, dataset = made(data={**data, "flip": True}, exchange={"self_loss": 1.0})
+    kinds = [
+        {"count": 2, "view": ["top", CROP]},
+        {"count": 2, "view": ["bottom", CROP]},
+    ]  # halves that flips leave whole
+    settings, dataset = made(peers={"groups": kinds}, data={**data, "flip": True}, exchange={"self_loss": 1.0})
     everybody = Sight(settings, dataset)
     first = {(batch, peer): everybody(batch, peer)[0] for batch in (0, 1, 5) for peer in range(4)}
     for peer in (3, 0, 2, 1):
