@@ -24,7 +24,6 @@ Purpose = Literal[
     "partition",
     "public",
     "private",
-    "irrelevant",
     "liars",
     "lies",
 ]
@@ -48,7 +47,6 @@ _KEYS: dict[Purpose, int] = {
     "partition": 16,
     "public": 17,
     "private": 18,
-    "irrelevant": 19,
     "liars": 20,
     "lies": 21,
 }

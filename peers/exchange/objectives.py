@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from peers.base.balancing import balanced
+
 
 def average_teachers(
     outputs: Float[Tensor, "teachers batch dim"], weights: Float[Tensor, " teachers"]
@@ -70,10 +72,7 @@ def sinkhorn(logits: Float[Tensor, "batch dim"], epsilon: float, iterations: int
 
     Source: Cuturi, 2013, algorithm 1; Caron et al., 2020 (SwAV), section 3.1.
     """
-    log_plan = _wide(logits) / epsilon
-    for _ in range(iterations):
-        log_plan = torch.log_softmax(torch.log_softmax(log_plan, dim=0), dim=1)
-    return torch.softmax(log_plan, dim=1)
+    return torch.softmax(balanced(_wide(logits), epsilon, iterations), dim=1)
 
 
 def sharpen(logits: Float[Tensor, "batch dim"], scale: float) -> Float[Tensor, "batch dim"]:

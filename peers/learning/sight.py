@@ -120,12 +120,6 @@ class Sight:
         images, labels = zip(*found, strict=True)
         return torch.stack(images), torch.stack(labels)
 
-    # ---- where nothing is drawn ----
-
-    def still(self, values: np.ndarray, peer: int, start: int = 0) -> Float[Tensor, "images *shape"]:
-        """What a peer's network gets of raw values where it is probed; see `StillView`."""
-        return self._settings[peer].still_view(values, start)
-
     # ---- how it is made ----
 
     def _look(self, batch: int, peer: int) -> Batch:

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from peers.base.balancing import balanced
 from peers.pooling.averages import wide
 
 
@@ -37,15 +38,7 @@ def agreement(outputs: Float[Tensor, "samples dim"], num_views: int) -> Float[Te
     themselves more (0.24 after 400 rounds) than those that see luminance (0.15), and know less.
     """
     with torch.no_grad():
-        first, second = (_balanced(view) for view in wide(outputs).chunk(num_views)[:2])
+        first, second = (balanced(view, EPSILON, ITERATIONS).exp() for view in wide(outputs).chunk(num_views)[:2])
         observed = (first * second).sum(dim=1).mean()
         expected = (first.mean(dim=0) * second.mean(dim=0)).sum()
         return ((observed - expected) / (1 - expected).clamp_min(1e-12)).clamp(0, 1)
-
-
-def _balanced(logits: Float[Tensor, "samples dim"]) -> Float[Tensor, "samples dim"]:
-    """Distributions that use all outputs equally over the samples (Cuturi, 2013)."""
-    log_plan = logits / EPSILON
-    for _ in range(ITERATIONS):
-        log_plan = torch.log_softmax(torch.log_softmax(log_plan, dim=0), dim=1)
-    return log_plan.exp()
