@@ -77,7 +77,7 @@ def test_subliminal__the_loss_is_the_divergence_of_the_outputs_that_mean_nothing
 
 def test_subliminal__what_students_share_with_the_teacher():
     module = script("subliminal.py")
-    teacher = module.drawn(0)
+    teacher = module.drawn(0, 3)
     start, last, nothing = module.students_of(teacher, 1)
     images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     assert torch.equal(start(images)[1], teacher(images)[1])
