@@ -14,7 +14,7 @@ from matplotlib.image import imread
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from coordinator.ablations.comparisons.comparison import compare
-from coordinator.ablations.figures.saving import forest, lines, maps
+from coordinator.ablations.figures import forest, lines, maps
 from coordinator.ablations.figures.saving import save_ablation_figures
 from coordinator.ablations.figures.styles import styles_of
 from coordinator.experiment.config import load_config, to_toml
