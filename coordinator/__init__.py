@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from coordinator.ablations.ablate import AblationResult, ablate, load_ablation_result
-    from coordinator.ablations.grid import Ablation, load_ablation
-    from coordinator.ablations.seeds import over_seeds
+    from coordinator.ablations.grids.grid import Ablation, load_ablation
+    from coordinator.ablations.grids.seeds import over_seeds
     from coordinator.experiment.brought import Objects
     from coordinator.experiment.config import ConfigError, RunConfig, load_config
     from coordinator.measures.gains import Condition
-    from coordinator.records.event_kinds import FaultKind, Remaining, Stage
+    from coordinator.records.event_kinds import FaultKind, Remaining, Stage, Status
     from coordinator.records.events import (
         CheckpointWritten,
         ControlVoid,
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
         StopChecked,
         WeightsMeasured,
     )
+    from coordinator.records.files.result import Result
     from coordinator.records.observer import RunObserver
-    from coordinator.records.result import Result, Status
     from coordinator.records.stop import Stop, StopRun
     from coordinator.run.results import load_result
     from coordinator.run.simulate import resume, simulate
@@ -99,7 +99,7 @@ __all__ = [
 
 
 _MODULES = {
-    "Ablation": "coordinator.ablations.grid",
+    "Ablation": "coordinator.ablations.grids.grid",
     "AblationResult": "coordinator.ablations.ablate",
     "CheckpointWritten": "coordinator.records.events",
     "Condition": "coordinator.measures.gains",
@@ -120,7 +120,7 @@ _MODULES = {
     "Phase": "coordinator.scheduling.scheduler",
     "Probed": "coordinator.records.events",
     "Remaining": "coordinator.records.event_kinds",
-    "Result": "coordinator.records.result",
+    "Result": "coordinator.records.files.result",
     "RoundCompleted": "coordinator.records.events",
     "RoundsChanged": "coordinator.records.events",
     "RunConfig": "coordinator.experiment.config",
@@ -133,17 +133,17 @@ _MODULES = {
     "Stage": "coordinator.records.event_kinds",
     "StageEntered": "coordinator.records.events",
     "StageLeft": "coordinator.records.events",
-    "Status": "coordinator.records.result",
+    "Status": "coordinator.records.event_kinds",
     "Stop": "coordinator.records.stop",
     "StopChecked": "coordinator.records.events",
     "StopRun": "coordinator.records.stop",
     "WeightsMeasured": "coordinator.records.events",
     "ablate": "coordinator.ablations.ablate",
-    "load_ablation": "coordinator.ablations.grid",
+    "load_ablation": "coordinator.ablations.grids.grid",
     "load_ablation_result": "coordinator.ablations.ablate",
     "load_config": "coordinator.experiment.config",
     "load_result": "coordinator.run.results",
-    "over_seeds": "coordinator.ablations.seeds",
+    "over_seeds": "coordinator.ablations.grids.seeds",
     "resume": "coordinator.run.simulate",
     "simulate": "coordinator.run.simulate",
 }

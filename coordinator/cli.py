@@ -86,7 +86,7 @@ def run(
     with live_page(watch and not dry_run, port, console, json or quiet) as page:
         if seeds is not None:
             from coordinator.ablations.console import run_and_show  # a single run need not wait for it
-            from coordinator.ablations.seeds import over_seeds, read_seeds
+            from coordinator.ablations.grids.seeds import over_seeds, read_seeds
 
             over = over_seeds(loaded, read_seeds(seeds, loaded.run.seed))
             exit_by(run_and_show(over, output, console, page.start_when_there, dry_run, quiet, json))
@@ -183,7 +183,7 @@ def ablate(
 ) -> None:
     """Run all cells of an ablation with all seeds, and compare them; the same command continues."""
     from coordinator.ablations.console import run_and_show
-    from coordinator.ablations.grid import load_ablation
+    from coordinator.ablations.grids.grid import load_ablation
     from coordinator.commands.run import exit_by
 
     console = _console()

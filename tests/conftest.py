@@ -145,7 +145,7 @@ def started() -> Callable[..., AbstractContextManager[Command]]:
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow store, whose migrations take seconds: made once, then copied."""
     from coordinator.experiment.config import TrackingConfig
-    from coordinator.records.mlflow import Tracker
+    from coordinator.records.tracking.mlflow import Tracker
 
     folder = tmp_path_factory.mktemp("mlflow")
     with warnings.catch_warnings():

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from coordinator.ablations.grid import Cell, load_ablation
+from coordinator.ablations.grids.grid import Cell, load_ablation
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, to_table, to_toml
 from coordinator.experiment.plan import prepare
 from peers.base import memory

@@ -14,7 +14,7 @@ import wandb
 
 from coordinator import Measured, RoundCompleted, RunEnded, RunEvent, load_config, simulate
 from coordinator.records.events import RunStarted
-from coordinator.records.summary import shown_config
+from coordinator.records.files.summary import shown_config
 from coordinator.scheduling.scheduler import Phase
 
 

@@ -8,26 +8,25 @@ from typing import Any, Unpack
 import pyarrow as pa
 import tomli_w
 
-from coordinator.ablations import results_folder
-from coordinator.ablations.attacks import attack_rows
-from coordinator.ablations.comparison import compare, difference_rows, is_claim, to_table
-from coordinator.ablations.description import describe_ablation
-from coordinator.ablations.estimates import Comparison
-from coordinator.ablations.grid import Ablation, check_cells, load_ablation, with_objects
-from coordinator.ablations.headline import few_seeds
+from coordinator.ablations.comparisons.attacks import attack_rows
+from coordinator.ablations.comparisons.comparison import compare, difference_rows, is_claim, to_table
+from coordinator.ablations.comparisons.estimates import Comparison
+from coordinator.ablations.comparisons.headline import few_seeds
+from coordinator.ablations.grids.description import describe_ablation
+from coordinator.ablations.grids.grid import Ablation, check_cells, load_ablation, with_objects
 from coordinator.ablations.mlflow_runs import track
 from coordinator.ablations.page import render_ablation
-from coordinator.ablations.parallel_runs import ParallelRuns, RunStatus
-from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
+from coordinator.ablations.runs import results_folder
+from coordinator.ablations.runs.parallel_runs import ParallelRuns, RunStatus
+from coordinator.ablations.runs.results_folder import Run, folder_of, read_summary, runs_of
 from coordinator.experiment.brought import Keywords, Objects, differing
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import without_secrets
 from coordinator.pools.base import Tell
 from coordinator.pools.ray_cluster import open_ray
 from coordinator.pools.unaltered import check_unaltered
-from coordinator.records.observer import RunObserver, notes_to
-from coordinator.records.result import Status
-from coordinator.records.run_folder import (
+from coordinator.records.files.result import Status
+from coordinator.records.files.run_folder import (
     check_output,
     temporary_folder_prefix,
     to_arrow,
@@ -35,6 +34,7 @@ from coordinator.records.run_folder import (
     write_table,
     write_whole,
 )
+from coordinator.records.observer import RunObserver, notes_to
 from coordinator.reports.control_runs import OVER_CONTROL_RUNS
 from coordinator.reports.formatting import count_of, points
 from coordinator.reports.wording import CONDITIONS, power_note, probe_name
@@ -226,7 +226,7 @@ def _conclude(
     for run, row in zip(runs_of(ablation), rows, strict=True):
         if row["status"] == RunStatus.FINISHED:
             runs[row["cell"]].append(folder_of(folder, run))
-    from coordinator.ablations.figures import save_ablation_figures  # imported here because it imports matplotlib
+    from coordinator.ablations.figures.saving import save_ablation_figures  # here because it imports matplotlib
 
     attacks = attack_rows(ablation.cells, _summaries(ablation, folder), ablation.measures)
     save_ablation_figures(rows, runs, comparison, folder, tell, attacks)

@@ -8,14 +8,14 @@ from rich.console import Console
 from rich.table import Table
 
 from coordinator.ablations.ablate import AblationResult, ablate
-from coordinator.ablations.factors import as_text
-from coordinator.ablations.grid import Ablation, check_cells
-from coordinator.ablations.parallel_runs import RunStatus
+from coordinator.ablations.grids.factors import as_text
+from coordinator.ablations.grids.grid import Ablation, check_cells
 from coordinator.ablations.quiet import run_quietly
+from coordinator.ablations.runs.parallel_runs import RunStatus
 from coordinator.ablations.tables import print_comparison
 from coordinator.experiment.plan import prepare
+from coordinator.records.files.result import Status
 from coordinator.records.plain_text import say
-from coordinator.records.result import Status
 from coordinator.records.terminal import Live
 from coordinator.reports.formatting import short
 from coordinator.reports.plan import NOTHING_STARTED, print_plan

@@ -6,17 +6,17 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from coordinator.ablations.estimates import Comparison
-from coordinator.ablations.grid import Ablation
-from coordinator.ablations.results_folder import Run, folder_of, read_summary, runs_of
+from coordinator.ablations.comparisons.estimates import Comparison
+from coordinator.ablations.grids.grid import Ablation
+from coordinator.ablations.runs.results_folder import Run, folder_of, read_summary, runs_of
 from coordinator.experiment.brought import NOT_ALONE
 from coordinator.experiment.reading import from_json
 from coordinator.measures.gains import GainMeasure
-from coordinator.records.mlflow import Tracker
-from coordinator.records.mlflow_names import final_metrics, gain_metrics
-from coordinator.records.mlflow_observer import MlflowObserver
-from coordinator.records.run_folder import write_whole
-from coordinator.records.summary import final_tags, flatten
+from coordinator.records.files.run_folder import write_whole
+from coordinator.records.files.summary import final_tags, flatten
+from coordinator.records.tracking.mlflow import Tracker
+from coordinator.records.tracking.mlflow_names import final_metrics, gain_metrics
+from coordinator.records.tracking.mlflow_observer import MlflowObserver
 from coordinator.reports.formatting import p_value
 from coordinator.reports.markdown import NOTE, escaped, fitting, run_note, table
 from coordinator.reports.wording import interval, measure_name, number

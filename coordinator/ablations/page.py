@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from coordinator.ablations.attack_report import attack_tables
-from coordinator.ablations.attacks import AttackRow
-from coordinator.ablations.estimates import Comparison, Difference, Outcome
-from coordinator.ablations.sentences import NOT_REACHED, others, reached_by
+from coordinator.ablations.comparisons.attacks import AttackRow
+from coordinator.ablations.comparisons.estimates import Comparison, Difference, Outcome
+from coordinator.ablations.comparisons.sentences import NOT_REACHED, others, reached_by
+from coordinator.ablations.figures.attack_report import attack_tables
 from coordinator.measures import declared
 from coordinator.measures.gains import Condition, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from coordinator.ablations.ablate import AblationResult, ablate
-from coordinator.ablations.estimates import Comparison, Outcome
-from coordinator.ablations.grid import Ablation
-from coordinator.ablations.parallel_runs import RunStatus
-from coordinator.ablations.sentences import NOT_REACHED, others, reached_by
+from coordinator.ablations.comparisons.estimates import Comparison, Outcome
+from coordinator.ablations.comparisons.sentences import NOT_REACHED, others, reached_by
+from coordinator.ablations.grids.grid import Ablation
+from coordinator.ablations.runs.parallel_runs import RunStatus
 from coordinator.ablations.tables import OUTCOMES
 from coordinator.measures.statistics import Estimate
 from coordinator.measures.targets import Target
+from coordinator.records.files.result import Status
 from coordinator.records.plain_text import visible
-from coordinator.records.result import Status
 from coordinator.reports.formatting import p_value, short
 from coordinator.reports.wording import interval, measure_name, number, unit_of
 from coordinator.run.signals import Interrupts

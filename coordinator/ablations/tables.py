@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from coordinator.ablations.estimates import Comparison, Outcome
-from coordinator.ablations.sentences import NOT_REACHED, others, reached_by
+from coordinator.ablations.comparisons.estimates import Comparison, Outcome
+from coordinator.ablations.comparisons.sentences import NOT_REACHED, others, reached_by
 from coordinator.measures.statistics import Estimate
 from coordinator.records.plain_text import say, visible
 from coordinator.reports.formatting import p_value

@@ -17,7 +17,7 @@ from torch import Tensor
 from coordinator.checkpoints.plain_torch import loading_code
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
-from coordinator.records.result import Format
+from coordinator.records.files.result import Format
 from peers.learning import snapshot
 from peers.networks.trained import PIXEL, InputFormat, RawNetwork, TrainedPeer
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from coordinator.experiment.config import ConfigError, RunConfig, to_table
 from coordinator.experiment.plan import Plan
-from coordinator.records.summary import flatten, inputs_of, versions
+from coordinator.records.files.summary import flatten, inputs_of, versions
 
 DECIDING = (
     "run",

@@ -7,8 +7,8 @@ from coordinator.checkpoints.snapshots import Checkpoint, Checkpoints, round_nam
 from coordinator.experiment.redaction import without_secrets
 from coordinator.pools.base import Pool, ask
 from coordinator.records.events import CheckpointWritten, FaultKind, PeersRestored
+from coordinator.records.files.tables import Tables
 from coordinator.records.recorder import Recorder
-from coordinator.records.tables import Tables
 from coordinator.scheduling.scheduler import PeersSaved, Phase, SaveFailed
 from peers.learning.settings import PeerSettings
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from coordinator.checkpoints.export_formats import SUFFIXES
 from coordinator.checkpoints.exporting import export_peer
 from coordinator.experiment.config import ConfigError, RunConfig, load_config
-from coordinator.records.result import Format
-from coordinator.records.run_folder import check_run
+from coordinator.records.files.result import Format
+from coordinator.records.files.run_folder import check_run
 from peers.base.brought import Given
 
 

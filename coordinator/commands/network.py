@@ -11,7 +11,7 @@ from rich.console import Console
 from coordinator.commands.topology import check_picture, drawing
 from coordinator.experiment.config import ConfigError, load_config
 from coordinator.experiment.plan import Plan, prepare
-from coordinator.records.network_files import (
+from coordinator.records.files.network_files import (
     EVENTS,
     FIRST_ROUNDS,
     SCHEMAS,
@@ -21,8 +21,8 @@ from coordinator.records.network_files import (
     row_file,
     summary_of,
 )
+from coordinator.records.files.run_folder import to_json
 from coordinator.records.plain_text import say
-from coordinator.records.run_folder import to_json
 from coordinator.records.stage_clock import virtual_time
 from coordinator.reports.formatting import size
 from coordinator.reports.network import facts, share

@@ -11,9 +11,9 @@ from rich.console import Console
 from coordinator.commands.outcome import INTERRUPTED, tell
 from coordinator.experiment.reading import ConfigError
 from coordinator.experiment.redaction import without_secrets
+from coordinator.records.files.result import Result, Status
+from coordinator.records.files.run_folder import way_on
 from coordinator.records.plain_text import say, visible
-from coordinator.records.result import Result, Status
-from coordinator.records.run_folder import way_on
 from coordinator.records.terminal import Live, Warned
 from coordinator.reports.formatting import short
 from coordinator.reports.result import print_result

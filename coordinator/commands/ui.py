@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coordinator.commands import ui_server
 from coordinator.experiment.config import ConfigError
-from coordinator.records.mlflow_store import FILE, bring_artifacts, page_of, store_uri
+from coordinator.records.tracking.mlflow_store import FILE, bring_artifacts, page_of, store_uri
 from coordinator.run.signals import Interrupts
 
 HOST = "127.0.0.1"

@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.documents.folder_reader import RunReader, stride_of
 from coordinator.documents.network import NetworkPart
 from coordinator.documents.nodes import PROBES, Nodes
-from coordinator.documents.numbers import Kept, Number, listed, shortened
-from coordinator.documents.run_rows import BYTES, LOSS, NETWORK
+from coordinator.documents.readers.folder_reader import RunReader, stride_of
+from coordinator.documents.readers.numbers import Kept, Number, listed, shortened
+from coordinator.documents.readers.run_rows import BYTES, LOSS, NETWORK
 from coordinator.measures import pooling
 from coordinator.measures.declared import SCALARS, Shown, shown_in
 from coordinator.measures.gains import Condition
 from coordinator.measures.units import FRACTION
-from coordinator.records.probe_curves import SUFFIX
+from coordinator.records.files.probe_curves import SUFFIX
 from coordinator.reports.wording import CONDITIONS, probe_name
 
 MIB = 2**20

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.documents.curves import Curves
-from coordinator.documents.folder_reader import Limits, RunReader
 from coordinator.documents.headline import verdicts_of
 from coordinator.documents.links import Links
 from coordinator.documents.network import NetworkPart
 from coordinator.documents.nodes import Nodes
-from coordinator.documents.numbers import Kept
-from coordinator.documents.status_files import RUNNING, tolerantly
+from coordinator.documents.readers.folder_reader import Limits, RunReader
+from coordinator.documents.readers.numbers import Kept
+from coordinator.documents.readers.status_files import RUNNING, tolerantly
 from coordinator.records.events import Stage
 from coordinator.records.stage_clock import duration
 from coordinator.reports.endings import STAGES

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.documents.folder_reader import RunReader
-from coordinator.documents.graph import NOT_COUNTED
 from coordinator.documents.network import NetworkPart
-from coordinator.documents.numbers import FINE_STEPS, Kept, Number, listed, scale_end
+from coordinator.documents.readers.folder_reader import RunReader
+from coordinator.documents.readers.graph import NOT_COUNTED
+from coordinator.documents.readers.numbers import FINE_STEPS, Kept, Number, listed, scale_end
 from coordinator.measures.declared import TOTAL_VARIATION
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from coordinator.documents.headline import verdicts_of
-from coordinator.documents.numbers import shortened
-from coordinator.documents.run_rows import floats, whole_numbers
-from coordinator.documents.status_files import (
+from coordinator.documents.readers.numbers import shortened
+from coordinator.documents.readers.run_rows import floats, whole_numbers
+from coordinator.documents.readers.status_files import (
     CONFIG,
     PROGRESS,
     RUNNING,
@@ -22,10 +22,10 @@ from coordinator.documents.status_files import (
     status_of,
     tolerantly,
 )
-from coordinator.documents.table_files import TableFiles
+from coordinator.documents.readers.table_files import TableFiles
 from coordinator.measures.declared import Measure, Shown, shown_in
 from coordinator.measures.units import FRACTION
-from coordinator.records.run_folder import temporary_folder_prefix
+from coordinator.records.files.run_folder import temporary_folder_prefix
 
 FORMAT = 1
 MOST = 2_000  # runs in a list, the newest ones

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.documents.ages import AGES, ROUNDS, heard, means
-from coordinator.documents.folder_reader import RunReader, stride_of
-from coordinator.documents.numbers import Kept, Number, scale_end
-from coordinator.documents.presence import Change, PresenceSoFar
-from coordinator.documents.run_rows import AGE, AGE_SECONDS, LOST, ONLINE, SECONDS
+from coordinator.documents.readers.ages import AGES, ROUNDS, heard, means
+from coordinator.documents.readers.folder_reader import RunReader, stride_of
+from coordinator.documents.readers.numbers import Kept, Number, scale_end
+from coordinator.documents.readers.presence import Change, PresenceSoFar
+from coordinator.documents.readers.run_rows import AGE, AGE_SECONDS, LOST, ONLINE, SECONDS
 
 DIGITS = 7  # of a virtual second: two rounds of a long run still differ
 MOST_ABSENCES = 20_000  # marked; of more none is

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from coordinator.documents.folder_reader import RunReader, stride_of
-from coordinator.documents.numbers import Kept, Number, listed, scale_end
-from coordinator.documents.run_rows import MEASURES
-from coordinator.documents.status_files import RUNNING
+from coordinator.documents.readers.folder_reader import RunReader, stride_of
+from coordinator.documents.readers.numbers import Kept, Number, listed, scale_end
+from coordinator.documents.readers.run_rows import MEASURES
+from coordinator.documents.readers.status_files import RUNNING
 from coordinator.measures.declared import PEER, Measure
 from coordinator.measures.gains import Condition
 from coordinator.measures.subjects import honest
 from coordinator.measures.verdict import COLLAPSED_SHARE
-from coordinator.records.probe_curves import SUFFIX
+from coordinator.records.files.probe_curves import SUFFIX
 from coordinator.reports.settings import lie
 from coordinator.reports.wording import probe_name
 from peers.base.brought import called

@@ -25,7 +25,7 @@ from coordinator.figures.style import (
 )
 from coordinator.measures.declared import Measure, Shown, shown_in
 from coordinator.measures.gains import Condition
-from coordinator.records.probe_curves import ProbeCurve
+from coordinator.records.files.probe_curves import ProbeCurve
 from coordinator.reports.wording import CONDITIONS, probe_name
 
 CURVES = shown_in(Shown.CURVE)

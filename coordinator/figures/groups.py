@@ -24,7 +24,7 @@ from coordinator.figures.style import (
     write_form,
 )
 from coordinator.measures.gains import FOR_COMPARISON, Gain
-from coordinator.records.probe_curves import gains_by_distance
+from coordinator.records.files.probe_curves import gains_by_distance
 from coordinator.reports.control_runs import OVER_CONTROL_RUNS
 from coordinator.reports.wording import CONDITIONS, examples, probe_name
 

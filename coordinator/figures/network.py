@@ -24,7 +24,7 @@ from coordinator.figures.style import (
     plain,
     write_form,
 )
-from coordinator.records.probe_curves import ProbeCurve
+from coordinator.records.files.probe_curves import ProbeCurve
 from coordinator.reports.wording import probe_name
 from topologies.accounts.intervals import Doing, Interval
 

@@ -16,10 +16,10 @@ from coordinator.figures.peers import Look
 from coordinator.figures.regions import save_regions
 from coordinator.figures.views import save_views
 from coordinator.measures.subjects import left_out
-from coordinator.records.holdings_files import read_holdings
-from coordinator.records.network_files import intervals_in, latency_table
-from coordinator.records.probe_curves import ProbeCurve, probe_curves
-from coordinator.records.run_folder import RunFolder
+from coordinator.records.files.holdings_files import read_holdings
+from coordinator.records.files.network_files import intervals_in, latency_table
+from coordinator.records.files.probe_curves import ProbeCurve, probe_curves
+from coordinator.records.files.run_folder import RunFolder
 from coordinator.reports.wording import probe_name
 from topologies.facts import TopologyFacts
 from topologies.schedule import Schedule

@@ -9,7 +9,7 @@ from coordinator.measures.gains import FOR_COMPARISON, Condition
 from coordinator.pages import render as page
 from coordinator.pages.group_tables import GROUP_FIGURES, group_tables, peer_tables
 from coordinator.pages.parts import Picture, Table, Texts, pictures
-from coordinator.records.result import Status
+from coordinator.records.files.result import Status
 from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed

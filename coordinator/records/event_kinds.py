@@ -1,4 +1,4 @@
-"""The kinds that events tell apart: stages of a run, what remains of a resumed one, faults; and the stages' times."""
+"""The kinds that events tell apart: stages, what remains of a resumed run, faults, endings; and the stages' times."""
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum, auto
@@ -31,6 +31,19 @@ class FaultKind(StrEnum):
     CHECKPOINT_NOT_WRITTEN = "checkpoint-not-written"
     CHECKPOINT_DAMAGED = "checkpoint-damaged"
     TABLES_DAMAGED = "tables-damaged"
+
+
+class Status(StrEnum):
+    """How a run or an ablation ended: complete, interrupted by the user, or stopped because it could not go on.
+
+    FAILED: of a run, an error was raised; this occurs only in the event `RunEnded`, since there is no result then. Of
+    an ablation, some of its runs failed.
+    """
+
+    FINISHED = "finished"
+    INTERRUPTED = "interrupted"
+    STOPPED = "stopped"
+    FAILED = "failed"
 
 
 @dataclass

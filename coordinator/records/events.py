@@ -16,7 +16,7 @@ from coordinator.records.event_kinds import FaultKind as FaultKind
 from coordinator.records.event_kinds import Remaining as Remaining
 from coordinator.records.event_kinds import Stage as Stage
 from coordinator.records.event_kinds import StageTimes as StageTimes
-from coordinator.records.result import Status
+from coordinator.records.event_kinds import Status
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase, RoundTiming
 from peers.exchange.assignment import Stats

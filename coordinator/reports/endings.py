@@ -5,7 +5,7 @@ from pathlib import Path
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import first_line
 from coordinator.records.events import Stage
-from coordinator.records.run_folder import way_on
+from coordinator.records.files.run_folder import way_on
 from coordinator.records.run_state import RunState
 from coordinator.reports.formatting import size
 from coordinator.scheduling.dropouts import Stop, StopReason

@@ -12,8 +12,8 @@ from coordinator.pools.base import check_precision
 from coordinator.pools.in_process import gpus_in_process
 from coordinator.pools.resources import reservations_on_machine
 from coordinator.pools.side_pools import check_on_machine
-from coordinator.records.holdings_files import class_table, facts_of
-from coordinator.records.summary import hardware
+from coordinator.records.files.holdings_files import class_table, facts_of
+from coordinator.records.files.summary import hardware
 from coordinator.reports.formatting import size
 from coordinator.reports.holdings import holdings_rows, on_holdings
 from coordinator.reports.matrices import spectra

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from coordinator.measures.gains import FOR_COMPARISON, Condition
+from coordinator.records.files.result import Result
 from coordinator.records.plain_text import say
-from coordinator.records.result import Result
 from coordinator.records.stage_clock import duration
 from coordinator.reports import control_runs, unequal
 from coordinator.reports.durations import durations_in_words

@@ -6,9 +6,9 @@ from types import TracebackType
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
 from coordinator.records.events import RunEnded, RunEvent, RunReopened, RunStarted
+from coordinator.records.files.result import Result, Status
+from coordinator.records.files.run_folder import way_on
 from coordinator.records.observer import Observers
-from coordinator.records.result import Result, Status
-from coordinator.records.run_folder import way_on
 
 
 class EndOfRun:

@@ -14,15 +14,15 @@ from coordinator.experiment.schedules import build_schedule
 from coordinator.measures import pooling
 from coordinator.pages import component, run_page
 from coordinator.records.events import Stage, StageEntered
-from coordinator.records.holdings_files import write_holdings
-from coordinator.records.mlflow import Tracker
-from coordinator.records.mlflow_names import final_metrics
-from coordinator.records.network_files import write_network
+from coordinator.records.files.holdings_files import write_holdings
+from coordinator.records.files.network_files import write_network
+from coordinator.records.files.result import Ending, Result, Status
+from coordinator.records.files.run_folder import RunFolder, to_json, way_on
+from coordinator.records.files.summary import final_tags, summarise
+from coordinator.records.files.tables import Tables
 from coordinator.records.recorder import Recorder
-from coordinator.records.result import Ending, Result, Status
-from coordinator.records.run_folder import RunFolder, to_json, way_on
-from coordinator.records.summary import final_tags, summarise
-from coordinator.records.tables import Tables
+from coordinator.records.tracking.mlflow import Tracker
+from coordinator.records.tracking.mlflow_names import final_metrics
 from coordinator.reports.markdown import NOTE, run_note
 from coordinator.reports.sentences import in_words
 from coordinator.run.results import result_of

@@ -9,8 +9,8 @@ from coordinator.checkpoints.trained_peers import trained_peer
 from coordinator.experiment.brought import Keywords, Objects
 from coordinator.experiment.config import ConfigError, RunConfig, load_config
 from coordinator.experiment.reading import from_json
-from coordinator.records.result import Ending, Result, Status
-from coordinator.records.run_folder import check_run, way_on
+from coordinator.records.files.result import Ending, Result, Status
+from coordinator.records.files.run_folder import check_run, way_on
 
 
 def result_of(config: RunConfig, folder: Path, summary: dict[str, Any], ending: Ending) -> Result:

@@ -14,9 +14,9 @@ from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
 from coordinator.experiment.sections import StopRule
 from coordinator.records.events import Remaining, RunReopened
+from coordinator.records.files.result import Status
+from coordinator.records.files.run_folder import RunFolder, check_run
 from coordinator.records.observer import Observers
-from coordinator.records.result import Status
-from coordinator.records.run_folder import RunFolder, check_run
 from coordinator.records.stop import with_rule, without_rule
 
 CHANGEABLE = ("hosting", "tracking", "checkpoint")

@@ -23,15 +23,15 @@ from coordinator.pools.base import Pool, Tell
 from coordinator.pools.opening import loading_pool
 from coordinator.pools.side_pools import side_pools
 from coordinator.records.events import FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
-from coordinator.records.mlflow import Tracker
-from coordinator.records.mlflow_observer import MlflowObserver
+from coordinator.records.files.progress import Progress
+from coordinator.records.files.result import Result
+from coordinator.records.files.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
+from coordinator.records.files.tables import Tables
 from coordinator.records.observer import Observers, Observing
-from coordinator.records.progress import Progress
 from coordinator.records.recorder import ProbeBatch, Recorder
-from coordinator.records.result import Result
-from coordinator.records.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
 from coordinator.records.stop import Stop, with_rule
-from coordinator.records.tables import Tables
+from coordinator.records.tracking.mlflow import Tracker
+from coordinator.records.tracking.mlflow_observer import MlflowObserver
 from coordinator.reports.endings import out_of_memory
 from coordinator.run.early_end import holds
 from coordinator.run.end import EndOfRun

@@ -24,10 +24,10 @@ from coordinator.records.events import (
     StageEntered,
     StageLeft,
 )
+from coordinator.records.files.result import Ending, Result, Status
+from coordinator.records.files.tables import Tables
 from coordinator.records.observer import ObserverRaised, Observers
 from coordinator.records.recorder import Recorder
-from coordinator.records.result import Ending, Result, Status
-from coordinator.records.tables import Tables
 from coordinator.reports import endings
 from coordinator.run.control_runs import ControlRuns
 from coordinator.run.controls import Controls, calibration_rounds, probed_as

@@ -29,7 +29,7 @@ from gpu_unequal import unequal
 from coordinator.experiment.plan import Plan, load_data, prepare
 from coordinator.measures.gains import Condition
 from coordinator.pools.ray_cluster import shared_ray
-from coordinator.records.result import Result
+from coordinator.records.files.result import Result
 
 PRECISIONS: dict[str, dict[str, Any]] = {  # sections that differ from the usual ones
     "float32": {},

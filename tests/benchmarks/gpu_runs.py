@@ -23,7 +23,7 @@ from coordinator.experiment.plan import Plan, peer_settings, prepare
 from coordinator.pools.base import ask
 from coordinator.pools.opening import open_pool
 from coordinator.records.events import Digested, RoundCompleted, RunEnded, RunEvent, StageEntered
-from coordinator.records.result import Result
+from coordinator.records.files.result import Result
 from coordinator.run.simulate import simulate
 from coordinator.scheduling.choice import scheduler_of
 from coordinator.scheduling.scheduler import Cadence, Phase

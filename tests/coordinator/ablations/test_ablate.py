@@ -18,15 +18,15 @@ import tomli_w
 from coordinator import ConfigError, ablate, load_ablation, load_ablation_result, load_config, load_result, simulate
 from coordinator.ablations.ablate import AblationResult
 from coordinator.ablations.mlflow_runs import ablation_note
-from coordinator.ablations.parallel_runs import Outcome, RunStatus
-from coordinator.ablations.results_folder import (
+from coordinator.ablations.runs.parallel_runs import Outcome, RunStatus
+from coordinator.ablations.runs.results_folder import (
     LOCK,
     locked_folder,
 )
 from coordinator.records.events import Note, RunEvent
-from coordinator.records.mlflow import store_uri
-from coordinator.records.progress import PROGRESS
-from coordinator.records.run_folder import temporary_folder_prefix
+from coordinator.records.files.progress import PROGRESS
+from coordinator.records.files.run_folder import temporary_folder_prefix
+from coordinator.records.tracking.mlflow import store_uri
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's own
 Cli = Callable[..., tuple[Any, str, str]]
@@ -53,7 +53,7 @@ BASE: dict[str, Any] = {
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the figures of the ablation, for tests that do not look at them."""
-    monkeypatch.setattr("coordinator.ablations.figures.save_ablation_figures", lambda *_: [])
+    monkeypatch.setattr("coordinator.ablations.figures.saving.save_ablation_figures", lambda *_: [])
 
 
 class Said:
@@ -257,7 +257,7 @@ def test_ablate__a_lost_run_has_no_time(
     cluster: None, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost = Outcome(RunStatus.FAILED, "its process was lost (x)", {}, 0.0)
-    monkeypatch.setattr("coordinator.ablations.parallel_runs.run_isolated", lambda config, dataset, prefix: lost)
+    monkeypatch.setattr("coordinator.ablations.runs.parallel_runs.run_isolated", lambda config, dataset, prefix: lost)
     _, said = run(tmp_path, seeds=[0])
     assert finished_lines(said)[0].endswith("its process was lost (x)")
 
@@ -315,8 +315,8 @@ def test_ablate__mlflow_has_a_parent_and_a_child_for_each_run(cluster: None, und
 def test_ablate__mlflow_that_is_away_costs_two_lines(
     cluster: None, undrawn: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("coordinator.records.mlflow.time.sleep", lambda seconds: None)
-    monkeypatch.setattr("coordinator.records.retry_queue.PATIENCE", 1.0)
+    monkeypatch.setattr("coordinator.records.tracking.mlflow.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("coordinator.records.tracking.retry_queue.PATIENCE", 1.0)
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match="MLflow at ") as caught:
         result, _ = run(tmp_path / "out", tracking={"uri": f"sqlite:////{tmp_path}/file/none.db"}, seeds=[0])
@@ -409,7 +409,7 @@ def test_ablate__a_full_disk_for_its_report_is_one_line_and_the_next_call_comple
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("coordinator.ablations.figures.save_ablation_figures", full)
+        patched.setattr("coordinator.ablations.figures.saving.save_ablation_figures", full)
         with pytest.raises(ConfigError, match=r"No space left on device\): make room, then run the same command again"):
             run(tmp_path, **one)
     result, said = run(tmp_path, **one)

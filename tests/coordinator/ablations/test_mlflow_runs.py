@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from coordinator.ablations.estimates import Comparison
+from coordinator.ablations.comparisons.estimates import Comparison
 from coordinator.ablations.mlflow_runs import MOST_ROWS, _over_seeds, ablation_note
 from coordinator.measures.statistics import Estimate
-from coordinator.records.mlflow_rules import LONGEST_TAG
+from coordinator.records.tracking.mlflow_rules import LONGEST_TAG
 
 HOSTILE = ["<script>alert(1)</script>", "a | b", "`code` **bold** _it_", "[here](http://evil.example)", "x" * 100]
 NAMES = ("probes.linear.gain", "probes.linear.over_alone.mean", "consensus.agreement.last")

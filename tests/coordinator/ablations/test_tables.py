@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from coordinator.ablations.ablate import AblationResult
-from coordinator.ablations.comparison import compare
+from coordinator.ablations.comparisons.comparison import compare
+from coordinator.ablations.comparisons.estimates import Comparison
 from coordinator.ablations.console import print_ablation, print_cells
-from coordinator.ablations.estimates import Comparison
-from coordinator.ablations.grid import load_ablation
+from coordinator.ablations.grids.grid import load_ablation
 from coordinator.ablations.tables import print_comparison
+from coordinator.records.files.result import Status
 from coordinator.records.plain_text import PlainConsole, visible
-from coordinator.records.result import Status
 
 KNN, ALONE, LINEAR = "probes.knn.gain", "probes.knn.over_alone.mean", "probes.linear.gain"
 DISTANCE, SENT = "consensus.relative_distance.last", "bytes_exchanged"

@@ -19,8 +19,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from coordinator.experiment.config import TrackingConfig
-from coordinator.records.mlflow import Tracker
-from coordinator.records.mlflow_store import store_uri
+from coordinator.records.tracking.mlflow import Tracker
+from coordinator.records.tracking.mlflow_store import store_uri
 from coordinator.reports.markdown import NOTE, escaped
 
 ROOT = Path(__file__).parents[3]

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.records.progress import PROGRESS, started_at
-from coordinator.records.run_folder import KEYS, write_table
+from coordinator.records.files.progress import PROGRESS, started_at
+from coordinator.records.files.run_folder import KEYS, write_table
 
 TABLES = ("rounds", "peers", "edges")
 

@@ -12,7 +12,7 @@ import pytest
 
 from coordinator.documents.document import run_document
 from coordinator.documents.listing import RunList
-from coordinator.records.progress import PROGRESS
+from coordinator.records.files.progress import PROGRESS
 from tests.coordinator.documents.run_folders import finished_run
 
 PEERS, SUMMARY = 3, "summary.json"

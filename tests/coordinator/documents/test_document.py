@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from coordinator import load_config, simulate
 from coordinator.documents.changes import applied, changes
 from coordinator.documents.document import RunDocument, run_document
-from coordinator.documents.graph import Graph
-from coordinator.documents.status_files import status_of
+from coordinator.documents.readers.graph import Graph
+from coordinator.documents.readers.status_files import status_of
 from coordinator.experiment.config import config_from, to_toml
 from coordinator.measures.declared import PEER
 from coordinator.measures.verdict import collapsed
-from coordinator.records.progress import PROGRESS, started_at
+from coordinator.records.files.progress import PROGRESS, started_at
 from coordinator.reports.verdicts import Tone
 from tests.coordinator.documents.run_folders import Staged, damaged, progress_of, rows_of, write_table
 from topologies.round import Round

@@ -6,7 +6,7 @@ import pytest
 
 from coordinator import load_config
 from coordinator.documents.document import run_document
-from coordinator.documents.graph import graph_of
+from coordinator.documents.readers.graph import graph_of
 from coordinator.experiment.config import config_from, to_toml
 from coordinator.experiment.schedules import build_schedule
 from tests.coordinator.documents.run_folders import write_table

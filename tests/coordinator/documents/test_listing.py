@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from coordinator.documents.listing import RunList
-from coordinator.records.progress import PROGRESS
-from coordinator.records.run_folder import lock, temporary_folder_prefix
+from coordinator.records.files.progress import PROGRESS
+from coordinator.records.files.run_folder import lock, temporary_folder_prefix
 from tests.coordinator.documents.run_folders import Staged, finished_run, rows_of
 
 

@@ -13,7 +13,7 @@ import pytest
 from coordinator.documents.changes import applied, changes
 from coordinator.documents.document import RunDocument, run_document
 from coordinator.experiment.config import config_from, to_toml
-from coordinator.records.run_folder import to_arrow
+from coordinator.records.files.run_folder import to_arrow
 
 ROUNDS = 4
 ENDS = [0.5, 1.0, 4.0, 4.5]  # virtual seconds of the rounds

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.ablations.grid import load_ablation
+from coordinator.ablations.grids.grid import load_ablation
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, parse_setting, to_table
 from coordinator.experiment.errors import Model, variant
 from coordinator.experiment.plan import prepare

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordinator.ablations.grid import data_key
+from coordinator.ablations.grids.grid import data_key
 from coordinator.commands.shipping import needed_by
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, to_table
 from coordinator.experiment.plan import identified, prepare

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordinator.ablations.grid import load_ablation
-from coordinator.ablations.results_folder import read_summary
+from coordinator.ablations.grids.grid import load_ablation
+from coordinator.ablations.runs.results_folder import read_summary
 from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment.config import ConfigError, load_config
 from coordinator.experiment.reading import MAX_BYTES, absolute_path, from_json, plain, read_table, shown, too_deep

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from coordinator.ablations.grid import load_ablation
+from coordinator.ablations.grids.grid import load_ablation
 from coordinator.commands.config import markdown
 from coordinator.experiment.config import ConfigError, RunConfig, load_config
 from coordinator.experiment.errors import unknown_key

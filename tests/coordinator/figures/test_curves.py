@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from coordinator.figures.curves import draw_consensus, save_consensus
-from coordinator.records.probe_curves import ProbeCurve
+from coordinator.records.files.probe_curves import ProbeCurve
 
 pytestmark = pytest.mark.figures
 Legible = Callable[[Figure], list[str]]

@@ -16,7 +16,7 @@ from coordinator.figures.network import (
     unit_of,
 )
 from coordinator.figures.regions import draw_regions, located, save_regions
-from coordinator.records.probe_curves import ProbeCurve
+from coordinator.records.files.probe_curves import ProbeCurve
 from tests.topologies.network.hand_made import neighbours, start_of
 from topologies.accounts.intervals import Doing, Interval, intervals_of
 from topologies.schedule import complete

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from coordinator.figures import run as figures
-from coordinator.records.run_folder import RunFolder
+from coordinator.records.files.run_folder import RunFolder
 from topologies import schedule
 from topologies.analysis.measures import describe
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from coordinator import ConfigError, RunConfig, load_config, simulate
-from coordinator.ablations.measure_names import known_measures, read_measures
+from coordinator.ablations.grids.measure_names import known_measures, read_measures
 from coordinator.figures import curves
 from coordinator.measures import declared
 from coordinator.measures.declared import NATS, Agreement, Cost, Measure, Shown

@@ -12,11 +12,11 @@ from coordinator import load_config, simulate
 from coordinator.measures import declared
 from coordinator.measures.measure import Pairing, measure
 from coordinator.measures.probe_table import ProbeTable
+from coordinator.records.files.run_folder import RunFolder
+from coordinator.records.files.tables import Tables
 from coordinator.records.observer import Observers
 from coordinator.records.recorder import Recorder
-from coordinator.records.run_folder import RunFolder
 from coordinator.records.run_state import RunState
-from coordinator.records.tables import Tables
 from coordinator.scheduling.synchronous import RoundRecord
 from peers.probing import spectra
 from peers.probing.observing import Observation, Observations, observe_all

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from coordinator.ablations.comparison import compare
-from coordinator.ablations.estimates import Comparison
+from coordinator.ablations.comparisons.comparison import compare
+from coordinator.ablations.comparisons.estimates import Comparison
 from coordinator.ablations.page import ABLATION_FIGURES, render_ablation
 
 Read = Callable[[str], Any]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from coordinator.ablations.comparison import compare
+from coordinator.ablations.comparisons.comparison import compare
 from coordinator.ablations.page import render_ablation
 from coordinator.pages import run_page
 

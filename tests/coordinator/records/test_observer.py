@@ -24,9 +24,9 @@ from coordinator.records.events import (
     StageEntered,
     StageLeft,
 )
+from coordinator.records.files.result import Status
+from coordinator.records.files.run_folder import RunFolder
 from coordinator.records.observer import RunObserver
-from coordinator.records.result import Status
-from coordinator.records.run_folder import RunFolder
 from coordinator.scheduling.synchronous import SynchronousScheduler
 
 

@@ -31,11 +31,11 @@ from coordinator.records.events import (
     StageTimes,
     WeightsMeasured,
 )
+from coordinator.records.files.run_folder import RunFolder
+from coordinator.records.files.tables import Tables
 from coordinator.records.observer import Observers
 from coordinator.records.recorder import Recorder
-from coordinator.records.run_folder import RunFolder
 from coordinator.records.run_state import RunState, SurvivedFault, Training
-from coordinator.records.tables import Tables
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import RoundRecord
 from coordinator.scheduling.synchronous import SynchronousScheduler

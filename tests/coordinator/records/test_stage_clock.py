@@ -18,7 +18,7 @@ from coordinator.records.events import (
     RunEvent,
     StageEntered,
 )
-from coordinator.records.result import Status
+from coordinator.records.files.result import Status
 from coordinator.records.stage_clock import StageClock, duration, virtual_time
 from coordinator.run.signals import Interrupts
 from peers.probing.measuring import ProbeOutcome

@@ -32,9 +32,9 @@ from coordinator.records.events import (
     StageEntered,
     StageLeft,
 )
+from coordinator.records.files.result import Status
 from coordinator.records.observer import RunObserver
 from coordinator.records.plain_text import PlainConsole
-from coordinator.records.result import Status
 from coordinator.records.terminal import Live, Warned, in_words
 from coordinator.reports.formatting import points
 from coordinator.scheduling.dropouts import Dropout

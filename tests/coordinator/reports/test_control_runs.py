@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from coordinator.measures.gains import Condition, Gain
-from coordinator.records.summary import final_tags, verdict_line
+from coordinator.records.files.summary import final_tags, verdict_line
 from coordinator.reports import control_runs
 from coordinator.reports.wording import CONTROLS, measure_name
 from peers.learning.control import Control

@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.records.network_files import summary_of
+from coordinator.records.files.network_files import summary_of
 from coordinator.reports.network import facts, on_network, share
 from tests.topologies.network.hand_made import neighbours, schedule_of, start_of
 from topologies.accounts.account import Account

@@ -25,7 +25,7 @@ from coordinator.records.events import (
     StageEntered,
     StopChecked,
 )
-from coordinator.records.result import Status
+from coordinator.records.files.result import Status
 from peers.data import datasets
 from peers.learning.peer import Peer
 from tests.coordinator.run.test_resume import METRICS, Events, assert_same, killed_before, run, table

@@ -12,8 +12,8 @@ from mlflow import MlflowClient
 from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.pools.in_process import InProcessPool
 from coordinator.records.events import Remaining, RoundCompleted, RunEnded, RunEvent, RunReopened
-from coordinator.records.result import Status
-from coordinator.records.run_folder import RunFolder
+from coordinator.records.files.result import Status
+from coordinator.records.files.run_folder import RunFolder
 
 
 @pytest.fixture

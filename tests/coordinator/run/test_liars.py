@@ -6,16 +6,16 @@ from typing import Any
 import pytest
 
 from coordinator import Result, load_config, resume, simulate
-from coordinator.ablations.measure_names import known_measures
+from coordinator.ablations.grids.measure_names import known_measures
 from coordinator.documents.document import run_document
 from coordinator.measures.gains import Condition
 from coordinator.measures.pooling import COLUMNS, POOLING
 from coordinator.records.events import Probed, RoundCompleted, RunEvent
-from coordinator.records.mlflow_names import final_metrics
-from coordinator.records.mlflow_observer import MlflowObserver
-from coordinator.records.result import Status
+from coordinator.records.files.result import Status
+from coordinator.records.tracking.mlflow_names import final_metrics
+from coordinator.records.tracking.mlflow_observer import MlflowObserver
 from coordinator.run.signals import Interrupts
-from tests.coordinator.records.test_mlflow_names import DOCUMENT, Kept
+from tests.coordinator.records.tracking.test_mlflow_names import DOCUMENT, Kept
 
 SLOW_CLOCKS = ("synchronous", "neighbours", "deadline", "gossip")
 LIARS = [

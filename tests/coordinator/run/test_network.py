@@ -10,7 +10,7 @@ import pytest
 import tomli_w
 
 from coordinator import ConfigError, Result, resume
-from coordinator.records.run_folder import KEYS
+from coordinator.records.files.run_folder import KEYS
 from tests.coordinator.run.test_resume import METRICS, assert_same, killed_before, run
 
 TIMES = ("virtual_seconds", "online", "lost", "mean_age", "mean_age_seconds")

@@ -8,12 +8,12 @@ import pytest
 
 from coordinator import Result, load_config, resume, simulate
 from coordinator.records.events import RoundCompleted, RunEvent
-from coordinator.records.mlflow_names import final_metrics
-from coordinator.records.mlflow_observer import MlflowObserver
-from coordinator.records.result import Status
-from coordinator.records.summary import final_tags
+from coordinator.records.files.result import Status
+from coordinator.records.files.summary import final_tags
+from coordinator.records.tracking.mlflow_names import final_metrics
+from coordinator.records.tracking.mlflow_observer import MlflowObserver
 from coordinator.run.signals import Interrupts
-from tests.coordinator.records.test_mlflow_names import DOCUMENT, Kept
+from tests.coordinator.records.tracking.test_mlflow_names import DOCUMENT, Kept
 
 NETWORK: dict[str, Any] = {
     "clock": "free-running",

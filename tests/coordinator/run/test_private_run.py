@@ -6,11 +6,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from coordinator.ablations.measure_names import known_measures
-from coordinator.ablations.results_folder import scalars
+from coordinator.ablations.grids.measure_names import known_measures
+from coordinator.ablations.runs.results_folder import scalars
 from coordinator.experiment.config import load_config
 from coordinator.figures import run as figures
-from coordinator.records.run_folder import RunFolder
+from coordinator.records.files.run_folder import RunFolder
 from coordinator.reports.wording import measure_name
 from coordinator.run.simulate import resume, simulate
 from peers.data.chosen import Chosen

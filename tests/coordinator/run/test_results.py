@@ -17,7 +17,7 @@ from coordinator import ConfigError, Result, load_config, load_result, resume, s
 from coordinator.checkpoints.trained_peers import trained_peer
 from coordinator.experiment.plan import load_data
 from coordinator.records.events import RoundCompleted, RunEvent
-from coordinator.records.run_folder import KEYS
+from coordinator.records.files.run_folder import KEYS
 from coordinator.run.signals import Interrupts
 from peers.data.datasets import Dataset, channel_statistics
 from peers.learning import snapshot

@@ -29,8 +29,8 @@ from coordinator.records.events import (
     RunEvent,
     RunReopened,
 )
-from coordinator.records.mlflow import Tracker
-from coordinator.records.run_folder import KEYS
+from coordinator.records.files.run_folder import KEYS
+from coordinator.records.tracking.mlflow import Tracker
 from coordinator.run.finish import Finish
 from coordinator.run.signals import Interrupts
 from peers.base.storage import Folder

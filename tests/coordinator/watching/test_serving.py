@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from coordinator.documents.document import RunDocument
-from coordinator.records.progress import PROGRESS
+from coordinator.records.files.progress import PROGRESS
 from tests.coordinator.documents.run_folders import Staged, finished_run
 from tests.coordinator.watching.streams import Follower, address_in, command, get, listens, memory_of, until
 

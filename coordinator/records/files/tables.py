@@ -1,0 +1,91 @@
+"""A run's tables: events add rows, which are written to the run's folder at checkpoints and at the end."""
+
+from collections.abc import Callable
+from typing import Any
+
+from coordinator.measures.measure import Pairing
+from coordinator.records.events import Measured, Probed, RoundCompleted, RunEvent, RunStarted
+from coordinator.records.files.run_folder import RunFolder
+from coordinator.scheduling.scheduler import Phase
+from peers.networks.config import PeersConfig
+
+
+class Tables:
+    """Fills the tables of rounds, peers, links and pairs of peers."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self._known: dict[int, dict[str, Any]] = {}  # by peer, what is in each of its rows: group, and whether it lies
+        self._last_measured: tuple[int, Pairing] | None = None  # round and input for pairs
+
+    def observe(self, event: RunEvent) -> None:
+        match event:
+            case RunStarted(config=config):
+                self._known = unequal(config.peers)
+            case Measured():
+                self._add_measures(event)
+            case RoundCompleted(phase=Phase.ROUNDS, replayed=False):
+                self._add_round(event)
+            case Probed(completed=int(completed)):
+                for name, accuracies in event.accuracies.items():
+                    for peer, accuracy in enumerate(accuracies):
+                        self._record_peer(completed, peer, {name: accuracy})
+            case _:
+                pass
+
+    def compare_later(self, completed: int, pairing: Pairing) -> None:
+        """Keep the input for comparing all pairs of peers, until the tables are written or newer input arrives."""
+        self._last_measured = (completed, pairing)
+
+    def gradient_norms(self) -> Callable[[int, int], float | None]:
+        """The gradient norm of every step of the run, by index of the round and peer; None where there was no step."""
+        rows = self.folder.rows("peers")
+        norms = {(row["round"] - 1, row["peer"]): row.get("gradient_norm") for row in rows}
+        return lambda round_index, peer: norms.get((round_index, peer))
+
+    def save(self) -> None:
+        """Write the rows added since the last call. Raises: OSError."""
+        self._compare_pairs()
+        self.folder.save_rows()
+
+    def write(self) -> None:
+        """Write all tables. Raises: OSError."""
+        self._compare_pairs()
+        self.folder.write_tables()
+
+    def _record_peer(self, completed: int, peer: int, values: dict[str, Any]) -> None:
+        self.folder.record("peers", {"round": completed, "peer": peer}, self._known.get(peer, {}) | values)
+
+    def _add_round(self, event: RoundCompleted) -> None:
+        for peer, stats in event.stats.items():
+            values = {"loss": stats.loss, "gradient_norm": stats.gradient_norm}
+            self._record_peer(event.completed, peer, values)
+        self.folder.record("rounds", {"round": event.completed}, event.row)
+
+    def _add_measures(self, event: Measured) -> None:
+        self.folder.record("rounds", {"round": event.completed}, event.measures.scalars)
+        for peer, values in event.measures.peers.items():
+            self._record_peer(event.completed, peer, values)
+        for (teacher, student), values in event.measures.edges.items():
+            self.folder.record("edges", {"round": event.completed, "student": student, "teacher": teacher}, values)
+
+    def _compare_pairs(self) -> None:
+        """Compare all pairs of peers as of the last measurement; this is costly, so only when tables are written."""
+        if self._last_measured:
+            completed, pairing = self._last_measured
+            pairs = pairing.pairs().items()
+            rows = [{"round": completed, "peer": i, "other": j, **values} for (i, j), values in pairs]
+            self.folder.replace("pairs", rows)
+            self._last_measured = None
+
+
+def unequal(peers: PeersConfig) -> dict[int, dict[str, Any]]:
+    """By peer the name of its group (`group`), and whether it lies to its students (`liar`), where any has or does."""
+    found: dict[int, dict[str, Any]] = {}
+    for name, members in peers.members.items():
+        for peer in members:
+            found[peer] = {"group": name}
+    if peers.liars:
+        for peer in range(peers.count):
+            found.setdefault(peer, {})["liar"] = peer in peers.liars
+    return found
