@@ -10,9 +10,9 @@ from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
 from coordinator.figures.groups import save_distances, save_groups
 from coordinator.figures.holdings import save_holdings
-from coordinator.figures.lies import save_lies
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.peers import Look
+from coordinator.figures.pooling import save_pooling
 from coordinator.figures.regions import save_regions
 from coordinator.figures.views import save_views
 from coordinator.measures.subjects import left_out
@@ -48,7 +48,7 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any], plan: P
         save_distances(summary, folder.rows("peers"), target / f"distances{form}.png", narrow)
         save_holdings(held, target / f"holdings{form}.png", narrow)
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
-        save_lies(rows, target / f"lies{form}.png", narrow)
+        save_pooling(rows, target / f"pooling{form}.png", narrow)
     if summary.get("network"):
         _save_network(folder, summary, curves)
     if plan is not None:

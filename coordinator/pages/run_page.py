@@ -60,7 +60,7 @@ RUN_FIGURES: Texts = {
         f"Loss, {CURVES} of the peers over the rounds. Where evaluation.probe_every is set, also the probes: mean and "
         "range of the students; dashed: the controls.",
     ),
-    "lies": (
+    "pooling": (
         "How well distances tell lies from honest messages, and which messages were dropped, over the rounds",
         "What honest students made of the messages of others. AUC: the probability that a lie is farther from the "
         "other messages than an honest one. Dropped: the share of the messages of which the pool used nothing.",
