@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from coordinator.measures.distance import round_of_arrival
+from coordinator.measures.gains import Gain
+
 SUFFIX = "_accuracy"  # of the columns of accuracies in the table of peers
 
 
@@ -56,6 +59,28 @@ def gains_by_distance(
         own = student_accuracies(row for row in rows if row["peer"] in of["students"]).get(probe, {})
         if calibrated is not None and own:
             found[int(steps)] = {completed: float(np.mean(values)) - calibrated for completed, values in own.items()}
+    return found
+
+
+def arrivals(rows: Iterable[Mapping[str, Any]], of: Mapping[str, Any]) -> dict[str, dict[str, int | None]]:
+    """By probe and gain, the round of arrival (`round_of_arrival`) of the students at one distance.
+
+    Of gains over calibrated networks and over control runs, which are probed at the end only: the accuracy after each
+    round less that of the control at the end. None where the gain at the end is not shown to be above 0: nothing has
+    arrived. rows: those of the table of peers. of: a distance, in `hops` of a group in a summary. Without what was not
+    probed under way.
+    """
+    found: dict[str, dict[str, int | None]] = {}
+    for probe, curve in student_accuracies(row for row in rows if row["peer"] in of["students"]).items():
+        row = of["probes"].get(probe, {})
+        for gain in Gain:
+            shown = gain is Gain.OVER_CALIBRATED or (gain.is_over_control_run and not gain.is_of_upper_mark)
+            if not shown or gain.key not in row or len(curve) < 2:
+                continue
+            low = row["interval"][0] if gain is Gain.OVER_CALIBRATED else row[gain.key]["low"]
+            level = row[gain.control]
+            over = {completed: float(np.mean(values)) - level for completed, values in curve.items()}
+            found.setdefault(probe, {})[gain.key] = round_of_arrival(over) if low is not None and low > 0 else None
     return found
 
 

@@ -20,6 +20,7 @@ from coordinator.records.holdings_files import write_holdings
 from coordinator.records.mlflow import Tracker
 from coordinator.records.mlflow_names import final_metrics
 from coordinator.records.network_files import write_network
+from coordinator.records.probe_curves import arrivals
 from coordinator.records.recorder import Recorder
 from coordinator.records.result import Ending, Result, Status
 from coordinator.records.run_folder import RunFolder, to_json, way_on
@@ -61,6 +62,7 @@ class Finish:
             self.tables.write()
             summary |= write_holdings(folder.path, plan, recorder.probes, recorder.state.students)
             summary |= pooling_part(folder)
+            note_arrivals(folder, summary)
             summary |= network_part(folder.path, plan, recorder.state.completed)
             folder.write_text("summary.json", to_json(summary))
         except OSError as error:
@@ -130,6 +132,15 @@ def pooling_part(folder: RunFolder) -> dict[str, Any]:
     """What students made of messages; the part `pooling` of a summary, or nothing."""
     found = pooling.of_run(folder.rows("rounds"))
     return {"pooling": found} if found else {}
+
+
+def note_arrivals(folder: RunFolder, summary: dict[str, Any]) -> None:
+    """Add to each distance of a summary's groups when what its peers gained has arrived, if probes say so."""
+    distances = [of for group in summary["groups"].values() for of in group["hops"].values()]
+    rows = folder.rows("peers") if distances else []
+    for of in distances:
+        found = arrivals(rows, of)
+        of |= {"arrival": found} if found else {}
 
 
 def network_part(folder: Path, plan: Plan, completed: int) -> dict[str, Any]:

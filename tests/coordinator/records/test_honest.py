@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from coordinator import Result, load_config, simulate
+from coordinator.ablations.measure_names import known_measures
+from coordinator.ablations.results_folder import scalars
 from coordinator.documents.document import run_document
+from coordinator.experiment.config import config_from
 from coordinator.records.mlflow_observer import MlflowObserver
 from coordinator.reports.sentences import in_words
 from tests.coordinator.records.test_mlflow_names import Kept
@@ -76,6 +79,10 @@ def test_summary__each_group_by_itself(both: tuple[Result, Result]) -> None:
         "1": [2, 4],
         "2": [3],
     }
+    for of in truthful["groups"]["poor"]["hops"].values():
+        assert of["arrival"]["knn"].keys() == {"gain", "over_alone"}
+    arrived = [name for name in scalars(truthful) if ".arrival." in name]
+    assert len(arrived) == 6 and {*arrived} <= {*known_measures(config_from(truthful["config"]))}
     assert {steps: of["students"] for steps, of in lying["groups"]["poor"]["hops"].items()} == {"1": [4], "2": [2, 3]}
 
 
