@@ -49,6 +49,11 @@ HOLDINGS_FIGURES: Texts = {
         "Training examples of each class, a row for each peer: the darker, the more. Above them the public ones, which "
         "messages are about.",
     ),
+    "classes": (
+        "Accuracy on the students' own classes and on those that only others hold, over the rounds",
+        "What peers know of their own classes, and of those of which they hold no example: mean over the students, "
+        "where evaluation.probe_every is set. Dotted: calibrated networks.",
+    ),
 }
 RUN_FIGURES: Texts = {
     "gains": (

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from coordinator.measures.distance import round_of_arrival
 from coordinator.measures.gains import Gain
+from coordinator.measures.holdings import FOLLOWED
 
 SUFFIX = "_accuracy"  # of the columns of accuracies in the table of peers
 
@@ -24,11 +25,12 @@ class ProbeCurve:
 
 
 def student_accuracies(
-    rows: Iterable[Mapping[str, Any]], dropped: Collection[int] = ()
+    rows: Iterable[Mapping[str, Any]], dropped: Collection[int] = (), suffix: str = SUFFIX
 ) -> dict[str, dict[int, list[float]]]:
     """By probe and number of completed rounds, the accuracies of the peers that had studied by then.
 
-    Where nobody had, those of all peers. rows: those of the table of peers. dropped: peers that are left out.
+    Where nobody had, those of all peers. rows: those of the table of peers. dropped: peers that are left out. suffix:
+    of the columns.
     """
     rows = [row for row in rows if row["peer"] not in dropped]
     began: dict[int, int] = {}
@@ -41,8 +43,8 @@ def student_accuracies(
         completed = row["round"]
         if first is None or first > completed or began.get(row["peer"], completed + 1) <= completed:
             for name, value in row.items():
-                if name.endswith(SUFFIX) and value is not None:
-                    found.setdefault(name.removesuffix(SUFFIX), {}).setdefault(completed, []).append(value)
+                if name.endswith(suffix) and value is not None:
+                    found.setdefault(name.removesuffix(suffix), {}).setdefault(completed, []).append(value)
     return found
 
 
@@ -84,13 +86,24 @@ def arrivals(rows: Iterable[Mapping[str, Any]], of: Mapping[str, Any]) -> dict[s
     return found
 
 
-def probe_curves(rows: Iterable[Mapping[str, Any]], dropped: Collection[int] = ()) -> dict[str, ProbeCurve]:
+def class_curves(rows: Iterable[Mapping[str, Any]], dropped: Collection[int] = ()) -> dict[str, dict[str, ProbeCurve]]:
+    """By probe and scope (own classes, those of others), the curves of `probe_curves`; {} without private data."""
+    rows, found = list(rows), dict[str, dict[str, ProbeCurve]]()
+    for scope in FOLLOWED:
+        for probe, curve in probe_curves(rows, dropped, f"{SUFFIX}_{scope}").items():
+            found.setdefault(probe, {})[scope] = curve
+    return found
+
+
+def probe_curves(
+    rows: Iterable[Mapping[str, Any]], dropped: Collection[int] = (), suffix: str = SUFFIX
+) -> dict[str, ProbeCurve]:
     """The curve of each probe that was taken after several numbers of rounds; arguments as of `student_accuracies`."""
     return {
         probe: ProbeCurve(
             np.array(list(table)),
             *(np.array([summary(values) for values in table.values()]) for summary in (np.mean, np.min, np.max)),
         )
-        for probe, table in student_accuracies(rows, dropped).items()
+        for probe, table in student_accuracies(rows, dropped, suffix).items()
         if len(table) > 1
     }
