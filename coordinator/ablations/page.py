@@ -6,7 +6,7 @@ from pathlib import Path
 from coordinator.ablations.attack_report import attack_tables
 from coordinator.ablations.attacks import AttackRow
 from coordinator.ablations.estimates import Comparison, Difference, Outcome
-from coordinator.ablations.sentences import NOT_REACHED, others, reached_by
+from coordinator.ablations.sentences import not_reached, others, reached_by
 from coordinator.measures import declared
 from coordinator.measures.gains import Condition, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate
@@ -215,7 +215,7 @@ def _not_reached(comparison: Comparison, cell: str, measure: str) -> str:
     if missed is None:
         return ""
     rest = others(missed, measure)
-    return f"{NOT_REACHED} {reached_by(missed)}" + (f" ({rest})" if rest else "")
+    return f"{not_reached(measure)} {reached_by(missed)}" + (f" ({rest})" if rest else "")
 
 
 def _estimate(found: Estimate, measure: str, num_seeds: int) -> str:

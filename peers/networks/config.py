@@ -221,9 +221,9 @@ class PeersConfig(PeerKind):
                 )
         for peer in self.frozen:
             if not 0 <= peer < self.count:
-                raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}")
+                raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}: name one of these")
         if len(set(self.frozen)) == self.count:
-            raise ValueError(f"peers.frozen must leave somebody to study, got all {self.count} peers")
+            raise ValueError(f"peers.frozen must leave somebody to study, got all {self.count} peers: name fewer")
         return self
 
     @model_validator(mode="after")
