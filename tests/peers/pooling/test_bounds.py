@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
+from peers.base.means import weighted_mean
 from peers.base.section import examples
-from peers.pooling.averages import weighted_mean
 from peers.pooling.config import (
     AggregationConfig,
     Cronus,
