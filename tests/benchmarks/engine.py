@@ -22,8 +22,6 @@ from torch import Tensor
 
 from coordinator.experiment.config import RunConfig
 from coordinator.experiment.plan import peer_settings, prepare
-from peers.base.seeds import stream
-from peers.data import batches
 from peers.learning.settings import initial_network
 
 
@@ -33,8 +31,8 @@ class Loop:
     def __init__(self, config: RunConfig, peers: list[int], table: Tensor, wait: Callable[[], Any]) -> None:
         plan = prepare(config)
         settings = peer_settings(config, plan.dataset)
-        self.peers, self.table, self.wait, self.config, self.dataset = peers, table, wait, config, plan.dataset
-        self.normalisation = settings[0].normalisation
+        self.peers, self.table, self.wait = peers, table, wait
+        self.batches = settings[0].batches(plan.dataset)
         self.networks = {peer: initial_network(settings[peer], plan.dataset.shape) for peer in peers}
         lr = config.peers.optimizer.lr
         self.optimizers = {
@@ -51,15 +49,7 @@ class Loop:
 
     def one(self) -> list[float]:
         n = len(self.table)
-        images, _ = batches.batch(
-            self.dataset,
-            self.config.data.batch_size,
-            self.round,
-            stream(0, "batches"),
-            None,
-            self.normalisation,
-            torch.device("cpu"),
-        )
+        images, _ = self.batches(self.round)
         with torch.no_grad():
             for peer, network in self.networks.items():
                 self.table[peer] = network(images)[1]
