@@ -12,7 +12,7 @@ from coordinator.reports.wording import CONTROLS, FLAGS, amount, interval, measu
 
 
 def not_reached(measure: str) -> str:
-    """What is said of a seed that did not reach a target; of one in which a gain is not shown at the end."""
+    """What is said of a seed that did not reach a target; of one in which a gain is not above 0 at the end."""
     return "not reached" if Arrival.parse(measure) is None else "nothing arrived"
 
 

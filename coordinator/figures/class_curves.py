@@ -12,7 +12,7 @@ from coordinator.measures.gains import Condition
 from coordinator.records.probe_curves import ProbeCurve
 from coordinator.reports.wording import SCOPE_WORDS, probe_name
 
-ACROSS, PANEL, KEY = 3, 2.35, 0.5  # panels side by side; inches: height of a panel, and of the legend
+ACROSS, PANEL, KEY = 3, 2.35, 0.22  # panels side by side; inches: height of a panel, and of a line of the legend
 STYLES = {"own": (BLUE, DASHES[0], "o"), "others": (VERMILLION, DASHES[1], "s")}  # by scope
 Curves = Mapping[str, Mapping[str, ProbeCurve]]  # by probe and scope
 
@@ -30,8 +30,9 @@ def draw_class_curves(curves: Curves, accuracies: Mapping[str, Any], narrow: boo
     if not curves:
         return None
     across = 1 if narrow else min(len(curves), ACROSS)
-    down = -(-len(curves) // across)
-    figure = figure_of(NARROW if narrow else WIDE * max(across, 2) / ACROSS, PANEL * down + KEY)
+    down, keys = -(-len(curves) // across), 1 if narrow else 2
+    height = PANEL * down + KEY * len(STYLES) * 2 / keys
+    figure = figure_of(NARROW if narrow else WIDE * max(across, 2) / ACROSS, height)
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for axis in axes[len(curves) :]:
         figure.delaxes(axis)
@@ -42,7 +43,7 @@ def draw_class_curves(curves: Curves, accuracies: Mapping[str, Any], narrow: boo
         [*found.values()],
         [*found],
         loc="outside lower center",
-        ncols=2,
+        ncols=keys,
         fontsize=SMALL,
         frameon=False,
         handlelength=2.4,

@@ -40,8 +40,8 @@ def group_tables(summary: Mapping[str, Any]) -> list[Table]:
         if unequal.ARRIVED in columns:
             caption += (
                 " The last column has the first probed round from which on the gain stays above half of what it is at "
-                "the end (of control runs only the end is probed); nothing arrived: its interval at the end is not "
-                "above 0."
+                "the end (of control runs only the end is probed); nothing arrived: it is not above 0 at the end. Of "
+                "a gain whose interval has 0 in it, that round says nothing."
             )
         tables.append(Table(caption, columns, by_distance, words=SUBJECTS))
     return tables

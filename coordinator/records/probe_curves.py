@@ -68,9 +68,9 @@ def arrivals(rows: Iterable[Mapping[str, Any]], of: Mapping[str, Any]) -> dict[s
     """By probe and gain, the round of arrival (`round_of_arrival`) of the students at one distance.
 
     Of gains over calibrated networks and over control runs, which are probed at the end only: the accuracy after each
-    round less that of the control at the end. None where the gain at the end is not shown to be above 0: nothing has
-    arrived. rows: those of the table of peers. of: a distance, in `hops` of a group in a summary. Without what was not
-    probed under way.
+    round less that of the control at the end. None where the gain at the end is not above 0: nothing has arrived.
+    Without what was not probed under way. rows: those of the table of peers. of: a distance, in `hops` of a group in a
+    summary.
     """
     found: dict[str, dict[str, int | None]] = {}
     for probe, curve in student_accuracies(row for row in rows if row["peer"] in of["students"]).items():
@@ -79,10 +79,8 @@ def arrivals(rows: Iterable[Mapping[str, Any]], of: Mapping[str, Any]) -> dict[s
             shown = gain is Gain.OVER_CALIBRATED or (gain.is_over_control_run and not gain.is_of_upper_mark)
             if not shown or gain.key not in row or len(curve) < 2:
                 continue
-            low = row["interval"][0] if gain is Gain.OVER_CALIBRATED else row[gain.key]["low"]
-            level = row[gain.control]
-            over = {completed: float(np.mean(values)) - level for completed, values in curve.items()}
-            found.setdefault(probe, {})[gain.key] = round_of_arrival(over) if low is not None and low > 0 else None
+            over = {completed: float(np.mean(values)) - row[gain.control] for completed, values in curve.items()}
+            found.setdefault(probe, {})[gain.key] = round_of_arrival(over)
     return found
 
 
