@@ -33,7 +33,8 @@ def in_two_views(peers: int) -> dict[str, dict[str, Any]]:
     kinds = [{"name": name, "view": [{"kind": "crop", "padding": 2}, name]} for name in ("luminance", "chroma")]
     counts = peers - peers // 2, peers // 2
     groups = [{**kind, "count": count} for kind, count in zip(kinds, counts, strict=True)]
-    return {"peers": {"groups": groups}, "data": {"shape": [3, 16, 16]}, "exchange": OF_ITSELF}
+    images = {"kind": "synthetic", "shape": [3, 16, 16], "num_train": 2048, "num_test": 64}
+    return {"peers": {"groups": groups}, "data": images, "exchange": OF_ITSELF}
 
 
 class Loop:
