@@ -14,10 +14,8 @@ NAMES = ("digest", "probes", "controls", "pooling", "holdings", "consensus", "fl
 
 def table(small: dict[str, Any], **sections: Any) -> dict[str, Any]:
     """Four peers on a ring in two views, of which two draw; one lies; each learns of its own private data, too."""
-    groups = [
-        {"name": "left", "count": 2, "view": ["left", {"kind": "colour-jitter", "brightness": 0.4, "joint": True}]},
-        {"name": "noisy", "count": 2, "view": ["noisy", {"kind": "colour-jitter", "brightness": 0.4, "joint": True}]},
-    ]
+    jitter = {"kind": "colour-jitter", "brightness": 0.4, "joint": True}
+    groups = [{"name": sensor, "count": 2, "view": [jitter, sensor]} for sensor in ("left", "noisy")]
     liar = {"peers": [1], "attack": {"kind": "lma"}, "share": 0.7}
     network = {"model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}}
     found: dict[str, Any] = {
