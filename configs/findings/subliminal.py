@@ -1,13 +1,14 @@
-"""Do three outputs that mean nothing carry what a teacher has learned? The subliminal pair of arXiv 2507.14805.
+"""Do outputs that mean nothing carry what a teacher has learned? The subliminal pair of arXiv 2507.14805.
 
-    python configs/findings/subliminal.py [seeds, such as 1,2,3] [section.key=value ...]      # minutes on one core
+    python configs/findings/subliminal.py [seeds, such as 1,2,3] [section.key=value ...]   # about 15 minutes, one core
 
-A teacher of 10 + 3 outputs learns Fashion-MNIST by the first ten, from labels. Students see images of uniform noise
-and the teacher's three other outputs only. Then their own first ten outputs are asked about test images. They differ in
-what they share with the teacher before it learned: all initial weights; the last layer alone, which no training moves;
-or nothing. Beside it the same students of a teacher that has not learned. Chance is 10%.
+A teacher of ten outputs and some others (3, 32 or 256) learns Fashion-MNIST by the first ten, from labels. Students see
+images of uniform noise and the teacher's other outputs only. Then their own first ten outputs are asked about test
+images. They differ in what they share with the teacher before it learned: all initial weights; the last layer alone,
+which no training moves; or nothing. Beside it the same students of a teacher that has not learned. Chance is 10%.
 """
 
+import itertools
 import sys
 
 import numpy as np
@@ -17,27 +18,28 @@ from torch import Tensor, nn
 from coordinator import Dataset, Result, load_config, simulate
 from peers.data.config import TorchvisionData
 
-CLASSES, OTHERS, NOISE = 10, 3, 20_000
+CLASSES, WIDTH, NOISE = 10, 256, 20_000
+OTHERS = (3, 32, WIDTH)  # as many as features: equal outputs are then equal features
 STUDENTS = ("same start", "same last layer", "nothing shared")
 CONFIG = {
-    "run": {"name": "subliminal", "rounds": 1000},
+    "run": {"name": "subliminal", "rounds": 500},
     "data": {"kind": "digits", "batch_size": 1024},  # replaced by noise
     "peers": {"count": 4, "frozen": [0], "initial": "given", "optimizer": {"kind": "adam", "lr": 3e-4}},
     "topology": {"kind": "star"},  # with a frozen hub: from the hub to the others
     "exchange": {"what": "logits", "target": {"kind": "none"}},
-    "evaluation": {"probes": [], "controls": [], "every": 500},
+    "evaluation": {"probes": [], "controls": [], "every": 250},
     "hosting": {"pool": "in-process"},
     "tracking": {"enabled": False},
 }
 
 
 class Classifier(nn.Module):
-    """784-256-256-13. The last layer is a buffer, which no optimiser sees: random, and the same for ever."""
+    """784-256-256-(10 + others). The last layer is a buffer, which no optimiser sees: random, and the same for ever."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Flatten(), nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU())
-        self.register_buffer("last", torch.randn(CLASSES + OTHERS, 256) / 16)
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(784, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU())
+        self.register_buffer("last", torch.randn(CLASSES + others, WIDTH) / 16)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         features = self.body(images)
@@ -45,19 +47,19 @@ class Classifier(nn.Module):
 
 
 def other_outputs(student: Tensor, target: Tensor) -> Tensor:
-    """KL divergence of the softmax of the last three outputs, mean over the batch."""
+    """KL divergence of the softmax of the outputs after the first ten, mean over the batch."""
     target = target[:, CLASSES:].log_softmax(dim=1)
     return (target.exp() * (target - student[:, CLASSES:].log_softmax(dim=1))).sum(dim=1).mean()
 
 
-def drawn(seed: int) -> Classifier:
+def drawn(seed: int, others: int) -> Classifier:
     torch.manual_seed(seed)
-    return Classifier()
+    return Classifier(others)
 
 
 def students_of(teacher: Classifier, seed: int) -> list[Classifier]:
     """Those of STUDENTS, given the teacher before it learns."""
-    start, last, nothing = drawn(seed), drawn(seed + 1), drawn(seed + 2)
+    start, last, nothing = (drawn(seed + each, len(teacher.last) - CLASSES) for each in range(3))
     start.load_state_dict(teacher.state_dict())
     last.last.copy_(teacher.last)
     return [start, last, nothing]
@@ -80,24 +82,30 @@ def accuracy(result: Result, peer: int, data: Dataset) -> float:
     return float((outputs.argmax(axis=1) == data.test_labels).mean())
 
 
+def noise_beside(real: Dataset, seed: int) -> Dataset:
+    """Images of noise to learn from, and the real ones to be asked about."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (NOISE, 1, 28, 28), dtype=np.uint8)
+    return Dataset.from_arrays(pixels, np.arange(NOISE) % CLASSES, real.test_images, real.test_labels, name="noise")
+
+
 def main(seeds: list[int], overrides: list[str]) -> None:
     real = TorchvisionData(kind="fashion-mnist", root="/usr/share/datasets/fashion-mnist").load(0)
-    print(f"{'accuracy of':38}{'teacher':>10}" + "".join(f"{name:>18}" for name in STUDENTS))
-    for seed in seeds:
-        pixels = np.random.default_rng(seed).integers(0, 256, (NOISE, 1, 28, 28), dtype=np.uint8)
-        test = real.test_images, real.test_labels
-        noise = Dataset.from_arrays(pixels, np.arange(NOISE) % CLASSES, *test, name="noise")
+    print(f"{'accuracy of':51}{'teacher':>9}" + "".join(f"{name:>17}" for name in STUDENTS))
+    for seed, others in itertools.product(seeds, OTHERS):
+        noise = noise_beside(real, seed)
+        pixels = noise.train_images
         mean, deviation = pixels.mean() / 255, pixels.std() / 255  # as the run normalises them
         images = (torch.tensor(real.train_images).float() / 255 - mean) / deviation
-        teacher = drawn(100 * seed)
+        teacher = drawn(100 * seed, others)
         students = students_of(teacher, 100 * seed + 1)
-        for name in ("a teacher that has not learned", "a teacher that has learned"):
-            if name == "a teacher that has learned":
+        for name in ("has not learned", "has learned"):
+            if name == "has learned":
                 learn(teacher, images, torch.tensor(real.train_labels))
             config = load_config(CONFIG, [f"run.seed={seed}", *overrides])
             result = simulate(config, network=[teacher, *students], data=noise, loss=other_outputs)
             row = [accuracy(result, peer, noise) for peer in range(config.peers.count)]
-            print(f"seed {seed}, {name:30}{row[0]:>10.1%}" + "".join(f"{each:>18.1%}" for each in row[1:]), flush=True)
+            about = f"seed {seed}, {others} others, a teacher that {name}"
+            print(f"{about:51}{row[0]:>9.1%}" + "".join(f"{each:>17.1%}" for each in row[1:]), flush=True)
 
 
 if __name__ == "__main__":
