@@ -1,18 +1,18 @@
 """Every file in configs/ loads, survives its own resolved form, and can be prepared on images of its data's shape."""
 
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
 
-from coordinator.ablations.grids.grid import Cell, load_ablation
+from coordinator.ablations.grids.grid import data_key, load_ablation
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, to_table, to_toml
-from coordinator.experiment.plan import prepare
+from coordinator.experiment.plan import load_data, prepare
 from peers.base import memory
 from peers.data.config import DataConfig
+from peers.data.datasets import Dataset
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = sorted(CONFIGS.rglob("*.toml"))
@@ -112,24 +112,14 @@ def test_ablation__loads_and_resolves_to_itself(path: Path, tmp_path: Path) -> N
     )
 
 
-MANY_CELLS = 30
-
-
-def covering(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells that have a level of some axis which none before them has."""
-    seen: set[str] = set()
-    found = []
-    for cell in cells:
-        levels = {repr(level) for level in cell.settings.items()}
-        found += [] if levels <= seen else [cell]
-        seen |= levels
-    return found
-
-
 @pytest.mark.parametrize("path", ABLATIONS, ids=name)
 def test_ablation__every_cell_can_be_prepared(path: Path) -> None:
-    """Of an ablation of many cells, those that show every level of every axis."""
+    """All cells, so all pairs of levels of any two axes, too: cells of one data set share it, as in an ablation."""
     cells = load_ablation(path).cells
     assert len({cell.key for cell in cells}) == len(cells) > 0
-    for cell in cells if len(cells) <= MANY_CELLS else covering(cells):
-        assert prepare(load_config(with_images(cell.config))).schedule.num_peers == cell.config.peers.count
+    datasets = dict[str, Dataset]()
+    for cell in cells:
+        config = load_config(with_images(cell.config))
+        key = repr(data_key(config))
+        dataset = datasets.get(key) or datasets.setdefault(key, load_data(config))
+        assert prepare(config, dataset).schedule.num_peers == cell.config.peers.count

@@ -19,6 +19,7 @@ from topologies.schedule import Schedule
 CONFIGS = Path(__file__).parent.parent / "configs"
 FASHION_MNIST = Path(os.environ.get("PEER_CONSENSUS_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
 CIFAR10 = os.environ.get("PEER_CONSENSUS_CIFAR10", "")
+OF_FASHION = pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="no Fashion-MNIST: install dataset-fashion-mnist")
 HERE = ("hosting.pool=in-process", "tracking.enabled=false")
 
 
@@ -97,7 +98,7 @@ def curve(result: Result, name: str) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not FASHION_MNIST.is_dir(), reason="no Fashion-MNIST: install dataset-fashion-mnist")
+@OF_FASHION
 def test_fashion_mnist__a_ring_agrees_as_all_modes_of_its_mixing_matrix_predict(tmp_path: Path):
     """The complete graph's curve says how far a round carries; the ring's eigenvalues then predict the ring's curve.
 
@@ -138,3 +139,35 @@ def test_paper__the_sgd_probes_gain_at_1e_8_is_an_artefact(tmp_path: Path, kind:
         assert summary["probes"][name]["verdict"] == "not distinguishable"
         assert abs(summary["probes"][name]["gain"]) < 0.01
     assert summary["relative_weight_change"] < 1e-5
+
+
+def of_classes_held(name: str, tmp_path: Path, *settings: str) -> dict[str, float]:
+    """Of a preset, shortened: the share of images of its own classes that a peer gets right, in each condition."""
+    settings = (*HERE, f'data.root="{FASHION_MNIST}"', "evaluation.probes=[]", "evaluation.probe_every=0", *settings)
+    config = load_config(CONFIGS / f"{name}.toml", ["run.rounds=100", "evaluation.every=100", *settings])
+    shares: dict[str, float] = simulate(config, tmp_path).summary["class_accuracy"]["top1"]["held"]
+    return shares
+
+
+@pytest.mark.slow
+@OF_FASHION
+def test_fedmd_small__is_between_private_data_and_the_data_of_all(tmp_path: Path):
+    found = of_classes_held("fedmd-small", tmp_path)
+    assert found["trained"] - found["private_only"] > 0.06  # 9 points after 250 rounds, three seeds; here 8
+    assert 0.03 < found["pooled"] - found["trained"] < 0.1
+
+
+@pytest.mark.slow
+@OF_FASHION
+def test_ds_fl_small__the_plain_mean_helps_and_sharpening_takes_that_away(tmp_path: Path):
+    plain = of_classes_held("ds-fl-small", tmp_path, "exchange.target.kind=none")
+    sharpened = of_classes_held("ds-fl-small", tmp_path, "evaluation.controls=[]")
+    assert plain["trained"] - plain["private_only"] > 0.08  # 16 points after 150 rounds; here 12
+    assert plain["trained"] - sharpened["trained"] > 0.05  # 15 points; here 8
+
+
+@pytest.mark.slow
+@OF_FASHION
+def test_idkd_small__is_well_above_private_data(tmp_path: Path):
+    found = of_classes_held("idkd-small", tmp_path)
+    assert found["trained"] - found["private_only"] > 0.09  # 16 points after 150 rounds; here 13

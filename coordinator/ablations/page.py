@@ -5,7 +5,7 @@ from pathlib import Path
 
 from coordinator.ablations.comparisons.attacks import AttackRow
 from coordinator.ablations.comparisons.estimates import Comparison, Difference, Outcome
-from coordinator.ablations.comparisons.sentences import NOT_REACHED, others, reached_by
+from coordinator.ablations.comparisons.sentences import not_reached, others, reached_by
 from coordinator.ablations.figures.attack_report import attack_tables
 from coordinator.measures import declared
 from coordinator.measures.gains import Condition, Gain, GainMeasure
@@ -215,7 +215,7 @@ def _not_reached(comparison: Comparison, cell: str, measure: str) -> str:
     if missed is None:
         return ""
     rest = others(missed, measure)
-    return f"{NOT_REACHED} {reached_by(missed)}" + (f" ({rest})" if rest else "")
+    return f"{not_reached(measure)} {reached_by(missed)}" + (f" ({rest})" if rest else "")
 
 
 def _estimate(found: Estimate, measure: str, num_seeds: int) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from coordinator.ablations.ablate import AblationResult, ablate
 from coordinator.ablations.comparisons.estimates import Comparison, Outcome
-from coordinator.ablations.comparisons.sentences import NOT_REACHED, others, reached_by
+from coordinator.ablations.comparisons.sentences import not_reached, others, reached_by
 from coordinator.ablations.grids.grid import Ablation
 from coordinator.ablations.runs.parallel_runs import RunStatus
 from coordinator.ablations.tables import OUTCOMES
+from coordinator.measures.distance import Arrival
 from coordinator.measures.statistics import Estimate
 from coordinator.measures.targets import Target
 from coordinator.records.files.result import Status
@@ -46,9 +47,9 @@ def verdicts(comparison: Comparison) -> Iterator[str]:
             if words:
                 yield f"{named}{measure_name(measure)}: {words}{found}"
             elif missed is not None:
-                parts = filter(None, (f"{NOT_REACHED} {reached_by(missed)}", others(missed, measure)))
+                parts = filter(None, (f"{not_reached(measure)} {reached_by(missed)}", others(missed, measure)))
                 yield f"{named}{measure_name(measure)}: {', '.join(parts)}"
-            elif Target.parse(measure) is not None and found:
+            elif found and (Target.parse(measure) is not None or Arrival.parse(measure) is not None):
                 yield f"{named}{measure_name(measure)}: {found.removeprefix(', ')}"
     for difference in comparison.differences:
         if difference.outcome is not Outcome.UNTESTED:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from coordinator.ablations.comparisons.estimates import Comparison, Outcome
-from coordinator.ablations.comparisons.sentences import NOT_REACHED, others, reached_by
+from coordinator.ablations.comparisons.sentences import not_reached, others, reached_by
 from coordinator.measures.statistics import Estimate
 from coordinator.records.plain_text import say, visible
 from coordinator.reports.formatting import p_value
@@ -63,7 +63,7 @@ def _estimates(comparison: Comparison) -> Table:
             p, missed = comparison.p_holm.get((cell, measure)), comparison.missed.get((cell, measure))
             name = _name(cell, comparison) if several else heading(measure)
             if missed is not None:
-                table.add_row(name, NOT_REACHED, reached_by(missed), "", others(missed, measure))
+                table.add_row(name, not_reached(measure), reached_by(missed), "", others(missed, measure))
                 continue
             cells = _cells(comparison.estimates[cell, measure], p, measure, len(comparison.seeds))
             table.add_row(name, *cells, comparison.verdict_in_words(cell, measure))

@@ -78,7 +78,10 @@ def _check_peers(peers: PeersConfig) -> None:
     named = [peer for some in peers.adversaries for peer in some.peers]
     for place, peer in enumerate(named):
         if not 0 <= peer < peers.count:
-            raise ValueError(f"peers.adversaries.peers must name peers 0 to {peers.count - 1}, got {peer}")
+            raise ValueError(
+                f"peers.adversaries.peers must name peers 0 to {peers.count - 1}, got {peer}: name one of these, or "
+                "raise peers.count"
+            )
         if peer in named[:place]:
             raise ValueError(
                 f"peers.adversaries.peers must name a peer once, got {peer} twice: a peer lies in one way; take it out "

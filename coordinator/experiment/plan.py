@@ -149,7 +149,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         schedule = build_schedule(config)
         facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
-        _check_data(config, dataset)
+        _check_data(config, dataset, schedule)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
@@ -182,12 +182,12 @@ def _warn_of_memory(plan: Plan) -> None:
         )
 
 
-def _check_data(config: RunConfig, dataset: Dataset) -> None:
+def _check_data(config: RunConfig, dataset: Dataset, schedule: Schedule) -> None:
     """Refuse data that are not sound, or not what the settings of peers need. Raises: ValueError."""
     dataset_check.check(dataset)
     check_holdings(config.data, dataset, config.peers.count, config.run.seed)
     dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
-    check_views(config, dataset)
+    check_views(config, dataset, schedule)
     warn_of_equal_views(config)
 
 

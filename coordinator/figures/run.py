@@ -5,20 +5,21 @@ from dataclasses import fields
 from typing import Any
 
 from coordinator.experiment.plan import Plan
+from coordinator.figures.class_curves import save_class_curves
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
 from coordinator.figures.graph import save_topology
 from coordinator.figures.groups import save_distances, save_groups
 from coordinator.figures.holdings import save_holdings
-from coordinator.figures.lies import save_lies
 from coordinator.figures.network import save_ages, save_gantt, save_over_time
 from coordinator.figures.peers import Look
+from coordinator.figures.pooling import save_pooling
 from coordinator.figures.regions import save_regions
 from coordinator.figures.views import save_views
 from coordinator.measures.subjects import left_out
 from coordinator.records.files.holdings_files import read_holdings
 from coordinator.records.files.network_files import intervals_in, latency_table
-from coordinator.records.files.probe_curves import ProbeCurve, probe_curves
+from coordinator.records.files.probe_curves import ProbeCurve, class_curves, probe_curves
 from coordinator.records.files.run_folder import RunFolder
 from coordinator.reports.wording import probe_name
 from topologies.facts import TopologyFacts
@@ -41,14 +42,16 @@ def save(schedule: Schedule, folder: RunFolder, summary: dict[str, Any], plan: P
     save_topology(schedule, target / "topology.png", probe, gains, kind=kind, facts=facts, look=look)
     rows = folder.rows("rounds")
     curves = probe_curves(folder.rows("peers"), left_out(summary))
+    by_class = class_curves(folder.rows("peers"), left_out(summary))
     for narrow in (False, True):
         form = "-narrow" if narrow else ""
         save_gains(summary, target / f"gains{form}.png", narrow)
         save_groups(summary, target / f"groups{form}.png", narrow)
         save_distances(summary, folder.rows("peers"), target / f"distances{form}.png", narrow)
         save_holdings(held, target / f"holdings{form}.png", narrow)
+        save_class_curves(by_class, summary.get("class_accuracy", {}), target / f"classes{form}.png", narrow)
         save_consensus(rows, summary["probes"], target / f"consensus{form}.png", curves, narrow)
-        save_lies(rows, target / f"lies{form}.png", narrow)
+        save_pooling(rows, target / f"pooling{form}.png", narrow)
     if summary.get("network"):
         _save_network(folder, summary, curves)
     if plan is not None:

@@ -27,6 +27,7 @@ NUMBERS = {  # on who holds what, by their names in a summary
     **{f"holdings.effective_classes.{part}": f"effective classes of a peer, {part}" for part in PARTS},
     **{f"holdings.total_variation.{part}": f"total variation of a peer's classes, {part}" for part in PARTS},
 }
+FOLLOWED = ("own", "others")  # scopes whose accuracy is known over the rounds, too, where probes are taken under way
 ENSEMBLE = "ensemble"  # of all peers, on the classes that some peer holds
 
 
@@ -79,6 +80,22 @@ def accuracy_of(correct: Bool[np.ndarray, "peers test"], images: Bool[np.ndarray
     """Each peer's accuracy on images of its own; None where it has none."""
     counts, right = images.sum(axis=1), (correct & images).sum(axis=1)
     return [float(hit / count) if count else None for hit, count in zip(right, counts, strict=True)]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassImages:
+    """Which of the probed test images are, for each peer, of the classes of each followed scope."""
+
+    chosen: Mapping[str, Bool[np.ndarray, "peers test"]]
+
+    @classmethod
+    def of(cls, table: ClassTable, labels: Labels) -> "ClassImages":
+        """labels: of the probed test images."""
+        return cls({scope: table.images_of(scope, labels) for scope in FOLLOWED})
+
+    def accuracies(self, correct: Bool[np.ndarray, "peers test"]) -> dict[str, list[float | None]]:
+        """By scope, each peer's accuracy; None where it has no such images."""
+        return {scope: accuracy_of(correct, images) for scope, images in self.chosen.items()}
 
 
 def class_accuracy(

@@ -39,8 +39,8 @@ class Pairing:
 class Measures:
     """All measures after a round, over the peers that have not dropped out.
 
-    scalars: of those of them that are honest, measures of the group, and means over peers of the others. peers: by
-    peer. edges: by (teacher, student).
+    scalars: of those of them that are honest, measures of the group, and means over peers of the others; empty where
+    only liars are left. peers: by peer. edges: by (teacher, student).
     """
 
     scalars: dict[str, float]
@@ -64,13 +64,13 @@ def measure(
     cka = consensus.linear_cka(np.stack(grams)) if len(grams) == len(seen) else None
     mean_cka = _mean_cka(cka, observations.kernels) if len(seen) > 1 else float("nan")
     observed = Observed(outputs, consensus.probabilities(outputs, temperature), seen, cka, mean_cka)
-    truthful = observed if len(about) == len(alive) else _only(observed, about)
+    truthful = observed if len(about) in (0, len(alive)) else _only(observed, about)
     num_peers = len(observations.peers)
     per_peer = {each.name: each.compute(observed) for each in declared.PEER if each.cost.allows(num_peers)}
     group = [measure for measure in declared.GROUP if len(about) > 1 and measure.cost.allows(num_peers)]
     measures = Measures(
         scalars={measure.name: measure.compute(truthful) for measure in group}
-        | {name: float(values[about].mean()) for name, values in per_peer.items()},
+        | {name: float(values[about].mean()) for name, values in per_peer.items() if about},
         peers={
             peer: {name: float(values[place]) for name, values in per_peer.items()} for place, peer in enumerate(alive)
         },

@@ -12,9 +12,8 @@ from peers.networks.config import PeersConfig
 
 
 def honest(peers: Iterable[int], liars: Collection[int]) -> list[int]:
-    """The peers that do not lie, in their order; all of them, if all lie."""
-    peers = list(peers)
-    return [peer for peer in peers if peer not in liars] or peers
+    """The peers that do not lie, in their order; none, where only liars are left."""
+    return [peer for peer in peers if peer not in liars]
 
 
 def left_out(summary: Mapping[str, Any]) -> set[int]:

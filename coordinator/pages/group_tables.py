@@ -36,7 +36,14 @@ def group_tables(summary: Mapping[str, Any]) -> list[Table]:
             "By distance: the least number of links, from teacher to student, on a path from a peer of another group. "
             f"{over}"
         )
-        tables.append(Table(caption, unequal.BY_DISTANCE, by_distance, words=SUBJECTS))
+        columns = unequal.distance_columns(summary)
+        if unequal.ARRIVED in columns:
+            caption += (
+                " The last column has the first probed round from which on the gain stays above half of what it is at "
+                "the end (of control runs only the end is probed); nothing arrived: it is not above 0 at the end. Of "
+                "a gain whose interval has 0 in it, that round says nothing."
+            )
+        tables.append(Table(caption, columns, by_distance, words=SUBJECTS))
     return tables
 
 

@@ -49,6 +49,11 @@ HOLDINGS_FIGURES: Texts = {
         "Training examples of each class, a row for each peer: the darker, the more. Above them the public ones, which "
         "messages are about.",
     ),
+    "classes": (
+        "Accuracy on the students' own classes and on those that only others hold, over the rounds",
+        "What peers know of their own classes, and of those of which they hold no example: mean over the students, "
+        "where evaluation.probe_every is set. Dotted: calibrated networks.",
+    ),
 }
 RUN_FIGURES: Texts = {
     "gains": (
@@ -60,7 +65,7 @@ RUN_FIGURES: Texts = {
         f"Loss, {CURVES} of the peers over the rounds. Where evaluation.probe_every is set, also the probes: mean and "
         "range of the students; dashed: the controls.",
     ),
-    "lies": (
+    "pooling": (
         "How well distances tell lies from honest messages, and which messages were dropped, over the rounds",
         "What honest students made of the messages of others. AUC: the probability that a lie is farther from the "
         "other messages than an honest one. Dropped: the share of the messages of which the pool used nothing.",

@@ -148,7 +148,7 @@ class Probed:
     """Probe outcomes: after `completed` rounds, as a `condition` for verdicts, or both.
 
     outcomes: of all peers, in peer order; for RAW_PIXELS one for each different sensor, the same for
-    all peers that have it.
+    all peers that have it, and one for each peer whose sensor draws noise of its own.
     """
 
     outcomes: list[ProbeOutcome]

@@ -87,8 +87,7 @@ class Live:
     def _measure(self, event: Measured) -> None:
         scalars = event.measures.scalars
         shown = [measure.written(scalars[measure.name]) for measure in IN_PROGRESS if measure.name in scalars]
-        if shown:
-            self._measured, self._is_new = ", ".join(shown), True
+        self._measured, self._is_new = ", ".join(shown), bool(shown)  # nothing, where only liars are left
         if event.completed == 0:
             self._print(f"before the first round: {self._measured}")
 

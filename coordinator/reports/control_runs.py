@@ -12,6 +12,7 @@ COMPARED = ("probe", "control", "accuracy", "trained", "gain", "95% interval", "
 TRAINED = ("training", "first gradient norm", "steps a student", "relative weight change")
 OVER_CONTROL_RUNS = tuple(gain for gain in Gain if gain.is_over_control_run)
 WHY_VOID = {Void.IDLE: "its first gradient was rounding", Void.DIVERGED: "it diverged"}
+MOST = 8  # peers that are listed in a sentence
 LEAST_SPAN = 0.01  # supervised less calibrated: below this, a share of the way between them says nothing
 
 
@@ -54,7 +55,17 @@ def training_rows(summary: Mapping[str, Any]) -> list[list[str]]:
 def meanings(summary: Mapping[str, Any]) -> str:
     """What each control run that was compared changes, as one line."""
     gains = dict.fromkeys(gain for _, gain, _ in _compared(summary))
-    return "; ".join(f"{CONDITIONS[gain.control]}: {CONTROLS[gain][1]}" for gain in gains)
+    return "; ".join(f"{CONDITIONS[gain.control]}: {CONTROLS[gain][1]}{_blind(summary, gain)}" for gain in gains)
+
+
+def _blind(summary: Mapping[str, Any], gain: Gain) -> str:
+    """Of networks that saw nothing of the data that they were to learn from."""
+    peers = summary.get("controls", {}).get(gain.control.control_run, {}).get("saw_nothing", [])
+    if not peers:
+        return ""
+    whose = f"{'peer' if len(peers) == 1 else 'peers'} {', '.join(map(str, peers[:MOST]))}"
+    more = f" and {len(peers) - MOST} more" if len(peers) > MOST else ""
+    return f" (in the place of {whose}{more} they see nothing of those and learn nothing, so there they are strangers)"
 
 
 def no_verdict_reason(summary: Mapping[str, Any], control: Condition) -> str:

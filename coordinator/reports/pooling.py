@@ -19,12 +19,13 @@ def on_pooling(summary: Mapping[str, Any]) -> list[str]:
         return lines
     since = part.get("round_of_auc")
     if part.get("rounds_with_auc", WINDOW) < WINDOW:
-        when = "too few rounds to say whether a filter by distance can tell them"
+        when = "too few rounds to say whether a filter by distance can tell lies"
     elif since is None:
-        when = "no filter by distance can tell them to the end"
+        when = "no filter by distance can tell lies to the end"
     else:
-        when = f"a filter by distance can tell them from round {since} on"
+        when = f"a filter by distance can tell lies from round {since} on"
     return [
         *lines,
-        f"lies: {when} (AUC above {TOLD:g}, mean of {WINDOW} rounds; in the last ones {part[LIE_AUC]:.2f}, chance 0.5)",
+        f"pooling: {when} (AUC above {TOLD:g}, mean of {WINDOW} rounds; in the last ones {part[LIE_AUC]:.2f}, chance "
+        "0.5)",
     ]

@@ -3,6 +3,7 @@
 from typing import Any
 
 from coordinator.measures.declared import GROUP, PEER, Shown
+from coordinator.measures.subjects import left_out
 from coordinator.measures.verdict import Flag
 from coordinator.reports.control_runs import idle_in_words, upper_marks
 from coordinator.reports.formatting import size
@@ -26,6 +27,8 @@ def on_consensus(summary: dict[str, Any]) -> list[str]:
     measured = summary.get("measured_at", rounds)
     if measured == 0 < rounds:
         return ["consensus: not measured since the first round"]
+    if summary.get("liars") and len(left_out(summary)) == sum(group["count"] for group in summary["peers"]):
+        return ["consensus: every honest peer has dropped out, so there is no measure of the group at the end"]
     if not any(measure.name in measures for measure in GROUP):
         return []
     line = (

@@ -11,6 +11,7 @@ from coordinator.reports.wording import CONDITIONS, probe_name
 
 BY_GROUP = ("group", "students", "probe", "over", "gain", "95% interval", "verdict")
 BY_DISTANCE = ("group", "links away", "students", "probe", "over", "gain", "95% interval")
+ARRIVED, NOTHING = "half of it since round", "nothing arrived"
 MOST_PEERS = 64  # that are listed one by one
 MOST_GROUPS = 8  # that are printed at the end of a run; the page has all
 
@@ -33,23 +34,39 @@ def group_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """A row per group, probe and control, with the columns `BY_GROUP`; none without groups."""
     rows = []
     for name, group in summary.get("groups", {}).items():
-        for cells in _gains(group["probes"]):
+        for *_, cells in _gains(group["probes"]):
             rows.append([name, str(len(group["students"])), *cells])
     return rows
 
 
+def distance_columns(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """The columns of `distance_rows`: that of arrival only where probes were taken over the rounds."""
+    known = any("arrival" in of for group in summary.get("groups", {}).values() for of in group["hops"].values())
+    return (*BY_DISTANCE, *((ARRIVED,) if known else ()))
+
+
 def distance_rows(summary: Mapping[str, Any]) -> list[list[str]]:
-    """A row per group, distance, probe and control, with the columns `BY_DISTANCE`.
+    """A row per group, distance, probe and control, with the columns of `distance_columns`.
 
     Of groups whose peers are not all equally far from the others. There is no verdict on a distance: they are many.
     """
+    told = ARRIVED in distance_columns(summary)
     return [
-        [name, steps, str(len(of["students"])), *cells[:-1]]
+        [name, steps, str(len(of["students"])), *cells[:-1], *([_arrived(of, probe, gain)] if told else [])]
         for name, group in summary.get("groups", {}).items()
         if len(group["hops"]) > 1
         for steps, of in group["hops"].items()
-        for cells in _gains(of["probes"])
+        for probe, gain, cells in _gains(of["probes"])
     ]
+
+
+def _arrived(of: Mapping[str, Any], probe: str, gain: Gain) -> str:
+    """From which round on a gain at a distance stays above half of what it is at the end; empty if it is not known."""
+    known = of.get("arrival", {}).get(probe, {})
+    if gain.key not in known:
+        return ""
+    found = known[gain.key]
+    return NOTHING if found is None else f"{found:,}"
 
 
 def peer_columns(summary: Mapping[str, Any]) -> tuple[str, ...]:
@@ -102,8 +119,8 @@ def _with_gains(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: row for name, row in summary["probes"].items() if "peers" in row}
 
 
-def _gains(probes: Mapping[str, Any]) -> Iterator[list[str]]:
-    """The cells from `probe` on: each probe's gain over calibrated networks, then over the control runs."""
+def _gains(probes: Mapping[str, Any]) -> Iterator[tuple[str, Gain, list[str]]]:
+    """Each probe's gain over calibrated networks, then over the control runs, with the cells from `probe` on."""
     for gain in (Gain.OVER_CALIBRATED, *OVER_CONTROL_RUNS):
         for name, row in probes.items():
             if gain.key not in row or name in FOR_COMPARISON:
@@ -112,7 +129,8 @@ def _gains(probes: Mapping[str, Any]) -> Iterator[list[str]]:
             found = [row["gain"], *row["interval"]] if learned else [row[gain.key][key] for key in ENDS]
             verdict = row.get("verdict", "") if learned else row.get("controls", {}).get(gain.control, "")
             mean, low, high = found
-            yield [probe_name(name), CONDITIONS[gain.control], points(mean), points_between(low, high), verdict]
+            cells = [probe_name(name), CONDITIONS[gain.control], points(mean), points_between(low, high), verdict]
+            yield name, gain, cells
 
 
 ENDS = ("mean", "low", "high")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coordinator.measures import declared
+from coordinator.measures.distance import Arrival
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from coordinator.measures.holdings import ENSEMBLE, NUMBERS
 from coordinator.measures.network import NETWORK
@@ -116,9 +117,12 @@ def measure_name(measure: str) -> str:
     scope, _, inner = measure.removeprefix("groups.").partition(".probes.")
     if measure.startswith("groups.") and inner:
         return f"{measure_name(f'probes.{inner}')} ({scope_name(scope)})"
-    target = Target.parse(measure)
+    target, arrival = Target.parse(measure), Arrival.parse(measure)
     if target is not None:
         return _target_name(target)
+    if arrival is not None:
+        over = measure_name(GainMeasure(arrival.probe, arrival.gain).name)
+        return f"round of arrival of {over} ({scope_name(arrival.scope)})"
     section, _, rest = measure.partition(".")
     name, _, last = rest.partition(".")
     if section == "probes" and last:

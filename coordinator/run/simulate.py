@@ -18,11 +18,13 @@ from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment.brought import Keywords, Objects, note_for_file
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_execution
 from coordinator.experiment.plan import Plan, identified, prepare, settings_of
+from coordinator.measures.holdings import ClassImages
 from coordinator.measures.stop_rule import check_stop
 from coordinator.pools.base import Pool, Tell
 from coordinator.pools.opening import loading_pool
 from coordinator.pools.side_pools import side_pools
 from coordinator.records.events import FaultKind, Note, Remaining, RunStarted, Stage, StageEntered
+from coordinator.records.files.holdings_files import class_images
 from coordinator.records.files.progress import Progress
 from coordinator.records.files.result import Result
 from coordinator.records.files.run_folder import MLFLOW_RUN, RunFolder, check_output, way_on
@@ -218,7 +220,7 @@ def _compose(
     folder.write_text("config.toml", note_for_file(config) + to_toml(config))
     if resumed and resumed.recalled.ended is not None:
         (folder.path / "summary.json").unlink(missing_ok=True)  # of the end that does not hold any more
-    finish = _records(config, folder, resumed, context.observers, _probe_batch(plan))
+    finish = _records(config, folder, resumed, context.observers, _probe_batch(plan), class_images(plan))
     recorder, tables = finish.recorder, finish.tables
     manager = CheckpointManager(checkpoints, identity_of(plan), recorder, tables)
 
@@ -243,9 +245,10 @@ def _records(
     resumed: Resumed | None,
     observers: Observers,
     probe_batch: ProbeBatch | None = None,
+    classes: ClassImages | None = None,
 ) -> Finish:
     """The recorder, tables and MLflow tracker of a run; a resumed run gets its recorded numbers back."""
-    tables = Tables(folder)
+    tables = Tables(folder, classes)
     tracker = _tracker(config, folder, continued=resumed is not None)
     observers.attach(tables, mlflow := MlflowObserver(tracker, config))
     recalled = resumed.recalled if resumed else Recalled.nothing(config)

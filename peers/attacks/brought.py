@@ -38,7 +38,9 @@ class BroughtAttack(Brought, Omniscient):
                 f"{self.origin}: must return what is sent, of shape {wanted}, got {what}: keep samples and outputs"
             )
         if not bool(torch.isfinite(found).all()):
-            raise BroughtError(f"{self.origin}: must return finite numbers, got NaN or infinite ones")
+            raise BroughtError(
+                f"{self.origin}: must return finite numbers, got NaN or infinite ones: guard divisions and logarithms"
+            )
         if scene.distribution and not _are_distributions(found):
             raise BroughtError(
                 f"{self.origin}: must return distributions where exchange.what is 'probabilities', got rows that are "

@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from peers.attacks.simplex import projected
+from peers.base.means import weighted_mean
 
 Outputs = Float[Tensor, "samples dim"]
 Honest = Float[Tensor, "honest samples dim"]
@@ -18,18 +19,13 @@ TINY = 1e-30
 
 def mean(honest: Honest, weights: Weights) -> Outputs:
     """The honest mean."""
-    total = torch.zeros_like(honest[0])
-    for weight, outputs in zip(weights / weights.sum(), honest, strict=True):
-        total = total + weight * outputs
-    return total
+    return weighted_mean(honest, weights / weights.sum())
 
 
 def deviation(honest: Honest, weights: Weights) -> Outputs:
     """The honest standard deviation, entry by entry, without bias for equal weights; 0 of a single message."""
     shares = weights / weights.sum()
-    centre, total = mean(honest, weights), torch.zeros_like(honest[0])
-    for share, outputs in zip(shares, honest, strict=True):
-        total = total + share * (outputs - centre).square()
+    total = weighted_mean((honest - mean(honest, weights)).square(), shares)
     free = 1 - shares.square().sum()  # (n - 1) / n for equal weights
     return torch.where(free > 1e-6, total / free.clamp_min(1e-6), torch.zeros_like(total)).sqrt()
 
@@ -89,9 +85,7 @@ def dissensus(
     x - epsilon sum_j w_j (x_j - x) / (weight of all lies): with epsilon = 1 the pool stays where the student is.
     Source: He et al., 2022 (arXiv 2202.01545), equation 5.
     """
-    pull = torch.zeros_like(student)
-    for weight, outputs in zip(weights, honest, strict=True):
-        pull = pull + weight * (outputs - student)
+    pull = weighted_mean(honest - student, weights)
     lie = student - epsilon * pull / lies_weight
     return projected(lie) if distribution else lie
 

@@ -6,11 +6,12 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from peers.base.seeds import child, stream
-from peers.data.datasets import Dataset, Normalisation, along_channels, images_to_tensor
+from peers.data.datasets import Dataset, Normalisation, normalised
+from peers.data.examples import Examples
 
 KEPT = 2  # rounds memoised: the one being studied and the one being published
 
@@ -20,7 +21,8 @@ Batch = tuple[Float[Tensor, "batch *shape"], Int64[Tensor, " batch"]]
 class Batches:
     """Images and labels of a round, a pure function of (seed, round). Callers must not write to them.
 
-    flip: mirror half of the images. on_device: keep the data set on the GPU and assemble batches there.
+    flip: mirror half of the images, which the examples have to be. on_device: keep the data set on the GPU and assemble
+    batches there.
     """
 
     def __init__(
@@ -35,16 +37,11 @@ class Batches:
         on_device: bool = True,
         memory_format: torch.memory_format = torch.contiguous_format,
     ) -> None:
-        self._dataset = dataset
-        self._batch_size = batch_size
-        self._seeds = stream(seed, "batches"), stream(seed, "flips") if flip else None
+        self._examples = Examples(dataset, torch.device(device), on_device)
+        self._num_examples, self._batch_size = len(dataset.train_labels), batch_size
+        self._order, self._flips = stream(seed, "batches"), stream(seed, "flips") if flip else None
         self._normalisation = normalisation
         self._memory_format = memory_format
-        self._device = torch.device(device)
-        self._resident: tuple[Tensor, Tensor] | None = None
-        if self._device.type == "cuda" and on_device:
-            images, labels = torch.tensor(dataset.train_images), torch.tensor(dataset.train_labels)
-            self._resident = images.to(self._device), labels.to(self._device)
         self._kept: OrderedDict[int, Batch] = OrderedDict()
         self._most = KEPT
 
@@ -62,68 +59,10 @@ class Batches:
         return self._kept[round_index]
 
     def _make(self, round_index: int) -> Batch:
-        size, seeds, normalisation = self._batch_size, self._seeds, self._normalisation
-        if self._resident is not None:
-            images, labels = resident_batch(*self._resident, size, round_index, *seeds, normalisation)
-        else:
-            images, labels = batch(self._dataset, size, round_index, *seeds, normalisation, torch.device("cpu"))
-            if self._device.type == "cuda":  # copies from pinned memory do not block the host
-                images, labels = (part.pin_memory().to(self._device, non_blocking=True) for part in (images, labels))
-        return images.to(memory_format=self._memory_format), labels
-
-
-def batch(
-    dataset: Dataset,
-    batch_size: int,
-    round_index: int,
-    batches: np.random.SeedSequence,
-    flips: np.random.SeedSequence | None,
-    normalisation: Normalisation,
-    device: torch.device,
-) -> Batch:
-    """Normalised images and labels of a round, the same view for every peer.
-
-    Args:
-        dataset: the source of the training examples, which are images if they are flipped.
-        batch_size: number of images.
-        round_index: the round.
-        batches: stream of the order of the images.
-        flips: stream of the horizontal flips; None: no flips.
-        normalisation: (mean, std) per channel, see `datasets.channel_statistics`.
-        device: where the tensors go.
-    """
-    chosen = batch_indices(len(dataset.train_labels), batch_size, batches, round_index)
-    pixels = dataset.train_images[chosen]
-    if flips is not None:
-        mask = flip_mask(flips, round_index, batch_size)
-        pixels[mask] = pixels[mask][..., ::-1]
-    labels = torch.from_numpy(dataset.train_labels[chosen])
-    return images_to_tensor(pixels, *normalisation).to(device), labels.to(device)
-
-
-def resident_batch(
-    examples: UInt8[Tensor, "train *shape"] | Float[Tensor, "train *shape"],
-    labels: Int64[Tensor, " train"],
-    batch_size: int,
-    round_index: int,
-    batches: np.random.SeedSequence,
-    flips: np.random.SeedSequence | None,
-    normalisation: Normalisation,
-) -> Batch:
-    """The result of `batch`, from a data set on the peers' device.
-
-    On a CPU the numbers are identical; a GPU multiplies by 1 / 255, which may change the last bit.
-    """
-    chosen = torch.from_numpy(batch_indices(len(labels), batch_size, batches, round_index)).to(labels.device)
-    images = examples[chosen]
-    if flips is not None:
-        mask = torch.from_numpy(flip_mask(flips, round_index, batch_size)).to(labels.device)
-        images = torch.where(mask[:, None, None, None], images.flip(-1), images)
-    centre, scale = (along_channels(torch.tensor(part, device=labels.device), images.ndim) for part in normalisation)
-    values = images.to(torch.float32)  # a copy either way, since indices were chosen
-    if images.dtype == torch.uint8:
-        values.div_(255)
-    return values.sub_(centre).div_(scale), labels[chosen]
+        chosen = batch_indices(self._num_examples, self._batch_size, self._order, round_index)
+        mirrored = None if self._flips is None else flip_mask(self._flips, round_index, self._batch_size)
+        values, labels = self._examples(chosen, mirrored)
+        return normalised(values, *self._normalisation).to(memory_format=self._memory_format), labels
 
 
 def batch_indices(

@@ -222,9 +222,8 @@ def normalised(
     std: Float32[np.ndarray, " channel"],
 ) -> Float32[Tensor, "batch *shape"]:
     """(values - mean) / std per index of axis 1, which takes the place of the values."""
-    centre, scale = (
-        along_channels(torch.from_numpy(array.copy()).to(tensor.device), tensor.ndim) for array in (mean, std)
-    )
+    given = (torch.from_numpy(array.copy()).to(tensor.device, non_blocking=True) for array in (mean, std))
+    centre, scale = (along_channels(values, tensor.ndim) for values in given)
     return tensor.sub_(centre).div_(scale)
 
 

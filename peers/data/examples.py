@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from peers.data.datasets import Dataset, pixels_of
@@ -29,7 +29,7 @@ class Examples:
     ) -> tuple[Values, Labels]:
         """The chosen examples, in new memory, and their labels. mirrored: which images are flipped left to right."""
         if self._resident is not None:
-            return self._on_device(torch.from_numpy(chosen).to(self._device), mirrored)
+            return of_resident(*self._resident, chosen, mirrored)
         images = self._dataset.train_images[chosen]
         if mirrored is not None:
             images[mirrored] = images[mirrored][..., ::-1]
@@ -38,11 +38,21 @@ class Examples:
             values, labels = (part.pin_memory().to(self._device, non_blocking=True) for part in (values, labels))
         return values, labels
 
-    def _on_device(self, chosen: Int64[Tensor, " batch"], mirrored: np.ndarray | None) -> tuple[Values, Labels]:
-        assert self._resident is not None
-        images, labels = self._resident[0][chosen], self._resident[1][chosen]
-        if mirrored is not None:
-            mask = torch.from_numpy(mirrored).to(self._device)
-            images = torch.where(mask[:, None, None, None], images.flip(-1), images)
-        values = images.to(torch.float32)
-        return values.div_(255) if images.dtype == torch.uint8 else values, labels
+
+def of_resident(
+    examples: UInt8[Tensor, "train *shape"] | Float[Tensor, "train *shape"],
+    labels: Int64[Tensor, " train"],
+    chosen: Int64[np.ndarray, " batch"],
+    mirrored: Bool[np.ndarray, " batch"] | None,
+) -> tuple[Values, Labels]:
+    """What `Examples` gives, of a data set that is on the peers' device.
+
+    On a CPU the numbers are identical; a GPU multiplies by 1 / 255, which may change the last bit.
+    """
+    rows = torch.from_numpy(chosen).to(labels.device)
+    images = examples[rows]
+    if mirrored is not None:
+        mask = torch.from_numpy(mirrored).to(labels.device)
+        images = torch.where(mask[:, None, None, None], images.flip(-1), images)
+    values = images.to(torch.float32)  # a copy either way, since rows were chosen
+    return values.div_(255) if images.dtype == torch.uint8 else values, labels[rows]

@@ -48,8 +48,12 @@ class Comparison:
     def exchanged(
         self, features: Float[Tensor, "samples features"], outputs: Float[Tensor, "samples outputs"]
     ) -> Batch:
-        """See `ExchangeConfig.exchanged`."""
+        """The result of a forward pass that peers exchange and are compared by: features, or outputs (logits)."""
         return features if self.what == "features" else outputs
+
+    def sent(self, exchanged: Batch) -> Batch:
+        """The exchanged values as they are sent: softmax probabilities, or unchanged."""
+        return torch.softmax(exchanged, dim=-1) if self.what == "probabilities" else exchanged
 
     def to_teachers(
         self,
@@ -59,7 +63,7 @@ class Comparison:
         centre: Centre,
         kept: Bool[Tensor, " samples"] | None = None,
     ) -> Float[Tensor, ""]:
-        """See `ExchangeConfig.distillation_loss`."""
+        """See `StudentLoss.distillation_loss`."""
         teachers = teachers.detach()
         own = self._own_target_of(student, centre) if self.own_share else None
         if not self.by_teacher:
@@ -74,7 +78,7 @@ class Comparison:
     def updated_centre(
         self, centre: Centre, teachers: Float[Tensor, "teachers samples dim"], weights: Float[Tensor, " teachers"]
     ) -> Centre:
-        """See `ExchangeConfig.updated_centre`."""
+        """See `StudentLoss.updated_centre`."""
         if not isinstance(self.target, CentredTarget):
             return centre
         if self.by_teacher:
@@ -86,10 +90,10 @@ class Comparison:
         return found if centre.ndim == 1 else torch.stack([found, centre[1]])
 
     def updated_own_centre(self, centre: Centre, student: Batch) -> Centre:
-        """See `ExchangeConfig.updated_own_centre`."""
+        """See `StudentLoss.updated_own_centre`."""
         if centre.ndim == 1 or not isinstance(self.own_target, CentredTarget):
             return centre
-        batch_mean = self._logits(self._sent(student.detach())).mean(dim=0)
+        batch_mean = self._logits(self.sent(student.detach())).mean(dim=0)
         return torch.stack([centre[0], objectives.update_centre(centre[1], batch_mean, self.own_target.momentum)])
 
     def _to(
@@ -107,11 +111,11 @@ class Comparison:
     def _compare(self, student: Batch, target: Batch, transform: TargetConfig) -> Float[Tensor, ""]:
         """The loss between outputs and a target that `transform` has made."""
         if isinstance(self.loss, BroughtLoss):
-            pairs = zip(self._halves(self._sent(student)), self._halves(target), strict=True)
+            pairs = zip(self._halves(self.sent(student)), self._halves(target), strict=True)
             losses = [self.loss(half, its_target) for half, its_target in pairs]
             return losses[0] if len(losses) == 1 else (losses[0] + losses[1]) / 2
         if isinstance(self.loss, VectorLoss):
-            return self.loss(self._sent(student), target)
+            return self.loss(self.sent(student), target)
         return self.loss(student, target, transform.temperature)
 
     def _transformed(self, received: Batch, transform: TargetConfig, centre: Float[Tensor, " dim"]) -> Batch:
@@ -124,14 +128,14 @@ class Comparison:
         return transform.probs(self._logits(received), centre)
 
     def _own_target_of(self, student: Batch, centre: Centre) -> Batch:
-        own = self._sent(student.detach())
+        own = self.sent(student.detach())
         return self._swapped(own, lambda half: self._transformed(half, self.own_target, _row(centre, 1)))
 
     def _as_target(self, student: Batch) -> Batch:
         """The target at which a student already is."""
         if isinstance(self.loss, DistributionLoss):
             return torch.softmax(student / self.loss.temperature, dim=-1)
-        return torch.softmax(student, dim=-1) if self.target.makes_probs else self._sent(student)
+        return torch.softmax(student, dim=-1) if self.target.makes_probs else self.sent(student)
 
     def _halves(self, samples: Tensor) -> tuple[Tensor, ...]:
         """The samples of each view."""
@@ -143,9 +147,6 @@ class Comparison:
             return change(samples)
         first, second = self._halves(samples)
         return torch.cat([change(second), change(first)])
-
-    def _sent(self, exchanged: Batch) -> Batch:
-        return torch.softmax(exchanged, dim=-1) if self.what == "probabilities" else exchanged
 
     def _logits(self, received: Batch) -> Batch:
         return objectives.probs_to_logits(received) if self.what == "probabilities" else received

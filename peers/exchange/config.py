@@ -237,11 +237,6 @@ class ExchangeConfig(StudentLoss, Section):
         return "" if isinstance(self.trust, NoTrust) else "trust"
 
     @property
-    def has_own_terms(self) -> bool:
-        """Whether a peer learns something where nobody teaches it."""
-        return self.comparison.has_own_terms
-
-    @property
     def uses_labels(self) -> bool:
         """Whether students learn from labels too, so that their outputs are classes."""
         return self.supervised > 0
@@ -250,14 +245,6 @@ class ExchangeConfig(StudentLoss, Section):
     def student_temperature(self) -> float:
         """The temperature at which the students' outputs become distributions, in losses and measures alike."""
         return self.loss.temperature if isinstance(self.loss, DistributionLoss) else 1.0
-
-    def exchanged(self, features: Float[Tensor, "batch features"], outputs: Float[Tensor, "batch outputs"]) -> Batch:
-        """The result of a forward pass that peers exchange and are compared by: features, or outputs (logits)."""
-        return features if self.what == "features" else outputs
-
-    def sent(self, exchanged: Batch) -> Batch:
-        """The exchanged values as they are sent: softmax probabilities, or unchanged."""
-        return torch.softmax(exchanged, dim=-1) if self.what == "probabilities" else exchanged
 
     @property
     def wire(self) -> Wire:

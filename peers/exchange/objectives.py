@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from peers.base.balancing import balanced
+from peers.base.means import weighted_mean, wide
 
 
 def average_teachers(
@@ -19,20 +20,15 @@ def average_teachers(
 ) -> Float[Tensor, "batch dim"]:
     """Mean of the teachers' outputs, weighted by `weights` (not all zero; need not sum to 1).
 
-    The teachers are added one by one in order: the rounding of a BLAS product may depend on memory alignment, so that
-    two processes could differ in the last bit.
+    They are added in their order; see `weighted_mean`.
     """
-    wide_weights = _wide(weights)
-    wide_weights = wide_weights / wide_weights.sum()
-    average = torch.zeros_like(_wide(outputs[0]))
-    for weight, teacher_outputs in zip(wide_weights, outputs, strict=True):
-        average = average + weight * teacher_outputs
-    return average
+    shares = wide(weights)
+    return weighted_mean(wide(outputs), shares / shares.sum())
 
 
 def probs_to_logits(probs: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
     """Logits whose softmax is `probs`: the logarithm, with probs clamped to the smallest normal number (-87.3)."""
-    probs = _wide(probs)
+    probs = wide(probs)
     return probs.clamp_min(torch.finfo(probs.dtype).tiny).log()
 
 
@@ -41,7 +37,7 @@ def centre(logits: Float[Tensor, "batch dim"], running_centre: Float[Tensor, " d
 
     Source: Caron et al., 2021 (DINO), section 3.1.
     """
-    return _wide(logits) - _wide(running_centre)
+    return wide(logits) - wide(running_centre)
 
 
 def update_centre(
@@ -51,7 +47,7 @@ def update_centre(
 
     Source: Caron et al., 2021 (DINO), equation 4.
     """
-    return momentum * _wide(running_centre) + (1.0 - momentum) * _wide(batch_mean)
+    return momentum * wide(running_centre) + (1.0 - momentum) * wide(batch_mean)
 
 
 def standardise(logits: Float[Tensor, "batch dim"], eps: float = 1e-6) -> Float[Tensor, "batch dim"]:
@@ -59,7 +55,7 @@ def standardise(logits: Float[Tensor, "batch dim"], eps: float = 1e-6) -> Float[
 
     `eps` is added to the standard deviation, so a constant dimension becomes 0 and a small scale is not distorted.
     """
-    logits = _wide(logits)
+    logits = wide(logits)
     centred = logits - logits.mean(dim=0)
     return centred / (centred.square().mean(dim=0).sqrt() + eps)
 
@@ -72,7 +68,7 @@ def sinkhorn(logits: Float[Tensor, "batch dim"], epsilon: float, iterations: int
 
     Source: Cuturi, 2013, algorithm 1; Caron et al., 2020 (SwAV), section 3.1.
     """
-    return torch.softmax(balanced(_wide(logits), epsilon, iterations), dim=1)
+    return torch.softmax(balanced(wide(logits), epsilon, iterations), dim=1)
 
 
 def sharpen(logits: Float[Tensor, "batch dim"], scale: float) -> Float[Tensor, "batch dim"]:
@@ -80,12 +76,12 @@ def sharpen(logits: Float[Tensor, "batch dim"], scale: float) -> Float[Tensor, "
 
     Source: Itahara et al. 2020, arXiv 2008.06180, equation 6 (entropy reduction aggregation).
     """
-    return torch.softmax(torch.softmax(_wide(logits), dim=-1) / scale, dim=-1)
+    return torch.softmax(torch.softmax(wide(logits), dim=-1) / scale, dim=-1)
 
 
 def mse(student: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     """Mean squared difference over batch and dimensions; it is not scale-invariant: shrinking both lowers it."""
-    return (_wide(student) - _wide(target).detach()).square().mean()
+    return (wide(student) - wide(target).detach()).square().mean()
 
 
 def salient(student: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
@@ -93,12 +89,12 @@ def salient(student: Float[Tensor, "batch dim"], target: Float[Tensor, "batch di
 
     Source: arXiv 2604.18390, 2026 (DINOHerd), salient loss; the batch mean is assumed.
     """
-    return (_wide(student) - _wide(target).detach()).square().amax(dim=1).mean()
+    return (wide(student) - wide(target).detach()).square().amax(dim=1).mean()
 
 
 def cosine(student: Float[Tensor, "batch dim"], target: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     """1 - cosine similarity, mean over the batch: in [0, 2]; a zero vector counts as orthogonal."""
-    return 1.0 - F.cosine_similarity(_wide(student), _wide(target).detach(), dim=1).mean()
+    return 1.0 - F.cosine_similarity(wide(student), wide(target).detach(), dim=1).mean()
 
 
 def kl(
@@ -114,8 +110,8 @@ def kl(
 
     Source: Hinton, Vinyals and Dean, 2015, section 2.
     """
-    target = _wide(target_probs).detach()
-    log_student = torch.log_softmax(_wide(student_logits) / temperature, dim=1)
+    target = wide(target_probs).detach()
+    log_student = torch.log_softmax(wide(student_logits) / temperature, dim=1)
     divergence = (torch.xlogy(target, target) - target * log_student).sum(dim=1).mean()
     return divergence if target_temperature is None else divergence * (target_temperature * temperature)
 
@@ -124,8 +120,8 @@ def cross_entropy(
     student_logits: Float[Tensor, "batch dim"], target_probs: Float[Tensor, "batch dim"], temperature: float
 ) -> Float[Tensor, ""]:
     """Cross-entropy of softmax(student / temperature) under soft targets in nats, batch mean: KL + target entropy."""
-    log_student = torch.log_softmax(_wide(student_logits) / temperature, dim=1)
-    return -(_wide(target_probs).detach() * log_student).sum(dim=1).mean()
+    log_student = torch.log_softmax(wide(student_logits) / temperature, dim=1)
+    return -(wide(target_probs).detach() * log_student).sum(dim=1).mean()
 
 
 def js(
@@ -135,14 +131,9 @@ def js(
 
     Source: Lin, 1991, equation 4.1 with equal weights.
     """
-    target = _wide(target_probs).detach()
-    log_student = torch.log_softmax(_wide(student_logits) / temperature, dim=1)
+    target = wide(target_probs).detach()
+    log_student = torch.log_softmax(wide(student_logits) / temperature, dim=1)
     log_mixture = torch.logaddexp(target.log(), log_student) - math.log(2.0)
     to_target = torch.xlogy(target, target) - target * log_mixture
     to_student = log_student.exp() * (log_student - log_mixture)
     return 0.5 * (to_target + to_student).sum(dim=1).mean()
-
-
-def _wide(values: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
-    """The values in float32, or in float64 if they are already: half precision is for messages, not for arithmetic."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -8,12 +8,27 @@ from peers.exchange.comparison import Batch, Centre, Comparison
 
 
 class StudentLoss:
-    """The terms of the loss, and the running centres of their targets."""
+    """What students compare, the terms of their loss, and the running centres of their targets."""
 
     @property
     def comparison(self) -> Comparison:
         """Loss, target, views and weights of the terms."""
         raise NotImplementedError
+
+    @property
+    def has_own_terms(self) -> bool:
+        """Whether a peer learns something where nobody teaches it."""
+        return self.comparison.has_own_terms
+
+    def exchanged(
+        self, features: Float[Tensor, "samples features"], outputs: Float[Tensor, "samples outputs"]
+    ) -> Batch:
+        """See `Comparison.exchanged`."""
+        return self.comparison.exchanged(features, outputs)
+
+    def sent(self, exchanged: Batch) -> Batch:
+        """See `Comparison.sent`."""
+        return self.comparison.sent(exchanged)
 
     def loss_of(
         self,
@@ -27,7 +42,7 @@ class StudentLoss:
     ) -> Float[Tensor, ""]:
         """The whole loss of a student on one batch: the distillation loss, and its own terms."""
         loss = self.exchange_loss(features, outputs, teachers, weights, centre, kept)
-        return loss + self.own_loss(features, outputs, centre, labels) if self.comparison.has_own_terms else loss
+        return loss + self.own_loss(features, outputs, centre, labels) if self.has_own_terms else loss
 
     def exchange_loss(
         self,
@@ -39,7 +54,7 @@ class StudentLoss:
         kept: Bool[Tensor, " samples"] | None = None,
     ) -> Float[Tensor, ""]:
         """The distillation loss alone; see `distillation_loss`."""
-        return self.distillation_loss(self.comparison.exchanged(features, outputs), teachers, weights, centre, kept)
+        return self.distillation_loss(self.exchanged(features, outputs), teachers, weights, centre, kept)
 
     def own_loss(
         self,
@@ -90,4 +105,4 @@ class StudentLoss:
         self, centre: Centre, features: Float[Tensor, "samples features"], outputs: Float[Tensor, "samples outputs"]
     ) -> Centre:
         """The same after a batch from which a peer has learned by itself; `centre` if its own outputs have none."""
-        return self.comparison.updated_own_centre(centre, self.comparison.exchanged(features, outputs))
+        return self.comparison.updated_own_centre(centre, self.exchanged(features, outputs))

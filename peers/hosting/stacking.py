@@ -7,9 +7,10 @@ from peers.learning.vectorised.peer_stack import WIDTH, PeerStack
 
 
 def stacks_of(peers: Sequence[Peer]) -> list[PeerStack]:
-    """Stacks of at most `WIDTH` peers of one kind; a peer that would be alone in its stack is run in the loop.
+    """Stacks of at most `WIDTH` peers of one network and optimiser, whatever their groups and views.
 
-    So is one in whose place a twin teaches, which learns by itself.
+    A peer that would be alone in its stack is run in the loop; so is one in whose place a twin teaches, which learns by
+    itself.
     """
     kinds: list[list[Peer]] = []
     for peer in (peer for peer in peers if peer.twin is None):
@@ -23,6 +24,10 @@ def stacks_of(peers: Sequence[Peer]) -> list[PeerStack]:
 
 
 def _are_alike(peer: Peer, other: Peer) -> bool:
-    """Whether one forward pass can run both: what one builds for each peer may differ where no tensor shows it."""
-    alike = peer.kind == other.kind and peer.settings.layout == other.settings.layout
-    return peer.kind.one_for_all and alike
+    """Whether one forward pass and one optimiser step can run both: rows have weights and images of their own.
+
+    What one builds for each peer may differ where no tensor shows it.
+    """
+    kind, its = peer.kind, other.kind
+    alike = kind.has_network_of(its) and kind.optimizer == its.optimizer
+    return kind.one_for_all and alike and peer.settings.layout == other.settings.layout

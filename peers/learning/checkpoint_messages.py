@@ -78,12 +78,13 @@ class CheckpointReader:
         return packed.received if bool(packed.finite) else None
 
     def _network(self, sender: int) -> Network:
-        """A network of the sender's kind, shared by senders of one kind; its weights do not matter."""
+        """A network like the sender's, shared by senders of one architecture; its weights do not matter."""
         if sender not in self._networks:
-            peers = self._settings.peers
-            kind = peers.kind_of(sender)
-            known = (own for other, own in self._networks.items() if kind.one_for_all and peers.kind_of(other) == kind)
-            self._networks[sender] = next(known, None) or empty_network(self._settings, self._shape, sender)
+            kinds = self._settings.peers.kind_of
+            kind = kinds(sender)
+            alike = (own for other, own in self._networks.items() if kind.has_network_of(kinds(other)))
+            known = next(alike, None) if kind.one_for_all else None
+            self._networks[sender] = known or empty_network(self._settings, self._shape, sender)
         return self._networks[sender]
 
 

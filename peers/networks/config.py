@@ -74,6 +74,10 @@ class PeerKind(Section):
         """Whether all peers of this kind have networks of one architecture."""
         return not isinstance(self.model, BroughtModel) or not self.model.by_peer
 
+    def has_network_of(self, other: "PeerKind") -> bool:
+        """Whether networks of both kinds are of one architecture, whatever weights they start from and see."""
+        return (self.model, self.norm, self.head) == (other.model, other.norm, other.head)
+
     def with_weights(self: K, held: HeldWeights) -> K:
         """The same with the weights of its file, which peers elsewhere cannot read. Raises: ValueError."""
         if self.weights_digest and self.weights_digest != held.digest:
@@ -221,9 +225,9 @@ class PeersConfig(PeerKind):
                 )
         for peer in self.frozen:
             if not 0 <= peer < self.count:
-                raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}")
+                raise ValueError(f"peers.frozen must name peers 0 to {self.count - 1}, got {peer}: name one of these")
         if len(set(self.frozen)) == self.count:
-            raise ValueError(f"peers.frozen must leave somebody to study, got all {self.count} peers")
+            raise ValueError(f"peers.frozen must leave somebody to study, got all {self.count} peers: name fewer")
         return self
 
     @model_validator(mode="after")
@@ -234,7 +238,7 @@ class PeersConfig(PeerKind):
                 f"peers.locality is {self.locality:g}, but initial weights are given (peers.initial or peers.weights): "
                 "leave peers.locality out"
             )
-        if self.locality < 1 and any(not self._has_network_of(group) for group in self.groups):
+        if self.locality < 1 and any(not self.groups[0].has_network_of(group) for group in self.groups):
             raise ValueError(
                 "peers.locality below 1 needs equal networks, but peers.groups differ in model, norm or head: make "
                 "these alike, or leave peers.locality out"
@@ -275,11 +279,6 @@ class PeersConfig(PeerKind):
             found[group.name or str(number)] = range(first, first + group.count)
             first += group.count
         return found
-
-    def _has_network_of(self, group: Group) -> bool:
-        """Whether a group's networks are of one architecture with those of the first group."""
-        first = self.groups[0]
-        return (group.model, group.norm, group.head) == (first.model, first.norm, first.head)
 
     def kind_of(self, peer: int) -> PeerKind:
         for group in self.groups:

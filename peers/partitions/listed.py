@@ -30,13 +30,15 @@ def read_lists(path: str) -> Listed:
         reason = (str(error).splitlines() or [""])[0][:120]
         raise ValueError(f"{KEY}: '{path}' cannot be read as JSON ({reason}): write a list for each peer") from None
     if not isinstance(found, list) or not all(isinstance(part, list) for part in found):
-        raise ValueError(f"{KEY}: '{path}' must hold a list with a list of numbers for each peer, [[0, 5], [3], ...]")
+        raise ValueError(
+            f"{KEY}: '{path}' must hold a list with a list of numbers for each peer: write [[0, 5], [3], ...]"
+        )
     for peer, part in enumerate(found):
         for value in part:
             if type(value) is not int or not 0 <= value < 2**63:
                 raise ValueError(
                     f"{KEY}: in '{path}' the list of peer {peer} must hold numbers of training examples, from 0, got "
-                    f"{json.dumps(value)[:40]}"
+                    f"{json.dumps(value)[:40]}: write whole numbers"
                 )
     digest = hashlib.sha256(json.dumps(found).encode()).hexdigest()
     return Listed(tuple(np.array(part, dtype=np.int64) for part in found), digest)

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from peers.base.means import wide
 from peers.base.section import Variant
-from peers.pooling.averages import normalised, on_simplex, wide
+from peers.pooling.averages import normalised, on_simplex
 
 Outputs = Float[Tensor, "samples dim"]
 Stack = Float[Tensor, "teachers samples dim"]

@@ -1,4 +1,4 @@
-"""Weighted means of messages, and the way back to distributions.
+"""Shares of messages in a mean, also of some samples of each alone, and the way back to distributions.
 
 Messages are added one by one in their order, so that the result has the same bits in every process.
 """
@@ -8,25 +8,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def wide(values: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
-    """The values in float32, or in float64 if they are already."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
 def normalised(weights: Float[Tensor, " teachers"]) -> Float[Tensor, " teachers"]:
     """The weights with sum 1; equal ones, if all are 0."""
     total = weights.sum()
     return torch.where(total > 0, weights / total, torch.full_like(weights, 1 / len(weights)))
-
-
-def weighted_mean(
-    stack: Float[Tensor, "teachers samples dim"], weights: Float[Tensor, " teachers"]
-) -> Float[Tensor, "samples dim"]:
-    """The sum of the messages, each times its weight."""
-    mean = torch.zeros_like(stack[0])
-    for weight, outputs in zip(weights, stack, strict=True):
-        mean = mean + weight * outputs
-    return mean
 
 
 def mean_of_kept(

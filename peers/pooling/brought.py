@@ -41,7 +41,9 @@ class BroughtAggregation(Brought, Aggregation):
                 "and outputs"
             )
         if not bool(torch.isfinite(found).all()):
-            raise BroughtError(f"{self.origin}: must return finite numbers, got NaN or infinite ones")
+            raise BroughtError(
+                f"{self.origin}: must return finite numbers, got NaN or infinite ones: guard divisions and logarithms"
+            )
         return found.to(stack), weights
 
 

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from peers.base.balancing import balanced
-from peers.pooling.averages import wide
+from peers.base.means import wide
 
 
 def confident(outputs: Float[Tensor, "samples dim"], share: float, distribution: bool) -> Bool[Tensor, " samples"]:

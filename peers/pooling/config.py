@@ -7,13 +7,13 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
+from peers.base.means import weighted_mean
 from peers.base.section import Variant
 from peers.pooling import clipping, coordinate_wise, geometric, selections
 from peers.pooling import cronus as filters
 from peers.pooling.aggregation import Aggregation as Aggregation
 from peers.pooling.aggregation import Outputs, Stack, Weights
 from peers.pooling.aggregation import Pooled as Pooled
-from peers.pooling.averages import weighted_mean
 from peers.pooling.brought import GivenAggregation, ImportedAggregation
 from peers.pooling.confidence import agreement
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peers.pooling.averages import wide
+from peers.base.means import wide
 from peers.pooling.coordinate_wise import median
 
 ETA = 0.1  # a free parameter of the authors'; honest scores differ by some 0.05, so that it takes hundreds of rounds

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peers.pooling.averages import wide
+from peers.base.means import wide
 
 
 def squared_distances(

@@ -2,7 +2,8 @@
 
 a: a loop in one process as one would write it by hand, with two forwards (one for the message, one to learn);
 b: the same split over as many processes as there are cores; c: RayPool, one peer a host; d: RayPool, as many hosts as
-cores; e: InProcessPool.
+cores; e: InProcessPool; f: InProcessPool, vectorised. With `--views` (not a, b) half of the peers see the luminance of
+images of 16x16 pixels and half their chroma, in two crops each, and learn from themselves, too.
 """
 
 import argparse
@@ -22,9 +23,18 @@ from torch import Tensor
 
 from coordinator.experiment.config import RunConfig
 from coordinator.experiment.plan import peer_settings, prepare
-from peers.base.seeds import stream
-from peers.data import batches
 from peers.learning.settings import initial_network
+
+OF_ITSELF = {"self_loss": 1.0, "target": {"kind": "sinkhorn"}, "loss": {"kind": "cross-entropy", "temperature": 0.1}}
+
+
+def in_two_views(peers: int) -> dict[str, dict[str, Any]]:
+    """Sections of an experiment whose peers have sensors."""
+    kinds = [{"name": name, "view": [{"kind": "crop", "padding": 2}, name]} for name in ("luminance", "chroma")]
+    counts = peers - peers // 2, peers // 2
+    groups = [{**kind, "count": count} for kind, count in zip(kinds, counts, strict=True)]
+    images = {"kind": "synthetic", "shape": [3, 16, 16], "num_train": 2048, "num_test": 64}
+    return {"peers": {"groups": groups}, "data": images, "exchange": OF_ITSELF}
 
 
 class Loop:
@@ -33,8 +43,8 @@ class Loop:
     def __init__(self, config: RunConfig, peers: list[int], table: Tensor, wait: Callable[[], Any]) -> None:
         plan = prepare(config)
         settings = peer_settings(config, plan.dataset)
-        self.peers, self.table, self.wait, self.config, self.dataset = peers, table, wait, config, plan.dataset
-        self.normalisation = settings[0].normalisation
+        self.peers, self.table, self.wait = peers, table, wait
+        self.batches = settings[0].batches(plan.dataset)
         self.networks = {peer: initial_network(settings[peer], plan.dataset.shape) for peer in peers}
         lr = config.peers.optimizer.lr
         self.optimizers = {
@@ -51,15 +61,7 @@ class Loop:
 
     def one(self) -> list[float]:
         n = len(self.table)
-        images, _ = batches.batch(
-            self.dataset,
-            self.config.data.batch_size,
-            self.round,
-            stream(0, "batches"),
-            None,
-            self.normalisation,
-            torch.device("cpu"),
-        )
+        images, _ = self.batches(self.round)
         with torch.no_grad():
             for peer, network in self.networks.items():
                 self.table[peer] = network(images)[1]
@@ -128,19 +130,24 @@ def main() -> None:
     parser.add_argument(
         "--channels-last", action="store_true", help="in the engine (c, d, e); not in the loops by hand"
     )
+    parser.add_argument("--views", action="store_true", help="peers in two views (c, d, e, f)")
     asked = parser.parse_args()
+    if asked.views and {"a", "b"} & set(asked.variants):
+        parser.error("--views is not for the loops by hand: name --variants among c, d, e, f")
     cores = os.cpu_count() or 1
 
     def config(hosting: dict[str, Any]) -> RunConfig:
         peers = {"channels_last": asked.channels_last and bool(hosting)}
         total = 2 + asked.rounds * asked.repeats
-        sections = {"hosting": hosting, "peers": peers}
+        sections: dict[str, Any] = in_two_views(asked.peers) if asked.views else {}
+        sections |= {"hosting": hosting, "peers": {**sections.get("peers", {}), **peers}}
         return experiment(asked.peers, asked.model, asked.batch, total, {"kind": "ring"}, **sections)
 
     hostings = {
         "c": {"pool": "ray", "peers_per_host": 1},
         "d": {"pool": "ray", "peers_per_host": math.ceil(asked.peers / cores), "execution": asked.execution},
         "e": {"pool": "in-process", "execution": asked.execution},
+        "f": {"pool": "in-process", "execution": "vectorised"},
     }
     torch.set_num_threads(1)
     with ExitStack() as stack:
@@ -157,7 +164,8 @@ def main() -> None:
                 variants[name] = stack.enter_context(rounds_of(config(hosting)))
         check_same(variants, asked.peers)
         seconds = in_turn(variants, asked.rounds, asked.repeats)
-    pairs = [(slow, fast) for slow, fast in ("ad", "ae", "bc", "bd", "be", "ab") if slow in seconds and fast in seconds]
+    compared = ("ad", "ae", "bc", "bd", "be", "ab", "ef")
+    pairs = [(slow, fast) for slow, fast in compared if slow in seconds and fast in seconds]
     show(
         {
             "benchmark": "engine",

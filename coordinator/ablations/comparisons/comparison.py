@@ -12,6 +12,7 @@ from coordinator.ablations.comparisons.estimates import Comparison, Difference, 
 from coordinator.ablations.comparisons.headline import headline
 from coordinator.ablations.comparisons.sentences import in_words
 from coordinator.ablations.runs.parallel_runs import RunStatus
+from coordinator.measures.distance import Arrival
 from coordinator.measures.gains import Condition, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate, holm, paired_difference
 from coordinator.measures.targets import NOT_REACHED, Target
@@ -164,8 +165,8 @@ def _why_void(row: Mapping[str, Any], number: GainMeasure) -> str:
 
 
 def _missed(measure: str, of_seeds: Sequence[float]) -> Missed | None:
-    """How many seeds have not reached a target; None if all have whose cost is known, or for any other measure."""
-    if Target.parse(measure) is None:
+    """How many seeds have not reached a target, or have nothing arrived; None if none, or for any other measure."""
+    if Target.parse(measure) is None and Arrival.parse(measure) is None:
         return None
     known = [value for value in of_seeds if not math.isnan(value)]
     reached = [value for value in known if value != NOT_REACHED]

@@ -4,12 +4,16 @@ from collections import Counter
 
 from coordinator.ablations.comparisons.estimates import LEVEL, Comparison, Missed, Outcome
 from coordinator.ablations.comparisons.headline import briefly, claimed
+from coordinator.measures.distance import Arrival
 from coordinator.measures.statistics import Estimate
 from coordinator.measures.verdict import Flag
 from coordinator.reports.formatting import count_of, listed, quoted
 from coordinator.reports.wording import CONTROLS, FLAGS, amount, interval, measure_name, number, power_note
 
-NOT_REACHED = "not reached"
+
+def not_reached(measure: str) -> str:
+    """What is said of a seed that did not reach a target; of one in which a gain is not above 0 at the end."""
+    return "not reached" if Arrival.parse(measure) is None else "nothing arrived"
 
 
 def reached_by(missed: Missed) -> str:
@@ -69,7 +73,7 @@ def _missed(comparison: Comparison) -> list[str]:
         measure_name(measure) + (f" in {count} of {count_of(cells, 'cell')}" if cells > 1 else "")
         for measure, count in counts.items()
     ]
-    what = "a run that did not reach its target has no cost, and the mean over the others would be too good"
+    what = "a run that did not reach its target has no number, and the mean over the others would be too good"
     return [f"No mean and no difference, as {what}: {'; '.join(parts)}."] if parts else []
 
 

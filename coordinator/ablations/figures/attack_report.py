@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from coordinator.ablations.comparisons.attacks import TRUTH, AttackRow
+from coordinator.ablations.figures.panels import tell_of_others, whole_blocks
 from coordinator.figures.style import BLACK, DASHES, MARKERS, NARROW, PALETTE, SMALL, WIDE, figure_of, panel, plain
 from coordinator.measures.statistics import Estimate
 from coordinator.pages.parts import Table
@@ -15,7 +16,7 @@ from coordinator.reports.formatting import points, points_between
 from coordinator.reports.wording import gain_of
 
 NAMES = ("settings", "attack", "liars", "rule", "honest gain", "lost to the lies", "cost of the rule")
-MOST_PANELS, PANEL, KEY = 12, 2.3, 0.2  # panels drawn; inches: height of a panel, of a line of the legend
+PANEL, KEY = 2.3, 0.2  # inches: height of a panel, of a line of the legend
 
 
 def attack_tables(rows: Sequence[AttackRow]) -> list[Table]:
@@ -48,14 +49,15 @@ def _text(found: Estimate | None) -> str:
 
 def draw_attacks(rows: Sequence[AttackRow], narrow: bool = False) -> Figure | None:
     """A panel per probe, attack and other settings: honest gain against the number of liars, a line per rule."""
-    panels = [
+    found = [
         (measure, others, attack)
         for measure in dict.fromkeys(row.measure for row in rows)
         for others in dict.fromkeys(row.cell.others for row in rows)
         for attack in dict.fromkeys(row.cell.attack for row in rows if row.cell.attack != TRUTH)
-    ][:MOST_PANELS]
-    if not panels:
+    ]
+    if not found:
         return None
+    panels, others = whole_blocks(found, lambda each: each[0])
     rules = list(dict.fromkeys(row.cell.rule for row in rows))
     across = 1 if narrow else min(len(panels), 3)
     down, keys = -(-len(panels) // across), 2 if narrow else 5
@@ -64,14 +66,16 @@ def draw_attacks(rows: Sequence[AttackRow], narrow: bool = False) -> Figure | No
     axes = list(figure.subplots(down, across, squeeze=False).flat)
     for axis in axes[len(panels) :]:
         figure.delaxes(axis)
-    for axis, (measure, others, attack) in zip(axes, panels, strict=False):
-        found = [row for row in rows if row.measure == measure and row.cell.others == others]
-        kept = [row for row in found if row.cell.attack in (attack, TRUTH)]
+    for axis, (measure, settings, attack) in zip(axes, panels, strict=False):
+        about = [row for row in rows if row.measure == measure and row.cell.others == settings]
+        kept = [row for row in about if row.cell.attack in (attack, TRUTH)]
         _draw_rules(axis, kept, rules)
-        title = ", ".join(filter(None, [others, attack]))
+        title = ", ".join(filter(None, [settings, attack]))
         panel(axis, plain(f"{gain_of(measure)}: {title}", 34, 2), "liars", "honest gain (points)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, labels = axes[0].get_legend_handles_labels()
+    missing = [gain_of(measure) for measure, _, _ in others]
+    tell_of_others(figure, len(others), missing, "the tables of the page have all", 48 if narrow else 100)
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(keys, len(rules)), fontsize=SMALL, frameon=False
     )

@@ -8,13 +8,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from coordinator.ablations.figures.panels import tell_of_others, whole_blocks
 from coordinator.ablations.figures.styles import Style, Styles, legend, legend_height
 from coordinator.figures.style import BLACK, NARROW, WIDE, figure_of, panel, plain
 from coordinator.measures.gains import FOR_COMPARISON, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate, estimate
 from coordinator.reports.wording import CONDITIONS, probe_name
 
-MOST_PANELS, ACROSS, PANEL, KEY = 12, 3, 2.4, 1.7  # inches: height of a panel, width of a short entry of the legend
+ACROSS, PANEL, KEY = 3, 2.4, 1.7  # inches: height of a panel, width of a short entry of the legend
 LINKS = "links from the nearest peer of another group"
 GAINS = [Gain.OVER_CALIBRATED, *(gain for gain in Gain if gain.is_over_control_run)]
 Subject = tuple[str, str, Gain]  # group, probe, gain
@@ -52,9 +53,10 @@ def draw_distances(
     known = by_distance(rows, cells)
     drawn = [subject for gain in GAINS for subject in sorted(known, key=lambda each: each[:2]) if subject[2] is gain]
     drawn.sort(key=lambda each: each[:2])  # stable: the gains of a group and probe stay in their order
-    found = [(each, known[each]) for each in drawn if each[1] not in FOR_COMPARISON][:MOST_PANELS]
-    if not found:
+    drawn, others = whole_blocks([each for each in drawn if each[1] not in FOR_COMPARISON], lambda each: each[:2])
+    if not drawn:
         return None
+    found = [(each, known[each]) for each in drawn]
     entries = styles.entries([cell for cell in cells if any(cell in of for _, of in found)])
     across = 1 if narrow else min(len(found), ACROSS)
     down, width = -(-len(found) // across), NARROW if narrow else WIDE
@@ -70,6 +72,8 @@ def draw_distances(
         title = f"{plain(group, 16, 1)}: {probe_name(probe)} over {CONDITIONS[gain.control]}"
         panel(axis, plain(title, 34, 2), LINKS if narrow else "links from another group", "gain (points)")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    missing = [f"{plain(group, 16, 1)}: {probe_name(probe)}" for group, probe, _ in others]
+    tell_of_others(figure, len(others), missing, "results.parquet has all", 48 if narrow else 100)
     if len(entries) > 1:
         legend(figure, entries, columns=keys)
     return figure

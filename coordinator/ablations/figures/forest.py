@@ -9,11 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.markers import CARETLEFT, CARETRIGHT
 
 from coordinator.ablations.comparisons.estimates import LEVEL, Comparison
-from coordinator.ablations.comparisons.sentences import NOT_REACHED
+from coordinator.ablations.comparisons.sentences import not_reached
 from coordinator.ablations.figures.styles import Style, Styles
 from coordinator.figures.gains import SIDES
 from coordinator.figures.style import GREY, NARROW, SMALL, TEXT, WIDE, figure_of, plain, shown
 from coordinator.measures import declared
+from coordinator.measures.distance import Arrival
 from coordinator.measures.statistics import Estimate
 from coordinator.measures.targets import Target
 from coordinator.measures.units import ANY, NOT_NEGATIVE, SHARE, Range
@@ -136,7 +137,7 @@ def _draw_panel(axis: Axes, comparison: Comparison, cells: Sequence[str], measur
     for place, cell in enumerate(cells):
         missed = comparison.missed.get((cell, measure))
         if missed is not None:
-            words = f"{NOT_REACHED} in {missed.seeds}/{missed.of}"
+            words = f"{not_reached(measure)} in {missed.seeds}/{missed.of}"
             axis.text(0.03, place, words, transform=axis.get_yaxis_transform(), fontsize=SMALL, color=GREY, va="center")
     _plain_frame(axis)
     if not known:
@@ -204,7 +205,7 @@ def range_of(measure: str) -> Range:
         return MEASURES[name].range
     if section == "probes" and last and "over" not in last and "gain" not in last:
         return SHARE
-    if Target.parse(measure) is not None or section == "network":
+    if Target.parse(measure) is not None or Arrival.parse(measure) is not None or section == "network":
         return NOT_NEGATIVE
     return NOT_NEGATIVE if measure in ("rounds", "bytes_exchanged", "relative_weight_change") else ANY
 
@@ -219,7 +220,7 @@ def _unit(measure: str) -> str:
         return found.unit.name or shown(found)[0]
     if range_of(measure) == SHARE:
         return "accuracy (fraction)"
-    if Target.parse(measure) is not None:
+    if Target.parse(measure) is not None or Arrival.parse(measure) is not None:
         return unit_of(measure) or "rounds"
     if unit_of(measure):
         return unit_of(measure)

@@ -8,6 +8,7 @@ from typing import Any
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.errors import nearest
 from coordinator.measures import declared
+from coordinator.measures.distance import Arrival
 from coordinator.measures.gains import FOR_COMPARISON, Condition, Gain, GainMeasure
 from coordinator.measures.holdings import NUMBERS, names_of
 from coordinator.measures.network import NETWORK
@@ -35,6 +36,7 @@ def known_measures(config: RunConfig) -> list[str]:
     if TOP1 not in config.probe_names and Control.SUPERVISED in config.evaluation.controls:
         probes += _of_probe(TOP1, [Condition.SUPERVISED])  # its peers learn from labels, those of the run do not
     probes += [f"groups.{scope}.{name}" for scope in scopes_of(config) for name in probes]
+    probes += [arrival.name for arrival in arrivals_of(config)]
     measured = [
         f"consensus.{name}.{when}" for name in declared.scalar_names(config.peers.count) for when in ("first", "last")
     ]
@@ -58,6 +60,25 @@ def scopes_of(config: RunConfig) -> list[str]:
     named = any(group.name for group in peers.groups)
     distances = range(1, min(peers.count, MOST_HOPS + 1)) if named else ()
     return [*peers.members, *(f"{name}.hops.{steps}" for name in peers.members for steps in distances)]
+
+
+def arrivals_of(config: RunConfig) -> list[Arrival]:
+    """The rounds of arrival at each distance from another group; none unless probes are taken under way."""
+    if not 0 < config.evaluation.probe_every < config.run.rounds:
+        return []
+    gains = [
+        gain
+        for gain in Gain
+        if gain is Gain.OVER_CALIBRATED or (gain.is_over_control_run and not gain.is_of_upper_mark)
+        if gain.needs <= set(conditions_of(config))
+    ]
+    return [
+        Arrival(scope, probe, gain)
+        for scope in scopes_of(config)
+        if ".hops." in scope
+        for probe in config.probe_names
+        for gain in gains
+    ]
 
 
 def default_measures(configs: Sequence[RunConfig]) -> list[str]:
@@ -179,6 +200,8 @@ def _unknown(name: str, known: list[str], configs: Sequence[RunConfig]) -> str:
         if name in (f"consensus.{measure.name}.first", f"consensus.{measure.name}.last"):
             limit = measure.cost.most_peers
             return f"measures: '{name}' is not measured of more than {limit} peers: lower peers.count, or remove it"
+    if Arrival.parse(name) and not any(arrivals_of(config) for config in configs):
+        return f"measures: '{name}' needs named groups, and probes over the rounds: set evaluation.probe_every"
     suggestion = nearest(name, known, listed=False)
     return f"measures: '{name}' is not in a run's summary{suggestion or '; such as ' + ', '.join(known[-3:])}"
 

@@ -22,6 +22,8 @@ from coordinator.ablations.runs.parallel_runs import Outcome, RunStatus
 from coordinator.experiment.brought import note_for_file
 from coordinator.experiment.config import ConfigError, to_table
 from coordinator.experiment.reading import from_json
+from coordinator.measures.distance import Arrival
+from coordinator.measures.targets import NOT_REACHED
 from coordinator.records.files.progress import PROGRESS
 from coordinator.records.files.run_folder import KEYS, lock, temporary_folder_prefix, write_whole
 from coordinator.records.files.summary import flatten, intervals, versions
@@ -199,6 +201,7 @@ def result_rows(folder: Path, ablation: Ablation, errors: Mapping[tuple[str, int
         status = RunStatus.FINISHED if summary else RunStatus.FAILED if error else RunStatus.NOT_RUN
         row = {"cell": cell.label, "key": cell.key, "seed": seed, "status": status.value, "error": error}
         values = scalars(summary) | costs(run_folder, summary, ablation.measures) if summary else {}
+        values |= {name: NOT_REACHED for name, value in values.items() if value is None and Arrival.parse(name)}
         assert not (row.keys() & values.keys() or levels[cell.key].keys() & {*row, *values}), "no column hides another"
         rows.append({**row, **values, **levels[cell.key]})
     return rows

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
-from coordinator.measures.holdings import ClassTable, accuracy_rows, class_accuracy
+from coordinator.measures.holdings import ClassImages, ClassTable, accuracy_rows, class_accuracy
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.records.files.run_folder import write_table
 from peers.probing.measuring import probe_images
@@ -45,6 +45,16 @@ def write_holdings(folder: Path, plan: Plan, probes: ProbeTable, students: list[
     accuracies = accuracy_rows(table, probes, labels, list(Condition))
     write_table(folder / "metrics" / f"{ACCURACY}.parquet", accuracies, ("peer",))
     return {HOLDINGS: facts_of(table, plan), ACCURACY: class_accuracy(table, probes, labels, students)}
+
+
+def class_images(plan: Plan) -> ClassImages | None:
+    """Which probed test images are of whose classes; None if all peers hold all."""
+    table, dataset = class_table(plan), plan.dataset
+    if table is None:
+        return None
+    return ClassImages.of(
+        table, dataset.test_labels[probe_images(dataset, plan.config.evaluation, plan.config.run.seed).test]
+    )
 
 
 def facts_of(table: ClassTable, plan: Plan) -> dict[str, Any]:

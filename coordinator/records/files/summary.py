@@ -11,6 +11,7 @@ from typing import Any
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import without_secrets
+from coordinator.experiment.views import blind_teachers
 from coordinator.measures.distance import distance_scopes, hops_to_other_groups
 from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
@@ -22,6 +23,7 @@ from coordinator.records.files.result import Ending
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
+from peers.learning.control import Control
 from peers.networks.trained import InputFormat
 
 PACKAGES = ("peer-consensus", "torch", "torchvision", "ray", "numpy", "mlflow", "networkx", "scikit-learn")
@@ -45,7 +47,7 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending, t
         "bytes_exchanged": state.bytes_exchanged,
         "evaluation_share": state.evaluation_seconds / busy if busy else None,
         "probes": probes.summary(state.students, void_conditions(state)),
-        "controls": trainings.table(state),
+        "controls": _trainings(plan, state),
         "flags": flags(plan, state, probes),
         "artefacts": probes.artefacts(state.students),
         **_unequal(plan, state, probes),
@@ -71,6 +73,13 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending, t
 def void_conditions(state: RunState) -> list[Condition]:
     """The control runs from which there is no verdict."""
     return [Condition.of(control) for control in trainings.void_controls(state)]
+
+
+def _trainings(plan: Plan, state: RunState) -> dict[str, Any]:
+    """What each training did; of irrelevant also in whose place networks saw nothing of its data, if there are any."""
+    found, name = trainings.table(state), Control.IRRELEVANT.value
+    blind = blind_teachers(plan.config, plan.dataset, plan.schedule) if name in found else []
+    return found | ({name: found[name] | {"saw_nothing": blind}} if blind else {})
 
 
 def _unequal(plan: Plan, state: RunState, probes: ProbeTable) -> dict[str, Any]:

@@ -3,18 +3,25 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+from coordinator.measures.holdings import ClassImages
 from coordinator.measures.measure import Pairing
 from coordinator.records.events import Measured, Probed, RoundCompleted, RunEvent, RunStarted
+from coordinator.records.files.probe_curves import SUFFIX
 from coordinator.records.files.run_folder import RunFolder
 from coordinator.scheduling.scheduler import Phase
 from peers.networks.config import PeersConfig
 
 
 class Tables:
-    """Fills the tables of rounds, peers, links and pairs of peers."""
+    """Fills the tables of rounds, peers, links and pairs of peers.
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    classes: with private data, which probed images are of whose classes.
+    """
+
+    def __init__(self, folder: RunFolder, classes: ClassImages | None = None) -> None:
+        self.folder, self._classes = folder, classes
         self._known: dict[int, dict[str, Any]] = {}  # by peer, what is in each of its rows: group, and whether it lies
         self._last_measured: tuple[int, Pairing] | None = None  # round and input for pairs
 
@@ -27,7 +34,7 @@ class Tables:
             case RoundCompleted(phase=Phase.ROUNDS, replayed=False):
                 self._add_round(event)
             case Probed(completed=int(completed)):
-                for name, accuracies in event.accuracies.items():
+                for name, accuracies in (event.accuracies | self._by_class(event)).items():
                     for peer, accuracy in enumerate(accuracies):
                         self._record_peer(completed, peer, {name: accuracy})
             case _:
@@ -55,6 +62,19 @@ class Tables:
 
     def _record_peer(self, completed: int, peer: int, values: dict[str, Any]) -> None:
         self.folder.record("peers", {"round": completed, "peer": peer}, self._known.get(peer, {}) | values)
+
+    def _by_class(self, event: Probed) -> dict[str, list[float | None]]:
+        """By column, each peer's accuracy on images of its own classes, and on those of others; {} if all hold all."""
+        if self._classes is None:
+            return {}
+        stacked = {
+            name: np.stack([each.correct[name] for each in event.outcomes]) for name in event.outcomes[0].correct
+        }
+        return {
+            f"{name}{SUFFIX}_{scope}": values
+            for name, correct in stacked.items()
+            for scope, values in self._classes.accuracies(correct).items()
+        }
 
     def _add_round(self, event: RoundCompleted) -> None:
         for peer, stats in event.stats.items():

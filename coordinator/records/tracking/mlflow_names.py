@@ -87,7 +87,7 @@ def final_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
     found |= {f"system/{name}": summary.get(name) for name in ("rounds_per_second", "evaluation_share")}
     found |= network_metrics(summary["network"]) if summary.get("network") else {}
     found |= _class_metrics(summary.get("class_accuracy", {}))
-    found |= {f"lies/{name}": value for name, value in summary.get("pooling", {}).items()}
+    found |= {f"pooling/run/{name}": value for name, value in summary.get("pooling", {}).items()}
     seconds = summary.get("seconds", {}).items()
     found |= {f"system/seconds_{stage.replace('-', '_')}": value for stage, value in seconds}
     return {name: value for name, value in found.items() if value is not None}

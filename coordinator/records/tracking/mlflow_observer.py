@@ -26,6 +26,7 @@ class MlflowObserver:
         self._has_curves_of_probes = config.evaluation.probe_every > 0
         self._liars = config.peers.liars
         self._students: set[int] = set()  # honest peers that have studied so far, less those that dropped out
+        self._dropped: set[int] = set()
         self._measured: dict[int, Row] = {}  # by peer, the measures of the round that is about to be completed
 
     def observe(self, event: RunEvent) -> None:
@@ -46,6 +47,7 @@ class MlflowObserver:
                             self._measured[peer] |= {"loss": stats.loss, "gradient_norm": stats.gradient_norm}
                     self._log_peers(event.completed)
             case PeerDropped():
+                self._dropped.add(event.dropout.peer)
                 self._students.discard(event.dropout.peer)
             case Probed(completed=int(completed)):
                 self._log_probes(event, completed)
@@ -66,7 +68,8 @@ class MlflowObserver:
         """Log the rows of a run's tables. dropped: the round after which a peer dropped out: no mean counts it then."""
         for row in rounds:
             self._log_row(row)
-        left_out = dropped.keys() | self._liars
+        self._dropped |= dropped.keys()
+        left_out = self._dropped | self._liars
         self._students |= {row["peer"] for row in peers if row.get("loss") is not None and row["peer"] not in left_out}
         if self._has_curves_of_probes:
             counted = [row for row in peers if row["round"] < dropped.get(row["peer"], row["round"] + 1)]
@@ -84,8 +87,8 @@ class MlflowObserver:
         self.tracker.log_metrics(curves_of_round(row), row["round"])
 
     def _log_probes(self, event: Probed, completed: int) -> None:
-        peers = sorted(self._students) or honest(range(len(event.outcomes)), self._liars)
-        if self._has_curves_of_probes:
+        peers = sorted(self._students) or honest(range(len(event.outcomes)), self._liars | self._dropped)
+        if self._has_curves_of_probes and peers:
             means = {
                 curve_name(name): fmean(values[peer] for peer in peers) for name, values in event.accuracies.items()
             }

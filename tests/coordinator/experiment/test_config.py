@@ -226,7 +226,7 @@ def test_override__builds_tables_that_are_not_there() -> None:
         ("peers.groups=[{count=2},{count=2,nrom='none'}]", "peers.groups[1].nrom: no such key; did you mean 'norm'?"),
         ("peers.groups=[{}]", "peers.groups[0].count: missing, and it has no default"),
         ("peers.count=1", "peers.count must be at least 2, got 1: one peer has nobody to learn from"),
-        ("peers.frozen=[4]", "peers.frozen must name peers 0 to 3, got 4"),
+        ("peers.frozen=[4]", "peers.frozen must name peers 0 to 3, got 4: name one of these"),
     ],
 )
 def test_explain__one_line_with_field_rule_value(override: str, line: str) -> None:

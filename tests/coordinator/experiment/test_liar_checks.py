@@ -45,8 +45,8 @@ def lying(*peers: int, **attack: Any) -> dict[str, Any]:
 
 
 ADVERSARIES = [
-    ([lying(6)], "peers.adversaries.peers must name peers 0 to 5, got 6"),
-    ([lying(-1)], "peers.adversaries.peers must name peers 0 to 5, got -1"),
+    ([lying(6)], "peers.adversaries.peers must name peers 0 to 5, got 6: name one of these, or raise peers.count"),
+    ([lying(-1)], "peers.adversaries.peers must name peers 0 to 5, got -1: name one of these, or raise peers.count"),
     ([lying(1, 2, 1)], "must name a peer once, got 1 twice: a peer lies in one way; take it out of one of them"),
     ([lying(1), lying(2, 1)], "must name a peer once, got 1 twice"),
     ([lying(*range(6))], "must leave somebody honest, got all 6 peers: name fewer"),

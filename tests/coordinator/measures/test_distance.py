@@ -8,7 +8,16 @@ import pytest
 
 from coordinator import load_config
 from coordinator.experiment.schedules import build_schedule
-from coordinator.measures.distance import UNREACHED, distance_scopes, hops, hops_to_other_groups, links_of
+from coordinator.measures.distance import (
+    UNREACHED,
+    Arrival,
+    distance_scopes,
+    hops,
+    hops_to_other_groups,
+    links_of,
+    round_of_arrival,
+)
+from coordinator.measures.gains import Gain
 from coordinator.measures.subjects import Scope
 from topologies import schedule
 
@@ -65,3 +74,27 @@ def test_distance_scopes__liars_neither_teach_nor_count(small: dict[str, Any]) -
 def test_distance_scopes__only_of_groups_with_names(small: dict[str, Any]) -> None:
     peers, ring = peers_on(small, {"kind": "ring"}, groups=[{"count": 2}, {"count": 2}])
     assert hops_to_other_groups(peers, ring, 10) is None and distance_scopes(peers, None) == []
+
+
+@pytest.mark.parametrize("travel", [3, 10])
+def test_round_of_arrival__a_step_that_travels_and_a_rise(travel: int) -> None:
+    """A gain that is 0 until it has come d links, `travel` rounds each, arrives just then: so many rounds a hop."""
+    for far in (1, 2, 4):
+        stepped = {completed: 0.04 * (completed > travel * far) for completed in range(51)}
+        assert round_of_arrival(stepped) == travel * far + 1
+    assert round_of_arrival({completed: completed / 100 for completed in range(0, 101, 10)}) == 60  # not at the half
+
+
+def test_round_of_arrival__stays_there_and_is_positive_at_the_end() -> None:
+    assert round_of_arrival({10: 0.05, 20: 0.01, 30: 0.04, 40: 0.04}) == 30  # what is lost again had not arrived
+    assert round_of_arrival({40: 0.04, 10: 0.03}) == 10  # from the first probed round on
+    assert round_of_arrival({10: -0.2, 40: 0.04}) == 40
+    assert round_of_arrival({10: 0.05, 40: 0.0}) is None and round_of_arrival({10: 0.05, 40: -0.1}) is None
+    assert round_of_arrival({}) is None
+
+
+def test_arrival__name_and_back() -> None:
+    arrival = Arrival("poor.hops.2", "knn", Gain.OVER_ALONE)
+    assert arrival.name == "groups.poor.hops.2.arrival.knn.over_alone" and Arrival.parse(arrival.name) == arrival
+    for other in ("groups.poor.hops.2.probes.knn.gain", "groups.poor.arrival.knn.gain", f"{arrival.name}.mean"):
+        assert Arrival.parse(other) is None

@@ -13,7 +13,7 @@ LIAR = [{"peers": [3], "attack": {"kind": "sign-flip"}}]
 
 def test_honest__all_but_liars_in_their_order() -> None:
     assert honest([4, 0, 3], {3, 1}) == [4, 0]
-    assert honest([3], {3}) == [3]  # a mean needs somebody
+    assert honest([3], {3}) == []  # a mean of liars would stand under the name of honest peers
 
 
 def test_group_scopes__names_or_numbers_and_honest_members(small: dict[str, Any]) -> None:

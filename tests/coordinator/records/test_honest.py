@@ -1,4 +1,4 @@
-"""A run with a peer that lies, but only after its last round, and the same without: other means, nothing else."""
+"""Means of a run are of its honest peers: where a liar never lies, and where it lies, diverges and drops out."""
 
 from pathlib import Path
 from typing import Any
@@ -7,6 +7,15 @@ import numpy as np
 import pytest
 
 from coordinator import Result, load_config, simulate
+from coordinator.ablations.grids.measure_names import known_measures
+from coordinator.ablations.runs.results_folder import scalars
+from coordinator.documents.document import run_document
+from coordinator.experiment.config import config_from
+from coordinator.measures.gains import Condition
+from coordinator.records.events import Probed, RunEvent
+from coordinator.records.tracking.mlflow_observer import MlflowObserver
+from coordinator.reports.sentences import in_words
+from tests.coordinator.records.tracking.test_mlflow_names import Kept
 
 LIAR = 1
 GROUPS = [{"name": "good", "count": 2}, {"name": "poor", "count": 3}]
@@ -72,6 +81,10 @@ def test_summary__each_group_by_itself(both: tuple[Result, Result]) -> None:
         "1": [2, 4],
         "2": [3],
     }
+    for of in truthful["groups"]["poor"]["hops"].values():
+        assert of["arrival"]["knn"].keys() == {"gain", "over_alone"}
+    arrived = [name for name in scalars(truthful) if ".arrival." in name]
+    assert len(arrived) == 6 and {*arrived} <= {*known_measures(config_from(truthful["config"]))}
     assert {steps: of["students"] for steps, of in lying["groups"]["poor"]["hops"].items()} == {"1": [4], "2": [2, 3]}
 
 
@@ -87,3 +100,96 @@ def test_tables__say_of_each_row_which_group_and_who_lies(both: tuple[Result, Re
 def test_report__says_whom_it_is_about(both: tuple[Result, Result]) -> None:
     truthful, lying = ((Path(result.folder) / "report.html").read_text() for result in both)
     assert "of the 4 honest peers alone" in lying and "honest peers alone" not in truthful
+
+
+@pytest.fixture(scope="module")
+def only_liars_left(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Kept]:
+    """A run whose honest peers drop out in its first rounds, so that the liars, who hear each other only, are left."""
+    folder = tmp_path_factory.mktemp("diverging")
+    links = folder / "links.csv"
+    links.write_text("teacher,student\n2,3\n3,2\n2,0\n3,1\n")
+    head, model = {"kind": "linear", "dim": 4}, {"kind": "mlp", "hidden": [8]}
+    config = load_config(
+        {
+            "run": {"rounds": 8, "on_nonfinite": "drop-peer", "stop": {"measure": "consensus.rankme", "above": 0.5}},
+            "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
+            "peers": {
+                "groups": [
+                    {"count": 2, "head": head, "model": model, "optimizer": {"kind": "sgd", "lr": 1e38}},
+                    {"count": 2, "head": head, "model": model},
+                ],
+                "adversaries": [{"peers": [2, 3], "attack": {"kind": "random"}}],
+            },
+            "topology": {"kind": "file", "path": str(links)},
+            "evaluation": {"every": 4, "probe_every": 4, "probe_batch": 20, "probes": ["knn"], "controls": ["alone"]},
+            "hosting": {"pool": "in-process"},
+            "tracking": {"enabled": False},
+        }
+    )
+    tracker = Kept()
+    return simulate(config, folder, [MlflowObserver(tracker, config)]), tracker
+
+
+def test_run__only_liars_are_left_and_no_mean_is_told(only_liars_left: tuple[Result, Kept]) -> None:
+    result, tracker = only_liars_left
+    summary = result.summary
+    assert summary["not_finite"].keys() == {"0", "1"} and summary["rounds"] == 8
+    assert summary["ended"] is None  # the liars' rank is above 0.5, too, but no rule looks at it
+    assert result.table("rounds").to_pylist()[4]["rankme"] is None and column(result, "peers", "rankme", 4).keys() == {
+        2,
+        3,
+    }
+    assert summary["consensus"] == {} and "gain" not in summary["probes"]["knn"]
+    later = {name for name, step in tracker.points if step and step >= 4}
+    assert not [name for name in later if name.startswith(("consensus/", "peers/", "accuracy/"))]
+
+
+def test_report__says_that_only_liars_are_left(only_liars_left: tuple[Result, Kept]) -> None:
+    result, _ = only_liars_left
+    said = in_words(result.summary)
+    assert "consensus: every honest peer has dropped out, so there is no measure of the group at the end" in said
+    drawn = run_document(result.folder)
+    assert not [curve for curve in drawn["curves"] if curve["panel"] == "consensus" and max(curve["x"]) >= 4]
+
+
+def mean_of(result: Result, name: str, at: int) -> tuple[list[float], float]:
+    """A value of the honest peers that a table of single peers has, and what the run says of all."""
+    found = column(result, "peers", name, at)
+    return [value for peer, value in found.items() if peer != LIAR], column(result, "rounds", name, at)[0]
+
+
+def test_run__a_liar_that_lies_and_diverges_moves_no_mean(tmp_path: Path) -> None:
+    """Its step of 1e30 makes its own outputs overflow: the others go on without it, and their means are finite."""
+    network: dict[str, Any] = {"model": {"kind": "mlp", "hidden": [8]}, "head": {"kind": "linear", "dim": 4}}
+    diverging = {"name": "liar", "count": 1, "norm": "none", "optimizer": {"kind": "sgd", "lr": 1e30}}
+    groups = [{"name": "first", "count": 1}, diverging, {"name": "others", "count": 3}]
+    told = list[Probed]()
+
+    class Keeping:
+        def observe(self, event: RunEvent) -> None:
+            told.extend([event] if isinstance(event, Probed) else [])
+
+    table: dict[str, Any] = {
+        "run": {"rounds": 6, "on_nonfinite": "drop-peer"},
+        "data": {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10},
+        "peers": {**network, "groups": groups, "adversaries": [{"peers": [LIAR], "attack": {"kind": "sign-flip"}}]},
+        "topology": {"kind": "complete"},
+        "evaluation": {"every": 2, "probe_batch": 20, "probes": ["knn"], "controls": []},
+        "hosting": {"pool": "in-process"},
+        "tracking": {"enabled": False},
+    }
+    result = simulate(load_config(table), tmp_path, [Keeping()])
+    summary = result.summary
+    assert summary["status"] == "finished" and [*summary["not_finite"]] == [str(LIAR)] and summary["liars"] == [LIAR]
+    assert column(result, "rounds", "lies_dropped", 1)  # it was heard before it dropped out
+    for at in (2, 4, 6):
+        for name in ("loss", "rankme"):
+            honest, mean = mean_of(result, name, at)
+            assert len(honest) == 4 and np.isfinite(honest).all() and mean == pytest.approx(np.mean(honest))
+    correct = {each.condition: each.outcomes for each in told}
+    row = summary["probes"]["knn"]
+    for condition in (Condition.CALIBRATED, Condition.TRAINED):
+        shares = [np.mean(each.correct["knn"]) for peer, each in enumerate(correct[condition]) if peer != LIAR]
+        assert len(shares) == 4 and row[condition.value] == pytest.approx(np.mean(shares))
+    assert row["peers"]["peer"] == [0, 2, 3, 4] and row["gain"] == pytest.approx(np.mean(row["peers"]["gain"]))
+    assert all(np.isfinite(value) for values in summary["consensus"].values() for value in values.values())

@@ -114,3 +114,16 @@ def test_wording__every_control_run_has_words(control: Control) -> None:
     assert all(CONTROLS[gain])
     assert measure_name(f"probes.knn.{gain.key}.mean") == f"kNN over {control}"
     assert measure_name(f"probes.knn.{gain.control}") == f"kNN {control}"
+
+
+def test_meanings__of_networks_that_saw_nothing_of_the_other_data() -> None:
+    summary = {
+        "probes": {"knn": probe(irrelevant=(0.5, "no difference"), alone=(0.5, "no difference"))},
+        "controls": {"irrelevant": {**RUN, "saw_nothing": [1, 2]}, "alone": RUN},
+    }
+    alone, irrelevant = control_runs.meanings(summary).split("; ")
+    assert irrelevant.endswith(
+        "from other data (in the place of peers 1, 2 they see nothing of those and learn nothing, so there they are "
+        "strangers)"
+    )
+    assert alone.startswith("alone") and "see nothing" not in alone

@@ -6,10 +6,10 @@ DROPPED = {"honest_dropped": 0.25, "lies_dropped": 1.0, "lie_auc": 0.975, "round
 def test_on_pooling__says_what_was_dropped_and_when_lies_can_be_told() -> None:
     assert on_pooling({"pooling": DROPPED}) == [
         "pooling: honest students dropped 25% of the honest messages and 100% of the lies",
-        "lies: a filter by distance can tell them from round 40 on (AUC above 0.9, mean of 10 rounds; in the last ones "
-        "0.97, chance 0.5)",
+        "pooling: a filter by distance can tell lies from round 40 on (AUC above 0.9, mean of 10 rounds; in the last "
+        "ones 0.97, chance 0.5)",
     ]
-    assert "no filter by distance can tell them" in on_pooling({"pooling": {**DROPPED, "round_of_auc": None}})[1]
+    assert "no filter by distance can tell lies" in on_pooling({"pooling": {**DROPPED, "round_of_auc": None}})[1]
 
 
 def test_on_pooling__without_liars_or_another_rule() -> None:

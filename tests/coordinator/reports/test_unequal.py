@@ -67,6 +67,21 @@ def test_distance_rows__of_groups_that_are_not_all_equally_far() -> None:
     assert all(len(row) == len(unequal.BY_DISTANCE) for row in unequal.distance_rows(summary()))
 
 
+def test_distance_rows__when_a_gain_has_arrived() -> None:
+    found = summary()
+    for steps, known in (("1", 40), ("2", None)):
+        found["groups"]["poor"]["hops"][steps]["arrival"] = {"knn": {"gain": known}}
+    rows = [dict(zip(unequal.distance_columns(found), row, strict=True)) for row in unequal.distance_rows(found)]
+    told = {(row["links away"], row["over"]): row["half of it since round"] for row in rows}
+    assert told == {
+        ("1", "calibrated"): "40",
+        ("1", "alone"): "",
+        ("2", "calibrated"): "nothing arrived",
+        ("2", "alone"): "",
+    }
+    assert unequal.distance_columns(summary()) == unequal.BY_DISTANCE
+
+
 def test_peer_rows__who_lies_and_what_each_gained() -> None:
     found = summary(frozen=[2])
     assert unequal.peer_columns(found) == ("peer", "group", "role", "kNN gain")

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ from mlflow import MlflowClient
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
 from coordinator.pools.in_process import InProcessPool
-from coordinator.records.events import Remaining, RoundCompleted, RunEnded, RunEvent, RunReopened
+from coordinator.records.events import Note, Remaining, RoundCompleted, RunEnded, RunEvent, RunReopened
 from coordinator.records.files.result import Status
 from coordinator.records.files.run_folder import RunFolder
+from peers.data.config import Synthetic
+from peers.data.datasets import Dataset
 
 
 @pytest.fixture
@@ -99,6 +102,34 @@ def test_resume__completes_what_was_interrupted(
     assert [each.step for each in client.get_metric_history(only.info.run_id, "learning/loss")] == [1, 2, 3, 4]
     assert [each.step for each in client.get_metric_history(only.info.run_id, "accuracy/knn")] == [2, 4]
     assert "report.html" in {each.path for each in client.list_artifacts(only.info.run_id)}
+
+
+def of_another_seed(data: Synthetic, load: Callable[[Synthetic, int], Dataset], seed: int) -> Dataset:
+    return load(data, seed + 1)
+
+
+@pytest.mark.figures
+def test_resume__draws_what_peers_see_or_says_why_not(
+    table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """That figure needs images, which are no part of the folder: they are loaded again, if they are the same."""
+    data = {"kind": "synthetic", "num_train": 60, "num_test": 30, "batch_size": 10, "shape": [3, 8, 8]}
+    table |= {"data": data, "peers": {**table["peers"], "view": ["flip", "luminance"]}}
+    for same in (True, False):
+        with monkeypatch.context() as patched:
+            failing(patched, "coordinator.figures.run", "save", KeyboardInterrupt())
+            folder = simulate(load_config(table), tmp_path / str(same)).folder
+        drawn, watching = folder / "figures" / "views.png", Watching()
+        with monkeypatch.context() as patched:
+            if not same:
+                patched.setattr(Synthetic, "load", partialmethod(of_another_seed, Synthetic.load))
+            assert not drawn.exists() and resume(folder, observers=[watching]).status == "finished"
+        notes = [event.text for event in watching.events if isinstance(event, Note)]
+        assert drawn.exists() is same and len([note for note in notes if "figure views" in note]) == (not same)
+        assert same or notes == [
+            "the figure views, of what peers see of the images, is not drawn: the data are others than those of the run"
+        ]
+        assert (folder / "report.html").is_file()
 
 
 def test_resume__tables_that_are_lost_as_well_are_made_anew(

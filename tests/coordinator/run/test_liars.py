@@ -70,10 +70,10 @@ def test_run__tells_what_became_of_messages(small: dict[str, Any], tmp_path: Pat
         assert told[name] == pytest.approx(sum(known) / len(known)) and all(0 <= each <= 1 for each in known)
     assert all(0 <= row["lie_auc"] <= 1 for row in rows if row["lie_auc"] is not None)
     assert {name for name, _ in live.points if name.startswith("pooling/")} == {f"pooling/{name}" for name in COLUMNS}
-    names = {name for name in final_metrics(result.summary) if name.startswith("lies/")}
+    names = {name for name in final_metrics(result.summary) if name.startswith("pooling/")}
     text = DOCUMENT.read_text(encoding="utf-8")
-    assert names and all(f"`{name}`" in text or f"`/{name.partition('/')[2]}`" in text for name in names)
-    assert {"lies.png", "lies-narrow.png"} <= {path.name for path in (result.folder / "figures").iterdir()}
+    assert names and all(f"`{name}`" in text or f"`/{name.rpartition('/')[2]}`" in text for name in names)
+    assert {"pooling.png", "pooling-narrow.png"} <= {path.name for path in (result.folder / "figures").iterdir()}
     curves = {curve["title"]: curve for curve in run_document(result.folder)["curves"]}
     drawn = curves["honest messages dropped"]
     assert drawn["y"] == pytest.approx([100 * row["honest_dropped"] for row in rows], abs=0.1)

@@ -10,6 +10,7 @@ from coordinator.ablations.grids.measure_names import known_measures
 from coordinator.ablations.runs.results_folder import scalars
 from coordinator.experiment.config import load_config
 from coordinator.figures import run as figures
+from coordinator.records.files.probe_curves import class_curves, probe_curves
 from coordinator.records.files.run_folder import RunFolder
 from coordinator.reports.wording import measure_name
 from coordinator.run.simulate import resume, simulate
@@ -57,6 +58,29 @@ def test_run__says_who_holds_what_and_how_accurate_peers_are_on_whose_classes(tm
     # four classes of about equal size, all of which are held: own and others' make up the whole
     whole = result.summary["probes"]["top1"]["trained"]
     assert result.summary["class_accuracy"]["top1"]["held"]["trained"] == pytest.approx(whole)
+
+
+@pytest.mark.figures
+def test_run__follows_how_accurate_peers_are_on_whose_classes(tmp_path: Path) -> None:
+    """After the last round as in the table of the end; the curves are means over the students."""
+    result = run(tmp_path, "evaluation.probe_every=2")
+    peers = result.table("peers").to_pylist()
+    probed = [row for row in peers if row["knn_accuracy_own"] is not None]
+    assert sorted({row["round"] for row in probed}) == [2, 4, 6] and len(probed) == 12
+    ends = pq.read_table(result.folder / "metrics" / "class_accuracy.parquet").to_pylist()
+    for probe in ("knn", "top1"):
+        for row in (row for row in ends if (row["probe"], row["condition"]) == (probe, "trained")):
+            (last,) = (each for each in probed if (each["round"], each["peer"]) == (6, row["peer"]))
+            assert (last[f"{probe}_accuracy_own"], last[f"{probe}_accuracy_others"]) == (row["own"], row["others"])
+    curves = class_curves(peers)
+    assert curves.keys() == {"knn", "top1"} and probe_curves(peers).keys() == {"knn", "top1"}
+    for scope, curve in curves["knn"].items():
+        assert curve.rounds.tolist() == [2, 4, 6]
+        assert curve.mean[-1] == pytest.approx(result.summary["class_accuracy"]["knn"][scope]["trained"])
+        middle = [row[f"knn_accuracy_{scope}"] for row in probed if row["round"] == 4]
+        assert curve.mean[1] == pytest.approx(sum(middle) / 4)
+    assert {"classes.png", "classes-narrow.png"} <= {path.name for path in (result.folder / "figures").iterdir()}
+    assert "What peers know of their own classes" in (result.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_run__private_data_change_the_result_and_nothing_else_does(tmp_path: Path) -> None:

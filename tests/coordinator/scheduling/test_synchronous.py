@@ -25,8 +25,6 @@ from coordinator.records.events import PeersRestored, RunEvent
 from coordinator.run.simulate import simulate
 from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord
 from coordinator.scheduling.synchronous import RoundLoop
-from peers.base.seeds import stream
-from peers.data import batches
 from peers.exchange.assignment import Assignment, Stats
 from peers.learning.control import Control
 from peers.learning.settings import initial_network
@@ -206,14 +204,13 @@ def reference(config: RunConfig, rounds: int) -> list[dict[int, dict[str, torch.
     every_k, momentum = config.exchange.refresh_every, config.exchange.teacher_ema
     plan = prepare(config)
     every = peer_settings(config, plan.dataset)
+    batches = every[0].batches(plan.dataset)
     networks: list[Network] = [initial_network(each, plan.dataset.shape).train() for each in every]
     optimizers = [torch.optim.Adam(network.parameters(), lr=1e-2) for network in networks]
     slow = [copy.deepcopy(network) for network in networks]
     states = []
     for round_index in range(rounds):
-        images, _ = batches.batch(
-            plan.dataset, 16, round_index, stream(3, "batches"), None, every[0].normalisation, torch.device("cpu")
-        )
+        images, _ = batches(round_index)
         round_ = plan.schedule(round_index)
         students = [peer for peer, edges in enumerate(round_.incoming) if edges]
         teaching = sorted({edge.teacher for edges in round_.incoming for edge in edges})

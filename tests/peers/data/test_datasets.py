@@ -18,9 +18,12 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from peers.base import memory
 from peers.base.section import examples
+from peers.base.seeds import stream
 from peers.data import batches, datasets, holdout, loading, named_sets
+from peers.data.batches import Batches
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset
+from peers.data.examples import Examples, of_resident
 
 CPU = torch.device("cpu")
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -347,15 +350,15 @@ def test_images_to_tensor__numbers_of_any_shape_are_not_divided_by_255(shape: tu
 @pytest.mark.parametrize(
     "array", [pixels(60, 7, 5, 1), np.random.default_rng(0).normal(size=(60, 7)).astype(np.float32)]
 )
-def test_resident_batch__the_bits_of_a_batch_for_any_shape_and_dtype(array: np.ndarray) -> None:
+def test_of_resident__the_bits_of_examples_for_any_shape_and_dtype(array: np.ndarray) -> None:
     labels = np.arange(60) % 3
-    made = Dataset("x", array, labels, array, labels, 3)
-    normalisation, order = datasets.channel_statistics(array), SeedSequence(1)
+    made = Examples(Dataset("x", array, labels, array, labels, 3), CPU, resident=True)
     resident = torch.tensor(array), torch.tensor(labels)
     for round_index in range(5):
-        expected, classes = batches.batch(made, 16, round_index, order, None, normalisation, CPU)
-        found, same = batches.resident_batch(*resident, 16, round_index, order, None, normalisation)
-        assert torch.equal(found, expected) and torch.equal(same, classes)
+        chosen = batches.batch_indices(60, 16, SeedSequence(1), round_index)
+        found, same = of_resident(*resident, chosen, None)
+        assert all(map(torch.equal, (found, same), made(chosen)))
+        found.zero_()
     assert torch.equal(resident[0], torch.tensor(array))  # nothing was written to
 
 
@@ -376,7 +379,7 @@ def test_images_to_tensor__constant_channel_becomes_zero() -> None:
     torch.testing.assert_close(tensor, torch.zeros(4, 1, 2, 2))
 
 
-def test_batch__read_only_arrays_stay_as_they_are() -> None:
+def test_batches__read_only_arrays_stay_as_they_are() -> None:
     dataset = synthetic()
     for array in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels):
         array.setflags(write=False)
@@ -384,24 +387,24 @@ def test_batch__read_only_arrays_stay_as_they_are() -> None:
     normalisation = datasets.channel_statistics(dataset.train_images)
     for array in normalisation:
         array.setflags(write=False)
-    values, labels = batches.batch(dataset, 16, 5, SeedSequence(1), SeedSequence(2), normalisation, CPU)
+    values, labels = Batches(dataset, seed=1, batch_size=16, flip=True, normalisation=normalisation)(5)
     values.add_(1)
     labels.add_(1)
     assert np.array_equal(dataset.train_images, before)
     assert datasets.limit(dataset, 5, 5, SeedSequence(0)).train_images.flags.writeable
 
 
-def test_batch__flips_what_the_mask_says() -> None:
+def test_batches__flips_what_the_mask_says() -> None:
     dataset = synthetic()
     normalisation = datasets.channel_statistics(dataset.train_images)
-    order, flips = SeedSequence(1), SeedSequence(2)
-    plain, labels = batches.batch(dataset, 16, 5, order, None, normalisation, CPU)
-    flipped, same_labels = batches.batch(dataset, 16, 5, order, flips, normalisation, CPU)
-    chosen = batches.batch_indices(60, 16, order, 5)
+    (plain, labels), (flipped, same_labels) = (
+        Batches(dataset, seed=1, batch_size=16, flip=flip, normalisation=normalisation)(5) for flip in (False, True)
+    )
+    chosen = batches.batch_indices(60, 16, stream(1, "batches"), 5)
     assert torch.equal(plain, datasets.images_to_tensor(dataset.train_images[chosen], *normalisation))
     assert torch.equal(labels, same_labels)
     assert labels.tolist() == dataset.train_labels[chosen].tolist()
-    mask = torch.from_numpy(batches.flip_mask(flips, 5, 16))
+    mask = torch.from_numpy(batches.flip_mask(stream(1, "flips"), 5, 16))
     assert 0 < mask.sum() < 16
     assert torch.equal(flipped, torch.where(mask[:, None, None, None], plain.flip(3), plain))
 

@@ -59,12 +59,14 @@ def test_distillation_loss__of_two_views_compares_each_with_the_others_target(lo
 
 
 @pytest.mark.parametrize("average", ["outputs", "losses"])
-def test_distillation_loss__of_two_views_averages_teachers_as_of_one(average: str):
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
+def test_distillation_loss__of_two_views_averages_teachers_as_of_one(average: str, share: float):
+    """By their weights, which need not be equal; a teacher of none counts for nothing."""
     exchange = of(average=average, views=2, target={"kind": "sinkhorn"}, loss={"kind": "kl", "temperature": 0.3})
     student, teachers = drawn(SAMPLES, WIDTH), drawn(2, SAMPLES, WIDTH, seed=1)
-    pooled = both(exchange, student, teachers.mean(dim=0))
-    apart = (both(exchange, student, teachers[0]) + both(exchange, student, teachers[1])) / 2
-    found = exchange.distillation_loss(student, teachers, TWO, ZERO)
+    pooled = both(exchange, student, share * teachers[0] + (1 - share) * teachers[1])
+    apart = share * both(exchange, student, teachers[0]) + (1 - share) * both(exchange, student, teachers[1])
+    found = exchange.distillation_loss(student, teachers, torch.tensor([share, 1 - share]), ZERO)
     torch.testing.assert_close(found, pooled if average == "outputs" else apart)
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
+from peers.base.means import weighted_mean
 from peers.base.section import examples
-from peers.pooling.averages import weighted_mean
 from peers.pooling.config import (
     AggregationConfig,
     Cronus,
@@ -29,6 +29,7 @@ RULES = examples(AggregationConfig)
 OF_SAMPLES = [rule.model_copy(update={"per_sample": True}) for rule in RULES if hasattr(rule, "per_sample")]
 ALL = [*RULES, *OF_SAMPLES]
 BRINGS_OWN = {"import", "given"}
+OF_MESSAGES = {"krum", "multi-krum", "nearest", "cronus"}  # they drop messages, or samples of these
 few_examples = settings(max_examples=40, deadline=None)
 
 
@@ -38,6 +39,14 @@ def named(rule: Any) -> str:
 
 def equal(num_teachers: int) -> Tensor:
     return torch.full((num_teachers,), 1 / num_teachers, dtype=torch.float64)
+
+
+def by_trust(num_teachers: int) -> Tensor:
+    """Very unequal weights, as trust and memory make them; the last one is next to nothing."""
+    agreements = torch.from_numpy(np.random.default_rng(4).uniform(0.2, 1, num_teachers))
+    weights = torch.softmax(8 * agreements, dim=0)
+    weights[-1] = 1e-30
+    return weights / weights.sum()
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -57,14 +66,44 @@ def distributions(num_teachers: int) -> st.SearchStrategy[Tensor]:
 
 @pytest.mark.parametrize("rule", ALL, ids=named)
 @pytest.mark.parametrize("distribution", [False, True])
-def test_rules__do_not_depend_on_the_order_of_teachers(rule: Any, distribution: bool) -> None:
+@pytest.mark.parametrize("weights", [equal(7), by_trust(7)], ids=["equal", "by trust"])
+def test_rules__do_not_depend_on_the_order_of_teachers(rule: Any, distribution: bool, weights: Tensor) -> None:
     stack = normal(7, 4, 5)
     stack = torch.softmax(stack, dim=2) if distribution else stack
     own, order = stack[0], torch.from_numpy(np.random.default_rng(1).permutation(7))
-    first = rule.pool(own, stack, equal(7), distribution)
-    second = rule.pool(own, stack[order], equal(7), distribution)
+    first = rule.pool(own, stack, weights, distribution)
+    second = rule.pool(own, stack[order], weights[order], distribution)
     torch.testing.assert_close(second.outputs, first.outputs)
     torch.testing.assert_close(second.used, first.used[order])
+    assert bool((first.used >= 0).all()) and first.used.sum().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in ALL if rule.kind in OF_MESSAGES], ids=named)
+def test_rules__drop_the_same_messages_whatever_these_weigh(rule: Any) -> None:
+    """Distances say which: their mean is by weight, of whole messages and of each sample by itself."""
+    stack, own, weights = normal(7, 4, 5), normal(4, 5, seed=1), by_trust(7)
+    found = rule.pool(own, stack, weights, False)
+    for sample in range(4):
+        part = slice(sample, sample + 1) if rule.kind == "cronus" or rule.per_sample else slice(0, 4)
+        kept = (rule.pool(own[part], stack[:, part], equal(7), False).used > 0).numpy()
+        assert 0 < kept.sum() < 7
+        expected = np.average(stack[kept, sample].numpy(), axis=0, weights=weights[kept].numpy())
+        np.testing.assert_allclose(found.outputs[sample], expected, rtol=1e-9)
+
+
+AS_REPEATED = [rule for rule in ALL if rule.kind in ("mean", "median", "geometric-median")]
+AS_REPEATED += [SelfCentredClipping(tau=1.5), SelfCentredClipping(tau=0.7, per_sample=True)]
+
+
+@pytest.mark.parametrize("rule", AS_REPEATED, ids=named)
+def test_rules__take_a_message_of_twice_the_weight_as_two_messages(rule: Any) -> None:
+    stack, own, times = normal(4, 4, 5), normal(4, 5, seed=1), torch.tensor([3, 1, 2, 1])
+    found = rule.pool(own, stack, times / times.sum(), False)
+    repeated = rule.pool(own, stack.repeat_interleave(times, dim=0), equal(7), False)
+    torch.testing.assert_close(found.outputs, repeated.outputs, rtol=1e-6, atol=1e-6)
+    if rule.kind != "median":  # one of equal messages stands for all of them
+        used = torch.stack([part.sum() for part in repeated.used.split(times.tolist())])
+        torch.testing.assert_close(found.used, used, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", ALL, ids=named)
@@ -72,7 +111,8 @@ def test_rules__do_not_depend_on_the_order_of_teachers(rule: Any, distribution: 
 @given(data=st.data())
 def test_rules__keep_distributions(rule: Any, data: st.DataObject) -> None:
     stack = data.draw(distributions(data.draw(st.integers(1, 7))))
-    found = rule.pool(stack[0], stack, equal(len(stack)), True)
+    weights = data.draw(st.sampled_from([equal, by_trust]))(len(stack))
+    found = rule.pool(stack[0], stack, weights, True)
     assert bool((found.outputs >= -1e-12).all())
     torch.testing.assert_close(found.outputs.sum(dim=1), torch.ones(3, dtype=torch.float64))
     assert bool((found.used >= 0).all()) and found.used.sum().item() == pytest.approx(1)

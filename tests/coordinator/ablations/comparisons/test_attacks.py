@@ -1,6 +1,7 @@
 """Pairs of cells with and without liars: the same peers are compared, seed by seed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from coordinator import load_ablation
 from coordinator.ablations.comparisons.attacks import AttackRow, attack_rows, attacked
 from coordinator.ablations.figures.attack_report import attack_tables, draw_attacks
 from coordinator.ablations.grids.grid import Cell
+from coordinator.measures.gains import Gain, GainMeasure
 
 LIARS = [[], [{"peers": [0], "attack": {"kind": "lma"}}], [{"peers": [0, 2], "attack": {"kind": "lma"}}]]
 RULES = [{"kind": "mean"}, {"kind": "krum", "f": 1}]
@@ -37,6 +39,23 @@ def summary(cell: Cell, seed: int) -> dict[str, Any]:
     lost = 2 * len(cell.config.peers.liars) + 0.5 * seed * bool(cell.config.peers.liars)
     rule = 1 if cell.config.exchange.aggregation.kind == "krum" else 0
     return {"probes": {"knn": {"peers": {"peer": honest, "gain": [(peer - lost - rule) / 100 for peer in honest]}}}}
+
+
+@pytest.mark.figures
+@pytest.mark.parametrize("narrow", [False, True])
+def test_draw_attacks__all_of_a_probe_or_nothing_of_it(narrow: bool, legible: Legible) -> None:
+    """Seven attacks and two probes: the panels of the second probe are left out as a whole, and told."""
+    kinds = ("lma", "cpa", "hips", "alie", "ipm", "sign-flip", "random")
+    attacks = [[], *([{"peers": [0], "attack": {"kind": kind}}] for kind in kinds)]
+    rows = rows_of(cells_of(**{"peers.adversaries": attacks}))
+    knn, linear = (GainMeasure(probe, Gain.OVER_CALIBRATED) for probe in ("knn", "linear"))
+    figure = draw_attacks([replace(row, measure=of) for of in (knn, linear) for row in rows], narrow)
+    assert figure is not None and len(figure.axes) == 7
+    assert all("kNN" in axis.get_title(loc="left") for axis in figure.axes)
+    said = " ".join(" ".join(legible(figure)).split())
+    assert "7 more panels not drawn, of linear: the tables of the page have all" in said
+    whole = draw_attacks(rows, narrow)
+    assert whole is not None and not whole.get_suptitle()
 
 
 def rows_of(cells: tuple[Cell, ...]) -> list[AttackRow]:

@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from coordinator.ablations.figures.distances import by_distance, draw_distances
+from coordinator.ablations.figures.panels import whole_blocks
 from coordinator.ablations.figures.styles import styles_of
 from coordinator.measures.gains import Gain
 
@@ -45,6 +46,26 @@ def test_by_distance__means_over_seeds_by_cell() -> None:
         "complete": {1: pytest.approx(0.04)},
     }
     assert by_distance(ROWS[2:], CELLS) == {}  # everybody is as far away as everybody else
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_draw_distances__all_of_a_group_and_probe_or_nothing_of_them(narrow: bool, legible: Legible) -> None:
+    """Seven groups with two gains each: six groups are drawn whole, and the seventh is told."""
+    rows = [
+        {name.replace(".poor.", f".{place}."): value for place in range(7) for name, value in {**each}.items()}
+        for each in ROWS
+    ]
+    figure = draw_distances(rows, CELLS, styles_of(rows, CELLS), narrow)
+    assert figure is not None and len(figure.axes) == 12
+    said = " ".join(" ".join(legible(figure)).split())
+    assert "2 more panels not drawn, of 6: kNN: results.parquet has all" in said
+
+
+def test_whole_blocks__the_first_one_whatever_its_size() -> None:
+    assert whole_blocks("aaabbc", str, 2) == (["a", "a", "a"], ["b", "b", "c"])
+    assert whole_blocks("abbc", str, 3) == (["a", "b", "b"], ["c"])
+    assert whole_blocks("abbc", str, 2) == (["a"], ["b", "b", "c"])  # in order, without a gap
+    assert whole_blocks("", str) == ([], [])
 
 
 @pytest.mark.parametrize("narrow", [False, True])

@@ -114,6 +114,21 @@ def test_to_table__counts_who_reached_it() -> None:
     json.dumps(to_table(ours), allow_nan=False)
 
 
+def test_compare__a_seed_in_which_nothing_arrived_leaves_no_mean() -> None:
+    """The round of arrival is no target, but as with one the mean over the other seeds would be too good."""
+    name = "groups.poor.hops.2.arrival.knn.over_alone"
+    rows = [{"cell": "ring", "seed": seed, name: value} for seed, value in enumerate((100.0, inf, 200.0))]
+    ours = compare(rows, ["ring"], "ring", [name])
+    assert ours.missed["ring", name].seeds == 1 and ours.estimates["ring", name].n == 0
+    assert list(verdicts(ours)) == [
+        "round of arrival of kNN over alone (poor, 2 links away): nothing arrived in 1 of 3 seeds, the others: 100 to "
+        "200"
+    ]
+    assert next(verdicts(compare(rows[::2], ["ring"], "ring", [name]))).startswith(
+        "round of arrival of kNN over alone (poor, 2 links away): 150 ("
+    )
+
+
 def test_print__not_reached_is_said() -> None:
     ours = compared(ring=[4.0, 5.0, 6.0], star=[3.0, inf, 9.0], few=[inf, inf, inf], one=[inf, inf, 2.5])
     made = PlainConsole(file=io.StringIO(), width=160, color_system=None)

@@ -7,7 +7,7 @@ import pytest
 
 from coordinator import load_config, simulate
 from coordinator.records.events import Probed
-from coordinator.records.files.probe_curves import SUFFIX, probe_curves, student_accuracies
+from coordinator.records.files.probe_curves import SUFFIX, arrivals, probe_curves, student_accuracies
 from coordinator.records.files.run_folder import RunFolder
 from coordinator.records.tracking.mlflow import Tracker
 from coordinator.records.tracking.mlflow_observer import MlflowObserver
@@ -106,3 +106,19 @@ def test_probe_curves__mlflow_counts_no_peer_that_has_dropped_out_when_it_goes_o
     outcomes = [ProbeOutcome({"knn": np.array(right, dtype=bool)}) for right in ([1, 1, 1, 0], [0, 0, 0, 0])]
     observer.observe(Probed(outcomes, 6))
     assert again.points["accuracy/knn", 6] == pytest.approx(0.75)
+
+
+def test_arrivals__of_each_gain_whose_end_is_above_nothing() -> None:
+    """Two peers, probed three times: 50%, 58% and 60%, beside 50% calibrated, 57% alone, and strangers at 61%."""
+    rows = [
+        {"round": completed, "peer": peer, "loss": 1.0, f"knn{SUFFIX}": mean + (peer - 4.5) / 50}
+        for completed, mean in ((1, 0.5), (100, 0.58), (200, 0.6))
+        for peer in (4, 5)
+    ]
+    rows += [{"round": 200, "peer": 0, "loss": 1.0, f"knn{SUFFIX}": 0.0}]  # is not so far away
+    probe = {"calibrated": 0.5, "alone": 0.57, "stranger": 0.61, "pooled": 0.4, "trained": 0.6, "gain": 0.1}
+    probe |= {"interval": [0.08, 0.12], "over_alone": {"mean": 0.03, "low": -0.01, "high": 0.07}}
+    probe |= {"over_stranger": {"mean": -0.01, "low": -0.02, "high": 0.0}, "over_pooled": {"mean": 0.2, "low": 0.1}}
+    of = {"students": [4, 5], "probes": {"knn": probe}}
+    assert arrivals(rows, of) == {"knn": {"gain": 100, "over_alone": 200, "over_stranger": None}}
+    assert arrivals(rows[:2], of) == {}  # probed once: nothing is known of the way

@@ -26,16 +26,16 @@ PANEL = 2.6  # inches of height
 Curve = tuple[np.ndarray, np.ndarray]
 
 
-def save_lies(rows: Sequence[Mapping[str, Any]], path: Path, narrow: bool = False) -> bool:
+def save_pooling(rows: Sequence[Mapping[str, Any]], path: Path, narrow: bool = False) -> bool:
     """Draw what became of messages over the rounds; False, without a file, if nothing is known of it.
 
     rows: those of the table of rounds.
     """
-    return write_form(draw_lies(rows, narrow), path, narrow)
+    return write_form(draw_pooling(rows, narrow), path, narrow)
 
 
-def draw_lies(rows: Sequence[Mapping[str, Any]], narrow: bool = False) -> Figure | None:
-    """The figure of `save_lies`; None if nothing is known."""
+def draw_pooling(rows: Sequence[Mapping[str, Any]], narrow: bool = False) -> Figure | None:
+    """The figure of `save_pooling`; None if nothing is known."""
     auc = _curve(rows, LIE_AUC)
     dropped = {name: _curve(rows, name) for name in (HONEST_DROPPED, LIES_DROPPED)}
     has_dropped = any(len(curve[0]) for curve in dropped.values())

@@ -1,0 +1,24 @@
+"""The weighted mean of messages, and the precision that it takes."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def wide(values: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
+    """The values in float32, or in float64 if they are already: half precision is for messages, not for arithmetic."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def weighted_mean(
+    stack: Float[Tensor, "teachers samples dim"], weights: Float[Tensor, " teachers"]
+) -> Float[Tensor, "samples dim"]:
+    """The sum of the messages, each times its weight: their mean where the weights sum to 1.
+
+    They are added one by one in their order: the rounding of a BLAS product may depend on memory alignment, so that two
+    processes could differ in the last bit.
+    """
+    mean = torch.zeros_like(stack[0])
+    for weight, outputs in zip(weights, stack, strict=True):
+        mean = mean + weight * outputs
+    return mean
