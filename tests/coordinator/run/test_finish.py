@@ -11,12 +11,15 @@ import pytest
 from mlflow import MlflowClient
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
+from coordinator.experiment.plan import Plan
+from coordinator.figures.views import save_views
 from coordinator.pools.in_process import InProcessPool
 from coordinator.records.events import Note, Remaining, RoundCompleted, RunEnded, RunEvent, RunReopened
 from coordinator.records.files.result import Status
 from coordinator.records.files.run_folder import RunFolder
 from peers.data.config import Synthetic
 from peers.data.datasets import Dataset
+from topologies.schedule import Schedule
 
 
 @pytest.fixture
@@ -104,11 +107,16 @@ def test_resume__completes_what_was_interrupted(
     assert "report.html" in {each.path for each in client.list_artifacts(only.info.run_id)}
 
 
+def views_alone(schedule: Schedule, folder: RunFolder, summary: dict[str, Any], plan: Plan | None) -> None:
+    (folder.path / "figures").mkdir(exist_ok=True)
+    if plan is not None:
+        save_views(plan, folder.path / "figures")
+
+
 def of_another_seed(data: Synthetic, load: Callable[[Synthetic, int], Dataset], seed: int) -> Dataset:
     return load(data, seed + 1)
 
 
-@pytest.mark.figures
 def test_resume__draws_what_peers_see_or_says_why_not(
     table: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -121,6 +129,7 @@ def test_resume__draws_what_peers_see_or_says_why_not(
             folder = simulate(load_config(table), tmp_path / str(same)).folder
         drawn, watching = folder / "figures" / "views.png", Watching()
         with monkeypatch.context() as patched:
+            patched.setattr("coordinator.figures.run.save", views_alone)
             if not same:
                 patched.setattr(Synthetic, "load", partialmethod(of_another_seed, Synthetic.load))
             assert not drawn.exists() and resume(folder, observers=[watching]).status == "finished"
