@@ -250,3 +250,32 @@ def test_prepare__warns_once_where_late_messages_are_pooled_apart(small: dict[st
         warnings.simplefilter("error")
         prepare(config_from(given | {"network": {"clock": "neighbours"}}))
         prepare(config_from(given | {"network": {"clock": "free-running", "message": "checkpoint"}}))
+
+
+def test_krum__says_which_setting_asks_for_more_teachers(small: dict[str, Any]) -> None:
+    """Of m + f messages that are not there, f = 0 cannot be lowered."""
+    ring = {"kind": "ring"}
+    line = mistake(table(small, (), {"aggregation": {"kind": "multi-krum", "f": 0, "m": 4}}, topology=ring))
+    assert "lower m, or give" in line
+
+
+def test_cronus__of_the_least_alpha_is_refused_in_a_line(small: dict[str, Any]) -> None:
+    assert "exchange.aggregation" in mistake(table(small, (), {"aggregation": {"kind": "cronus", "alpha": 1e-320}}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "key"),
+    [
+        ({"exchange": {"aggregation": {"kind": "self-centred-clipping", "tau": {}}}}, "exchange.aggregation.tau:"),
+        ({"peers": {"count": 6, "head_shared": {}}}, "peers.head_shared:"),
+    ],
+)
+def test_lines__name_keys_that_exist(small: dict[str, Any], changed: dict[str, Any], key: str) -> None:
+    assert mistake(table(small) | changed).startswith(key)
+
+
+def test_liars__leave_an_honest_peer_that_has_teachers(small: dict[str, Any], tmp_path: Path) -> None:
+    """Else nobody whom means are about ever learns, as where all honest peers are in peers.frozen."""
+    (tmp_path / "links.csv").write_text("teacher,student\n" + "".join(f"0,{peer}\n" for peer in range(1, 6)))
+    links = {"kind": "file", "path": str(tmp_path / "links.csv")}
+    assert "must leave an honest peer that learns" in mistake(table(small, [lying(1, 2, 3, 4, 5)], topology=links))

@@ -123,6 +123,12 @@ def test_find__a_key_by_its_kind() -> None:
         find(SECTIONS, "exchange.loss.mse.temperature")
 
 
+@pytest.mark.parametrize("key", ["view", "model", "optimizer"])
+def test_find__what_groups_may_set(key: str) -> None:
+    """A file may hold these keys, so they are keys."""
+    assert find(SECTIONS, f"peers.groups[].{key}")
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

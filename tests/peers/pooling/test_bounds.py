@@ -281,3 +281,15 @@ def test_rules__on_a_gpu_are_those_of_the_cpu(rule: Any) -> None:
     there = rule.pool(stack[0].cuda(), stack.cuda(), torch.full((7,), 1 / 7, device="cuda"), True)
     torch.testing.assert_close(there.outputs.cpu(), here.outputs, atol=1e-5, rtol=0)
     torch.testing.assert_close(there.used.cpu(), here.used, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("rule", "setting"), [(GeometricMedian, "nu"), (SelfCentredClipping, "tau")])
+def test_rules__of_a_length_beyond_float32_are_refused_or_taken(rule: Any, setting: str) -> None:
+    """As peers.optimizer.lr, which is at most 1e38: no RuntimeError in the middle of a run."""
+    try:
+        asked = rule(**{setting: 1e39})
+    except ValueError as refused:  # pydantic's
+        assert setting in str(refused)
+        return
+    stack = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
+    assert bool(asked.pool(stack[0], stack, torch.full((4,), 0.25), False).outputs.isfinite().all())

@@ -45,3 +45,10 @@ def test_auc__is_that_of_scikit_learn_also_with_ties() -> None:
 @pytest.mark.parametrize("lies", [[True, True], [False, False]])
 def test_auc__of_one_kind_alone_is_not_a_number(lies: list[bool]) -> None:
     assert math.isnan(auc(torch.tensor([1.0, 2.0]), lies))
+
+
+@pytest.mark.parametrize("size", [1e18, 1e20, 1e37])
+def test_outlier_scores__tell_a_lie_however_far_away_it_is(size: float) -> None:
+    """Squares of differences above 1.8e19 are infinite in float32; a score of NaN would be below all honest ones."""
+    stack = torch.cat([torch.randn(5, 16, 6, generator=torch.Generator().manual_seed(0)), torch.full((1, 16, 6), size)])
+    assert auc(outlier_scores(stack), [False] * 5 + [True]) == 1.0
