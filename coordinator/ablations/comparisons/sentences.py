@@ -34,9 +34,10 @@ def in_words(comparison: Comparison) -> list[str]:
     """The caveats of a comparison, the weightiest first; at most ten sentences, none of which repeats a table."""
     flags = _flags(comparison)
     if len(comparison.seeds) < 2:
-        return [*flags, *_missed(comparison)]
+        return [*_apart(comparison), *flags, *_missed(comparison)]
     seeds = len(comparison.seeds)
     notes = [
+        *_apart(comparison),
         *flags,
         *_void(comparison),
         *_missed(comparison),
@@ -48,6 +49,16 @@ def in_words(comparison: Comparison) -> list[str]:
         *_controls(comparison),
     ]
     return [note for note in notes if note]
+
+
+def _apart(comparison: Comparison) -> list[str]:
+    """A sentence on cells that are not compared with the reference, because other peers lie in them."""
+    if not comparison.apart:
+        return []
+    return [
+        f"Not compared with {quoted(comparison.reference)}, as other peers lie there and means are of honest peers: "
+        f"{briefly([*comparison.apart])}; the table of liars compares the same peers."
+    ]
 
 
 def _flags(comparison: Comparison) -> list[str]:

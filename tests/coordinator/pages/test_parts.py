@@ -66,7 +66,8 @@ def test_pictures__those_that_there_are_in_order(tmp_path: Path) -> None:
 
 
 VALUES: dict[str, Any] = {
-    **{name: () for name in ("verdicts", "headline", "failed", "forest", "attacks", "pictures", "notes", "asked")},
+    **{name: () for name in ("verdicts", "headline", "failed", "forest", "pictures", "notes", "asked")},
+    **{"attacks": [Table("", ("x",), ())], "attacked": ()},
     **{"title": "t", "reference": "", "command": "c", "config": ""},
     "estimates": Table("", ("x",), ()),
     "differences": [Table("", ("x",), ())],
