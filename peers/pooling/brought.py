@@ -19,11 +19,12 @@ def mean_of(own: Float[Tensor, "samples dim"], stack: Float[Tensor, "teachers sa
 class BroughtAggregation(Brought, Aggregation):
     """A rule of the user's own: (own [samples, dim], messages [teachers, samples, dim], weights) -> [samples, dim].
 
-    Which messages it used is not known: each counts as used by its weight.
+    Which messages it used is not known: nothing is told of them.
     """
 
     field: ClassVar[str] = "exchange.aggregation"
     leaves_simplex: ClassVar[bool] = True
+    tells_used: ClassVar[bool] = False
 
     def pooled(
         self,

@@ -34,7 +34,7 @@ def compare(
 
     Rows of unfinished runs and values that are missing or not finite are left out; paired differences need both values.
     A target that a seed did not reach (an infinite cost) leaves its cell without a mean and without a difference.
-    apart: cells whose means are over other peers than the reference's, so that there is no difference.
+    Cells that are `apart` have no difference either: their means are over other peers than the reference's.
     """
     assert reference in cells
     seeds = tuple(dict.fromkeys(int(row["seed"]) for row in rows))
@@ -47,21 +47,21 @@ def compare(
     missed = {key: found for key, of_seeds in values.items() if (found := _missed(key[1], of_seeds)) is not None}
     estimates = {key: estimate([] if key in missed else of_seeds) for key, of_seeds in values.items()}
     void = _void(finished, measures)
-    claims = {key: found for key, found in estimates.items() if is_claim(key[1]) and key not in void}
+    finished_of = {cell: [row for key, row in finished.items() if key[0] == cell] for cell in cells}
     comparison = Comparison(
         cells=tuple(cells),
         seeds=seeds,
         reference=reference,
         measures=tuple(measures),
         estimates=estimates,
-        p_holm=_holm_adjusted(claims),
+        p_holm=_holm_adjusted({key: each for key, each in estimates.items() if is_claim(key[1]) and key not in void}),
         differences=_tested(_paired(values, reference, {*missed, *product(apart, measures)}), reference),
         words=(),
-        finished={cell: sum(key[0] == cell for key in finished) for cell in cells},
-        flags={cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
+        finished={cell: len(found) for cell, found in finished_of.items()},
+        flags={cell: _flags(found) for cell, found in finished_of.items()},
         void=void,
         missed=missed,
-        apart=tuple(cell for cell in cells if cell in apart),
+        apart=tuple(apart),
     )
     return replace(comparison, headline=tuple(headline(comparison)), words=tuple(in_words(comparison)))
 
