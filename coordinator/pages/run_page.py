@@ -13,7 +13,7 @@ from coordinator.records.files.result import Status
 from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import listed
-from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table, said_of
+from coordinator.reports.holdings import accuracy_table, on_held_classes, said_of, scopes_meant
 from coordinator.reports.network import facts, on_network
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.settings import asked
@@ -107,6 +107,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         title=folder.name,
         ending=_ending(summary),
         verdicts=verdict_lines(summary),
+        held_classes=on_held_classes(summary),
         flags=flags,
         first=charts[:1],
         curves=charts[1:],
@@ -185,7 +186,8 @@ def _probes(summary: Mapping[str, Any]) -> list[Table]:
 def _class_accuracy(summary: Mapping[str, Any]) -> list[Table]:
     """The table of accuracies by whose classes the images are of; none if all peers hold all."""
     names, rows = accuracy_table(summary)
-    return [Table(f"{SCOPES_MEANT[0].upper()}{SCOPES_MEANT[1:]}.", names, rows)] if rows else []
+    meant = scopes_meant(summary) if rows else ""
+    return [Table(f"{meant[0].upper()}{meant[1:]}.", names, rows)] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:

@@ -9,6 +9,8 @@ from coordinator.reports.matrices import spectra
 from coordinator.reports.views import views_in_words
 from coordinator.reports.wording import CONDITIONS, buffers, examples, untrained
 
+DIGITS = 12  # of a digest, for people
+
 
 def asked(summary: Mapping[str, Any]) -> dict[str, str]:
     """What a run was asked for, by subject; empty if the summary has no config."""
@@ -19,6 +21,7 @@ def asked(summary: Mapping[str, Any]) -> dict[str, str]:
     return {
         "Data": f"{_data(summary)}, batches of {data['batch_size']}"
         + (f"; {data['validation']:,} training {what} stand in for the test {what}" if data["validation"] else ""),
+        **({"Private data": private} if (private := _private(config)) else {}),
         "Peers": "; ".join(_group(group) for group in summary["peers"])
         + _frozen(config["peers"])
         + _shared_head(config["peers"]),
@@ -101,7 +104,8 @@ def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:
 
 def variant(table: Mapping[str, Any]) -> str:
     """A variant with its settings, such as `standardise (temperature 0.5)`."""
-    options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in table.items() if key != "kind")
+    shown = {key: str(value)[:DIGITS] if key == "digest" else value for key, value in table.items() if key != "kind"}
+    options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
     return f"{table['kind']} ({options})" if options else str(table["kind"])
 
 
@@ -112,6 +116,17 @@ def _data(summary: Mapping[str, Any]) -> str:
         return str(name)
     counts = f"{data['train']:,} training and {data['test']:,} test {examples(summary)}"
     return f"{name} ({counts}, SHA-256 {data['sha256'][:12]})"
+
+
+def _private(config: Mapping[str, Any]) -> str:
+    """How data are dealt out to the peers, and which are public; empty if all peers hold all."""
+    data = config["data"]
+    if not data.get("partition"):
+        return ""
+    other = config.get("public")
+    public = f"all of {other['kind']}" if other else variant(_shown(data["public"]))
+    batch = data.get("private_batch_size") or data["batch_size"]
+    return f"partition {variant(_shown(data['partition']))}; public: {public}; private batches of {batch}"
 
 
 def _group(group: Mapping[str, Any]) -> str:

@@ -38,8 +38,7 @@ def compare(
     """
     assert reference in cells
     seeds = tuple(dict.fromkeys(int(row["seed"]) for row in rows))
-    done = [row for row in rows if row.get("status", RunStatus.FINISHED) == RunStatus.FINISHED]
-    finished = {(row["cell"], int(row["seed"])): row for row in done}
+    finished = {(row["cell"], int(row["seed"])): row for row in rows if _is_finished(row)}
     values = {
         (cell, measure): [_value(finished.get((cell, seed), {}).get(measure)) for seed in seeds]
         for cell, measure in product(cells, measures)
@@ -64,6 +63,10 @@ def compare(
         apart=tuple(apart),
     )
     return replace(comparison, headline=tuple(headline(comparison)), words=tuple(in_words(comparison)))
+
+
+def _is_finished(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("status", RunStatus.FINISHED) == RunStatus.FINISHED)
 
 
 def _paired(

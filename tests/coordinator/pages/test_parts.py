@@ -84,7 +84,20 @@ def test_render__a_value_that_is_missing_is_an_error() -> None:
 def test_render__only_the_scripts_of_the_component_may_run(read_page: Callable[[str], Any]) -> None:
     """Their hashes are as the standard has them; a component that is no HTML of ours is shown as text."""
     values: dict[str, Any] = dict.fromkeys(
-        ("verdicts", "flags", "first", "curves", "graph", "tables", "words", "asked", "network", "holders"), ()
+        (
+            "verdicts",
+            "held_classes",
+            "flags",
+            "first",
+            "curves",
+            "graph",
+            "tables",
+            "words",
+            "asked",
+            "network",
+            "holders",
+        ),
+        (),
     )
     values |= {"title": "t", "ending": "", "config": ""}
     assert _policy(read_page(render("run.html", **values))).endswith("; script-src 'none'; base-uri 'none'")

@@ -4,7 +4,7 @@ import pytest
 
 from coordinator import load_config
 from coordinator.experiment.config import to_table
-from coordinator.reports.settings import network
+from coordinator.reports.settings import _private, network, variant
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,18 @@ from coordinator.reports.settings import network
 def test_network__what_was_asked_for(small: dict[str, Any], settings: dict[str, Any], words: str) -> None:
     section = to_table(load_config({**small, "network": settings}))["network"]
     assert "; ".join(network(section)) == words
+
+
+def test_private__partition_public_examples_and_batch_are_named(small: dict[str, Any]) -> None:
+    dealt = {"partition": {"kind": "classes", "k": 2}, "private_batch_size": 8}
+    small["data"] |= dealt
+    small["exchange"] = {**small.get("exchange", {}), "supervised": 1.0}
+    section = to_table(load_config(small))
+    assert _private(section) == "partition classes (k 2); public: share (share 0.1); private batches of 8"
+    assert _private(to_table(load_config({**small, "data": {**small["data"], "partition": None}}))) == ""
+
+
+def test_variant__a_digest_is_short() -> None:
+    assert variant({"kind": "import", "target": "mine:lie", "digest": "0123456789abcdef" * 4}) == (
+        "import (target mine:lie, digest 0123456789ab)"
+    )
