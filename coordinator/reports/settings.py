@@ -56,7 +56,20 @@ def exchange(exchange: Mapping[str, Any]) -> list[str]:
         parts.append(f"peers teach with weights at {exchange['teacher_anchor']:g} of the way from their first ones")
     if exchange["supervised"]:
         parts.append(f"labels with weight {exchange['supervised']:g}")
-    return parts
+    pooled = rule(exchange)
+    return [*parts, f"pooled by {pooled}"] if pooled else parts
+
+
+def rule(exchange: Mapping[str, Any]) -> str:
+    """How a student pools what it hears: `trimmed-mean (b 2), memory expguard`; empty for the plain weighted mean."""
+    aggregation, memory, trust = (exchange.get(key) for key in ("aggregation", "memory", "trust"))
+    added = [f"memory {memory}"] if memory and memory != "none" else []
+    added += [f"trust {variant(trust)}"] if trust and trust["kind"] != "none" else []
+    share = exchange.get("confident_share", 1.0)
+    added += [f"of the {share:.0%} of the samples that each teacher is surest of"] if share < 1 else []
+    if not aggregation or (aggregation["kind"] == "mean" and not added):
+        return ""
+    return ", ".join([variant({key: value for key, value in aggregation.items() if value is not False}), *added])
 
 
 def network(section: Mapping[str, Any]) -> list[str]:
