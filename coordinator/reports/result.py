@@ -112,7 +112,8 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
         for row in compared:
             table.add_row(*row)
         console.print(table)
-        say(console, f"gain: trained - control run. {control_runs.meanings(summary)}")
+        for line in ("gain: trained - control run", *control_runs.meanings(summary)):
+            say(console, line)
     names, rows = accuracy_table(summary)
     if rows:
         _print_gap(console)

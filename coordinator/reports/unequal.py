@@ -77,7 +77,7 @@ def _arrived(of: Mapping[str, Any], probe: str, gain: Gain) -> str:
 def peer_columns(summary: Mapping[str, Any]) -> tuple[str, ...]:
     """The columns of `peer_rows`."""
     gains = [f"{probe_name(probe)} gain" for probe in _with_gains(summary)]
-    return ("peer", "group", *(("role",) if _has_roles(summary) else ()), *gains)
+    return ("peer", *(("group",) if summary.get("groups") else ()), *(("role",) if _has_roles(summary) else ()), *gains)
 
 
 def peer_rows(summary: Mapping[str, Any]) -> list[list[str]]:
@@ -96,7 +96,7 @@ def peer_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
             str(peer),
-            group_of.get(peer, ""),
+            *([group_of.get(peer, "")] if groups else ()),
             *([_role(summary, peer)] if _has_roles(summary) else ()),
             *(points(of_probe[peer]) if peer in of_probe else "" for of_probe in gains),
         ]

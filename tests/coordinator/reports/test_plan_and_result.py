@@ -82,7 +82,8 @@ def test_run__verdicts_are_whole_at_eighty_columns(cli: Cli, tiny: Path) -> None
     over_alone = ("another function teaches (this run)", "no difference", "worse than the control (this run)")
     assert all(row.rstrip().endswith(over_calibrated) for row in rows[:2])
     assert all(row.rstrip().endswith(over_alone) and row.split()[1] == "alone" for row in rows[3:5])
-    assert "gain: trained - control run. alone: the same rounds, every peer its own teacher" in out
+    said = "gain: trained - control run\nalone: the same rounds, every peer its own teacher; a gain over it rules out: "
+    assert f"{said}more steps on one's own answers\n" in out
     last = "verdicts are about this run; over seeds: peer-consensus run tiny.toml "
     assert out.splitlines()[-1].startswith(last) and out.splitlines()[-1].endswith("--seeds 5")
 
