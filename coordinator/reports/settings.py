@@ -116,10 +116,14 @@ def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def variant(table: Mapping[str, Any]) -> str:
-    """A variant with its settings, such as `standardise (temperature 0.5)`."""
-    shown = {key: str(value)[:DIGITS] if key == "digest" else value for key, value in table.items() if key != "kind"}
+    """A variant with its settings, such as `standardise (temperature 0.5)`; of one's own its name, `'mine:lie'`."""
+    own = table["kind"] == "import"
+    name, left_out = (f"'{table['target']}'", ("kind", "target", "args")) if own else (table["kind"], ("kind",))
+    shown = {key: value for key, value in table.items() if key not in left_out} | (table.get("args", {}) if own else {})
+    if "digest" in shown:
+        shown["digest"] = str(shown["digest"])[:DIGITS]
     options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
-    return f"{table['kind']} ({options})" if options else str(table["kind"])
+    return f"{name} ({options})" if options else str(name)
 
 
 def _data(summary: Mapping[str, Any]) -> str:

@@ -75,7 +75,6 @@ def test_rule__is_named_unless_it_is_the_plain_mean(exchange: dict[str, Any], wo
     assert (f"pooled by {words}" in settings.exchange(section)) is bool(words)
 
 
-def test_variant__a_digest_is_short() -> None:
-    assert variant({"kind": "import", "target": "mine:lie", "digest": "0123456789abcdef" * 4}) == (
-        "import (target mine:lie, digest 0123456789ab)"
-    )
+def test_variant__of_ones_own_has_its_name_and_a_short_digest() -> None:
+    own = {"kind": "import", "target": "mine:lie", "args": {"factor": 3.0}, "digest": "0123456789abcdef" * 4}
+    assert variant(own) == "'mine:lie' (digest 0123456789ab, factor 3.0)"
