@@ -17,7 +17,7 @@ TITLE = "Liars and rules of pooling"
 NAMES = ("settings", "attack", "liars", "rule", "honest gain", "lost to the lies", "cost of the rule")
 WORDS = ("settings", "attack", "rule")
 MEANT = (
-    "honest gain: over calibrated, of the honest peers; lost to the lies: what the same peers gain where nobody lies, "
+    "gain over calibrated of the honest peers; lost to the lies: what the same peers gain where nobody lies, "
     "less this; cost of the rule: what peers gain by the mean where nobody lies, less this; in points, paired by seed, "
     "with 95% intervals over seeds, not corrected"
 )
@@ -28,7 +28,7 @@ def attack_tables(rows: Sequence[AttackRow]) -> list[Table]:
     names = NAMES if any(row.cell.others for row in rows) else NAMES[1:]
     tables = []
     for measure in dict.fromkeys(row.measure for row in rows):
-        caption = f"{gain_of(measure)}; {MEANT}."
+        caption = f"By {gain_of(measure)}: {MEANT}."
         found = [_cells(row)[-len(names) :] for row in rows if row.measure == measure]
         tables.append(Table(caption, names, found, words=WORDS))
     return tables
@@ -60,4 +60,4 @@ def print_attacks(rows: Sequence[AttackRow], console: Console) -> None:
         for cells in table.rows:
             shown.add_row(*cells)
     console.print(shown)
-    say(console, MEANT)
+    say(console, f"honest gain: {MEANT}")
