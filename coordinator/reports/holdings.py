@@ -78,7 +78,7 @@ def _told(scopes: Mapping[str, Any]) -> list[str]:
 
 def scopes_meant(summary: Mapping[str, Any]) -> str:
     """What the rows of `accuracy_table` are about, in words."""
-    of_probes = list(summary["class_accuracy"].values())
+    of_probes = list(summary.get("class_accuracy", {}).values())
     there = {scope for of_probe in of_probes for scope in of_probe}
     told = [SCOPES_MEANT[scope] for scope in SCOPES if any(scope in _told(of_probe) for of_probe in of_probes)]
     nobody = "" if OTHERS in there else "; nobody lacks a held class"
