@@ -17,8 +17,9 @@ ALL_KINDS = (  # these know none by name
     "tests/peers/base/test_section.py",
     "tests/peers/exchange/test_objectives.py",
     "tests/peers/attacks/test_attacks.py",
+    "tests/peers/pooling/test_bounds.py",
 )
-PIECES = "huber or bipartite or unanimity or second"
+PIECES = "huber or bipartite or unanimity or second or midrange"
 
 
 def blocks() -> list[tuple[str, str, str]]:
@@ -55,7 +56,7 @@ def applied(folder: Path) -> list[str]:
 
 def test_examples__their_tests_pass_and_tests_over_all_kinds_find_them(tmp_path: Path) -> None:
     added = applied(tmp_path)
-    assert len(added) == 4
+    assert len(added) == 5
     for name in (*ALL_KINDS, "pyproject.toml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
@@ -67,8 +68,12 @@ def test_examples__their_tests_pass_and_tests_over_all_kinds_find_them(tmp_path:
         text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    of_pages = ("test_huber__", "test_bipartite__", "test_unanimity__", "test_second_best__")
-    of_all_kinds = ("vmap_over_students_equals_the_loop[huber]", "send_what_a_reader_accepts[True-second-best]")
+    of_pages = ("test_huber__", "test_bipartite__", "test_unanimity__", "test_second_best__", "test_midrange__")
+    of_all_kinds = (
+        "vmap_over_students_equals_the_loop[huber]",
+        "send_what_a_reader_accepts[True-second-best]",
+        "keep_distributions[midrange]",
+    )
     for name in (*of_pages, *of_all_kinds):
         assert re.search(re.escape(name) + r".* PASSED", done.stdout), name
 

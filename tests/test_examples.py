@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "configs" / "examples"
@@ -29,6 +30,7 @@ SAYS = {  # what stands in each script's output
     "own_graph.py": r"no far links: 2\.67 teachers .*\n(.*\n)?the same ones: .*\n(.*\n)?new ones: 3\.\d\d teachers",
     "own_loss.py": r"squared error: .*\n.*\nhuber, delta 0\.1: (.*\n)*refused: loss: must be what the run was given",
     "own_network.py": rf"disagreement: 0\.71 before .*\nlinear probe: .*: ({VERDICT})\n.*\ndigest of the weights: \w",
+    "own_peers.py": rf"linear probe [+-]\d+\.\d points: ({VERDICT}); truthful: (no difference|.* \(this run\))",
 }
 
 
@@ -58,6 +60,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]
 
     def run(path: Path, *settings: str) -> Path:
         monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(str(ROOT))  # what a config imports by name from configs.examples
         monkeypatch.setattr(sys, "argv", [str(path), *settings])
         runpy.run_path(str(path), run_name="__main__")
         return tmp_path
@@ -190,6 +193,17 @@ def test_imported__all_that_it_names_is_in_summary_and_config(
         *map(parts["exchange"].get, ("loss", "target")),
     ]
     assert all(part["kind"] == "import" and re.fullmatch(r"[0-9a-f]{64}", part["digest"]) for part in brought)
+
+
+def test_own_peers__sensor_lie_and_rule_do_what_their_page_says() -> None:
+    own = runpy.run_path(str(EXAMPLES / "own_peers.py"))
+    images = torch.arange(16.0).reshape(1, 1, 4, 4)
+    seen = own["mosaic"](images, size=2)
+    assert seen.shape == images.shape and seen[0, 0, :2, :2].tolist() == [[2.5, 2.5], [2.5, 2.5]]
+    messages = torch.tensor([[[0.0]], [[1.0]], [[2.0]], [[9.0]]])
+    assert own["contrary"](messages[0], messages[:3], factor=2.0).tolist() == [[-2.0]]
+    weights = torch.tensor([0.2, 0.2, 0.6, 0.0])
+    assert own["closest_half"](messages[0], messages, weights).item() == pytest.approx((0.2 + 1.2) / 1)
 
 
 @pytest.mark.slow

@@ -1,14 +1,15 @@
 """Run an ablation: run the missing cells and seeds, then compare all finished runs and write the page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Unpack
 
 import pyarrow as pa
 import tomli_w
 
-from coordinator.ablations.comparisons.attacks import attack_rows
+from coordinator.ablations.comparisons.attack_words import attack_lines
+from coordinator.ablations.comparisons.attacks import AttackRow, attack_rows
 from coordinator.ablations.comparisons.comparison import compare, difference_rows, is_claim, to_table
 from coordinator.ablations.comparisons.estimates import Comparison
 from coordinator.ablations.comparisons.headline import few_seeds
@@ -42,16 +43,22 @@ from coordinator.reports.wording import CONDITIONS, power_note, probe_name
 COMMAND = "peer-consensus ablate ablation.toml"
 Errors = dict[tuple[str, int], str]  # by cell key and seed
 Rows = list[dict[str, Any]]
+Compared = tuple[Comparison | None, tuple[AttackRow, ...]]
+NOTHING: Compared = (None, ())
 
 
 @dataclass(frozen=True)
 class AblationResult:
-    """The outcome of an ablation. rows: those of `results.parquet`. comparison: None if no run has finished."""
+    """The outcome of an ablation. rows: those of `results.parquet`. comparison: None if no run has finished.
+
+    attacks: what lies and rules of pooling cost the honest peers; empty if liars do not vary between cells.
+    """
 
     status: Status
     folder: Path
     rows: Rows
     comparison: Comparison | None
+    attacks: tuple[AttackRow, ...] = ()
 
     @property
     def num_finished(self) -> int:
@@ -84,9 +91,8 @@ def load_ablation_result(folder: str | Path) -> AblationResult:
     rows = results_folder.result_rows(path, ablation, results_folder.read_errors(path))
     statuses = {row["status"] for row in rows}
     failed = Status.FAILED if RunStatus.FAILED in statuses else Status.INTERRUPTED
-    return AblationResult(
-        Status.FINISHED if statuses == {RunStatus.FINISHED} else failed, path, rows, _compare(ablation, rows)
-    )
+    status = Status.FINISHED if statuses == {RunStatus.FINISHED} else failed
+    return AblationResult(status, path, rows, *_compare(ablation, path, rows))
 
 
 def ablate(
@@ -107,7 +113,7 @@ def ablate(
     check_output(output)
     ablation = with_objects(ablation, Objects.of(objects))
     folder, errors = Path(output).absolute() / ablation.name, Errors()
-    comparison, interrupted = None, False
+    compared, interrupted = NOTHING, False
     with results_folder.locked_folder(folder):
         try:
             results_folder.remove_temporary_folders(folder)
@@ -115,7 +121,7 @@ def ablate(
             _announce(ablation, folder, len(missing), tell)
             if missing:
                 _run(ablation, missing, folder, errors, tell)
-            rows, comparison = _conclude(ablation, folder, Path(output), errors, tell)
+            rows, compared = _conclude(ablation, folder, Path(output), errors, tell)
         except KeyboardInterrupt:
             interrupted = True
             rows = _rows_so_far(ablation, folder, errors)
@@ -128,7 +134,7 @@ def ablate(
         finally:
             results_folder.remove_temporary_folders(folder)
     status = Status.INTERRUPTED if interrupted else Status.FAILED if errors else Status.FINISHED
-    return AblationResult(status, folder, rows, comparison)
+    return AblationResult(status, folder, rows, *compared)
 
 
 def _rows_so_far(ablation: Ablation, folder: Path, errors: Errors) -> Rows:
@@ -206,17 +212,15 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, t
             runs.close()
 
 
-def _conclude(
-    ablation: Ablation, folder: Path, output: Path, errors: Errors, tell: Tell
-) -> tuple[Rows, Comparison | None]:
+def _conclude(ablation: Ablation, folder: Path, output: Path, errors: Errors, tell: Tell) -> tuple[Rows, Compared]:
     """Write the tables first, then figures, page and MLflow, which may be slow or fail."""
     results_folder.write_description(folder, ablation)
     rows = results_folder.result_rows(folder, ablation, errors)
     _write_tables(ablation, folder, rows)
-    comparison = _compare(ablation, rows)
+    comparison, attacks = _compare(ablation, folder, rows)
     if comparison is None:
         track(ablation, folder, output)
-        return rows, None
+        return rows, NOTHING
     write_table(folder / "differences.parquet", difference_rows(comparison))
     failed = [f"{row['cell']}, seed {row['seed']}: {row['error']}" for row in rows if row["status"] == RunStatus.FAILED]
     summary = {"name": ablation.name, "command": COMMAND, **to_table(comparison), "failed": failed}
@@ -228,22 +232,13 @@ def _conclude(
             runs[row["cell"]].append(folder_of(folder, run))
     from coordinator.ablations.figures.saving import save_ablation_figures  # here because it imports matplotlib
 
-    attacks = attack_rows(ablation.cells, _summaries(ablation, folder), ablation.measures)
     save_ablation_figures(rows, runs, comparison, folder, tell, attacks)
     config = without_secrets(tomli_w.dumps(ablation.table))
-    html = render_ablation(
-        ablation.name,
-        describe_ablation(ablation),
-        comparison,
-        folder / "figures",
-        COMMAND,
-        config,
-        failed,
-        attacks,
-    )
+    asked = describe_ablation(ablation)
+    html = render_ablation(ablation.name, asked, comparison, folder / "figures", COMMAND, config, failed, attacks)
     write_whole(folder / "report.html", html)
     track(ablation, folder, output, comparison)
-    return rows, comparison
+    return rows, (comparison, attacks)
 
 
 def _summaries(ablation: Ablation, folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
@@ -252,11 +247,15 @@ def _summaries(ablation: Ablation, folder: Path) -> dict[tuple[str, int], dict[s
     return {key: summary for key, summary in found.items() if summary is not None}
 
 
-def _compare(ablation: Ablation, rows: Rows) -> Comparison | None:
-    """The comparison of all finished runs; None if there is none."""
+def _compare(ablation: Ablation, folder: Path, rows: Rows) -> Compared:
+    """The comparison of all finished runs, None if there is none; and of liars, which the headline begins with."""
     if not any(row["status"] == RunStatus.FINISHED for row in rows):
-        return None
-    return compare(rows, [cell.label for cell in ablation.cells], ablation.reference.label, ablation.measures)
+        return NOTHING
+    cells, reference = ablation.cells, ablation.reference
+    apart = [cell.label for cell in cells if cell.config.peers.liars != reference.config.peers.liars]
+    comparison = compare(rows, [cell.label for cell in cells], reference.label, ablation.measures, apart)
+    attacks = tuple(attack_rows(cells, _summaries(ablation, folder), ablation.measures)) if apart else ()
+    return replace(comparison, headline=(*attack_lines(attacks), *comparison.headline)), attacks
 
 
 def _write_tables(ablation: Ablation, folder: Path, rows: Rows) -> None:

@@ -53,7 +53,7 @@ def print_ablation(result: AblationResult, console: Console) -> None:
         say(console, f"interrupted: {result.num_finished} of {count} runs done; the same command continues")
         return
     if result.comparison is not None:
-        print_comparison(result.comparison, console)
+        print_comparison(result.comparison, console, result.attacks)
     failed = [row for row in result.rows if row["status"] == RunStatus.FAILED]
     for row in failed:
         say(console, f"failed: {row['cell']}, seed {row['seed']}: {row['error']}", "bold")

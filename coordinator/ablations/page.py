@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from coordinator.ablations.attack_tables import attack_tables
 from coordinator.ablations.comparisons.attacks import AttackRow
 from coordinator.ablations.comparisons.estimates import Comparison, Difference, Outcome
 from coordinator.ablations.comparisons.sentences import not_reached, others, reached_by
-from coordinator.ablations.figures.attack_report import attack_tables
 from coordinator.measures import declared
 from coordinator.measures.gains import Condition, Gain, GainMeasure
 from coordinator.measures.statistics import Estimate
@@ -111,7 +111,8 @@ def render_ablation(
         reference=comparison.reference,
         differences=_differences(comparison),
         attacks=attack_tables(attacks),
-        pictures=[each for each in drawn if each.name != "estimates"],
+        attacked=[each for each in drawn if each.name == "attacks"],
+        pictures=[each for each in drawn if each.name not in ("estimates", "attacks")],
         notes=comparison.words,
         asked=asked,
         command=command,

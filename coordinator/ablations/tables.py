@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coordinator.ablations.attack_tables import print_attacks
+from coordinator.ablations.comparisons.attacks import AttackRow
 from coordinator.ablations.comparisons.estimates import Comparison, Outcome
 from coordinator.ablations.comparisons.sentences import not_reached, others, reached_by
 from coordinator.measures.statistics import Estimate
@@ -25,8 +27,10 @@ OUTCOMES = {
 }
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
+def print_comparison(comparison: Comparison, console: Console, attacks: Sequence[AttackRow] = ()) -> None:
     """Print both tables, what it comes to, and the weightiest caveats, as many as fit in a few lines.
+
+    attacks: of cells in which liars vary, a third table.
 
     Intervals are over seeds, p values are corrected by Holm's method.
     """
@@ -34,6 +38,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     if comparison.differences:
         console.print()
         console.print(_differences(comparison))
+    print_attacks(attacks, console)
     console.print()
     for place, line in enumerate(_fitting([*comparison.headline, *comparison.words], console)):
         say(console, line, "bold" if place < len(comparison.headline) else "")

@@ -1,7 +1,7 @@
 """The views of a planned run: checked against its images, listed without repetitions, and normalised each by itself."""
 
 import warnings
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,13 +178,17 @@ def _check_joint(config: RunConfig) -> None:
 def warn_of_equal_views(config: RunConfig) -> None:
     """Warn where two views of an image are the same, so that a peer has nothing to learn from the other one."""
     needed = config.exchange.needs_two_views
-    still = [seen for seen in different_views(config) if not any(step.draws for step in seen.view.steps)]
+    groups = [group.name for group in config.peers.groups]
+    still = [
+        f"{where} ('{groups[place]}')" if groups and groups[place] else where
+        for place, (where, steps) in enumerate(_sections(config.peers))
+        if not any(step.draws for step in steps)
+    ]
     if not needed or not still:
         return
-    where = "peers.view" if len(still[0].peers) == config.peers.count else f"the view of peer {still[0].first}"
     warnings.warn(
-        f"exchange.{needed} compares two views of each image, but {where} draws nothing at random, so that both are "
-        "equal: add a step such as crop or colour-jitter",
+        f"exchange.{needed} compares two views of each image, but {_listed(still)} {'draw' if still[1:] else 'draws'} "
+        "nothing at random, so that both are equal: add a step such as crop or colour-jitter",
         stacklevel=4,
     )
 
@@ -206,6 +210,11 @@ def _check_range(where: str, steps: tuple[Step, ...], images: np.ndarray, name: 
             f"{f' in [{name}]' if name else ''}: "
             "leave it out, or scale the images"
         )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _names(steps: tuple[Step, ...]) -> str:

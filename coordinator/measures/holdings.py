@@ -23,6 +23,8 @@ NUMBERS = {  # on who holds what, by their names in a summary
     "holdings.public": "public examples",
     "holdings.private": "private examples",
     "holdings.nobodys": "examples that nobody holds",
+    "holdings.classes": "classes of the data set",
+    "holdings.classes_held": "classes that some peer holds",
     **{f"holdings.examples.{part}": f"private examples of a peer, {part}" for part in PARTS},
     **{f"holdings.effective_classes.{part}": f"effective classes of a peer, {part}" for part in PARTS},
     **{f"holdings.total_variation.{part}": f"total variation of a peer's classes, {part}" for part in PARTS},

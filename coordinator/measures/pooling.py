@@ -20,14 +20,18 @@ POOLING: dict[str, tuple[str, str]] = {
 
 
 def of_round(heard: Iterable[Heard | None]) -> dict[str, float | None]:
-    """The columns of a round, over its students: shares of the messages, and the mean AUC; empty if none are told."""
+    """The columns of a round, over its students: shares of the messages, and the mean AUC; empty if none are told.
+
+    Of a rule of the user's own the shares are None: it does not say what it used.
+    """
     found = [each for each in heard if each is not None]
     if not found:
         return {}
     aucs = [each.auc for each in found if each.auc is not None]
+    whole = Heard.together(found) or Heard()
     return {
-        HONEST_DROPPED: _share(sum(each.honest_dropped for each in found), sum(each.honest for each in found)),
-        LIES_DROPPED: _share(sum(each.lies_dropped for each in found), sum(each.lies for each in found)),
+        HONEST_DROPPED: _share(whole.honest_dropped, whole.honest),
+        LIES_DROPPED: _share(whole.lies_dropped, whole.lies),
         LIE_AUC: sum(aucs) / len(aucs) if aucs else None,
     }
 
@@ -61,8 +65,8 @@ def round_of_auc(rounds: Sequence[int], aucs: Sequence[float], window: int = WIN
     return next((rounds[place] for place in range(first, len(means)) if aucs[place] > level), None)
 
 
-def _share(part: int, whole: int) -> float | None:
-    return part / whole if whole else None
+def _share(part: int | None, whole: int) -> float | None:
+    return part / whole if whole and part is not None else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -51,4 +51,8 @@ def peer_tables(summary: Mapping[str, Any]) -> list[Table]:
     """The table of single peers, where they are unequal: gains over calibrated, and who lies."""
     rows = unequal.peer_rows(summary)
     caption = "Gains over calibrated in points, of each honest student; accuracies of all are in metrics/peers.parquet."
-    return [Table(caption, unequal.peer_columns(summary), rows, words=("group", "role"))] if rows else []
+    if not rows:
+        return []
+    columns = unequal.peer_columns(summary)
+    words = [name for name in ("group", "role") if name in columns]
+    return [Table(caption, columns, rows, words=words)]

@@ -12,8 +12,8 @@ from coordinator.pages.parts import Picture, Table, Texts, pictures
 from coordinator.records.files.result import Status
 from coordinator.reports import control_runs
 from coordinator.reports.durations import durations_in_words
-from coordinator.reports.formatting import listed
-from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table, said_of
+from coordinator.reports.formatting import capitalised, listed
+from coordinator.reports.holdings import accuracy_table, on_held_classes, said_of, scopes_meant
 from coordinator.reports.network import facts, on_network
 from coordinator.reports.sentences import flags_in_words
 from coordinator.reports.settings import asked
@@ -107,6 +107,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         title=folder.name,
         ending=_ending(summary),
         verdicts=verdict_lines(summary),
+        held_classes=on_held_classes(summary),
         flags=flags,
         first=charts[:1],
         curves=charts[1:],
@@ -185,7 +186,7 @@ def _probes(summary: Mapping[str, Any]) -> list[Table]:
 def _class_accuracy(summary: Mapping[str, Any]) -> list[Table]:
     """The table of accuracies by whose classes the images are of; none if all peers hold all."""
     names, rows = accuracy_table(summary)
-    return [Table(f"{SCOPES_MEANT[0].upper()}{SCOPES_MEANT[1:]}.", names, rows)] if rows else []
+    return [Table(f"{capitalised(scopes_meant(summary))}.", names, rows)] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:
@@ -194,8 +195,8 @@ def _control_runs(summary: Mapping[str, Any]) -> list[Table]:
     tables = []
     if compared:
         caption = (
-            f"The trained peers against each control run ({control_runs.meanings(summary)}). Gains in points, with 95% "
-            f"intervals over this run's peers and test {examples(summary)}."
+            "The trained peers against each control run. Gains in points, with 95% intervals over this run's peers and "
+            f"test {examples(summary)}. {'. '.join(map(capitalised, control_runs.meanings(summary)))}."
         )
         tables.append(Table(caption, control_runs.COMPARED, compared, words=("control", VERDICT)))
     if trainings:

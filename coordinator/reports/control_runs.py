@@ -6,7 +6,7 @@ from typing import Any
 from coordinator.measures.gains import Condition, Gain
 from coordinator.measures.verdict import Verdict, Void
 from coordinator.reports.formatting import points, points_between
-from coordinator.reports.wording import CONDITIONS, CONTROLS, probe_name
+from coordinator.reports.wording import CONDITIONS, CONTROLS, MORE_THAN, probe_name
 
 COMPARED = ("probe", "control", "accuracy", "trained", "gain", "95% interval", "verdict")
 TRAINED = ("training", "first gradient norm", "steps a student", "relative weight change")
@@ -52,10 +52,25 @@ def training_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def meanings(summary: Mapping[str, Any]) -> str:
-    """What each control run that was compared changes, as one line."""
+def meanings(summary: Mapping[str, Any]) -> list[str]:
+    """What each control run that was compared changes, and what a gain over it rules out; a line each."""
     gains = dict.fromkeys(gain for _, gain, _ in _compared(summary))
-    return "; ".join(f"{CONDITIONS[gain.control]}: {CONTROLS[gain][1]}{_blind(summary, gain)}" for gain in gains)
+    return [
+        f"{CONDITIONS[gain.control]}: {CONTROLS[gain][1]}{_by_snapshot(summary, gain)}{_blind(summary, gain)}"
+        + (f"; a gain over it rules out: {MORE_THAN[gain]}" if gain in MORE_THAN else "")
+        for gain in gains
+    ]
+
+
+def _by_snapshot(summary: Mapping[str, Any], gain: Gain) -> str:
+    """What a peer that is its own teacher teaches with, if not with its weights as they are."""
+    exchange = summary.get("config", {}).get("exchange", {})
+    if gain is not Gain.OVER_ALONE:
+        return ""
+    found = ["snapshot"] if exchange.get("refresh_every", 1) != 1 else []
+    found += ["average"] if exchange.get("teacher_ema") else []
+    found += ["anchored weights"] if exchange.get("teacher_anchor", 1) < 1 else []
+    return f" (by its own {' and '.join(found)})" if found else ""
 
 
 def _blind(summary: Mapping[str, Any], gain: Gain) -> str:

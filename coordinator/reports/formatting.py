@@ -53,3 +53,8 @@ def short(path: Path) -> str:
     """A path for display: relative if it is below the current folder, else absolute."""
     path = path.absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def capitalised(text: str) -> str:
+    """The text with a capital first letter, and otherwise as it is."""
+    return text[:1].upper() + text[1:]

@@ -9,11 +9,14 @@ from coordinator.reports.formatting import count_of, points
 from coordinator.reports.wording import CONDITIONS, SCOPE_WORDS, examples, probe_name
 
 MOST_PEERS, MOST_CLASSES = 16, 12  # whose counts are printed
-SCOPES_MEANT = (
-    "mean accuracy of the students on test images of: all classes that some peer holds; a peer's own classes; classes "
-    "that others hold and it does not. Gains in points"
-)
+HELD, OWN, OTHERS = SCOPES
+SCOPES_MEANT = {
+    HELD: "all classes that some peer holds",
+    OWN: "a peer's own classes",
+    OTHERS: "classes that others hold and it does not",
+}
 AGAINST = {Gain.OVER_PRIVATE_ONLY: "over private-only", Gain.OVER_POOLED: "over pooled"}
+SAID = {Gain.OVER_CALIBRATED: "over calibrated", **AGAINST}
 
 
 def on_holdings(facts: Mapping[str, Any], num_peers: int, noun: str = "examples") -> str:
@@ -58,7 +61,7 @@ def accuracy_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str
         return [], []
     rows = []
     for probe, of_probe in found.items():
-        for scope in (*SCOPES, ENSEMBLE):
+        for scope in (*_told(of_probe), ENSEMBLE):
             if scope in of_probe:
                 values = of_probe[scope]
                 cells = [f"{values[each]:.1%}" if each in values else "" for each in conditions]
@@ -66,6 +69,49 @@ def accuracy_table(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str
                 rows.append([f"{probe_name(probe)}, {SCOPE_WORDS[scope]}", *cells])
     names = ["accuracy on", *(CONDITIONS[condition] for condition in conditions), *(AGAINST[gain] for gain in gains)]
     return names, rows
+
+
+def _told(scopes: Mapping[str, Any]) -> list[str]:
+    """The scopes of peers that there are; `own` only where it differs from `held`, which it is if all hold the same."""
+    return [scope for scope in SCOPES if scope in scopes and not (scope == OWN and scopes[OWN] == scopes.get(HELD))]
+
+
+def scopes_meant(summary: Mapping[str, Any]) -> str:
+    """What the rows of `accuracy_table` are about, in words."""
+    of_probes = list(summary.get("class_accuracy", {}).values())
+    there = {scope for of_probe in of_probes for scope in of_probe}
+    told = [SCOPES_MEANT[scope] for scope in SCOPES if any(scope in _told(of_probe) for of_probe in of_probes)]
+    nobody = "" if OTHERS in there else "; nobody lacks a held class"
+    return f"mean accuracy of the students on test images of: {'; '.join(told)}{nobody}. Gains in points"
+
+
+def on_held_classes(summary: Mapping[str, Any]) -> list[str]:
+    """Which classes the verdicts are about, and the students' accuracies on those that some peer holds.
+
+    Empty if all peers hold all, and where each class is held by somebody.
+    """
+    facts = summary.get("holdings") or {}
+    held, of = facts.get("classes_held"), facts.get("classes")
+    if held is None or of is None or held == of:
+        return []
+    verdicts = (
+        f"The verdicts are on test {examples(summary)} of all {of} classes, but peers hold examples of only {held} of "
+        "them. On these, without intervals and tests:"
+    )
+    lines = [
+        f"{probe_name(probe)}, {SCOPE_WORDS[scope]}: {_accuracy_and_gains(scopes[scope])}"
+        for probe, scopes in summary.get("class_accuracy", {}).items()
+        if probe not in FOR_COMPARISON
+        for scope in (*_told(scopes), ENSEMBLE)
+        if scope in scopes and Condition.TRAINED in scopes[scope]
+    ]
+    return [verdicts, *lines] if lines else []
+
+
+def _accuracy_and_gains(values: Mapping[str, float]) -> str:
+    """`73.8%, +64.9 points over calibrated, +9.4 over private-only`."""
+    gains = [f"{points(values[gain.key])} {name}" for gain, name in SAID.items() if gain.key in values]
+    return ", ".join([f"{values[Condition.TRAINED]:.1%}", *gains])
 
 
 def said_of(summary: Mapping[str, Any]) -> Sequence[str]:

@@ -93,7 +93,7 @@ def _verdicts(summary: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     calibrated = _CALIBRATED.format(untrained(summary["config"]))
-    meanings = "; ".join(filter(None, (calibrated, control_runs.meanings(summary), buffers(summary["config"]))))
+    meanings = "; ".join(filter(None, (calibrated, *control_runs.meanings(summary), buffers(summary["config"]))))
     return "\n".join(table(("probe", "over", "gain (points)", "95% interval", "verdict"), rows)) + (
         "\n\nGain: accuracy of the trained peers less that of the control, in percentage points; intervals are over "
         f"this run's peers and test {examples(summary)}, not over seeds. {escaped(meanings)}."

@@ -17,7 +17,9 @@ from coordinator.records.files.summary import hardware
 from coordinator.reports.formatting import size
 from coordinator.reports.holdings import holdings_rows, on_holdings
 from coordinator.reports.matrices import spectra
+from coordinator.reports.settings import rule, variant
 from coordinator.reports.tables import compact_table, say_labelled
+from coordinator.reports.unequal import lies_in_words
 from coordinator.reports.views import views_in_words
 from peers.base import memory
 from peers.base.brought import called
@@ -48,8 +50,7 @@ def print_plan(plan: Plan, console: Console) -> None:
     lines = {
         "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
         f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
-        "private": _private(plan),
-        "views": "; ".join(views_in_words(config.peers.model_dump(mode="json"))),
+        **_unequal(plan),
         "topology": f"{called(config.topology)}: {plan.facts.messages_per_round:g} messages a round",
         **spectra(asdict(plan.facts)),
         "message": _message(plan),
@@ -77,6 +78,20 @@ def _print_holdings(plan: Plan, console: Console) -> None:
         for row in rows:
             counts.add_row(*row)
         console.print(counts)
+
+
+def _unequal(plan: Plan) -> dict[str, str]:
+    """Who holds, sees and says what, and how students pool it, by subject; empty texts where all peers are alike."""
+    peers, exchange = (section.model_dump(mode="json") for section in (plan.config.peers, plan.config.exchange))
+    liars = lies_in_words(peers)
+    return {
+        "private": _private(plan),
+        "views": "; ".join(views_in_words(peers)),
+        "liars": liars,
+        "rule": f"students pool messages by {rule(exchange) or variant(exchange['aggregation'])}"
+        if liars or rule(exchange)
+        else "",
+    }
 
 
 def _private(plan: Plan) -> str:

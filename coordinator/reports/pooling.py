@@ -15,6 +15,9 @@ def on_pooling(summary: Mapping[str, Any]) -> list[str]:
         if part.get(name) is not None
     ]
     lines = [f"pooling: honest students dropped {' and '.join(dropped)}"] if dropped else []
+    rule = summary.get("config", {}).get("exchange", {}).get("aggregation", {})
+    if rule.get("kind") in ("import", "given"):
+        lines = ["pooling: a rule of one's own does not say which messages it used, so what it dropped is not known"]
     if part.get(LIE_AUC) is None:
         return lines
     since = part.get("round_of_auc")

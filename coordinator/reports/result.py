@@ -17,7 +17,7 @@ from coordinator.records.stage_clock import duration
 from coordinator.reports import control_runs, unequal
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import points, points_between, short
-from coordinator.reports.holdings import SCOPES_MEANT, accuracy_table
+from coordinator.reports.holdings import accuracy_table, on_held_classes, scopes_meant
 from coordinator.reports.network import facts
 from coordinator.reports.pooling import on_pooling
 from coordinator.reports.sentences import on_consensus, on_flags, on_speed
@@ -42,6 +42,8 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float |
     lines = verdict_lines(summary)
     if lines:
         _print_verdicts(lines, f"{result.folder.name}: {result.status}", console)
+        for line in on_held_classes(summary):
+            say(console, line)
     _print_tables(summary, console)
     _print_groups(summary, console)
     _print_gap(console)
@@ -110,7 +112,8 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
         for row in compared:
             table.add_row(*row)
         console.print(table)
-        say(console, f"gain: trained - control run. {control_runs.meanings(summary)}")
+        for line in ("gain: trained - control run", *control_runs.meanings(summary)):
+            say(console, line)
     names, rows = accuracy_table(summary)
     if rows:
         _print_gap(console)
@@ -118,7 +121,7 @@ def _print_tables(summary: Mapping[str, Any], console: Console) -> None:
         for cells in rows:
             table.add_row(*cells)
         console.print(table)
-        say(console, SCOPES_MEANT)
+        say(console, scopes_meant(summary))
     if any(name in FOR_COMPARISON for name in summary["probes"]):
         say(console, "* the paper's probe, on features as they are: for comparison, no verdict")
 

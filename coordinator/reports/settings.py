@@ -9,6 +9,8 @@ from coordinator.reports.matrices import spectra
 from coordinator.reports.views import views_in_words
 from coordinator.reports.wording import CONDITIONS, buffers, examples, untrained
 
+DIGITS = 12  # of a digest, for people
+
 
 def asked(summary: Mapping[str, Any]) -> dict[str, str]:
     """What a run was asked for, by subject; empty if the summary has no config."""
@@ -19,6 +21,7 @@ def asked(summary: Mapping[str, Any]) -> dict[str, str]:
     return {
         "Data": f"{_data(summary)}, batches of {data['batch_size']}"
         + (f"; {data['validation']:,} training {what} stand in for the test {what}" if data["validation"] else ""),
+        **({"Private data": private} if (private := _private(config)) else {}),
         "Peers": "; ".join(_group(group) for group in summary["peers"])
         + _frozen(config["peers"])
         + _shared_head(config["peers"]),
@@ -53,7 +56,20 @@ def exchange(exchange: Mapping[str, Any]) -> list[str]:
         parts.append(f"peers teach with weights at {exchange['teacher_anchor']:g} of the way from their first ones")
     if exchange["supervised"]:
         parts.append(f"labels with weight {exchange['supervised']:g}")
-    return parts
+    pooled = rule(exchange)
+    return [*parts, f"pooled by {pooled}"] if pooled else parts
+
+
+def rule(exchange: Mapping[str, Any]) -> str:
+    """How a student pools what it hears: `trimmed-mean (b 2), memory expguard`; empty for the plain weighted mean."""
+    aggregation, memory, trust = (exchange.get(key) for key in ("aggregation", "memory", "trust"))
+    added = [f"memory {memory}"] if memory and memory != "none" else []
+    added += [f"trust {variant(trust)}"] if trust and trust["kind"] != "none" else []
+    share = exchange.get("confident_share", 1.0)
+    added += [f"of the {share:.0%} of the samples that each teacher is surest of"] if share < 1 else []
+    if not aggregation or (aggregation["kind"] == "mean" and not added):
+        return ""
+    return ", ".join([variant({key: value for key, value in aggregation.items() if value is not False}), *added])
 
 
 def network(section: Mapping[str, Any]) -> list[str]:
@@ -100,9 +116,14 @@ def optional_controls(evaluation: Mapping[str, Any]) -> list[str]:
 
 
 def variant(table: Mapping[str, Any]) -> str:
-    """A variant with its settings, such as `standardise (temperature 0.5)`."""
-    options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in table.items() if key != "kind")
-    return f"{table['kind']} ({options})" if options else str(table["kind"])
+    """A variant with its settings, such as `standardise (temperature 0.5)`; of one's own its name, `'mine:lie'`."""
+    own = table["kind"] == "import"
+    name, left_out = (f"'{table['target']}'", ("kind", "target", "args")) if own else (table["kind"], ("kind",))
+    shown = {key: value for key, value in table.items() if key not in left_out} | (table.get("args", {}) if own else {})
+    if "digest" in shown:
+        shown["digest"] = str(shown["digest"])[:DIGITS]
+    options = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
+    return f"{name} ({options})" if options else str(name)
 
 
 def _data(summary: Mapping[str, Any]) -> str:
@@ -112,6 +133,17 @@ def _data(summary: Mapping[str, Any]) -> str:
         return str(name)
     counts = f"{data['train']:,} training and {data['test']:,} test {examples(summary)}"
     return f"{name} ({counts}, SHA-256 {data['sha256'][:12]})"
+
+
+def _private(config: Mapping[str, Any]) -> str:
+    """How data are dealt out to the peers, and which are public; empty if all peers hold all."""
+    data = config["data"]
+    if not data.get("partition"):
+        return ""
+    other = config.get("public")
+    public = f"all of {other['kind']}" if other else variant(_shown(data["public"]))
+    batch = data.get("private_batch_size") or data["batch_size"]
+    return f"partition {variant(_shown(data['partition']))}; public: {public}; private batches of {batch}"
 
 
 def _group(group: Mapping[str, Any]) -> str:

@@ -22,12 +22,17 @@ def about(summary: Mapping[str, Any]) -> list[str]:
     if not liars:
         return []
     section = summary["config"]["peers"]
-    lies = "; ".join(f"{_peers(some['peers'])} ({lie(some)})" for some in section["adversaries"])
+    lies = lies_in_words(section)
     honest = section["count"] - len(liars)
     return [
         f"liars: {lies}. Every mean, gain, verdict, ensemble and measure of agreement is of the "
         f"{count_of(honest, 'honest peer')} alone; tables of single peers, links and pairs have all."
     ]
+
+
+def lies_in_words(peers: Mapping[str, Any]) -> str:
+    """Who lies, how, and from when on, of a config's table of peers: `peers 6 and 7 (alie (z 1.5) from round 9 on)`."""
+    return "; ".join(f"{_peers(some['peers'])} ({lie(some)})" for some in peers.get("adversaries", ()))
 
 
 def group_rows(summary: Mapping[str, Any]) -> list[list[str]]:
@@ -72,7 +77,7 @@ def _arrived(of: Mapping[str, Any], probe: str, gain: Gain) -> str:
 def peer_columns(summary: Mapping[str, Any]) -> tuple[str, ...]:
     """The columns of `peer_rows`."""
     gains = [f"{probe_name(probe)} gain" for probe in _with_gains(summary)]
-    return ("peer", "group", *(("role",) if _has_roles(summary) else ()), *gains)
+    return ("peer", *(("group",) if summary.get("groups") else ()), *(("role",) if _has_roles(summary) else ()), *gains)
 
 
 def peer_rows(summary: Mapping[str, Any]) -> list[list[str]]:
@@ -91,7 +96,7 @@ def peer_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     return [
         [
             str(peer),
-            group_of.get(peer, ""),
+            *([group_of.get(peer, "")] if groups else ()),
             *([_role(summary, peer)] if _has_roles(summary) else ()),
             *(points(of_probe[peer]) if peer in of_probe else "" for of_probe in gains),
         ]

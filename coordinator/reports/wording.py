@@ -24,8 +24,7 @@ CONTROLS = {  # by kind of gain: the name of the control, and its explanation
     Gain.OVER_CALIBRATED: ("calibrated networks", "untrained weights, forward passes only"),
     Gain.OVER_ALONE: (
         "peers alone",
-        "the same rounds, every peer its own teacher (by its own snapshot or average, where refresh_every, "
-        "teacher_ema or teacher_anchor say so)",
+        "the same rounds, every peer its own teacher",
     ),
     Gain.OVER_ALONE_MATCHED: ("peers alone with matched gradients", "as alone, gradients scaled to the run's norms"),
     Gain.OVER_SHUFFLED: ("shuffled teachers", "their messages permuted over the samples of the batch"),
@@ -49,6 +48,15 @@ CONTROLS = {  # by kind of gain: the name of the control, and its explanation
         "untrained networks",
         "as they were drawn; reset: the trained weights with BatchNorm's buffers as at the start",
     ),
+}
+MORE_THAN = {  # what a gain over a control rules out as its only cause
+    Gain.OVER_ALONE: "more steps on one's own answers",
+    Gain.OVER_ALONE_MATCHED: "steps of the same size on one's own answers",
+    Gain.OVER_SHUFFLED: "what messages have in common, such as balance and sharpness",
+    Gain.OVER_STRANGER: "any fixed random function as the teacher",
+    Gain.OVER_IRRELEVANT: "any trained network as the teacher, whatever it has seen",
+    Gain.OVER_PRIVATE_ONLY: "the private data alone",
+    Gain.OVER_SINGLE_TEACHER: "one teacher at a time",
 }
 FLAGS = {
     Flag.COLLAPSED: "the outputs or features lost most of what told images apart",

@@ -11,6 +11,7 @@ from peers.attacks.scene import Omniscient, Outputs, Scene
 from peers.base.brought import Brought, Imported, call
 from peers.base.brought_errors import BroughtError, explained
 
+TAKES = "(own, honest)"
 MOST_OFF = 1e-3  # what a distribution's sum may differ from 1
 
 
@@ -29,7 +30,7 @@ class BroughtAttack(Brought, Omniscient):
 
     def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
         with explained(self.origin):
-            found = call(self.bring(), scene.own.clone(), scene.honest.clone())
+            found = call(self.origin, TAKES, self.bring(), scene.own.clone(), scene.honest.clone())
         wanted = tuple(scene.own.shape)
         if not isinstance(found, Tensor) or tuple(found.shape) != wanted or not found.is_floating_point():
             is_tensor = isinstance(found, Tensor)

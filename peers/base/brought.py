@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from peers.base.brought_errors import BroughtError, explained
+from peers.base.brought_errors import BroughtError, check_arguments, explained
 from peers.base.content import Unidentifiable, digest_of
 from peers.base.section import Variant
 
@@ -228,12 +228,19 @@ def taken(value: Callable[..., Any], offered: Mapping[str, Any], untold: int) ->
     return tuple(found)
 
 
-def call(value: Any, *batches: Any) -> Any:
-    """Call a function, or an object of a class, with batches; objects with tensors go where the batches are."""
+def call(origin: str, takes: str, value: Any, *batches: Any) -> Any:
+    """Call a function, or an object of a class, with batches; objects with tensors go where the batches are.
+
+    origin, takes: what is named, and what it must take in words, if it cannot be called with as many batches.
+    """
     made = value() if isinstance(getattr(value, "func", value), type) else value
     if hasattr(made, "to") and hasattr(made, "parameters"):  # a torch.nn.Module
         made = made.to(batches[0].device)
-    return made(*batches)
+    try:
+        return made(*batches)
+    except TypeError:
+        check_arguments(origin, made, batches, takes)
+        raise
 
 
 def _digest(origin: str, value: Any) -> str:

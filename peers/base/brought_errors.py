@@ -1,10 +1,12 @@
 """Errors of what users bring, told with the user's own lines of code."""
 
+import inspect
 import linecache
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 from peers.base.own_code import is_own_file
 
@@ -36,6 +38,22 @@ def of_peer(peer: int) -> Iterator[None]:
     except BroughtError as error:
         first, *rest = str(error).split("\n")
         raise type(error)("\n".join([f"{first} (peer {peer})", *rest])) from error.__cause__
+
+
+def check_arguments(origin: str, value: Any, arguments: Sequence[Any], takes: str) -> None:
+    """Refuse a callable that cannot be called with these arguments. takes: what it must take, in words.
+
+    One that does not tell what it takes, as some built-in functions, is not refused. Raises: BroughtError, of one line.
+    """
+    try:
+        signature = inspect.signature(getattr(value, "forward", value))  # a module's __call__ takes anything
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        names = ", ".join(signature.parameters)
+        raise BroughtError(f"{origin}: must take {takes}, but takes ({names}): change its arguments") from None
 
 
 def _told(origin: str, error: Exception) -> str:

@@ -155,14 +155,15 @@ class Rejoin:
 class Heard:
     """What a student's pooling did with the messages of one step; counts of messages, its own not among them.
 
-    dropped: those of which it used less than a hundredth of their weight. auc: probability that a lie is farther from
+    dropped: those of which it used less than a hundredth of their weight; None: a rule of the user's own, which does
+    not say what it used. auc: probability that a lie is farther from
     the other messages than an honest one, by the median distance to them; None where it heard no lie or no honest one.
     """
 
     honest: int = 0
-    honest_dropped: int = 0
+    honest_dropped: int | None = 0
     lies: int = 0
-    lies_dropped: int = 0
+    lies_dropped: int | None = 0
     auc: float | None = None
 
     @classmethod
@@ -174,11 +175,16 @@ class Heard:
         told = [each.auc for each in found if each.auc is not None]
         return cls(
             sum(each.honest for each in found),
-            sum(each.honest_dropped for each in found),
+            _sum_of_known([each.honest_dropped for each in found]),
             sum(each.lies for each in found),
-            sum(each.lies_dropped for each in found),
+            _sum_of_known([each.lies_dropped for each in found]),
             sum(told) / len(told) if told else None,
         )
+
+
+def _sum_of_known(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class BroughtLoss(Brought):
 
     def __call__(self, student: Batch, target: Batch) -> Scalar:
         with explained(self.origin):
-            found = call(self.bring(), student, target.detach())
+            found = call(self.origin, "(student, target)", self.bring(), student, target.detach())
         if not isinstance(found, Tensor) or found.ndim or not found.is_floating_point():
             is_tensor = isinstance(found, Tensor)
             what = f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else f"a {type(found).__name__}"

@@ -108,7 +108,7 @@ class _BroughtTarget(Brought, Tempered):
 
     def vector(self, outputs: Batch, centre: Centre) -> Batch:
         with explained(self.origin):
-            found = call(self.bring(), outputs)
+            found = call(self.origin, "(outputs)", self.bring(), outputs)
         if not isinstance(found, Tensor) or found.shape != outputs.shape or found.dtype != outputs.dtype:
             is_tensor = isinstance(found, Tensor)
             what = f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else f"a {type(found).__name__}"

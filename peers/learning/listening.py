@@ -224,11 +224,12 @@ def _heard(
     if honest and false:
         scores = outlier_scores(stack)
         told = auc(scores[others], [lies[place] for place in others])
+    says = exchange.aggregation.tells_used
     return Heard(
         honest=len(honest),
-        honest_dropped=sum(dropped[place] for place in honest),
+        honest_dropped=sum(dropped[place] for place in honest) if says else None,
         lies=len(false),
-        lies_dropped=sum(dropped[place] for place in false),
+        lies_dropped=sum(dropped[place] for place in false) if says else None,
         auc=told,
     )
 

@@ -31,11 +31,12 @@ class Aggregation(Variant):
     """A rule that pools messages: a pure function, without gradients.
 
     robust: whether it is another rule than the weighted mean, so that it needs all messages at once. leaves_simplex:
-    whether the pool of distributions may be no distribution.
+    whether the pool of distributions may be no distribution. tells_used: whether `used` is known.
     """
 
     robust: ClassVar[bool] = True
     leaves_simplex: ClassVar[bool] = False
+    tells_used: ClassVar[bool] = True
 
     def needs(self) -> int:
         """The least number of teachers of a student, its own share among them, that the rule makes sense for."""

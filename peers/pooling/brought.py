@@ -10,6 +10,8 @@ from peers.base.brought import Brought, Given, Imported, call
 from peers.base.brought_errors import BroughtError, explained
 from peers.pooling.aggregation import Aggregation
 
+TAKES = "(own, messages, weights)"
+
 
 def mean_of(own: Float[Tensor, "samples dim"], stack: Float[Tensor, "teachers samples dim"], weights: Tensor) -> Tensor:
     """The mean of the messages, as an example of a rule of one's own."""
@@ -19,11 +21,12 @@ def mean_of(own: Float[Tensor, "samples dim"], stack: Float[Tensor, "teachers sa
 class BroughtAggregation(Brought, Aggregation):
     """A rule of the user's own: (own [samples, dim], messages [teachers, samples, dim], weights) -> [samples, dim].
 
-    Which messages it used is not known: each counts as used by its weight.
+    Which messages it used is not known: nothing is told of them.
     """
 
     field: ClassVar[str] = "exchange.aggregation"
     leaves_simplex: ClassVar[bool] = True
+    tells_used: ClassVar[bool] = False
 
     def pooled(
         self,
@@ -32,7 +35,7 @@ class BroughtAggregation(Brought, Aggregation):
         weights: Float[Tensor, " teachers"],
     ) -> tuple[Float[Tensor, "samples dim"], Float[Tensor, " teachers"]]:
         with explained(self.origin):
-            found = call(self.bring(), own, stack.clone(), weights.clone())
+            found = call(self.origin, TAKES, self.bring(), own, stack.clone(), weights.clone())
         if not isinstance(found, Tensor) or found.shape != own.shape or not found.is_floating_point():
             is_tensor = isinstance(found, Tensor)
             what = f"{found.dtype} of shape {tuple(found.shape)}" if is_tensor else f"a {type(found).__name__}"

@@ -205,7 +205,7 @@ class ImportedStep(Imported, RandomStep):
         return self.sensor
 
     def __call__(self, images: Images, rng: np.random.Generator) -> Images:
-        return own_steps.apply(self.origin, self.bring(), images, rng)
+        return own_steps.apply(self.origin, self.bring(), images, rng, self.sensor)
 
 
 def _named(step: Any) -> Any:

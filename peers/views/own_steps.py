@@ -7,16 +7,19 @@ import torch
 from torch import Tensor
 
 from peers.base.brought import taken
-from peers.base.brought_errors import BroughtError, explained
+from peers.base.brought_errors import BroughtError, check_arguments, explained
 from peers.base.finite import finite_rows
 from peers.views.steps import Images
 
+TAKES = "(images), or (images, rng)"
 
-def apply(origin: str, value: Any, images: Images, rng: np.random.Generator) -> Images:
+
+def apply(origin: str, value: Any, images: Images, rng: np.random.Generator, sensor: bool = False) -> Images:
     """The images after the user's step, which is a function, or a class that is built first.
 
     A function gets the images and the generator, or the images alone if it takes no more; a torch.nn.Module gets the
-    images alone. torch's own generator is seeded from `rng`, and left as it was. Raises: BroughtError, of one line.
+    images alone. torch's own generator is seeded from `rng`, and left as it was. sensor: it gets the images alone, and
+    is refused if it takes the generator: it gives always the same of an image. Raises: BroughtError, of one line.
     """
     with torch.random.fork_rng(devices=[]), explained(origin):
         torch.manual_seed(int(rng.integers(2**63)))
@@ -24,7 +27,14 @@ def apply(origin: str, value: Any, images: Images, rng: np.random.Generator) -> 
         if isinstance(made, torch.nn.Module):
             found = made(images.clone())
         else:
-            found = made(*taken(made, {"images": images.clone(), "rng": rng}, 2))
+            arguments = taken(made, {"images": images.clone(), "rng": rng}, 1 if sensor else 2)
+            if sensor and len(arguments) > 1:
+                raise BroughtError(
+                    f"{origin}: takes a generator, but a step with sensor = true draws nothing: leave out its second "
+                    "argument, or sensor = true"
+                )
+            check_arguments(origin, made, arguments, TAKES)
+            found = made(*arguments)
     return _checked(origin, found, images).detach()
 
 

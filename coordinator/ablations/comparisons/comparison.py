@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -22,43 +23,50 @@ from coordinator.reports.wording import probe_name
 Key = TypeVar("Key")
 
 
-def compare(rows: list[dict[str, Any]], cells: Sequence[str], reference: str, measures: Sequence[str]) -> Comparison:
+def compare(
+    rows: list[dict[str, Any]],
+    cells: Sequence[str],
+    reference: str,
+    measures: Sequence[str],
+    apart: Collection[str] = (),
+) -> Comparison:
     """Compare the cells of a table with one row per (cell, seed): columns cell, seed, status, flags and the measures.
 
     Rows of unfinished runs and values that are missing or not finite are left out; paired differences need both values.
     A target that a seed did not reach (an infinite cost) leaves its cell without a mean and without a difference.
+    Cells that are `apart` have no difference either: their means are over other peers than the reference's.
     """
     assert reference in cells
     seeds = tuple(dict.fromkeys(int(row["seed"]) for row in rows))
-    finished = {
-        (row["cell"], int(row["seed"])): row
-        for row in rows
-        if row.get("status", RunStatus.FINISHED) == RunStatus.FINISHED
-    }
+    finished = {(row["cell"], int(row["seed"])): row for row in rows if _is_finished(row)}
     values = {
         (cell, measure): [_value(finished.get((cell, seed), {}).get(measure)) for seed in seeds]
-        for cell in cells
-        for measure in measures
+        for cell, measure in product(cells, measures)
     }
     missed = {key: found for key, of_seeds in values.items() if (found := _missed(key[1], of_seeds)) is not None}
     estimates = {key: estimate([] if key in missed else of_seeds) for key, of_seeds in values.items()}
     void = _void(finished, measures)
-    claims = {key: found for key, found in estimates.items() if is_claim(key[1]) and key not in void}
+    finished_of = {cell: [row for key, row in finished.items() if key[0] == cell] for cell in cells}
     comparison = Comparison(
         cells=tuple(cells),
         seeds=seeds,
         reference=reference,
         measures=tuple(measures),
         estimates=estimates,
-        p_holm=_holm_adjusted(claims),
-        differences=_tested(_paired(values, reference, missed), reference),
+        p_holm=_holm_adjusted({key: each for key, each in estimates.items() if is_claim(key[1]) and key not in void}),
+        differences=_tested(_paired(values, reference, {*missed, *product(apart, measures)}), reference),
         words=(),
-        finished={cell: sum(key[0] == cell for key in finished) for cell in cells},
-        flags={cell: _flags([row for key, row in finished.items() if key[0] == cell]) for cell in cells},
+        finished={cell: len(found) for cell, found in finished_of.items()},
+        flags={cell: _flags(found) for cell, found in finished_of.items()},
         void=void,
         missed=missed,
+        apart=tuple(apart),
     )
     return replace(comparison, headline=tuple(headline(comparison)), words=tuple(in_words(comparison)))
+
+
+def _is_finished(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("status", RunStatus.FINISHED) == RunStatus.FINISHED)
 
 
 def _paired(
@@ -91,6 +99,7 @@ def to_table(comparison: Comparison) -> dict[str, Any]:
         "measures": list(comparison.measures),
         "finished": comparison.finished,
         "flags": comparison.flags,
+        "not_compared": list(comparison.apart),
         "estimates": [
             {"cell": cell, "measure": measure}
             | _numbers(found)

@@ -74,8 +74,9 @@ class Comparison:
     finished: by cell, the number of finished seeds. flags: by cell, the number of these runs that raised each flag.
     void: by (cell, measure), why there is no verdict from a control run that did nothing, or diverged, in some seed;
     such a gain is not tested. missed: by (cell, measure), the targets that some seed did not reach: the mean over the
-    others would be too good, so there is none, and no difference. headline: what it comes to, in one or two sentences.
-    words: caveats, weightiest first.
+    others would be too good, so there is none, and no difference. apart: cells that are not compared with the
+    reference, because other peers lie in them, and means are over the honest. headline: what it comes to, in a few
+    sentences. words: caveats, weightiest first.
     """
 
     cells: tuple[str, ...]
@@ -91,6 +92,7 @@ class Comparison:
     void: dict[tuple[str, str], str]
     headline: tuple[str, ...] = ()
     missed: dict[tuple[str, str], Missed] = field(default_factory=dict)
+    apart: tuple[str, ...] = ()
 
     @property
     def num_claims(self) -> int:

@@ -127,4 +127,6 @@ def _differing(comparison: Comparison) -> list[str]:
                 cells, largest = [each.cell for each in found], max(abs(each.estimate.mean) for each in found)
                 up_to = "by" if len(found) == 1 else "by up to"
                 parts.append(f"{briefly(cells)} in {measure_name(measure)} ({up_to} {amount(largest, measure)} {side})")
-    return [f"Different from {reference}: {'; '.join(parts)}." if parts else f"No difference from {reference} found."]
+    same = " where the same peers are honest" if comparison.apart else ""
+    none = f"No difference from {reference} found{same}."
+    return [f"Different from {reference}: {'; '.join(parts)}." if parts else none]

@@ -8,7 +8,7 @@ from coordinator.measures.distance import Arrival
 from coordinator.measures.statistics import Estimate
 from coordinator.measures.verdict import Flag
 from coordinator.reports.formatting import count_of, listed, quoted
-from coordinator.reports.wording import CONTROLS, FLAGS, amount, interval, measure_name, number, power_note
+from coordinator.reports.wording import CONTROLS, FLAGS, MORE_THAN, amount, interval, measure_name, number, power_note
 
 
 def not_reached(measure: str) -> str:
@@ -34,9 +34,10 @@ def in_words(comparison: Comparison) -> list[str]:
     """The caveats of a comparison, the weightiest first; at most ten sentences, none of which repeats a table."""
     flags = _flags(comparison)
     if len(comparison.seeds) < 2:
-        return [*flags, *_missed(comparison)]
+        return [*_apart(comparison), *flags, *_missed(comparison)]
     seeds = len(comparison.seeds)
     notes = [
+        *_apart(comparison),
         *flags,
         *_void(comparison),
         *_missed(comparison),
@@ -48,6 +49,16 @@ def in_words(comparison: Comparison) -> list[str]:
         *_controls(comparison),
     ]
     return [note for note in notes if note]
+
+
+def _apart(comparison: Comparison) -> list[str]:
+    """A sentence on cells that are not compared with the reference, because other peers lie in them."""
+    if not comparison.apart:
+        return []
+    return [
+        f"Not compared with {quoted(comparison.reference)}, as other peers lie there and means are of honest peers: "
+        f"{briefly([*comparison.apart])}; the table of liars compares the same peers."
+    ]
 
 
 def _flags(comparison: Comparison) -> list[str]:
@@ -147,7 +158,11 @@ def _of(measure: str, cells: list[str]) -> str:
 
 
 def _controls(comparison: Comparison) -> list[str]:
-    """A sentence on what each control is."""
-    measures = claimed(comparison)
-    meanings = dict(CONTROLS[gain] for gain in CONTROLS if any(measure.gain is gain for measure in measures))
+    """A sentence on what each control is, and what a gain over it rules out."""
+    gains = {measure.gain for measure in claimed(comparison)}
+    meanings = {
+        name: what + (f" (a gain over it rules out: {MORE_THAN[gain]})" if gain in MORE_THAN else "")
+        for gain, (name, what) in CONTROLS.items()
+        if gain in gains
+    }
     return [f"Controls: {'; '.join(f'{name}: {what}' for name, what in meanings.items())}."] if meanings else []

@@ -1,4 +1,4 @@
-"""Honest gains by rule and number of liars, as tables and as a figure."""
+"""Honest gains by rule and number of liars, as a figure."""
 
 from collections.abc import Sequence
 
@@ -10,41 +10,9 @@ from matplotlib.ticker import MaxNLocator
 from coordinator.ablations.comparisons.attacks import TRUTH, AttackRow
 from coordinator.ablations.figures.panels import tell_of_others, whole_blocks
 from coordinator.figures.style import BLACK, DASHES, MARKERS, NARROW, PALETTE, SMALL, WIDE, figure_of, panel, plain
-from coordinator.measures.statistics import Estimate
-from coordinator.pages.parts import Table
-from coordinator.reports.formatting import points, points_between
 from coordinator.reports.wording import gain_of
 
-NAMES = ("settings", "attack", "liars", "rule", "honest gain", "lost to the lies", "cost of the rule")
 PANEL, KEY = 2.3, 0.2  # inches: height of a panel, of a line of the legend
-
-
-def attack_tables(rows: Sequence[AttackRow]) -> list[Table]:
-    """A table per probe, with a row per cell; without the column of settings where only liars and rules vary."""
-    names = NAMES if any(row.cell.others for row in rows) else NAMES[1:]
-    tables = []
-    for measure in dict.fromkeys(row.measure for row in rows):
-        caption = (
-            f"{gain_of(measure)} gain over calibrated of honest peers, by rule of pooling. Lost to the lies: what the "
-            "same peers gain where nobody lies, less this. Cost of the rule: what peers gain by the mean where nobody "
-            "lies, less this. In points, paired by seed, with 95% intervals over seeds, not corrected."
-        )
-        found = [_cells(row)[-len(names) :] for row in rows if row.measure == measure]
-        tables.append(Table(caption, names, found, words=("settings", "attack", "rule")))
-    return tables
-
-
-def _cells(row: AttackRow) -> list[str]:
-    about = [row.cell.others, row.cell.attack, str(row.cell.liars), row.cell.rule]
-    return [*about, *(_text(found) for found in (row.gain, row.lost, row.cost))]
-
-
-def _text(found: Estimate | None) -> str:
-    """A mean and its interval; empty if there is none."""
-    if found is None or not np.isfinite(found.mean):
-        return ""
-    spread = f" ({points_between(found.low, found.high)})" if found.low is not None and found.high is not None else ""
-    return points(found.mean) + spread
 
 
 def draw_attacks(rows: Sequence[AttackRow], narrow: bool = False) -> Figure | None:

@@ -66,6 +66,8 @@ def facts_of(table: ClassTable, plan: Plan) -> dict[str, Any]:
         "public_of": plan.dataset.name if other is None else other.name,
         "private": int(sizes.sum()),
         "nobodys": len(plan.dataset.train_labels) - int(sizes.sum()) - public,
+        "classes": table.private.shape[1],
+        "classes_held": int((table.private > 0).any(axis=0).sum()),
         "examples": _spread(sizes),
         "effective_classes": _spread(table.effective_classes),
         "total_variation": _spread(table.total_variation),

@@ -7,11 +7,14 @@ from typing import Any
 import pytest
 
 from coordinator.ablations.ablate import AblationResult
+from coordinator.ablations.comparisons.attacks import Attacked, AttackRow
 from coordinator.ablations.comparisons.comparison import compare
 from coordinator.ablations.comparisons.estimates import Comparison
 from coordinator.ablations.console import print_ablation, print_cells
 from coordinator.ablations.grids.grid import load_ablation
 from coordinator.ablations.tables import print_comparison
+from coordinator.measures.gains import Gain, GainMeasure
+from coordinator.measures.statistics import estimate
 from coordinator.records.files.result import Status
 from coordinator.records.plain_text import PlainConsole, visible
 
@@ -133,3 +136,16 @@ def test_print_cells__every_width_and_every_name(width: int) -> None:
     assert max(map(len, text.splitlines())) <= width and "…" not in text
     assert all(root[:5] in text for root in roots) and "n" * 12 in text
     assert "6 runs: 3 cells, seeds 0, 1;" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_print_comparison__liars_have_a_table_of_their_own(width: int) -> None:
+    cell = Attacked("a", "krum(f=1)", "lma", 2, "", "")
+    lost = estimate([0.02, 0.022, 0.024])
+    rows = [AttackRow(cell, GainMeasure("knn", Gain.OVER_CALIBRATED), estimate([0.1, 0.1]), lost, None)]
+    made = console(width)
+    print_comparison(comparison_of(("ring", "self")), made, rows)
+    lines = text_of(made).splitlines()
+    assert max(map(len, lines)) <= width and "Liars and rules of pooling" in lines
+    said = "".join("".join(lines).split())
+    assert "krum(f=1)" in said and "+2.2(+1.7to+2.7)" in said and "notcorrected" in said

@@ -68,9 +68,13 @@ def test_plan__two_views_double_messages_and_activations(small: dict[str, Any]):
 
 
 def test_plan__warns_of_two_views_that_are_equal(small: dict[str, Any]):
-    line = r"exchange.self_loss compares two views of each image, but the view of peer 2 draws nothing at random"
+    line = r"exchange.self_loss compares two views of each image, but peers.groups\[1\].view draws nothing at random"
     groups = [{"count": 2, "view": ["crop"]}, {"count": 1, "view": ["left"]}]
     with pytest.warns(UserWarning, match=line):
         prepare(config_of(small, peers={"groups": groups}, exchange={"self_loss": 1.0}))
+    names = [{"name": name, "count": count, "view": [name]} for name, count in (("left", 2), ("right", 1))]
+    both = r"but peers.groups\[0\].view \('left'\) and peers.groups\[1\].view \('right'\) draw nothing at random"
+    with pytest.warns(UserWarning, match=both):
+        prepare(config_of(small, peers={"groups": names}, exchange={"self_loss": 1.0}))
     with pytest.warns(UserWarning, match=r"exchange.target_self_share compares two views .*, but peers.view draws"):
         prepare(config_of(small, exchange={"target_self_share": 0.5}))

@@ -10,6 +10,8 @@ def test_of_round__shares_are_of_all_messages_and_the_auc_is_a_mean_over_student
     heard = [Heard(4, 1, 0, 0), None, Heard(6, 1, 2, 1, 0.5), Heard(0, 0, 2, 2, 1.0)]
     assert of_round(heard) == {"honest_dropped": 2 / 10, "lies_dropped": 3 / 4, "lie_auc": 0.75}
     assert of_round([Heard(3, 0)]) == {"honest_dropped": 0.0, "lies_dropped": None, "lie_auc": None}
+    own_rule = [Heard(3, None, 1, None, 0.5), Heard(2, None, 1, None, 1.0)]
+    assert of_round(own_rule) == {"honest_dropped": None, "lies_dropped": None, "lie_auc": 0.75}
     assert of_round([None, None]) == of_round([]) == {}
 
 

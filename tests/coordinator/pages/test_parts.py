@@ -66,7 +66,8 @@ def test_pictures__those_that_there_are_in_order(tmp_path: Path) -> None:
 
 
 VALUES: dict[str, Any] = {
-    **{name: () for name in ("verdicts", "headline", "failed", "forest", "attacks", "pictures", "notes", "asked")},
+    **{name: () for name in ("verdicts", "headline", "failed", "forest", "pictures", "notes", "asked")},
+    **{"attacks": [Table("", ("x",), ())], "attacked": ()},
     **{"title": "t", "reference": "", "command": "c", "config": ""},
     "estimates": Table("", ("x",), ()),
     "differences": [Table("", ("x",), ())],
@@ -83,7 +84,20 @@ def test_render__a_value_that_is_missing_is_an_error() -> None:
 def test_render__only_the_scripts_of_the_component_may_run(read_page: Callable[[str], Any]) -> None:
     """Their hashes are as the standard has them; a component that is no HTML of ours is shown as text."""
     values: dict[str, Any] = dict.fromkeys(
-        ("verdicts", "flags", "first", "curves", "graph", "tables", "words", "asked", "network", "holders"), ()
+        (
+            "verdicts",
+            "held_classes",
+            "flags",
+            "first",
+            "curves",
+            "graph",
+            "tables",
+            "words",
+            "asked",
+            "network",
+            "holders",
+        ),
+        (),
     )
     values |= {"title": "t", "ending": "", "config": ""}
     assert _policy(read_page(render("run.html", **values))).endswith("; script-src 'none'; base-uri 'none'")

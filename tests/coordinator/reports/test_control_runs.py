@@ -121,9 +121,11 @@ def test_meanings__of_networks_that_saw_nothing_of_the_other_data() -> None:
         "probes": {"knn": probe(irrelevant=(0.5, "no difference"), alone=(0.5, "no difference"))},
         "controls": {"irrelevant": {**RUN, "saw_nothing": [1, 2]}, "alone": RUN},
     }
-    alone, irrelevant = control_runs.meanings(summary).split("; ")
+    alone, irrelevant = control_runs.meanings(summary)
     assert irrelevant.endswith(
         "from other data (in the place of peers 1, 2 they see nothing of those and learn nothing, so there they are "
-        "strangers)"
+        "strangers); a gain over it rules out: any trained network as the teacher, whatever it has seen"
     )
-    assert alone.startswith("alone") and "see nothing" not in alone
+    assert alone.startswith("alone") and "see nothing" not in alone and "by its own" not in alone
+    summary["config"] = {"exchange": {"refresh_every": 0, "teacher_ema": 0.9}}
+    assert "its own teacher (by its own snapshot and average);" in control_runs.meanings(summary)[0]

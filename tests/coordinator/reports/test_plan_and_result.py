@@ -30,6 +30,19 @@ def test_run__dry_run_is_right_and_leaves_nothing(cli: Cli, tiny: Path) -> None:
     assert lines["nothing"] == "was started (--dry-run)"
 
 
+def test_run__dry_run_names_liars_and_the_rule_of_pooling(cli: Cli, tiny: Path) -> None:
+    lies = "peers.adversaries=[{peers=[0], attack={kind='sign-flip'}, from_round=1}]"
+    rule = ["topology.kind=complete", "exchange.aggregation={kind='krum', f=1}"]
+    code, out, err = cli("run", "tiny.toml", lies, *rule, "--dry-run")
+    assert (code, err) == (0, "")
+    assert "\nliars     peer 0 (sign-flip from round 1 on)\n" in out
+    assert "\nrule      students pool messages by krum (f 1)\n" in out
+    _, plain, _ = cli("run", "tiny.toml", "--dry-run")
+    assert "\nliars" not in plain and "\nrule" not in plain
+    _, mean, _ = cli("run", "tiny.toml", lies, "--dry-run")
+    assert "\nrule      students pool messages by mean\n" in mean
+
+
 def test_run__dry_run_starts_no_peers(cli: Cli, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: Any) -> None:
         raise AssertionError("a dry run opens no pool")
@@ -69,7 +82,8 @@ def test_run__verdicts_are_whole_at_eighty_columns(cli: Cli, tiny: Path) -> None
     over_alone = ("another function teaches (this run)", "no difference", "worse than the control (this run)")
     assert all(row.rstrip().endswith(over_calibrated) for row in rows[:2])
     assert all(row.rstrip().endswith(over_alone) and row.split()[1] == "alone" for row in rows[3:5])
-    assert "gain: trained - control run. alone: the same rounds, every peer its own teacher" in out
+    said = "gain: trained - control run\nalone: the same rounds, every peer its own teacher; a gain over it rules out: "
+    assert f"{said}more steps on one's own answers\n" in out
     last = "verdicts are about this run; over seeds: peer-consensus run tiny.toml "
     assert out.splitlines()[-1].startswith(last) and out.splitlines()[-1].endswith("--seeds 5")
 

@@ -12,6 +12,15 @@ def test_on_pooling__says_what_was_dropped_and_when_lies_can_be_told() -> None:
     assert "no filter by distance can tell lies" in on_pooling({"pooling": {**DROPPED, "round_of_auc": None}})[1]
 
 
+def test_on_pooling__of_a_rule_of_ones_own_nothing_is_said_to_be_dropped() -> None:
+    """Told distances stay: they are of the messages, not of the rule."""
+    part = {**DROPPED, "honest_dropped": None, "lies_dropped": None}
+    rule = {"exchange": {"aggregation": {"kind": "import", "target": "mine:rule"}}}
+    not_known, told = on_pooling({"pooling": part, "config": rule})
+    assert "does not say which messages it used" in not_known and "%" not in not_known and "from round 40 on" in told
+    assert len(on_pooling({"config": rule})) == 1
+
+
 def test_on_pooling__without_liars_or_another_rule() -> None:
     assert on_pooling({}) == []
     only = {"honest_dropped": 0.5, "lies_dropped": None, "lie_auc": None, "round_of_auc": None}

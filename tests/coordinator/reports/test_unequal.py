@@ -93,6 +93,9 @@ def test_peer_rows__who_lies_and_what_each_gained() -> None:
     ]
     found = summary(adversaries=[])
     assert unequal.peer_columns(found) == ("peer", "group", "kNN gain") and len(unequal.peer_rows(found)[0]) == 3
+    found = {**summary(), "groups": {}}
+    assert unequal.peer_columns(found) == ("peer", "role", "kNN gain")
+    assert unequal.peer_rows(found)[3] == ["3", "lies: lma", ""]
 
 
 def test_peer_rows__not_of_peers_that_are_all_alike_or_very_many() -> None:

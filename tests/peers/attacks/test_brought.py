@@ -28,6 +28,7 @@ def test_brought_attacks__get_what_the_liar_would_send_and_the_honest_messages()
     [
         ("torch:add", False, r"must return what is sent, of shape \(3, 5\), got torch.float32 of shape \(3, 3, 5\)"),
         ("builtins:isinstance", False, "raised TypeError"),
+        ("peers.base.means:wide", False, r"must take \(own, honest\), but takes \(\w+\): change its arguments$"),
         ("operator:is_", False, "got a bool: keep samples and outputs$"),
     ],
 )

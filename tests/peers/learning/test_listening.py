@@ -28,6 +28,7 @@ from peers.learning.settings import Execution, PeerSettings, initial_network
 from peers.networks.config import PeersConfig
 from peers.networks.optimizers import SGD
 from peers.networks.variants import MLP, LinearHead
+from peers.pooling.brought import ImportedAggregation
 from peers.pooling.config import Krum, Mean, Median, Nearest, SelfAgreement, SelfCentredClipping, TrimmedMean
 from peers.pooling.memory import ETA, expguard_scores
 
@@ -265,6 +266,8 @@ def test_listen__counts_what_krum_drops_and_tells_lies_by_distance() -> None:
     heard = listen(received, near[0], Ear(settings)).heard
     assert heard is not None and (heard.honest, heard.lies, heard.lies_dropped, heard.auc) == (2, 1, 1, 1.0)
     assert heard.honest_dropped == 1  # krum takes one message of three honest ones
+    of_ones_own = settings_of([Adversaries(peers=(4,), attack=Constant())], aggregation=ImportedAggregation.example())
+    assert listen(received, near[0], Ear(of_ones_own)).heard == Heard(2, None, 1, None, 1.0)
 
 
 def test_heard_together__adds_counts_and_averages_what_is_known() -> None:

@@ -40,7 +40,8 @@ def test_brought_rules__leave_messages_alone_and_are_brought_back_to_distributio
     ("target", "message"),
     [
         ("builtins:max", r"raised RuntimeError: Boolean value of Tensor"),
-        ("peers.base.means:wide", r"raised TypeError"),
+        ("peers.base.means:wide", r"must take \(own, messages, weights\), but takes \(\w+\): change its arguments$"),
+        ("torch.nn:ReLU", r"must take \(own, messages, weights\), but takes \(input\)"),
         ("torch:cdist", r"raised "),
     ],
 )

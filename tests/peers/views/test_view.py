@@ -210,3 +210,15 @@ def test_steps__equal_settings_are_equal_views() -> None:
     assert view("left", "noisy").steps == (Sensor(kind="left"), NoisySensor())
     assert hash(READ.validate_python(["flip", "left"])) == hash(READ.validate_python([{"kind": "flip"}, "left"]))
     assert hash(ImportedStep.example()) == hash(ImportedStep(target="torch.nn:ReLU"))
+
+
+def test_imported__a_sensor_that_takes_a_generator_is_refused() -> None:
+    """It would be kept where peers are probed, and there it must give always the same."""
+    step = {"kind": "import", "target": f"{__name__}:darker", "sensor": True}
+    with pytest.raises(BroughtError, match=r"darker': takes a generator, but a step with sensor = true draws nothing"):
+        view(step).still(PIXELS, 0)
+
+
+def test_imported__a_step_that_cannot_be_called_is_told_what_it_gets() -> None:
+    with pytest.raises(BroughtError, match=r"must take \(images\), or \(images, rng\), but takes \(\w+, \w+, \w+"):
+        view({"kind": "import", "target": "peers.views.steps:chosen_of"}).draw(PIXELS, 0, 0, 0)

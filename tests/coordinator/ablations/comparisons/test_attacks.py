@@ -8,10 +8,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from coordinator import load_ablation
+from coordinator.ablations.attack_tables import attack_tables
+from coordinator.ablations.comparisons.attack_words import attack_lines
 from coordinator.ablations.comparisons.attacks import AttackRow, attack_rows, attacked
-from coordinator.ablations.figures.attack_report import attack_tables, draw_attacks
+from coordinator.ablations.figures.attack_report import draw_attacks
 from coordinator.ablations.grids.grid import Cell
 from coordinator.measures.gains import Gain, GainMeasure
+from coordinator.measures.statistics import estimate
 
 LIARS = [[], [{"peers": [0], "attack": {"kind": "lma"}}], [{"peers": [0, 2], "attack": {"kind": "lma"}}]]
 RULES = [{"kind": "mean"}, {"kind": "krum", "f": 1}]
@@ -103,6 +106,26 @@ def test_attack_rows__the_same_peers_with_and_without_lies() -> None:
 def test_attack_rows__none_where_liars_do_not_vary() -> None:
     assert rows_of(cells_of(**{"peers.adversaries": [LIARS[1]]})) == []
     assert attack_rows(cells_of(), {}, ["consensus.js.last"]) == []
+
+
+def test_attack_lines__name_what_is_told_from_zero() -> None:
+    """Losses of 2 and 2.5, 4 and 4.5 points: t-tests of 2 seeds with p 0.07 and 0.037, which four tests do not bear;
+    of 2, 2.001 and 2.002 points by each rule one does, and a cost that is equal with every seed has no test.
+    """
+    found = attack_lines(rows_of(cells_of()))
+    assert found == [
+        "Lost to the lies (the same honest peers with and without liars): means of +2.2 to +4.2 points; none told from "
+        "0 in 4 tests after Holm's correction."
+    ]
+    sure = [
+        replace(row, lost=estimate([0.02, 0.02001, 0.02002]), cost=estimate([0.01, -0.01, 0.001]))
+        for row in rows_of(cells_of())
+        if row.cell.liars == 2
+    ]
+    lost, cost = attack_lines(sure)
+    assert "+2.0 by kNN for mean against lma x 2 and +2.0 by kNN for krum(f=1) against lma x 2, told from 0 in" in lost
+    assert cost.endswith("means of +0.03 to +0.03 points; none told from 0 in 2 tests after Holm's correction.")
+    assert attack_lines([]) == []
 
 
 @pytest.mark.figures

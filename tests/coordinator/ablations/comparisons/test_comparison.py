@@ -461,3 +461,13 @@ def test_verdict__of_a_group_rests_on_that_groups_own_gain_over_calibrated() -> 
     assert found.verdict("run", STRANGER) is Verdict.ABOVE_CONTROL
     assert (found.beats_all("run", "knn", "chroma"), found.beats_all("run", "knn")) == (True, False)
     assert "by kNN (chroma)" in " ".join(found.headline)
+
+
+def test_compare__cells_with_other_liars_are_not_compared_with_the_reference() -> None:
+    values = {"krum": {KNN: UP}, "lied to": {KNN: DOWN}, "mean": {KNN: NULL}}
+    whole, ours = _compare(values), compare(_rows(values), list(values), "mean", [KNN], apart=["lied to"])
+    assert {each.cell for each in whole.differences} == {"krum", "lied to"} and whole.apart == ()
+    assert [each.cell for each in ours.differences] == ["krum"] and ours.estimates == whole.estimates
+    assert any(line.startswith("Not compared with mean") and "lied to" in line for line in ours.words)
+    none = compare(_rows(values), list(values), "mean", [KNN], apart=["lied to", "krum"])
+    assert none.differences == () and not any("ifference from" in line for line in none.headline)
