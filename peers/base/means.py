@@ -10,6 +10,20 @@ def wide(values: Float[Tensor, "*axes"]) -> Float[Tensor, "*axes"]:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
+FAR = 1e15  # sums of squares of numbers below it stay finite in float32, with room for millions of entries
+
+
+def roomy(values: Float[Tensor, "*axes"], *others: Float[Tensor, "..."]) -> Float[Tensor, "*axes"]:
+    """`wide`, or float64 where squares of these numbers, or of the others with them, might be infinite in float32.
+
+    The squares of all float32 numbers are finite in float64, so that however far away a message is, its distance is a
+    number. Numbers of an ordinary size keep float32, and their bits.
+    """
+    found = wide(values)
+    largest = max(float(each.abs().max()) if each.numel() else 0.0 for each in (found, *others))
+    return found.to(torch.float64) if largest > FAR else found
+
+
 def weighted_mean(
     stack: Float[Tensor, "teachers samples dim"], weights: Float[Tensor, " teachers"]
 ) -> Float[Tensor, "samples dim"]:

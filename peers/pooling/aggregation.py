@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peers.base.means import wide
+from peers.base.means import roomy, wide
 from peers.base.section import Variant
 from peers.pooling.averages import normalised, on_simplex
 
@@ -50,10 +50,12 @@ class Aggregation(Variant):
         Fewer teachers than `needs()`, as after dropouts: the largest number of liars that the rule can bear.
         """
         with torch.no_grad():
-            messages = wide(stack).contiguous()
-            outputs, used = self.pooled(wide(own), messages, normalised(weights.to(messages.dtype)))
-            return Pooled(on_simplex(outputs) if distribution and self.leaves_simplex else outputs, used)
+            messages = roomy(stack, own).contiguous()
+            outputs, used = self.pooled(own.to(messages), messages, normalised(weights.to(messages.dtype)))
+            outputs = on_simplex(outputs) if distribution and self.leaves_simplex else outputs
+            dtype = wide(stack).dtype  # distances of far messages take float64, the answer does not
+            return Pooled(outputs.to(dtype), used.to(dtype))
 
     def pooled(self, own: Outputs, stack: Stack, weights: Weights) -> tuple[Outputs, Weights]:
-        """`pool` of messages in float32 or float64, before distributions are clipped and renormalised."""
+        """`pool` of messages in float32 (in float64 if far away), before distributions are clipped and renormalised."""
         raise NotImplementedError

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from peers.base.balancing import balanced
-from peers.base.means import wide
+from peers.base.means import roomy, wide
 
 
 def confident(outputs: Float[Tensor, "samples dim"], share: float, distribution: bool) -> Bool[Tensor, " samples"]:
@@ -38,7 +38,7 @@ def agreement(outputs: Float[Tensor, "samples dim"], num_views: int) -> Float[Te
     themselves more (0.24 after 400 rounds) than those that see luminance (0.15), and know less.
     """
     with torch.no_grad():
-        first, second = (balanced(view, EPSILON, ITERATIONS).exp() for view in wide(outputs).chunk(num_views)[:2])
+        first, second = (balanced(view, EPSILON, ITERATIONS).exp() for view in roomy(outputs).chunk(num_views)[:2])
         observed = (first * second).sum(dim=1).mean()
         expected = (first.mean(dim=0) * second.mean(dim=0)).sum()
         return ((observed - expected) / (1 - expected).clamp_min(1e-12)).clamp(0, 1)

@@ -62,7 +62,7 @@ class GeometricMedian(Aggregation):
 
     kind: Literal["geometric-median"] = "geometric-median"
     per_sample: bool = Field(False, description="for each sample by itself, rather than for whole messages")
-    nu: float = Field(0.1, gt=0, description="smoothing: the least distance that a weight is divided by")
+    nu: float = Field(0.1, ge=1.2e-38, le=1e38, description="smoothing: the least distance that a weight is divided by")
     iterations: int = Field(3, ge=1, strict=True, description="steps of Weiszfeld's algorithm")
 
     def needs(self) -> int:
@@ -120,7 +120,7 @@ class SelfCentredClipping(_Selection):
     """The student's own outputs, moved by the mean of the differences of the others, each clipped at tau (He 2022)."""
 
     kind: Literal["self-centred-clipping"] = "self-centred-clipping"
-    tau: Annotated[float, Field(gt=0)] | Literal["adaptive"] = Field(
+    tau: Annotated[float, Field(ge=1.2e-38, le=1e38)] | Literal["adaptive"] = Field(
         "adaptive", description="largest length of a difference; adaptive: the second largest distance of a teacher"
     )
 
@@ -135,7 +135,7 @@ class Cronus(Aggregation):
     """For each sample the mean after outliers along the main direction of the covariance are dropped, twice (2019)."""
 
     kind: Literal["cronus"] = "cronus"
-    alpha: float = Field(0.4, gt=0, lt=1, description="twice the share of messages that is dropped each time")
+    alpha: float = Field(0.4, ge=1.2e-38, lt=1, description="twice the share of messages that is dropped each time")
 
     def needs(self) -> int:
         return math.ceil(2 / self.alpha - 1e-9)  # with fewer, nothing is dropped

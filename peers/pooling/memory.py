@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peers.base.means import wide
+from peers.base.means import roomy
 from peers.pooling.coordinate_wise import median
 
 ETA = 0.1  # a free parameter of the authors'; honest scores differ by some 0.05, so that it takes hundreds of rounds
@@ -22,7 +22,7 @@ def expguard_scores(stack: Float[Tensor, "teachers samples dim"], distribution: 
     Source: Roux, Zimmer and Pokutta, 2025 (arXiv 2402.12265), section 5, with the median as the pooled prediction.
     """
     with torch.no_grad():
-        messages = wide(stack)
+        messages = roomy(stack)
         middle, _ = median(messages, messages.new_full((len(stack),), 1 / len(stack)))
         scores = (messages - middle).square().sum(dim=2).sqrt().mean(dim=1)
         typical = scores.quantile(0.5)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from peers.base.means import wide
+from peers.base.means import roomy, wide
 
 
 def squared_distances(
@@ -29,7 +29,7 @@ def squared_distances(
 def distances(stack: Float[Tensor, "teachers samples dim"]) -> Float[Tensor, "teachers teachers"]:
     """Euclidean distances of all pairs of whole messages."""
     with torch.no_grad():
-        return squared_distances(wide(stack), per_sample=False)[:, :, 0].sqrt()
+        return squared_distances(roomy(stack), per_sample=False)[:, :, 0].sqrt()
 
 
 def outlier_scores(stack: Float[Tensor, "teachers samples dim"]) -> Float[Tensor, " teachers"]:

@@ -293,3 +293,16 @@ def test_rules__of_a_length_beyond_float32_are_refused_or_taken(rule: Any, setti
         return
     stack = torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0))
     assert bool(asked.pool(stack[0], stack, torch.full((4,), 0.25), False).outputs.isfinite().all())
+
+
+@pytest.mark.parametrize("rule", [rule for rule in ALL if rule.robust and rule.kind not in BRINGS_OWN], ids=named)
+@pytest.mark.parametrize("size", [-3e38, 1e20, 3e38])
+def test_rules__a_lie_of_infinite_square_moves_the_pool_no_more_than_a_nearer_one(rule: Any, size: float) -> None:
+    """Squares of float32 numbers above 1.8e19 are infinite: such a lie must neither win nor spoil the pool."""
+    honest = normal(6, 4, 3).float()
+    stack = torch.cat([honest, torch.full((1, 4, 3), size)])
+    found = rule.pool(honest[0], stack, equal(7), False)
+    assert found.outputs.dtype is torch.float32 and bool(found.outputs.isfinite().all())
+    assert float(found.outputs.abs().max()) <= 3 * float(honest.abs().max())
+    nearer = rule.pool(honest[0], stack.clamp(-1e12, 1e12), equal(7), False)
+    torch.testing.assert_close(found.outputs, nearer.outputs, rtol=1e-4, atol=1e-4)

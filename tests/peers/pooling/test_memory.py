@@ -68,3 +68,10 @@ def test_expguard__finds_a_liar_among_honest_peers() -> None:
         stack = torch.from_numpy(np.concatenate([honest, lie[None]]))
         weights = expguard(weights, dict(enumerate(expguard_scores(stack, True).tolist())))
     assert weights[5] < 0.05 and min(weights[teacher] for teacher in range(5)) > 0.8
+
+
+@pytest.mark.parametrize("size", [1e12, 1e20, 3e38])
+def test_expguard_scores__of_a_lie_of_infinite_square_are_a_number(size: float) -> None:
+    stack = torch.cat([torch.randn(4, 8, 5, generator=torch.Generator().manual_seed(0)), torch.full((1, 8, 5), size)])
+    scores = expguard_scores(stack, distribution=False)
+    assert bool(scores.isfinite().all()) and int(scores.argmax()) == 4 and float(scores[:4].max()) < 10
