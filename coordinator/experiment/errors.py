@@ -184,6 +184,8 @@ def _locate(loc: tuple[int | str, ...], table: Any, root: Model) -> Place:
             table = table[step] if isinstance(table, list) and step < len(table) else None
         elif len(models) > 1 and isinstance(table, dict) and step == table.get("kind", step) and _of_kind(models, step):
             models = _of_kind(models, step)
+        elif not models and isinstance(table, dict) and step not in table:
+            break  # the label of a number or text, where the user has written a table
         elif isinstance(table, dict) or table is None:
             names.append(step)
             parents, within = models, isinstance(table, dict)

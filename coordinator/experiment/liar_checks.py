@@ -11,7 +11,7 @@ from peers.attacks.config import Adversaries, Constant, Copycat, PermutedOutputs
 from peers.base.brought import Brought, called
 from peers.exchange.config import ExchangeConfig
 from peers.networks.config import PeersConfig
-from peers.pooling.config import Aggregation, Krum, NoTrust
+from peers.pooling.config import Aggregation, Krum, MultiKrum, NoTrust
 from topologies.schedule import SAMPLED, Round, Schedule
 from topologies.worlds.config import NetworkConfig
 
@@ -50,6 +50,8 @@ def check_pooling(peers: PeersConfig, exchange: ExchangeConfig, schedule: Schedu
         for some in peers.adversaries:
             _check_width(some, exchange, width)
         _try_out(peers, exchange, width)
+        if peers.adversaries:
+            _check_students(peers, schedule, rounds)
         least = exchange.aggregation.needs()
         copycats = [some for some in peers.adversaries if isinstance(some.attack, Copycat)]
         if least == 1 and not copycats:
@@ -98,6 +100,21 @@ def _check_peers(peers: PeersConfig) -> None:
         raise ValueError(
             f"peers.adversaries.peers must leave an honest peer that learns, but all {peers.count} peers lie or are in "
             "peers.frozen: name fewer"
+        )
+
+
+def _check_students(peers: PeersConfig, schedule: Schedule, rounds: int) -> None:
+    """Of liars that are all that learns: every mean would be about nobody."""
+    taught = {
+        student
+        for _, full in _rounds(schedule, rounds)
+        for student, edges in enumerate(full.incoming)
+        if edges and student not in peers.frozen
+    }
+    if taught and taught <= peers.liars:
+        raise ValueError(
+            "peers.adversaries.peers must leave an honest peer that learns, but all peers with teachers lie: "
+            f"{sorted(taught)}: name fewer, or give an honest one a teacher"
         )
 
 
@@ -199,6 +216,8 @@ def _strength(rule: Aggregation) -> str:
 
 def _instead(rule: Aggregation) -> str:
     fields = type(rule).model_fields
+    if isinstance(rule, MultiKrum) and rule.m > rule.f + 1:  # m + f teachers are more than 2 f + 1
+        return "lower m, or "
     name = next((name for name in ("f", "b", "alpha") if name in fields), "")
     return f"{'raise' if name == 'alpha' else 'lower'} {name}, or " if name else ""
 

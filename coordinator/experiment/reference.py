@@ -83,9 +83,20 @@ def find(sections: tuple[Table, ...], name: str) -> list[Table | Key]:
             found += _key_of_kind(entry, kind, key) if key else _of_kind(entry, kind)
         elif isinstance(entry, Key) and entry.is_open and name.startswith(f"{entry.name}."):
             found.append(entry)
+    if not found and (outer := _as_above(sections, name)):
+        return find(sections, outer)
     if not found:
         raise ConfigError(new_name(name) or f"config: {name!r} is no key{_nearest(sections, name)}")
     return found
+
+
+def _as_above(sections: tuple[Table, ...], name: str) -> str:
+    """The key of the same name in the table around a list, such as peers.view for peers.groups.view; "" if none."""
+    entry, _, key = name.rpartition(".")
+    outer = f"{entry.rpartition('.')[0]}.{key}"
+    known = {each.name: each for each in walk(sections)}
+    is_list = isinstance(known.get(entry), Table) and any(each.startswith(f"{entry}[]") for each in known)
+    return outer if is_list and outer in known else ""
 
 
 def names(sections: tuple[Table, ...]) -> list[str]:

@@ -14,6 +14,9 @@ from peers.views import drawing, own_steps, sensors, steps
 from peers.views.section import RandomStep, Step, check_range
 from peers.views.steps import Images
 
+Width = Annotated[float, Field(ge=1e-3, le=1e3)]
+"""The standard deviation of a blur, in pixels: beyond these, kernels are a single pixel or of one height."""
+
 
 class Crop(RandomStep):
     """A crop of the image's own size at a random place, after padding with zeros."""
@@ -111,7 +114,7 @@ class Blur(RandomStep):
     """A Gaussian blur of random width."""
 
     kind: Literal["blur"] = "blur"
-    sigma: tuple[float, float] = Field((0.1, 2.0), description="least and largest standard deviation in pixels")
+    sigma: tuple[Width, Width] = Field((0.1, 2.0), description="least and largest standard deviation in pixels")
     probability: float = Field(0.5, gt=0, le=1, description="probability of each image")
 
     @model_validator(mode="after")
@@ -146,7 +149,7 @@ class NoisySensor(Step):
     """Gaussian noise on every pixel, drawn anew for each image and round."""
 
     kind: Literal["noisy"] = "noisy"
-    sigma: float = Field(0.3, gt=0, description="standard deviation of the noise, where pixels are 0 to 1")
+    sigma: float = Field(0.3, ge=1e-6, le=1e6, description="standard deviation of the noise, where pixels are 0 to 1")
 
     @property
     def draws(self) -> bool:
@@ -164,7 +167,7 @@ class BlurredSensor(Step):
     """A Gaussian blur of fixed width."""
 
     kind: Literal["blurred"] = "blurred"
-    sigma: float = Field(2.0, gt=0, description="standard deviation in pixels")
+    sigma: Width = Field(2.0, description="standard deviation in pixels")
 
     def __call__(self, images: Images, rng: np.random.Generator) -> Images:
         return sensors.blurred(images, self.sigma)
