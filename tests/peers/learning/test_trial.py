@@ -317,7 +317,7 @@ LOSSES = {
     "gradient": (lambda s, t: F.mse_loss(s, t) + (s - s).sqrt().sum(), "its gradient must be finite"),
     "draws": (lambda s, t: F.mse_loss(F.dropout(s), t), "must give equal numbers for equal outputs: draw nothing"),
     "state": (counting, "must give equal numbers for equal outputs: draw nothing, and keep no state"),
-    "one argument": (lambda s: s.mean(), "raised TypeError: <lambda>() takes 1 positional argument but 2 were given"),
+    "one argument": (lambda s: s.mean(), "must take (student, target), but takes (s): change its arguments"),
     "raises": (lambda s, t: s @ t, "raised RuntimeError: mat1 and mat2 shapes cannot be multiplied (4x6 and 4x6)"),
     "number": (5, "must be a function, or a class of such, got a int"),
 }
