@@ -119,7 +119,11 @@ def test_ablation__loads_and_resolves_to_itself(path: Path, tmp_path: Path) -> N
     )
 
 
-@pytest.mark.parametrize("path", ABLATIONS, ids=name)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.slow) if path.stem == "liars-sparse" else path for path in ABLATIONS],
+    ids=name,  # that one has 60 cells of two topologies; liars.toml has the same rules and attacks
+)
 @BLIND
 def test_ablation__every_cell_can_be_prepared(path: Path) -> None:
     """All cells, so all pairs of levels of any two axes, too: cells of one data set share it, as in an ablation."""
