@@ -160,7 +160,7 @@ def test_fedmd_small__is_between_private_data_and_the_data_of_all(tmp_path: Path
 @pytest.mark.slow
 @OF_FASHION
 def test_ds_fl_small__the_plain_mean_helps_and_sharpening_takes_that_away(tmp_path: Path):
-    plain = of_classes_held("ds-fl-small", tmp_path, "exchange.target.kind=none")
+    plain = of_classes_held("ds-fl-small", tmp_path, 'exchange.target={kind = "none"}')
     sharpened = of_classes_held("ds-fl-small", tmp_path, "evaluation.controls=[]")
     assert plain["trained"] - plain["private_only"] > 0.08  # 16 points after 150 rounds; here 12
     assert plain["trained"] - sharpened["trained"] > 0.05  # 15 points; here 8
