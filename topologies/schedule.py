@@ -5,7 +5,7 @@ Functions that change the rounds of another schedule are in `combinators`.
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -41,11 +41,19 @@ class Schedule:
         assert round_index >= 0
         return self.round_at(round_index)
 
+    def telling(self, rounds: int | None = None) -> Iterator[Round]:
+        """The rounds that tell of all: those of one period, or the first SAMPLED ones where they do not repeat.
+
+        rounds: of a run; no later ones are given.
+        """
+        count = self.period or SAMPLED
+        return map(self, range(count if rounds is None else min(rounds, count)))
+
     def digest(self) -> str:
-        """SHA-256 of the links of one period, or of the first SAMPLED rounds where they do not repeat."""
+        """SHA-256 of the links of the rounds that tell of all."""
+        digests = [each.digest() for each in self.telling()]
         if self.period == 1:
-            return self(0).digest()
-        digests = [self(round_index).digest() for round_index in range(self.period or SAMPLED)]
+            return digests[0]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 

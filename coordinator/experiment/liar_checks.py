@@ -1,7 +1,6 @@
 """What liars and rules of pooling need: honest peers, enough teachers, outputs of the right kind."""
 
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from peers.base.brought import Brought, called
 from peers.exchange.config import ExchangeConfig
 from peers.networks.config import PeersConfig
 from peers.pooling.config import Aggregation, Krum, MultiKrum, NoTrust
-from topologies.schedule import SAMPLED, Round, Schedule
+from topologies.schedule import Round, Schedule
 from topologies.worlds.config import NetworkConfig
 
 ATTACK, RULE = "peers.adversaries.attack", "exchange.aggregation"
@@ -56,7 +55,7 @@ def check_pooling(peers: PeersConfig, exchange: ExchangeConfig, schedule: Schedu
         copycats = [some for some in peers.adversaries if isinstance(some.attack, Copycat)]
         if least == 1 and not copycats:
             return
-        for index, full in _rounds(schedule, rounds):
+        for index, full in enumerate(schedule.telling(rounds)):
             _check_teachers(exchange.aggregation, least, full, index)
             for some in copycats:
                 _check_copied(some, peers, full, index)
@@ -107,7 +106,7 @@ def _check_students(peers: PeersConfig, schedule: Schedule, rounds: int) -> None
     """Of liars that are all that learns: every mean would be about nobody."""
     taught = {
         student
-        for _, full in _rounds(schedule, rounds)
+        for full in schedule.telling(rounds)
         for student, edges in enumerate(full.incoming)
         if edges and student not in peers.frozen
     }
@@ -188,11 +187,6 @@ def _try_out(peers: PeersConfig, exchange: ExchangeConfig, width: int) -> None:
         if isinstance(attack, Brought):
             scene = Scene(messages[3], messages[:3], weights[:3], messages[0], distribution, lies_weight=0.25)
             attack.lie(scene, np.random.default_rng(0))
-
-
-def _rounds(schedule: Schedule, rounds: int) -> Iterator[tuple[int, Round]]:
-    count = min(rounds, schedule.period or SAMPLED)
-    return ((index, schedule(index)) for index in range(count))
 
 
 def _check_teachers(rule: Aggregation, least: int, full: Round, index: int) -> None:

@@ -1,13 +1,14 @@
 """The views of a planned run: checked against its images, listed without repetitions, and normalised each by itself."""
 
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from coordinator.experiment.config import RunConfig
+from coordinator.experiment.reading import listed
 from peers.data.datasets import Dataset, Normalisation, pixels_of
 from peers.data.viewed import statistics_of_view
 from peers.learning.control import Control
@@ -16,7 +17,7 @@ from peers.networks.config import PeersConfig
 from peers.views.checks import WIDTH, check_view
 from peers.views.section import Step
 from peers.views.view import View
-from topologies.schedule import SAMPLED, Schedule
+from topologies.schedule import Schedule
 
 TRIED = 64  # training images on which a view is tried before a run starts
 
@@ -135,9 +136,8 @@ def _check_teachers(config: RunConfig, dataset: Dataset, schedule: Schedule) -> 
 
 def _teachers(config: RunConfig, schedule: Schedule) -> set[int]:
     """The peers that teach others."""
-    rounds = [schedule(index) for index in range(min(config.run.rounds, schedule.period or SAMPLED))]
-    edges = [(edge.teacher, student) for each in rounds for student in each.students for edge in each.incoming[student]]
-    return {teacher for teacher, student in edges if teacher != student}
+    links = {link for full in schedule.telling(config.run.rounds) for link in full.links}
+    return {teacher for teacher, student in links if teacher != student}
 
 
 def _has_irrelevant(config: RunConfig) -> bool:
@@ -187,7 +187,7 @@ def warn_of_equal_views(config: RunConfig) -> None:
     if not needed or not still:
         return
     warnings.warn(
-        f"exchange.{needed} compares two views of each image, but {_listed(still)} {'draw' if still[1:] else 'draws'} "
+        f"exchange.{needed} compares two views of each image, but {listed(still)} {'draw' if still[1:] else 'draws'} "
         "nothing at random, so that both are equal: add a step such as crop or colour-jitter",
         stacklevel=4,
     )
@@ -210,11 +210,6 @@ def _check_range(where: str, steps: tuple[Step, ...], images: np.ndarray, name: 
             f"{f' in [{name}]' if name else ''}: "
             "leave it out, or scale the images"
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _names(steps: tuple[Step, ...]) -> str:

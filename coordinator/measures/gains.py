@@ -223,6 +223,11 @@ class Gain(Enum):
         return self.control.control_run is not None
 
     @property
+    def is_of_training(self) -> bool:
+        """Whether it is of the whole training: over calibrated networks, or over peers of a control run."""
+        return self is Gain.OVER_CALIBRATED or self.is_over_control_run
+
+    @property
     def is_of_upper_mark(self) -> bool:
         """Whether the control has what no peer has, such as labels: being below it is normal, and no finding."""
         return self in (Gain.OVER_SUPERVISED, Gain.OVER_POOLED)

@@ -143,7 +143,7 @@ def accuracy_rows(
 def names_of(probe: ProbeName, conditions: Sequence[Condition]) -> list[str]:
     """The numbers of a probe in `class_accuracy`, if peers were probed in these conditions."""
     probed = [condition.value for condition in conditions if condition.has(probe)]
-    gains = [gain.key for gain in Gain if gain.needs <= set(conditions) and _is_shown(gain)]
+    gains = [gain.key for gain in Gain if gain.needs <= set(conditions) and gain.is_of_training]
     scopes = [*SCOPES, *([ENSEMBLE] if probe == TOP1 else [])]
     return [f"class_accuracy.{probe}.{scope}.{key}" for scope in scopes for key in (*probed, *gains)]
 
@@ -165,9 +165,5 @@ def _gains(accuracies: Mapping[str, float]) -> dict[str, float]:
     return {
         gain.key: accuracies[gain.treated] - accuracies[gain.control]
         for gain in Gain
-        if _is_shown(gain) and gain.treated in accuracies and gain.control in accuracies
+        if gain.is_of_training and gain.treated in accuracies and gain.control in accuracies
     }
-
-
-def _is_shown(gain: Gain) -> bool:
-    return gain is Gain.OVER_CALIBRATED or gain.is_over_control_run

@@ -119,7 +119,7 @@ class ProbeTable:
         table["peers"] = {"peer": students} | {
             gain.key: self._gains(name, gain, students)
             for gain in Gain
-            if gain.needs <= set(known) and (gain is Gain.OVER_CALIBRATED or gain.is_over_control_run)
+            if gain.needs <= set(known) and gain.is_of_training
         }
         if name not in FOR_COMPARISON:
             learned = Gain.OVER_CALIBRATED.on(over_calibrated.side)

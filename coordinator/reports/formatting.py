@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from coordinator.experiment.reading import listed as listed
+
 
 def in_points(value: float) -> float:
     """A fraction in percentage points, without the noise of its last digits: 1.15 rounds the same way everywhere.
@@ -28,11 +30,6 @@ def p_value(p: float) -> str:
 def quoted(cell: str) -> str:
     """A cell's label for use in a sentence: in quotes unless it is a plain word."""
     return cell if cell.replace("-", "").isalpha() else f"'{cell}'"
-
-
-def listed(names: list[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def count_of(number: int, noun: str) -> str:

@@ -156,8 +156,8 @@ class Heard:
     """What a student's pooling did with the messages of one step; counts of messages, its own not among them.
 
     dropped: those of which it used less than a hundredth of their weight; None: a rule of the user's own, which does
-    not say what it used. auc: probability that a lie is farther from
-    the other messages than an honest one, by the median distance to them; None where it heard no lie or no honest one.
+    not say what it used. auc: probability that a lie is farther from the other messages than an honest one, by the
+    median distance to them; None where it heard no lie or no honest one.
     """
 
     honest: int = 0

@@ -18,6 +18,8 @@ from peers.pooling.brought import GivenAggregation, ImportedAggregation
 from peers.pooling.confidence import agreement
 
 Pool = tuple[Outputs, Weights]
+Normal = Annotated[float, Field(ge=1.2e-38, le=1e38)]
+"""A length that float32 holds as a normal number."""
 
 
 class Mean(Aggregation):
@@ -62,7 +64,7 @@ class GeometricMedian(Aggregation):
 
     kind: Literal["geometric-median"] = "geometric-median"
     per_sample: bool = Field(False, description="for each sample by itself, rather than for whole messages")
-    nu: float = Field(0.1, ge=1.2e-38, le=1e38, description="smoothing: the least distance that a weight is divided by")
+    nu: Normal = Field(0.1, description="smoothing: the least distance that a weight is divided by")
     iterations: int = Field(3, ge=1, strict=True, description="steps of Weiszfeld's algorithm")
 
     def needs(self) -> int:
@@ -120,7 +122,7 @@ class SelfCentredClipping(_Selection):
     """The student's own outputs, moved by the mean of the differences of the others, each clipped at tau (He 2022)."""
 
     kind: Literal["self-centred-clipping"] = "self-centred-clipping"
-    tau: Annotated[float, Field(ge=1.2e-38, le=1e38)] | Literal["adaptive"] = Field(
+    tau: Normal | Literal["adaptive"] = Field(
         "adaptive", description="largest length of a difference; adaptive: the second largest distance of a teacher"
     )
 

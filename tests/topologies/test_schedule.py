@@ -152,3 +152,14 @@ def test_schedules__refuse_what_cannot_be_drawn() -> None:
         without_students(schedule.static(RING), frozenset({4}))
     with pytest.raises(AssertionError):
         schedule.static(RING)(-1)
+
+
+@pytest.mark.parametrize(("rounds", "looked_at"), [(None, [0, 1, 2]), (2, [0, 1]), (9, [0, 1, 2])])
+def test_telling__is_a_period_or_what_a_run_has_of_it(rounds: int | None, looked_at: list[int]) -> None:
+    three = tuple(Round.from_mixing(np.roll(np.eye(3), turn, axis=1)) for turn in range(3))
+    assert list(schedule.periodic(three).telling(rounds)) == [three[index] for index in looked_at]
+
+
+def test_telling__of_rounds_that_do_not_repeat_is_the_first_ones() -> None:
+    endless = Schedule(4, None, lambda index: RING)
+    assert len(list(endless.telling())) == schedule.SAMPLED and len(list(endless.telling(5))) == 5

@@ -69,7 +69,7 @@ def arrivals_of(config: RunConfig) -> list[Arrival]:
     gains = [
         gain
         for gain in Gain
-        if gain is Gain.OVER_CALIBRATED or (gain.is_over_control_run and not gain.is_of_upper_mark)
+        if gain.is_of_training and not gain.is_of_upper_mark
         if gain.needs <= set(conditions_of(config))
     ]
     return [

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
-from coordinator.measures.holdings import ClassImages, ClassTable, accuracy_rows, class_accuracy
+from coordinator.measures.holdings import ClassImages, ClassTable, Labels, accuracy_rows, class_accuracy
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.records.files.run_folder import write_table
 from peers.probing.measuring import probe_images
@@ -33,8 +33,7 @@ def write_holdings(folder: Path, plan: Plan, probes: ProbeTable, students: list[
     table = class_table(plan)
     if table is None:
         return {}
-    evaluation, dataset = plan.config.evaluation, plan.dataset
-    labels = dataset.test_labels[probe_images(dataset, evaluation, plan.config.run.seed).test]
+    labels = _probed_labels(plan)
     rows: list[dict[str, Any]] = [
         {"peer": peer, "class": number, "examples": int(count)}
         for peer, counts in [(PUBLIC, table.public), *enumerate(table.private)]
@@ -49,12 +48,15 @@ def write_holdings(folder: Path, plan: Plan, probes: ProbeTable, students: list[
 
 def class_images(plan: Plan) -> ClassImages | None:
     """Which probed test images are of whose classes; None if all peers hold all."""
-    table, dataset = class_table(plan), plan.dataset
-    if table is None:
-        return None
-    return ClassImages.of(
-        table, dataset.test_labels[probe_images(dataset, plan.config.evaluation, plan.config.run.seed).test]
-    )
+    table = class_table(plan)
+    return None if table is None else ClassImages.of(table, _probed_labels(plan))
+
+
+def _probed_labels(plan: Plan) -> Labels:
+    """The classes of the probed test images."""
+    dataset, config = plan.dataset, plan.config
+    found: Labels = dataset.test_labels[probe_images(dataset, config.evaluation, config.run.seed).test]
+    return found
 
 
 def facts_of(table: ClassTable, plan: Plan) -> dict[str, Any]:

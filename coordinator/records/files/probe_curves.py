@@ -76,7 +76,7 @@ def arrivals(rows: Iterable[Mapping[str, Any]], of: Mapping[str, Any]) -> dict[s
     for probe, curve in student_accuracies(row for row in rows if row["peer"] in of["students"]).items():
         row = of["probes"].get(probe, {})
         for gain in Gain:
-            shown = gain is Gain.OVER_CALIBRATED or (gain.is_over_control_run and not gain.is_of_upper_mark)
+            shown = gain.is_of_training and not gain.is_of_upper_mark
             if not shown or gain.key not in row or len(curve) < 2:
                 continue
             over = {completed: float(np.mean(values)) - row[gain.control] for completed, values in curve.items()}

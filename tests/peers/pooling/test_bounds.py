@@ -28,10 +28,8 @@ from peers.pooling.config import (
 RULES = examples(AggregationConfig)
 OF_SAMPLES = [rule.model_copy(update={"per_sample": True}) for rule in RULES if hasattr(rule, "per_sample")]
 ALL = [*RULES, *OF_SAMPLES]
-BEAR_ONE = {
-    *("median", "trimmed-mean", "geometric-median", "krum", "multi-krum", "nearest", "self-centred-clipping", "cronus")
-}  # which a rule of one's own need not
 OF_MESSAGES = {"krum", "multi-krum", "nearest", "cronus"}  # they drop messages, or samples of these
+BEAR_ONE = OF_MESSAGES | {"median", "trimmed-mean", "geometric-median", "self-centred-clipping"}  # one lie
 few_examples = settings(max_examples=40, deadline=None)
 
 
