@@ -23,7 +23,8 @@ def negative_mean(own: Float[Tensor, "samples dim"], honest: Float[Tensor, "hone
 class BroughtAttack(Brought, Omniscient):
     """An attack of the user's own: (own outputs [samples, dim], honest messages [honest, samples, dim]) -> the lie.
 
-    It is omniscient: made where the student pools, of the messages that this student hears.
+    It is omniscient: made where the student pools, of the messages that this student hears. It may be anything of that
+    form: one that is not finite is left out by whom it is sent to, and counted.
     """
 
     field: ClassVar[str] = "peers.adversaries.attack"
@@ -38,11 +39,7 @@ class BroughtAttack(Brought, Omniscient):
             raise BroughtError(
                 f"{self.origin}: must return what is sent, of shape {wanted}, got {what}: keep samples and outputs"
             )
-        if not bool(torch.isfinite(found).all()):
-            raise BroughtError(
-                f"{self.origin}: must return finite numbers, got NaN or infinite ones: guard divisions and logarithms"
-            )
-        if scene.distribution and not _are_distributions(found):
+        if scene.distribution and bool(torch.isfinite(found).all()) and not _are_distributions(found):
             raise BroughtError(
                 f"{self.origin}: must return distributions where exchange.what is 'probabilities', got rows that are "
                 "negative or do not sum to 1: a softmax makes some"

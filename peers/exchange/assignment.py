@@ -157,7 +157,8 @@ class Heard:
 
     dropped: those of which it used less than a hundredth of their weight; None: a rule of the user's own, which does
     not say what it used. auc: probability that a lie is farther from the other messages than an honest one, by the
-    median distance to them; None where it heard no lie or no honest one.
+    median distance to them; None where it heard no lie or no honest one. unusable: lies that are not finite, which it
+    left out before it pooled; they are not among `lies`.
     """
 
     honest: int = 0
@@ -165,6 +166,7 @@ class Heard:
     lies: int = 0
     lies_dropped: int | None = 0
     auc: float | None = None
+    unusable: int = 0
 
     @classmethod
     def together(cls, several: "Iterable[Heard | None]") -> "Heard | None":
@@ -179,6 +181,7 @@ class Heard:
             sum(each.lies for each in found),
             _sum_of_known([each.lies_dropped for each in found]),
             sum(told) / len(told) if told else None,
+            sum(each.unusable for each in found),
         )
 
 

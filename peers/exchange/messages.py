@@ -43,14 +43,17 @@ class Message:
         return 0 if self.payload is None else sum(part.nbytes for part in self.payload)
 
 
-def check(message: Message, wire: Wire, width: int, batch: int, distribution: bool) -> None:
-    """Raises: ValueError if a message from another host does not have the format of this experiment."""
+def check(message: Message, wire: Wire, width: int, batch: int, distribution: bool, lie: bool = False) -> None:
+    """Raises: ValueError if a message from another host does not have the format of this experiment.
+
+    lie: whether its sender lies in it, so that its numbers may be anything.
+    """
     description = f"the message of peer {message.sender} for round {message.round_index}"
     if message.wire != wire or message.width != width:
         raise ValueError(f"{description} has {message.width} outputs as {message.wire}, not {width} as {wire}")
     if message.checkpoint:
         raise ValueError(f"{description} has weights, not outputs")
-    flaw = wire.flaw(message.payload, batch, width, distribution) if message.payload is not None else ""
+    flaw = wire.flaw(message.payload, batch, width, distribution, lie) if message.payload is not None else ""
     if flaw:
         raise ValueError(f"{description} has {flaw}")
 

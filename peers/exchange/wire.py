@@ -42,10 +42,11 @@ class Wire:
         place = (2 if width <= _SHORT else 4) if self.top_k else 0
         return batch * (sent * (value + place) + scale)
 
-    def flaw(self, payload: Payload, batch: int, width: int, distribution: bool) -> str:
+    def flaw(self, payload: Payload, batch: int, width: int, distribution: bool, lie: bool = False) -> str:
         """Describe the flaw of a payload of `batch` samples and `width` outputs; "" if it has none.
 
         distribution: whether its values must be probabilities, whose sum may exceed 1 only by the format's rounding.
+        lie: it may be anything of that form, finite or not.
         """
         found = [(part.dtype, part.shape) for part in payload]
         sent = self.top_k or width
@@ -56,14 +57,15 @@ class Wire:
         if found != expected:
             return f"arrays of {_format_arrays(found)} where {self.dtype} has {_format_arrays(expected)}"
         values = self._unpack_values(payload[: 2 if self.dtype == "int8" else 1], torch.device("cpu"))
-        if not torch.isfinite(values).all():
+        finite = bool(torch.isfinite(values).all())
+        if not finite and not lie:
             return "values that are not finite"
-        if self.dtype == "int8" and (not np.isfinite(payload[1]).all() or (payload[1] < 0).any()):
-            return "scales that are negative or not finite"
+        if self.dtype == "int8" and (payload[1] < 0).any():  # one that is not finite makes its values so
+            return "scales that are negative"
         if self.top_k and (int(payload[-1].max()) >= width or (np.diff(np.sort(payload[-1], axis=-1)) == 0).any()):
             return f"places that are not different ones of {width} outputs"
         rounding = {"float32": 1e-4, "int8": 0.5 * sent / _LEVELS}.get(self.dtype, 0.02)
-        if distribution and (float(values.min()) < 0 or float(values.sum(dim=-1).max()) > 1 + rounding):
+        if distribution and finite and (float(values.min()) < 0 or float(values.sum(dim=-1).max()) > 1 + rounding):
             return "values that are no probabilities"
         return ""
 

@@ -11,6 +11,7 @@ from peers.exchange.mailbox import Mailbox
 from peers.exchange.messages import Message, check
 from peers.exchange.sums import Sum
 from peers.learning.checkpoint_messages import CheckpointReader
+from peers.learning.lies import sends_lie
 from peers.learning.peer import Peer
 from peers.learning.snapshot import Kept
 from peers.learning.vectorised.peer_stack import Answer
@@ -84,7 +85,8 @@ class Postbox:
             if self._reader is not None:
                 self._reader.check(message)
                 continue
-            check(message, exchange.wire, width, samples, exchange.what == "probabilities")
+            lie = sends_lie(first.settings, *message.key)
+            check(message, exchange.wire, width, samples, exchange.what == "probabilities", lie)
         if total is not None:
             total.check(samples, width, first.settings.peers.count)
 
@@ -124,15 +126,19 @@ class Postbox:
         by_round: dict[int, list[Message]] = {}
         for message in messages:
             by_round.setdefault(message.round_index, []).append(message)
-        sums = [
-            Sum.of(
-                round_index, [self.mailbox.outputs(message) for message in of_round if not message.is_dropout_notice]
-            )
-            for round_index, of_round in by_round.items()
-        ]
+        sums = []
+        for round_index, of_round in by_round.items():
+            sent = [message for message in of_round if not message.is_dropout_notice]
+            usable = [self.mailbox.outputs(message) for message in sent if self._is_usable(message)]
+            sums.append(Sum.of(round_index, usable, len(sent) - len(usable)))
         for partial in sums:
             self.mailbox.put_sum(partial)
         return sums
+
+    def _is_usable(self, message: Message) -> bool:
+        """Whether a message can be added to others: all but lies that are not finite."""
+        settings = self.peers[message.sender].settings
+        return not sends_lie(settings, *message.key) or bool(torch.isfinite(self.mailbox.outputs(message)).all())
 
     # ---- kept ----
 

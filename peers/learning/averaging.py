@@ -77,8 +77,15 @@ def average_of_sum(
     own: its message as others read it; None if it has dropped out or does not teach.
     """
     assert assignment.sum_weights is not None
+    total = sum_in(messages)
+    is_in_sum = own is None or total.unusable == 0 or bool(torch.isfinite(own).all())
+    return total.average(own, assignment.sum_weights, device, own_share, is_in_sum)
+
+
+def sum_in(messages: Sequence[Message | Sum]) -> Sum:
+    """The round's sum, which is all that a student has received."""
     (total,) = (message for message in messages if isinstance(message, Sum))
-    return total.average(own, assignment.sum_weights, device, own_share)
+    return total
 
 
 def stack_teachers(

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from peers.base.brought_errors import of_peer
 from peers.base.precision import autocast, backward
 from peers.data.datasets import Dataset
-from peers.exchange.assignment import Assignment, Heard
+from peers.exchange.assignment import Assignment
 from peers.exchange.messages import pack_checked
 from peers.learning.averaging import stack_teachers
 from peers.learning.control import matching_factor
@@ -47,7 +47,7 @@ class Task:
     """One part of a student's loss: its share, the forward pass on a batch, and the teachers' outputs on that batch.
 
     teachers, weights: None: the part is the student's own terms alone. kept: the samples for which teachers answer;
-    None: all. heard: what became of the messages.
+    None: all.
     """
 
     share: float
@@ -55,7 +55,6 @@ class Task:
     teachers: Float[Tensor, "teachers batch dim"] | None = None
     weights: Float[Tensor, " teachers"] | None = None
     kept: Bool[Tensor, " batch"] | None = None
-    heard: Heard | None = None
 
 
 class Learner:
@@ -122,16 +121,16 @@ class Learner:
             for name, buffer in self.network.named_buffers():
                 buffer.copy_(pending.buffers[name])
 
-    def task(self, share: float, lesson: Lesson, pending: Pending, own_batch: int) -> Task | None:
-        """A lesson with the forward pass on its batch: that of the message, or a new one. None: it teaches nothing."""
+    def hear(self, lesson: Lesson, pending: Pending, own_batch: int) -> tuple[Pending, Listened]:
+        """What a lesson says, with the forward pass on its batch: that of the message, or a new one."""
         if lesson.batch != own_batch:
             pending = self._look_at(lesson.batch, lesson.needs_own or self.ear is not None)
-        return self.task_of(share, pending, listen(lesson.received(pending.own), pending.own, self.ear))
+        return pending, listen(lesson.received(pending.own), pending.own, self.ear)
 
     def task_of(self, share: float, pending: Pending, listened: Listened) -> Task | None:
         """A term of the loss, of what was heard about the batch of a forward pass; None if that is nothing."""
         teachers = stack_teachers(listened.teachers, self.device)
-        return None if teachers is None else Task(share, pending, *teachers, listened.kept, listened.heard)
+        return None if teachers is None else Task(share, pending, *teachers, listened.kept)
 
     def _look_at(self, batch: int, needs_own: bool) -> Pending:
         """A further forward pass, on a batch that a message is about; BatchNorm's statistics follow it."""

@@ -28,10 +28,6 @@ class Lesson:
     heard: tuple[tuple[MessageKey, float, Float[Tensor, "batch dim"] | None], ...]
 
     @property
-    def weight(self) -> float:
-        return sum(weight for _, weight, _ in self.heard)
-
-    @property
     def needs_own(self) -> bool:
         return any(outputs is None for _, _, outputs in self.heard)
 
@@ -57,10 +53,10 @@ def lessons_of(assignment: Assignment, student: int, read: Read) -> list[Lesson]
     return [Lesson(batch, tuple(heard)) for batch, heard in sorted(by_batch.items())]
 
 
-def shares_of(lessons: list[Lesson]) -> list[float]:
-    """The weight of each lesson in the student's loss; they sum to 1."""
-    total = sum(lesson.weight for lesson in lessons)
-    return [lesson.weight / total for lesson in lessons]
+def shares_of(weights: Sequence[float]) -> list[float]:
+    """The share of each lesson in the student's loss, by the weight of the messages that it took: they sum to 1."""
+    total = sum(weights)
+    return [weight / total for weight in weights]
 
 
 def weighted_sum(terms: Sequence[tuple[float, Float[Tensor, "*axes"]]]) -> Float[Tensor, "*axes"]:

@@ -28,6 +28,12 @@ def attack_in(settings: PeerSettings, peer: int, number: int) -> Attack | None:
     return some.attack if some.share == 1 or _lies_at_random(settings.seed, peer, number, some.share) else None
 
 
+def sends_lie(settings: PeerSettings, peer: int, number: int) -> bool:
+    """Whether a peer's message of this number is a lie as it is sent, before any student makes one of it."""
+    attack = attack_in(settings, peer, number)
+    return attack is not None and not attack.omniscient
+
+
 def lie_of(
     settings: PeerSettings, attack: Attack, liar: int, number: int, scene: Scene
 ) -> Float[Tensor, "samples dim"]:

@@ -15,6 +15,7 @@ from peers.attacks.config import Scene
 from peers.exchange.assignment import Heard
 from peers.exchange.messages import pack_checked
 from peers.exchange.objectives import probs_to_logits
+from peers.exchange.sums import Sum
 from peers.learning.averaging import Received, WeightedOutputs
 from peers.learning.lies import attack_in, lie_of, local_scene
 from peers.learning.settings import PeerSettings
@@ -34,11 +35,12 @@ Weights = Float[Tensor, " teachers"]
 class Listened:
     """What a student learns from: (weight, outputs) of its teachers, or of their pool alone.
 
-    kept: samples that some teacher labels; None: all. heard: what became of the messages; None where all that could be
-    heard is honest and goes into a weighted mean.
+    weight: of the messages that could be used. kept: samples that some teacher labels; None: all. heard: what became
+    of the messages; None where all that could be heard is honest and goes into a weighted mean.
     """
 
     teachers: list[WeightedOutputs]
+    weight: float
     kept: Bool[Tensor, " samples"] | None = None
     heard: Heard | None = None
 
@@ -67,25 +69,41 @@ class Ear:
 def listen(received: Sequence[Received], own: Outputs | None, ear: Ear | None) -> Listened:
     """What a student learns from, given its messages of one batch, in order of its links.
 
-    own: its own outputs as a reader of its message would get them. ear: None: the plain weighted mean.
+    own: its own outputs as a reader of its message would get them. ear: None: the plain weighted mean. A lie that is
+    not finite is left out and counted: with no message left, nothing is learned, as where all teachers have dropped
+    out.
     """
-    plain = [(each.weight, each.outputs) for each in received]
-    if ear is None or not received:
-        return Listened(plain)
-    if all(each.sender == ear.settings.index for each in received):  # there is nothing to pool
-        sure = ear.settings.exchange.confident_share < 1
-        return Listened(plain, _confident(received[0].outputs, ear.settings) if sure else None)
+    if ear is None:
+        return _plainly(received)
+    lies = [_is_lie(each, ear.settings) for each in received]
+    usable: Sequence[Received] = received
+    if any(lies):
+        assert own is not None, "the outputs of a student that listens are computed"
+        with torch.no_grad():
+            usable, lies = _with_lies(received, lies, own, ear.settings)
+    unusable = len(received) - len(usable)
+    if all(each.sender == ear.settings.index for each in usable):  # there is nothing to pool
+        sure = bool(usable) and ear.settings.exchange.confident_share < 1
+        listened = _plainly(usable, _confident(usable[0].outputs, ear.settings) if sure else None)
+        tells = unusable > 0 and ear.settings.index not in ear.settings.peers.liars
+        return replace(listened, heard=Heard(unusable=unusable)) if tells else listened
     assert own is not None, "the outputs of a student that listens are computed"
     with torch.no_grad():
-        return _listen(received, own, ear)
+        listened = _listen(usable, lies, own, ear)
+    return replace(listened, heard=listened.heard and replace(listened.heard, unusable=unusable))
 
 
-def _listen(received: Sequence[Received], own: Outputs, ear: Ear) -> Listened:
+def _plainly(received: Sequence[Received], kept: Bool[Tensor, " samples"] | None = None) -> Listened:
+    """The messages as they are, by their own weights."""
+    return Listened([(each.weight, each.outputs) for each in received], _weight_of(received), kept)
+
+
+def _weight_of(received: Sequence[Received]) -> float:
+    return sum(each.weight for each in received)
+
+
+def _listen(received: Sequence[Received], lies: Sequence[bool], own: Outputs, ear: Ear) -> Listened:
     exchange, device = ear.settings.exchange, own.device
-    lies = [_is_lie(each, ear.settings) for each in received]
-    received, lies = _with_lies(received, lies, own, ear.settings)
-    if not received:
-        return Listened([])
     distribution = exchange.what == "probabilities"
     stack = torch.stack([each.outputs for each in received])
     nominal = _shares(torch.tensor([each.weight for each in received], dtype=torch.float64))
@@ -114,7 +132,7 @@ def _listen(received: Sequence[Received], own: Outputs, ear: Ear) -> Listened:
         ]
         used = weights
     heard = _heard(received, lies, stack, nominal, used, ear.settings)
-    return Listened(teachers, kept, heard)
+    return Listened(teachers, _weight_of(received), kept, heard)
 
 
 def _is_lie(message: Received, settings: PeerSettings) -> bool:
@@ -129,11 +147,13 @@ def _with_lies(
     """The messages with those lies in place that are made where a student hears them, and which of them are lies.
 
     These are the omniscient ones, and all but the free rider's where messages bring weights. A lie that is not finite
-    is left out, as a message of which no number is of use.
+    is left out, as a message of which no number is of use, wherever it was made.
     """
+    pairs = [pair for pair in zip(received, lies, strict=True) if not pair[1] or _is_finite(pair[0].outputs)]
+    received, lies = [each for each, _ in pairs], [lie for _, lie in pairs]
     found, marks = [], []
     scene: Scene | None = None
-    for each, lie in zip(received, lies, strict=True):
+    for each, lie in pairs:
         attack = attack_in(settings, each.sender, each.number) if lie else None
         here = attack is not None and (
             attack.omniscient or (settings.message == "checkpoint" and not attack.keeps_first)
@@ -152,6 +172,10 @@ def _with_lies(
         found.append(each)
         marks.append(lie)
     return found, marks
+
+
+def _is_finite(outputs: Outputs) -> bool:
+    return bool(torch.isfinite(outputs).all())
 
 
 def _scene(received: Sequence[Received], lies: Sequence[bool], own: Outputs, settings: PeerSettings) -> Scene:
@@ -232,6 +256,12 @@ def _heard(
         lies_dropped=sum(dropped[place] for place in false) if says else None,
         auc=told,
     )
+
+
+def heard_in_sum(total: Sum, settings: PeerSettings) -> Heard | None:
+    """What became of the messages of a round's sum: of these nothing is known but how many could not be added up."""
+    tells = total.unusable > 0 and settings.index not in settings.peers.liars
+    return Heard(unusable=total.unusable) if tells else None
 
 
 def _shares(weights: Weights) -> Weights:

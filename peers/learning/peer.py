@@ -17,11 +17,11 @@ from peers.exchange.messages import Message, pack_checked
 from peers.exchange.sums import Sum
 from peers.exchange.wire import Payload
 from peers.learning import measured, snapshot
-from peers.learning.averaging import received_of, target_of_sum
+from peers.learning.averaging import received_of, sum_in, target_of_sum
 from peers.learning.checkpoint_messages import weights_of
 from peers.learning.learner import Learner, Pending, Task
 from peers.learning.lessons import Read, lessons_of, shares_of
-from peers.learning.listening import listen
+from peers.learning.listening import heard_in_sum, listen
 from peers.learning.replacement import Replacement
 from peers.learning.settings import fresh_network
 from peers.learning.snapshot import Kept
@@ -82,26 +82,31 @@ class Peer(Learner):
             raise StaleRound(f"peer {self.index} has not published for round {assignment.round_index}")
         check_senders(self.index, assignment, messages)
         pending, self.due, self.pending = self.pending, None, None
-        loss, norm, task = None, None, None
+        loss, norm, heard = None, None, None
         if pending is not None:
             self.settle(pending)
-            task = self._task_of(assignment, pending, messages) if self.terms.from_messages else None
+            task = None
+            if self.terms.from_messages:
+                task, heard = self._task_of(assignment, pending, messages)
             tasks = self.with_own_terms([] if task is None else [task], pending, assignment)
             if tasks:
                 loss, norm = self.study(tasks, assignment)
         if loss is not None:
             self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
-        heard = None if task is None else task.heard
         return message, self.stats(time.perf_counter() - start, message, loss, norm, heard)
 
-    def _task_of(self, assignment: Assignment, pending: Pending, messages: Sequence[Message | Sum]) -> Task | None:
-        """What the messages of a round teach; None if all teachers have dropped out."""
+    def _task_of(
+        self, assignment: Assignment, pending: Pending, messages: Sequence[Message | Sum]
+    ) -> tuple[Task | None, Heard | None]:
+        """What the messages of a round teach, None if nobody has sent any of use; and what became of them."""
         if assignment.sum_weights is None:
             received = received_of(assignment, messages, self.index, pending.own, self.device)
-            return self.task_of(1.0, pending, listen(received, pending.own, self.ear))
+            listened = listen(received, pending.own, self.ear)
+            return self.task_of(1.0, pending, listened), listened.heard
         teachers = target_of_sum(assignment, messages, self.sent, pending.own, self.device)
-        return None if teachers is None else Task(1.0, pending, *teachers)
+        heard = heard_in_sum(sum_in(messages), self.settings)
+        return None if teachers is None else Task(1.0, pending, *teachers), heard
 
     def step(self, assignment: Assignment, following: Assignment | None, read: Read) -> tuple[Message | None, Stats]:
         """`advance` where links, ages and batches of the messages are known only now.
@@ -114,20 +119,21 @@ class Peer(Learner):
         if self.due is None or self.due.round_index != assignment.round_index:
             raise StaleRound(f"peer {self.index} has not published for round {assignment.round_index}")
         pending, self.due, self.pending = self.pending, None, None
-        loss, norm = None, None
-        tasks: list[Task] = []
+        loss, norm, heard = None, None, None
         if pending is not None:
             self.settle(pending)
             lessons = lessons_of(assignment, self.index, read) if self.terms.from_messages else []
-            shares = zip(shares_of(lessons), lessons, strict=True)
-            found = [self.task(share, lesson, pending, assignment.batch_index) for share, lesson in shares]
-            tasks = self.with_own_terms([task for task in found if task is not None], pending, assignment)
+            found = [self.hear(lesson, pending, assignment.batch_index) for lesson in lessons]
+            heard = Heard.together(listened.heard for _, listened in found)
+            told = [(seen, listened) for seen, listened in found if listened.teachers]
+            shares = shares_of([listened.weight for _, listened in told])
+            of_messages = [self.task_of(share, *each) for share, each in zip(shares, told, strict=True)]
+            tasks = self.with_own_terms([task for task in of_messages if task is not None], pending, assignment)
             if tasks:
                 loss, norm = self.study(tasks, assignment)
         if loss is not None:
             self._twin_learns(assignment)
         message = self.sent = self._publish(following) if following is not None else None
-        heard = Heard.together(task.heard for task in tasks)
         return message, self.stats(time.perf_counter() - start, message, loss, norm, heard)
 
     def come_back(self, back: Rejoin, state: Mapping[str, Tensor]) -> None:
@@ -150,7 +156,10 @@ class Peer(Learner):
         return self._dropout_notice(assignment.round_index) if self.failure else None
 
     def outgoing(self, assignment: Assignment, payload: Payload, finite: bool) -> Message | None:
-        """The message to publish; None if no peer learns from it, a dropout notice if the outputs are not finite."""
+        """The message to publish; None if no peer learns from it, a dropout notice if the outputs are not finite.
+
+        finite: of its own outputs: a lie that is not is sent as what it is.
+        """
         if not finite:
             exchange = self.settings.exchange
             self.drop(f"outputs are not finite in {exchange.dtype}", assignment.run_round)
@@ -186,12 +195,13 @@ class Peer(Learner):
                 self.pending.own = self.as_read(exchanged)
             exchanged = self.replacement.exchanged(exchanged, images, assignment.round_index, assignment.batch_index)
         values = exchange.sent(exchanged)
+        truthful = packed = pack_checked(values, exchange.wire, torch.device("cpu"))
         if self.liar is not None and assignment.teaches and not self.brings_weights:
-            values = self.liar.outputs(values, assignment.round_index)
-        packed = pack_checked(values, exchange.wire, torch.device("cpu"))
+            lie = self.liar.outputs(values, assignment.round_index)
+            packed = pack_checked(lie, exchange.wire, torch.device("cpu"))
         if (assignment.links_follow or self.brings_weights) and self.pending.own is None:
-            self.pending.own = packed.received.to(self.device)
-        return self.outgoing(assignment, packed.payload, bool(packed.finite))
+            self.pending.own = truthful.received.to(self.device)
+        return self.outgoing(assignment, packed.payload, bool(truthful.finite))
 
     def _twin_learns(self, assignment: Assignment) -> None:
         """After a step: in the control `irrelevant` the network that teaches in the peer's place takes one, too."""

@@ -35,7 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 def directly(received: Sequence[Received], own: Any, ear: Ear | None) -> Listened:
-    return Listened([(each.weight, each.outputs) for each in received])
+    return Listened([(each.weight, each.outputs) for each in received], sum(each.weight for each in received))
 
 
 @contextmanager

@@ -5,37 +5,24 @@ the stacked tensors.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence, Sized
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from peers.exchange.assignment import Assignment
 from peers.exchange.mailbox import Mailbox
-from peers.exchange.messages import Message
-from peers.exchange.sums import Sum
-from peers.learning.averaging import Received, average_of_sum, pad_teachers, received_outputs
-from peers.learning.lessons import Lesson, Read, lessons_of, shares_of
-from peers.learning.listening import Listened, listen
+from peers.learning.lessons import Read, lessons_of, shares_of
 from peers.learning.vectorised.network_stack import Forward
 from peers.learning.vectorised.stack_learner import PendingRows, RowsTask
+from peers.learning.vectorised.stack_listener import Pass, StackListener, Taught, weights_of_batches
 from peers.learning.vectorised.stack_publisher import Answer as Answer
-from peers.learning.vectorised.stack_publisher import StackPublisher
 
 WIDTH = 32  # peers per forward pass: more are hardly faster, and their activations do not fit into the cache
 
-Taught = tuple[
-    Float[Tensor, "rows teachers batch dim"],
-    Float[Tensor, "rows teachers"],
-    Bool[Tensor, " rows"],
-    Bool[Tensor, "rows batch"] | None,
-]
-"""Of some rows: their teachers' outputs (or the average), weights, who has any; samples that are labelled, or all."""
 
-
-class PeerStack(StackPublisher):
+class PeerStack(StackListener):
     """Up to `WIDTH` peers of one kind that are run together."""
 
     # ---- rounds ----
@@ -123,24 +110,27 @@ class PeerStack(StackPublisher):
         own, number = parts[0].batch_index, parts[0].round_index
         found = next((each for each in self.pending if each.round_index == number and each.rows == rows), None)
         self._forget(rows)
-        heard = [lessons_of(part, self.peers[row].index, read) for part, row in zip(parts, rows, strict=True)]
+        told = [lessons_of(part, self.peers[row].index, read) for part, row in zip(parts, rows, strict=True)]
         if not self.terms.from_messages:
-            heard = [[] for _ in rows]
-        silent = self._silent(heard, parts)
-        of_own = bool(silent.any()) or any(lesson.batch == own for lessons in heard for lesson in lessons)
+            told = [[] for _ in rows]
+        of_own = bool(self._silent(told, parts).any()) or any(each.batch == own for lessons in told for each in lessons)
         forward = self._look_at(rows, own, of_own) if found is None else found.forward
         self.settle(rows, forward)
         if of_own and not forward.outputs.requires_grad:
             forward = self._look_at(rows, own, True)
-        several = any(lesson.batch != own for lessons in heard for lesson in lessons)
-        tasks = [self._rows_task(rows, forward, own, heard, several, silent)] if of_own else []
-        for batch in sorted({lesson.batch for lessons in heard for lesson in lessons} - {own}):
-            places = [place for place, lessons in enumerate(heard) if batch in [lesson.batch for lesson in lessons]]
+        passes = [self._listening(rows, None, forward, own, told)] if of_own else []
+        for batch in sorted({lesson.batch for lessons in told for lesson in lessons} - {own}):
+            places = [place for place, lessons in enumerate(told) if batch in [lesson.batch for lesson in lessons]]
             chosen = [rows[place] for place in places]
             forward = self._look_at(chosen, batch, True)
             self.settle(chosen, forward)
-            task = self._rows_task(chosen, forward, batch, [heard[place] for place in places], several)
-            tasks.append(task and replace(task, places=torch.tensor(places, dtype=torch.int64, device=self.device)))
+            passes.append(self._listening(chosen, places, forward, batch, [told[place] for place in places]))
+        heard = weights_of_batches(passes, len(rows))
+        silent = self._silent(heard, parts)
+        if not of_own and bool(silent.any()):  # as all that they were told was of no use
+            passes.insert(0, self._listening(rows, None, self._look_at(rows, own, True), own, [[] for _ in rows]))
+        several = any(lesson.batch != own for lessons in told for lesson in lessons)
+        tasks = [self._rows_task(each, heard, several, silent) for each in passes]
         studying = torch.tensor([part.studies for part in parts], device=self.device)
         taught = self.with_private([task for task in tasks if task is not None], rows, own, studying)
         wanted = [part.gradient_norm for part in parts]
@@ -151,114 +141,36 @@ class PeerStack(StackPublisher):
         with torch.set_grad_enabled(studies):
             return self.forward(self.networks, rows, self.sight.together(batch, self._peers(rows))[0])
 
-    def _silent(self, heard: Sequence[list[Lesson]], parts: Sequence[Assignment]) -> Bool[Tensor, " rows"]:
+    def _silent(self, heard: Sequence[Sized], parts: Sequence[Assignment]) -> Bool[Tensor, " rows"]:
         """The rows that have heard nothing and learn their own terms on their own batch."""
         learn = self.terms.own and not self.terms.private
-        found = [learn and part.studies and not lessons for lessons, part in zip(heard, parts, strict=True)]
+        found = [learn and part.studies and not len(each) for each, part in zip(heard, parts, strict=True)]
         return torch.tensor(found, device=self.device)
 
     def _rows_task(
-        self,
-        rows: list[int],
-        forward: Forward,
-        batch: int,
-        heard: Sequence[list[Lesson]],
-        several: bool,
-        silent: Bool[Tensor, " rows"] | None = None,
+        self, seen: Pass, heard: Sequence[Mapping[int, float]], several: bool, silent: Bool[Tensor, " rows"]
     ) -> RowsTask | None:
-        """What some rows have heard about a batch, with their forward pass on it.
+        """What rows learn from what they have heard about a batch; of their own one (of all rows), `silent` rows do so
+        from their own terms.
 
-        several: or about others, too. silent: rows that learn their own terms on it, as they have heard nothing.
+        heard: by row and batch, the weight of what was heard. several: or it may be of more batches than one.
         """
-        labels = self.sight.labels(batch)
-        lessons = [next((lesson for lesson in each if lesson.batch == batch), None) for each in heard]
-        own: Sequence[Tensor | None] = [None] * len(rows)
-        if self.listens or any(lesson is not None and lesson.needs_own for lesson in lessons):
-            own = list(self._own_outputs(rows, forward, self.sight.together(batch, self._peers(rows))[0]))
-        received = [
-            [] if lesson is None else lesson.received(itself) for lesson, itself in zip(lessons, own, strict=True)
-        ]
-        padded = self._padded(rows, received, own)
+        labels, padded = self.sight.labels(seen.batch), self._padded(seen.listened)
+        alone = silent if seen.places is None and bool(silent.any()) else None
         if padded is None:
-            return None if silent is None or not bool(silent.any()) else RowsTask(forward, labels, None, None, silent)
-        shares = None
+            return None if alone is None else RowsTask(seen.forward, labels, None, None, alone)
+        shares, places = None, None
         if several:
-            by_batch = [dict(zip([one.batch for one in each], shares_of(each), strict=True)) for each in heard]
-            shares = torch.tensor([each.get(batch, 0.0) for each in by_batch], device=self.device)
-            shares = shares if silent is None else torch.where(silent, 1.0, shares)
+            rows = range(len(heard)) if seen.places is None else seen.places
+            by_batch = [dict(zip(heard[row], shares_of([*heard[row].values()]), strict=True)) for row in rows]
+            shares = torch.tensor([each.get(seen.batch, 0.0) for each in by_batch], device=self.device)
+            shares = shares if alone is None else torch.where(alone, 1.0, shares)
+        if seen.places is not None:
+            places = torch.tensor(seen.places, dtype=torch.int64, device=self.device)
         teachers, weights, taught, kept = padded
-        if silent is None or not bool(silent.any()):
-            return RowsTask(forward, labels, teachers, weights, taught, shares=shares, kept=kept)
-        return RowsTask(forward, labels, teachers, weights, taught | silent, taught, shares=shares, kept=kept)
-
-    def _padded(
-        self, rows: list[int], received: Sequence[Sequence[Received]], own: Sequence[Tensor | None]
-    ) -> Taught | None:
-        """What these rows make of what they have received: see `pad_teachers`, and the samples that are labelled.
-
-        own: what each of them takes of itself. None if nobody has received anything.
-        """
-        listened = [
-            listen(of_row, itself, self.peers[row].ear) for row, of_row, itself in zip(rows, received, own, strict=True)
-        ]
-        for row, each in zip(rows, listened, strict=True):
-            if each.heard is not None:
-                self._heard.setdefault(self.peers[row].index, []).append(each.heard)
-        filler = next((outputs for each in listened for _, outputs in each.teachers), None)
-        if filler is None:
-            return None
-        teachers = [each.teachers for each in listened]
-        padded = pad_teachers(teachers, torch.zeros_like(filler), self.exchange.average == "outputs")
-        assert padded is not None, "some row has heard something"
-        return *padded, _kept(listened, len(filler), self.device)
-
-    def _own_outputs(self, rows: list[int], forward: Forward, images: Tensor) -> Float[Tensor, "rows batch dim"]:
-        """What each row takes of itself: what a reader would get of its outputs, or of those that it teaches with."""
-        features, outputs = forward.features.detach(), forward.outputs.detach()
-        if self.teachers is not None:
-            with torch.no_grad():
-                taught = self.forward(self.teachers, rows, images)
-            features, outputs = taught.features, taught.outputs
-        return self.packed(features, outputs).received
+        learns, known = (taught, None) if alone is None else (taught | alone, taught)
+        return RowsTask(seen.forward, labels, teachers, weights, learns, known, places, shares, kept)
 
     def _graph(self, pending: PendingRows) -> Forward:
         """The forward pass with its graph, made anew if that was not kept."""
         return self.forward(self.networks, pending.rows, pending.images) if self.settings.recompute else pending.forward
-
-    def _teachers(
-        self,
-        pending: PendingRows,
-        dues: Mapping[int, Assignment],
-        messages: Mapping[int, Sequence[Message | Sum]],
-        mailbox: Mailbox,
-    ) -> Taught | None:
-        """What every row has heard in its round; None if that is nothing."""
-        peers = [self.peers[row].index for row in pending.rows]
-        first = dues[peers[0]]
-        if first.sum_weights is None:
-            received = [
-                received_outputs(dues[peer], messages[peer], self._reader(pending, place, mailbox))
-                for place, peer in enumerate(peers)
-            ]
-            return self._padded(pending.rows, received, list(pending.own))
-        own = pending.received if first.teaches else None
-        average = average_of_sum(first, messages[peers[0]], own, self.device, pending.own)
-        if average is None:
-            return None
-        ones = torch.ones(len(peers), device=self.device)
-        return average.expand(len(peers), *average.shape[-2:])[:, None], ones[:, None], ones > 0, None
-
-    def _reader(self, pending: PendingRows, place: int, mailbox: Mailbox) -> Callable[[Message], Tensor]:
-        """Reads the messages to one row; where messages are not what they were, its own outputs in place of its own."""
-        peer = self.peers[pending.rows[place]]
-        if peer.replacement is None and peer.liar is None:
-            return mailbox.outputs
-        return lambda message: pending.own[place] if message.sender == peer.index else mailbox.outputs(message)
-
-
-def _kept(listened: Sequence[Listened], num_samples: int, device: torch.device) -> Bool[Tensor, "rows samples"] | None:
-    """The samples that some teacher of each row labels; None: all, for all rows."""
-    if all(each.kept is None for each in listened):
-        return None
-    everything = torch.ones(num_samples, dtype=torch.bool, device=device)
-    return torch.stack([everything if each.kept is None else each.kept for each in listened])

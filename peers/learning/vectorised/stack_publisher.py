@@ -69,19 +69,21 @@ class StackPublisher(StackLearner):
             with torch.no_grad():
                 taught = self.forward(self.teachers, rows, images)
             features, outputs = taught.features, taught.outputs
-        own = packed = self.packed(features, outputs)
+        own = truthful = packed = self.packed(features, outputs)
         liars = [place for place, row in enumerate(rows) if self._lies(row, assignments)]
         replaced = self.peers[0].replacement is not None
         if (replaced or liars) and not self.peers[0].brings_weights:
             values = self.sent(features, outputs)
             if replaced:
                 values = self._replaced(group, rows, images, values)
-            packed = pack_checked(self._lied(group, rows, liars, values), self.exchange.wire, self.device)
+                truthful = packed = pack_checked(values, self.exchange.wire, self.device)
+            if liars:
+                packed = pack_checked(self._lied(group, rows, liars, values), self.exchange.wire, self.device)
         wanted = [assignments[self.peers[row].index].gradient_norm for row in rows]
         kept = (images, labels, forward, packed.received, own.received, group.studies, wanted)
         self.pending.append(PendingRows(group.round_index, group.batch_index, rows, *kept))
         messages: dict[int, Message | None] = {}
-        for place, (row, finite) in enumerate(zip(rows, packed.finite.tolist(), strict=True)):
+        for place, (row, finite) in enumerate(zip(rows, truthful.finite.tolist(), strict=True)):
             peer = self.peers[row]
             payload = tuple(part[place] for part in packed.payload)
             message = messages[peer.index] = peer.outgoing(assignments[peer.index], payload, finite)
@@ -106,7 +108,7 @@ class StackPublisher(StackLearner):
 
     def _lied(self, group: Group, rows: list[int], liars: Sequence[int], values: Tensor) -> Tensor:
         """What the rows send, with the lies of those at some places."""
-        told = values.clone() if liars else values
+        told = values.clone()
         for place in liars:
             liar = self.peers[rows[place]].liar
             assert liar is not None

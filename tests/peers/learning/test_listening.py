@@ -347,7 +347,7 @@ def test_listen__a_lie_that_no_link_can_carry_is_left_out() -> None:
         found = listen(received, received[0].outputs, Ear(settings))
         heard[dtype] = (len(found.teachers), found.heard)
         assert all(bool(outputs.isfinite().all()) for _, outputs in found.teachers)
-    assert heard["float32"] == (4, Heard(2, 0, 1, 0, 1.0)) and heard["float16"] == (3, Heard(2, 0, 0, 0))
+    assert heard["float32"] == (4, Heard(2, 0, 1, 0, 1.0)) and heard["float16"] == (3, Heard(2, 0, 0, 0, unusable=1))
 
 
 def test_liar__a_free_rider_brings_its_first_weights_where_messages_are_weights() -> None:
