@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from coordinator.measures.pooling import HONEST_DROPPED, LIE_AUC, LIES_DROPPED, TOLD, WINDOW
+from coordinator.measures.pooling import HONEST_DROPPED, LIE_AUC, LIES_DROPPED, LIES_UNUSABLE, TOLD, WINDOW
+from coordinator.reports.formatting import count_of
 
 
 def on_pooling(summary: Mapping[str, Any]) -> list[str]:
-    """A sentence on what pools dropped, and one on whether distances tell the lies; none where there is neither."""
+    """Sentences on what pools dropped, on lies of no use, and on whether distances tell lies, if known."""
     part = summary.get("pooling") or {}
     dropped = [
         f"{part[name]:.0%} of {what}"
@@ -18,6 +19,9 @@ def on_pooling(summary: Mapping[str, Any]) -> list[str]:
     rule = summary.get("config", {}).get("exchange", {}).get("aggregation", {})
     if rule.get("kind") in ("import", "given"):
         lines = ["pooling: a rule of one's own does not say which messages it used, so what it dropped is not known"]
+    if part.get(LIES_UNUSABLE):
+        found = count_of(part[LIES_UNUSABLE], "lie")
+        lines.append(f"pooling: {found} that honest students got had numbers that are not finite: they left these out")
     if part.get(LIE_AUC) is None:
         return lines
     since = part.get("round_of_auc")

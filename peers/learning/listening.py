@@ -99,7 +99,7 @@ def _plainly(received: Sequence[Received], kept: Bool[Tensor, " samples"] | None
 
 
 def _weight_of(received: Sequence[Received]) -> float:
-    return sum(each.weight for each in received)
+    return sum((each.weight for each in received), 0.0)
 
 
 def _listen(received: Sequence[Received], lies: Sequence[bool], own: Outputs, ear: Ear) -> Listened:

@@ -8,10 +8,14 @@ from peers.exchange.assignment import Heard
 
 def test_of_round__shares_are_of_all_messages_and_the_auc_is_a_mean_over_students() -> None:
     heard = [Heard(4, 1, 0, 0), None, Heard(6, 1, 2, 1, 0.5), Heard(0, 0, 2, 2, 1.0)]
-    assert of_round(heard) == {"honest_dropped": 2 / 10, "lies_dropped": 3 / 4, "lie_auc": 0.75}
-    assert of_round([Heard(3, 0)]) == {"honest_dropped": 0.0, "lies_dropped": None, "lie_auc": None}
+    usable = {"lies_unusable": 0}
+    assert of_round(heard) == {"honest_dropped": 2 / 10, "lies_dropped": 3 / 4, "lie_auc": 0.75, **usable}
+    nothing_told = {"lies_dropped": None, "lie_auc": None, "lies_unusable": None}
+    assert of_round([Heard(3, 0)]) == {"honest_dropped": 0.0, **nothing_told}
     own_rule = [Heard(3, None, 1, None, 0.5), Heard(2, None, 1, None, 1.0)]
-    assert of_round(own_rule) == {"honest_dropped": None, "lies_dropped": None, "lie_auc": 0.75}
+    assert of_round(own_rule) == {"honest_dropped": None, "lies_dropped": None, "lie_auc": 0.75, **usable}
+    of_no_use = of_round([Heard(4, 1, unusable=2), Heard(unusable=1)])
+    assert of_no_use == {"honest_dropped": 0.25, **nothing_told, "lies_unusable": 3}
     assert of_round([None, None]) == of_round([]) == {}
 
 
@@ -46,10 +50,12 @@ def test_of_run__means_over_rounds_and_the_last_window() -> None:
     rows = [{"round": 0, "loss": None}]
     rows += [{"round": at, "honest_dropped": 0.5, "lies_dropped": None, "lie_auc": at / 20} for at in range(1, 21)]
     rows[5]["lies_dropped"] = 0.25
+    rows[6]["lies_unusable"], rows[7]["lies_unusable"] = 3, 4
     found = of_run(rows)
     assert found == {
         "honest_dropped": 0.5,
         "lies_dropped": 0.25,
+        "lies_unusable": 7,
         "lie_auc": pytest.approx(0.775),
         "round_of_auc": None,
     } | {"rounds_with_auc": 20}

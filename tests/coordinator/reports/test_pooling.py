@@ -21,6 +21,13 @@ def test_on_pooling__of_a_rule_of_ones_own_nothing_is_said_to_be_dropped() -> No
     assert len(on_pooling({"config": rule})) == 1
 
 
+def test_on_pooling__counts_lies_that_are_not_finite() -> None:
+    told = "pooling: 3 lies that honest students got had numbers that are not finite: they left these out"
+    part = dict.fromkeys(DROPPED) | {"lies_unusable": 3}
+    assert on_pooling({"pooling": part}) == [told]
+    assert len(on_pooling({"pooling": DROPPED | {"lies_unusable": 0}})) == len(on_pooling({"pooling": DROPPED}))
+
+
 def test_on_pooling__without_liars_or_another_rule() -> None:
     assert on_pooling({}) == []
     only = {"honest_dropped": 0.5, "lies_dropped": None, "lie_auc": None, "round_of_auc": None}
