@@ -8,6 +8,7 @@ from functools import cached_property
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
+from coordinator.experiment.idle_liars import warn_of_idle_liars
 from coordinator.experiment.liar_checks import check_pooling, warn_of_parts
 from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
@@ -288,4 +289,5 @@ def _check(config: RunConfig, schedule: Schedule, dataset: Dataset, groups: tupl
             "set peers.head.dim"
         )
     check_pooling(config.peers, config.exchange, schedule, config.run.rounds, widths[0])
+    warn_of_idle_liars(config, schedule)
     return widths[0]

@@ -23,9 +23,12 @@ def attack_in(settings: PeerSettings, peer: int, number: int) -> Attack | None:
     A function of settings and seed alone, so that the sender and all its readers agree. settings: of any peer.
     """
     some = _adversaries_of(settings, peer)
-    if some is None or number < some.from_round:
-        return None
-    return some.attack if some.share == 1 or _lies_at_random(settings.seed, peer, number, some.share) else None
+    return some.attack if some is not None and lies_in(some, settings.seed, peer, number) else None
+
+
+def lies_in(some: Adversaries, seed: int, peer: int, number: int) -> bool:
+    """Whether one of these peers lies in its message of this number. seed: of the run."""
+    return number >= some.from_round and (some.share == 1 or _lies_at_random(seed, peer, number, some.share))
 
 
 def sends_lie(settings: PeerSettings, peer: int, number: int) -> bool:

@@ -276,6 +276,13 @@ def test_lines__name_keys_that_exist(small: dict[str, Any], changed: dict[str, A
 
 def test_liars__leave_an_honest_peer_that_has_teachers(small: dict[str, Any], tmp_path: Path) -> None:
     """Else nobody whom means are about ever learns, as where all honest peers are in peers.frozen."""
-    (tmp_path / "links.csv").write_text("teacher,student\n" + "".join(f"0,{peer}\n" for peer in range(1, 6)))
+    (tmp_path / "links.csv").write_text("teacher,student\n0,1\n1,0\n1,2\n1,3\n1,4\n2,5\n")
     links = {"kind": "file", "path": str(tmp_path / "links.csv")}
-    assert "must leave an honest peer that learns" in mistake(table(small, [lying(1, 2, 3, 4, 5)], topology=links))
+    assert told(table(small, [lying(0, 1), lying(3, 5)], topology=links)) == [line.format("peers 3, 5")]
+    frozen = table(small, [lying(0)], topology=links)
+    assert told(frozen) == []
+    frozen["peers"]["frozen"] = [1]  # its only student
+    assert told(frozen) == [line.format("peer 0")]
+    drawn = table(small, [lying(0)], {"roles": "one-student"}, topology={"kind": "ring"}, run={"rounds": 1})
+    (student,) = build_schedule(config_from(drawn))(0).students
+    assert told(drawn) == ([] if student in (1, 5) else [line.format("peer 0")])

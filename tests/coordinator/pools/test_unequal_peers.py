@@ -48,6 +48,17 @@ def test_pools__unequal_peers_have_the_same_bits(cluster: Any, small: dict[str, 
     assert {*summary["groups"]} == {"left", "noisy"} and summary["holdings"]["private"] > 0
 
 
+@pytest.mark.parametrize("delivery", ["per-edge", "shared-sum"])
+def test_pools__lies_that_are_not_finite_reach_other_hosts(
+    delivery: str, cluster: Any, small: dict[str, Any], tmp_path: Path
+) -> None:
+    given = table(small, topology={"kind": "complete", "self_weight": 0.3})
+    given["peers"]["adversaries"] = [{"peers": [1], "attack": {"kind": "random", "sigma": 1e6}}]
+    given["exchange"] = {"what": "logits", "dtype": "float16", "supervised": 0.5, "delivery": delivery}
+    summary = compare(given, tmp_path)
+    assert summary["pooling"]["lies_unusable"] == 3 * 3 and summary["not_finite"] == {}
+
+
 @pytest.mark.slow
 def test_pools__their_controls_have_the_same_bits(cluster: Any, small: dict[str, Any], tmp_path: Path) -> None:
     controls = [Control.IRRELEVANT, Control.PRIVATE_ONLY, Control.POOLED, Control.TRUTHFUL]
