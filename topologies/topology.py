@@ -13,7 +13,7 @@ from topologies.schedule import Schedule
 class Topology(BaseModel, ABC):
     """What every kind of topology offers. Frozen, and unknown keys are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     self_weight: Annotated[float, Field(ge=0, lt=1)] | None = Field(
         None,

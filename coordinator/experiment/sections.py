@@ -266,6 +266,7 @@ class CheckpointConfig(Section):
     seconds: float = Field(
         300.0,
         ge=0,
+        le=LONG,
         description="seconds after which a checkpoint is due whatever the rounds, and the first one after at most 5; "
         "0: only rounds count",
     )

@@ -10,14 +10,14 @@ from peers.attacks.brought import ImportedAttack
 from peers.attacks.scene import Attack as Attack
 from peers.attacks.scene import Omniscient, Outputs
 from peers.attacks.scene import Scene as Scene
-from peers.base.section import Section
+from peers.base.section import Factor, Section
 
 
 class Random(Attack):
     """Independent normal noise; of distributions, its softmax."""
 
     kind: Literal["random"] = "random"
-    sigma: float = Field(1.0, gt=0, description="standard deviation")
+    sigma: Factor = Field(1.0, description="standard deviation")
 
     def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
         return local.random(scene.own, self.sigma, scene.distribution, rng)
@@ -74,7 +74,7 @@ class ALIE(Omniscient):
     """A little is enough: the honest mean less z standard deviations (Baruch et al. 2019)."""
 
     kind: Literal["alie"] = "alie"
-    z: float = Field(1.5, gt=0, description="standard deviations")
+    z: Factor = Field(1.5, description="standard deviations")
 
     def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
         return omniscient.a_little_is_enough(scene.honest, scene.weights, self.z, scene.distribution)
@@ -84,7 +84,7 @@ class IPM(Omniscient):
     """Inner product manipulation: the honest mean times -epsilon (Xie et al. 2020)."""
 
     kind: Literal["ipm"] = "ipm"
-    epsilon: float = Field(2.0, gt=0, description="factor")
+    epsilon: Factor = Field(2.0, description="factor")
 
     def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
         return omniscient.inner_product(scene.honest, scene.weights, self.epsilon, scene.distribution)
@@ -134,7 +134,7 @@ class Dissensus(Omniscient):
     """Pushes the student away from its honest neighbours (He et al. 2022)."""
 
     kind: Literal["dissensus"] = "dissensus"
-    epsilon: float = Field(1.0, gt=0, description="strength")
+    epsilon: Factor = Field(1.0, description="strength")
 
     def made(self, scene: Scene, rng: np.random.Generator) -> Outputs:
         return omniscient.dissensus(

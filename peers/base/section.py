@@ -1,8 +1,17 @@
 """The base of every section of an experiment file, and of the variants that a section chooses from by `kind`."""
 
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Temperature = Annotated[float, Field(ge=1e-6, le=1e6)]
+"""What outputs are divided by, so that float32 still tells what is left of them: from one class to none at all."""
+
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+"""What a part of a loss is multiplied by."""
+
+Factor = Annotated[float, Field(ge=1.2e-38, le=1e38)]
+"""A length or factor that float32 holds as a normal number."""
 
 
 class Section(BaseModel):

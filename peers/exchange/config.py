@@ -7,7 +7,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from peers.base.section import Section
+from peers.base.section import Section, Weight
 from peers.exchange.comparison import Comparison
 from peers.exchange.losses import (
     DISTRIBUTION_LOSSES,
@@ -62,8 +62,8 @@ class ExchangeConfig(StudentLoss, Section):
     roles: Literal["every-peer", "one-student"] = Field(
         "every-peer", description="who learns in a round: all whom the topology gives teachers, or a random one of them"
     )
-    supervised: float = Field(
-        0.0, ge=0, description="weight of the cross-entropy on labels, added to the loss; 0: labels are not used"
+    supervised: Weight = Field(
+        0.0, description="weight of the cross-entropy on labels, added to the loss; 0: labels are not used"
     )
     refresh_every: int = Field(
         1,
@@ -83,9 +83,8 @@ class ExchangeConfig(StudentLoss, Section):
         description="how far the weights that a peer teaches with have moved from its first ones to its moving average "
         "(its own, with teacher_ema = 0): (1 - a) x first + a x average",
     )
-    self_loss: float = Field(
+    self_loss: Weight = Field(
         0.0,
-        ge=0,
         description="weight of a term in which a peer's own outputs on a second view of the images are its target; "
         "every message then is about two views of each image. With KL both terms are multiplied by their temperatures, "
         "with a sinkhorn or sharpen target they are not",

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from peers.base.brought import Brought, Given, Imported, call
 from peers.base.brought_errors import BroughtError, explained
-from peers.base.section import Variant, kinds, variants
+from peers.base.section import Temperature, Variant, kinds, variants
 from peers.exchange import objectives
 
 Batch = Float[Tensor, "batch dim"]
@@ -69,7 +69,7 @@ class DistributionLoss(Variant):
     transform has none, and only kl uses it.
     """
 
-    temperature: float = Field(1.0, gt=0, description="temperature of the student's softmax")
+    temperature: Temperature = Field(1.0, description="temperature of the student's softmax")
 
     @classmethod
     def example(cls) -> "DistributionLoss":

@@ -9,13 +9,12 @@ from torch import Tensor
 
 from peers.base.brought import Brought, Given, Imported, call
 from peers.base.brought_errors import BroughtError, explained
-from peers.base.section import Variant
+from peers.base.section import Temperature, Variant
 from peers.exchange import objectives
 from peers.exchange.losses import VECTOR_LOSSES, any_of
 
 Batch = Float[Tensor, "batch dim"]
 Centre = Float[Tensor, " dim"]
-Temperature = Annotated[float, Field(gt=0)]
 
 
 class Tempered(Variant):
@@ -67,7 +66,7 @@ class SinkhornTarget(Variant):
     """Distributions that use all outputs equally over the batch (Cuturi 2013; SwAV, Caron et al. 2020, section 3.1)."""
 
     kind: Literal["sinkhorn"] = "sinkhorn"
-    epsilon: float = Field(0.05, gt=0, description="entropic regularisation, in units of the outputs (SwAV: 0.05)")
+    epsilon: Temperature = Field(0.05, description="entropic regularisation, in units of the outputs (SwAV: 0.05)")
     iterations: int = Field(3, ge=1, description="number of times that columns and rows are scaled (SwAV: 3)")
     makes_probs: ClassVar[bool] = True
     temperature: ClassVar[None] = None
@@ -87,8 +86,8 @@ class SharpenedTarget(Variant):
     """
 
     kind: Literal["sharpen"] = "sharpen"
-    scale: float = Field(
-        0.1, gt=0, description="what probabilities are divided by: the smaller, the nearer to one class (DS-FL: 0.1)"
+    scale: Temperature = Field(
+        0.1, description="what probabilities are divided by: the smaller, the nearer to one class (DS-FL: 0.1)"
     )
     makes_probs: ClassVar[bool] = True
     temperature: ClassVar[None] = None

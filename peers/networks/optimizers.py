@@ -28,6 +28,7 @@ class Optimizer(Variant):
     weight_decay: float = Field(
         0.0,
         ge=0,
+        le=1e6,
         description="weight decay: added to the gradient by sgd and adam, decoupled from it by adamw (Loshchilov and "
         "Hutter 2019)",
     )
@@ -38,6 +39,7 @@ class Optimizer(Variant):
     clip_norm: float = Field(
         0.0,
         ge=0,
+        le=1e38,
         description="largest Euclidean norm of a peer's gradient; longer ones are scaled down; 0: no clipping",
     )
 

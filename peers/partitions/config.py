@@ -62,7 +62,7 @@ class Dirichlet(Dealt):
     """
 
     kind: Literal["dirichlet"] = "dirichlet"
-    alpha: float = Field(0.1, ge=1e-4, description="concentration: small values give each peer few classes")
+    alpha: float = Field(0.1, ge=1e-4, le=1e6, description="concentration: small values give each peer few classes")
     smallest: int = Field(10, ge=1, strict=True, description="examples that every peer has at least")
 
     def _deal(self, labels: Labels, num_peers: int, seed: int) -> list[Indices]:
@@ -85,7 +85,7 @@ class Quantity(Dealt):
     """Peers have unequal numbers of examples, drawn from a lognormal distribution; classes are the same for all."""
 
     kind: Literal["quantity"] = "quantity"
-    sigma: float = Field(1.0, gt=0, description="standard deviation of the logarithm of a peer's share")
+    sigma: float = Field(1.0, gt=0, le=100, description="standard deviation of the logarithm of a peer's share")
 
     def _deal(self, labels: Labels, num_peers: int, seed: int) -> list[Indices]:
         rng = _generator(seed)

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from peers.base.means import weighted_mean
-from peers.base.section import Variant
+from peers.base.section import Factor, Variant
 from peers.pooling import clipping, coordinate_wise, geometric, selections
 from peers.pooling import cronus as filters
 from peers.pooling.aggregation import Aggregation as Aggregation
@@ -18,8 +18,6 @@ from peers.pooling.brought import GivenAggregation, ImportedAggregation
 from peers.pooling.confidence import agreement
 
 Pool = tuple[Outputs, Weights]
-Normal = Annotated[float, Field(ge=1.2e-38, le=1e38)]
-"""A length that float32 holds as a normal number."""
 
 
 class Mean(Aggregation):
@@ -64,7 +62,7 @@ class GeometricMedian(Aggregation):
 
     kind: Literal["geometric-median"] = "geometric-median"
     per_sample: bool = Field(False, description="for each sample by itself, rather than for whole messages")
-    nu: Normal = Field(0.1, description="smoothing: the least distance that a weight is divided by")
+    nu: Factor = Field(0.1, description="smoothing: the least distance that a weight is divided by")
     iterations: int = Field(3, ge=1, strict=True, description="steps of Weiszfeld's algorithm")
 
     def needs(self) -> int:
@@ -122,7 +120,7 @@ class SelfCentredClipping(_Selection):
     """The student's own outputs, moved by the mean of the differences of the others, each clipped at tau (He 2022)."""
 
     kind: Literal["self-centred-clipping"] = "self-centred-clipping"
-    tau: Normal | Literal["adaptive"] = Field(
+    tau: Factor | Literal["adaptive"] = Field(
         "adaptive", description="largest length of a difference; adaptive: the second largest distance of a teacher"
     )
 
@@ -172,7 +170,7 @@ class SelfAgreement(Variant):
     """A teacher's weight grows with the agreement of its answers on its own two views of the same images."""
 
     kind: Literal["self-agreement"] = "self-agreement"
-    sharpness: float = Field(8.0, gt=0, description="the weight is multiplied by exp(sharpness x agreement)")
+    sharpness: float = Field(8.0, gt=0, le=1e6, description="the weight is multiplied by exp(sharpness x agreement)")
 
     def agreement(self, outputs: Outputs, num_views: int) -> Float[Tensor, ""]:
         """In 0..1; see `confidence.agreement`."""

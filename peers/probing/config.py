@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from peers.base.section import Section
+from peers.base.section import Section, Temperature
 
 FittedProbe = Literal["knn", "linear", "sgd"]
 """The probes that can be chosen: classifiers fitted to frozen features."""
@@ -26,8 +26,8 @@ class KNN(Section):
     vote: Literal["similarity", "uniform"] = Field(
         "similarity", description="weight of a neighbour's vote: exp(similarity / temperature), or 1"
     )
-    temperature: float = Field(
-        0.07, gt=0, description="temperature of votes by similarity (DINO: 0.07); uniform votes use none"
+    temperature: Temperature = Field(
+        0.07, description="temperature of votes by similarity (DINO: 0.07); uniform votes use none"
     )
     metric: Literal["cosine", "euclidean"] = Field(
         "cosine", description="similarity of two images' features: the cosine, or minus the Euclidean distance"
@@ -44,7 +44,7 @@ class SGDProbe(Section):
     """The linear probe of arXiv 2604.18390: plain SGD on features that are not standardised."""
 
     epochs: int = Field(20, ge=1, description="passes over the training images (arXiv 2604.18390: 20)")
-    lr: float = Field(0.01, gt=0, description="learning rate (arXiv 2604.18390: 0.01)")
+    lr: float = Field(0.01, gt=0, le=1e3, description="learning rate (arXiv 2604.18390: 0.01)")
     batch_size: int = Field(128, ge=1, le=2**24, description="images in a mini-batch of the probe")
 
 

@@ -15,6 +15,8 @@ from peers.views.section import RandomStep, Step, check_range
 from peers.views.steps import Images
 
 Width = Annotated[float, Field(ge=1e-3, le=1e3)]
+AreaShare = Annotated[float, Field(ge=1e-6, le=1)]
+Ratio = Annotated[float, Field(ge=1e-3, le=1e3)]
 """The standard deviation of a blur, in pixels: beyond these, kernels are a single pixel or of one height."""
 
 
@@ -32,12 +34,12 @@ class ResizedCrop(RandomStep):
     """A random part of the image, resized to its own size (Szegedy et al. 2015)."""
 
     kind: Literal["resized-crop"] = "resized-crop"
-    scale: tuple[float, float] = Field((0.3, 1.0), description="least and largest share of the area")
-    ratio: tuple[float, float] = Field((0.75, 4 / 3), description="least and largest width over height")
+    scale: tuple[AreaShare, AreaShare] = Field((0.3, 1.0), description="least and largest share of the area")
+    ratio: tuple[Ratio, Ratio] = Field((0.75, 4 / 3), description="least and largest width over height")
 
     @model_validator(mode="after")
     def _check(self) -> "ResizedCrop":
-        check_range("scale", self.scale, most=1.0)
+        check_range("scale", self.scale)
         check_range("ratio", self.ratio)
         return self
 

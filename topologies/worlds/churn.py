@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from topologies.worlds.section import Moment, Span, Variant
+from topologies.worlds.section import Moment, Span, Stay, Variant
 
 OnReturn = Literal["own", "fresh", "neighbour"]
 Leave = Literal["graceful", "crash"]
@@ -45,8 +45,8 @@ class ExponentialChurn(_Churn):
     """Peers come and go by themselves, for exponential times: online for up / (up + down) of the time."""
 
     kind: Literal["exponential"] = "exponential"
-    up: float = Field(description="mean seconds online, above 0")
-    down: float = Field(description="mean seconds offline, above 0")
+    up: Stay = Field(description="mean seconds online, above 0")
+    down: Stay = Field(description="mean seconds offline, above 0")
     start: Literal["long-run", "online"] = Field(
         "long-run", description="who is online at second 0: as at any later time, or all peers"
     )

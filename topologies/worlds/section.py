@@ -9,6 +9,7 @@ LONGEST_LATENCY = 10.0  # seconds, of one message: more looks like milliseconds
 LONGEST_STEP = 3600.0  # seconds, of one computation or wait: more looks like milliseconds
 LONGEST_ABSENCE = 1e9  # seconds, 32 years: no run lasts as long, and sums of nanoseconds stay exact
 SLOWEST_LINK = 1000.0  # bytes a second: less looks like Mbit/s
+FASTEST_LINK = 1e15  # bytes a second: faster than any
 
 KIND_LEFT_OUT = {
     "compute": "constant",
@@ -97,6 +98,8 @@ def _rate(rate: float) -> float:
         raise refused("must be above 0 bytes a second", "nothing would ever arrive; raise it, or leave the limit out")
     if rate < SLOWEST_LINK:
         raise refused("must be at least 1,000 bytes a second", f"as Mbit/s it is {rate * 125_000:g}; write bytes")
+    if rate > FASTEST_LINK:
+        raise refused("must be at most 1e15 bytes a second", "no link is as fast; leave the limit out")
     return rate
 
 
@@ -104,6 +107,7 @@ Latency = Annotated[float, AfterValidator(_latency)]
 StepSeconds = Annotated[float, AfterValidator(_step)]
 Wait = Annotated[float, Field(gt=0), AfterValidator(_wait)]
 Moment = Annotated[float, Field(ge=0), AfterValidator(_moment)]
+Stay = Annotated[float, AfterValidator(_moment)]
 Span = Annotated[float, Field(gt=0), AfterValidator(_span)]
 Rate = Annotated[float, AfterValidator(_rate)]
 Probability = Annotated[float, Field(ge=0, le=1)]

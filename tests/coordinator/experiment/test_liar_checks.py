@@ -276,6 +276,51 @@ def test_lines__name_keys_that_exist(small: dict[str, Any], changed: dict[str, A
 
 def test_liars__leave_an_honest_peer_that_has_teachers(small: dict[str, Any], tmp_path: Path) -> None:
     """Else nobody whom means are about ever learns, as where all honest peers are in peers.frozen."""
+    (tmp_path / "links.csv").write_text("teacher,student\n" + "".join(f"0,{peer}\n" for peer in range(1, 6)))
+    links = {"kind": "file", "path": str(tmp_path / "links.csv")}
+    assert "must leave an honest peer that learns" in mistake(table(small, [lying(1, 2, 3, 4, 5)], topology=links))
+
+
+def told(of: dict[str, Any]) -> list[str]:
+    """What a plan warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prepare(config_from(of))
+    return [str(each.message) for each in caught]
+
+
+IDLE: list[tuple[dict[str, Any], list[str]]] = [
+    ({"from_round": 1}, []),
+    (
+        {"from_round": 2},
+        [
+            "from_round is 2, but the run has 2 rounds, 0 to 1: no lie of peers 1, 2 is ever sent; lower it, or raise "
+            "run.rounds"
+        ],
+    ),
+    ({"share": 0.999}, []),
+    (
+        {"share": 1e-9, "from_round": 1},
+        ["share is 1e-09, and in rounds 1 to 1 no draw makes peers 1, 2 lie; raise it, or run.rounds"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "lines"), IDLE)
+def test_liars__that_never_lie_are_told(small: dict[str, Any], asked: dict[str, Any], lines: list[str]) -> None:
+    assert told(table(small, [lying(1, 2) | asked])) == [f"peers.adversaries.{line}" for line in lines]
+
+
+def test_liars__in_a_network_without_common_rounds_may_lie_later(small: dict[str, Any]) -> None:
+    network = {"clock": "free-running", "compute": {"kind": "constant", "seconds": 1.0}}
+    assert told(table(small, [lying(1) | {"from_round": 2}], network=network)) == []
+
+
+def test_liars__whom_nobody_hears_are_told(small: dict[str, Any], tmp_path: Path) -> None:
+    line = (
+        "peers.adversaries.peers: nobody hears {}, so that lies of theirs change nothing; name peers with students, or "
+        "give them some by topology, exchange.roles or peers.frozen"
+    )
     (tmp_path / "links.csv").write_text("teacher,student\n0,1\n1,0\n1,2\n1,3\n1,4\n2,5\n")
     links = {"kind": "file", "path": str(tmp_path / "links.csv")}
     assert told(table(small, [lying(0, 1), lying(3, 5)], topology=links)) == [line.format("peers 3, 5")]
@@ -283,6 +328,7 @@ def test_liars__leave_an_honest_peer_that_has_teachers(small: dict[str, Any], tm
     assert told(frozen) == []
     frozen["peers"]["frozen"] = [1]  # its only student
     assert told(frozen) == [line.format("peer 0")]
-    drawn = table(small, [lying(0)], {"roles": "one-student"}, topology={"kind": "ring"}, run={"rounds": 1})
+    drawn = table(small, [lying(0)], {"roles": "one-student"}, topology={"kind": "ring"})
+    drawn["run"]["rounds"] = 1
     (student,) = build_schedule(config_from(drawn))(0).students
     assert told(drawn) == ([] if student in (1, 5) else [line.format("peer 0")])
