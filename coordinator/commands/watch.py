@@ -15,7 +15,7 @@ from coordinator.experiment.reading import ConfigError
 from coordinator.watching import serving
 from coordinator.watching.sources import ABLATION, is_watchable
 
-ENDING = 3.0  # seconds that the process beside a run has to end
+ENDING = serving.LAST_LOOK + serving.GRACE + 2.0  # seconds that the process beside a run has to end
 LOOK = 0.2  # seconds between two looks for a folder that is not there yet
 
 

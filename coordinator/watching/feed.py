@@ -19,6 +19,7 @@ APART = 0.25  # seconds between two events at least
 HEARTBEAT = 5.0  # seconds without an event until a comment says that the connection is there
 FORGET = 60.0  # seconds without a client until what was read is forgotten
 KEPT, KEPT_BYTES = 64, 8 * 2**20  # changes for clients that are behind; those further behind get the whole again
+LEAVING = 0.02  # seconds between two looks whether all clients have left
 PIECE = 2**16  # bytes that are handed to a connection at a time, so that slow clients do not pile up memory
 RETRY = b"retry: 1000\n\n"
 STILL_HERE = b": still here\n\n"
@@ -61,9 +62,11 @@ class Feed:
         """The events of one client, in pieces: the whole document, then changes, and comments in between."""
         yield RETRY
         seen = -1
-        while not self.closed:
+        while True:
             news = self._news
             if self._document is None or seen == self._number:
+                if self.closed:
+                    return
                 with suppress(TimeoutError):
                     await asyncio.wait_for(news.wait(), HEARTBEAT)
                     continue
@@ -91,10 +94,16 @@ class Feed:
         self._forget_later()
 
     async def last_look(self) -> None:
-        """Tell whoever follows the feed what there is now, before it is closed."""
+        """Tell whoever follows the feed what there is now, and end their streams; returns once they have got it."""
+        if self._following is not None:
+            self._following.cancel()  # a look of its own may have begun before the run ended
         if self.num_clients:
             with suppress(Exception):
                 await self._look()
+        self.closed = True
+        self._news.set()
+        while self.num_clients:
+            await asyncio.sleep(LEAVING)
 
     def close(self) -> None:
         """End all streams and the thread."""

@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 PORT = 8800
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 1  # seconds that connections have after a signal
-LAST_LOOK = 1.5  # seconds for a last look at the folder, when the run that the server is beside has ended
+LAST_LOOK = 5.0  # seconds at most for a last look at the folder, when the run that the server is beside has ended
 MOST_CONNECTIONS = 256
 CODE = 130  # as of other commands that a signal ends
 

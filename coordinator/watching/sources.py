@@ -10,7 +10,6 @@ from typing import Any
 from coordinator.watching.feed import Feed
 
 CONFIG, ABLATION = "config.toml", "ablation.toml"
-SENT = 0.3  # seconds in which what was told last reaches the clients
 MAIN = "main"  # the token of what the server was started for
 
 
@@ -41,10 +40,9 @@ class Sources:
         return token
 
     async def last_look(self, seconds: float) -> None:
-        """Tell all clients what there is now, and give them a moment to get it."""
+        """Tell all clients what there is now, and wait until they have got it, but no longer than so many seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*(feed.last_look() for feed in self._feeds.values())), seconds)
-        await asyncio.sleep(SENT if any(feed.num_clients for feed in self._feeds.values()) else 0)
 
     def close(self) -> None:
         """End all streams."""

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 LONGEST_LATENCY = 10.0  # seconds, of one message: more looks like milliseconds
 LONGEST_STEP = 3600.0  # seconds, of one computation or wait: more looks like milliseconds
 LONGEST_ABSENCE = 1e9  # seconds, 32 years: no run lasts as long, and sums of nanoseconds stay exact
+SHORTEST_STAY = 1e-3  # seconds, of a peer's mean time online or offline
 SLOWEST_LINK = 1000.0  # bytes a second: less looks like Mbit/s
 FASTEST_LINK = 1e15  # bytes a second: faster than any
 
@@ -93,6 +94,12 @@ def _span(seconds: float) -> float:
     return _moment(seconds)
 
 
+def _stay(seconds: float) -> float:
+    if 0 < seconds < SHORTEST_STAY:
+        raise refused("must be at least a millisecond", "nobody gets anything done in less; raise it")
+    return _moment(seconds)
+
+
 def _rate(rate: float) -> float:
     if rate <= 0:
         raise refused("must be above 0 bytes a second", "nothing would ever arrive; raise it, or leave the limit out")
@@ -107,7 +114,7 @@ Latency = Annotated[float, AfterValidator(_latency)]
 StepSeconds = Annotated[float, AfterValidator(_step)]
 Wait = Annotated[float, Field(gt=0), AfterValidator(_wait)]
 Moment = Annotated[float, Field(ge=0), AfterValidator(_moment)]
-Stay = Annotated[float, AfterValidator(_moment)]
+Stay = Annotated[float, AfterValidator(_stay)]
 Span = Annotated[float, Field(gt=0), AfterValidator(_span)]
 Rate = Annotated[float, AfterValidator(_rate)]
 Probability = Annotated[float, Field(ge=0, le=1)]

@@ -142,10 +142,11 @@ def test_from_json__sees_the_same() -> None:
     [
         (
             {"kind": "resized-crop", "scale": [0.5, 0.1]},
-            "scale must be [least, largest] with 0 < least <= largest <= 1",
+            "scale must be [least, largest], got [0.5, 0.1]: put them in order",
         ),
-        ({"kind": "resized-crop", "scale": [0.5, 1.5]}, "got [0.5, 1.5]"),
-        ({"kind": "resized-crop", "ratio": [0, 1]}, "ratio must be"),
+        ({"kind": "resized-crop", "scale": [0.5, 1.5]}, "less than or equal to 1"),
+        ({"kind": "resized-crop", "ratio": [0, 1]}, "greater than or equal to 0.001"),
+        ({"kind": "resized-crop", "ratio": [2, 1]}, "ratio must be"),
         ({"kind": "blur", "sigma": [2, 1]}, "sigma must be"),
         ({"kind": "colour-jitter", "brightness": 0}, "changes nothing"),
         ({"kind": "crop", "padding": 0}, "greater than or equal to 1"),
