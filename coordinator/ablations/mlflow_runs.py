@@ -19,6 +19,7 @@ from coordinator.records.tracking.mlflow_names import final_metrics, gain_metric
 from coordinator.records.tracking.mlflow_observer import MlflowObserver
 from coordinator.reports.formatting import p_value
 from coordinator.reports.markdown import NOTE, escaped, fitting, run_note, table
+from coordinator.reports.unequal import liar_tags
 from coordinator.reports.wording import interval, measure_name, number
 
 MOST_ROWS = 24  # of the table in the description, whose length MLflow limits
@@ -66,7 +67,7 @@ def _child(parent: Tracker, run: Run, folder: Path, summary: dict[str, Any]) -> 
     dropped = {int(peer): failure["round"] for peer, failure in summary["not_finite"].items()}
     MlflowObserver(child, cell.config).send_tables(rounds, peers, dropped)
     child.log_final(final_metrics(summary))
-    child.log_tags(final_tags(summary) | {NOTE: run_note(summary)})
+    child.log_tags(final_tags(summary) | liar_tags(summary) | {NOTE: run_note(summary)})
     child.close("FINISHED")
     return child
 

@@ -16,8 +16,11 @@ from coordinator.records.files.run_folder import way_on
 from coordinator.records.plain_text import say, visible
 from coordinator.records.terminal import Live, Warned
 from coordinator.reports.formatting import short
+from coordinator.reports.holdings import on_held_classes
+from coordinator.reports.pooling import on_unusable
 from coordinator.reports.result import print_result
 from coordinator.reports.sentences import on_flags
+from coordinator.reports.unequal import about
 from coordinator.reports.verdicts import verdict_lines
 from coordinator.run.signals import Interrupts
 
@@ -40,8 +43,8 @@ def hint(config: Path, overrides: Sequence[str]) -> str:
 class Display:
     """What a command shows of its run: by default all of it on a console.
 
-    json: print the summary as the only standard output. quiet: show no progress, and at the end only the verdicts and
-    the folder. began: when the command began, by `time.monotonic`.
+    json: print the summary as the only standard output. quiet: show no progress, and at the end only the verdicts,
+    whom and what they are about, and the folder. began: when the command began, by `time.monotonic`.
     """
 
     console: Console
@@ -70,6 +73,8 @@ class Display:
         if not self.json:
             for verdict in verdict_lines(result.summary):
                 print(visible(verdict.text))
+            for line in [*on_held_classes(result.summary), *about(result.summary), *on_unusable(result.summary)]:
+                print(visible(line))
             print(visible(short(result.folder)))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.documents.curves import Curves
-from coordinator.documents.headline import verdicts_of
+from coordinator.documents.headline import tables_of, verdicts_of
 from coordinator.documents.links import Links
 from coordinator.documents.network import NetworkPart
 from coordinator.documents.nodes import Nodes
@@ -81,6 +81,7 @@ class RunDocument:
             "gains": [_gain(line) for line in lines if line.mean is not None],
             "headline": [line.text for line in lines],
             "tones": [str(line.tone) for line in lines],  # of the headline, line by line
+            "tables": tables_of(reader),
             "facts": _facts(reader, network),
             "flags": _flags(reader),
         }

@@ -54,6 +54,7 @@ class Plan:
     links_digest: str = ""  # SHA-256 of a file's links in all its rounds; else empty: the config determines them
     normalisations: tuple[Normalisation, ...] = ()  # of each peer: of what its view makes of the training images
     weight_bytes: tuple[int, ...] = ()  # of each peer's parameters and buffers
+    blind_teachers: tuple[int, ...] = ()  # in whose place networks of the control irrelevant see nothing
     network_digest: str = ""  # SHA-256 of the files that the network is read from; set by `identified`
 
     @cached_property
@@ -150,7 +151,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         schedule = build_schedule(config)
         facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
-        _check_data(config, dataset, schedule)
+        blind = _check_data(config, dataset, schedule)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
@@ -164,7 +165,8 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     warn_of_few_passes(config, schedule, (make.network for make in different))
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size * config.exchange.num_views, width)
     weights = weight_bytes(different)
-    plan = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
+    sized = Plan(config, dataset, schedule, facts, groups, width, message_bytes, weight_bytes=weights)
+    plan = replace(sized, blind_teachers=tuple(blind))
     check_trace_of(plan)
     if loaded:
         _warn_of_memory(plan)
@@ -183,13 +185,17 @@ def _warn_of_memory(plan: Plan) -> None:
         )
 
 
-def _check_data(config: RunConfig, dataset: Dataset, schedule: Schedule) -> None:
-    """Refuse data that are not sound, or not what the settings of peers need. Raises: ValueError."""
+def _check_data(config: RunConfig, dataset: Dataset, schedule: Schedule) -> list[int]:
+    """Refuse data that are not sound, or not what the settings of peers need; returns the teachers that see nothing.
+
+    Raises: ValueError.
+    """
     dataset_check.check(dataset)
     check_holdings(config.data, dataset, config.peers.count, config.run.seed)
     dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
-    check_views(config, dataset, schedule)
+    blind = check_views(config, dataset, schedule)
     warn_of_equal_views(config)
+    return blind
 
 
 def check_trace_of(plan: Plan) -> None:

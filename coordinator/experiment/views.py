@@ -67,8 +67,10 @@ def normalisations(config: RunConfig, dataset: Dataset) -> tuple[Normalisation, 
     return tuple(of_peer[peer] for peer in range(config.peers.count))
 
 
-def check_views(config: RunConfig, dataset: Dataset, schedule: Schedule) -> None:
-    """Check each view against the images, and try it on some of them. Raises: ValueError, of one line.
+def check_views(config: RunConfig, dataset: Dataset, schedule: Schedule) -> list[int]:
+    """Check each view against the images, and try it on some of them; returns the `blind_teachers`.
+
+    Raises: ValueError, of one line.
 
     On those of the other data sets, too: all peers look at [public] images, teachers of the control irrelevant at its.
     """
@@ -93,8 +95,10 @@ def check_views(config: RunConfig, dataset: Dataset, schedule: Schedule) -> None
                     f"peers.view: {_names(seen.view.steps)} leaves nothing by which the {_first_of(images, name)} "
                     "differ: choose another sensor for these images"
                 )
-    if IRRELEVANT in others:
-        _check_teachers(config, dataset, schedule)
+    blind = blind_teachers(config, dataset, schedule)
+    if blind:
+        _check_teachers(config, dataset, schedule, blind)
+    return blind
 
 
 def blind_teachers(config: RunConfig, dataset: Dataset, schedule: Schedule) -> list[int]:
@@ -111,11 +115,8 @@ def blind_teachers(config: RunConfig, dataset: Dataset, schedule: Schedule) -> l
     )
 
 
-def _check_teachers(config: RunConfig, dataset: Dataset, schedule: Schedule) -> None:
+def _check_teachers(config: RunConfig, dataset: Dataset, schedule: Schedule, blind: Sequence[int]) -> None:
     """Refuse, or warn of, a control irrelevant whose networks see nothing of its data. Raises: ValueError."""
-    blind = blind_teachers(config, dataset, schedule)
-    if not blind:
-        return
     names = config.peers.members
     groups = [name for name, members in names.items() if not set(blind).isdisjoint(members)]
     whose = (

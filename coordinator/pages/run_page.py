@@ -10,7 +10,7 @@ from coordinator.pages import render as page
 from coordinator.pages.group_tables import GROUP_FIGURES, group_tables, peer_tables
 from coordinator.pages.parts import Picture, Table, Texts, pictures
 from coordinator.records.files.result import Status
-from coordinator.reports import control_runs
+from coordinator.reports import control_runs, unequal
 from coordinator.reports.durations import durations_in_words
 from coordinator.reports.formatting import capitalised, listed
 from coordinator.reports.holdings import accuracy_table, on_held_classes, said_of, scopes_meant
@@ -96,6 +96,7 @@ def render(summary: dict[str, Any], lines: list[str], config: str, folder: Path,
         "Did they learn?": _probes(summary),
         "On whose classes?": _class_accuracy(summary),
         "Did the exchange teach?": _control_runs(summary),
+        "Who lies?": _liars(summary),
         GROUPS: group_tables(summary),
         "Peer by peer": peer_tables(summary),
     }
@@ -187,6 +188,12 @@ def _class_accuracy(summary: Mapping[str, Any]) -> list[Table]:
     """The table of accuracies by whose classes the images are of; none if all peers hold all."""
     names, rows = accuracy_table(summary)
     return [Table(f"{capitalised(scopes_meant(summary))}.", names, rows)] if rows else []
+
+
+def _liars(summary: Mapping[str, Any]) -> list[Table]:
+    """The table of who lies, and what became of their lies; none if nobody does."""
+    names, rows = unequal.liars_of(summary)
+    return [Table(f"{capitalised(unequal.LIARS_MEANT)}.", names, rows, words=(names[1],))] if rows else []
 
 
 def _control_runs(summary: Mapping[str, Any]) -> list[Table]:

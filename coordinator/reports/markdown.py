@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coordinator.reports import control_runs
-from coordinator.reports.formatting import points, points_between
+from coordinator.reports.formatting import capitalised, points, points_between
+from coordinator.reports.holdings import accuracy_table, scopes_meant
 from coordinator.reports.sentences import in_words
+from coordinator.reports.unequal import liars_of
 from coordinator.reports.wording import buffers, examples, probe_name, untrained
 
 NOTE = "mlflow.note.content"  # the tag that MLflow's page of a run shows as its description
@@ -46,7 +48,7 @@ def run_note(summary: Mapping[str, Any], repeatable: bool = True) -> str:
 
     repeatable: whether the run's config alone starts it again, without objects from Python.
     """
-    parts = [_status(summary), _headline(summary), _verdicts(summary)]
+    parts = [_status(summary), _headline(summary), _verdicts(summary), _liars(summary), _held(summary)]
     parts.append("\n".join(f"- {escaped(line)}" for line in in_words(dict(summary))))
     command = "`peer-consensus run config.toml`" if repeatable else "from Python, as its first lines say"
     parts.append(
@@ -78,6 +80,18 @@ def _headline(summary: Mapping[str, Any]) -> str:
         f"({points_between(*row['interval'])})"
         for name, row in told
     )
+
+
+def _liars(summary: Mapping[str, Any]) -> str:
+    """A table of who lies, and what became of their lies; empty if nobody does."""
+    names, rows = liars_of(summary)
+    return "\n".join(table(names, rows)) if rows else ""
+
+
+def _held(summary: Mapping[str, Any]) -> str:
+    """A table of the accuracies by whose classes the images are of, and what it means; empty if all peers hold all."""
+    names, rows = accuracy_table(summary)
+    return "\n".join([*table(names, rows), "", f"{escaped(capitalised(scopes_meant(summary)))}."]) if rows else ""
 
 
 def _verdicts(summary: Mapping[str, Any]) -> str:

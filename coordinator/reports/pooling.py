@@ -7,6 +7,15 @@ from coordinator.measures.pooling import HONEST_DROPPED, LIE_AUC, LIES_DROPPED, 
 from coordinator.reports.formatting import count_of
 
 
+def on_unusable(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence on the lies that no student could use; none if there were none."""
+    count = (summary.get("pooling") or {}).get(LIES_UNUSABLE)
+    if not count:
+        return []
+    found = count_of(count, "lie")
+    return [f"pooling: {found} that honest students got had numbers that are not finite: they left these out"]
+
+
 def on_pooling(summary: Mapping[str, Any]) -> list[str]:
     """Sentences on what pools dropped, on lies of no use, and on whether distances tell lies, if known."""
     part = summary.get("pooling") or {}
@@ -19,9 +28,7 @@ def on_pooling(summary: Mapping[str, Any]) -> list[str]:
     rule = summary.get("config", {}).get("exchange", {}).get("aggregation", {})
     if rule.get("kind") in ("import", "given"):
         lines = ["pooling: a rule of one's own does not say which messages it used, so what it dropped is not known"]
-    if part.get(LIES_UNUSABLE):
-        found = count_of(part[LIES_UNUSABLE], "lie")
-        lines.append(f"pooling: {found} that honest students got had numbers that are not finite: they left these out")
+    lines += on_unusable(summary)
     if part.get(LIE_AUC) is None:
         return lines
     since = part.get("round_of_auc")

@@ -46,6 +46,7 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float |
             say(console, line)
     _print_tables(summary, console)
     _print_groups(summary, console)
+    _print_liars(summary, console)
     _print_gap(console)
     for line in unequal.about(summary):
         say(console, line)
@@ -133,6 +134,18 @@ def _print_groups(summary: Mapping[str, Any], console: Console) -> None:
         return
     _print_gap(console)
     table = compact_table(*unequal.BY_GROUP, wrapped="verdict")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _print_liars(summary: Mapping[str, Any], console: Console) -> None:
+    """Print who lies, and what became of their lies, where that is known; who they are is said below in any case."""
+    names, rows = unequal.liars_of(summary)
+    if len(names) < len(unequal.LIARS):
+        return
+    _print_gap(console)
+    table = compact_table(*names, wrapped="what they send")
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -4,11 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from coordinator.measures.gains import FOR_COMPARISON, Gain
+from coordinator.measures.pooling import LIES_DROPPED, LIES_UNUSABLE
 from coordinator.reports.control_runs import OVER_CONTROL_RUNS
 from coordinator.reports.formatting import count_of, listed, points, points_between
 from coordinator.reports.settings import lie
 from coordinator.reports.wording import CONDITIONS, probe_name
 
+LIARS = ("liars", "what they send", "lies dropped", "not finite")
+LIARS_MEANT = (
+    "what liars send, the share of it that honest students dropped (mean over the rounds), and how many lies were not "
+    "finite, so that whoever got one left it out"
+)
 BY_GROUP = ("group", "students", "probe", "over", "gain", "95% interval", "verdict")
 BY_DISTANCE = ("group", "links away", "students", "probe", "over", "gain", "95% interval")
 ARRIVED, NOTHING = "half of it since round", "nothing arrived"
@@ -33,6 +39,32 @@ def about(summary: Mapping[str, Any]) -> list[str]:
 def lies_in_words(peers: Mapping[str, Any]) -> str:
     """Who lies, how, and from when on, of a config's table of peers: `peers 6 and 7 (alie (z 1.5) from round 9 on)`."""
     return "; ".join(f"{_peers(some['peers'])} ({lie(some)})" for some in peers.get("adversaries", ()))
+
+
+def liar_table(peers: Mapping[str, Any], pooling: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Names of columns and rows: who lies and how, and what became of their lies; no rows if nobody lies.
+
+    peers: a config's table of them. pooling: what is known of the run's messages, as the part `pooling` of a summary.
+    What is known is of all liars together: of several sorts, it stands in a row of its own.
+    """
+    sorts = [[listed([str(peer) for peer in some["peers"]]), lie(some)] for some in peers.get("adversaries", ())]
+    dropped, unusable = pooling.get(LIES_DROPPED), pooling.get(LIES_UNUSABLE)
+    known = ["" if dropped is None else f"{dropped:.0%}", "" if unusable is None else f"{unusable:,.0f}"]
+    if not sorts or not any(known):
+        return [*LIARS[:2]], sorts
+    told = [[*sorts[0], *known]] if len(sorts) == 1 else [*([*sort, "", ""] for sort in sorts), ["all", "", *known]]
+    return [*LIARS], told
+
+
+def liars_of(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """`liar_table` of a run."""
+    return liar_table(summary.get("config", {}).get("peers", {}), summary.get("pooling") or {})
+
+
+def liar_tags(summary: Mapping[str, Any]) -> dict[str, str]:
+    """The tag by which runs with liars are found in MLflow; none if nobody lies."""
+    words = lies_in_words(summary["config"]["peers"])
+    return {"liars": words} if words else {}
 
 
 def group_rows(summary: Mapping[str, Any]) -> list[list[str]]:

@@ -28,6 +28,7 @@ from coordinator.records.tracking.mlflow import Tracker
 from coordinator.records.tracking.mlflow_names import final_metrics
 from coordinator.reports.markdown import NOTE, run_note
 from coordinator.reports.sentences import in_words
+from coordinator.reports.unequal import liar_tags
 from coordinator.run.results import result_of
 from peers.data.dataset_check import digest_of
 from topologies.schedule import Schedule
@@ -114,7 +115,7 @@ class Finish:
                 folder.write_text("report.html", run_page.render(summary, in_words(summary), config, folder.path, view))
                 tracker.log_final(final_metrics(summary))
                 note = run_note(summary, repeatable=not config.startswith(NOT_ALONE))
-                tracker.log_tags(final_tags(summary) | {NOTE: note})
+                tracker.log_tags(final_tags(summary) | liar_tags(summary) | {NOTE: note})
                 tracker.log_folder(folder.path)
             finally:
                 tracker.close(MLFLOW_STATUS[result.status])

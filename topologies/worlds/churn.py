@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from topologies.worlds.section import Moment, Span, Stay, Variant
 
+LEAST_ONLINE = 1e-6  # of the time that a peer is online: with less, no round would ever end
 OnReturn = Literal["own", "fresh", "neighbour"]
 Leave = Literal["graceful", "crash"]
 
@@ -60,6 +61,11 @@ class ExponentialChurn(_Churn):
                     f"network.churn.{field}: must be above 0 seconds, got {value:g}; raise it, or set "
                     "network.churn.kind to none"
                 )
+        if self.up < LEAST_ONLINE * (self.up + self.down):
+            raise ValueError(
+                f"network.churn: peers must be online at least {LEAST_ONLINE:g} of the time, got up {self.up:g} and "
+                f"down {self.down:g} seconds; raise up, or lower down"
+            )
         return self
 
     @classmethod

@@ -24,6 +24,17 @@ function fillHeadline(list, { headline, tones }) {
   fillWith(list, lines, ([words, tone]) => make("li", tone ? { class: `pv-tone pv-tone-${tone}` } : {}, named(words)));
 }
 
+/** Tables of a run, each with its title: who lies, and on whose classes peers are how good. */
+function fillTables(host, tables) {
+  const cells = (kind, words) => words.map((word) => make(kind, {}, named(word)));
+  fillWith(host, tables, ({ title, names, rows }) => {
+    const lines = rows.map((row) => make("tr", {}, ...cells("td", row)));
+    const head = make("tr", {}, ...cells("th", names));
+    return make("table", {}, make("caption", {}, title), head, ...lines);
+  });
+  host.hidden = !tables.length;
+}
+
 class Header {
   /** `home`: address of the list that the run is in, or empty. */
   constructor(host, home) {
@@ -36,7 +47,8 @@ class Header {
     this.facts = make("dl", { class: "pv-facts" });
     this.flags = make("ul", { class: "pv-flags" });
     const line = make("div", { class: "pv-line" }, this.title, this.chip, this.contact);
-    host.append(line, this.bar, this.headline, this.flags, this.facts);
+    this.tables = make("div", { class: "pv-tables" });
+    host.append(line, this.bar, this.headline, this.tables, this.flags, this.facts);
   }
 
   setContact(kept) {
@@ -51,6 +63,7 @@ class Header {
     this.bar.hidden = whole.status !== "running";
     this.bar.value = whole.total ? whole.completed / whole.total : 0;
     fillHeadline(this.headline, whole);
+    fillTables(this.tables, whole.tables || []);
     const item = (words) => make("li", {}, named(words));
     fillWith(this.flags, [whole.message, ...(whole.flags || [])].filter(Boolean), item);
     const fact = ([name, words]) => make("div", {}, make("dt", {}, named(name)), make("dd", {}, named(words)));

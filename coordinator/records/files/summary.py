@@ -11,7 +11,6 @@ from typing import Any
 from coordinator.experiment.config import RunConfig, to_table
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import without_secrets
-from coordinator.experiment.views import blind_teachers
 from coordinator.measures.distance import distance_scopes, hops_to_other_groups
 from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
@@ -78,8 +77,8 @@ def void_conditions(state: RunState) -> list[Condition]:
 def _trainings(plan: Plan, state: RunState) -> dict[str, Any]:
     """What each training did; of irrelevant also in whose place networks saw nothing of its data, if there are any."""
     found, name = trainings.table(state), Control.IRRELEVANT.value
-    blind = blind_teachers(plan.config, plan.dataset, plan.schedule) if name in found else []
-    return found | ({name: found[name] | {"saw_nothing": blind}} if blind else {})
+    blind = plan.blind_teachers if name in found else ()
+    return found | ({name: found[name] | {"saw_nothing": [*blind]}} if blind else {})
 
 
 def _unequal(plan: Plan, state: RunState, probes: ProbeTable) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_prepare__networks_that_see_nothing_of_the_irrelevant_data() -> None:
     with pytest.warns(UserWarning, match=r"teachers of group 'chroma' learn nothing.*they are strangers") as caught:
         plan = prepare(mutual, data)
     assert len([each for each in caught if "learn nothing" in str(each.message)]) == 1
-    assert blind_teachers(plan.config, data, plan.schedule) == [1]
+    assert plan.blind_teachers == (1,) and blind_teachers(plan.config, data, plan.schedule) == [1]
     directed, data = beside(GREY, "irrelevant", peers={"groups": PAIR}, topology=ONE_WAY)
     assert blind_teachers(directed, data, prepare(directed, data).schedule) == []
     backward, data = beside(GREY, "irrelevant", peers={"groups": PAIR[::-1]}, topology=ONE_WAY)
