@@ -1,7 +1,7 @@
 """The views of a planned run: checked against its images, listed without repetitions, and normalised each by itself."""
 
 import warnings
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
