@@ -43,6 +43,14 @@ def test_run__quiet_shows_the_verdicts_and_the_folder(cli: Cli, tiny: Path) -> N
     assert all(line.startswith("note: flag ") for line in err.splitlines())
 
 
+def test_run__quiet_says_who_lies_and_what_of_it_was_of_no_use(cli: Cli, tiny: Path) -> None:
+    lies = "peers.adversaries=[{peers=[1], attack={kind='random', sigma=1e6}}]"
+    code, out, _ = cli("run", "tiny.toml", lies, "exchange.dtype=float16", "--output", "out", "--quiet")
+    *_, liars, unusable, folder = out.splitlines()
+    assert code == 0 and liars.startswith("liars: peer 1 (random (sigma 1000000.0)). Every mean")
+    assert unusable.startswith("pooling: 4 lies that honest students got had numbers") and Path(folder).is_dir()
+
+
 def test_run__quiet_json_is_the_summary_and_nothing_else(cli: Cli, tiny: Path) -> None:
     code, out, err = cli("run", "tiny.toml", "--output", "out", "--quiet", "--json")
     (folder,) = Path("out").iterdir()

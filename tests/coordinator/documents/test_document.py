@@ -392,6 +392,19 @@ def test_document__groups_and_liars(folder_of: Callable[..., Path]) -> None:
     assert list(peers["marks"]) == ["3"]
 
 
+def test_document__liars_have_a_table_from_the_start_and_what_became_of_their_lies(
+    folder_of: Callable[..., Path],
+) -> None:
+    lies = [{"peers": [2], "attack": {"kind": "sign-flip"}}]
+    folder = folder_of(peers={"count": 3, "adversaries": lies}, run={"rounds": 4})
+    known = {"title": "liars", "names": ["liars", "what they send"], "rows": [["2", "sign-flip"]]}
+    assert run_document(folder)["tables"] == [known]
+    rows = [{"round": at, "loss": 1.0, "lies_dropped": at / 4, "lies_unusable": 2 * at} for at in (1, 2)]
+    write_table(folder, "rounds", rows)
+    (table,) = run_document(folder)["tables"]
+    assert table["names"][2:] == ["lies dropped", "not finite"] and table["rows"] == [["2", "sign-flip", "38%", "6"]]
+
+
 def test_document__curves_are_of_honest_peers(folder_of: Callable[..., Path]) -> None:
     lies = [{"peers": [2], "attack": {"kind": "sign-flip"}}]
     folder = folder_of(peers={"count": 3, "adversaries": lies}, run={"rounds": 4})

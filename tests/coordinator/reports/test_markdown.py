@@ -109,6 +109,17 @@ def test_run_note__verdicts_first_then_table_flags_and_command() -> None:
     )
 
 
+def test_run_note__liars_and_held_classes_have_tables() -> None:
+    lies = {"count": 4, "adversaries": [{"peers": [1], "attack": {"kind": "lma"}}]}
+    accuracies = {"linear": {"held": {"trained": 0.9, "calibrated": 0.5}}}
+    config = {"peers": lies}
+    of_unequal = summary(config=config, liars=[1], class_accuracy=accuracies, pooling={"lies_unusable": 3})
+    parts = run_note(of_unequal).split("\n\n")
+    assert "| 1 | lma |  | 3 |" in parts[3].splitlines()
+    assert parts[4].splitlines()[0].startswith("| accuracy on | calibrated | trained |")
+    assert any("3 lies that honest students got" in part for part in parts)
+
+
 def test_run_note__of_a_run_that_was_stopped_by_somebody_with_a_name() -> None:
     note = run_note(summary(status="stopped", message=HOSTILE[0], probes={}, flags=[]))
     assert note.startswith("**stopped**: &#60;script&#62;alert(1)&#60;/script&#62;\n\n- 10 rounds")

@@ -49,6 +49,21 @@ def test_lie__when_and_how_often() -> None:
     assert lie(often) == "sign-flip from round 10 on, in 50% of the rounds"
 
 
+def test_liar_table__numbers_are_of_all_liars_together() -> None:
+    one = summary()["config"]["peers"]
+    assert unequal.liar_table(one, {}) == (["liars", "what they send"], [["3", "lma"]])
+    known = {"lies_dropped": 0.25, "lies_unusable": 1200}
+    names = ["liars", "what they send", "lies dropped", "not finite"]
+    assert unequal.liar_table(one, known) == (names, [["3", "lma", "25%", "1,200"]])
+    sorts = [*one["adversaries"], {"peers": [0, 1], "attack": {"kind": "alie", "z": 1.5}}]
+    assert unequal.liar_table({"adversaries": sorts}, {"lies_unusable": 0}) == (
+        names,
+        [["3", "lma", "", ""], ["0 and 1", "alie (z 1.5)", "", ""], ["all", "", "", "0"]],
+    )
+    assert unequal.liar_table({}, known)[1] == [] and unequal.liar_tags({"config": {"peers": {}}}) == {}
+    assert unequal.liar_tags(summary()) == {"liars": "peer 3 (lma)"}
+
+
 def test_group_rows__each_gain_of_each_group() -> None:
     rows = [dict(zip(unequal.BY_GROUP, row, strict=True)) for row in unequal.group_rows(summary())]
     assert [(row["group"], row["students"], row["over"], row["gain"]) for row in rows] == [
