@@ -400,7 +400,8 @@ def test_document__liars_have_a_table_from_the_start_and_what_became_of_their_li
     known = {"title": "liars", "names": ["liars", "what they send"], "rows": [["2", "sign-flip"]]}
     assert run_document(folder)["tables"] == [known]
     rows = [{"round": at, "loss": 1.0, "lies_dropped": at / 4, "lies_unusable": 2 * at} for at in (1, 2)]
-    write_table(folder, "rounds", rows)
+    (folder / "metrics").mkdir()
+    write_table(folder / "metrics" / "rounds.parquet", rows)
     (table,) = run_document(folder)["tables"]
     assert table["names"][2:] == ["lies dropped", "not finite"] and table["rows"] == [["2", "sign-flip", "38%", "6"]]
 
