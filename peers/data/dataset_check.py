@@ -61,7 +61,7 @@ def check_settings(shape: Shape, *, flip: bool, channels_last: bool) -> None:
     if flip:
         require_images("data.flip: mirrors", shape, "set it to false")
     if channels_last:
-        require_images("peers.channels_last: lays out", shape, "set it to false")
+        require_images("hosting.layout: channels-last lays out", shape, "leave it out")
 
 
 def _check_splits(dataset: Dataset) -> None:

@@ -147,7 +147,7 @@ def test_auto__takes_the_faster(monkeypatch: pytest.MonkeyPatch, loop: float, ve
     config = config_of("in-process", hosting={"pool": "in-process", "execution": "auto"})
     plan = prepare(config)
     pool = InProcessPool(peer_settings(config, plan.dataset), plan.dataset, config.hosting)
-    assert pool.execution == chosen and bool(pool._host.stacks) == (chosen == "vectorised")
+    assert pool.way.execution == chosen and bool(pool._host.stacks) == (chosen == "vectorised")
     pool.close()
 
 
