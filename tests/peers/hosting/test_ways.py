@@ -22,10 +22,6 @@ DATASET = DATA.load(0)
 PEERS = PeersConfig(count=20, model=SmallCNN(channels=(4, 8)), head=LinearHead(dim=4))
 WAYS = [Way("loop", layout, "float32") for layout in ("contiguous", "channels-last")]
 WAYS.append(Way("loop", "contiguous", "bfloat16"))
-    Way("loop", "contiguous", "float32"),
-    Way("loop", "channels-last", "float32"),
-    Way("loop", "contiguous", "bfloat16"),
-]
 
 
 @pytest.fixture(autouse=True)
