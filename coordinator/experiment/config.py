@@ -25,7 +25,6 @@ from coordinator.experiment.sections import TrackingConfig as TrackingConfig
 from peers.base.section import Section
 from peers.data.config import DataConfig
 from peers.exchange.config import ExchangeConfig
-from peers.learning.settings import Execution
 from peers.networks.config import PeersConfig
 from peers.partitions.config import FromFile
 from peers.probing.config import ProbeName
@@ -106,11 +105,6 @@ class RunConfig(Section):
             )
         if self.network is not None:
             check_network(self.network, self.exchange, self.evaluation, self.topology, self.peers.count)
-        if self.hosting.execution != "loop" and self.peers.channels_last:
-            raise ValueError(
-                f"hosting.execution '{self.hosting.execution}' does not take peers.channels_last, which lays out one "
-                "network's images: set hosting.execution to loop, or peers.channels_last to false"
-            )
         if self.data.kind == "given" and self.data.on_each_node:
             raise ValueError(
                 "data.on_each_node is true, but nodes cannot read data that is given from Python: set it to false"
@@ -164,9 +158,9 @@ def config_from(table: dict[str, Any]) -> RunConfig:
     return _with_absolute_paths(config)
 
 
-def with_execution(config: RunConfig, execution: Execution) -> RunConfig:
-    """The config with `hosting.execution` resolved from "auto", so that a repetition takes the same path."""
-    return config.model_copy(update={"hosting": config.hosting.model_copy(update={"execution": execution})})
+def with_hosting(config: RunConfig, **found: str) -> RunConfig:
+    """The config with settings of `hosting` resolved from "auto", so that a repetition takes the same path."""
+    return config.model_copy(update={"hosting": config.hosting.model_copy(update=found)})
 
 
 def to_table(config: RunConfig) -> dict[str, Any]:

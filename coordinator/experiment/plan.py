@@ -192,7 +192,7 @@ def _check_data(config: RunConfig, dataset: Dataset, schedule: Schedule) -> list
     """
     dataset_check.check(dataset)
     check_holdings(config.data, dataset, config.peers.count, config.run.seed)
-    dataset_check.check_settings(dataset.shape, flip=config.data.flip, channels_last=config.peers.channels_last)
+    dataset_check.check_settings(dataset.shape, flip=config.data.flip, layout=config.hosting.layout)
     blind = check_views(config, dataset, schedule)
     warn_of_equal_views(config)
     return blind
@@ -253,7 +253,8 @@ def peer_settings(
             probes=probes,
             normalisation=normalised_by[index],
             recompute=config.hosting.recompute,
-            precision=config.hosting.precision,
+            precision="float32" if config.hosting.precision == "auto" else config.hosting.precision,
+            memory_layout="by-rule" if config.hosting.layout == "auto" else config.hosting.layout,
             deterministic=config.hosting.deterministic,
             data_on_device=config.hosting.data_on_device,
             layout=of_peers[index],

@@ -5,6 +5,7 @@ from typing import Any
 RENAMED = {  # old dotted key -> what to write instead
     "exchange.pool": "is called exchange.average now: write that, with the same value",
     "exchange.pooling": "is called exchange.delivery now: write that, with the same value",
+    "peers.channels_last": "is hosting.layout now: write 'channels-last' there for true, 'contiguous' for false",
     "evaluation.alone": 'is one of evaluation.controls now: write controls = ["alone"], or leave it out',
 }
 

@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 
-from coordinator.experiment.config import RunConfig, with_execution
+from coordinator.experiment.config import RunConfig, with_hosting
 from coordinator.experiment.makes import Make
 from peers.data.datasets import Dataset
 from peers.learning import loss_trial, trial
@@ -28,6 +28,8 @@ def tried_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) ->
     own_loss = bool(loss_trial.brought_parts(exchange))
     if own_loss:
         loss_trial.check_loss(exchange, dim)
+    if config.hosting.layout == "auto" and (foreign or len(dataset.shape) != 3):
+        config = with_hosting(config, layout="contiguous")  # what others have written may count on it
     if config.hosting.execution == "loop":
         return config
     try:
@@ -39,7 +41,7 @@ def tried_out(config: RunConfig, dataset: Dataset, different: Sequence[Make]) ->
         if config.hosting.execution == "vectorised":
             raise ValueError(f"{error}: set hosting.execution to loop") from None
         warnings.warn(f"{error}: hosting.execution 'auto' is loop", stacklevel=3)
-        return with_execution(config, "loop")
+        return with_hosting(config, execution="loop")
     return config
 
 

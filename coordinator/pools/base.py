@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from coordinator.experiment.config import ConfigError, HostingConfig
+from peers.base.layout import Layout
+from peers.base.precision import Precision
 from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, Rejoin, Stats, Study
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
 from peers.hosting.postbox import Bundle
+from peers.hosting.ways import Way
 from peers.learning.settings import Execution, PeerSettings
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations
@@ -46,8 +49,8 @@ class Host(Protocol):
     peers: list[int]
 
     def trial(
-        self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int
-    ) -> Ref[tuple[float, float]]: ...
+        self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int, ways: Sequence[Way]
+    ) -> Ref[Way]: ...
     def touch(self, folder: str, name: str) -> Ref[None]: ...
     def publish(
         self, assignments: Mapping[int, Assignment], live: Mapping[int, Sequence[int]] | None = None
@@ -86,12 +89,12 @@ class ProbeWorker(Protocol):
 class Pool(Protocol):
     """The hosts of a run, and how to wait for their results.
 
-    nodes: the indices of the hosts on each machine. execution: how the hosts run their peers. evaluators: processes
-    that only run probes.
+    nodes: the indices of the hosts on each machine. way: how the hosts compute their peers. evaluators: processes that
+    only run probes.
     """
 
     nodes: list[list[int]]
-    execution: Execution
+    way: Way
 
     @property
     def hosts(self) -> Sequence[Host]: ...
@@ -150,16 +153,22 @@ def ask(pool: Pool, call: Callable[[Host], Ref[Mapping[int, T]]]) -> list[T]:
     return in_order(pool.get([call(host) for host in pool.hosts]))
 
 
-def choose_execution(
-    pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Ref[Dataset]
-) -> Execution:
-    """How hosts run their peers; "auto" times both ways on the first host, on trial peers made for that purpose."""
-    if hosting.execution != "auto":
-        return hosting.execution
-    if not all(peer_settings.vectorisable for peer_settings in settings):
-        return "loop"
-    loop, vectorised = pool.get([pool.hosts[0].trial(list(settings), dataset, hosting.threads)])[0]
-    return "vectorised" if vectorised < loop else "loop"
+def choose_way(pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Ref[Dataset]) -> Way:
+    """How hosts compute their peers; where a setting is "auto", the fastest on the first host, on trial peers."""
+    ways = _ways(hosting, settings)
+    return ways[0] if len(ways) == 1 else pool.get([pool.hosts[0].trial(settings, dataset, hosting.threads, ways)])[0]
+
+
+def _ways(hosting: HostingConfig, settings: Sequence[PeerSettings]) -> list[Way]:
+    executions: list[Execution] = ["loop"] if hosting.execution == "auto" else [hosting.execution]
+    if hosting.execution == "auto" and all(each.vectorisable for each in settings):
+        executions.append("vectorised")
+    layouts: list[Layout] = ["contiguous", "channels-last"] if hosting.layout == "auto" else [hosting.layout]
+    precisions: list[Precision] = ["float32"] if hosting.precision == "auto" else [hosting.precision]
+    if hosting.precision == "auto":
+        precisions += ["bfloat16"] if settings[0].device == "cpu" else ["tf32", "bfloat16"]
+    pairs = [(each, layout) for each in executions for layout in (layouts if each == "loop" else layouts[:1])]
+    return [Way(execution, layout, precision) for execution, layout in pairs for precision in precisions]
 
 
 def check_precision(hosting: HostingConfig, gpu: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 
 from coordinator.experiment.config import ConfigError, HostingConfig
-from coordinator.pools.base import ProbeWorker, Published, Ref, check_precision, choose_execution, on_device
+from coordinator.pools.base import ProbeWorker, Published, Ref, check_precision, choose_way, on_device
 from coordinator.pools.process_settings import hold_setting, torch_threads
 from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, Rejoin, Study
@@ -15,7 +15,8 @@ from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
 from peers.hosting.host import PeerHost
 from peers.hosting.postbox import Bundle
-from peers.learning.settings import Execution, PeerSettings
+from peers.hosting.ways import Way
+from peers.learning.settings import PeerSettings
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations
 
@@ -30,9 +31,9 @@ class InProcessHost:
         self._host = host
 
     def trial(
-        self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int
-    ) -> Ref[tuple[float, float]]:
-        return _ref(self._host.trial(settings, dataset.value, num_threads))
+        self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int, ways: Sequence[Way]
+    ) -> Ref[Way]:
+        return _ref(self._host.trial(settings, dataset.value, num_threads, ways))
 
     def touch(self, folder: str, name: str) -> Ref[None]:
         self._host.touch(folder, name)
@@ -98,7 +99,6 @@ class InProcessPool:
         self._host = PeerHost()
         self.hosts = [InProcessHost(self._host, [peer_settings.index for peer_settings in settings])]
         self.nodes = [[0]]
-        self.execution: Execution = "loop"
         self._gpu = gpus > 0
         placed = self._placed(settings)
         with ExitStack() as settings_of_process:
@@ -108,8 +108,8 @@ class InProcessPool:
                 device = (hosting.precision, hosting.deterministic)  # `open` applies them
                 named = "hosting.precision, hosting.deterministic"
                 settings_of_process.enter_context(hold_setting(named, device, lambda: lambda: None))
-            self.execution = choose_execution(self, hosting, placed, Ref(dataset))
-            self._host.open(placed, dataset, threads, self.execution)
+            self.way = choose_way(self, hosting, placed, Ref(dataset))
+            self._host.open([self.way.of(each) for each in placed], dataset, threads, self.way.execution)
             self._settings_of_process = settings_of_process.pop_all()
 
     def _placed(self, settings: Sequence[PeerSettings]) -> list[PeerSettings]:

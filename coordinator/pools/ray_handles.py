@@ -10,6 +10,7 @@ from peers.exchange.sums import Sum
 from peers.hosting.evaluator import Evaluator, State
 from peers.hosting.host import PeerHost
 from peers.hosting.postbox import Bundle
+from peers.hosting.ways import Way
 from peers.learning.settings import Execution, PeerSettings
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations
@@ -64,9 +65,9 @@ class RayHost(RayProcess):
         return self._pass(PeerHost.open, settings, dataset, num_threads, execution)
 
     def trial(
-        self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int
-    ) -> Ref[tuple[float, float]]:
-        return self._pass(PeerHost.trial, settings, dataset, num_threads)
+        self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int, ways: Sequence[Way]
+    ) -> Ref[Way]:
+        return self._pass(PeerHost.trial, settings, dataset, num_threads, ways)
 
     def touch(self, folder: str, name: str) -> Ref[None]:
         return self._call(PeerHost.touch, folder, name)

@@ -14,7 +14,7 @@ from coordinator.pools.base import (
     SameLoss,
     Tell,
     check_precision,
-    choose_execution,
+    choose_way,
     on_device,
 )
 from coordinator.pools.lost_processes import describe_losses, describe_lost_node, find_lost, lost_with_node
@@ -35,7 +35,7 @@ from coordinator.pools.resources import count_evaluators, reservations_of_hosts
 from coordinator.pools.unaltered import check_unaltered
 from coordinator.pools.watcher import logs_in
 from peers.data.datasets import Dataset
-from peers.learning.settings import Execution, OtherNetwork, PeerSettings
+from peers.learning.settings import OtherNetwork, PeerSettings
 
 POLLS = 8  # checks for hanging processes within the time limit of one call
 PATIENCE = 3.0  # seconds in which an actor on a lost node turns out to be unreachable; silent ones may be busy
@@ -67,8 +67,7 @@ class RayPool:
         parts = [list(range(first, min(first + most, num_peers))) for first in range(0, num_peers, most)]
         self.hosts = [RayHost(peers, self._note) for peers in parts]
         self.evaluators: list[RayEvaluator] = []
-        self.nodes = [list(range(len(self.hosts)))]  # until processes are placed; likewise the execution
-        self.execution: Execution = "loop"
+        self.nodes = [list(range(len(self.hosts)))]  # until processes are placed
         self._node_of: dict[str, str] = {}  # process -> id of its node
         self._replaced: set[str] = set()  # processes that were started since the last loss
         self._unopened: set[str] = set()  # processes that were started but have not created their peers yet
@@ -80,7 +79,8 @@ class RayPool:
             self._start_actors()
             self._settings, dataset = load()
             self.data = data or DataOfNodes(ray, dataset, self._settings[0])
-            self.execution = choose_execution(self, hosting, self._placed(0), self._data_of(self.hosts[:1])[0])
+            self.way = choose_way(self, hosting, self._placed(0), self._data_of(self.hosts[:1])[0])
+            self._settings = [self.way.of(each) for each in self._settings]
             self._open(range(len(self.hosts)), range(len(self.evaluators)))
         except HostLost as error:
             self.close()
@@ -119,7 +119,7 @@ class RayPool:
         opened, probing = [self.hosts[host] for host in hosts], [self.evaluators[place] for place in evaluators]
         data, probed = self._data_of(opened), self._data_of(probing)
         waiting = [
-            self.hosts[host].open(self._placed(host), dataset, threads, self.execution)
+            self.hosts[host].open(self._placed(host), dataset, threads, self.way.execution)
             for host, dataset in zip(hosts, data, strict=True)
         ]
         waiting += [process.open(settings, dataset, threads) for process, dataset in zip(probing, probed, strict=True)]

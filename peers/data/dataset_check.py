@@ -56,12 +56,12 @@ def digest_of(dataset: Dataset) -> bytes:
     return sha.digest()
 
 
-def check_settings(shape: Shape, *, flip: bool, channels_last: bool) -> None:
+def check_settings(shape: Shape, *, flip: bool, layout: str) -> None:
     """Raises: ValueError, if settings that concern images are on, and examples are of another shape."""
     if flip:
         require_images("data.flip: mirrors", shape, "set it to false")
-    if channels_last:
-        require_images("peers.channels_last: lays out", shape, "set it to false")
+    if layout == "channels-last":
+        require_images("hosting.layout: channels-last lays out", shape, "leave it out")
 
 
 def _check_splits(dataset: Dataset) -> None:

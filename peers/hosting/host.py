@@ -17,6 +17,7 @@ from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
 from peers.hosting.postbox import Bundle, Postbox
 from peers.hosting.stacking import stacks_of
+from peers.hosting.ways import Way, fastest
 from peers.learning.peer import Peer
 from peers.learning.settings import Execution, PeerSettings
 from peers.learning.sight import Sight
@@ -25,7 +26,6 @@ from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations, observe_all
 
 MOST_BATCHES = 8  # memoised where messages are late
-TRIED, TRIAL_ROUNDS = 16, 3  # peers and rounds timed for execution "auto"; the first round is a warm-up
 
 
 class PeerHost:
@@ -51,25 +51,20 @@ class PeerHost:
         self.post = Postbox(self.peers, self.device)
         self.mailbox = self.post.mailbox
 
-    def trial(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int) -> tuple[float, float]:
-        """Seconds per peer and round, in a loop and vectorised: the best of a few rounds of the first of these peers.
+    def trial(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int, ways: Sequence[Way]) -> Way:
+        """The fastest of these ways, by rounds of some of these peers as their own teachers, in a temporary host."""
 
-        The timed peers are their own teachers, in a temporary host.
-        """
-        trial_settings = settings[:TRIED]
-
-        def best_of(execution: Execution) -> float:
-            host = PeerHost()
-            host.open(trial_settings, dataset, num_threads, execution)
-            host.publish(_self_taught(trial_settings, 0))
-            seconds = []
-            for round_index in range(TRIAL_ROUNDS):
+        def seconds(way: Way, timed: Sequence[PeerSettings], rounds: int) -> float:
+            host, of_rounds = PeerHost(), []
+            host.open([way.of(each) for each in timed], dataset, num_threads, way.execution)
+            host.publish(_self_taught(timed, 0))
+            for round_index in range(rounds):
                 start = time.perf_counter()
-                host.advance(round_index, _self_taught(trial_settings, round_index + 1))
-                seconds.append((time.perf_counter() - start) / len(trial_settings))
-            return min(seconds)
+                host.advance(round_index, _self_taught(timed, round_index + 1))
+                of_rounds.append(time.perf_counter() - start)
+            return min(of_rounds)
 
-        return best_of("loop"), best_of("vectorised")
+        return fastest(settings, dataset, num_threads, ways, seconds)
 
     def ready(self) -> int:
         """The process id, once the process can be called."""

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
 from peers.base.brought_errors import of_peer
+from peers.base.layout import Layout
 from peers.base.precision import Precision
 from peers.base.seeds import torch_seed
 from peers.data.batches import Batches
@@ -41,6 +44,7 @@ class PeerSettings:
     device: str = "cpu"
     recompute: bool = False
     precision: Precision = "float32"
+    memory_layout: Layout = "contiguous"  # of images and convolutions' weights
     deterministic: bool = True
     data_on_device: bool = True
     layout: tuple[str, ...] = ()  # of its network as built by the coordinator; empty: not checked
@@ -50,6 +54,11 @@ class PeerSettings:
     message: MessageKind = "outputs"  # what peers send: their outputs on a batch, or the weights that they teach with
     starts_as: Start = "initial"  # "stranger": from the weights of a stranger, as a twin in the control irrelevant
     other_normalisation: Normalisation | None = None  # of the other data set in that control run
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """In what order the values of images and convolutions' weights lie in memory."""
+        return self.peers.memory_format(self.memory_layout, self.device)
 
     @property
     def view(self) -> View:
@@ -76,7 +85,7 @@ class PeerSettings:
             normalisation=self.normalisation,
             device=self.device,
             on_device=self.data_on_device,
-            memory_format=self.peers.memory_format,
+            memory_format=self.memory_format,
         )
 
 
@@ -108,7 +117,7 @@ def empty_network(settings: PeerSettings, shape: Shape, peer: int) -> Network:
     kind = settings.peers.kind_of(peer)
     with of_peer(peer):
         network = drawing.seeded(lambda: kind.build_network(shape, peer, "any"), 0)
-    return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
+    return network.to(settings.device).to(memory_format=settings.memory_format).train()
 
 
 def seed_noise(settings: PeerSettings, network: Network, round_index: int, *further: int) -> None:
@@ -129,7 +138,7 @@ def _drawn(settings: PeerSettings, shape: Shape, seed: int, interpolated: bool, 
             models.interpolate_locality(network, reference, settings.peers.locality)
     if settings.peers.head_shared:
         share_head(settings.peers, peer, network, settings.seed)
-    return network.to(settings.device).to(memory_format=settings.peers.memory_format).train()
+    return network.to(settings.device).to(memory_format=settings.memory_format).train()
 
 
 def _check_layout(settings: PeerSettings, built: tuple[str, ...]) -> None:

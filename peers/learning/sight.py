@@ -144,7 +144,7 @@ class Sight:
         view, settings = self._views[peer], self._settings[peer]
         numbers = range(first_number, first_number + self.num_views)
         images = torch.cat([view.draw(values, peer, batch, number) for number in numbers])
-        return normalised(images, *settings.normalisation).to(memory_format=settings.peers.memory_format)
+        return normalised(images, *settings.normalisation).to(memory_format=settings.memory_format)
 
     def _mirrored(self, batch: int, size: int, *peer: int) -> Bool[np.ndarray, " images"] | None:
         """Which images of a batch `data.flip` mirrors, for all peers that see it."""

@@ -21,7 +21,7 @@ from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"kind": "mlp", "hidden": [128, 128]},
     "small-cnn": {"kind": "small-cnn", "channels": [16, 32, 64]},
-    "paper-cnn": {"kind": "paper-cnn"},
+    **{kind: {"kind": kind} for kind in ("paper-cnn", "resnet18", "vgg11", "densenet121")},
     "empty": {"kind": "mlp", "hidden": [1]},
 }
 

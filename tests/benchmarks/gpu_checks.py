@@ -35,9 +35,9 @@ PRECISIONS: dict[str, dict[str, Any]] = {  # sections that differ from the usual
     "float32": {},
     "tf32": {"hosting": {"precision": "tf32"}},
     "bfloat16": {"hosting": {"precision": "bfloat16"}},
-    "channels last": {"peers": {"channels_last": True}},
-    "channels last, tf32": {"peers": {"channels_last": True}, "hosting": {"precision": "tf32"}},
-    "channels last, bfloat16": {"peers": {"channels_last": True}, "hosting": {"precision": "bfloat16"}},
+    "channels last": {"hosting": {"layout": "channels-last"}},
+    "channels last, tf32": {"hosting": {"layout": "channels-last", "precision": "tf32"}},
+    "channels last, bfloat16": {"hosting": {"layout": "channels-last", "precision": "bfloat16"}},
     "not deterministic": {"hosting": {"deterministic": False}},
     "data in host memory": {"hosting": {"data_on_device": False}},
 }

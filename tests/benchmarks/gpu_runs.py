@@ -102,7 +102,7 @@ def trained(config: RunConfig, warm_up: int = 0, plan: Plan | None = None) -> Tr
         records += run(pool, plan, config, config.run.rounds, False)
         seconds = time.perf_counter() - start
         losses = [{peer: s.loss for peer, s in each.stats.items() if s.loss is not None} for each in records]
-        return Trained(losses, ask(pool, lambda host: host.digest()), seconds, pool.execution)
+        return Trained(losses, ask(pool, lambda host: host.digest()), seconds, pool.way.execution)
 
 
 def in_network(config: RunConfig) -> list[bytes]:

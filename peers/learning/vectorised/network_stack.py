@@ -44,6 +44,7 @@ class Stack:
         common: whether `images` are the same for all rows; else each row has its own, along a first axis. The graph is
         kept if gradients are enabled.
         """
+        images = images.contiguous()  # convolutions of many networks at once are slower in another layout
         parameters, buffers = self.parameters, {name: buffer.clone() for name, buffer in self.buffers.items()}
         fixed = self.fixed
         if rows is not None:

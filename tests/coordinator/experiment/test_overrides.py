@@ -148,11 +148,6 @@ def test_exchange__the_target_that_is_left_out_fits_the_loss(kind: str) -> None:
         (["exchange.teacher_ema=0.5", "exchange.refresh_every=2"], "leave one", ["exchange.refresh_every=1"]),
         (["hosting.execution=vectorised"], "raise it", ["hosting.peers_per_host=2"]),
         (["hosting.execution=vectorised"], "set hosting.execution to loop", ["hosting.execution=loop"]),
-        (
-            ["hosting.execution=auto", "peers.channels_last=true"],
-            "or peers.channels_last to false",
-            ["peers.channels_last=false"],
-        ),
         (["hosting.evaluators=1", "hosting.pool=in-process"], "set hosting.pool to ray", ["hosting.pool=ray"]),
         (["hosting.gpus_per_peer=1", "hosting.device=cpu"], "leave one", ["hosting.gpus_per_peer=auto"]),
         (["peers.groups=[{count=3},{count=2}]", "peers.count=4"], "or set it to 5", ["peers.count=5"]),

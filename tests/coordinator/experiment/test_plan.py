@@ -217,8 +217,9 @@ def test_peer_settings__one_for_each_with_the_statistics_of_the_data() -> None:
             "data.flip: mirrors images (channel x height x width), got vectors of 13 values; set it to false",
         ),
         (
-            {"peers": {"channels_last": True}, "data": {"shape": [1, 3, 4, 5]}},
-            "peers.channels_last: lays out images (channel x height x width), got volumes of 1x3x4x5; set it to false",
+            {"hosting": {"layout": "channels-last"}, "data": {"shape": [1, 3, 4, 5]}},
+            "hosting.layout: channels-last lays out images (channel x height x width), got volumes of 1x3x4x5; leave "
+            "it out",
         ),
         (
             {"peers": {"model": {"kind": "small-cnn"}}, "data": {"shape": [13]}},

@@ -303,14 +303,16 @@ def test_restart__is_a_new_peer():
 
 def test_channels_last__is_the_same_arithmetic_up_to_rounding():
     losses = []
-    for channels_last in (False, True):
-        peers = PeersConfig(count=2, model=SmallCNN(channels=(4, 8)), channels_last=channels_last)
-        pair = [replace(settings_of(i), peers=peers) for i in range(2)]
+    for layout, channels_last in (("contiguous", False), ("channels-last", True), ("by-rule", True)):
+        peers = PeersConfig(count=2, model=SmallCNN(channels=(4, 8)))
+        pair = [replace(settings_of(i), peers=peers, memory_layout=layout) for i in range(2)]
         built = [Peer(each, DATASET) for each in pair]
         second = [p for p in built[0].network.parameters() if p.dim() == 4][1]
         assert second.is_contiguous(memory_format=torch.channels_last) == channels_last
+        assert built[0].batches(0, 0)[0].is_contiguous(memory_format=torch.channels_last) == channels_last
         losses.append(exchange_rounds(built, 0, 4))
     assert np.allclose(losses[0], losses[1], rtol=1e-4)
+    assert losses[1] == losses[2]
 
 
 def test_initial_weights__differ_between_peers_and_locality_0_makes_them_equal():

@@ -1,0 +1,6 @@
+"""In what order the values of images and of convolutions' weights lie in memory."""
+
+from typing import Literal
+
+Layout = Literal["by-rule", "contiguous", "channels-last"]
+"""by-rule: see `PeersConfig.memory_format`. All give the same numbers up to rounding."""
