@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DEFAULT = "not slow and not gpu"  # the selection of pyproject.toml
+MOST_PROCESSES = 4  # each may start a Ray of its own, of some GiB
 TINY = """
 [run]
 name = "tiny"
@@ -175,6 +177,12 @@ def cluster() -> Iterator[Any]:
     ray.shutdown()
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many processes as cores for all tests; none for files or markers that are named, which are few or large."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and config.option.markexpr == DEFAULT
+    return min(os.cpu_count() or 1, MOST_PROCESSES) if whole else 0
+
+
 def pytest_configure() -> None:
     """Heed the signals that tests send, to this process or to commands, which inherit it where one is ignored.
 
@@ -190,7 +198,7 @@ def pytest_configure() -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End without the interpreter's own clearing up: threads of Ray outlive it and now and then crash in it."""
     status = getattr(config, "ended_with", None)
-    if status is not None:
+    if status is not None and not hasattr(config, "workerinput"):  # a worker ends when the process above it says so
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
