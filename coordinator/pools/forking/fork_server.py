@@ -1,0 +1,76 @@
+"""Starts the zygote from the command and ends it with the command, and tells Ray how to start workers by it."""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+HERE = Path(__file__).parent
+LAUNCHER, ZYGOTE, ROOT = HERE / "launcher.py", HERE / "zygote.py", HERE.parents[2]
+SOCKET = "PEER_CONSENSUS_FORK_SERVER"  # environment variable with the path of the socket, also in Ray's processes
+IMPORTED = ("peers.hosting.host", "peers.hosting.evaluator")
+ONE_THREAD = {  # no library may start a thread when it is imported
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+}
+BACKLOG = 128
+PATIENCE = 5.0  # seconds that the zygote has to end
+
+
+class ForkServer:
+    """The zygote in a process of its own, which ends with this one. Workers that were forked outlive it.
+
+    folder: one that only this user can enter, for the socket: who reaches it has code run. modules: what the zygote
+    imports; they start no thread. marks: environment variables by which others recognise it and its forks.
+    """
+
+    def __init__(self, folder: str, marks: dict[str, str], modules: tuple[str, ...] = IMPORTED) -> None:
+        self.path = f"{folder}/forks"
+        environment = {**os.environ, **ONE_THREAD, **marks}
+        with socket.socket(socket.AF_UNIX) as listening, open(f"{folder}/zygote.log", "wb") as log:
+            listening.bind(self.path)
+            os.chmod(self.path, 0o600)
+            listening.listen(BACKLOG)  # so that launchers wait until it has imported all
+            self._process = subprocess.Popen(
+                [sys.executable, str(ZYGOTE), str(listening.fileno()), str(ROOT), *modules],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                pass_fds=[listening.fileno()],
+                env=environment,
+                start_new_session=True,  # Ctrl-C does not reach it
+            )
+        os.environ[SOCKET] = self.path
+
+    @property
+    def pid(self) -> int:
+        """The process id of the zygote."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the zygote."""
+        if os.environ.get(SOCKET) == self.path:
+            del os.environ[SOCKET]
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def socket_path() -> str:
+    """The socket of the zygote of this process's Ray, whether this process started it or is one of its workers; or ""."""
+    path = os.environ.get(SOCKET, "")
+    return path if os.path.exists(path) else ""
+
+
+def executable(path: str) -> str:
+    """The command that starts a worker by the zygote at a socket, in place of Python: Ray's `py_executable`."""
+    return shlex.join([sys.executable, "-I", "-S", "-E", str(LAUNCHER), path])
