@@ -9,6 +9,7 @@ from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, Rejoin, Stats, Study
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
+from peers.hosting.origin import Origin
 from peers.hosting.postbox import Bundle
 from peers.learning.settings import Execution, PeerSettings
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
@@ -87,11 +88,12 @@ class Pool(Protocol):
     """The hosts of a run, and how to wait for their results.
 
     nodes: the indices of the hosts on each machine. execution: how the hosts run their peers. evaluators: processes
-    that only run probes.
+    that only run probes. workers: how many processes of its own began in which way; none if all is in this process.
     """
 
     nodes: list[list[int]]
     execution: Execution
+    workers: dict[Origin, int]
 
     @property
     def hosts(self) -> Sequence[Host]: ...

@@ -5,13 +5,14 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
 LAUNCHER, ZYGOTE, ROOT = HERE / "launcher.py", HERE / "zygote.py", HERE.parents[2]
 SOCKET = "PEER_CONSENSUS_FORK_SERVER"  # environment variable with the path of the socket, also in Ray's processes
-IMPORTED = ("peers.hosting.host", "peers.hosting.evaluator")
+HOSTS = ("peers.hosting.host", "peers.hosting.evaluator")  # what peers need; without Ray, which reads its settings then
 ONE_THREAD = {  # no library may start a thread when it is imported
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
@@ -28,7 +29,7 @@ class ForkServer:
     imports; they start no thread. marks: environment variables by which others recognise it and its forks.
     """
 
-    def __init__(self, folder: str, marks: dict[str, str], modules: tuple[str, ...] = IMPORTED) -> None:
+    def __init__(self, folder: str, marks: Mapping[str, str], modules: Sequence[str] = HOSTS) -> None:
         self.path = f"{folder}/forks"
         environment = {**os.environ, **ONE_THREAD, **marks}
         with socket.socket(socket.AF_UNIX) as listening, open(f"{folder}/zygote.log", "wb") as log:
@@ -66,7 +67,7 @@ class ForkServer:
 
 
 def socket_path() -> str:
-    """The socket of the zygote of this process's Ray, whether this process started it or is one of its workers; or ""."""
+    """The socket of the zygote of this process's Ray, which it has started or is a worker of; "" if there is none."""
     path = os.environ.get(SOCKET, "")
     return path if os.path.exists(path) else ""
 

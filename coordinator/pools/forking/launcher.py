@@ -30,7 +30,8 @@ def main(path: str, arguments: list[str]) -> int:
     for number in FORWARDED:
         signal.signal(number, lambda received, _: os.kill(pid, received))
     try:
-        return NUMBER.unpack(receive(connection, NUMBER.size))[0]
+        status: int = NUMBER.unpack(receive(connection, NUMBER.size))[0]
+        return status
     except OSError:  # the zygote was killed, and the fork, which has outlived it, has ended now
         return 1
 

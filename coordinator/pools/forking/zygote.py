@@ -1,7 +1,7 @@
 """The process that Ray's workers are forked from: it has imported torch and the peers' code, so that they need not.
 
-Run as a script by `fork_server.py`: `python zygote.py LISTENING ROOT MODULE ...`, with the number of a listening socket,
-the folder of the packages, and what to import. It ends when its standard input does. The protocol is that of
+Run as a script by `fork_server.py`: `python zygote.py LISTENING ROOT MODULE ...`, with the number of a listening
+socket, the folder of the packages, and what to import. It ends when its standard input does. The protocol is that of
 `launcher.py`. A fork has no thread, lock or open file of its parent: only pages of memory that both read.
 """
 

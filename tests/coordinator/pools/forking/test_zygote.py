@@ -119,9 +119,7 @@ def test_fork__is_as_if_it_had_been_started(server: ForkServer, script: Callable
         ("import atexit, os; atexit.register(os._exit, 5)", 5),
     ],
 )
-def test_launcher__ends_as_its_fork(
-    server: ForkServer, script: Callable[[str], str], code: str, status: int
-) -> None:
+def test_launcher__ends_as_its_fork(server: ForkServer, script: Callable[[str], str], code: str, status: int) -> None:
     with launch(server, script(code), stderr=subprocess.DEVNULL) as started:
         assert started.wait(LIMIT) == status
 
@@ -188,7 +186,9 @@ def test_launcher__becomes_the_ordinary_worker_without_a_zygote(
 ) -> None:
     os.kill(server.pid, signal.SIGKILL)
     until(lambda: not alive(server.pid))
-    code = "import os, sys; print(os.getpid(), os.environ.get('PEER_CONSENSUS_FORKED'), sys.argv[1:], sys.flags.isolated)"
+    code = (
+        "import os, sys; print(os.getpid(), os.environ.get('PEER_CONSENSUS_FORKED'), sys.argv[1:], sys.flags.isolated)"
+    )
     with launch(server, script(code), "--a") as started:
         assert started.communicate(timeout=LIMIT)[0].strip() == f"{started.pid} None ['--a'] 0"
         assert started.returncode == 0
