@@ -81,7 +81,11 @@ def ratios(each: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
         return {}
     pairs = list(zip(each["spawned"], each["forked"], strict=True))
     names = ("first round", "CPU", "MiB")
-    return {"spawned over forked": {name: round(statistics.median(a[name] / b[name] for a, b in pairs), 2) for name in names}}
+    return {
+        "spawned over forked": {
+            name: round(statistics.median(a[name] / b[name] for a, b in pairs), 2) for name in names
+        }
+    }
 
 
 if __name__ == "__main__":
