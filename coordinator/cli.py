@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from coordinator.commands.ahead import forking_ahead
 from coordinator.commands.options import (
     AblationFile,
     Compare,
@@ -280,7 +281,7 @@ def main() -> NoReturn:
     """Entry point: turns user errors into one line each."""
     warnings.showwarning = show_warning
     threads_before = set(threading.enumerate())
-    with forgiving() as output:
+    with forgiving() as output, forking_ahead(sys.argv[1:]):
         missing = provide_home()
         if missing:
             warnings.warn(missing, stacklevel=1)

@@ -2,14 +2,13 @@
 
 import os
 import sys
-from importlib.metadata import version
 
 import torch
 
+from coordinator.experiment.ray_release import untested
 from coordinator.experiment.reading import ConfigError
 from coordinator.experiment.sections import HostingConfig
 
-TESTED = ("2.60",)  # releases of Ray with which forked workers are tested
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in the environment of a job's command
 
 
@@ -25,15 +24,14 @@ def forks(hosting: HostingConfig) -> bool:
 
 def why_not_forked(hosting: HostingConfig) -> str:
     """Why workers cannot be forked, as the end of a sentence; empty if they can be."""
-    release = ".".join(version("ray").split(".")[:2])
     if sys.platform != "linux":
         return "this system is not Linux"
     if hosting.address not in ("", "local"):
         return f"the run joins the Ray cluster at hosting.address '{hosting.address}'"
     if JOB in os.environ:
         return "this is a job of a Ray cluster, which the run joins"
-    if release not in TESTED:
-        return f"that is tested with Ray {' and '.join(TESTED)}, and here is {release}"
+    if untested():
+        return untested()
     if hosting.device == "cuda" or hosting.gpus_per_peer not in ("auto", 0):
         return "hosts have GPUs"
     if hosting.device == "auto" and hosting.gpus_per_peer == "auto" and torch.cuda.device_count():

@@ -11,7 +11,7 @@ from typing import Any
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
 from coordinator.experiment.workers import JOB
-from coordinator.pools.forking.fork_server import ForkServer
+from coordinator.pools.early import guard_with_forks
 from coordinator.pools.guard import Guard
 from coordinator.pools.process_settings import hold_setting
 from coordinator.pools.session_files import keep_token, session_folder
@@ -73,15 +73,13 @@ def start_ray(address: str, modules: Sequence[str] = ()) -> Guard:
     address = "" if address == "local" else address
     found = _resolved(address)
     keep_token(local=not address)
-    guard = _guard("" if address else session_folder())
+    guard = _guard(local=not address, modules=modules)
     options = {"address": found or "local", "include_dashboard": False, "log_to_driver": False}
     own = {MARK: guard.folder}
     if not address:
         options["_temp_dir"] = f"{guard.folder}/r"  # Ray makes this folder world-readable, but not its parent
         own |= {name: os.environ.get(name, value) for name, value in LOCAL.items()}
     try:
-        if guard.folder and modules:
-            guard.forks = ForkServer(guard.folder, {MARK: guard.folder}, modules)
         with _signals(), _environment(own):
             ray.init(**options, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
@@ -148,9 +146,9 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _guard(folder: str) -> Guard:
+def _guard(local: bool, modules: Sequence[str]) -> Guard:
     try:
-        return Guard(folder)
+        return guard_with_forks(modules) if local and modules else Guard(session_folder() if local else "")
     except OSError as error:
         raise ConfigError(f"hosting.pool: no process can be started here ({error.strerror}): end others") from None
 

@@ -100,7 +100,7 @@ def off_meta(module: nn.Module) -> dict[str, Tensor]:
     if not all(tensor.is_meta for tensor in named.values()) or sum(each.nbytes for each in named.values()) > LARGE:
         return {}
     return {
-        name: torch.zeros_like(tensor, device="cpu", requires_grad=tensor.requires_grad)
+        name: torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu", requires_grad=tensor.requires_grad)
         for name, tensor in named.items()
     }
 

@@ -6,20 +6,19 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
 LAUNCHER, ZYGOTE, ROOT = HERE / "launcher.py", HERE / "zygote.py", HERE.parents[2]
 SOCKET = "PEER_CONSENSUS_FORK_SERVER"  # environment variable with the path of the socket, also in Ray's processes
 HOSTS = ("peers.hosting.host", "peers.hosting.evaluator")  # what peers need; without Ray, which reads its settings then
+RUNS = (*HOSTS, "coordinator.ablations.runs.parallel_runs")  # what the tasks of an ablation need
 ONE_THREAD = {  # no library may start a thread when it is imported
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
 BACKLOG = 128
-PATIENCE = 5.0  # seconds that the zygote has to end
 
 
 class ForkServer:
@@ -56,14 +55,8 @@ class ForkServer:
         """End the zygote."""
         if os.environ.get(SOCKET) == self.path:
             del os.environ[SOCKET]
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.close()
-        try:
-            self._process.wait(timeout=PATIENCE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with self._process:  # closes the pipe
+            self._process.kill()  # it may still import, and has nothing to put in order
 
 
 def socket_path() -> str:
