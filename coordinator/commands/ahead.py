@@ -17,7 +17,7 @@ GPU = Path("/dev/nvidia0")
 
 
 def forking_ahead(arguments: Sequence[str]) -> AbstractContextManager[None]:
-    """A `with` block in which a command of these arguments runs, beside the process that its workers are forked from."""
+    """A `with` block for a command of these arguments, beside the process that its workers are forked from."""
     return fork_server_ahead(modules_to_fork(arguments))
 
 

@@ -12,9 +12,12 @@ from coordinator.experiment.sections import HostingConfig
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in the environment of a job's command
 
 
-def forks(hosting: HostingConfig) -> bool:
-    """Whether the workers of a run's Ray are to be forked. Raises: ConfigError, if they must be and cannot be."""
-    if hosting.pool != "ray" or hosting.workers == "spawned":
+def forks(hosting: HostingConfig, as_task: bool = False) -> bool:
+    """Whether the workers of a run's Ray are to be forked. as_task: also one in which the run itself is a task.
+
+    Raises: ConfigError, if they must be and cannot be.
+    """
+    if hosting.workers == "spawned" or not (hosting.pool == "ray" or as_task):
         return False
     why = why_not_forked(hosting)
     if why and hosting.workers == "forked":

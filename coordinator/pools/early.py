@@ -33,7 +33,7 @@ def fork_server_ahead(modules: Sequence[str]) -> Iterator[None]:
 
 
 def guard_with_forks(modules: Sequence[str]) -> Guard:
-    """A guard of a new folder for Ray's files, with what workers are forked from; the one that was started ahead, if any.
+    """A guard of a new folder for Ray's files, with what workers are forked from; the one started ahead, if any.
 
     Raises: ConfigError, if there is no place for the folder; OSError, if no process can be started.
     """
