@@ -11,7 +11,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 LAUNCHER, ZYGOTE, ROOT = HERE / "launcher.py", HERE / "zygote.py", HERE.parents[2]
 SOCKET = "PEER_CONSENSUS_FORK_SERVER"  # environment variable with the path of the socket, also in Ray's processes
-HOSTS = ("peers.hosting.host", "peers.hosting.evaluator")  # what peers need; without Ray, which reads its settings then
+# what Ray imports from elsewhere; not Ray itself, which reads its settings from the environment when it is imported
+OF_RAY = ("jsonschema", "requests", "yaml", "msgpack", "filelock", "google.protobuf.message", "packaging.version", "pdb")
+HOSTS = (*OF_RAY, "peers.hosting.host", "peers.hosting.evaluator")  # what peers need
 RUNS = (*HOSTS, "coordinator.ablations.runs.parallel_runs")  # what the tasks of an ablation need
 ONE_THREAD = {  # no library may start a thread when it is imported
     "OPENBLAS_NUM_THREADS": "1",

@@ -178,10 +178,14 @@ def reseed() -> None:
 
 
 def _import(root: str, modules: list[str]) -> None:
-    """Import from the folder of the packages first; its place in sys.path is not inherited."""
+    """Import from the folder of the packages first; its place in sys.path is not inherited.
+
+    What cannot be imported, workers that need it will report.
+    """
     sys.path[0] = root  # in place of this script's own folder
     for module in modules:
-        importlib.import_module(module)
+        with suppress(ImportError):
+            importlib.import_module(module)
     del sys.path[0]
     gc.collect()
     gc.freeze()  # collections in forks do not touch, and so copy, what is here
