@@ -6,21 +6,20 @@ from typing import Any
 
 from coordinator.experiment.config import ConfigError, HostingConfig
 from coordinator.experiment.workers import forks
-from coordinator.pools.forking.fork_server import executable, socket_path
+from coordinator.pools.forking.fork_server import socket_path
 from coordinator.pools.placement import affinity_options
-from peers.hosting.origin import Origin, origin
+from peers.hosting.origin import Origin
 
 
 class ActorStarter:
-    """Starts hosts and evaluators. forking: whether those without GPUs are to be forked.
+    """Starts hosts and evaluators. forking: whether those without GPUs are forked.
 
     Raises: ConfigError, if they must be forked and there is nothing to fork them from.
     """
 
     def __init__(self, hosting: HostingConfig) -> None:
         self._hosting = hosting
-        self._path = socket_path() if forks(hosting) else ""
-        self.forking = bool(self._path)
+        self.forking = forks(hosting) and bool(socket_path())
         if hosting.workers == "forked" and not self.forking:
             raise ConfigError(
                 "hosting.workers is 'forked', but the Ray of this process was started without that: end it before, or "
@@ -55,13 +54,9 @@ class ActorStarter:
             raise ConfigError(
                 "hosting.workers is 'forked', but hosts have GPUs: set it to auto, or hosting.device to cpu"
             )
-        return process_options(self._path if not gpus else "")
+        return process_options(self.forking and not gpus)
 
 
-def process_options(path: str) -> dict[str, Any]:
-    """Ray's options by which the process of a task or an actor is forked from the zygote at a socket; "": is not."""
-    if path:
-        return {"runtime_env": {"py_executable": executable(path)}}
-    if origin() == "forked":  # otherwise what this process starts begins as it did
-        return {"runtime_env": {"py_executable": sys.executable}}
-    return {}
+def process_options(forked: bool) -> dict[str, Any]:
+    """Ray's options for a task or an actor whose process is forked, or started anew, whatever this Ray does by default."""
+    return {} if forked or not socket_path() else {"runtime_env": {"py_executable": sys.executable}}

@@ -4,7 +4,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from threading import current_thread, main_thread
 from typing import Any
 
@@ -80,7 +80,7 @@ def start_ray(address: str, modules: Sequence[str] = ()) -> Guard:
         options["_temp_dir"] = f"{guard.folder}/r"  # Ray makes this folder world-readable, but not its parent
         own |= {name: os.environ.get(name, value) for name, value in LOCAL.items()}
     try:
-        with _signals(), _environment(own):
+        with _signals(), _environment(own), guard.forks.used() if guard.forks else nullcontext():
             ray.init(**options, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         end_ray(guard)

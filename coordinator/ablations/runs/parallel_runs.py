@@ -21,7 +21,6 @@ from coordinator.experiment.config import (
 )
 from coordinator.experiment.plan import load_data
 from coordinator.experiment.redaction import first_line
-from coordinator.pools.forking.fork_server import socket_path
 from coordinator.pools.ray_actors import process_options
 from coordinator.pools.resources import (
     Reservations,
@@ -164,7 +163,7 @@ class ParallelRuns:
             "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True),
         }
         forked = self._configs[place].hosting.workers != "spawned" and not options["num_gpus"]
-        options |= process_options(socket_path() if forked else "")
+        options |= process_options(forked)
         reference = (
             self._ray.remote(run_isolated)
             .options(**options)

@@ -1,18 +1,28 @@
-"""Starts the zygote from the command and ends it with the command, and tells Ray how to start workers by it."""
+"""Starts the zygote from the command and ends it with the command, and makes Ray start its workers by it."""
 
 import os
 import shlex
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).parent
 LAUNCHER, ZYGOTE, ROOT = HERE / "launcher.py", HERE / "zygote.py", HERE.parents[2]
 SOCKET = "PEER_CONSENSUS_FORK_SERVER"  # environment variable with the path of the socket, also in Ray's processes
 # what Ray imports from elsewhere; not Ray itself, which reads its settings from the environment when it is imported
-OF_RAY = ("jsonschema", "requests", "yaml", "msgpack", "filelock", "google.protobuf.message", "packaging.version", "pdb")
+OF_RAY = (
+    "jsonschema",
+    "requests",
+    "yaml",
+    "msgpack",
+    "filelock",
+    "google.protobuf.message",
+    "packaging.version",
+    "pdb",
+)
 HOSTS = (*OF_RAY, "peers.hosting.host", "peers.hosting.evaluator")  # what peers need
 RUNS = (*HOSTS, "coordinator.ablations.runs.parallel_runs")  # what the tasks of an ablation need
 ONE_THREAD = {  # no library may start a thread when it is imported
@@ -47,6 +57,22 @@ class ForkServer:
                 start_new_session=True,  # Ctrl-C does not reach it
             )
         os.environ[SOCKET] = self.path
+        self._python = f"{folder}/python"
+        with open(self._python, "x", opener=lambda path, flags: os.open(path, flags, 0o700)) as file:
+            file.write(stand_in(sys.executable, self.path))
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Have a Ray that is started in the `with` block start its workers by the zygote, but for those that spill objects.
+
+        Ray starts what `sys.executable` says. An actor's runtime environment could name the launcher instead, as its
+        `py_executable`, but to run that, Ray starts a Python and imports itself into it: more than the fork takes.
+        """
+        before, sys.executable = sys.executable, self._python
+        try:
+            yield
+        finally:
+            sys.executable = before
 
     @property
     def pid(self) -> int:
@@ -67,6 +93,10 @@ def socket_path() -> str:
     return path if os.path.exists(path) else ""
 
 
-def executable(path: str) -> str:
-    """The command that starts a worker by the zygote at a socket, in place of Python: Ray's `py_executable`."""
-    return shlex.join([sys.executable, "-I", "-S", "-E", str(LAUNCHER), path])
+def stand_in(python: str, path: str) -> str:
+    """A shell script that is a Python: it has workers of Ray forked by the zygote at a socket, and runs all else."""
+    launcher = shlex.join([python, "-I", "-S", "-E", str(LAUNCHER), path])
+    return f"""#!/bin/sh
+case "$*" in *--worker-type=*) ;; *) case "$1" in */default_worker.py) exec {launcher} "$@" ;; esac ;; esac
+exec {shlex.quote(python)} "$@"
+"""

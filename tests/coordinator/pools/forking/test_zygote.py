@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.pools.forking.fork_server import LAUNCHER, SOCKET, ForkServer, executable, socket_path
+from coordinator.pools.forking.fork_server import LAUNCHER, SOCKET, ForkServer, socket_path, stand_in
 
 START = [sys.executable, "-I", "-S", "-E", str(LAUNCHER)]
 LIMIT = 20.0  # seconds
@@ -238,6 +238,29 @@ def test_zygote__ends_with_the_process_that_has_started_it(tmp_path: Path) -> No
         until(lambda: not alive(pid))
 
 
-def test_executable__is_one_shell_word_for_each_part() -> None:
-    done = subprocess.run(["bash", "-c", f"printf '%s\\n' {executable('/a b/forks')}"], capture_output=True, text=True)
-    assert done.stdout.splitlines() == [*START, "/a b/forks"]
+def test_stand_in__is_a_python_that_has_ordinary_workers_forked(
+    server: ForkServer, script: Callable[[str], str], tmp_path: Path
+) -> None:
+    """The folder's name and Python's may have blanks; workers that spill objects are no peers."""
+    python = tmp_path / "a python"
+    python.write_text(stand_in(sys.executable, server.path))
+    python.chmod(0o700)
+    worker = Path(script("import os, sys; print(os.environ.get('PEER_CONSENSUS_FORKED'), sys.argv[1:])"))
+    other, worker = worker, worker.rename(tmp_path / "default_worker.py")
+    other.write_text(worker.read_text())
+
+    def printed(*arguments: str) -> str:
+        return subprocess.run([python, *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+    assert printed(str(worker), "--a=b c") == "1 ['--a=b c']"
+    assert printed(str(worker), "--worker-type=SPILL_WORKER") == "None ['--worker-type=SPILL_WORKER']"
+    assert printed(str(other), "--a=b c") == "None ['--a=b c']"
+    assert printed("-c", "import sys; print(sys.executable)") == sys.executable
+
+
+def test_used__is_for_what_is_started_in_the_block_only(server: ForkServer) -> None:
+    before = sys.executable
+    with pytest.raises(KeyboardInterrupt), server.used():
+        assert sys.executable != before and os.stat(sys.executable).st_mode & 0o777 == 0o700
+        raise KeyboardInterrupt
+    assert sys.executable == before
