@@ -58,5 +58,5 @@ class ActorStarter:
 
 
 def process_options(forked: bool) -> dict[str, Any]:
-    """Ray's options for a task or an actor whose process is forked, or started anew, whatever this Ray does by default."""
+    """Ray's options for a task or an actor whose process is forked, or started anew, whatever Ray does by default."""
     return {} if forked or not socket_path() else {"runtime_env": {"py_executable": sys.executable}}

@@ -63,7 +63,7 @@ class ForkServer:
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Have a Ray that is started in the `with` block start its workers by the zygote, but for those that spill objects.
+        """Have a Ray that is started in the `with` block fork its workers from the zygote, but for those that spill.
 
         Ray starts what `sys.executable` says. An actor's runtime environment could name the launcher instead, as its
         `py_executable`, but to run that, Ray starts a Python and imports itself into it: more than the fork takes.
