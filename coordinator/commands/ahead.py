@@ -44,7 +44,7 @@ def modules_to_fork(arguments: Sequence[str]) -> tuple[str, ...]:
 
 def _hosting(arguments: Sequence[str]) -> dict[str, Any]:
     """The section hosting, as far as the arguments and the file that they name say so."""
-    named = next(Path(each) for each in arguments[1:] if not each.startswith("-"))
+    named, *_ = (Path(each) for each in arguments[1:] if not each.startswith("-"))
     path = named / "config.toml" if named.is_dir() else named
     table = tomllib.loads(path.read_text(encoding="utf-8"))
     base = table.get("base", {})
