@@ -9,6 +9,7 @@ from numpy.random import SeedSequence
 
 from coordinator.experiment.config import ConfigError, RunConfig, config_from
 from coordinator.experiment.plan import (
+    ACTOR_BYTES,
     COORDINATOR_BYTES,
     FLOAT,
     FORKED_BYTES,
