@@ -11,6 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from coordinator.commands.ahead import forking_ahead
 from coordinator.commands.options import (
     AblationFile,
     Compare,
@@ -30,7 +31,7 @@ from coordinator.commands.options import (
     Watchable,
     live_page,
 )
-from coordinator.commands.outcome import guarded, show_warning
+from coordinator.commands.outcome import guarded, leave, show_warning
 from coordinator.commands.streams import forgiving, why_lost
 from coordinator.experiment.home import provide_home, remove_temporary
 from coordinator.experiment.reading import ConfigError, path_reader
@@ -280,7 +281,7 @@ def main() -> NoReturn:
     """Entry point: turns user errors into one line each."""
     warnings.showwarning = show_warning
     threads_before = set(threading.enumerate())
-    with forgiving() as output:
+    with forgiving() as output, forking_ahead(sys.argv[1:]):
         missing = provide_home()
         if missing:
             warnings.warn(missing, stacklevel=1)
@@ -296,4 +297,4 @@ def main() -> NoReturn:
     if unended or sys.argv[1:2] == ["watch"]:
         remove_temporary()
         os._exit(code)  # exiting normally would wait for these threads, or abort, or take seconds to free what was read
-    sys.exit(code)
+    leave(code)

@@ -88,6 +88,7 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def call(*arguments: str) -> tuple[Any, str, str]:
         monkeypatch.setattr(sys, "argv", ["peer-consensus", *arguments])
         monkeypatch.setattr(os, "_exit", sys.exit)  # of a command that leaves a thread behind
+        monkeypatch.setattr("coordinator.cli.leave", sys.exit)  # whose exit handlers are those of the tests
         capsys.readouterr()
         with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
             warnings.simplefilter("always", UserWarning)  # the command prints them as notes

@@ -45,6 +45,7 @@ FLOORS = {  # by folder: its rooms import from themselves and from lower floors;
         {"commands", "ablations"},
         {""},
     ],
+    "coordinator/pools": [{"forking"}, {""}],
     "coordinator/records": [{""}, {"files"}, {"tracking"}],
     "coordinator/documents": [{"readers"}, {""}],
     "coordinator/ablations": [{"grids"}, {"runs"}, {"comparisons"}, {"figures"}, {""}],

@@ -23,7 +23,9 @@ from coordinator.ablations.runs.results_folder import Run, folder_of, read_summa
 from coordinator.experiment.brought import Keywords, Objects, differing
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import without_secrets
+from coordinator.experiment.workers import forks
 from coordinator.pools.base import Tell
+from coordinator.pools.forking.fork_server import RUNS
 from coordinator.pools.ray_cluster import open_ray
 from coordinator.pools.unaltered import check_unaltered
 from coordinator.records.files.result import Status
@@ -191,7 +193,8 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, t
     check_unaltered("peers", "topologies")
     tell("starting Ray")
     prefix = temporary_folder_prefix(folder)
-    with open_ray(addresses.pop(), "the same command goes on with it") as ray:
+    modules = RUNS if any(forks(cell.config.hosting, as_task=True) for cell in cells) else ()
+    with open_ray(addresses.pop(), "the same command goes on with it", modules) as ray:
         configs = [cell.at(seed) for cell, seed in missing]
         runs = ParallelRuns(ray, configs, [memory[cell.key] for cell, _ in missing], tell, prefix)
         tell(f"{count_of(len(missing), 'run')} to go, {runs.at_once} at once")

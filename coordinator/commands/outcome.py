@@ -1,9 +1,12 @@
 """Turns the errors of a command into one line each and an exit code."""
 
+import atexit
 import errno
+import os
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -47,6 +50,15 @@ def guarded(command: Callable[[], Any]) -> int:
         return _refused(f"{where}{error.strerror}: choose another place, make room, or give this user access")
     except MemoryError:
         return _refused("this machine's memory is used up: end what else runs, or lower peers.count or data.batch_size")
+
+
+def leave(code: int) -> NoReturn:
+    """End this process after its exit handlers: Python would then take seconds to free what torch and others hold."""
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread() and not thread.daemon]
+    if others or "torch" not in sys.modules:
+        sys.exit(code)
+    atexit._run_exitfuncs()
+    os._exit(code)
 
 
 def _refused(lines: str) -> int:

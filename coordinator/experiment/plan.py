@@ -19,6 +19,7 @@ from coordinator.experiment.probe_memory import check_memory, probing_needs
 from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
 from coordinator.experiment.views import check_views, normalisations, warn_of_equal_views
+from coordinator.experiment.workers import forks
 from peers.base import memory
 from peers.data import dataset_check
 from peers.data.brought import GivenData
@@ -39,6 +40,7 @@ from topologies.worlds.world import World
 
 # Measured proportional set size, CUDA build of torch: a Ray actor without peers, the coordinator, Ray's daemons.
 ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 400 * 2**20, 720 * 2**20, 450 * 2**20
+FORKED_BYTES, ZYGOTE_BYTES = 80 * 2**20, 340 * 2**20  # an actor that is forked, and what all of these share
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,18 @@ class Plan:
         processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
         on_features, on_pixels = probing_needs(self.config, self.dataset, self.groups)
         probes = max(1, processes) * on_features + max(0, on_pixels - on_features)  # pixels: once, in one process
-        return peers + probes + processes * ACTOR_BYTES + COORDINATOR_BYTES + ray + self.data_bytes
+        return peers + probes + self._bytes_of(processes) + COORDINATOR_BYTES + ray + self.data_bytes
 
     @property
     def side_bytes(self) -> int:
         """Estimate of the memory for a control run beside the run: its peers and processes."""
-        return self.num_hosts * ACTOR_BYTES + sum(group.count * group.peer_bytes for group in self.groups)
+        each = FORKED_BYTES if forks(self.config.hosting) else ACTOR_BYTES
+        return self.num_hosts * each + sum(group.count * group.peer_bytes for group in self.groups)
+
+    def _bytes_of(self, processes: int) -> int:
+        """The memory of so many Ray actors without peers."""
+        forked = forks(self.config.hosting)
+        return ZYGOTE_BYTES + processes * FORKED_BYTES if forked else processes * ACTOR_BYTES
 
     @property
     def _probed_bytes(self) -> int:
@@ -146,6 +154,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     Raises: ConfigError.
     """
     loaded = dataset is None
+    forks(config.hosting)  # refuses what cannot be
     try:
         config = brought.identified(config)
         schedule = build_schedule(config)

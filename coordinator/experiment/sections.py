@@ -143,6 +143,12 @@ class HostingConfig(Section):
         description="address of a Ray cluster: auto, HOST:PORT or ray://HOST:PORT; empty: a local Ray that the run "
         "starts and ends, or inside a Ray job that job's cluster",
     )
+    workers: Literal["auto", "forked", "spawned"] = Field(
+        "auto",
+        description="how Ray's worker processes begin: forked from one process that has imported torch and the peers' "
+        "code, which takes a fraction of the time and memory, or each started anew; auto: forked on Linux without GPUs "
+        "in a local Ray that the run starts, of a release that this was tested with; it changes no result",
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto",
         description="device of the peers; auto: GPUs if there is one for each peer, else the CPU; cuda: GPUs, which "
@@ -236,6 +242,8 @@ class HostingConfig(Section):
             raise ValueError(
                 f"hosting.side_runs is {self.side_runs} but hosting.pool is 'in-process': set hosting.pool to ray"
             )
+        if self.pool == "in-process" and self.workers == "forked":
+            raise ValueError("hosting.workers is 'forked' but hosting.pool is 'in-process': set hosting.pool to ray")
         if self.device == "cuda" and self.gpus_per_peer == 0:
             raise ValueError("hosting.device is 'cuda' but hosting.gpus_per_peer is 0: leave one of them out")
         return self

@@ -11,6 +11,7 @@ from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, Rejoin, Stats, Study
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
+from peers.hosting.origin import Origin
 from peers.hosting.postbox import Bundle
 from peers.hosting.ways import Way
 from peers.learning.settings import Execution, PeerSettings
@@ -90,11 +91,12 @@ class Pool(Protocol):
     """The hosts of a run, and how to wait for their results.
 
     nodes: the indices of the hosts on each machine. way: how the hosts compute their peers. evaluators: processes that
-    only run probes.
+    only run probes. workers: how many processes of its own began in which way; none if all is in this process.
     """
 
     nodes: list[list[int]]
     way: Way
+    workers: dict[Origin, int]
 
     @property
     def hosts(self) -> Sequence[Host]: ...

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Lock, Thread
 
 from coordinator.experiment.redaction import visible
+from coordinator.pools.forking.fork_server import ForkServer
 
 STOPPED = 2  # exit code
 PAUSE = 1.5  # seconds: a signal to the process group ends Ray at once, but the run first ends in order
@@ -17,10 +18,14 @@ WATCHER = Path(__file__).with_name("watcher.py")
 
 
 class Guard:
-    """Starts the watcher and reports to it. folder: the files of the Ray that we start; "" if we join another Ray."""
+    """Starts the watcher and reports to it. folder: the files of the Ray that we start; "" if we join another Ray.
+
+    forks: what the workers of that Ray are forked from, if they are.
+    """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self.forks: ForkServer | None = None
         self._advice: dict[object, str] = {}
         self._lock = Lock()
         self._ray_is_optional = False

@@ -14,6 +14,7 @@ from peers.exchange.assignment import Assignment, Rejoin, Study
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
 from peers.hosting.host import PeerHost
+from peers.hosting.origin import Origin
 from peers.hosting.postbox import Bundle
 from peers.hosting.ways import Way
 from peers.learning.settings import PeerSettings
@@ -98,7 +99,7 @@ class InProcessPool:
         gpus = gpus_in_process(hosting)
         self._host = PeerHost()
         self.hosts = [InProcessHost(self._host, [peer_settings.index for peer_settings in settings])]
-        self.nodes = [[0]]
+        self.nodes, self.workers = [[0]], dict[Origin, int]()
         self._gpu = gpus > 0
         placed = self._placed(settings)
         with ExitStack() as settings_of_process:

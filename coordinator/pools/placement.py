@@ -162,10 +162,13 @@ def free_by_node(ray: Any) -> dict[str, Resources]:
 
 
 def describe_shortage(ray: Any, reservations: Reservations) -> str:
-    """A clause that compares the resources that hosts request with those that are free in the cluster."""
+    """A clause that compares the resources that hosts request with those that are free in the cluster, with advice."""
     per_host = format_resources(reservations[0])
     total, free = format_resources(ray.cluster_resources()), format_resources(ray.available_resources())
-    return f"they ask for {len(reservations)} x ({per_host}), and of {total} there are {free} free"
+    return (
+        f"they ask for {len(reservations)} x ({per_host}), and of {total} there are {free} free: end what else runs "
+        "there, lower peers.count or raise hosting.start_timeout"
+    )
 
 
 def all_fit(ray: Any, reservations: Reservations, num_evaluators: int) -> bool:

@@ -3,60 +3,64 @@
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from threading import current_thread, main_thread
 from typing import Any
 
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
+from coordinator.experiment.workers import JOB
+from coordinator.pools.early import guard_with_forks
 from coordinator.pools.guard import Guard
 from coordinator.pools.process_settings import hold_setting
 from coordinator.pools.session_files import keep_token, session_folder
 from coordinator.pools.watcher import MARK
 
 _GUARDS: list[Guard] = []  # the guard of the Ray that this process has started, if any
-JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in the environment of a job's command
+LOCAL = {"RAY_worker_niceness": "0"}  # of a Ray that we start, whose workers are all there is to do; Ray's own is 15
 
 
 @contextmanager
-def open_ray(address: str, advice: str = "") -> Iterator[Any]:
+def open_ray(address: str, advice: str = "", modules: Sequence[str] = ()) -> Iterator[Any]:
     """The `ray` module, connected for the duration of a `with` block; an existing connection is reused and kept.
 
-    advice: printed if this process is killed.
+    advice: printed if this process is killed. modules: see `shared_ray`.
     """
     import ray
 
-    with shared_ray(address) as guard:
+    with shared_ray(address, modules) as guard:
         if guard:
             guard.advise("ablation", advice)
         yield ray
 
 
 @contextmanager
-def shared_ray(address: str) -> Iterator[Guard | None]:
+def shared_ray(address: str, modules: Sequence[str] = ()) -> Iterator[Guard | None]:
     """This process's Ray in a `with` block: the first of several concurrent runs starts it, the last one ends it.
 
     A Ray that was already running is reused and not ended; in that case there is no guard.
+    modules: what a process imports from which a Ray on this machine forks its workers; none: there is no such process.
     """
-    with hold_setting("hosting.address", address, lambda: _ensure_started(address)):
+    with hold_setting("hosting.address", address, lambda: _ensure_started(address, modules)):
         yield _GUARDS[-1] if _GUARDS else None
 
 
-def _ensure_started(address: str) -> Callable[[], object]:
+def _ensure_started(address: str, modules: Sequence[str]) -> Callable[[], object]:
     """Start Ray unless it is running; returns a function that ends it if it was started here."""
     import ray
 
     if ray.is_initialized():
         return lambda: None
-    _GUARDS.append(start_ray(address))
+    _GUARDS.append(start_ray(address, modules))
     return lambda: end_ray(_GUARDS.pop())
 
 
-def start_ray(address: str) -> Guard:
+def start_ray(address: str, modules: Sequence[str] = ()) -> Guard:
     """Join the cluster at `address`; with an empty address start Ray on this machine, to end with this process.
 
     Inside a Ray job, an empty address means the job's own cluster. Returns the guard, which `end_ray` takes.
+    modules: see `shared_ray`.
     """
     import ray
 
@@ -69,12 +73,14 @@ def start_ray(address: str) -> Guard:
     address = "" if address == "local" else address
     found = _resolved(address)
     keep_token(local=not address)
-    guard = _guard("" if address else session_folder())
+    guard = _guard(local=not address, modules=modules)
     options = {"address": found or "local", "include_dashboard": False, "log_to_driver": False}
+    own = {MARK: guard.folder}
     if not address:
         options["_temp_dir"] = f"{guard.folder}/r"  # Ray makes this folder world-readable, but not its parent
+        own |= {name: os.environ.get(name, value) for name, value in LOCAL.items()}
     try:
-        with _signals(), _environment(MARK, guard.folder):
+        with _signals(), _environment(own), guard.forks.used() if guard.forks else nullcontext():
             ray.init(**options, logging_level="ERROR")
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         end_ray(guard)
@@ -126,22 +132,23 @@ def _signals() -> Iterator[None]:
 
 
 @contextmanager
-def _environment(name: str, value: str) -> Iterator[None]:
-    """Set an environment variable for processes that are started inside the `with` block."""
-    before = os.environ.get(name)
-    os.environ[name] = value
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables for processes that are started inside the `with` block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
-def _guard(folder: str) -> Guard:
+def _guard(local: bool, modules: Sequence[str]) -> Guard:
     try:
-        return Guard(folder)
+        return guard_with_forks(modules) if local and modules else Guard(session_folder() if local else "")
     except OSError as error:
         raise ConfigError(f"hosting.pool: no process can be started here ({error.strerror}): end others") from None
 
@@ -152,6 +159,8 @@ def end_ray(guard: Guard) -> None:
 
     guard.leaving()
     ray.shutdown()
+    if guard.forks:
+        guard.forks.close()
     guard.done()
 
 

@@ -1,12 +1,14 @@
 """The pool whose peers live in Ray actors: starts the actors, monitors them, and replaces lost ones."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from coordinator.experiment.config import ConfigError, HostingConfig
 from coordinator.experiment.redaction import first_line
+from coordinator.experiment.workers import forks
 from coordinator.pools.base import (
     HostLost,
     Load,
@@ -17,11 +19,11 @@ from coordinator.pools.base import (
     choose_way,
     on_device,
 )
+from coordinator.pools.forking.fork_server import HOSTS
 from coordinator.pools.lost_processes import describe_losses, describe_lost_node, find_lost, lost_with_node
 from coordinator.pools.pending_calls import PendingCalls
 from coordinator.pools.placement import (
     DataOfNodes,
-    affinity_options,
     all_fit,
     describe_shortage,
     group_by_node,
@@ -29,12 +31,14 @@ from coordinator.pools.placement import (
     resources_by_node,
     wait_for_room,
 )
+from coordinator.pools.ray_actors import ActorStarter
 from coordinator.pools.ray_cluster import shared_ray
 from coordinator.pools.ray_handles import RECOVERY, Method, RayEvaluator, RayHost, RayProcess
 from coordinator.pools.resources import count_evaluators, reservations_of_hosts
 from coordinator.pools.unaltered import check_unaltered
 from coordinator.pools.watcher import logs_in
 from peers.data.datasets import Dataset
+from peers.hosting.origin import Origin
 from peers.learning.settings import OtherNetwork, PeerSettings
 
 POLLS = 8  # checks for hanging processes within the time limit of one call
@@ -45,9 +49,8 @@ T = TypeVar("T")
 class RayPool:
     """Each Ray actor hosts up to `peers_per_host` peers; each node holds the data set once.
 
-    load: returns the peers' settings and the data; it is called after the actors have been requested, so that loading
-    overlaps with their start. tell: called with a line about what the pool waits for. data: the data of another pool of
-    this process, to be shared with it.
+    load: returns the peers' settings and the data; called after the actors have been requested, to overlap with their
+    start. tell: called with a line about what the pool waits for. data: that of another pool of this process, to share.
     """
 
     def __init__(
@@ -73,8 +76,10 @@ class RayPool:
         self._unopened: set[str] = set()  # processes that were started but have not created their peers yet
         self._recovering = False
         self._stack = ExitStack()
-        self._guard = self._stack.enter_context(shared_ray(hosting.address))
+        self.workers: dict[Origin, int] = {}
+        self._guard = self._stack.enter_context(shared_ray(hosting.address, HOSTS if forks(hosting) else ()))
         try:
+            self._starter = ActorStarter(hosting)
             check_unaltered("peers")
             self._start_actors()
             self._settings, dataset = load()
@@ -98,16 +103,11 @@ class RayPool:
 
     def _start(self, hosts: Sequence[int], evaluators: Sequence[int]) -> None:
         """Start new actors for these hosts and evaluators, given by index."""
-        from peers.hosting.actor import RemoteEvaluator, RemotePeerHost
-
         targets = place(self._ray, self.reservations, hosts, self._hosting.placement)
         for host, target in zip(hosts, targets, strict=True):
-            reserved, resources = self.reservations[host], self._hosting.resources
-            options = {"num_cpus": reserved["CPU"], "num_gpus": reserved["GPU"], "resources": resources or None}
-            options |= affinity_options(target)
-            self.hosts[host].actor = RemotePeerHost.options(**options).remote()
+            self.hosts[host].actor = self._starter.host(self.reservations[host], target)
         for evaluator in evaluators:
-            self.evaluators[evaluator].actor = RemoteEvaluator.options(num_cpus=1).remote()
+            self.evaluators[evaluator].actor = self._starter.evaluator()
 
     def _placed(self, host: int) -> list[PeerSettings]:
         """The settings of a host's peers, including their device."""
@@ -127,6 +127,9 @@ class RayPool:
         names = [process.name for process in self._processes]
         self._node_of = dict(zip(names, self._nodes(self._processes), strict=True))
         self.nodes = group_by_node([self._node_of[host.name] for host in self.hosts])
+        began = self.get([Ref[Origin](process.actor.began.remote()) for process in self._processes])
+        self.workers = dict(Counter(began))
+        self._starter.tell_of(self.workers, self._tell)
 
     def _data_of(self, processes: Sequence[RayProcess]) -> list[Ref[Dataset]]:
         """The data for each process. Waits for the processes to start only if each node reads its own copy."""
@@ -289,11 +292,8 @@ class RayPool:
             if down and self._recovering:  # its processes might not fit on the other nodes
                 raise SameLoss(" and ".join(map(describe_lost_node, down)))
             if not remaining:
-                raise ConfigError(
-                    f"hosting: {len(late)} of {len(waiting)} processes did not start in {seconds:g} s; "
-                    f"{describe_shortage(self._ray, self.reservations)}: end what else runs there, lower peers.count "
-                    "or raise hosting.start_timeout"
-                )
+                what = f"{len(late)} of {len(waiting)} processes did not start in {seconds:g} s"
+                raise ConfigError(f"hosting: {what}; {describe_shortage(self._ray, self.reservations)}")
         try:
             return self.get(references)
         except OtherNetwork as error:

@@ -7,7 +7,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from coordinator.experiment.config import ConfigError
+from coordinator.experiment.reading import ConfigError
 
 INSIDE = "/pc-12345678/r/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
 LONGEST = 107 - len(INSIDE)  # bytes left for our folder: a socket's path has at most 107

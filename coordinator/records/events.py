@@ -20,6 +20,7 @@ from coordinator.records.event_kinds import Status
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase, RoundTiming
 from peers.exchange.assignment import Stats
+from peers.hosting.origin import Origin
 from peers.probing.measuring import ProbeOutcome
 
 
@@ -35,10 +36,11 @@ class RunReopened:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The peers are ready and the run's folder exists."""
+    """The peers are ready and the run's folder exists. workers: how many of its processes began in which way."""
 
     config: RunConfig
     folder: Path
+    workers: Mapping[Origin, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from coordinator.records.events import (
 )
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase
+from peers.hosting.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class RunState:
     probed. checkpoints: number of them written, of all phases. stop_values: by round, of the measure of `run.stop`.
     ended: why and after which round the run ends, if that is before its last one. times: of the stages, until the
     newest checkpoint: where a run that is resumed goes on counting. liars: peers that no mean is about.
+    workers: how many processes began in which way.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(
@@ -101,6 +103,7 @@ class RunState:
     ended: EndedEarly | None = None
     times: StageTimes = field(default_factory=StageTimes)
     liars: frozenset[int] = frozenset()
+    workers: dict[Origin, int] = field(default_factory=dict)
 
     def training(self, phase: Phase) -> Training:
         """What is known of a training: nothing, if it has not begun."""
@@ -124,7 +127,7 @@ class RunState:
         """Update the state with an event."""
         match event:
             case RunStarted():
-                self.liars = event.config.peers.liars
+                self.liars, self.workers = event.config.peers.liars, dict(event.workers)
             case RoundCompleted():
                 self.trainings.setdefault(event.phase, Training()).take(event)
                 if event.phase is Phase.ROUNDS:

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.plan import Plan
+from coordinator.experiment.workers import forks
 from coordinator.measures.stop_rule import check_stop
 from coordinator.pools.base import check_precision
 from coordinator.pools.in_process import gpus_in_process
@@ -154,7 +155,8 @@ def _requested_hardware(plan: Plan) -> str:
     execution = {"loop": "", "vectorised": ", vectorised", "auto": ", in a loop or vectorised"}[hosting.execution]
     if not ray:
         return f"this process{execution}; {gpus_requested}"
-    return f"{plan.num_hosts} Ray actors of {hosting.threads} thread each{execution}; {gpus_requested}"
+    forked = ", forked from one process" if forks(hosting) else ""
+    return f"{plan.num_hosts} Ray actors of {hosting.threads} thread each{execution}{forked}; {gpus_requested}"
 
 
 def _available_hardware(plan: Plan) -> str:

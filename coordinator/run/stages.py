@@ -4,7 +4,7 @@ A run that is resumed or has lost hosts therefore goes through all stages again,
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -39,6 +39,7 @@ from coordinator.scheduling.dropouts import Stop, StopReason, dropouts_of
 from coordinator.scheduling.probing import OUTSTANDING, Probing, observe, probe
 from coordinator.scheduling.scheduler import Phase, RoundRecord
 from peers.base.brought_errors import BroughtError
+from peers.hosting.origin import Origin
 from peers.probing.measuring import ProbeSubject
 
 
@@ -88,7 +89,8 @@ class Simulation:
 
     def _run_until_stopped(self) -> Ending:
         try:
-            self.recorder.publish(RunStarted(self.config, self.folder))
+            workers = sum((Counter(pool.workers) for pool in self.pools), Counter[Origin]())
+            self.recorder.publish(RunStarted(self.config, self.folder, workers))
             return self._survive()
         except KeyboardInterrupt:
             with suppress(HostLost):

@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from peers.base.brought_errors import BroughtError
 from peers.data.shapes import Shape, require_images
+from peers.networks.network import off_meta
 
 Norm = Literal["batch", "group", "layer", "none"]
 
@@ -149,9 +150,13 @@ def layout(network: nn.Module) -> tuple[str, ...]:
 def activation_bytes(network: nn.Module, shape: Shape, batch_size: int) -> int:
     """Bytes that one forward pass saves for backward, including the images, without parameters and buffers.
 
-    Measured by a forward pass on the meta device, which takes no memory and changes no buffer; for a network of the
-    user's own that does not run there, on two blank images, and multiplied.
+    Measured by two forward passes of few blank images, since it grows with them by equal steps. A network that is on
+    the meta device and large is measured there, which takes no memory, but time; one of the user's own that does not
+    run there, on two blank images, and multiplied. No buffer is changed.
     """
+    if off_meta(network):
+        few, more = (_saved_bytes(network, off_meta(network), torch.zeros(count, *shape)) for count in (2, 4))
+        return few + (more - few) * (batch_size - 2) // 2
     try:
         return _saved_bytes(network, _on_meta(network), torch.empty(batch_size, *shape, device="meta"))
     except BroughtError:

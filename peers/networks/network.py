@@ -13,6 +13,8 @@ from peers.base.brought_errors import explained
 from peers.data.shapes import Shape
 from peers.networks.drawing import OwnGenerator, noise
 
+LARGE = 2**28  # bytes of weights from which on a network is not tried out on the CPU, if it is elsewhere
+
 
 class Network(nn.Module):
     """An encoder and a head: images in, features and outputs out."""
@@ -83,12 +85,24 @@ class OwnHead(nn.Module):
 def blank_pass(encoder: nn.Module, shape: Shape) -> Any:
     """What `encoder` returns for two blank images of `shape`; its buffers are not changed.
 
-    It does not use the meta device (unless the encoder is there), because meta operations import torch's compiler: a
-    hundred MiB and a second for each process of peers.
+    It does not use the meta device (unless the encoder is there, and large), because meta operations import torch's
+    compiler: a hundred MiB and a second for each process.
     """
-    buffers = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
-    device = next((parameter.device for parameter in encoder.parameters()), torch.device("cpu"))
-    return functional_call(encoder, buffers, (torch.zeros(2, *shape, device=device),))
+    state = off_meta(encoder) or {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    device = next((tensor.device for tensor in (*state.values(), *encoder.parameters())), torch.device("cpu"))
+    with device:
+        return functional_call(encoder, state, (torch.zeros(2, *shape),))
+
+
+def off_meta(module: nn.Module) -> dict[str, Tensor]:
+    """Zeros for the parameters and buffers of a module on the meta device, by name; none if elsewhere, or large."""
+    named = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    if not all(tensor.is_meta for tensor in named.values()) or sum(each.nbytes for each in named.values()) > LARGE:
+        return {}
+    return {
+        name: torch.zeros(tensor.shape, dtype=tensor.dtype, device="cpu", requires_grad=tensor.requires_grad)
+        for name, tensor in named.items()
+    }
 
 
 def feature_dim(encoder: nn.Module, shape: Shape) -> int:

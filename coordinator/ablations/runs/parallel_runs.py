@@ -21,6 +21,7 @@ from coordinator.experiment.config import (
 )
 from coordinator.experiment.plan import load_data
 from coordinator.experiment.redaction import first_line
+from coordinator.pools.ray_actors import process_options
 from coordinator.pools.resources import (
     Reservations,
     count_fitting,
@@ -161,6 +162,8 @@ class ParallelRuns:
             "max_retries": 0,
             "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_capture_child_tasks=True),
         }
+        forked = self._configs[place].hosting.workers != "spawned" and not options["num_gpus"]
+        options |= process_options(forked)
         reference = (
             self._ray.remote(run_isolated)
             .options(**options)

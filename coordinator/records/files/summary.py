@@ -65,7 +65,7 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending, t
         "peers": [asdict(group) for group in plan.groups],
         "config": shown_config(plan.config),
         "versions": versions(),
-        "hardware": hardware(),
+        "hardware": hardware() | ({"workers": dict(sorted(state.workers.items()))} if state.workers else {}),
     }
 
 

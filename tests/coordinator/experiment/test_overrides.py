@@ -149,6 +149,7 @@ def test_exchange__the_target_that_is_left_out_fits_the_loss(kind: str) -> None:
         (["hosting.execution=vectorised"], "raise it", ["hosting.peers_per_host=2"]),
         (["hosting.execution=vectorised"], "set hosting.execution to loop", ["hosting.execution=loop"]),
         (["hosting.evaluators=1", "hosting.pool=in-process"], "set hosting.pool to ray", ["hosting.pool=ray"]),
+        (["hosting.workers=forked", "hosting.pool=in-process"], "set hosting.pool to ray", ["hosting.pool=ray"]),
         (["hosting.gpus_per_peer=1", "hosting.device=cpu"], "leave one", ["hosting.gpus_per_peer=auto"]),
         (["peers.groups=[{count=3},{count=2}]", "peers.count=4"], "or set it to 5", ["peers.count=5"]),
         (

@@ -12,7 +12,9 @@ from coordinator.experiment.plan import (
     ACTOR_BYTES,
     COORDINATOR_BYTES,
     FLOAT,
+    FORKED_BYTES,
     RAY_BYTES,
+    ZYGOTE_BYTES,
     Plan,
     build_schedule,
     peer_settings,
@@ -98,11 +100,14 @@ def test_plan__bytes_of_a_round(topology: dict[str, Any], messages: int) -> None
     assert made.round_bytes == pytest.approx(messages * 256)
 
 
-def test_plan__memory_counts_hosts_peers_and_data() -> None:
-    made = plan(hosting={"pool": "ray", "peers_per_host": 2}, peers={"count": 5})
+@pytest.mark.parametrize(
+    ("workers", "actors"), [("spawned", 3 * ACTOR_BYTES), ("forked", ZYGOTE_BYTES + 3 * FORKED_BYTES)]
+)
+def test_plan__memory_counts_hosts_peers_and_data(workers: str, actors: int) -> None:
+    made = plan(hosting={"pool": "ray", "workers": workers, "device": "cpu", "peers_per_host": 2}, peers={"count": 5})
     assert made.num_hosts == 3
     assert made.data_bytes == (64 + 32) * 64
-    processes = 3 * ACTOR_BYTES + COORDINATOR_BYTES + RAY_BYTES
+    processes = actors + COORDINATOR_BYTES + RAY_BYTES
     messages = 5 * (2 + 4) * made.message_bytes  # two teachers on a ring, their stack and temporaries
     probe_outputs = 4 * 5 * 256 * 4 * 4  # 256 images, 4 outputs
     seen = made.config.evaluation, 64, 32

@@ -113,7 +113,9 @@ def test_run_note__liars_and_held_classes_have_tables() -> None:
     lies = {"count": 4, "adversaries": [{"peers": [1], "attack": {"kind": "lma"}}]}
     accuracies = {"linear": {"held": {"trained": 0.9, "calibrated": 0.5}}}
     config = {"peers": lies}
-    of_unequal = summary(config=config, liars=[1], peers=[{"count": 4}], class_accuracy=accuracies, pooling={"lies_unusable": 3})
+    of_unequal = summary(
+        config=config, liars=[1], peers=[{"count": 4}], class_accuracy=accuracies, pooling={"lies_unusable": 3}
+    )
     parts = run_note(of_unequal).split("\n\n")
     assert "| 1 | lma |  | 3 |" in parts[3].splitlines()
     assert parts[4].splitlines()[0].startswith("| accuracy on | calibrated | trained |")

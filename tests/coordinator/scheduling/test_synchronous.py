@@ -93,7 +93,7 @@ class RecordingHost:
 class RecordingPool:
     """Such hosts, and what has reached all of their peers."""
 
-    execution, evaluators = "loop", ()
+    execution, evaluators, workers = "loop", (), {}
 
     def __init__(self, num_peers: int, peers_per_host: int) -> None:
         peers = list(range(num_peers))
@@ -287,7 +287,7 @@ class ThreadedHost:
 class ThreadedPool:
     """Such hosts."""
 
-    execution, evaluators = "loop", ()
+    execution, evaluators, workers = "loop", (), {}
 
     def __init__(self, num_peers: int) -> None:
         self.released = Event()
