@@ -25,7 +25,7 @@ def main(path: str, arguments: list[str]) -> int:
         connection, pid = request(path, arguments, life_line)
     except OSError:
         os.close(held)  # a fork that comes too late ends at once
-        os.execv(sys.executable, [sys.executable, *arguments])  # nosec B606: as Ray would have
+        os.execv(sys.executable, [sys.executable, *arguments])  # nosec B606
     os.close(life_line)
     for number in FORWARDED:
         signal.signal(number, lambda received, _: os.kill(pid, received))

@@ -121,7 +121,7 @@ class Logged:
 class Slow:
     """A pool of one host whose evaluator answers only after the last round was submitted."""
 
-    nodes, execution = [[0]], "loop"
+    nodes, execution, workers = [[0]], "loop", {}
 
     def __init__(self) -> None:
         self.log: list[str] = []

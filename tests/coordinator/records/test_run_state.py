@@ -67,6 +67,7 @@ def full() -> RunState:
         times=StageTimes({Stage.START: 0.1 + 0.2, Stage.ROUNDS: 1e-300}, {Stage.CONTROLS, Stage.CONTROL_RUNS}),
         faults=[SurvivedFault(1, "a host was lost", None), SurvivedFault(2, "é", 0.25)],
         liars=frozenset({2}),
+        workers={"forked": 3, "spawned": 1},
     )
 
 
