@@ -147,17 +147,24 @@ class RoundCompleted:
 class Probed:
     """Probe outcomes: after `completed` rounds, as a `condition` for verdicts, or both.
 
-    outcomes: of all peers, in peer order; for RAW_PIXELS one for each different sensor, the same for
+    outcomes: of all probed peers, in peer order; for RAW_PIXELS one for each different sensor, the same for
     all peers that have it, and one for each peer whose sensor draws noise of its own.
+    peers: whose outcomes they are, where not all peers are probed; None: of all.
     """
 
     outcomes: list[ProbeOutcome]
     completed: int | None = None
     condition: Condition | None = None
+    peers: tuple[int, ...] | None = None
+
+    @property
+    def probed(self) -> tuple[int, ...]:
+        """Whose outcomes they are."""
+        return tuple(range(len(self.outcomes))) if self.peers is None else self.peers
 
     @property
     def accuracies(self) -> dict[str, list[float]]:
-        """The accuracies of each probe in peer order, by the names used in tables and MLflow."""
+        """The accuracies of each probe in the order of `probed`, by the names used in tables and MLflow."""
         names = self.outcomes[0].correct
         return {
             f"{name}_accuracy": [float(outcome.correct[name].mean()) for outcome in self.outcomes] for name in names

@@ -142,8 +142,8 @@ class _GainSoFar:
     """The linear probe's mean gain over calibrated networks, as far as it is known while the run goes on."""
 
     def __init__(self) -> None:
-        self._calibrated: list[float] = []
-        self._latest: list[float] = []
+        self._calibrated: dict[int, float] = {}
+        self._latest: dict[int, float] = {}
         self._probed = 0  # rounds that were completed then
         self._students: set[int] = set()
         self._dropped: set[int] = set()
@@ -155,7 +155,8 @@ class _GainSoFar:
             case PeerDropped(dropout=dropout):
                 self._dropped.add(dropout.peer)
             case Probed():
-                found = event.accuracies.get(f"{PROBE}_accuracy", [])
+                accuracies = event.accuracies.get(f"{PROBE}_accuracy")
+                found = {} if accuracies is None else dict(zip(event.probed, accuracies, strict=True))
                 if event.condition is Condition.CALIBRATED:
                     self._calibrated = found
                 elif event.completed and event.condition in (None, Condition.TRAINED):
@@ -165,8 +166,9 @@ class _GainSoFar:
 
     def in_words(self, completed: int) -> str:
         """Such as `linear gain +2.0 points`, with its round if that is an earlier one; empty if it is not known yet."""
-        peers = sorted(self._students - self._dropped)
-        if not peers or peers[-1] >= min(len(self._calibrated), len(self._latest)):
+        known = self._latest.keys() & self._calibrated.keys()
+        peers = sorted(known & self._students - self._dropped)
+        if not peers:
             return ""
         gain = sum(self._latest[peer] - self._calibrated[peer] for peer in peers) / len(peers)
         when = f" (round {self._probed})" if self._probed < completed else ""

@@ -20,7 +20,10 @@ class Controls:
     def __init__(self, plan: Plan, pool: Pool, recorder: Recorder) -> None:
         self._plan, self._pool, self._recorder = plan, pool, recorder
         self._pending: dict[Condition, Probing] = {}
-        self._seen = different_sensors(plan.config)  # peers with the same sensors see the same raw pixels
+        probed = recorder.probes.peers
+        self._seen = [  # peers with the same sensors see the same raw pixels
+            seen for seen in different_sensors(plan.config) if probed is None or not set(probed).isdisjoint(seen.peers)
+        ]
 
     def missing(self) -> list[Condition]:
         """The conditions that have not been recorded yet."""
@@ -44,17 +47,19 @@ class Controls:
         self._pending = {other: probing for other, probing in self._pending.items() if condition not in (None, other)}
 
     def _for_all(self, outcomes: list[ProbeOutcome]) -> list[ProbeOutcome]:
-        """For each peer, the outcome of the first that has its sensors."""
+        """For each probed peer, the outcome of the first that has its sensors."""
         found = {peer: outcome for seen, outcome in zip(self._seen, outcomes, strict=True) for peer in seen.peers}
-        return [found[peer] for peer in range(len(found))]
+        probed = self._recorder.probes.peers
+        return [found[peer] for peer in (range(len(found)) if probed is None else probed)]
 
     def _probe(self, condition: Condition) -> Probing:
         if condition is Condition.RAW_PIXELS:
             return probe(self._pool, condition.subject, untrained=True, peers=[seen.first for seen in self._seen])
+        peers = self._recorder.probes.peers
         if condition is Condition.UNTRAINED:
-            return probe(self._pool, condition.subject, untrained=True)
+            return probe(self._pool, condition.subject, untrained=True, peers=peers)
         rounds = calibration_rounds(self._plan, self._recorder.state)
-        return probe(self._pool, condition.subject, rounds, untrained=True)
+        return probe(self._pool, condition.subject, rounds, untrained=True, peers=peers)
 
 
 def probed_as(plan: Plan, state: RunState) -> tuple[ProbeSubject, dict[int, list[int]] | None]:

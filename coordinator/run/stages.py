@@ -18,6 +18,7 @@ from coordinator.measures.gains import Condition
 from coordinator.pools.base import HostLost, ask
 from coordinator.records.events import (
     Digested,
+    Note,
     PeerDropped,
     RunStarted,
     Stage,
@@ -29,6 +30,7 @@ from coordinator.records.files.tables import Tables
 from coordinator.records.observer import ObserverRaised, Observers
 from coordinator.records.recorder import Recorder
 from coordinator.reports import endings
+from coordinator.reports.wording import probed_in_words
 from coordinator.run.control_runs import ControlRuns
 from coordinator.run.controls import Controls, calibration_rounds, probed_as
 from coordinator.run.early_end import EarlyEnd
@@ -89,6 +91,9 @@ class Simulation:
     def _run_until_stopped(self) -> Ending:
         try:
             self.recorder.publish(RunStarted(self.config, self.folder))
+            probed, of = self.recorder.probes.peers, self.config.peers.count
+            if probed is not None:
+                self.recorder.publish(Note(probed_in_words(len(probed), of)))
             return self._survive()
         except KeyboardInterrupt:
             with suppress(HostLost):
@@ -276,12 +281,13 @@ class Simulation:
         if self.state.digests:
             return
         self._enter(Stage.FINAL_PROBES)
-        trained = probe(self.pool, *probed_as(self.plan, self.state))
+        peers = self.recorder.probes.peers
+        trained = probe(self.pool, *probed_as(self.plan, self.state), peers=peers)
         self.recorder.probed(trained.get(), self.state.completed, Condition.TRAINED)
         if self.config.evaluation.reset:
-            self.recorder.probed(probe(self.pool, ProbeSubject.RESET).get(), condition=Condition.RESET)
+            self.recorder.probed(probe(self.pool, ProbeSubject.RESET, peers=peers).get(), condition=Condition.RESET)
         if self.config.evaluation.recalibrated:
             rounds = calibration_rounds(self.plan, self.state)
-            again = probe(self.pool, ProbeSubject.RECALIBRATED, rounds)
+            again = probe(self.pool, ProbeSubject.RECALIBRATED, rounds, peers=peers)
             self.recorder.probed(again.get(), condition=Condition.RECALIBRATED)
         self.recorder.publish(Digested(ask(self.pool, lambda host: host.digest())))

@@ -40,13 +40,15 @@ def probe(
     `untrained`, evaluators create them without such copies. rounds: per peer, the rounds whose batches calibrate the
     BatchNorm control. peers: the peers to probe; default: all.
     """
-    hosts = [(host, own) for host in pool.hosts if (own := [p for p in host.peers if peers is None or p in peers])]
+    wanted = None if peers is None else frozenset(peers)
+    hosts = [(host, own) for host in pool.hosts if (own := [p for p in host.peers if wanted is None or p in wanted])]
     rounds_of = {peer: list(rounds[peer]) if rounds is not None else [] for _, own in hosts for peer in own}
     if not pool.evaluators:
         return Probing(pool, [host.probe(subject, {peer: rounds_of[peer] for peer in own}) for host, own in hosts])
     states: dict[int, Ref[dict[int, State]] | None] = {}
     for host, own in hosts:
-        states |= dict.fromkeys(own, None if untrained else host.states())
+        asked = None if peers is None else own
+        states |= dict.fromkeys(own, None if untrained else host.states(asked))
     references = [
         pool.evaluators[place % len(pool.evaluators)].probe(peer, subject, rounds_of[peer], states[peer])
         for place, peer in enumerate(sorted(rounds_of))

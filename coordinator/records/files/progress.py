@@ -108,13 +108,14 @@ class Progress:
                 for fault in state.faults
             ],
             "probes": self._accuracies(),
+            "probed": self._probes.peers,
             "at": time.time(),
             "started": self._started,
             **self._identity,
         }
 
     def _accuracies(self) -> dict[str, dict[str, list[float]]]:
-        """By condition and probe, the accuracy of each peer, as far as they are known."""
+        """By condition and probe, the accuracy of each probed peer, as far as they are known."""
         found: dict[str, dict[str, list[float]]] = {}
         for (probe, condition), correct in self._probes.correct.items():
             found.setdefault(condition.value, {})[probe] = correct.mean(axis=1).tolist()

@@ -35,7 +35,7 @@ class Tables:
                 self._add_round(event)
             case Probed(completed=int(completed)):
                 for name, accuracies in (event.accuracies | self._by_class(event)).items():
-                    for peer, accuracy in enumerate(accuracies):
+                    for peer, accuracy in zip(event.probed, accuracies, strict=True):
                         self._record_peer(completed, peer, {name: accuracy})
             case _:
                 pass
@@ -73,7 +73,7 @@ class Tables:
         return {
             f"{name}{SUFFIX}_{scope}": values
             for name, correct in stacked.items()
-            for scope, values in self._classes.accuracies(correct).items()
+            for scope, values in self._classes.accuracies(correct, event.probed).items()
         }
 
     def _add_round(self, event: RoundCompleted) -> None:
