@@ -147,9 +147,8 @@ class RoundCompleted:
 class Probed:
     """Probe outcomes: after `completed` rounds, as a `condition` for verdicts, or both.
 
-    outcomes: of all probed peers, in peer order; for RAW_PIXELS one for each different sensor, the same for
-    all peers that have it, and one for each peer whose sensor draws noise of its own.
-    peers: whose outcomes they are, where not all peers are probed; None: of all.
+    outcomes: of the probed peers, in peer order; for RAW_PIXELS one for each different sensor, and for each peer whose
+    sensor draws noise of its own. peers: whose they are; None: of all.
     """
 
     outcomes: list[ProbeOutcome]
@@ -159,7 +158,6 @@ class Probed:
 
     @property
     def probed(self) -> tuple[int, ...]:
-        """Whose outcomes they are."""
         return tuple(range(len(self.outcomes))) if self.peers is None else self.peers
 
     @property
