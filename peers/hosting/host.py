@@ -17,6 +17,7 @@ from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
 from peers.hosting.postbox import Bundle, Postbox
 from peers.hosting.stacking import stacks_of
+from peers.learning import peer_files
 from peers.learning.peer import Peer
 from peers.learning.settings import Execution, PeerSettings
 from peers.learning.sight import Sight
@@ -199,15 +200,17 @@ class PeerHost:
         return {index: peer.digest() for index, peer in self.peers.items()}
 
     def save(self, folder: str, completed: int) -> dict[int, str]:
-        """Write every peer's state after `completed` rounds; returns the SHA-256 of each file. Raises: OSError."""
-        return {index: peer.save(folder, completed, self.post.of(index)) for index, peer in self.peers.items()}
+        """Write every peer's state after `completed` rounds; returns the SHA-256 of each. Raises: OSError."""
+        contents = ((index, peer.content(completed, self.post.of(index))) for index, peer in self.peers.items())
+        return peer_files.write(contents, folder, together=len(self.peers) > peer_files.TOGETHER)
 
     def restore(self, folder: str, checksums: Mapping[int, str]) -> dict[int, int]:
         """Load every peer from a checkpoint; returns their numbers of completed rounds. Raises: DamagedCheckpoint.
 
-        checksums: by peer, the expected SHA-256 of its file; an empty string is not checked.
+        checksums: by peer, the expected SHA-256 of its state; an empty string is not checked.
         """
-        found = {index: peer.restore(folder, checksums[index]) for index, peer in self.peers.items()}
+        files = peer_files.PeerFiles(folder)
+        found = {index: peer.restore(files.content(index, checksums[index])) for index, peer in self.peers.items()}
         self.use(self.execution)  # published messages are void, but for those that were kept
         for _, kept in found.values():
             self.post.restore(kept)
