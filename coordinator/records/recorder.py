@@ -1,5 +1,6 @@
 """Turns the peers' results into events, applies them to the run's state and publishes them to observers."""
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from coordinator.records.events import (
     Measured,
     OutputsMeasured,
     Probed,
+    ProbesDone,
     RoundCompleted,
     RunEvent,
     StageTimes,
@@ -125,6 +127,11 @@ class Recorder:
             self.publish(Probed(outcomes, completed, condition, peers))
         elif is_new:  # the rounds have ended early, after one that was probed
             self.publish(Probed(outcomes, None, condition, peers))
+
+    def counting(self, total: int) -> Callable[[], None]:
+        """A function that is called for each of so many probes of a stage, when it is done."""
+        done = itertools.count(1)
+        return lambda: self._observers.observe(ProbesDone(next(done), total))
 
     def fault(self, kind: FaultKind, what: str) -> None:
         """Record a fault; apart from lost hosts, repetitions of the same fault are ignored."""

@@ -1,5 +1,7 @@
 """The controls before training: raw pixels, untrained peers, and untrained peers with calibrated BatchNorm."""
 
+from collections.abc import Callable, Sequence
+
 from coordinator.experiment.network import last_batches
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.views import different_sensors
@@ -31,7 +33,9 @@ class Controls:
 
     def ask(self) -> None:
         """Submit the missing probes. Without evaluators, the peers on the hosts must be untrained."""
-        self._pending = {condition: self._probe(condition) for condition in self.missing()}
+        missing = self.missing()
+        tell = self._recorder.counting(sum(len(self._peers(condition)) for condition in missing))
+        self._pending = {condition: self._probe(condition, tell) for condition in missing}
 
     def read(self, patient: bool = True) -> None:
         """Record the submitted probes. If not `patient`, skip those that have not finished."""
@@ -52,14 +56,16 @@ class Controls:
         probed = self._recorder.probes.peers
         return [found[peer] for peer in (range(len(found)) if probed is None else probed)]
 
-    def _probe(self, condition: Condition) -> Probing:
+    def _peers(self, condition: Condition) -> Sequence[int]:
+        """The peers on which a condition is probed."""
         if condition is Condition.RAW_PIXELS:
-            return probe(self._pool, condition.subject, untrained=True, peers=[seen.first for seen in self._seen])
-        peers = self._recorder.probes.peers
-        if condition is Condition.UNTRAINED:
-            return probe(self._pool, condition.subject, untrained=True, peers=peers)
-        rounds = calibration_rounds(self._plan, self._recorder.state)
-        return probe(self._pool, condition.subject, rounds, untrained=True, peers=peers)
+            return [seen.first for seen in self._seen]
+        return self._recorder.probes.probed(range(self._plan.config.peers.count))
+
+    def _probe(self, condition: Condition, tell: Callable[[], None]) -> Probing:
+        shown = condition is Condition.CALIBRATED
+        rounds = calibration_rounds(self._plan, self._recorder.state) if shown else None
+        return probe(self._pool, condition.subject, rounds, True, self._peers(condition), tell)
 
 
 def probed_as(plan: Plan, state: RunState) -> tuple[ProbeSubject, dict[int, list[int]] | None]:

@@ -281,13 +281,15 @@ class Simulation:
         if self.state.digests:
             return
         self._enter(Stage.FINAL_PROBES)
-        peers = self.recorder.probes.peers
-        trained = probe(self.pool, *probed_as(self.plan, self.state), peers=peers)
+        peers, evaluation = self.recorder.probes.probed(range(self.config.peers.count)), self.config.evaluation
+        tell = self.recorder.counting(len(peers) * (1 + evaluation.reset + evaluation.recalibrated))
+        trained = probe(self.pool, *probed_as(self.plan, self.state), peers=peers, tell=tell)
         self.recorder.probed(trained.get(), self.state.completed, Condition.TRAINED)
-        if self.config.evaluation.reset:
-            self.recorder.probed(probe(self.pool, ProbeSubject.RESET, peers=peers).get(), condition=Condition.RESET)
-        if self.config.evaluation.recalibrated:
+        if evaluation.reset:
+            reset = probe(self.pool, ProbeSubject.RESET, peers=peers, tell=tell)
+            self.recorder.probed(reset.get(), condition=Condition.RESET)
+        if evaluation.recalibrated:
             rounds = calibration_rounds(self.plan, self.state)
-            again = probe(self.pool, ProbeSubject.RECALIBRATED, rounds, peers=peers)
+            again = probe(self.pool, ProbeSubject.RECALIBRATED, rounds, peers=peers, tell=tell)
             self.recorder.probed(again.get(), condition=Condition.RECALIBRATED)
         self.recorder.publish(Digested(ask(self.pool, lambda host: host.digest())))

@@ -189,10 +189,11 @@ class PeerHost:
 
     def states(self, peers: Sequence[int] | None = None) -> dict[int, State]:
         """Copies of the parameters and buffers of some peers (None: of all), for an evaluator or another host."""
+        wanted = self.peers.keys() if peers is None else set(peers)
         return {
             index: {name: tensor.detach().cpu().numpy().copy() for name, tensor in peer.network.state_dict().items()}
             for index, peer in self.peers.items()
-            if peers is None or index in peers
+            if index in wanted
         }
 
     def digest(self) -> dict[int, bytes]:
