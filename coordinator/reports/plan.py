@@ -17,6 +17,7 @@ from coordinator.records.files.summary import hardware
 from coordinator.reports.formatting import size
 from coordinator.reports.holdings import holdings_rows, on_holdings
 from coordinator.reports.matrices import spectra
+from coordinator.reports.phases import estimated
 from coordinator.reports.settings import rule, variant
 from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.unequal import lies_in_words
@@ -28,8 +29,11 @@ from peers.data.shapes import described, noun
 NOTHING_STARTED = "nothing was started (--dry-run)"
 
 
-def print_plan(plan: Plan, console: Console) -> None:
-    """Print the peers, data, topology, traffic and memory of a run, without starting it."""
+def print_plan(plan: Plan, console: Console, trial: bool = True) -> None:
+    """Print the peers, data, topology, traffic, time and memory of a run, without starting it.
+
+    trial: whether the times are estimated, by a trial of a few peers.
+    """
     config = plan.config
     check_stop(config)
     columns = ("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
@@ -59,6 +63,7 @@ def print_plan(plan: Plan, console: Console) -> None:
         "network": _network(plan),
         "stop": _stop(plan),
         "controls": _controls(plan),
+        "time": estimated(plan) if trial else "",
         "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
         "asked": _requested_hardware(plan),
         "there": _available_hardware(plan),
