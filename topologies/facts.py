@@ -34,9 +34,7 @@ class TopologyFacts:
     max_degree: int
     edges: float  # mean number of teacher -> student links per round
     messages_per_round: float  # the same without links of peers to themselves
-    diameter: (
-        int | None
-    )  # longest shortest path along the links of all rounds; None: see diameter_least, or none
+    diameter: int | None  # longest shortest path along the links of all rounds; None: see diameter_least, or none
     spectral_gap: float  # of W: 1 - contraction per round: asymptotic if periodic, measured on sampled rounds if random
     rounds_to: int | None  # of W: rounds until every disagreement is at most EPSILON; None: see rounds_over
     pooling_gap: float | None  # as spectral_gap, of P; None: rounds are drawn anew
