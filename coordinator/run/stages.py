@@ -26,7 +26,7 @@ from coordinator.records.events import (
     StageLeft,
 )
 from coordinator.records.files.result import Ending, Result, Status
-from coordinator.records.files.tables import Tables
+from coordinator.records.files.tables import Tables, thinned
 from coordinator.records.observer import ObserverRaised, Observers
 from coordinator.records.recorder import Recorder
 from coordinator.reports import endings
@@ -91,9 +91,7 @@ class Simulation:
     def _run_until_stopped(self) -> Ending:
         try:
             self.recorder.publish(RunStarted(self.config, self.folder))
-            probed, of = self.recorder.probes.peers, self.config.peers.count
-            if probed is not None:
-                self.recorder.publish(Note(probed_in_words(len(probed), of)))
+            self._tell_of_samples()
             return self._survive()
         except KeyboardInterrupt:
             with suppress(HostLost):
@@ -110,6 +108,13 @@ class Simulation:
         except torch.OutOfMemoryError as error:
             message = endings.out_of_memory(self.plan, error)
             return self._ending(Status.STOPPED, message, self._where(), self._last_good())
+
+    def _tell_of_samples(self) -> None:
+        """Say what is told of some of many peers, or in some rounds only."""
+        probed, of = self.recorder.probes.peers, self.config.peers.count
+        of_probes = "" if probed is None else probed_in_words(len(probed), of)
+        for text in filter(None, (of_probes, thinned(self.config))):
+            self.recorder.publish(Note(text))
 
     def _survive(self) -> Ending:
         """Run all stages, restarting lost hosts. Raises: HostLost, after too many losses."""
