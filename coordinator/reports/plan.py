@@ -36,21 +36,7 @@ def print_plan(plan: Plan, console: Console, trial: bool = True) -> None:
     """
     config = plan.config
     check_stop(config)
-    columns = ("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
-    table = compact_table(*columns, wrapped="optimiser")
-    for group in plan.groups:
-        table.add_row(
-            str(group.count),
-            group.model,
-            group.norm,
-            group.head,
-            group.optimizer,
-            f"{group.num_parameters:,}",
-            f"{group.feature_dim:,}",
-            f"{group.output_dim:,}",
-            size(group.peer_bytes),
-        )
-    console.print(table)
+    _print_groups(plan, console)
     lines = {
         "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
         f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
@@ -72,6 +58,25 @@ def print_plan(plan: Plan, console: Console, trial: bool = True) -> None:
     for name, text in lines.items():
         if text:
             say_labelled(console, name, text)
+
+
+def _print_groups(plan: Plan, console: Console) -> None:
+    """Print what the peers are made of, a row for each make."""
+    columns = ("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
+    table = compact_table(*columns, wrapped="optimiser")
+    for group in plan.groups:
+        table.add_row(
+            str(group.count),
+            group.model,
+            group.norm,
+            group.head,
+            group.optimizer,
+            f"{group.num_parameters:,}",
+            f"{group.feature_dim:,}",
+            f"{group.output_dim:,}",
+            size(group.peer_bytes),
+        )
+    console.print(table)
 
 
 def _print_holdings(plan: Plan, console: Console) -> None:
