@@ -37,19 +37,19 @@ class Costs:
     pixels: float
 
 
-def estimated(plan: Plan) -> str:
-    """The seconds of each phase in words; why they are not known, where the peers will run on other hardware."""
+def estimated(plan: Plan) -> dict[str, str]:
+    """Lines of a plan: the seconds of each phase, and what they are estimated by; or why they are not known."""
     hosting = plan.config.hosting
     if hosting.address or (hosting.device != "cpu" and torch.cuda.is_available()):
-        return "not estimated: the peers do not run on this machine's CPUs"
+        return {"time": "not estimated: the peers do not run on this machine's CPUs"}
     at_once = _at_once(plan)
     try:
         phases = phases_of(plan, measured(plan), at_once)
     except BroughtError as error:  # what the user brings asks for more than a trial has
-        return f"not estimated: {str(error).splitlines()[0]}"
+        return {"time": f"not estimated: {str(error).splitlines()[0]}"}
     words = ", ".join(f"{name} {duration(seconds)}" for name, seconds in phases.items())
     beside = f"on {at_once} processes" if at_once > 1 else "in one process"
-    return f"about {words}: an estimate by a short trial on this machine, {beside}"
+    return {"time": f"about {words}", "estimate": f"of these times, by a short trial on this machine, {beside}"}
 
 
 def phases_of(plan: Plan, costs: Costs, at_once: int) -> dict[str, float]:

@@ -49,7 +49,7 @@ def print_plan(plan: Plan, console: Console, trial: bool = True) -> None:
         "network": _network(plan),
         "stop": _stop(plan),
         "controls": _controls(plan),
-        "time": estimated(plan) if trial else "",
+        **(estimated(plan) if trial else {}),
         "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
         "asked": _requested_hardware(plan),
         "there": _available_hardware(plan),

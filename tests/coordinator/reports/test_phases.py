@@ -75,16 +75,16 @@ def test_measured__probes_of_many_images_are_tried_on_fewer(
 
 def test_estimated__says_that_it_is_an_estimate(small: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "measured", lambda plan: COSTS)
-    assert estimated(plan_of(small)) == (
-        "about controls 55 min 5 s, rounds 2 min 54 s, final probes 5 min 0 s: an estimate by a short trial on this "
-        "machine, in one process"
-    )
+    assert estimated(plan_of(small)) == {
+        "time": "about controls 55 min 5 s, rounds 2 min 54 s, final probes 5 min 0 s",
+        "estimate": "of these times, by a short trial on this machine, in one process",
+    }
     away = plan_of(small, "hosting.pool=ray", "hosting.address=ray://there:10001")
-    assert estimated(away) == "not estimated: the peers do not run on this machine's CPUs"
+    assert estimated(away) == {"time": "not estimated: the peers do not run on this machine's CPUs"}
 
 
 def test_run__a_dry_run_has_the_times(cli: Callable[..., tuple[Any, str, str]], tiny: Path) -> None:
     code, out, err = cli("run", "tiny.toml", "--dry-run")
     assert (code, err) == (0, "")
     line = next(line for line in out.splitlines() if line.startswith("time"))
-    assert all(name in line for name in ("controls", "rounds", "final probes", "an estimate"))
+    assert all(name in line for name in ("controls", "rounds", "final probes")) and "\nestimate  of these times" in out

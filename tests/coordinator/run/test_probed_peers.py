@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import ConfigError, Result, load_config, load_result, resume, simulate
+from coordinator.documents.document import run_document
 from coordinator.experiment.plan import prepare
 from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
@@ -133,6 +134,10 @@ def test_simulate__the_rows_are_those_of_the_full_run(
     assert any("4 of 7 peers" in note for note in seen.notes)
     assert any("4 of 7 peers" in line for line in in_words(result.summary))
     assert ["many", "2 of 4"] in [row[:2] for row in group_rows(result.summary)]
+    colouring = next(each for each in run_document(result.folder)["nodes"] if each["name"] == "knn_gain")
+    assert all(
+        {peer for peer, gain in enumerate(row) if gain is not None} == set(probed) for row in colouring["values"]
+    )
     assert load_result(result.folder).summary["probes"] == result.summary["probes"]
 
 
