@@ -34,11 +34,12 @@ class TopologyFacts:
     max_degree: int
     edges: float  # mean number of teacher -> student links per round
     messages_per_round: float  # the same without links of peers to themselves
-    diameter: int | None  # longest shortest path along the links of all rounds; None: not every peer reaches all
+    diameter: int | None  # longest shortest path along the links of all rounds; None: see diameter_least, or none
     spectral_gap: float  # of W: 1 - contraction per round: asymptotic if periodic, measured on sampled rounds if random
     rounds_to: int | None  # of W: rounds until every disagreement is at most EPSILON; None: see rounds_over
     pooling_gap: float | None  # as spectral_gap, of P; None: rounds are drawn anew
     pooling_connectivity: float | None  # 1 - second-largest real part of an eigenvalue of P's mean; None: not known
     rounds_over: int | None = None  # if rounds_to is None: it takes more rounds than this; None: never reached
+    diameter_least: int | None = None  # if there are too many peers for the diameter: it is at least this
     pooling_rounds_to: int | None = None  # as rounds_to, of P
     pooling_rounds_over: int | None = None  # as rounds_over, of P

@@ -15,7 +15,7 @@ from coordinator.records.events import EndedEarly, RoundsChanged
 from coordinator.records.run_state import RunState
 from coordinator.scheduling.scheduler import Phase
 from peers.base.storage import Folder
-from peers.learning.snapshot import DamagedCheckpoint
+from peers.learning.peer_files import DamagedCheckpoint
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Coordinated snapshots: peers write to a temporary folder, which the coordinator completes and then renames.
 
-A checkpoint is a folder with a file for each peer, the coordinator's own arrays, and a manifest with the SHA-256 of
-all files and of itself, so that incomplete and corrupted checkpoints are detected.
+A checkpoint is a folder with a file for each peer, or archives of many; the coordinator's own arrays; and a manifest
+with the SHA-256 of each peer's content, of other files and of itself, so that incomplete and corrupted checkpoints are
+detected.
 """
 
 import hashlib
@@ -16,9 +17,9 @@ from coordinator.experiment.config import ConfigError
 from coordinator.experiment.reading import from_json
 from coordinator.scheduling.scheduler import Phase
 from peers.base.storage import Folder
-from peers.learning.snapshot import DamagedCheckpoint, content_of, file_of
+from peers.learning.peer_files import DamagedCheckpoint, content_of, file_of, names_in
 
-FORMAT = 4
+FORMAT, READABLE = 5, (4, 5)  # 4 has no archives
 MANIFEST, ARRAYS = "manifest.json", "coordinator.safetensors"
 T = TypeVar("T")
 NAME = re.compile(rf"({'|'.join(Phase)})-(\d+)")
@@ -26,7 +27,10 @@ NAME = re.compile(rf"({'|'.join(Phase)})-(\d+)")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint as described by its manifest. files: SHA-256 by file name. state: the coordinator's state."""
+    """A checkpoint as described by its manifest. state: the coordinator's.
+
+    files: SHA-256 by the name of a file, here or in an archive.
+    """
 
     folder: str
     phase: Phase
@@ -40,7 +44,7 @@ class Checkpoint:
         return int(self.state["rounds"])
 
     def checksums(self, num_peers: int) -> dict[int, str]:
-        """The SHA-256 of each peer's file. Raises: DamagedCheckpoint, if a peer's file is missing."""
+        """The SHA-256 of each peer's content. Raises: DamagedCheckpoint, if a peer is missing."""
         absent = [peer for peer in range(num_peers) if file_of(peer) not in self.files]
         if absent:
             raise DamagedCheckpoint(f"it has no peer {absent[0]}")
@@ -71,7 +75,7 @@ class Checkpoints:
         Raises: OSError, in which case there is no new checkpoint and the old ones remain.
         """
         part = _part(phase, completed)
-        missing = {file_of(peer) for peer in range(len(checksums))} - set(Folder(self.aside(phase, completed)).names())
+        missing = {file_of(peer) for peer in range(len(checksums))} - names_in(self.aside(phase, completed))
         if missing:
             raise FileNotFoundError(
                 f"{min(missing)} is not in '{self.url}': name a folder that all nodes reach as checkpoint.path"
@@ -126,10 +130,11 @@ class Checkpoints:
             written = manifest.pop("sha256")
             if written != _sha256(_canonical(manifest)):
                 raise DamagedCheckpoint(f"{MANIFEST} is not what was written: its checksum differs")
-            if manifest["format"] != FORMAT:
+            if manifest["format"] not in READABLE:
                 raise ConfigError(
                     f"'{self._folder.url}/{name}' has format {manifest['format']}, but this version of peer-consensus "
-                    f"reads format {FORMAT}: go on with the version that wrote it, or start a new run"
+                    f"reads {' and '.join(map(str, READABLE))}: go on with the version that wrote it, or start a new "
+                    "run"
                 )
             return Checkpoint(
                 f"{self._folder.url}/{name}", phase, manifest["completed"], manifest["files"], manifest["state"]

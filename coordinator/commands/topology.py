@@ -209,8 +209,14 @@ def cells(facts: TopologyFacts) -> list[str]:
         degree,
         f"{facts.edges:g}",
         f"{facts.messages_per_round:g}",
-        "none" if facts.diameter is None else str(facts.diameter),
+        _diameter(facts),
     ]
+
+
+def _diameter(facts: TopologyFacts) -> str:
+    if facts.diameter is not None:
+        return str(facts.diameter)
+    return "none" if facts.diameter_least is None else f"at least {facts.diameter_least}"
 
 
 def matrix_cells(facts: TopologyFacts) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from coordinator.documents.network import NetworkPart
-from coordinator.documents.nodes import PROBES, Nodes
+from coordinator.documents.nodes import PROBES, Nodes, accuracies_so_far
 from coordinator.documents.readers.folder_reader import RunReader, stride_of
 from coordinator.documents.readers.numbers import Kept, Number, listed, shortened
 from coordinator.documents.readers.run_rows import BYTES, LOSS, NETWORK
@@ -155,10 +155,9 @@ class Curves:
         row = _inner(_inner(self._reader.results, "probes"), probe)
         if isinstance(row.get(condition), int | float):
             return shortened(100 * row[condition])
-        known = _inner(_inner(self._reader.progress, "probes"), condition).get(probe)
-        if not isinstance(known, list) or len(known) != self._reader.num_peers or not self._nodes.students:
-            return None
-        return shortened(100 * float(np.mean([known[peer] for peer in self._nodes.students])))
+        known = accuracies_so_far(self._reader, condition, probe)
+        of_students = known[self._nodes.students] if known is not None else np.array([])
+        return shortened(100 * float(np.nanmean(of_students))) if np.isfinite(of_students).any() else None
 
 
 def _inner(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:

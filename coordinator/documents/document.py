@@ -100,7 +100,11 @@ def _stage(reader: RunReader) -> dict[str, str]:
     """The stage that a running run is in, by name and in words; empty for one that has ended."""
     name = str(reader.progress.get("stage", "")) if reader.status == RUNNING else ""
     stage = Stage.__members__.get(name.upper().replace("-", "_"))
-    return {"stage": name, "stage_words": STAGES[stage].removeprefix("the ") if stage is not None else ""}
+    words = STAGES[stage].removeprefix("the ") if stage is not None else ""
+    counted = reader.progress.get("probes_done") if stage in (Stage.CONTROLS, Stage.FINAL_PROBES) else None
+    if isinstance(counted, list) and len(counted) == 2:
+        words += f", {counted[0]} of {counted[1]} probes"
+    return {"stage": name, "stage_words": words}
 
 
 def _facts(reader: RunReader, network: NetworkPart) -> list[list[str]]:

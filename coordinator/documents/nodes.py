@@ -66,9 +66,9 @@ class Nodes:
         """The accuracy of each peer's calibrated self, nan where it is unknown; None if nobody's is known."""
         reader = self._reader
         found = np.full(reader.num_peers, np.nan)
-        known = _table(_table(reader.progress, "probes"), Condition.CALIBRATED).get(probe)
-        if isinstance(known, list) and len(known) == len(found):
-            found = np.array(known, dtype=np.float64)
+        known = accuracies_so_far(reader, Condition.CALIBRATED, probe)
+        if known is not None:
+            found = known
         else:
             gained = _table(_table(_table(reader.results, "probes"), probe), "peers")
             last = self._rows.peers.get(f"{probe}{SUFFIX}", {}).get(reader.completed)
@@ -223,6 +223,21 @@ class Nodes:
             fallen = self._kept.of(("collapsed", frame), (*first, *now), partial(_fallen, first, now))
             since = {peer: since.get(peer, frame) for peer in fallen if peer in students}
         return since
+
+
+def accuracies_so_far(reader: RunReader, condition: Condition, probe: str) -> Values | None:
+    """Each peer's accuracy in a condition, as far as a run knows it while it goes on, nan of one that is not probed.
+
+    None if nobody's is known.
+    """
+    known = _table(_table(reader.progress, "probes"), condition).get(probe)
+    peers = reader.progress.get("probed")
+    rows = np.arange(reader.num_peers) if peers is None else np.array(peers, dtype=np.int64)
+    if not isinstance(known, list) or len(known) != len(rows) or (rows >= reader.num_peers).any():
+        return None
+    found = np.full(reader.num_peers, np.nan)
+    found[rows] = known
+    return found
 
 
 def _fallen(first: list[Values], now: list[Values]) -> list[int]:

@@ -15,7 +15,8 @@ from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_
 from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.private_data import check_holdings, held_by
 from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
-from coordinator.experiment.probe_memory import check_memory, probing_needs
+from coordinator.experiment.probe_memory import answers_bytes, check_memory, probing_needs
+from coordinator.experiment.probe_sample import probed_peers
 from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
 from coordinator.experiment.views import check_views, normalisations, warn_of_equal_views
@@ -77,6 +78,16 @@ class Plan:
             return self.weight_bytes
         return (self.message_bytes,) * self.config.peers.count
 
+    @cached_property
+    def probed(self) -> tuple[int, ...] | None:
+        """The peers that the probes look at; None: all."""
+        return probed_peers(self.config, self.schedule)
+
+    @property
+    def num_probed(self) -> int:
+        """How many peers the probes look at."""
+        return self.config.peers.count if self.probed is None else len(self.probed)
+
     @property
     def num_hosts(self) -> int:
         if self.config.hosting.pool == "in-process":
@@ -103,7 +114,7 @@ class Plan:
         decoded = self.config.data.batch_size * self.config.exchange.num_views * self.width * FLOAT
         peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
-        peers += self.config.peers.count * self._probed_bytes + self._kept_bytes
+        peers += self.num_probed * answers_bytes(self.config, self.dataset, self.width) + self._kept_bytes
         evaluators = self.config.hosting.evaluators
         processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
         on_features, on_pixels = probing_needs(self.config, self.dataset, self.groups)
@@ -120,15 +131,6 @@ class Plan:
         """The memory of so many Ray actors without peers."""
         forked = forks(self.config.hosting)
         return ZYGOTE_BYTES + processes * FORKED_BYTES if forked else processes * ACTOR_BYTES
-
-    @property
-    def _probed_bytes(self) -> int:
-        """What the coordinator keeps of one peer's probes, in all conditions: right or wrong, and its distributions."""
-        evaluation = self.config.evaluation
-        num_conditions = 4 + evaluation.reset + evaluation.recalibrated + len(evaluation.controls)
-        num_test = min(evaluation.probe_test, len(self.dataset.test_labels))
-        outputs = FLOAT * self.width if self.config.exchange.uses_labels else 0
-        return num_conditions * num_test * (len(self.config.probe_names) + outputs)
 
     @property
     def _kept_bytes(self) -> int:

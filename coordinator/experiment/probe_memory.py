@@ -22,6 +22,15 @@ def probing_needs(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, 
     return on_features, num_probed(config, dataset) * pixels * FLOAT + needed(pixels)
 
 
+def answers_bytes(config: RunConfig, dataset: Dataset, width: int) -> int:
+    """What the coordinator keeps of one peer's probes, in all conditions: right or wrong, and its distributions."""
+    evaluation = config.evaluation
+    num_conditions = 4 + evaluation.reset + evaluation.recalibrated + len(evaluation.controls)
+    num_test = min(evaluation.probe_test, len(dataset.test_labels))
+    outputs = FLOAT * width if config.exchange.uses_labels else 0
+    return num_conditions * num_test * (len(config.probe_names) + outputs)
+
+
 def check_memory(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> None:
     """Refuse probes that exceed this machine's memory, unless the run is on a cluster. Raises: ValueError."""
     if config.hosting.address:

@@ -90,6 +90,14 @@ class EvaluationConfig(ProbeConfig):
     probe_every: int = Field(
         0, ge=0, strict=True, description="rounds between two evaluations of the probes; 0: at the start and end only"
     )
+    probe_peers: int = Field(
+        64,
+        ge=2,
+        strict=True,
+        description="number of peers that are probed, the same in every condition; where there are more, a sample "
+        "drawn by the run's seed: honest students of every group in proportion, at least two of each, then liars and "
+        "frozen peers",
+    )
     controls: tuple[Control, ...] = Field(
         (),
         description="further runs that the run is compared with, each about as long as the run: alone, every student "

@@ -105,7 +105,9 @@ def facts_in_words(facts: TopologyFacts) -> str:
 
 def _diameter(facts: TopologyFacts) -> str:
     """The diameter in words: there is none if a peer hears nobody, or if peers are apart."""
-    return "not all reach all" if facts.diameter is None else f"diameter {facts.diameter}"
+    if facts.diameter is None:
+        return f"diameter {facts.diameter_least} or more" if facts.diameter_least else "not all reach all"
+    return f"diameter {facts.diameter}"
 
 
 def ends_of(schedule: Schedule, rounds: Iterable[int]) -> Ends:

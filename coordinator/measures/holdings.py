@@ -95,29 +95,33 @@ class ClassImages:
         """labels: of the probed test images."""
         return cls({scope: table.images_of(scope, labels) for scope in FOLLOWED})
 
-    def accuracies(self, correct: Bool[np.ndarray, "peers test"]) -> dict[str, list[float | None]]:
-        """By scope, each peer's accuracy; None where it has no such images."""
-        return {scope: accuracy_of(correct, images) for scope, images in self.chosen.items()}
+    def accuracies(
+        self, correct: Bool[np.ndarray, "probed test"], peers: Sequence[int]
+    ) -> dict[str, list[float | None]]:
+        """By scope, the accuracy of each of these peers; None where it has no such images."""
+        return {scope: accuracy_of(correct, images[list(peers)]) for scope, images in self.chosen.items()}
 
 
 def class_accuracy(
     table: ClassTable, probes: ProbeTable, labels: Labels, students: Sequence[int]
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """By probe and scope, the students' mean accuracy in each condition, and the gains of the run over control runs.
+    """By probe and scope, the probed students' mean accuracy in each condition, and the run's gains over control runs.
 
     labels: of the probed test images. The scope `ensemble` of top1: the mean of the students' distributions on the
     classes that some peer holds. A scope without images of any student is left out.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
-    if not students:
+    probed = probes.probed(students)
+    if not probed:
         return found
     chosen = {scope: table.images_of(scope, labels) for scope in SCOPES}
+    rows = probes.rows(probed)
     for name, condition in probes.correct:
         for scope, images in chosen.items():
-            values = accuracy_of(probes.correct[name, condition][list(students)], images[list(students)])
+            values = accuracy_of(probes.correct[name, condition][rows], images[probed])
             _note(found, name, scope, condition, values)
         if name == TOP1:
-            right = probes.probabilities[condition].ensemble(students).correct
+            right = probes.probabilities[condition].ensemble(rows).correct
             _note(found, name, ENSEMBLE, condition, accuracy_of(right[None], chosen["held"][:1]))
     for scopes in found.values():
         for of_scope in scopes.values():
@@ -128,14 +132,15 @@ def class_accuracy(
 def accuracy_rows(
     table: ClassTable, probes: ProbeTable, labels: Labels, conditions: Sequence[Condition]
 ) -> list[dict[str, str | int | float | None]]:
-    """Every peer's accuracies by scope, a row for each probe, condition and peer."""
-    chosen = {scope: table.images_of(scope, labels) for scope in SCOPES}
+    """Every probed peer's accuracies by scope, a row for each probe, condition and peer."""
+    peers = probes.probed(range(len(table.private)))
+    chosen = {scope: table.images_of(scope, labels)[peers] for scope in SCOPES}
     rows: list[dict[str, str | int | float | None]] = []
     for (name, condition), correct in probes.correct.items():
         if condition in conditions:
             columns = {scope: accuracy_of(correct, images) for scope, images in chosen.items()}
-            for peer in range(len(correct)):
-                of_peer = {scope: values[peer] for scope, values in columns.items()}
+            for row, peer in enumerate(peers):
+                of_peer = {scope: values[row] for scope, values in columns.items()}
                 rows.append({"probe": name, "condition": condition.value, "peer": peer, **of_peer})
     return rows
 

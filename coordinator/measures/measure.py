@@ -8,7 +8,6 @@ from jaxtyping import Float
 
 from coordinator.measures import consensus, declared
 from coordinator.measures.declared import Observed
-from coordinator.measures.subjects import honest
 from peers.probing.observing import KERNEL_UNIT, KernelSum, Observations
 from topologies.schedule import Round
 
@@ -57,7 +56,7 @@ def measure(
     peers that no mean and no measure of the group is about.
     """
     alive = [peer for peer, entry in observations.peers.items() if not entry.failed] or list(observations.peers)
-    about = [alive.index(peer) for peer in honest(alive, liars)]
+    about = [place for place, peer in enumerate(alive) if peer not in liars]
     seen = [observations.peers[peer] for peer in alive]
     outputs = np.stack([observation.outputs for observation in seen])
     grams = [observation.gram for observation in seen if observation.gram is not None]

@@ -15,20 +15,41 @@ from peers.probing.config import TOP1, ProbeName
 from peers.probing.measuring import ClassProbabilities, ProbeOutcome
 
 CorrectAnswers = Bool[np.ndarray, "peers test"]
-_OUTPUTS, _LABELS = "outputs", "labels"  # names in a serialised table, beside those of the probes
+_OUTPUTS, _LABELS, _PEERS = "outputs", "labels", "peers"  # names in a serialised table, beside those of the probes
 
 
 class ProbeTable:
-    """For each probe and condition, which test images each peer classifies correctly.
+    """For each probe and condition, which test images each probed peer classifies correctly.
 
     probes: those of the run's own peers. A control run whose peers learn from labels has `top1` in any case.
-    probabilities: all peers' outputs, in the conditions that have `top1`.
+    peers: those that are probed, in the order of the rows; None: all. probabilities: the probed peers' outputs, in the
+    conditions that have `top1`. What is asked of some peers is told of those of them that are probed.
     """
 
-    def __init__(self, probes: tuple[ProbeName, ...]) -> None:
+    def __init__(self, probes: tuple[ProbeName, ...], peers: Sequence[int] | None = None) -> None:
         self.probes = probes
+        self.look_at(peers)
         self.correct: dict[tuple[ProbeName, Condition], CorrectAnswers] = {}
         self.probabilities: dict[Condition, ClassProbabilities] = {}
+
+    def look_at(self, peers: Sequence[int] | None) -> None:
+        """Set whose rows the table has; None: of all peers."""
+        self.peers = None if peers is None else tuple(peers)
+        self._row_of = {} if peers is None else {peer: row for row, peer in enumerate(peers)}
+
+    def begin(self, peers: Sequence[int] | None) -> tuple[int, ...] | None:
+        """Look at these peers, unless the table has rows already; returns whom it looks at."""
+        if not self.correct:
+            self.look_at(peers)
+        return self.peers
+
+    def probed(self, peers: Sequence[int]) -> list[int]:
+        """Those of some peers that are probed, in their order."""
+        return [peer for peer in peers if self.peers is None or peer in self._row_of]
+
+    def rows(self, peers: Sequence[int]) -> list[int]:
+        """The rows of those of some peers that are probed, in their order."""
+        return list(peers) if self.peers is None else [self._row_of[peer] for peer in self.probed(peers)]
 
     def add(self, condition: Condition, outcomes: list[ProbeOutcome]) -> None:
         for name in outcomes[0].correct:
@@ -51,27 +72,34 @@ class ProbeTable:
         self.keep([other for other in Condition if other is not condition])
 
     def mean_gain(self, name: ProbeName, accuracies: Sequence[float], students: list[int]) -> float:
-        """The students' mean accuracy less that of their calibrated selves. accuracies: of all peers, in peer order."""
-        calibrated = self.correct[name, Condition.CALIBRATED][students].mean(axis=1)
-        return float((np.array(accuracies)[students] - calibrated).mean())
+        """The students' mean accuracy less that of their calibrated selves. accuracies: of all probed peers, in order.
+
+        Some student must be probed.
+        """
+        rows = self.rows(students)
+        calibrated = self.correct[name, Condition.CALIBRATED][rows].mean(axis=1)
+        return float((np.array(accuracies)[rows] - calibrated).mean())
 
     def to_bytes(self) -> bytes:
         """Serialise the table as safetensors; see `from_bytes`."""
         arrays: dict[str, np.ndarray[Any, Any]] = {
             f"{name}.{condition}": correct for (name, condition), correct in self.correct.items()
         }
+        arrays |= {} if self.peers is None else {_PEERS: np.array(self.peers)}
         for condition, probabilities in self.probabilities.items():
             arrays |= {f"{_OUTPUTS}.{condition}": probabilities.values, f"{_LABELS}.{condition}": probabilities.labels}
         return bytes(safetensors.numpy.save(arrays))
 
     @classmethod
     def from_bytes(cls, content: bytes, probes: tuple[ProbeName, ...]) -> "ProbeTable":
-        """Deserialise the result of `to_bytes`. Raises: ValueError."""
+        """Deserialise the result of `to_bytes`; older tables are of all peers. Raises: ValueError."""
         table = cls(probes)
         try:
             arrays = safetensors.numpy.load(content)
         except safetensors.SafetensorError as error:
             raise ValueError(f"the probes cannot be read: {error}") from None
+        if _PEERS in arrays:
+            table.look_at(arrays.pop(_PEERS).tolist())
         for key, array in arrays.items():
             name, condition = key.split(".")
             if name == _OUTPUTS:
@@ -83,31 +111,37 @@ class ProbeTable:
     def summary(self, students: list[int], void: Collection[Condition] = ()) -> dict[str, Any]:
         """Mean accuracies over `students`, and the gain of the trained peers over every control that was run.
 
-        `peers` contains each student's own gain over the calibrated control and over the control runs. void: control
-        runs that did nothing, so that there is no verdict from them. `ensemble`: the accuracy of the mean of the
-        students' distributions, by condition.
+        All is of the students that are probed. `peers` contains each one's own gain over the calibrated control and
+        over the control runs. void: control runs that did nothing, so that there is no verdict from them. `ensemble`:
+        the accuracy of the mean of the students' distributions, by condition.
         """
-        names = dict.fromkeys((*self.probes, *(name for name, _ in self.correct)))
+        names, students = dict.fromkeys((*self.probes, *(name for name, _ in self.correct))), self.probed(students)
         return {name: self._summary_of_probe(name, students, void) for name in names}
 
     def artefacts(self, students: list[int]) -> list[ProbeName]:
         """Probes whose gain over untrained peers is an artefact of BatchNorm: it vanishes over calibrated peers."""
+        students = self.probed(students)
         return [name for name in self.probes if students and self._is_artefact(name, students)]
+
+    def _of(self, name: ProbeName, condition: Condition, students: list[int]) -> CorrectAnswers:
+        """The answers of students, which are all probed."""
+        found: CorrectAnswers = self.correct[name, condition][self.rows(students)]
+        return found
 
     def _is_artefact(self, name: ProbeName, students: list[int]) -> bool:
         if (name, Condition.TRAINED) not in self.correct:
             return False
-        trained, untrained = (self.correct[name, each][students] for each in (Condition.TRAINED, Condition.UNTRAINED))
+        trained, untrained = (self._of(name, each, students) for each in (Condition.TRAINED, Condition.UNTRAINED))
         return artefact(over_images(trained, untrained), self._gain(name, Gain.OVER_CALIBRATED, students))
 
     def _summary_of_probe(self, name: ProbeName, students: list[int], void: Collection[Condition]) -> dict[str, Any]:
         known = [condition for condition in Condition if (name, condition) in self.correct]
         table: dict[str, Any] = {}
         if students:
-            table = {condition.value: float(self.correct[name, condition][students].mean()) for condition in known}
+            table = {condition.value: float(self._of(name, condition, students).mean()) for condition in known}
         if students and name == TOP1:
             table["ensemble"] = {
-                condition.value: float(self.probabilities[condition].ensemble(students).correct.mean())
+                condition.value: float(self.probabilities[condition].ensemble(self.rows(students)).correct.mean())
                 for condition in known
             }
         if Condition.TRAINED not in table:
@@ -128,12 +162,12 @@ class ProbeTable:
         return table
 
     def _gain(self, name: ProbeName, gain: Gain, students: list[int]) -> Interval:
-        treated, control = self.correct[name, gain.treated][students], self.correct[name, gain.control][students]
-        untrained = self.correct.get((name, Condition.UNTRAINED))
-        return gain_interval(treated, control, control if untrained is None else untrained[students])
+        treated, control = (self._of(name, each, students) for each in (gain.treated, gain.control))
+        known = (name, Condition.UNTRAINED) in self.correct
+        return gain_interval(treated, control, self._of(name, Condition.UNTRAINED, students) if known else control)
 
     def _gains(self, name: ProbeName, gain: Gain, students: list[int]) -> list[float]:
-        treated, control = self.correct[name, gain.treated][students], self.correct[name, gain.control][students]
+        treated, control = (self._of(name, each, students) for each in (gain.treated, gain.control))
         return [float(mean) for mean in treated.mean(axis=1) - control.mean(axis=1)]
 
 

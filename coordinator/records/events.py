@@ -10,18 +10,18 @@ from jaxtyping import Float32, Int
 
 from coordinator.experiment.config import RunConfig
 from coordinator.measures import pooling
-from coordinator.measures.gains import Condition
 from coordinator.measures.measure import Measures
 from coordinator.records.event_kinds import FaultKind as FaultKind
 from coordinator.records.event_kinds import Remaining as Remaining
 from coordinator.records.event_kinds import Stage as Stage
 from coordinator.records.event_kinds import StageTimes as StageTimes
 from coordinator.records.event_kinds import Status
+from coordinator.records.probe_events import Probed as Probed
+from coordinator.records.probe_events import ProbesDone as ProbesDone
 from coordinator.scheduling.dropouts import Dropout
 from coordinator.scheduling.scheduler import Phase, RoundTiming
 from peers.exchange.assignment import Stats
 from peers.hosting.origin import Origin
-from peers.probing.measuring import ProbeOutcome
 
 
 @dataclass(frozen=True)
@@ -146,27 +146,6 @@ class RoundCompleted:
 
 
 @dataclass(frozen=True)
-class Probed:
-    """Probe outcomes: after `completed` rounds, as a `condition` for verdicts, or both.
-
-    outcomes: of all peers, in peer order; for RAW_PIXELS one for each different sensor, the same for
-    all peers that have it, and one for each peer whose sensor draws noise of its own.
-    """
-
-    outcomes: list[ProbeOutcome]
-    completed: int | None = None
-    condition: Condition | None = None
-
-    @property
-    def accuracies(self) -> dict[str, list[float]]:
-        """The accuracies of each probe in peer order, by the names used in tables and MLflow."""
-        names = self.outcomes[0].correct
-        return {
-            f"{name}_accuracy": [float(outcome.correct[name].mean()) for outcome in self.outcomes] for name in names
-        }
-
-
-@dataclass(frozen=True)
 class StopChecked:
     """The value of the measure that the config's rule `run.stop` looks at, after a round."""
 
@@ -281,6 +260,7 @@ RunEvent = (
     | OutputsMeasured
     | RoundCompleted
     | Probed
+    | ProbesDone
     | StopChecked
     | EndedEarly
     | Digested

@@ -1,5 +1,6 @@
 """Turns the peers' results into events, applies them to the run's state and publishes them to observers."""
 
+import itertools
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ from coordinator.records.events import (
     Measured,
     OutputsMeasured,
     Probed,
+    ProbesDone,
     RoundCompleted,
     RunEvent,
     StageTimes,
@@ -113,17 +115,23 @@ class Recorder:
         condition: Condition | None = None,
         of_peers: list[ProbeOutcome] | None = None,
     ) -> None:
-        """Record probes of all peers: of a round (unless already recorded), of a condition for the verdict, or both.
+        """Record the probes of a round (unless already recorded), of a condition for the verdict, or of both.
 
-        of_peers: what counts for each peer, where one outcome counts for several.
+        of_peers: what counts for each probed peer, where one outcome counts for several.
         """
+        peers = None if of_peers else self.probes.peers
         is_new = condition is not None and not self.probes.has(condition)
         if condition is not None:
             self.probes.add(condition, of_peers or outcomes)
         if completed not in self.state.probed:
-            self.publish(Probed(outcomes, completed, condition))
+            self.publish(Probed(outcomes, completed, condition, peers))
         elif is_new:  # the rounds have ended early, after one that was probed
-            self.publish(Probed(outcomes, None, condition))
+            self.publish(Probed(outcomes, None, condition, peers))
+
+    def counting(self, total: int) -> Callable[[], None]:
+        """A function that is called for each of so many probes of a stage, when it is done."""
+        done = itertools.count(1)
+        return lambda: self._observers.observe(ProbesDone(next(done), total))
 
     def fault(self, kind: FaultKind, what: str) -> None:
         """Record a fault; apart from lost hosts, repetitions of the same fault are ignored."""

@@ -17,6 +17,7 @@ from coordinator.records.events import (
     PeerDropped,
     PeersRestored,
     Probed,
+    ProbesDone,
     Remaining,
     RoundCompleted,
     RunEvent,
@@ -34,6 +35,7 @@ from peers.base.brought import called
 IN_PROGRESS = shown_in(Shown.PROGRESS)
 MEASURED, UNMEASURED = 1.0, 10.0  # minimum seconds between progress lines, with and without new measures
 STAGES_OF_ROUNDS = (Stage.ROUNDS, Stage.CONTROL_RUNS)
+STAGES_OF_PROBES = (Stage.CONTROLS, Stage.FINAL_PROBES)
 WARNINGS = (Fault, PeerDropped, ControlVoid)  # what a run survives or gives up
 PROBE = "linear"  # whose gain is shown while a run goes on
 
@@ -50,6 +52,8 @@ class Live:
         self._clock = StageClock(time.monotonic)
         self._lines: LiveLines | None = None
         self._tracks: dict[Phase, Track] = {}
+        self._probes: Track | None = None
+        self._stage, self._entered = Stage.START, 0.0  # and when it was entered
         self._gain = _GainSoFar()
         self._measured = ""
         self._is_new = False  # whether the latest measures have not been shown yet
@@ -61,6 +65,9 @@ class Live:
             self._imports = 0.0 if self._began is None else time.monotonic() - self._began
         self._clock.observe(event)
         self._gain.observe(event)
+        if isinstance(event, StageEntered):
+            self._end()
+            self._stage, self._entered, self._probes = event.stage, time.monotonic(), None
         match event:
             case StageEntered(stage=stage, config=config) if stage in STAGES_OF_ROUNDS:
                 self._begin(config.run.rounds)
@@ -70,6 +77,8 @@ class Live:
                 self._measure(event)
             case RoundCompleted():
                 self._round(event)
+            case ProbesDone() if self._stage in STAGES_OF_PROBES:
+                self._count(event)
             case _:
                 line = in_words(event)
                 if line:
@@ -94,9 +103,14 @@ class Live:
     def _begin(self, num_rounds: int) -> None:
         self._total, self._last, self._tracks = num_rounds, time.monotonic(), {}
         self._measured, self._is_new = "", False
+        self._open()
+        if self._lines is not None:
+            self._lines.measured = self._gain.in_words(0)
+
+    def _open(self) -> None:
+        """Redraw lines from now on, on a terminal."""
         if self.console.is_terminal and not self.console.is_dumb_terminal:
             self._lines = LiveLines(self.console)
-            self._lines.measured = self._gain.in_words(0)
 
     def _track(self, event: RoundCompleted) -> Track:
         """The track of the event's phase, begun with its first event."""
@@ -126,6 +140,21 @@ class Live:
             line = ", ".join(filter(None, (f"{track.rate:.1f} rounds/s", track.left, shown)))
             say(self.console, f"{track.title} {track.count}: {line}")
 
+    def _count(self, event: ProbesDone) -> None:
+        """Show how many probes of the stage are done."""
+        now = time.monotonic()
+        if self._probes is None:
+            self._probes = Track("probes", event.total, event.done - 1, self._entered, self._entered)
+            self._open()
+            if self._lines is not None:
+                self._lines.own = self._probes
+        self._probes.completed, self._probes.last = event.done, now
+        if self._lines is None and now - self._probes.shown > UNMEASURED:
+            self._probes.shown = now
+            say(self.console, f"probes {self._probes.count}: {self._probes.left}")
+        if event.done == event.total:
+            self._end()
+
     def _end(self) -> None:
         if self._lines is not None:
             self._lines.close()
@@ -142,8 +171,8 @@ class _GainSoFar:
     """The linear probe's mean gain over calibrated networks, as far as it is known while the run goes on."""
 
     def __init__(self) -> None:
-        self._calibrated: list[float] = []
-        self._latest: list[float] = []
+        self._calibrated: dict[int, float] = {}
+        self._latest: dict[int, float] = {}
         self._probed = 0  # rounds that were completed then
         self._students: set[int] = set()
         self._dropped: set[int] = set()
@@ -155,7 +184,8 @@ class _GainSoFar:
             case PeerDropped(dropout=dropout):
                 self._dropped.add(dropout.peer)
             case Probed():
-                found = event.accuracies.get(f"{PROBE}_accuracy", [])
+                accuracies = event.accuracies.get(f"{PROBE}_accuracy")
+                found = {} if accuracies is None else dict(zip(event.probed, accuracies, strict=True))
                 if event.condition is Condition.CALIBRATED:
                     self._calibrated = found
                 elif event.completed and event.condition in (None, Condition.TRAINED):
@@ -165,8 +195,9 @@ class _GainSoFar:
 
     def in_words(self, completed: int) -> str:
         """Such as `linear gain +2.0 points`, with its round if that is an earlier one; empty if it is not known yet."""
-        peers = sorted(self._students - self._dropped)
-        if not peers or peers[-1] >= min(len(self._calibrated), len(self._latest)):
+        known = self._latest.keys() & self._calibrated.keys()
+        peers = sorted(known & self._students - self._dropped)
+        if not peers:
             return ""
         gain = sum(self._latest[peer] - self._calibrated[peer] for peer in peers) / len(peers)
         when = f" (round {self._probed})" if self._probed < completed else ""

@@ -42,7 +42,7 @@ def pooling_cells(facts: TopologyFacts) -> tuple[str, str, str]:
 
 def spectra(facts: Mapping[str, Any]) -> dict[str, str]:
     """A line on each matrix by its name. facts: those of `TopologyFacts`, as in `summary.json`."""
-    known = TopologyFacts(**{field.name: facts[field.name] for field in fields(TopologyFacts)})
+    known = TopologyFacts(**{field.name: facts[field.name] for field in fields(TopologyFacts) if field.name in facts})
     gap, _, connectivity = pooling_cells(known)
     gap = "" if gap == "-" else f"spectral gap {gap}, "
     return {

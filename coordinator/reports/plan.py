@@ -18,6 +18,7 @@ from coordinator.records.files.summary import hardware
 from coordinator.reports.formatting import size
 from coordinator.reports.holdings import holdings_rows, on_holdings
 from coordinator.reports.matrices import spectra
+from coordinator.reports.phases import estimated
 from coordinator.reports.settings import rule, variant
 from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.unequal import lies_in_words
@@ -29,10 +30,39 @@ from peers.data.shapes import described, noun
 NOTHING_STARTED = "nothing was started (--dry-run)"
 
 
-def print_plan(plan: Plan, console: Console) -> None:
-    """Print the peers, data, topology, traffic and memory of a run, without starting it."""
+def print_plan(plan: Plan, console: Console, trial: bool = True) -> None:
+    """Print the peers, data, topology, traffic, time and memory of a run, without starting it.
+
+    trial: whether the times are estimated, by a trial of a few peers.
+    """
     config = plan.config
     check_stop(config)
+    _print_groups(plan, console)
+    lines = {
+        "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
+        f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
+        **_unequal(plan),
+        "topology": f"{called(config.topology)}: {plan.facts.messages_per_round:g} messages a round",
+        **spectra(asdict(plan.facts)),
+        "message": _message(plan),
+        "a round": f"{size(plan.round_bytes)} over all links",
+        "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",
+        "network": _network(plan),
+        "stop": _stop(plan),
+        "controls": _controls(plan),
+        **(estimated(plan) if trial else {}),
+        "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
+        "asked": _requested_hardware(plan),
+        "there": _available_hardware(plan),
+    }
+    _print_holdings(plan, console)
+    for name, text in lines.items():
+        if text:
+            say_labelled(console, name, text)
+
+
+def _print_groups(plan: Plan, console: Console) -> None:
+    """Print what the peers are made of, a row for each make."""
     columns = ("peers", "model", "norm", "head", "optimiser", "parameters", "features", "outputs", "memory")
     table = compact_table(*columns, wrapped="optimiser")
     for group in plan.groups:
@@ -48,26 +78,6 @@ def print_plan(plan: Plan, console: Console) -> None:
             size(group.peer_bytes),
         )
     console.print(table)
-    lines = {
-        "data": f"{plan.dataset.name}: {len(plan.dataset.train_labels):,} training and "
-        f"{len(plan.dataset.test_labels):,} test {described(plan.dataset.shape)}",
-        **_unequal(plan),
-        "topology": f"{called(config.topology)}: {plan.facts.messages_per_round:g} messages a round",
-        **spectra(asdict(plan.facts)),
-        "message": _message(plan),
-        "a round": f"{size(plan.round_bytes)} over all links",
-        "the run": f"{config.run.rounds:,} rounds, {size(plan.round_bytes * config.run.rounds)}",
-        "network": _network(plan),
-        "stop": _stop(plan),
-        "controls": _controls(plan),
-        "in all": f"{size(plan.memory_bytes)} of memory, estimated for peers, processes and data",
-        "asked": _requested_hardware(plan),
-        "there": _available_hardware(plan),
-    }
-    _print_holdings(plan, console)
-    for name, text in lines.items():
-        if text:
-            say_labelled(console, name, text)
 
 
 def _print_holdings(plan: Plan, console: Console) -> None:

@@ -20,7 +20,7 @@ from coordinator.reports.formatting import points, points_between, short
 from coordinator.reports.holdings import accuracy_table, on_held_classes, scopes_meant
 from coordinator.reports.network import facts
 from coordinator.reports.pooling import on_pooling
-from coordinator.reports.sentences import on_consensus, on_flags, on_speed
+from coordinator.reports.sentences import on_consensus, on_flags, on_probed, on_speed
 from coordinator.reports.tables import compact_table, say_labelled
 from coordinator.reports.verdicts import Tone, VerdictLine, verdict_lines
 from coordinator.reports.wording import CONDITIONS, buffers, examples, probe_name, untrained
@@ -48,7 +48,7 @@ def print_result(result: Result, console: Console, seconds: Mapping[str, float |
     _print_groups(summary, console)
     _print_liars(summary, console)
     _print_gap(console)
-    for line in unequal.about(summary):
+    for line in [*unequal.about(summary), *on_probed(summary)]:
         say(console, line)
     for line in on_flags(summary):
         say(console, line, "yellow")

@@ -1,5 +1,6 @@
 """The results of a run as sentences."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from coordinator.measures.declared import GROUP, PEER, Shown
@@ -11,14 +12,27 @@ from coordinator.reports.holdings import said_of
 from coordinator.reports.network import on_network
 from coordinator.reports.pooling import on_pooling
 from coordinator.reports.unequal import about
-from coordinator.reports.wording import FLAGS, not_taken, probe_name
+from coordinator.reports.wording import FLAGS, not_taken, probe_name, probed_in_words
 
 
 def in_words(summary: dict[str, Any]) -> list[str]:
-    """Sentences on liars, consensus, messages, private data, controls' marks, flags, speed and simulated network."""
-    said = [about(summary), on_consensus(summary), on_pooling(summary), said_of(summary), upper_marks(summary)]
+    """Sentences on liars, probed peers, consensus, messages, private data, upper marks, flags, speed and network."""
+    said = [
+        about(summary),
+        on_probed(summary),
+        on_consensus(summary),
+        on_pooling(summary),
+        said_of(summary),
+        upper_marks(summary),
+    ]
     said += [on_flags(summary), on_speed(summary), on_network(summary)]
     return [line for lines in said for line in lines]
+
+
+def on_probed(summary: Mapping[str, Any]) -> list[str]:
+    """A sentence on whom the probes looked at; none if at all peers."""
+    count, of = (summary.get("probed", {}).get(key, 0) for key in ("count", "of"))
+    return [probed_in_words(count, of)] if count < of else []
 
 
 def on_consensus(summary: dict[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ LIARS_MEANT = (
 BY_GROUP = ("group", "students", "probe", "over", "gain", "95% interval", "verdict")
 BY_DISTANCE = ("group", "links away", "students", "probe", "over", "gain", "95% interval")
 ARRIVED, NOTHING = "half of it since round", "nothing arrived"
+NOT_PROBED = "no peer of it was probed"
 MOST_PEERS = 64  # that are listed one by one
 MOST_GROUPS = 8  # that are printed at the end of a run; the page has all
 
@@ -68,11 +69,13 @@ def liar_tags(summary: Mapping[str, Any]) -> dict[str, str]:
 
 
 def group_rows(summary: Mapping[str, Any]) -> list[list[str]]:
-    """A row per group, probe and control, with the columns `BY_GROUP`; none without groups."""
+    """A row per group, probe and control, with the columns `BY_GROUP`; one that says so where no peer was probed."""
     rows = []
     for name, group in summary.get("groups", {}).items():
+        if _is_unprobed(group):
+            rows.append([name, _students(group), NOT_PROBED, "", "", "", ""])
         for *_, cells in _gains(group["probes"]):
-            rows.append([name, str(len(group["students"])), *cells])
+            rows.append([name, _students(group), *cells])
     return rows
 
 
@@ -87,14 +90,27 @@ def distance_rows(summary: Mapping[str, Any]) -> list[list[str]]:
 
     Of groups whose peers are not all equally far from the others. There is no verdict on a distance: they are many.
     """
-    told = ARRIVED in distance_columns(summary)
-    return [
-        [name, steps, str(len(of["students"])), *cells[:-1], *([_arrived(of, probe, gain)] if told else [])]
-        for name, group in summary.get("groups", {}).items()
-        if len(group["hops"]) > 1
-        for steps, of in group["hops"].items()
-        for probe, gain, cells in _gains(of["probes"])
-    ]
+    told, rows = ARRIVED in distance_columns(summary), []
+    for name, group in summary.get("groups", {}).items():
+        for steps, of in group["hops"].items() if len(group["hops"]) > 1 else ():
+            if _is_unprobed(of):
+                rows.append([name, steps, _students(of), NOT_PROBED, "", "", "", *([""] if told else [])])
+            for probe, gain, cells in _gains(of["probes"]):
+                arrived = [_arrived(of, probe, gain)] if told else []
+                rows.append([name, steps, _students(of), *cells[:-1], *arrived])
+    return rows
+
+
+def _is_unprobed(of: Mapping[str, Any]) -> bool:
+    """Whether a group, or its peers at a distance, have students of whom none was probed."""
+    return bool(of["students"]) and of.get("probed") == 0
+
+
+def _students(of: Mapping[str, Any]) -> str:
+    """How many students there are, and how many of them were probed if these are fewer."""
+    count = len(of["students"])
+    probed = of.get("probed", count)
+    return str(count) if probed == count else f"{probed:,} of {count:,}"
 
 
 def _arrived(of: Mapping[str, Any], probe: str, gain: Gain) -> str:

@@ -230,3 +230,11 @@ def not_taken(num_peers: int) -> str:
         f"not measured of more than {limit} peers, as the time grows with the square of their number: "
         f"{', '.join(measure.title for measure in absent)}"
     )
+
+
+def probed_in_words(count: int, of: int) -> str:
+    """Whom the probes look at, where they do not look at all peers."""
+    return (
+        f"probed: {count:,} of {of:,} peers, drawn by the seed (evaluation.probe_peers); accuracies, gains and "
+        "verdicts are of these"
+    )

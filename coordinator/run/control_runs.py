@@ -127,5 +127,5 @@ class ControlRuns:
         observed = observe(group.pool).get().peers
         changes = {peer: seen.weight_change for peer, seen in observed.items()}
         recorder.publish(WeightsMeasured(phase, changes))
-        probing = probe(group.pool, *probed_as(self._plan, recorder.state))
+        probing = probe(group.pool, *probed_as(self._plan, recorder.state), peers=recorder.probes.peers)
         recorder.probed(probing.get(), condition=Condition.of(control))

@@ -1,5 +1,7 @@
 """The controls before training: raw pixels, untrained peers, and untrained peers with calibrated BatchNorm."""
 
+from collections.abc import Callable, Sequence
+
 from coordinator.experiment.network import last_batches
 from coordinator.experiment.plan import Plan
 from coordinator.experiment.views import different_sensors
@@ -20,7 +22,10 @@ class Controls:
     def __init__(self, plan: Plan, pool: Pool, recorder: Recorder) -> None:
         self._plan, self._pool, self._recorder = plan, pool, recorder
         self._pending: dict[Condition, Probing] = {}
-        self._seen = different_sensors(plan.config)  # peers with the same sensors see the same raw pixels
+        probed = recorder.probes.peers
+        self._seen = [  # peers with the same sensors see the same raw pixels
+            seen for seen in different_sensors(plan.config) if probed is None or not set(probed).isdisjoint(seen.peers)
+        ]
 
     def missing(self) -> list[Condition]:
         """The conditions that have not been recorded yet."""
@@ -28,7 +33,9 @@ class Controls:
 
     def ask(self) -> None:
         """Submit the missing probes. Without evaluators, the peers on the hosts must be untrained."""
-        self._pending = {condition: self._probe(condition) for condition in self.missing()}
+        missing = self.missing()
+        tell = self._recorder.counting(sum(len(self._peers(condition)) for condition in missing))
+        self._pending = {condition: self._probe(condition, tell) for condition in missing}
 
     def read(self, patient: bool = True) -> None:
         """Record the submitted probes. If not `patient`, skip those that have not finished."""
@@ -44,17 +51,21 @@ class Controls:
         self._pending = {other: probing for other, probing in self._pending.items() if condition not in (None, other)}
 
     def _for_all(self, outcomes: list[ProbeOutcome]) -> list[ProbeOutcome]:
-        """For each peer, the outcome of the first that has its sensors."""
+        """For each probed peer, the outcome of the first that has its sensors."""
         found = {peer: outcome for seen, outcome in zip(self._seen, outcomes, strict=True) for peer in seen.peers}
-        return [found[peer] for peer in range(len(found))]
+        probed = self._recorder.probes.peers
+        return [found[peer] for peer in (range(len(found)) if probed is None else probed)]
 
-    def _probe(self, condition: Condition) -> Probing:
+    def _peers(self, condition: Condition) -> Sequence[int]:
+        """The peers on which a condition is probed."""
         if condition is Condition.RAW_PIXELS:
-            return probe(self._pool, condition.subject, untrained=True, peers=[seen.first for seen in self._seen])
-        if condition is Condition.UNTRAINED:
-            return probe(self._pool, condition.subject, untrained=True)
-        rounds = calibration_rounds(self._plan, self._recorder.state)
-        return probe(self._pool, condition.subject, rounds, untrained=True)
+            return [seen.first for seen in self._seen]
+        return self._recorder.probes.probed(range(self._plan.config.peers.count))
+
+    def _probe(self, condition: Condition, tell: Callable[[], None]) -> Probing:
+        shown = condition is Condition.CALIBRATED
+        rounds = calibration_rounds(self._plan, self._recorder.state) if shown else None
+        return probe(self._pool, condition.subject, rounds, True, self._peers(condition), tell)
 
 
 def probed_as(plan: Plan, state: RunState) -> tuple[ProbeSubject, dict[int, list[int]] | None]:

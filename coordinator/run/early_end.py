@@ -111,7 +111,7 @@ class EarlyEnd:
                 return event.loss
             case Measured():
                 return event.measures.scalars.get(measure.removeprefix("consensus."))
-            case Probed() if stop_rule.is_probe(measure) and self._state.students:
+            case Probed() if stop_rule.is_probe(measure) and self._recorder.probes.probed(self._state.students):
                 _, probe, number = measure.split(".")
                 return self._of_probe(cast(ProbeName, probe), number, event.accuracies[f"{probe}_accuracy"])
             case _:
@@ -121,4 +121,4 @@ class EarlyEnd:
         students = self._state.students
         if number == stop_rule.GAIN:
             return self._recorder.probes.mean_gain(probe, accuracies, students)
-        return fmean(accuracies[peer] for peer in students)
+        return fmean(accuracies[row] for row in self._recorder.probes.rows(students))

@@ -1,6 +1,6 @@
 """The peers on one pool: which training they are in, and how they are brought into another one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from coordinator.checkpoints.manager import CheckpointManager
@@ -32,7 +32,8 @@ class PeerGroup:
 
     scheduler: makes the scheduler of a phase. position: None if it is unknown, so that the peers have to be restored.
     holds: rounds after which the run may end early, so that no further one is submitted before that is known. keeps:
-    rounds after which the features and outputs of the run's peers are wanted.
+    rounds after which the features and outputs of the run's peers are wanted. probed: the peers that are probed in the
+    rounds; None: all.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class PeerGroup:
         position: Position | None = None,
         holds: Callable[[int], bool] = lambda completed: False,
         keeps: Callable[[int], bool] = lambda completed: False,
+        probed: Sequence[int] | None = None,
     ) -> None:
         self.pool, self.position = pool, position
-        self.holds, self._keeps = holds, keeps
+        self.holds, self._keeps, self._probed = holds, keeps, probed
         self._plan, self._scheduler, self._checkpoints = plan, scheduler, checkpoints
 
     def bring(self, phase: Phase) -> int:
@@ -87,6 +89,7 @@ class PeerGroup:
             limit=lambda: state.last_round(config.run.rounds),
             keeps=self._keeps,
             probed_as=lambda: probed_as(self._plan, state),
+            probed_peers=self._probed,
         )
         schedule = self._plan.schedule if is_run else build_schedule(config, phase.control)
         self.position, completed = None, start

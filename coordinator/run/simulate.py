@@ -222,12 +222,14 @@ def _compose(
         (folder.path / "summary.json").unlink(missing_ok=True)  # of the end that does not hold any more
     finish = _records(config, folder, resumed, context.observers, _probe_batch(plan), class_images(plan))
     recorder, tables = finish.recorder, finish.tables
+    probed = recorder.probes.begin(plan.probed)
     manager = CheckpointManager(checkpoints, identity_of(plan), recorder, tables)
 
     observers, interrupts = context.observers, context.interrupts
     held = holds(config, observers)
     scheduler = schedulers_of(plan)
-    group = PeerGroup(plan, pool, scheduler, manager, None if resumed else START, held, observers.want_outputs)
+    start = None if resumed else START
+    group = PeerGroup(plan, pool, scheduler, manager, start, held, observers.want_outputs, probed)
     others = [PeerGroup(plan, other, scheduler, manager, holds=held) for other in beside]
     simulation = Simulation(plan, group, others, recorder, manager, observers, interrupts, tables, finish.conclude)
     return simulation, checkpoints

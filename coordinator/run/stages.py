@@ -18,6 +18,7 @@ from coordinator.measures.gains import Condition
 from coordinator.pools.base import HostLost, ask
 from coordinator.records.events import (
     Digested,
+    Note,
     PeerDropped,
     RunStarted,
     Stage,
@@ -25,10 +26,11 @@ from coordinator.records.events import (
     StageLeft,
 )
 from coordinator.records.files.result import Ending, Result, Status
-from coordinator.records.files.tables import Tables
+from coordinator.records.files.tables import Tables, thinned
 from coordinator.records.observer import ObserverRaised, Observers
 from coordinator.records.recorder import Recorder
 from coordinator.reports import endings
+from coordinator.reports.wording import probed_in_words
 from coordinator.run.control_runs import ControlRuns
 from coordinator.run.controls import Controls, calibration_rounds, probed_as
 from coordinator.run.early_end import EarlyEnd
@@ -91,6 +93,7 @@ class Simulation:
         try:
             workers = sum((Counter(pool.workers) for pool in self.pools), Counter[Origin]())
             self.recorder.publish(RunStarted(self.config, self.folder, workers))
+            self._tell_of_samples()
             return self._survive()
         except KeyboardInterrupt:
             with suppress(HostLost):
@@ -107,6 +110,13 @@ class Simulation:
         except torch.OutOfMemoryError as error:
             message = endings.out_of_memory(self.plan, error)
             return self._ending(Status.STOPPED, message, self._where(), self._last_good())
+
+    def _tell_of_samples(self) -> None:
+        """Say what is told of some of many peers, or in some rounds only."""
+        probed, of = self.recorder.probes.peers, self.config.peers.count
+        of_probes = "" if probed is None else probed_in_words(len(probed), of)
+        for text in filter(None, (of_probes, thinned(self.config))):
+            self.recorder.publish(Note(text))
 
     def _survive(self) -> Ending:
         """Run all stages, restarting lost hosts. Raises: HostLost, after too many losses."""
@@ -278,12 +288,15 @@ class Simulation:
         if self.state.digests:
             return
         self._enter(Stage.FINAL_PROBES)
-        trained = probe(self.pool, *probed_as(self.plan, self.state))
+        peers, evaluation = self.recorder.probes.probed(range(self.config.peers.count)), self.config.evaluation
+        tell = self.recorder.counting(len(peers) * (1 + evaluation.reset + evaluation.recalibrated))
+        trained = probe(self.pool, *probed_as(self.plan, self.state), peers=peers, tell=tell)
         self.recorder.probed(trained.get(), self.state.completed, Condition.TRAINED)
-        if self.config.evaluation.reset:
-            self.recorder.probed(probe(self.pool, ProbeSubject.RESET).get(), condition=Condition.RESET)
-        if self.config.evaluation.recalibrated:
+        if evaluation.reset:
+            reset = probe(self.pool, ProbeSubject.RESET, peers=peers, tell=tell)
+            self.recorder.probed(reset.get(), condition=Condition.RESET)
+        if evaluation.recalibrated:
             rounds = calibration_rounds(self.plan, self.state)
-            again = probe(self.pool, ProbeSubject.RECALIBRATED, rounds)
+            again = probe(self.pool, ProbeSubject.RECALIBRATED, rounds, peers=peers, tell=tell)
             self.recorder.probed(again.get(), condition=Condition.RECALIBRATED)
         self.recorder.publish(Digested(ask(self.pool, lambda host: host.digest())))

@@ -104,7 +104,7 @@ class RoundsInFlight(ABC, Generic[Flight]):
         if cadence.observes(completed):
             flight.observations = observe(self.pool, self.cadence.keeps(completed))
         if cadence.probes(completed):
-            flight.probes = probe(self.pool, *cadence.probed_as())
+            flight.probes = probe(self.pool, *cadence.probed_as(), peers=cadence.probed_peers)
         patience = cadence.checkpoint_seconds
         if cadence.saves(
             completed, self._clock() - self._saved_at, patience if self._any_saved else min(patience, FIRST_CHECKPOINT)

@@ -47,7 +47,8 @@ class Cadence:
     holds: rounds whose record has to be read before the next round is submitted, since it may be the last one.
     limit: the number of rounds that may be submitted; it may fall below `num_rounds` while they run.
     keeps: rounds after which observations keep the peers' features and outputs.
-    probed_as: how peers are probed in the rounds, with the rounds whose batches they are shown for it.
+    probed_as: how peers are probed in the rounds, with the rounds whose batches they are shown for it. probed_peers:
+    whom the probes look at; None: all.
     """
 
     num_rounds: int
@@ -67,6 +68,7 @@ class Cadence:
         ProbeSubject.AS_IS,
         None,
     )
+    probed_peers: Sequence[int] | None = None
 
     def observes(self, completed: int) -> bool:
         """Whether to measure consensus after this round; False in replayed rounds."""

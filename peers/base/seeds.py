@@ -26,6 +26,7 @@ Purpose = Literal[
     "private",
     "liars",
     "lies",
+    "probe-peers",
 ]
 _KEYS: dict[Purpose, int] = {
     "weights": 0,
@@ -49,6 +50,7 @@ _KEYS: dict[Purpose, int] = {
     "private": 18,
     "liars": 20,
     "lies": 21,
+    "probe-peers": 30,
 }
 
 

@@ -18,6 +18,7 @@ from peers.hosting.evaluator import State
 from peers.hosting.postbox import Bundle, Postbox
 from peers.hosting.stacking import stacks_of
 from peers.hosting.ways import Way, fastest
+from peers.learning import peer_files
 from peers.learning.peer import Peer
 from peers.learning.settings import Execution, PeerSettings
 from peers.learning.sight import Sight
@@ -183,10 +184,11 @@ class PeerHost:
 
     def states(self, peers: Sequence[int] | None = None) -> dict[int, State]:
         """Copies of the parameters and buffers of some peers (None: of all), for an evaluator or another host."""
+        wanted = self.peers.keys() if peers is None else set(peers)
         return {
             index: {name: tensor.detach().cpu().numpy().copy() for name, tensor in peer.network.state_dict().items()}
             for index, peer in self.peers.items()
-            if peers is None or index in peers
+            if index in wanted
         }
 
     def digest(self) -> dict[int, bytes]:
@@ -194,15 +196,17 @@ class PeerHost:
         return {index: peer.digest() for index, peer in self.peers.items()}
 
     def save(self, folder: str, completed: int) -> dict[int, str]:
-        """Write every peer's state after `completed` rounds; returns the SHA-256 of each file. Raises: OSError."""
-        return {index: peer.save(folder, completed, self.post.of(index)) for index, peer in self.peers.items()}
+        """Write every peer's state after `completed` rounds; returns the SHA-256 of each. Raises: OSError."""
+        contents = ((index, peer.content(completed, self.post.of(index))) for index, peer in self.peers.items())
+        return peer_files.write(contents, folder, together=len(self.peers) > peer_files.TOGETHER)
 
     def restore(self, folder: str, checksums: Mapping[int, str]) -> dict[int, int]:
         """Load every peer from a checkpoint; returns their numbers of completed rounds. Raises: DamagedCheckpoint.
 
-        checksums: by peer, the expected SHA-256 of its file; an empty string is not checked.
+        checksums: by peer, the expected SHA-256 of its state; an empty string is not checked.
         """
-        found = {index: peer.restore(folder, checksums[index]) for index, peer in self.peers.items()}
+        files = peer_files.PeerFiles(folder)
+        found = {index: peer.restore(files.content(index, checksums[index])) for index, peer in self.peers.items()}
         self.use(self.execution)  # published messages are void, but for those that were kept
         for _, kept in found.values():
             self.post.restore(kept)

@@ -246,19 +246,16 @@ class Peer(Learner):
         """
         return measured.probe(self, subject, rounds)
 
-    def save(self, folder: str, completed: int, kept: Sequence[Kept] = ()) -> str:
-        """Write the state after `completed` rounds into a checkpoint's folder; returns the file's SHA-256.
+    def content(self, completed: int, kept: Sequence[Kept] = ()) -> bytes:
+        """The state after `completed` rounds, for a checkpoint. kept: its messages that are still to be used."""
+        return snapshot.content(self, completed, kept)
 
-        kept: those of its messages that are still to be used.
-        """
-        return snapshot.save(self, folder, completed, kept)
-
-    def restore(self, folder: str, sha256: str = "") -> tuple[int, list[Kept]]:
+    def restore(self, saved: bytes) -> tuple[int, list[Kept]]:
         """Load the state of a checkpoint; returns the number of completed rounds, and the messages that it kept.
 
         Raises: DamagedCheckpoint.
         """
-        found = snapshot.restore(self, folder, sha256)
+        found = snapshot.restore(self, saved)
         self.due = self.pending = self.sent = None  # it has to publish again
         return found
 

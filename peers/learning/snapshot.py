@@ -10,11 +10,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, device
 
-from peers.base.storage import Folder
 from peers.exchange.messages import Message
 from peers.exchange.wire import Wire
 from peers.learning.lies import Liar
 from peers.learning.listening import Ear
+from peers.learning.peer_files import DamagedCheckpoint, PeerFiles, file_of
 from peers.learning.teacher import Teacher
 from peers.learning.twin import Twin
 from peers.networks.network import Network
@@ -51,20 +51,8 @@ class Kept(NamedTuple):
     remote: bool
 
 
-class DamagedCheckpoint(ValueError):
-    """A file of a checkpoint is missing, or differs from the one that was written."""
-
-
-def file_of(peer: int) -> str:
-    """The name of a peer's file in a checkpoint's folder."""
-    return f"peer-{peer:04d}.safetensors"
-
-
-def save(peer: Saved, folder: str, completed: int, kept: Sequence[Kept] = ()) -> str:
-    """Write the state after `completed` rounds; returns the file's SHA-256. Raises: OSError.
-
-    kept: those of its messages that are still to be used.
-    """
+def content(peer: Saved, completed: int, kept: Sequence[Kept] = ()) -> bytes:
+    """The state after `completed` rounds, as a checkpoint has it. kept: its messages that are still to be used."""
     tensors = _tensors(peer)
     about = {"peer": peer.index, "completed": completed, **_about(peer)}
     if peer.twin is not None:
@@ -77,9 +65,8 @@ def save(peer: Saved, folder: str, completed: int, kept: Sequence[Kept] = ()) ->
             for each in kept
             for place, array in enumerate(each.message.payload or ())
         }
-    content = safetensors.torch.save(unshared(tensors), {"about": json.dumps(about)})
-    Folder(folder).write(file_of(peer.index), content)
-    return hashlib.sha256(content).hexdigest()
+    saved: bytes = safetensors.torch.save(unshared(tensors), {"about": json.dumps(about)})
+    return saved
 
 
 def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -93,12 +80,12 @@ def unshared(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def restore(peer: Saved, folder: str, sha256: str = "") -> tuple[int, list[Kept]]:
+def restore(peer: Saved, saved: bytes) -> tuple[int, list[Kept]]:
     """Load a peer's saved state; returns the number of rounds completed, and its messages that are still to be used.
 
-    sha256: the file's expected checksum, not compared if empty. Raises: DamagedCheckpoint.
+    Raises: DamagedCheckpoint.
     """
-    about, tensors = read(folder, peer.index, sha256)
+    about, tensors = _parsed(saved, peer.index)
     _load(peer, about, tensors)
     if peer.twin is not None:
         _load(peer.twin.peer, about["twin"], part(tensors, "twin."))
@@ -170,25 +157,19 @@ def plain(array: np.ndarray) -> np.ndarray:
 
 
 def read(folder: str, peer: int, sha256: str = "") -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The metadata in a peer's file, and its tensors. Raises: DamagedCheckpoint."""
-    name = file_of(peer)
-    content = content_of(folder, name, sha256)
+    """The metadata of a peer in a checkpoint, and its tensors. Raises: DamagedCheckpoint.
+
+    sha256: the expected checksum of the peer's content, not compared if empty.
+    """
+    return _parsed(PeerFiles(folder).content(peer, sha256), peer)
+
+
+def _parsed(saved: bytes, peer: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return json.loads(header["__metadata__"]["about"]), safetensors.torch.load(content)
+        header = json.loads(saved[8 : 8 + int.from_bytes(saved[:8], "little")])
+        return json.loads(header["__metadata__"]["about"]), safetensors.torch.load(saved)
     except (ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
-        raise DamagedCheckpoint(f"{name} is no checkpoint of a peer: {error}") from None
-
-
-def content_of(folder: str, name: str, sha256: str = "") -> bytes:
-    """The content of a checkpoint's file; sha256: as in `restore`. Raises: DamagedCheckpoint."""
-    try:
-        content = Folder(folder).read(name)
-    except OSError as error:
-        raise DamagedCheckpoint(f"{name} cannot be read: {error.strerror or error}") from None
-    if sha256 and hashlib.sha256(content).hexdigest() != sha256:
-        raise DamagedCheckpoint(f"{name} is not what was written: its checksum differs")
-    return content
+        raise DamagedCheckpoint(f"{file_of(peer)} is no checkpoint of a peer: {error}") from None
 
 
 def digest(network: Network) -> bytes:

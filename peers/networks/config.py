@@ -159,7 +159,7 @@ class PeersConfig(PeerKind):
     """`count` equal peers, or `groups` of peers with their own model, norm, head and optimiser."""
 
     count: int = Field(
-        4, strict=True, le=8192, description="number of peers, at least 2; may be left out where groups say it"
+        4, strict=True, le=65_536, description="number of peers, at least 2; may be left out where groups say it"
     )
     groups: tuple[Group, ...] = Field(
         (),

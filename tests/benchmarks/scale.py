@@ -2,7 +2,7 @@
 
 Two vectorised Ray hosts on digits (mlp 128-128), from the smallest to the largest number of peers on each topology;
 `complete` is measured edge by edge up to `--most-per-edge` peers, and with shared sums. The blocks of all sizes come in
-turn, so the ratios are of one run.
+turn, so the ratios are of one run. Start-up is from the config to a pool whose peers are built, in seconds.
 """
 
 import argparse
@@ -26,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peers", type=int, nargs="+", default=[16, 64, 256, 1024])
     parser.add_argument("--topologies", nargs="+", default=list(TOPOLOGIES), choices=list(TOPOLOGIES))
+    parser.add_argument("--hidden", type=int, nargs="+", default=[128, 128], help="units of the layers: memory grows")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=4, help="of a block")
     parser.add_argument("--repeats", type=int, default=3)
@@ -44,21 +45,24 @@ def main() -> None:
 
 
 def measured(topology: str, delivery: str, sizes: list[int], asked: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each size: microseconds of a peer and round, that over the smallest size's, bytes, memory."""
+    """A row for each size: microseconds of a peer and round, that over the smallest size's, bytes, memory, start-up."""
     micros: dict[int, list[float]] = {size: [] for size in sizes}
     sent: dict[int, float] = {}
     memory: dict[int, int] = {}
+    started: dict[int, float] = {}
     with local_ray(asked.hosts * len(sizes)), ExitStack() as stack:
         blocks = {}
         for size in sizes:
             hosting = {"pool": "ray", "peers_per_host": -(-size // asked.hosts), "execution": "vectorised"}
             total = 2 + asked.rounds * asked.repeats
             exchange = {"delivery": delivery}
+            peers = {"model": {"kind": "mlp", "hidden": asked.hidden}}
             config = experiment(
-                size, "mlp", asked.batch, total, TOPOLOGIES[topology], hosting=hosting, exchange=exchange
+                size, "mlp", asked.batch, total, TOPOLOGIES[topology], hosting=hosting, exchange=exchange, peers=peers
             )
-            before = tree_memory()
+            before, begun = tree_memory(), time.perf_counter()
             blocks[size] = stack.enter_context(rounds_of(config))
+            started[size] = time.perf_counter() - begun
             blocks[size](2)
             gc.collect()
             memory[size] = tree_memory() - before
@@ -79,6 +83,7 @@ def measured(topology: str, delivery: str, sizes: list[int], asked: argparse.Nam
             ),
             "bytes": round(sent[size]),
             "mebibytes_in_all": round(memory[size] / 2**20),
+            "start_seconds": round(started[size], 1),
         }
         for size in sizes
     ]

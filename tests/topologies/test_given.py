@@ -164,7 +164,7 @@ def by_round(round_index: int) -> object:
         (nx.navigable_small_world_graph, {}, "topology.target: must have a node for each peer, got 16 nodes"),
         (lambda n: "ring", {}, "topology.target: must be a networkx Graph or DiGraph"),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: getattr(value, "__name__", str(value)[:40]),
 )
 def test_imported__mistakes_are_one_line(brought: object, args: dict[str, Any], message: str) -> None:
     assert message in refused(imported, brought, 4, SeedSequence(0), args)

@@ -3,10 +3,10 @@
 import numpy as np
 from jaxtyping import Float
 from scipy.sparse import csr_array
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy.sparse.linalg import ArpackNoConvergence, aslinearoperator, eigsh
 
 from topologies.analysis.agreement import DENSE_PEERS
-from topologies.analysis.spectrum import BESIDE, MAX_RESTARTS, WHOLE_PEERS, group_eigenvalues
+from topologies.analysis.spectrum import BESIDE, MAX_RESTARTS, WHOLE_PEERS, group_eigenvalues, is_narrow, wide
 from topologies.analysis.structure import is_split
 
 BALANCED = 1e-6  # largest accepted relative difference of pi_i P_ij and pi_j P_ji
@@ -47,7 +47,10 @@ def _of_balanced(pooling: csr_array) -> float | None:
     symmetric.eliminate_zeros()
     if symmetric.nnz < pooling.nnz:  # a link without a way back
         return None
-    values, vectors = _two_largest(symmetric)
+    try:
+        values, vectors = _two_largest(symmetric)
+    except ArpackNoConvergence:
+        return None
     share = np.square(vectors[:, -1])
     cells = pooling.tocoo()
     flow = csr_array((share[cells.row] * cells.data, (cells.row, cells.col)), shape=pooling.shape)
@@ -65,7 +68,10 @@ def _two_largest(symmetric: csr_array) -> tuple[Float[np.ndarray, " two"], Float
     start = np.random.default_rng(0).standard_normal(num_peers)
     try:
         values, vectors = eigsh(symmetric, k=2, which="LA", v0=start, maxiter=MAX_RESTARTS)
-    except ArpackNoConvergence:  # many eigenvalues cluster near 1, as on long paths, where solving is cheap
-        values, vectors = eigsh(symmetric.tocsc(), k=2, sigma=1 + BESIDE, v0=start)
+    except ArpackNoConvergence:  # many eigenvalues cluster, as near 1 on long paths, where solving is cheap
+        if is_narrow(symmetric):
+            values, vectors = eigsh(symmetric.tocsc(), k=2, sigma=1 + BESIDE, v0=start)
+        else:
+            values, vectors = wide(aslinearoperator(symmetric), 2, "LA", start)
     order = np.argsort(values)
     return values[order], vectors[:, order]

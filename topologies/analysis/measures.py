@@ -29,6 +29,7 @@ def describe(schedule: Schedule, rounds: int | None = None) -> TopologyFacts:
             tally.add(round_)
     degrees = np.array(tally.degrees, int)
     links = int(degrees.sum())
+    longest, at_least = diameter(tally.links(), alike=digits is not None)
     return TopologyFacts(
         num_peers=schedule.num_peers,
         min_degree=int(degrees.min()) if len(degrees) else 0,
@@ -36,7 +37,8 @@ def describe(schedule: Schedule, rounds: int | None = None) -> TopologyFacts:
         max_degree=int(degrees.max(initial=0)),
         edges=links / tally.num_rounds,
         messages_per_round=(links - tally.to_itself) / tally.num_rounds,
-        diameter=diameter(tally.links(), alike=digits is not None),
+        diameter=longest,
+        diameter_least=at_least,
         spectral_gap=agreement.spectral_gap,
         rounds_to=agreement.rounds_to,
         rounds_over=agreement.rounds_over,

@@ -4,6 +4,7 @@ import cmath
 import math
 from collections.abc import Sequence
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Complex, Float
@@ -14,6 +15,7 @@ from topologies.mixing import spectral_gap
 from topologies.schedule import Round
 
 MAX_RESTARTS = 60  # Lanczos restarts before it counts as stuck among clustered eigenvalues
+WIDE, WIDE_RESTARTS, WIDE_RESIDUAL = 96, 60, 1e-9  # Lanczos vectors, restarts and residual where none is solved
 BESIDE = 1e-8  # distance of the shift from [-1, 1], or from the unit circle, in shift-invert mode
 WHOLE_PEERS = 1_000  # up to this many peers, all eigenvalues of an asymmetric W are computed, in seconds
 MAX_STEPS = 24_000  # Arnoldi steps
@@ -56,14 +58,14 @@ def second_modulus(rounds: Sequence[Round], symmetric: bool) -> float | None:
             value, vector = eigsh(operator, k=1, which="LM", v0=start, maxiter=MAX_RESTARTS)
             return _refined(rounds[0].mixing, float(value[0]), vector[:, 0])
         except ArpackNoConvergence:
-            return _beside(rounds[0].mixing, start)
+            return _of_cluster(rounds[0].mixing, operator, start)
     if size <= WHOLE_PEERS:
         product = rounds[0].mixing.toarray()
         for round_ in rounds[1:]:
             product = round_.mixing @ product
         return whole_modulus(product)
     found = _by_arnoldi(rounds, start)
-    if found is None and len(rounds) == 1 and _is_narrow(rounds[0].mixing):
+    if found is None and len(rounds) == 1 and is_narrow(rounds[0].mixing):
         return _along_circle(rounds[0].mixing, start)
     return found
 
@@ -95,7 +97,7 @@ def _if_alike(modulus: float, other: float) -> float | None:
     return modulus if alike else None
 
 
-def _is_narrow(matrix: csr_array) -> bool:
+def is_narrow(matrix: csr_array) -> bool:
     """Whether a linear system in the matrix is solved in about a second, judged by its bandwidth after reordering."""
     order = csgraph.reverse_cuthill_mckee(matrix)
     place = np.empty_like(order)
@@ -184,6 +186,28 @@ def _widest(own_weight: float, inner: float) -> float:
         return math.pi
     edge = min(max(inner, math.sqrt(max(2 * own_weight - 1, 0.0))), 1.0)
     return math.acos(min(max((edge**2 - 1 + 2 * own_weight) / (2 * edge * own_weight), -1.0), 1.0)) if edge else math.pi
+
+
+def _of_cluster(matrix: csr_array, operator: LinearOperator, start: Float[np.ndarray, " peers"]) -> float | None:
+    """The second-largest modulus where many eigenvalues are close to it.
+
+    Beside the ends of the spectrum where linear systems are cheap, as on long paths; else, as on random graphs of
+    bounded degree, by more Lanczos vectors.
+    """
+    if is_narrow(matrix):
+        return _beside(matrix, start)
+    try:
+        value, vector = wide(operator, 1, "LM", start)
+    except ArpackNoConvergence:
+        return None
+    return _refined(matrix, float(value[0]), vector[:, 0])
+
+
+def wide(
+    matrix: LinearOperator, count: int, which: Literal["LM", "LA"], start: Float[np.ndarray, " peers"]
+) -> tuple[Float[np.ndarray, " found"], Float[np.ndarray, "peers found"]]:
+    """Eigenvalues and eigenvectors of a symmetric matrix by many Lanczos vectors. Raises: ArpackNoConvergence."""
+    return eigsh(matrix, k=count, which=which, v0=start, ncv=WIDE, maxiter=WIDE_RESTARTS, tol=WIDE_RESIDUAL)
 
 
 def _beside(matrix: csr_array, start: Float[np.ndarray, " peers"]) -> float | None:

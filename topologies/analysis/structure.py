@@ -9,6 +9,8 @@ from scipy.sparse import coo_array, csgraph, csr_array
 from topologies.schedule import Round
 
 WORDS = 2**23  # 64-bit words gathered at a time: 64 MiB
+MOST_AT_ONCE = 32_768  # peers whose reachable sets are kept at once: 128 MiB
+SEARCHES = 64  # from so many of more peers than that
 FEW_STEPS = 32  # diameters up to this are computed for all peers at once
 
 
@@ -41,17 +43,21 @@ def is_split(links: csr_array) -> bool:
     return len(_closed_classes(links, pairs.row, pairs.col)[0]) > 1
 
 
-def diameter(links: csr_array, alike: bool) -> int | None:
-    """The longest shortest path, over links that include self-links; None if not every peer reaches all others.
+def diameter(links: csr_array, alike: bool) -> tuple[int | None, int | None]:
+    """The longest shortest path, over links that include self-links, and None; or None, and a lower bound.
 
+    Both are None if not every peer reaches all others. The bound is of more peers than MOST_AT_ONCE, where a few
+    searches do not settle it.
     alike: whether the graph looks the same from every peer, so that one peer's distances suffice.
     """
     if csgraph.connected_components(links, directed=True, connection="strong")[0] > 1:
-        return None
+        return None, None
     if alike:
-        return int(_depths(links, 0).max())
+        return int(_depths(links, 0).max()), None
+    if links.shape[0] > MOST_AT_ONCE:
+        return _long_diameter(links, SEARCHES)
     found = _short_diameter(links)
-    return _long_diameter(links) if found is None else found
+    return _long_diameter(links, links.shape[0]) if found is None else (found, None)
 
 
 def translations(rounds: Sequence[Round]) -> tuple[int, ...] | None:
@@ -129,15 +135,17 @@ def _short_diameter(links: csr_array) -> int | None:
     return None
 
 
-def _long_diameter(links: csr_array) -> int:
-    """The diameter by a search from each peer that the bounds do not exclude.
+def _long_diameter(links: csr_array, most: int) -> tuple[int | None, int | None]:
+    """The diameter by a search from each peer that the bounds do not exclude; after `most` of them a lower bound.
 
     Source: Takes and Kosters, 2011, Determining the diameter of small world networks; the bounds need links both ways.
     """
     both_ways = abs(links - links.T).nnz == 0
     num_peers, longest = links.shape[0], 0
     bounds = np.full(num_peers, num_peers)
-    while bounds.max() > longest:
+    for _ in range(most):
+        if bounds.max() <= longest:
+            break
         start = int(bounds.argmax())
         depths = _depths(links, start)
         reach = int(depths.max())
@@ -145,4 +153,4 @@ def _long_diameter(links: csr_array) -> int:
         if both_ways:
             bounds = np.minimum(bounds, reach + depths)
         bounds[start] = 0
-    return longest
+    return (None, longest) if bounds.max() > longest else (longest, None)

@@ -35,7 +35,7 @@ TIMINGS = ("rounds_per_second", "evaluation_share")
 STAGES = ("seconds", "beside_rounds")  # of the summary: how long the stages took
 COMPARED_VERSIONS = ("peer-consensus", "torch", "python")  # packages whose version may change a run's numbers
 # keys of the summary that are not in the results
-LEFT_OUT = (*TIMINGS, *STAGES, "config", "data", "measured_at", "versions", "hardware", "status", "message")
+LEFT_OUT = ("probed", *TIMINGS, *STAGES, "config", "data", "measured_at", "versions", "hardware", "status", "message")
 OUTPUTS = ("results.parquet", "timings.parquet", "differences.parquet", "summary.json", "report.html", "figures")
 PATH = "network.critical_path.peers."  # of some peers only, other ones in each run
 NEEDED: dict[str, type] = {  # in a finished run's summary
@@ -237,7 +237,8 @@ def scalars(summary: Mapping[str, Any]) -> Row:
         flat.pop("ended", None)  # else there are columns for its parts
     diverged = [f"peer {peer}: round {fault['round']}" for peer, fault in summary["not_finite"].items()]
     flat["not_finite"] = "; ".join(diverged)
-    return {name: value for name, value in flat.items() if not isinstance(value, list) and not name.startswith(PATH)}
+    unasked = [name for name in flat if name.startswith(PATH) or name.endswith(".probed")]
+    return {name: value for name, value in flat.items() if not isinstance(value, list) and name not in unasked}
 
 
 def axis_columns(ablation: Ablation) -> dict[str, Row]:

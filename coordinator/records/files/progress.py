@@ -16,6 +16,7 @@ from coordinator.records.events import (
     Note,
     PeerDropped,
     Probed,
+    ProbesDone,
     RoundCompleted,
     RunEnded,
     RunEvent,
@@ -50,6 +51,7 @@ class Progress:
         self._tell, self._clock = tell, clock
         self._rows = LiveRows(folder)
         self._stage = Stage.START
+        self._counted: list[int] | None = None  # probes of the stage that are done, and all of them
         self._ended: RunEnded | None = None
         self._due = 0.0
         self._identity = {"host": socket.gethostname(), "pid": os.getpid(), "pid_started": started_at(os.getpid())}
@@ -59,13 +61,16 @@ class Progress:
     def observe(self, event: RunEvent) -> None:
         match event:
             case StageEntered():
-                self._stage, self._config = event.stage, event.config
+                self._stage, self._config, self._counted = event.stage, event.config, None
                 self._write(at_once=True)
             case RunEnded():
                 self._ended = event
                 self._write(at_once=True)
             case CheckpointWritten():
                 self._try(self._rows.clear)  # they are in the files of the checkpoint
+            case ProbesDone():
+                self._counted = [event.done, event.total]
+                self._write()
             case RoundCompleted() | Measured() | Probed() | PeerDropped():
                 self._is_new = True
                 self._write()
@@ -94,6 +99,7 @@ class Progress:
             "status": "running" if ended is None else ended.status.value,
             "message": "" if ended is None else without_secrets(ended.message),
             "stage": self._stage.value,
+            "probes_done": self._counted,
             "completed": state.completed,
             "total": self._config.run.rounds,
             "controls": {
@@ -108,13 +114,14 @@ class Progress:
                 for fault in state.faults
             ],
             "probes": self._accuracies(),
+            "probed": self._probes.peers,
             "at": time.time(),
             "started": self._started,
             **self._identity,
         }
 
     def _accuracies(self) -> dict[str, dict[str, list[float]]]:
-        """By condition and probe, the accuracy of each peer, as far as they are known."""
+        """By condition and probe, the accuracy of each probed peer, as far as they are known."""
         found: dict[str, dict[str, list[float]]] = {}
         for (probe, condition), correct in self._probes.correct.items():
             found.setdefault(condition.value, {})[probe] = correct.mean(axis=1).tolist()

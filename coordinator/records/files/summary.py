@@ -45,6 +45,7 @@ def summarise(plan: Plan, state: RunState, probes: ProbeTable, ending: Ending, t
         "beside_rounds": [stage.value for stage in Stage if stage in times.beside],
         "bytes_exchanged": state.bytes_exchanged,
         "evaluation_share": state.evaluation_seconds / busy if busy else None,
+        "probed": {"count": len(probes.probed(range(plan.config.peers.count))), "of": plan.config.peers.count},
         "probes": probes.summary(state.students, void_conditions(state)),
         "controls": _trainings(plan, state),
         "flags": flags(plan, state, probes),
@@ -82,7 +83,7 @@ def _trainings(plan: Plan, state: RunState) -> dict[str, Any]:
 
 
 def _unequal(plan: Plan, state: RunState, probes: ProbeTable) -> dict[str, Any]:
-    """`liars`; `groups`: by name of each group its peers, and the probes of its honest students.
+    """`liars`; `groups`: by name of each group its peers, and the probes of its honest students that are probed.
 
     `hops` in a group: where groups have names, the same of those that are so many links away from another group.
     """
@@ -90,7 +91,8 @@ def _unequal(plan: Plan, state: RunState, probes: ProbeTable) -> dict[str, Any]:
 
     def of(scope: Scope) -> dict[str, Any]:
         students = [peer for peer in scope.peers if peer in state.students]
-        return {"students": students, "probes": probes.summary(students, void)}
+        probed = len(probes.probed(students))
+        return {"students": students, "probed": probed, "probes": probes.summary(students, void)}
 
     found = {
         scope.name: {"peers": list(peers.members[scope.name]), "hops": {}} | of(scope) for scope in group_scopes(peers)

@@ -5,17 +5,21 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.experiment.config import RunConfig
 from coordinator.measures.holdings import ClassImages
 from coordinator.measures.measure import Pairing
 from coordinator.records.events import Measured, Probed, RoundCompleted, RunEvent, RunStarted
 from coordinator.records.files.probe_curves import SUFFIX
 from coordinator.records.files.run_folder import RunFolder
 from coordinator.scheduling.scheduler import Phase
+from peers.learning.control import Control
 from peers.networks.config import PeersConfig
+
+MOST_ROWS = 2_000_000  # of peers and rounds: some GiB in the coordinator's memory
 
 
 class Tables:
-    """Fills the tables of rounds, peers, links and pairs of peers.
+    """Fills the tables of rounds, peers, links and pairs of peers; of too many peers and rounds only what is measured.
 
     classes: with private data, which probed images are of whose classes.
     """
@@ -24,18 +28,20 @@ class Tables:
         self.folder, self._classes = folder, classes
         self._known: dict[int, dict[str, Any]] = {}  # by peer, what is in each of its rows: group, and whether it lies
         self._last_measured: tuple[int, Pairing] | None = None  # round and input for pairs
+        self._thinned, self._measured = False, 0  # whether peers have rows of measured rounds only; the last of these
 
     def observe(self, event: RunEvent) -> None:
         match event:
             case RunStarted(config=config):
-                self._known = unequal(config.peers)
+                self._known, self._thinned = unequal(config.peers), bool(thinned(config))
             case Measured():
+                self._measured = event.completed
                 self._add_measures(event)
             case RoundCompleted(phase=Phase.ROUNDS, replayed=False):
                 self._add_round(event)
             case Probed(completed=int(completed)):
                 for name, accuracies in (event.accuracies | self._by_class(event)).items():
-                    for peer, accuracy in enumerate(accuracies):
+                    for peer, accuracy in zip(event.probed, accuracies, strict=True):
                         self._record_peer(completed, peer, {name: accuracy})
             case _:
                 pass
@@ -73,11 +79,11 @@ class Tables:
         return {
             f"{name}{SUFFIX}_{scope}": values
             for name, correct in stacked.items()
-            for scope, values in self._classes.accuracies(correct).items()
+            for scope, values in self._classes.accuracies(correct, event.probed).items()
         }
 
     def _add_round(self, event: RoundCompleted) -> None:
-        for peer, stats in event.stats.items():
+        for peer, stats in event.stats.items() if not self._thinned or event.completed == self._measured else ():
             values = {"loss": stats.loss, "gradient_norm": stats.gradient_norm}
             self._record_peer(event.completed, peer, values)
         self.folder.record("rounds", {"round": event.completed}, event.row)
@@ -97,6 +103,20 @@ class Tables:
             rows = [{"round": completed, "peer": i, "other": j, **values} for (i, j), values in pairs]
             self.folder.replace("pairs", rows)
             self._last_measured = None
+
+
+def thinned(config: RunConfig) -> str:
+    """Why peers have rows of the measured rounds only, in words; empty if they have one of every round.
+
+    The control alone-matched needs those of every round.
+    """
+    rows = config.peers.count * config.run.rounds
+    if rows <= MOST_ROWS or Control.ALONE_MATCHED in config.evaluation.controls:
+        return ""
+    return (
+        f"metrics/peers.parquet has the peers' losses of the rounds that are measured only (evaluation.every): of all "
+        f"rounds they would be {rows:,} rows"
+    )
 
 
 def unequal(peers: PeersConfig) -> dict[int, dict[str, Any]]:

@@ -87,16 +87,19 @@ class MlflowObserver:
         self.tracker.log_metrics(curves_of_round(row), row["round"])
 
     def _log_probes(self, event: Probed, completed: int) -> None:
-        peers = sorted(self._students) or honest(range(len(event.outcomes)), self._liars | self._dropped)
+        row_of = {peer: row for row, peer in enumerate(event.probed)}
+        students = [peer for peer in event.probed if peer in self._students]
+        peers = students if self._students else honest(event.probed, self._liars | self._dropped)
         if self._has_curves_of_probes and peers:
             means = {
-                curve_name(name): fmean(values[peer] for peer in peers) for name, values in event.accuracies.items()
+                curve_name(name): fmean(values[row_of[peer]] for peer in peers)
+                for name, values in event.accuracies.items()
             }
             self.tracker.log_metrics(means, completed)
         if self._per_peer:
             columns = event.accuracies
-            rows = [{name: columns[name][peer] for name in columns} for peer in range(len(event.outcomes))]
-            self._log_accuracies([{"round": completed, "peer": peer, **row} for peer, row in enumerate(rows)])
+            rows = {peer: {name: columns[name][row] for name in columns} for peer, row in row_of.items()}
+            self._log_accuracies([{"round": completed, "peer": peer, **row} for peer, row in rows.items()])
 
     def _log_accuracies(self, rows: list[Row]) -> None:
         """Log the accuracies of each peer on its own; as final values if there are no curves."""

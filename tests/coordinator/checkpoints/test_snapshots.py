@@ -28,11 +28,11 @@ def test_resume__refuses_a_checkpoint_of_another_format(
     folder = simulate(load_config(table), tmp_path).folder
     checkpoint = folder / "checkpoints" / "round-000008"
     rewrite(checkpoint / "manifest.json")
-    rewrite(folder / "checkpoints" / "round-000004" / "manifest.json", format=FORMAT - 1)
+    rewrite(folder / "checkpoints" / "round-000004" / "manifest.json", format=3)
     assert cli("export", str(folder), "--peer", "0", "--to", str(tmp_path / "peer"))[0] == 0  # the newest is readable
-    rewrite(checkpoint / "manifest.json", format=FORMAT - 1)
+    rewrite(checkpoint / "manifest.json", format=3)
     line = (
-        f"'{checkpoint}' has format {FORMAT - 1}, but this version of peer-consensus reads format {FORMAT}: go on with "
+        f"'{checkpoint}' has format 3, but this version of peer-consensus reads {FORMAT - 1} and {FORMAT}: go on with "
         "the version that wrote it, or start a new run"
     )
     with pytest.raises(ConfigError) as refused:

@@ -112,7 +112,7 @@ def test_to_toml__round_trip_of_drawn_values(seed: int, lr: float, loss: str, hi
             'peers.optimizer={kind="sgd", lr=1e200}',
             f"peers.optimizer.lr: must be less than or equal to {10**38}, got 1e+200",
         ),
-        ("peers.count=100000", "peers.count: must be less than or equal to 8192, got 100000"),
+        ("peers.count=100000", "peers.count: must be less than or equal to 65536, got 100000"),
         ('tracking.experiment=""', "tracking.experiment: must have at least 1 character, got ''"),
     ],
 )

@@ -13,8 +13,8 @@ from coordinator.experiment.config import ConfigError, load_config
 from coordinator.experiment.reading import MAX_BYTES, absolute_path, from_json, plain, read_table, shown, too_deep
 from coordinator.run.resume import Finished
 from coordinator.scheduling.scheduler import Phase
-from peers.learning import snapshot
-from peers.learning.snapshot import DamagedCheckpoint
+from peers.learning import peer_files, snapshot
+from peers.learning.peer_files import DamagedCheckpoint
 
 DEEP = "[" * 200_000 + "]" * 200_000
 MINIMAL: dict[str, Any] = {"data": {"kind": "digits"}, "topology": {"kind": "ring"}}
@@ -186,7 +186,7 @@ def test_checkpoints__a_manifest_that_is_nested_too_deep_is_damaged(tmp_path: Pa
     for completed in (1, 2):
         aside = Path(checkpoints.aside(Phase.ROUNDS, completed))
         aside.mkdir()
-        (aside / snapshot.file_of(0)).write_bytes(b"x")
+        (aside / peer_files.file_of(0)).write_bytes(b"x")
         checkpoints.complete(Phase.ROUNDS, completed, ["0" * 64], {}, b"")
     (tmp_path / "round-000002" / "manifest.json").write_text(DEEP)
     found, notes = checkpoints.newest_whole(Phase.ROUNDS, lambda checkpoint: checkpoint.completed)
@@ -199,7 +199,7 @@ def test_checkpoints__a_manifest_that_is_nested_too_deep_is_damaged(tmp_path: Pa
 
 def test_snapshot__a_header_that_is_nested_too_deep_is_damaged(tmp_path: Path) -> None:
     header = DEEP.encode()
-    (tmp_path / snapshot.file_of(0)).write_bytes(len(header).to_bytes(8, "little") + header)
+    (tmp_path / peer_files.file_of(0)).write_bytes(len(header).to_bytes(8, "little") + header)
     with pytest.raises(DamagedCheckpoint, match="is no checkpoint of a peer"):
         snapshot.read(str(tmp_path), 0)
 

@@ -109,7 +109,7 @@ class Logged:
         self.log.append("advance")
         return Ref(()), Ref({peer: Stats(sent_bytes=4) for peer in following})
 
-    def states(self) -> Any:
+    def states(self, peers: Any) -> Any:
         self.log.append("states")
         return Ref({0: {}, 1: {}})
 

@@ -23,6 +23,7 @@ from coordinator.records.events import (
     PeersRestored,
     Phase,
     Probed,
+    ProbesDone,
     Remaining,
     RoundCompleted,
     RunEnded,
@@ -105,6 +106,30 @@ def test_live__rounds_that_are_not_measured_are_told_every_ten_seconds(
         "control alone 22/30: 1.0 rounds/s, 8 s left",
         "control alone 30/30: 1.0 rounds/s, 0 s left",
     ]
+
+
+def test_live__probes_done_of_those_to_do(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    observer, text, clock = live(monkeypatch)
+    observer.observe(entered(config, Stage.FINAL_PROBES))
+    for done in range(1, 31):
+        clock[0] += 1.0
+        observer.observe(ProbesDone(done, 30))
+    observer.observe(entered(config, Stage.ROUNDS, 30))
+    observer.observe(ProbesDone(1, 2))  # of an evaluator, beside the rounds
+    assert text.getvalue().splitlines() == [
+        "probing the trained peers",
+        "probes 11/30: 19 s left",
+        "probes 22/30: 8 s left",
+    ]
+
+
+def test_live__the_bar_of_probes_stays_when_they_are_done(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    observer, text, clock = live(monkeypatch, terminal=True)
+    observer.observe(entered(config, Stage.CONTROLS))
+    for done in range(1, 5):
+        clock[0] += 1.0
+        observer.observe(ProbesDone(done, 4))
+    assert re.search(r"probes .*4/4 1.0/s, in 4.0 s", last_lines(text)[-1])
 
 
 def gained(condition: Condition | None, completed: int | None, *correct: int) -> Probed:

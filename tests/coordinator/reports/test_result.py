@@ -126,8 +126,8 @@ def test_print_result__times_of_this_command_and_of_those_before(tmp_path: Path)
 @pytest.mark.parametrize("width", WIDTHS)
 def test_print_plan__fits_and_keeps_every_number(width: int, tiny: Path) -> None:
     plan = prepare(load_config(tiny, ["evaluation.controls=['alone','shuffled']"]))
-    whole = printed(lambda to: print_plan(plan, to), 160, terminal=False)
-    narrow = printed(lambda to: print_plan(plan, to), width)
+    whole = printed(lambda to: print_plan(plan, to, trial=False), 160, terminal=False)
+    narrow = printed(lambda to: print_plan(plan, to, trial=False), width)
     assert max(map(cell_len, narrow.splitlines())) <= width and "…" not in narrow
     assert not set(NUMBERS.findall(whole)) - set(NUMBERS.findall(narrow))
 

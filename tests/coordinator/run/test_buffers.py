@@ -11,6 +11,7 @@ from coordinator.experiment.config import RunConfig
 from coordinator.experiment.plan import peer_settings, prepare
 from peers.learning.control import Control
 from peers.learning.peer import Peer
+from peers.learning.peer_files import PeerFiles
 from peers.probing.measuring import ProbeSubject
 
 
@@ -28,7 +29,7 @@ def accuracies(
     plan, found = prepare(config), []
     for settings in peer_settings(config, plan.dataset, control):
         peer = Peer(settings, plan.dataset)
-        peer.restore(str(folder))
+        peer.restore(PeerFiles(str(folder)).content(peer.index))
         found.append(float(peer.probe(subject, range(8)).correct["knn"].mean()))
     return found
 

@@ -28,6 +28,7 @@ from coordinator.records.events import (
 from coordinator.records.files.result import Status
 from peers.data import datasets
 from peers.learning.peer import Peer
+from peers.learning.peer_files import PeerFiles
 from tests.coordinator.run.test_resume import METRICS, Events, assert_same, killed_before, run, table
 
 NEVER_BETTER = {"measure": "probes.knn.gain", "patience": 1, "min_delta": 1.0}  # accuracies differ by less: ends at 8
@@ -308,7 +309,7 @@ def test_simulate__outputs_are_those_of_the_networks_and_change_no_number(tmp_pa
         peer = Peer(settings, plan.dataset)
         for seen, completed in ((first.seen[0], 0), (first.seen[-1], 12)):
             if completed:
-                peer.restore(str(result.folder / "checkpoints" / "round-000012"))
+                peer.restore(PeerFiles(str(result.folder / "checkpoints" / "round-000012")).content(peer.index))
             assert (seen.labels == plan.dataset.test_labels[seen.examples]).all() and len(seen.labels) == 24
             buffers = {name: buffer.clone() for name, buffer in peer.network.named_buffers()}
             features, outputs = own_forward(peer, seen.examples)

@@ -427,15 +427,15 @@ def test_checkpoints__a_folder_that_other_nodes_do_not_share(tmp_path: Path, mon
 
 def test_checkpoints__one_that_fails_is_told_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """As on a full disk: peer 1 cannot write in round 8."""
-    save = Peer.save
+    content = Peer.content
 
-    def full(self: Peer, folder: str, completed: int, *kept: Any) -> str:
+    def full(self: Peer, completed: int, *kept: Any) -> bytes:
         if (self.index, completed) == (1, 8):
             raise OSError(28, "No space left on device")
-        return save(self, folder, completed, *kept)
+        return content(self, completed, *kept)
 
     straight = run(tmp_path / "straight")
-    monkeypatch.setattr(Peer, "save", full)
+    monkeypatch.setattr(Peer, "content", full)
     result = run(tmp_path / "full")
     assert_same(result, straight)
     told = [fault["what"] for fault in result.summary["faults"]]

@@ -20,6 +20,7 @@ from peers.exchange.messages import Message, decode
 from peers.exchange.targets import PlainTarget, TargetConfig
 from peers.exchange.wire import Wire
 from peers.learning.peer import Peer
+from peers.learning.peer_files import PeerFiles, write
 from peers.learning.settings import PeerSettings, initial_network
 from peers.networks.config import PeersConfig
 from peers.networks.optimizers import SGD, AdamW, OptimizerConfig
@@ -243,8 +244,8 @@ def test_restore__goes_on_bit_for_bit(tmp_path: Path, teacher: dict[str, Any]):
     expected = exchange_rounds(whole, 0, 8)
     exchange_rounds(first, 0, 5)
     for peer in first:
-        peer.save(str(tmp_path), 5)
-    assert [peer.restore(str(tmp_path)) for peer in resumed] == [(5, []), (5, [])]
+        write([(peer.index, peer.content(5))], str(tmp_path), together=False)
+    assert [peer.restore(PeerFiles(str(tmp_path)).content(peer.index)) for peer in resumed] == [(5, []), (5, [])]
     assert exchange_rounds(resumed, 5, 8) == expected[5:]
     assert [peer.digest() for peer in resumed] == [peer.digest() for peer in whole]
 
@@ -267,8 +268,8 @@ def test_restore__goes_on_bit_for_bit_with_every_kind_in_another_process(tmp_pat
     assert expected[-1][0] != expected[0][0] and None not in expected[-1]
     exchange_rounds(first, 0, 3)
     for peer in first:
-        peer.save(str(tmp_path), 3)
-    assert [peer.restore(str(tmp_path)) for peer in resumed] == [(3, []), (3, [])]
+        write([(peer.index, peer.content(3))], str(tmp_path), together=False)
+    assert [peer.restore(PeerFiles(str(tmp_path)).content(peer.index)) for peer in resumed] == [(3, []), (3, [])]
     assert exchange_rounds(resumed, 3, 5) == expected[3:]
     assert [peer.digest() for peer in resumed] == [peer.digest() for peer in whole]
 

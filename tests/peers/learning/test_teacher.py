@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from peers.exchange.config import ExchangeConfig
 from peers.learning.peer import Peer
+from peers.learning.peer_files import PeerFiles, write
 from tests.peers.learning.test_peer import DATASET, MSE, exchange_rounds, settings_of
 
 
@@ -54,8 +55,8 @@ def test_teacher_anchor__resumes_to_the_bit_and_begins_again(tmp_path: Path, mom
     expected = exchange_rounds(whole, 0, 8)
     exchange_rounds(first, 0, 5)
     for peer in first:
-        peer.save(str(tmp_path), 5)
-    assert [peer.restore(str(tmp_path)) for peer in resumed] == [(5, []), (5, [])]
+        write([(peer.index, peer.content(5))], str(tmp_path), together=False)
+    assert [peer.restore(PeerFiles(str(tmp_path)).content(peer.index)) for peer in resumed] == [(5, []), (5, [])]
     assert exchange_rounds(resumed, 5, 8) == expected[5:]
     assert [peer.digest() for peer in resumed] == [peer.digest() for peer in whole]
     peer = whole[0]

@@ -15,6 +15,7 @@ from peers.exchange.messages import Message, decode
 from peers.hosting.stacking import stacks_of
 from peers.learning.control import Control
 from peers.learning.peer import Peer
+from peers.learning.peer_files import PeerFiles, write
 from peers.learning.settings import PeerSettings, initial_network, stranger_network
 from tests.peers.learning.test_peer import DATASET, MSE, both, exchange_rounds, outputs_message, settings_of
 
@@ -97,8 +98,8 @@ def test_irrelevant__resumes_to_the_bit(tmp_path: Path, teaching: dict[str, Any]
     expected = exchange_rounds(whole, 0, 8)
     exchange_rounds(first, 0, 5)
     for peer in first:
-        peer.save(str(tmp_path), 5)
-    assert [peer.restore(str(tmp_path)) for peer in resumed] == [(5, []), (5, [])]
+        write([(peer.index, peer.content(5))], str(tmp_path), together=False)
+    assert [peer.restore(PeerFiles(str(tmp_path)).content(peer.index)) for peer in resumed] == [(5, []), (5, [])]
     assert exchange_rounds(resumed, 5, 8) == expected[5:]
     for one, other in zip(whole, resumed, strict=True):
         assert one.twin is not None and other.twin is not None

@@ -180,6 +180,24 @@ def test_describe__eight_thousand_peers_take_no_dense_matrix() -> None:
     assert peak < 8192**2  # an eighth of a matrix of floats
 
 
+def test_describe__a_random_regular_graph_of_thousands_has_its_gap() -> None:
+    """Its eigenvalues are near 2 sqrt(d - 1) of the graph's matrix, in a cluster (Friedman 2008): W is (1 + A) / 5."""
+    facts = describe(fixed(graphs.random_regular(4000, 4, np.random.default_rng(0))))
+    assert facts.spectral_gap == approx(1 - (1 + 2 * math.sqrt(3)) / 5, rel=0.02)
+    assert facts.pooling_connectivity == approx(1 - 2 * math.sqrt(3) / 4, rel=0.02)
+
+
+def test_diameter__of_too_many_peers_a_bound_unless_a_few_searches_settle_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(structure, "MOST_AT_ONCE", 10)
+    path = describe(fixed(graphs.path(50)))  # the second search, from its end, settles a path
+    assert (path.diameter, path.diameter_least) == (49, None)
+    graph = graphs.random_regular(60, 3, np.random.default_rng(1))
+    monkeypatch.setattr(structure, "SEARCHES", 1)
+    facts = describe(fixed(graph))
+    assert facts.diameter is None and facts.diameter_least is not None
+    assert facts.diameter_least == max(nx.single_source_shortest_path_length(graph, 0).values()) <= nx.diameter(graph)
+
+
 @pytest.mark.parametrize("steps", [0, 100])
 def test_diameter__is_networkx_both_ways(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(structure, "FEW_STEPS", steps)

@@ -43,6 +43,7 @@ def test_known_measures__are_the_numbers_of_a_summary(
     assert len({*known}) == len(known) and numbers <= {*known}
     assert {*known} - numbers <= {
         "topology.diameter",
+        "topology.diameter_least",
         "topology.rounds_to",
         "topology.rounds_over",
         "topology.pooling_rounds_over",
