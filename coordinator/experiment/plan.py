@@ -8,21 +8,20 @@ from functools import cached_property
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
-from coordinator.experiment.idle_liars import warn_of_idle_liars
-from coordinator.experiment.liar_checks import check_pooling, warn_of_parts
+from coordinator.experiment.data_checks import check_data, check_widths
+from coordinator.experiment.liar_checks import warn_of_parts
 from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
-from coordinator.experiment.private_data import check_holdings, held_by
-from coordinator.experiment.probe_checks import check_probes, warn_of_few_passes
+from coordinator.experiment.private_data import held_by
+from coordinator.experiment.probe_checks import warn_of_few_passes
 from coordinator.experiment.probe_memory import answers_bytes, check_memory, probing_needs
 from coordinator.experiment.probe_sample import probed_peers
 from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
-from coordinator.experiment.views import check_views, normalisations, warn_of_equal_views
+from coordinator.experiment.views import normalisations
 from coordinator.experiment.workers import forks
 from peers.base import memory
-from peers.data import dataset_check
 from peers.data.brought import GivenData
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, Normalisation
@@ -162,7 +161,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         schedule = build_schedule(config)
         facts = describe(with_roles(config, links_of(config)))  # asks a user's own function for many rounds
         dataset = load_data(config) if dataset is None else dataset
-        blind = _check_data(config, dataset, schedule)
+        blind = check_data(config, dataset, schedule)
         different = makes(config.peers, dataset.shape)
         config = tried_out(config, dataset, different)
         groups = tuple(plan_group(config, dataset, make) for make in different)
@@ -172,7 +171,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
         raise ConfigError(str(error)) from None
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
-    width = _check(config, schedule, dataset, groups)
+    width = check_widths(config, schedule, dataset, groups)
     warn_of_few_passes(config, schedule, (make.network for make in different))
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size * config.exchange.num_views, width)
     weights = weight_bytes(different)
@@ -194,19 +193,6 @@ def _warn_of_memory(plan: Plan) -> None:
             f"the {noun(plan.dataset.shape)} smaller",
             stacklevel=3,
         )
-
-
-def _check_data(config: RunConfig, dataset: Dataset, schedule: Schedule) -> list[int]:
-    """Refuse data that are not sound, or not what the settings of peers need; returns the teachers that see nothing.
-
-    Raises: ValueError.
-    """
-    dataset_check.check(dataset)
-    check_holdings(config.data, dataset, config.peers.count, config.run.seed)
-    dataset_check.check_settings(dataset.shape, flip=config.data.flip, layout=config.hosting.layout)
-    blind = check_views(config, dataset, schedule)
-    warn_of_equal_views(config)
-    return blind
 
 
 def check_trace_of(plan: Plan) -> None:
@@ -277,35 +263,3 @@ def peer_settings(
         )
         for index in range(config.peers.count)
     ]
-
-
-def _check(config: RunConfig, schedule: Schedule, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> int:
-    """Check the config against data and networks; returns the width of exchanged vectors. Raises: ConfigError."""
-    features = config.exchange.what == "features"
-    widths = sorted({group.feature_dim if features else group.output_dim for group in groups})
-    if len(widths) > 1:
-        raise ConfigError(
-            f"peers.groups: all must exchange vectors of one width, got {', '.join(map(str, widths))}: "
-            + ("exchange logits through heads of one dim" if features else "give them heads of one dim")
-        )
-    num_train, num_test, what = len(dataset.train_labels), len(dataset.test_labels), noun(dataset.shape)
-    if num_test < 2:
-        raise ConfigError(f"data: at least 2 test {what} are needed, got {num_test}: raise data.test_limit or add some")
-    if config.data.partition is None and config.data.batch_size > num_train:
-        raise ConfigError(
-            f"data.batch_size must be at most the {num_train} training {what}, got {config.data.batch_size}: lower it"
-        )
-    if config.exchange.top_k >= widths[0]:
-        raise ConfigError(
-            f"exchange.top_k must be below the {widths[0]} outputs, got {config.exchange.top_k}: lower it, or set it "
-            "to 0 to send all"
-        )
-    check_probes(config.evaluation, num_train)
-    if config.exchange.supervised and widths[0] < dataset.num_classes:
-        raise ConfigError(
-            f"exchange.supervised needs an output per class: {dataset.num_classes} classes, got {widths[0]} outputs; "
-            "set peers.head.dim"
-        )
-    check_pooling(config.peers, config.exchange, schedule, config.run.rounds, widths[0])
-    warn_of_idle_liars(config, schedule)
-    return widths[0]

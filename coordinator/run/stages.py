@@ -16,15 +16,7 @@ from coordinator.experiment.config import ConfigError
 from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
 from coordinator.pools.base import HostLost, ask
-from coordinator.records.events import (
-    Digested,
-    Note,
-    PeerDropped,
-    RunStarted,
-    Stage,
-    StageEntered,
-    StageLeft,
-)
+from coordinator.records.events import Digested, Note, PeerDropped, RunStarted, Stage, StageEntered, StageLeft
 from coordinator.records.files.result import Ending, Result, Status
 from coordinator.records.files.tables import Tables, thinned
 from coordinator.records.observer import ObserverRaised, Observers

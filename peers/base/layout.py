@@ -3,4 +3,4 @@
 from typing import Literal
 
 Layout = Literal["by-rule", "contiguous", "channels-last"]
-"""by-rule: see `PeersConfig.memory_format`. All give the same numbers up to rounding."""
+"""by-rule: see `variants.are_faster_channels_last`. All give the same numbers up to rounding."""

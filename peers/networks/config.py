@@ -11,18 +11,18 @@ from peers.base.brought_errors import explained
 from peers.base.layout import Layout
 from peers.base.section import Section, leaves_out_kind
 from peers.data.shapes import Shape
+from peers.networks import variants
 from peers.networks.brought import BroughtHead, BroughtModel, draw_anew, join
 from peers.networks.models import Norm
 from peers.networks.network import Network, feature_dim
 from peers.networks.optimizers import AdamW, OptimizerConfig
-from peers.networks.variants import MLP, HeadConfig, LinearHead, ModelConfig, PaperCNN, SmallCNN, TorchvisionModel
+from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN, TorchvisionModel
 from peers.networks.weights import HeldWeights, load_weights
 from peers.views.config import NamedStep
 from peers.views.view import View
 
 K = TypeVar("K", bound="PeerKind")
 Start = Literal["initial", "stranger", "any"]
-FASTER_CHANNELS_LAST = (SmallCNN, PaperCNN)  # measured on the CPU: tests/benchmarks/layouts.py
 SHARED = ("model", "norm", "head", "optimizer", "initial", "weights", "weights_except", "view")  # taken over by groups
 
 
@@ -187,14 +187,8 @@ class PeersConfig(PeerKind):
     adversaries: tuple[Adversaries, ...] = Field((), description="peers that lie to their students, and how")
 
     def memory_format(self, layout: Layout, device: str) -> torch.memory_format:
-        """In what order images and convolutions' weights lie in the memory of a device, the same for all peers.
-
-        The rule: channels last on the CPU, if some networks are of a kind that is faster so and all others do not mind.
-        Nothing is timed for it, so that a config gives the same bits everywhere.
-        """
-        models = [kind.model for kind in self.groups or (self,)]
-        by_rule = device == "cpu" and all(isinstance(model, (*FASTER_CHANNELS_LAST, MLP)) for model in models)
-        by_rule = by_rule and any(isinstance(model, FASTER_CHANNELS_LAST) for model in models)
+        """In what order images and convolutions' weights lie in the memory of a device, the same for all peers."""
+        by_rule = device == "cpu" and variants.are_faster_channels_last([kind.model for kind in self.groups or (self,)])
         last = by_rule if layout == "by-rule" else layout == "channels-last"
         return torch.channels_last if last else torch.contiguous_format
 

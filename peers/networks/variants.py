@@ -1,5 +1,6 @@
 """The kinds of networks and heads that `[peers]` names; every variant of a tagged union builds what it names."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -100,6 +101,18 @@ ModelConfig = Annotated[
     PaperCNN | SmallCNN | MLP | ResNet18 | VGG11 | DenseNet121 | TorchvisionModel | ImportedModel | GivenModel,
     Field(discriminator="kind"),
 ]
+
+
+FASTER_CHANNELS_LAST = (SmallCNN, PaperCNN)  # than contiguous, on the CPU: tests/benchmarks/layouts.py
+
+
+def are_faster_channels_last(models: Sequence[ModelConfig]) -> bool:
+    """Whether some networks are of a kind that is faster with channels last on the CPU, and all others do not mind.
+
+    Nothing is timed for it, so that a config gives the same bits everywhere.
+    """
+    some = any(isinstance(model, FASTER_CHANNELS_LAST) for model in models)
+    return some and all(isinstance(model, (*FASTER_CHANNELS_LAST, MLP)) for model in models)
 
 
 # ---- heads ----
