@@ -16,7 +16,7 @@ from peers.hosting.evaluator import State
 from peers.hosting.host import PeerHost
 from peers.hosting.origin import Origin
 from peers.hosting.postbox import Bundle
-from peers.hosting.ways import Way
+from peers.hosting.ways import USUAL, Way
 from peers.learning.settings import PeerSettings
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
 from peers.probing.observing import Observations
@@ -100,6 +100,7 @@ class InProcessPool:
         self._host = PeerHost()
         self.hosts = [InProcessHost(self._host, [peer_settings.index for peer_settings in settings])]
         self.nodes, self.workers = [[0]], dict[Origin, int]()
+        self.way = USUAL
         self._gpu = gpus > 0
         placed = self._placed(settings)
         with ExitStack() as settings_of_process:

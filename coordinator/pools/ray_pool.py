@@ -39,6 +39,7 @@ from coordinator.pools.unaltered import check_unaltered
 from coordinator.pools.watcher import logs_in
 from peers.data.datasets import Dataset
 from peers.hosting.origin import Origin
+from peers.hosting.ways import USUAL
 from peers.learning.settings import OtherNetwork, PeerSettings
 
 POLLS = 8  # checks for hanging processes within the time limit of one call
@@ -70,7 +71,8 @@ class RayPool:
         parts = [list(range(first, min(first + most, num_peers))) for first in range(0, num_peers, most)]
         self.hosts = [RayHost(peers, self._note) for peers in parts]
         self.evaluators: list[RayEvaluator] = []
-        self.nodes = [list(range(len(self.hosts)))]  # until processes are placed
+        self.nodes = [list(range(len(self.hosts)))]  # until processes are placed; likewise the way
+        self.way = USUAL
         self._node_of: dict[str, str] = {}  # process -> id of its node
         self._replaced: set[str] = set()  # processes that were started since the last loss
         self._unopened: set[str] = set()  # processes that were started but have not created their peers yet

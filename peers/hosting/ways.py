@@ -34,6 +34,9 @@ class Way:
         return replace(settings, memory_layout=self.layout, precision=self.precision)
 
 
+USUAL = Way("loop", "by-rule", "float32")
+
+
 def fastest(
     settings: Sequence[PeerSettings], dataset: Dataset, threads: int, ways: Sequence[Way], seconds: Seconds
 ) -> Way:
