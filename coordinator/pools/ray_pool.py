@@ -73,12 +73,10 @@ class RayPool:
         self.evaluators: list[RayEvaluator] = []
         self.nodes = [list(range(len(self.hosts)))]  # until processes are placed; likewise the way
         self.way = USUAL
-        self._node_of: dict[str, str] = {}  # process -> id of its node
+        self._node_of, self.workers = dict[str, str](), dict[Origin, int]()  # by process, the id of its node
         self._replaced: set[str] = set()  # processes that were started since the last loss
         self._unopened: set[str] = set()  # processes that were started but have not created their peers yet
-        self._recovering = False
-        self._stack = ExitStack()
-        self.workers: dict[Origin, int] = {}
+        self._recovering, self._stack = False, ExitStack()
         self._guard = self._stack.enter_context(shared_ray(hosting.address, HOSTS if forks(hosting) else ()))
         try:
             self._starter = ActorStarter(hosting)

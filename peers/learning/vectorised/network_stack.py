@@ -83,7 +83,7 @@ def _named(network: Network, wanted: Callable[[str], bool]) -> dict[str, Tensor]
 
 @torch.no_grad()
 def _join(named: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    stacked = {name: torch.stack([tensors[name].detach() for tensors in named]) for name in named[0]}
+    stacked = {name: torch.stack([tensors[name].detach().contiguous() for tensors in named]) for name in named[0]}
     for row, tensors in enumerate(named):
         for name, tensor in tensors.items():
             tensor.data = stacked[name][row]
