@@ -179,13 +179,13 @@ class HostingConfig(Section):
         description="how hosts are placed on the nodes of a Ray cluster: evenly, so that a lost node takes few of "
         "them, or on as few nodes as possible, so that few messages cross the network",
     )
-    layout: Layout | Literal["auto"] = Field(
+    layout: Literal[Layout, "auto"] = Field(
         "by-rule",
         description="in what order images and convolutions' weights lie in memory, equal up to rounding; by-rule: "
         "channels-last on the CPU for small-cnn and paper-cnn, which are faster so there, else contiguous (vectorised "
         "peers always); auto: whichever is faster, timed at the start and noted in the run's config",
     )
-    precision: Precision | Literal["auto"] = Field(
+    precision: Literal[Precision, "auto"] = Field(
         "float32",
         description="arithmetic of a round's forward and backward passes; tf32 needs CUDA; weights, losses and "
         "measures stay in float32; auto: the fastest, timed at the start and noted in the run's config",

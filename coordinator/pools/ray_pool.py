@@ -64,19 +64,16 @@ class RayPool:
     ) -> None:
         import ray
 
-        self._ray = ray
-        self._hosting, self._tell = hosting, tell
-        self._calls = PendingCalls(ray)
+        self._ray, self._hosting, self._tell, self._calls = ray, hosting, tell, PendingCalls(ray)
         most = hosting.peers_per_host
         parts = [list(range(first, min(first + most, num_peers))) for first in range(0, num_peers, most)]
         self.hosts = [RayHost(peers, self._note) for peers in parts]
         self.evaluators: list[RayEvaluator] = []
-        self.nodes = [list(range(len(self.hosts)))]  # until processes are placed; likewise the way
-        self.way = USUAL
+        self.nodes = [list(range(len(self.hosts)))]  # until processes are placed
         self._node_of, self.workers = dict[str, str](), dict[Origin, int]()  # by process, the id of its node
         self._replaced: set[str] = set()  # processes that were started since the last loss
         self._unopened: set[str] = set()  # processes that were started but have not created their peers yet
-        self._recovering, self._stack = False, ExitStack()
+        self._recovering, self._stack, self.way = False, ExitStack(), USUAL
         self._guard = self._stack.enter_context(shared_ray(hosting.address, HOSTS if forks(hosting) else ()))
         try:
             self._starter = ActorStarter(hosting)

@@ -26,6 +26,7 @@ from coordinator.run.simulate import simulate
 from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord
 from coordinator.scheduling.synchronous import RoundLoop
 from peers.exchange.assignment import Assignment, Stats
+from peers.hosting.ways import USUAL
 from peers.learning.control import Control
 from peers.learning.settings import initial_network
 from peers.networks.network import Network
@@ -93,7 +94,7 @@ class RecordingHost:
 class RecordingPool:
     """Such hosts, and what has reached all of their peers."""
 
-    execution, evaluators, workers = "loop", (), {}
+    way, evaluators, workers = USUAL, (), {}
 
     def __init__(self, num_peers: int, peers_per_host: int) -> None:
         peers = list(range(num_peers))
@@ -287,7 +288,7 @@ class ThreadedHost:
 class ThreadedPool:
     """Such hosts."""
 
-    execution, evaluators, workers = "loop", (), {}
+    way, evaluators, workers = USUAL, (), {}
 
     def __init__(self, num_peers: int) -> None:
         self.released = Event()
