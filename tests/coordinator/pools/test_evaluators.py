@@ -12,6 +12,7 @@ from coordinator.pools.base import Ref
 from coordinator.pools.resources import count_evaluators
 from coordinator.scheduling.synchronous import Cadence, RoundLoop
 from peers.exchange.assignment import Stats
+from peers.hosting.ways import USUAL
 from topologies.schedule import self_taught
 
 
@@ -121,7 +122,7 @@ class Logged:
 class Slow:
     """A pool of one host whose evaluator answers only after the last round was submitted."""
 
-    nodes, execution, workers = [[0]], "loop", {}
+    nodes, way, workers = [[0]], USUAL, {}
 
     def __init__(self) -> None:
         self.log: list[str] = []
