@@ -58,6 +58,22 @@ def run(of: dict[str, Any], output: Path, *observers: Any, **more: Any) -> Resul
     return simulate(load_config(of), output, list(observers), **more)
 
 
+def check_interrupted(of: dict[str, Any], output: Path, whole: Result) -> None:
+    """Interrupted after four rounds and resumed, the run has the numbers of the whole one, also of what was heard."""
+    interrupts = Interrupts()
+
+    def interrupt(event: RunEvent) -> None:
+        if isinstance(event, RoundCompleted) and event.completed == 4:
+            interrupts.stop_requested = True
+
+    first = run(of, output, interrupt, interrupts=interrupts)
+    assert first.status is Status.INTERRUPTED
+    resumed = resume(first.folder)
+    for name in ("digest", "pooling", "probes"):
+        assert resumed.summary[name] == whole.summary[name], name
+    assert resumed.table("rounds").select(["round", *COLUMNS]).equals(whole.table("rounds").select(["round", *COLUMNS]))
+
+
 @pytest.mark.figures
 def test_run__tells_what_became_of_messages(small: dict[str, Any], tmp_path: Path) -> None:
     config, live = load_config(table(small, run={"rounds": 12})), Kept()
@@ -104,18 +120,7 @@ def test_run__in_every_clock_goes_on_from_a_checkpoint(clock: str, small: dict[s
         network["message"] = "checkpoint"
     given = table(small, peers={"adversaries": riders}, exchange={"memory": "expguard"}, network=network)
     whole = run(given, tmp_path / "whole")
-    interrupts = Interrupts()
-
-    def interrupt(event: RunEvent) -> None:
-        if isinstance(event, RoundCompleted) and event.completed == 4:
-            interrupts.stop_requested = True
-
-    first = run(given, tmp_path / "parts", interrupt, interrupts=interrupts)
-    assert first.status is Status.INTERRUPTED
-    resumed = resume(first.folder)
-    for name in ("digest", "pooling", "probes"):
-        assert resumed.summary[name] == whole.summary[name], name
-    assert resumed.table("rounds").select(["round", *COLUMNS]).equals(whole.table("rounds").select(["round", *COLUMNS]))
+    check_interrupted(given, tmp_path / "parts", whole)
 
 
 def test_run__messages_of_weights_are_lied_about_where_they_are_read(small: dict[str, Any], tmp_path: Path) -> None:

@@ -5,13 +5,8 @@ from typing import Any
 
 import pytest
 
-from coordinator import resume
-from coordinator.measures.pooling import COLUMNS
-from coordinator.records.events import RoundCompleted, RunEvent
-from coordinator.records.files.result import Status
 from coordinator.reports.sentences import in_words
-from coordinator.run.signals import Interrupts
-from tests.coordinator.run.test_liars import run, table
+from tests.coordinator.run.test_liars import check_interrupted, run, table
 
 LIARS = [
     {"peers": [1], "attack": {"kind": "random", "sigma": 1e6}, "share": 0.7},
@@ -38,15 +33,4 @@ def test_run__goes_on_with_everybody_also_from_a_checkpoint(
     assert summary["status"] == "finished" and summary["not_finite"] == {} and sum(counted) > 8
     assert summary["pooling"]["lies_unusable"] == sum(counted)
     assert f"pooling: {sum(counted)} lies that honest students got had numbers" in "\n".join(in_words(summary))
-    interrupts = Interrupts()
-
-    def interrupt(event: RunEvent) -> None:
-        if isinstance(event, RoundCompleted) and event.completed == 4:
-            interrupts.stop_requested = True
-
-    first = run(given, tmp_path / "parts", interrupt, interrupts=interrupts)
-    assert first.status is Status.INTERRUPTED
-    resumed = resume(first.folder)
-    for name in ("digest", "pooling", "probes"):
-        assert resumed.summary[name] == summary[name], name
-    assert resumed.table("rounds").select(["round", *COLUMNS]).equals(whole.table("rounds").select(["round", *COLUMNS]))
+    check_interrupted(given, tmp_path / "parts", whole)

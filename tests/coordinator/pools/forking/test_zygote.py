@@ -133,6 +133,14 @@ def begun(started: "subprocess.Popen[str]") -> int:
     return int(started.stdout.readline())
 
 
+def check_ends_with(parent: "subprocess.Popen[str]") -> None:
+    """A process that tells of another by its id is killed: the other ends, too."""
+    pid = begun(parent)
+    assert alive(pid)
+    parent.kill()
+    until(lambda: not alive(pid))
+
+
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_launcher__forwards_signals(server: ForkServer, script: Callable[[str], str], sent: signal.Signals) -> None:
     code = f"import signal, sys; signal.signal({int(sent)}, lambda *_: sys.exit(40)); {PRINTS}"
@@ -146,10 +154,7 @@ def test_fork__ends_with_its_launcher_though_it_is_busy(server: ForkServer, scri
     """The kernel kills it: no thread of its own would get a turn, for a regular expression keeps Python's lock."""
     code = "import os, re; print(os.getpid(), flush=True); re.match('(a*)*b', 'a' * 60)"
     with launch(server, script(code)) as started:
-        pid = begun(started)
-        assert alive(pid)
-        started.kill()
-        until(lambda: not alive(pid))
+        check_ends_with(started)
 
 
 def test_fork__ends_if_its_launcher_has_ended_before_it_begins(
@@ -232,10 +237,7 @@ def test_zygote__ends_with_the_process_that_has_started_it(tmp_path: Path) -> No
         f"print(ForkServer({str(tmp_path)!r}, {{}}, ('colorsys',)).pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as command:
-        pid = begun(command)
-        assert alive(pid)
-        command.kill()
-        until(lambda: not alive(pid))
+        check_ends_with(command)
 
 
 def test_stand_in__is_a_python_that_has_ordinary_workers_forked(
