@@ -20,12 +20,12 @@ OTHERS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--models", nargs="+", default=["small-cnn", "paper-cnn", "resnet18", "vgg11"])
+    parser.add_argument("--models", nargs="+", default=["small-cnn", "paper-cnn", "resnet18"])
     parser.add_argument("--peers", type=int, default=2)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--size", type=int, default=32, help="images are of size x size pixels")
     parser.add_argument("--channels", type=int, default=3, help="of the images")
-    parser.add_argument("--rounds", type=int, default=2, help="of a block")
+    parser.add_argument("--rounds", type=int, default=1, help="of a block")
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
     torch.set_num_threads(1)
