@@ -56,7 +56,8 @@ def config_of(execution: str = "loop", **sections: Any) -> RunConfig:
     for name, values in sections.items():
         values = {key: plain(value) for key, value in values.items()}
         table[name] = {**table.get(name, {}), **values} if name != "topology" else values
-    table["hosting"] = {"pool": "in-process", "execution": execution, **table.get("hosting", {})}
+    hosting = {"pool": "in-process", "execution": execution, "layout": "contiguous"}  # as vectorised peers have it
+    table["hosting"] = {**hosting, **table.get("hosting", {})}
     return load_config(table)
 
 
