@@ -90,11 +90,14 @@ def test_from_edge_file__unreadable(tmp_path: Path, refusal: Refusal) -> None:
         assert "it is no CSV text in UTF-8" in refusal(from_edge_file, tmp_path / "other.csv", 3)
 
 
-def test_from_edge_file__says_what_it_is_if_no_file(tmp_path: Path, refusal: Refusal) -> None:
+def test_from_edge_file__says_what_it_is_if_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
+) -> None:
     """A device is endless and a pipe waits for a writer: neither is opened."""
+    monkeypatch.chdir(tmp_path)  # a socket's name must be short, and the folder's may be long
     os.mkfifo(tmp_path / "pipe.csv")
     with socket.socket(socket.AF_UNIX) as listening:
-        listening.bind(os.path.relpath(tmp_path / "socket.csv"))
+        listening.bind("socket.csv")
         for name, what in (("", "a folder"), ("pipe.csv", "a pipe"), ("socket.csv", "a socket")):
             assert f"it is {what}; name a CSV file of edges" in refusal(from_edge_file, tmp_path / name, 3)
     assert "cannot read /dev/zero: it is a device" in refusal(from_edge_file, Path("/dev/zero"), 3)
