@@ -70,7 +70,7 @@ def test_reservations_of_run__are_what_the_hosts_take(
             "peers.count",
         ),
         (
-            {"gpus_per_peer": 0.4},
+            {"gpus_per_peer": 0.4, "peers_per_host": 1},
             [(2, 2)],
             "hosting.gpus_per_peer: 5 x (0.4 CPU, 0.4 GPU) cannot be placed on nodes with 1 x (2 CPU, 2 GPU): a host "
             "lies on one node and a share of a GPU on one device; lower it or peers.count, or give CPUs to the nodes "
