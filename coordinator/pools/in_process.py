@@ -100,7 +100,7 @@ class InProcessPool:
         self._host = PeerHost()
         self.hosts = [InProcessHost(self._host, [peer_settings.index for peer_settings in settings])]
         self.nodes, self.workers = [[0]], dict[Origin, int]()
-        self.way = USUAL
+        self.hosting, self.way = hosting, USUAL
         self._gpu = gpus > 0
         placed = self._placed(settings)
         with ExitStack() as settings_of_process:
