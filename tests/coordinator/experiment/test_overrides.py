@@ -16,6 +16,7 @@ from peers.networks.config import PeersConfig
 from topologies.worlds.presets import PRESETS as WORLDS
 
 ROOT = Path(__file__).parents[3]
+ALONE_VECTORISED = ["hosting.execution=vectorised", "hosting.peers_per_host=1"]
 MINIMAL: dict[str, Any] = {"data": {"kind": "digits"}, "topology": {"kind": "ring"}}
 SMALL: dict[str, Any] = {  # quick to prepare
     "data": {"kind": "synthetic", "num_train": 64, "num_test": 32, "batch_size": 16},
