@@ -1,14 +1,18 @@
 """Plans a run before anything starts: loads the data, draws the schedule, estimates sizes and memory, checks all."""
 
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import torch
+
 from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
 from coordinator.experiment.data_checks import check_data, check_widths
+from coordinator.experiment.hosts import ACTOR_BYTES, FORKED_BYTES, ZYGOTE_BYTES, peers_per_host
 from coordinator.experiment.liar_checks import warn_of_parts
 from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
@@ -39,8 +43,7 @@ from topologies.schedule import Schedule
 from topologies.worlds.world import World
 
 # Measured proportional set size, CUDA build of torch: a Ray actor without peers, the coordinator, Ray's daemons.
-ACTOR_BYTES, COORDINATOR_BYTES, RAY_BYTES = 400 * 2**20, 720 * 2**20, 450 * 2**20
-FORKED_BYTES, ZYGOTE_BYTES = 80 * 2**20, 340 * 2**20  # an actor that is forked, and what all of these share
+COORDINATOR_BYTES, RAY_BYTES = 720 * 2**20, 450 * 2**20
 
 
 @dataclass(frozen=True)
@@ -87,11 +90,14 @@ class Plan:
         """How many peers the probes look at."""
         return self.config.peers.count if self.probed is None else len(self.probed)
 
-    @property
+    @cached_property
     def num_hosts(self) -> int:
-        if self.config.hosting.pool == "in-process":
+        """The number of Ray actors with peers; if left to a cluster, what it would be on this machine."""
+        hosting, count = self.config.hosting, self.config.peers.count
+        if hosting.pool == "in-process":
             return 0
-        return -(-self.config.peers.count // self.config.hosting.peers_per_host)
+        gpus = torch.cuda.device_count()
+        return -(-count // peers_per_host(hosting, count, os.cpu_count() or 1, gpus, float(memory.available())))
 
     @property
     def data_bytes(self) -> int:

@@ -140,7 +140,11 @@ class HostingConfig(Section):
     pool: Literal["ray", "in-process"] = Field(
         "ray", description="where hosts run: each a Ray actor (a process of its own), or all in this process"
     )
-    peers_per_host: int = Field(1, ge=1, le=MANY, description="number of peers in one Ray actor, at most")
+    peers_per_host: Annotated[int, Field(ge=1, le=MANY, strict=True)] | Literal["auto"] = Field(
+        "auto",
+        description="number of peers in one Ray actor, at most; auto: 1 where there is a core or GPU for each, or for "
+        "every second one and enough memory; else, and where vectorised, as many actors as cores or GPUs",
+    )
     execution: Literal["loop", "vectorised", "auto"] = Field(
         "loop",
         description="how a host computes its peers: one after the other; as one stacked network where they are alike "
@@ -242,14 +246,9 @@ class HostingConfig(Section):
                 "hosting.execution 'vectorised' runs the peers of a host together, but hosting.peers_per_host is 1: "
                 "raise it, or set hosting.execution to loop"
             )
-        if self.pool == "in-process" and self.evaluators not in ("auto", 0):
-            raise ValueError(
-                f"hosting.evaluators is {self.evaluators} but hosting.pool is 'in-process': set hosting.pool to ray"
-            )
-        if self.pool == "in-process" and self.side_runs not in ("auto", 0):
-            raise ValueError(
-                f"hosting.side_runs is {self.side_runs} but hosting.pool is 'in-process': set hosting.pool to ray"
-            )
+        for name, count in (("evaluators", self.evaluators), ("side_runs", self.side_runs)):
+            if self.pool == "in-process" and count not in ("auto", 0):
+                raise ValueError(f"hosting.{name} is {count} but hosting.pool is 'in-process': set hosting.pool to ray")
         if self.pool == "in-process" and self.workers == "forked":
             raise ValueError("hosting.workers is 'forked' but hosting.pool is 'in-process': set hosting.pool to ray")
         if self.device == "cuda" and self.gpus_per_peer == 0:

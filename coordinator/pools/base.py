@@ -1,7 +1,7 @@
 """The pool interface: typed calls to the hosts that hold the peers, in this process or in Ray actors."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from coordinator.experiment.config import ConfigError, HostingConfig
@@ -90,12 +90,13 @@ class ProbeWorker(Protocol):
 class Pool(Protocol):
     """The hosts of a run, and how to wait for their results.
 
-    nodes: the indices of the hosts on each machine. way: how the hosts compute their peers. evaluators: processes that
-    only run probes. workers: how many processes of its own began in which way; none if all is in this process.
+    nodes: the indices of the hosts on each machine. hosting: the settings, with what was found where one is "auto".
+    evaluators: processes that only run probes. workers: how many of its processes began in which way; none if all is in
+    this one.
     """
 
     nodes: list[list[int]]
-    way: Way
+    hosting: HostingConfig
     workers: dict[Origin, int]
 
     @property
@@ -153,6 +154,11 @@ def in_order(answers: Iterable[Mapping[int, T]]) -> list[T]:
 def ask(pool: Pool, call: Callable[[Host], Ref[Mapping[int, T]]]) -> list[T]:
     """Call every host and wait for the results of all peers, in peer order."""
     return in_order(pool.get([call(host) for host in pool.hosts]))
+
+
+def with_way(hosting: HostingConfig, way: Way) -> HostingConfig:
+    """The settings with how the hosts compute their peers."""
+    return hosting.model_copy(update=asdict(way))
 
 
 def choose_way(pool: Pool, hosting: HostingConfig, settings: Sequence[PeerSettings], dataset: Ref[Dataset]) -> Way:

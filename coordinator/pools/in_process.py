@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 
 from coordinator.experiment.config import ConfigError, HostingConfig
-from coordinator.pools.base import ProbeWorker, Published, Ref, check_precision, choose_way, on_device
+from coordinator.pools.base import ProbeWorker, Published, Ref, check_precision, choose_way, on_device, with_way
 from coordinator.pools.process_settings import hold_setting, torch_threads
 from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment, Rejoin, Study
@@ -100,7 +100,7 @@ class InProcessPool:
         self._host = PeerHost()
         self.hosts = [InProcessHost(self._host, [peer_settings.index for peer_settings in settings])]
         self.nodes, self.workers = [[0]], dict[Origin, int]()
-        self.way = USUAL
+        self.hosting, self.way = hosting, USUAL
         self._gpu = gpus > 0
         placed = self._placed(settings)
         with ExitStack() as settings_of_process:
@@ -111,6 +111,7 @@ class InProcessPool:
                 named = "hosting.precision, hosting.deterministic"
                 settings_of_process.enter_context(hold_setting(named, device, lambda: lambda: None))
             self.way = choose_way(self, hosting, placed, Ref(dataset))
+            self.hosting = with_way(hosting, self.way)
             self._host.open([self.way.of(each) for each in placed], dataset, threads, self.way.execution)
             self._settings_of_process = settings_of_process.pop_all()
 

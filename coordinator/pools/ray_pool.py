@@ -7,6 +7,7 @@ from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from coordinator.experiment.config import ConfigError, HostingConfig
+from coordinator.experiment.hosts import hosts_of
 from coordinator.experiment.redaction import first_line
 from coordinator.experiment.workers import forks
 from coordinator.pools.base import (
@@ -18,6 +19,7 @@ from coordinator.pools.base import (
     check_precision,
     choose_way,
     on_device,
+    with_way,
 )
 from coordinator.pools.forking.fork_server import HOSTS
 from coordinator.pools.lost_processes import describe_losses, describe_lost_node, find_lost, lost_with_node
@@ -34,7 +36,7 @@ from coordinator.pools.placement import (
 from coordinator.pools.ray_actors import ActorStarter
 from coordinator.pools.ray_cluster import shared_ray
 from coordinator.pools.ray_handles import RECOVERY, Method, RayEvaluator, RayHost, RayProcess
-from coordinator.pools.resources import count_evaluators, reservations_of_hosts
+from coordinator.pools.resources import count_evaluators, node_resources, reservations_of_hosts, with_hosts
 from coordinator.pools.unaltered import check_unaltered
 from coordinator.pools.watcher import logs_in
 from peers.data.datasets import Dataset
@@ -64,24 +66,25 @@ class RayPool:
     ) -> None:
         import ray
 
-        self._ray, self._hosting, self._tell, self._calls = ray, hosting, tell, PendingCalls(ray)
-        most = hosting.peers_per_host
-        parts = [list(range(first, min(first + most, num_peers))) for first in range(0, num_peers, most)]
-        self.hosts = [RayHost(peers, self._note) for peers in parts]
+        self._ray, self._tell, self._calls = ray, tell, PendingCalls(ray)
+        self.hosts: list[RayHost] = []
         self.evaluators: list[RayEvaluator] = []
-        self.nodes = [list(range(len(self.hosts)))]  # until processes are placed
         self._node_of, self.workers = dict[str, str](), dict[Origin, int]()  # by process, the id of its node
         self._replaced: set[str] = set()  # processes that were started since the last loss
         self._unopened: set[str] = set()  # processes that were started but have not created their peers yet
         self._recovering, self._stack, self.way = False, ExitStack(), USUAL
         self._guard = self._stack.enter_context(shared_ray(hosting.address, HOSTS if forks(hosting) else ()))
         try:
+            self.hosting = hosting = with_hosts(hosting, num_peers, node_resources(ray))
+            self.hosts = [RayHost(peers, self._note) for peers in hosts_of(hosting, num_peers)]
+            self.nodes = [list(range(len(self.hosts)))]  # until processes are placed
             self._starter = ActorStarter(hosting)
             check_unaltered("peers")
             self._start_actors()
             self._settings, dataset = load()
             self.data = data or DataOfNodes(ray, dataset, self._settings[0])
             self.way = choose_way(self, hosting, self._placed(0), self._data_of(self.hosts[:1])[0])
+            self.hosting = with_way(hosting, self.way)
             self._settings = [self.way.of(each) for each in self._settings]
             self._open(range(len(self.hosts)), range(len(self.evaluators)))
         except HostLost as error:
@@ -92,15 +95,15 @@ class RayPool:
             raise
 
     def _start_actors(self) -> None:
-        self.reservations = reservations_of_hosts(self._ray, self._hosting, self._num_peers)
-        check_precision(self._hosting, all(reserved["GPU"] > 0 for reserved in self.reservations))
-        count = count_evaluators(self._ray, self._hosting, self.reservations)
+        self.reservations = reservations_of_hosts(self._ray, self.hosting, self._num_peers)
+        check_precision(self.hosting, all(reserved["GPU"] > 0 for reserved in self.reservations))
+        count = count_evaluators(self._ray, self.hosting, self.reservations)
         self.evaluators = [RayEvaluator(f"evaluator {place}", self._note) for place in range(count)]
         self._start(range(len(self.hosts)), range(count))
 
     def _start(self, hosts: Sequence[int], evaluators: Sequence[int]) -> None:
         """Start new actors for these hosts and evaluators, given by index."""
-        targets = place(self._ray, self.reservations, hosts, self._hosting.placement)
+        targets = place(self._ray, self.reservations, hosts, self.hosting.placement)
         for host, target in zip(hosts, targets, strict=True):
             self.hosts[host].actor = self._starter.host(self.reservations[host], target)
         for evaluator in evaluators:
@@ -112,7 +115,7 @@ class RayPool:
 
     def _open(self, hosts: Sequence[int], evaluators: Sequence[int]) -> None:
         """Have these hosts and evaluators (given by index) create their peers, and wait until they have."""
-        threads, settings = self._hosting.threads, list(self._settings)
+        threads, settings = self.hosting.threads, list(self._settings)
         opened, probing = [self.hosts[host] for host in hosts], [self.evaluators[place] for place in evaluators]
         data, probed = self._data_of(opened), self._data_of(probing)
         waiting = [
@@ -203,7 +206,7 @@ class RayPool:
         lost = self._end_lost()
         hosts = [place for place, host in enumerate(self.hosts) if host.name in lost]
         evaluators = [place for place, evaluator in enumerate(self.evaluators) if evaluator.name in lost]
-        possible = wait_for_room(self._ray, self._hosting, self._num_peers, self._tell)
+        possible = wait_for_room(self._ray, self.hosting, self._num_peers, self._tell)
         if possible != self.reservations or not all_fit(self._ray, self.reservations, len(self.evaluators)):
             self._kill_all()
             self._start_actors()
@@ -251,7 +254,7 @@ class RayPool:
 
     def _wait(self, references: Sequence[Any]) -> None:
         """Wait until all references have resolved or failed. Raises: HostLost, after killing processes that hang."""
-        seconds = self._hosting.timeout
+        seconds = self.hosting.timeout
         distinct = list(dict.fromkeys(references))
         while distinct:
             _, late = self._ray.wait(distinct, num_returns=len(distinct), timeout=seconds / POLLS)
@@ -269,7 +272,7 @@ class RayPool:
         """Kill the processes that are lost or do not answer within `hosting.timeout`; returns their names."""
         actors = self._actors()
         opened = {name: actor for name, actor in actors.items() if name not in self._unopened}
-        lost = self._unopened | find_lost(self._ray, opened, self._hosting.timeout, self._tell).keys()
+        lost = self._unopened | find_lost(self._ray, opened, self.hosting.timeout, self._tell).keys()
         for name in lost:
             with suppress(Exception):
                 self._ray.kill(actors[name])
@@ -277,7 +280,7 @@ class RayPool:
 
     def _wait_until_ready(self, references: list[Ref[T]]) -> list[T]:
         """Wait for results of processes that are starting. Raises: ConfigError, after `hosting.start_timeout`."""
-        seconds = self._hosting.start_timeout
+        seconds = self.hosting.start_timeout
         waiting = [reference.value for reference in references]
         up, deadline = resources_by_node(self._ray).keys(), time.monotonic() + seconds
         while waiting:

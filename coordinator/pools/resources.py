@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coordinator.experiment.config import ConfigError, HostingConfig
+from coordinator.experiment.hosts import hosts_of, peers_per_host
 
 Resources = Mapping[str, float]
 """Amount by Ray's name of the resource: what a node has, or what a process reserves."""
@@ -57,6 +58,7 @@ def reservations_on_machine(hosting: HostingConfig, num_peers: int, cpus: int, g
 
 def reservations_on(nodes: Sequence[Resources], hosting: HostingConfig, num_peers: int) -> Reservations:
     """`reservations_of_hosts` for nodes with these resources. Raises: ConfigError."""
+    hosting = with_hosts(hosting, num_peers, nodes)
     if _total("CPU", nodes) <= 0:
         raise ConfigError(NO_CPU)
     gpus_per_peer = resolve_gpus_per_peer(hosting, num_peers, _total("GPU", nodes))
@@ -69,6 +71,14 @@ def reservations_on(nodes: Sequence[Resources], hosting: HostingConfig, num_peer
     reservations = [{"CPU": cpu, "GPU": gpu, **hosting.resources} for cpu, gpu in zip(cpus, gpus, strict=True)]
     _check_placeable(reservations, nodes)
     return reservations
+
+
+def with_hosts(hosting: HostingConfig, num_peers: int, nodes: Sequence[Resources]) -> HostingConfig:
+    """The settings with the number of peers in an actor resolved from "auto" for nodes with these resources."""
+    cores = sum(int(node.get("CPU", 0.0)) for node in nodes)
+    held = _total("memory", nodes) if any("memory" in node for node in nodes) else math.inf
+    number = peers_per_host(hosting, num_peers, cores, int(_total("GPU", nodes)), held)
+    return hosting.model_copy(update={"peers_per_host": number})
 
 
 def count_evaluators(ray: Any, hosting: HostingConfig, reservations: Reservations) -> int:
@@ -211,8 +221,9 @@ def _largest_gpu_fraction(hosting: HostingConfig, num_peers: int, gpus: float) -
 
 def _host_sizes(hosting: HostingConfig, num_peers: int) -> list[int]:
     """The number of peers on each host."""
-    most = hosting.peers_per_host if hosting.pool == "ray" else num_peers
-    return [min(most, num_peers - first) for first in range(0, num_peers, most)]
+    if hosting.pool != "ray":
+        return [num_peers]
+    return [len(peers) for peers in hosts_of(hosting, num_peers)]
 
 
 def _subtract(reservation: Resources, free: dict[str, float], devices: list[float]) -> bool:

@@ -59,7 +59,7 @@ def stopped(stop: Stop, state: RunState, every: int) -> str:
 
 def out_of_memory(plan: Plan, error: Exception) -> str:
     """The message for a GPU that ran out of memory, with the settings to change."""
-    peers = plan.config.hosting.peers_per_host if plan.num_hosts else plan.config.peers.count
+    peers = -(-plan.config.peers.count // max(1, plan.num_hosts))
     largest = max(group.peer_bytes for group in plan.groups)
     why = first_line(error, "out of memory")[:160].rstrip(".")
     return (

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 from typing import Unpack
@@ -16,7 +16,7 @@ from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.checkpoints.opening import Recalled, open_checkpoints
 from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment.brought import Keywords, Objects, note_for_file
-from coordinator.experiment.config import ConfigError, RunConfig, to_toml, with_hosting
+from coordinator.experiment.config import ConfigError, RunConfig, to_toml
 from coordinator.experiment.plan import Plan, identified, prepare, settings_of
 from coordinator.measures.holdings import ClassImages
 from coordinator.measures.stop_rule import check_stop
@@ -179,7 +179,7 @@ def _run_on(
     try:
         with opening as pool:
             plan = loading.result()
-            config = with_hosting(plan.config, **asdict(pool.way))
+            config = plan.config.model_copy(update={"hosting": pool.hosting})
             plan = replace(plan, config=config)
             if resumed:
                 resumed.check_inputs(plan)

@@ -16,6 +16,7 @@ from peers.networks.config import PeersConfig
 from topologies.worlds.presets import PRESETS as WORLDS
 
 ROOT = Path(__file__).parents[3]
+ALONE_VECTORISED = ["hosting.execution=vectorised", "hosting.peers_per_host=1"]
 MINIMAL: dict[str, Any] = {"data": {"kind": "digits"}, "topology": {"kind": "ring"}}
 SMALL: dict[str, Any] = {  # quick to prepare
     "data": {"kind": "synthetic", "num_train": 64, "num_test": 32, "batch_size": 16},
@@ -146,8 +147,12 @@ def test_exchange__the_target_that_is_left_out_fits_the_loss(kind: str) -> None:
         (["exchange.supervised=1", "exchange.what=features"], "set exchange.what to logits", ["exchange.what=logits"]),
         (["exchange.supervised=1", "peers.head.dim=2"], "set peers.head.dim", ["peers.head.dim=4"]),
         (["exchange.teacher_ema=0.5", "exchange.refresh_every=2"], "leave one", ["exchange.refresh_every=1"]),
-        (["hosting.execution=vectorised"], "raise it", ["hosting.peers_per_host=2"]),
-        (["hosting.execution=vectorised"], "set hosting.execution to loop", ["hosting.execution=loop"]),
+        (["hosting.execution=vectorised", "hosting.peers_per_host=1"], "raise it", ["hosting.peers_per_host=2"]),
+        (
+            ["hosting.execution=vectorised", "hosting.peers_per_host=1"],
+            "set hosting.execution to loop",
+            ["hosting.execution=loop"],
+        ),
         (["hosting.evaluators=1", "hosting.pool=in-process"], "set hosting.pool to ray", ["hosting.pool=ray"]),
         (["hosting.workers=forked", "hosting.pool=in-process"], "set hosting.pool to ray", ["hosting.pool=ray"]),
         (["hosting.gpus_per_peer=1", "hosting.device=cpu"], "leave one", ["hosting.gpus_per_peer=auto"]),

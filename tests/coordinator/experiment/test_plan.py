@@ -8,13 +8,11 @@ import torch
 from numpy.random import SeedSequence
 
 from coordinator.experiment.config import ConfigError, RunConfig, config_from
+from coordinator.experiment.hosts import ACTOR_BYTES, FORKED_BYTES, ZYGOTE_BYTES
 from coordinator.experiment.plan import (
-    ACTOR_BYTES,
     COORDINATOR_BYTES,
     FLOAT,
-    FORKED_BYTES,
     RAY_BYTES,
-    ZYGOTE_BYTES,
     Plan,
     build_schedule,
     peer_settings,

@@ -7,12 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.experiment.config import ConfigError, RunConfig
+from coordinator.experiment.config import ConfigError, HostingConfig, RunConfig
 from coordinator.pools.base import Ref
 from coordinator.pools.resources import count_evaluators
 from coordinator.scheduling.synchronous import Cadence, RoundLoop
 from peers.exchange.assignment import Stats
-from peers.hosting.ways import USUAL
 from topologies.schedule import self_taught
 
 
@@ -122,7 +121,7 @@ class Logged:
 class Slow:
     """A pool of one host whose evaluator answers only after the last round was submitted."""
 
-    nodes, way, workers = [[0]], USUAL, {}
+    nodes, hosting, workers = [[0]], HostingConfig(), {}
 
     def __init__(self) -> None:
         self.log: list[str] = []

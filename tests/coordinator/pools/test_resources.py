@@ -40,6 +40,10 @@ def hosting(**settings: Any) -> HostingConfig:
         ({"pool": "in-process", "gpus_per_peer": 0.25}, [(2, 1)], [{"CPU": 1, "GPU": 1}]),
         ({"pool": "in-process", "threads": 8, "gpus_per_peer": 0.25}, [(8, 0), (2, 1)], [{"CPU": 2, "GPU": 1}]),
         ({"pool": "ray"}, [(2, 0)], [{"CPU": 0.5}] * 4),
+        ({"pool": "ray"}, [(1, 0)], [{"CPU": 1}]),
+        ({"pool": "ray"}, [(1, 0), (1, 0)], [{"CPU": 0.5}] * 4),
+        ({"pool": "ray", "execution": "vectorised"}, [(1, 0), (1, 0)], [{"CPU": 1}] * 2),
+        ({"pool": "ray", "device": "cuda"}, [(2, 1)], [{"CPU": 1, "GPU": 1}]),
         ({"pool": "ray", "peers_per_host": 3}, [(2, 4)], [{"CPU": 1, "GPU": 1}, {"CPU": 1, "GPU": 1}]),
         ({"pool": "ray", "gpus_per_peer": 0.5}, [(8, 0), (1, 2)], [{"CPU": 0.25, "GPU": 0.5}] * 4),
     ],
@@ -66,7 +70,7 @@ def test_reservations_of_run__are_what_the_hosts_take(
             "peers.count",
         ),
         (
-            {"gpus_per_peer": 0.4},
+            {"gpus_per_peer": 0.4, "peers_per_host": 1},
             [(2, 2)],
             "hosting.gpus_per_peer: 5 x (0.4 CPU, 0.4 GPU) cannot be placed on nodes with 1 x (2 CPU, 2 GPU): a host "
             "lies on one node and a share of a GPU on one device; lower it or peers.count, or give CPUs to the nodes "

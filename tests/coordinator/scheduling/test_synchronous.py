@@ -16,7 +16,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from coordinator.experiment.config import RunConfig, load_config
+from coordinator.experiment.config import HostingConfig, RunConfig, load_config
 from coordinator.experiment.plan import peer_settings, prepare
 from coordinator.experiment.schedules import build_schedule
 from coordinator.pools.base import HostLost, Pool, Ref, ask
@@ -26,7 +26,6 @@ from coordinator.run.simulate import simulate
 from coordinator.scheduling.scheduler import Cadence, Phase, RoundRecord
 from coordinator.scheduling.synchronous import RoundLoop
 from peers.exchange.assignment import Assignment, Stats
-from peers.hosting.ways import USUAL
 from peers.learning.control import Control
 from peers.learning.settings import initial_network
 from peers.networks.network import Network
@@ -94,7 +93,7 @@ class RecordingHost:
 class RecordingPool:
     """Such hosts, and what has reached all of their peers."""
 
-    way, evaluators, workers = USUAL, (), {}
+    hosting, evaluators, workers = HostingConfig(), (), {}
 
     def __init__(self, num_peers: int, peers_per_host: int) -> None:
         peers = list(range(num_peers))
@@ -288,7 +287,7 @@ class ThreadedHost:
 class ThreadedPool:
     """Such hosts."""
 
-    way, evaluators, workers = USUAL, (), {}
+    hosting, evaluators, workers = HostingConfig(), (), {}
 
     def __init__(self, num_peers: int) -> None:
         self.released = Event()
