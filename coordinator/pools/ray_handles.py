@@ -54,11 +54,17 @@ class RayHost(RayProcess):
         first, last = peers[0], peers[-1]
         super().__init__(f"the host of peer {first}" if first == last else f"the host of peers {first} to {last}", note)
         self.peers = peers
+        self._publishing: tuple[Any, dict[str, Any]] = (None, {})  # an actor, and its methods that give two answers
 
     def _publish(self, method: Method, *arguments: Any) -> Published:
         """Call a method whose answer is a bundle and the peers' statistics."""
+        if self._publishing[0] is not self.actor:
+            self._publishing = (self.actor, {})
+        methods = self._publishing[1]
+        if method.__name__ not in methods:
+            methods[method.__name__] = getattr(self.actor, method.__name__).options(num_returns=2)
         passed = [argument.value if isinstance(argument, Ref) else argument for argument in arguments]
-        bundle, stats = getattr(self.actor, method.__name__).remote(*passed)
+        bundle, stats = methods[method.__name__].remote(*passed)
         self._note(self.name, method, stats, passed)
         return Ref(bundle), Ref(stats)
 

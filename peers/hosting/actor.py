@@ -1,7 +1,7 @@
 """The host of peers, and the evaluator, as Ray actors."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import ray
 
@@ -12,9 +12,6 @@ from peers.hosting.host import PeerHost
 from peers.hosting.origin import Origin, origin
 from peers.hosting.packing import packed, packed_bundle, unpacked
 from peers.hosting.postbox import Bundle
-
-F = TypeVar("F", bound=Callable[..., Any])
-_two_answers: Callable[[F], F] = ray.method(num_returns=2)
 
 
 class Located:
@@ -32,19 +29,15 @@ class Located:
 class ActorHost(Located, PeerHost):
     """A host of peers as a Ray actor: what travels in every round is packed, see `packing`."""
 
-    @_two_answers
     def publish(self, *told: Any) -> Any:
         return _answer(*super().publish(*map(unpacked, told)))
 
-    @_two_answers
     def advance(self, *told: Any) -> Any:
         return _answer(*super().advance(*map(unpacked, told)))
 
-    @_two_answers
     def step(self, *told: Any) -> Any:
         return _answer(*super().step(*map(unpacked, told)))
 
-    @_two_answers
     def rejoin(self, *told: Any) -> Any:
         return _answer(*super().rejoin(*map(unpacked, told)))
 
