@@ -32,6 +32,7 @@ class RayProcess:
     def __init__(self, name: str, note: Note) -> None:
         self.name = name
         self.actor: Any = None  # until it has been started
+        self._methods: tuple[Any, dict[str, Any]] = (None, {})  # an actor and its methods
         self._note = note
 
     def _call(self, method: Callable[Concatenate[Any, P], T], *arguments: P.args, **named: P.kwargs) -> Ref[T]:
@@ -42,9 +43,18 @@ class RayProcess:
     def _pass(self, method: Callable[..., T], *arguments: Any) -> Ref[T]:
         """Call a method that takes references among its arguments: Ray replaces them by their values."""
         passed = [argument.value if isinstance(argument, Ref) else argument for argument in arguments]
-        answer = getattr(self.actor, method.__name__).remote(*passed)
+        answer = self._bound(method, 1).remote(*passed)
         self._note(self.name, method, answer, passed)
         return Ref(answer)
+
+    def _bound(self, method: Method, num_returns: int) -> Any:
+        """The actor's method, made once for each actor: that takes as long as a call."""
+        if self._methods[0] is not self.actor:
+            self._methods = (self.actor, {})
+        methods, name = self._methods[1], method.__name__
+        if name not in methods:
+            methods[name] = getattr(self.actor, name).options(num_returns=num_returns)
+        return methods[name]
 
 
 class RayHost(RayProcess):
@@ -54,17 +64,11 @@ class RayHost(RayProcess):
         first, last = peers[0], peers[-1]
         super().__init__(f"the host of peer {first}" if first == last else f"the host of peers {first} to {last}", note)
         self.peers = peers
-        self._publishing: tuple[Any, dict[str, Any]] = (None, {})  # an actor, and its methods that give two answers
 
     def _publish(self, method: Method, *arguments: Any) -> Published:
         """Call a method whose answer is a bundle and the peers' statistics."""
-        if self._publishing[0] is not self.actor:
-            self._publishing = (self.actor, {})
-        methods = self._publishing[1]
-        if method.__name__ not in methods:
-            methods[method.__name__] = getattr(self.actor, method.__name__).options(num_returns=2)
         passed = [argument.value if isinstance(argument, Ref) else argument for argument in arguments]
-        bundle, stats = methods[method.__name__].remote(*passed)
+        bundle, stats = self._bound(method, 2).remote(*passed)
         self._note(self.name, method, stats, passed)
         return Ref(bundle), Ref(stats)
 
