@@ -102,10 +102,9 @@ def test_gpu__rounds_with_each_loss(kind: str, execution: Execution) -> None:
     )
 
 
-@pytest.mark.parametrize("execution", ["loop", "vectorised"])
 @pytest.mark.parametrize("kind", kinds_of(TargetConfig))
-def test_gpu__rounds_with_each_target(kind: str, execution: Execution) -> None:
-    check(config_of(exchange={"target": {"kind": kind}}), execution)
+def test_gpu__rounds_with_each_target(kind: str) -> None:
+    check(config_of(exchange={"target": {"kind": kind}}))
 
 
 @pytest.mark.parametrize("kind", kinds_of(AggregationConfig))
@@ -113,10 +112,9 @@ def test_gpu__rounds_with_each_rule_of_pooling(kind: str) -> None:
     check(config_of(peers={"count": 6}, exchange={"aggregation": {"kind": kind}}))  # the most that any rule needs
 
 
-@pytest.mark.parametrize("execution", ["loop", "vectorised"])
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
-def test_gpu__rounds_with_each_wire(dtype: str, execution: Execution) -> None:
-    check(config_of(exchange={"dtype": dtype}), execution)
+def test_gpu__rounds_with_each_wire(dtype: str) -> None:
+    check(config_of(exchange={"dtype": dtype}))
 
 
 @pytest.mark.parametrize("execution", ["loop", "vectorised"])
