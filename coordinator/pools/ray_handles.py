@@ -9,6 +9,7 @@ from peers.exchange.assignment import Assignment, Rejoin, Study
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import Evaluator, State
 from peers.hosting.host import PeerHost
+from peers.hosting.packing import packed
 from peers.hosting.postbox import Bundle
 from peers.hosting.ways import Way
 from peers.learning.settings import Execution, PeerSettings
@@ -31,6 +32,7 @@ class RayProcess:
     def __init__(self, name: str, note: Note) -> None:
         self.name = name
         self.actor: Any = None  # until it has been started
+        self._methods: tuple[Any, dict[str, Any]] = (None, {})  # an actor and its methods
         self._note = note
 
     def _call(self, method: Callable[Concatenate[Any, P], T], *arguments: P.args, **named: P.kwargs) -> Ref[T]:
@@ -40,15 +42,19 @@ class RayProcess:
 
     def _pass(self, method: Callable[..., T], *arguments: Any) -> Ref[T]:
         """Call a method that takes references among its arguments: Ray replaces them by their values."""
-        (answer,) = self._submit(method, arguments, 1)
+        passed = [argument.value if isinstance(argument, Ref) else argument for argument in arguments]
+        answer = self._bound(method, 1).remote(*passed)
+        self._note(self.name, method, answer, passed)
         return Ref(answer)
 
-    def _submit(self, method: Method, arguments: Sequence[Any], num_returns: int) -> list[Any]:
-        passed = [argument.value if isinstance(argument, Ref) else argument for argument in arguments]
-        answer = getattr(self.actor, method.__name__).options(num_returns=num_returns).remote(*passed)
-        answers = [answer] if num_returns == 1 else list(answer)
-        self._note(self.name, method, answers[-1], passed)
-        return answers
+    def _bound(self, method: Method, num_returns: int) -> Any:
+        """The actor's method, made once for each actor: that takes as long as a call."""
+        if self._methods[0] is not self.actor:
+            self._methods = (self.actor, {})
+        methods, name = self._methods[1], method.__name__
+        if name not in methods:
+            methods[name] = getattr(self.actor, name).options(num_returns=num_returns)
+        return methods[name]
 
 
 class RayHost(RayProcess):
@@ -58,6 +64,13 @@ class RayHost(RayProcess):
         first, last = peers[0], peers[-1]
         super().__init__(f"the host of peer {first}" if first == last else f"the host of peers {first} to {last}", note)
         self.peers = peers
+
+    def _publish(self, method: Method, *arguments: Any) -> Published:
+        """Call a method whose answer is a bundle and the peers' statistics."""
+        passed = [argument.value if isinstance(argument, Ref) else argument for argument in arguments]
+        bundle, stats = self._bound(method, 2).remote(*passed)
+        self._note(self.name, method, stats, passed)
+        return Ref(bundle), Ref(stats)
 
     def open(
         self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int, execution: Execution
@@ -75,26 +88,22 @@ class RayHost(RayProcess):
     def publish(
         self, assignments: Mapping[int, Assignment], live: Mapping[int, Sequence[int]] | None = None
     ) -> Published:
-        bundle, stats = self._submit(PeerHost.publish, [assignments, live], 2)
-        return Ref(bundle), Ref(stats)
+        return self._publish(PeerHost.publish, packed(assignments), packed(live))
 
     def advance(
         self, round_index: int, following: Mapping[int, Assignment | None], *arrived: Ref[Bundle | Sum]
     ) -> Published:
-        bundle, stats = self._submit(PeerHost.advance, [round_index, following, *arrived], 2)
-        return Ref(bundle), Ref(stats)
+        return self._publish(PeerHost.advance, round_index, packed(following), *arrived)
 
     def step(
         self, studies: Mapping[int, Study], following: Mapping[int, Assignment | None], *arrived: Ref[Bundle]
     ) -> Published:
-        bundle, stats = self._submit(PeerHost.step, [studies, following, *arrived], 2)
-        return Ref(bundle), Ref(stats)
+        return self._publish(PeerHost.step, packed(studies), packed(following), *arrived)
 
     def rejoin(
         self, assignments: Mapping[int, Assignment], returns: Mapping[int, Rejoin], *states: Ref[Mapping[int, State]]
     ) -> Published:
-        bundle, stats = self._submit(PeerHost.rejoin, [assignments, returns, *states], 2)
-        return Ref(bundle), Ref(stats)
+        return self._publish(PeerHost.rejoin, packed(assignments), packed(returns), *states)
 
     def total(self, *bundles: Ref[Bundle]) -> Ref[Sum]:
         return self._pass(PeerHost.total, *bundles)

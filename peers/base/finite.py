@@ -1,4 +1,6 @@
-"""Which rows of a tensor are finite."""
+"""Whether tensors, or rows of one, are finite."""
+
+import math
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,3 +12,9 @@ def finite_rows(values: Float[Tensor, "rows *axes"]) -> Bool[Tensor, " rows"]:
     flat = values.reshape(len(values), -1)
     finite = torch.isfinite(flat.sum(dim=1))
     return finite if finite.all() else torch.isfinite(flat).all(dim=1)
+
+
+@torch.no_grad()
+def is_finite(values: Tensor) -> bool:
+    """Whether all values are finite, by their sum first: one pass, and nothing as large as they are."""
+    return math.isfinite(values.sum().item()) or bool(torch.isfinite(values).all())

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from peers.base.finite import is_finite
+
 WireDtype = Literal["float32", "float16", "bfloat16", "int8"]
 Payload = tuple[np.ndarray, ...]
 
@@ -57,7 +59,7 @@ class Wire:
         if found != expected:
             return f"arrays of {_format_arrays(found)} where {self.dtype} has {_format_arrays(expected)}"
         values = self._unpack_values(payload[: 2 if self.dtype == "int8" else 1], torch.device("cpu"))
-        finite = bool(torch.isfinite(values).all())
+        finite = is_finite(values)
         if not finite and not lie:
             return "values that are not finite"
         if self.dtype == "int8" and (payload[1] < 0).any():  # one that is not finite makes its values so

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
-from torch.func import functional_call
 
 from peers.base.brought_errors import of_peer
+from peers.base.finite import is_finite
 from peers.base.precision import autocast, backward
 from peers.data.datasets import Dataset
 from peers.exchange.assignment import Assignment
@@ -22,7 +22,7 @@ from peers.learning.listening import Ear, Listened, listen
 from peers.learning.settings import PeerSettings, initial_network, seed_noise
 from peers.learning.sight import Sight
 from peers.learning.teacher import Teacher
-from peers.networks.optimizers import OptimizerState
+from peers.networks.optimizers import OptimizerState, clipped
 from peers.probing import measuring
 
 
@@ -113,13 +113,11 @@ class Learner:
         """Features and outputs; further: as in `seed_noise`."""
         seed_noise(self.settings, self.network, round_index, *further)
         with autocast(self.device, self.settings.precision), of_peer(self.index):
-            features, outputs = functional_call(self.network, buffers, (images,))
+            features, outputs = self.network.with_buffers(buffers, images)
         return features.float(), outputs.float()
 
     def settle(self, pending: Pending) -> None:
-        with torch.no_grad():
-            for name, buffer in self.network.named_buffers():
-                buffer.copy_(pending.buffers[name])
+        self.network.set_buffers(pending.buffers)
 
     def hear(self, lesson: Lesson, pending: Pending, own_batch: int) -> tuple[Pending, Listened]:
         """What a lesson says, with the forward pass on its batch: that of the message, or a new one."""
@@ -135,7 +133,7 @@ class Learner:
     def _look_at(self, batch: int, needs_own: bool) -> Pending:
         """A further forward pass, on a batch that a message is about; BatchNorm's statistics follow it."""
         images, labels = self.batches(batch, self.index)
-        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        buffers = self.network.copied_buffers()
         features, outputs = self.forward(buffers, images, batch)
         found = Pending(batch, images, labels, features, outputs, buffers)
         self.settle(found)
@@ -158,7 +156,7 @@ class Learner:
         if private is None:
             return tasks or [Task(1.0, pending)]
         images, labels = private
-        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        buffers = self.network.copied_buffers()
         features, outputs = self.forward(buffers, images, assignment.batch_index, 1)
         found = Pending(assignment.round_index, images, labels, features, outputs, buffers)
         self.settle(found)
@@ -182,21 +180,21 @@ class Learner:
             parameter.grad = None
         with backward(self.device, self.settings.precision):
             loss.backward()  # type: ignore[no-untyped-call]
-        most = self.kind.optimizer.clip_norm or float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(parameters, most, foreach=False)
-        if not self.drop_unless_finite("the gradient's norm", norm.item(), run_round):
+        most = self.kind.optimizer.clip_norm
+        norm = clipped(parameters, most)
+        if not self.drop_unless_finite("the gradient's norm", norm, run_round):
             return None, None
         if assignment.gradient_norm is not None:
-            factor = matching_factor(norm.item(), assignment.gradient_norm, most)
+            factor = matching_factor(norm, assignment.gradient_norm, most or math.inf)
             for gradient in (parameter.grad for parameter in parameters if parameter.grad is not None):
                 gradient.mul_(factor)
         lr = self.kind.optimizer.lr_at(run_round, self.settings.num_rounds)
         self.optimizer.step([parameter.grad for parameter in parameters], lr)
-        if not self.end_step(run_round, all(torch.isfinite(parameter).all() for parameter in parameters)):
+        if not self.end_step(run_round, all(map(is_finite, parameters))):
             return None, None
         if self.settings.exchange.keeps_centre:
             self.centre = self._updated_centre(tasks)
-        return loss.item(), norm.item()
+        return loss.item(), norm
 
     def _loss(self, tasks: Sequence[Task]) -> Float[Tensor, ""]:
         losses = []

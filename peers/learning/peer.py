@@ -176,7 +176,7 @@ class Peer(Learner):
         if notice is not None:
             return notice
         images, labels = self.batches(assignment.batch_index, self.index)
-        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        buffers = self.network.copied_buffers()
         exchange = self.settings.exchange
         with torch.set_grad_enabled(assignment.studies and not self.settings.recompute):
             features, outputs = self.forward(buffers, images, assignment.round_index)

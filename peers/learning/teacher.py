@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.func import functional_call
 
 from peers.base.brought_errors import of_peer
 from peers.base.precision import autocast
@@ -75,8 +74,7 @@ class Teacher:
         self, images: Float[Tensor, "batch *shape"], settings: PeerSettings, round_index: int
     ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
         """Features and outputs in a round, with the batch's own BatchNorm statistics; the state is not changed."""
-        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         seed_noise(settings, self.network, round_index)
         with autocast(images.device, settings.precision), of_peer(settings.index):
-            features, outputs = functional_call(self.network, buffers, (images,))
+            features, outputs = self.network.with_buffers(self.network.copied_buffers(), images)
         return features.float(), outputs.float()

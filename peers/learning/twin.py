@@ -82,8 +82,7 @@ class Twin:
         """Features and outputs on the run's images, with the batch's own BatchNorm statistics; nothing is changed."""
         if self.peer.teacher is not None:
             return self.peer.teacher.outputs(images, self.peer.settings, round_index)
-        buffers = {name: buffer.clone() for name, buffer in self.peer.network.named_buffers()}
-        return self.peer.forward(buffers, images, round_index)
+        return self.peer.forward(self.peer.network.copied_buffers(), images, round_index)
 
     def learn(self, assignment: Assignment) -> str:
         """One step, on the other data's batch of this number; returns why it has failed, if it has.

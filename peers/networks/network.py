@@ -1,7 +1,8 @@
 """`Network`: an encoder and a head, and what they return for images of a shape."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -50,6 +51,46 @@ class Network(nn.Module):
                 features, outputs = found
                 return features, outputs
             return found, self.head(found)
+
+    def copied_buffers(self) -> dict[str, Tensor]:
+        """Copies of its buffers, such as BatchNorm's statistics, by name."""
+        return {name: buffer.clone() for name, buffer in self._buffers_now()}
+
+    @torch.no_grad()
+    def set_buffers(self, buffers: Mapping[str, Tensor]) -> None:
+        """Give its buffers these values."""
+        for name, buffer in self._buffers_now():
+            buffer.copy_(buffers[name])
+
+    def with_buffers(
+        self, buffers: dict[str, Tensor], images: Float[Tensor, "batch *shape"]
+    ) -> tuple[Float[Tensor, "batch features"], Float[Tensor, "batch outputs"]]:
+        """A forward pass in which these buffers, which may change, stand in for its own, which do not.
+
+        The same as `functional_call`, which walks through all modules each time: most of a small network's time.
+        """
+        if self.origin:  # the user's code may do anything with its buffers
+            found: tuple[Tensor, Tensor] = functional_call(self, buffers, (images,))
+            return found
+        own = [held[key] for _, held, key in self._places]
+        try:
+            for name, held, key in self._places:
+                held[key] = buffers[name]
+            return self(images)  # type: ignore[no-any-return]
+        finally:
+            for (_, held, key), buffer in zip(self._places, own, strict=True):
+                held[key] = buffer
+
+    @cached_property
+    def _places(self) -> list[tuple[str, dict[str, Tensor | None], str]]:
+        """The name of each buffer, and where its module holds it. Networks of this package keep their modules."""
+        modules = [(f"{path}." if path else "", module._buffers) for path, module in self.named_modules()]
+        return [(prefix + key, held, key) for prefix, held in modules for key, at in held.items() if at is not None]
+
+    def _buffers_now(self) -> Iterable[tuple[str, Tensor]]:
+        if self.origin:
+            return self.named_buffers()
+        return ((name, buffer) for name, held, key in self._places if (buffer := held[key]) is not None)
 
     def features(self, images: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch features"]:
         """Features alone, without the head's work where it is separate."""

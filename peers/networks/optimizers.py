@@ -91,11 +91,15 @@ class Adaptive(Optimizer):
     )
     moment_names: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
     function: ClassVar[Callable[..., None]]
+    decoupled: ClassVar[bool] = False
 
     def update(
         self, parameters: Tensors, gradients: Tensors, moments: Moments, steps: int, lr: float, fused: Fused = None
     ) -> None:
         """One step in place, after `steps` earlier steps. Source: torch.optim.Adam, torch.optim.AdamW."""
+        if fused is None and all(parameter.device.type == "cpu" for parameter in parameters):
+            self._update_each(parameters, gradients, moments, steps + 1, lr)
+            return
         counters = [torch.tensor(float(steps), device=parameter.device if fused else "cpu") for parameter in parameters]
         self.function(
             parameters,
@@ -114,6 +118,21 @@ class Adaptive(Optimizer):
             maximize=False,
         )
 
+    def _update_each(self, parameters: Tensors, gradients: Tensors, moments: Moments, steps: int, lr: float) -> None:
+        """What torch's function does on a CPU, bit for bit, without its checks: most of the time of small networks."""
+        first, second = self.betas
+        step_size = lr / (1 - first**steps)
+        scale = (1 - second**steps) ** 0.5
+        each = zip(parameters, gradients, moments["exp_avg"], moments["exp_avg_sq"], strict=True)
+        for parameter, gradient, mean, square in each:
+            if self.weight_decay and self.decoupled:
+                parameter.mul_(1 - lr * self.weight_decay)
+            elif self.weight_decay:
+                gradient = gradient.add(parameter, alpha=self.weight_decay)
+            mean.lerp_(gradient, 1 - first)
+            square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+            parameter.addcdiv_(mean, (square.sqrt() / scale).add_(1e-8), value=-step_size)
+
 
 class Adam(Adaptive):
     """Adam (Kingma and Ba 2015)."""
@@ -127,9 +146,22 @@ class AdamW(Adaptive):
 
     kind: Literal["adamw"] = "adamw"
     function = staticmethod(adamw)
+    decoupled = True
 
 
 OptimizerConfig = Annotated[SGD | Adam | AdamW, Field(discriminator="kind")]
+
+
+@torch.no_grad()
+def clipped(parameters: Sequence[Tensor], most: float) -> float:
+    """Scale the parameters' gradients down to a norm of `most` (0: not at all); returns their norm before.
+
+    Source: torch.nn.utils.clip_grad_norm_.
+    """
+    if most:
+        return torch.nn.utils.clip_grad_norm_(parameters, most, foreach=False).item()
+    norms = [torch.linalg.vector_norm(each.grad) for each in parameters if each.grad is not None]
+    return torch.linalg.vector_norm(torch.stack(norms)).item() if norms else 0.0
 
 
 class OptimizerState:

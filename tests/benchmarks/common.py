@@ -76,16 +76,23 @@ def run(pool: Pool, plan: Plan, config: RunConfig, rounds: int, shared_sum: bool
     return list(RoundLoop(pool, plan.schedule, Cadence(rounds, config.hosting.lookahead), shared_sum))
 
 
-def in_turn(variants: Mapping[str, Callable[[int], Any]], rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Seconds of a block of rounds of each variant, blocks in turn, so that a busy moment hits all alike."""
+def in_turn(
+    variants: Mapping[str, Callable[[int], Any]], rounds: int, repeats: int, cpu: dict[str, list[float]] | None = None
+) -> dict[str, list[float]]:
+    """Seconds of a block of rounds of each variant, blocks in turn, so that a busy moment hits all alike.
+
+    cpu: is given the CPU seconds of this process and all below it.
+    """
     for each in variants.values():
         each(2)  # warm up
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(repeats):
         for name, each in variants.items():
-            start = time.perf_counter()
+            start, before = time.perf_counter(), 0.0 if cpu is None else tree_seconds()
             each(rounds)
             seconds[name].append(time.perf_counter() - start)
+            if cpu is not None:
+                cpu.setdefault(name, []).append(tree_seconds() - before)
     return seconds
 
 

@@ -173,7 +173,8 @@ def main() -> None:
             if name in asked.variants:
                 variants[name] = stack.enter_context(rounds_of(config(hosting)))
         check_same(variants, asked.peers, asked.precision)
-        seconds = in_turn(variants, asked.rounds, asked.repeats)
+        cpu: dict[str, list[float]] = {}
+        seconds = in_turn(variants, asked.rounds, asked.repeats, cpu)
     compared = ("ad", "ae", "bc", "bd", "be", "gc", "gd", "ge", "ab", "ef")
     pairs = [(slow, fast) for slow, fast in compared if slow in seconds and fast in seconds]
     show(
@@ -182,6 +183,7 @@ def main() -> None:
             **vars(asked),
             "rounds_per_second": {name: round(asked.rounds / statistics.median(s), 3) for name, s in seconds.items()},
             "times_as_fast": {f"{fast} over {slow}": ratio(seconds[slow], seconds[fast]) for slow, fast in pairs},
+            "cpu_seconds": {f"{fast} over {slow}": ratio(cpu[fast], cpu[slow]) for slow, fast in pairs},
         }
     )
 

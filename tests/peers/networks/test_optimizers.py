@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from peers.base.section import examples
-from peers.networks.optimizers import SGD, Adam, AdamW, OptimizerConfig, OptimizerState
+from peers.networks.optimizers import SGD, Adam, AdamW, OptimizerConfig, OptimizerState, clipped
 
 REFERENCES: list[tuple[OptimizerConfig, type[torch.optim.Optimizer], dict[str, Any]]] = [
     (SGD(lr=0.1, weight_decay=0.01), torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.01}),
@@ -52,3 +52,22 @@ def test_step__goes_down_and_goes_on_from_its_saved_state(config: OptimizerConfi
     for each, parameters in ((state, ours), (resumed, others)):
         each.step([parameter.clone() for parameter in parameters], config.lr)
     assert all(torch.equal(*pair) for pair in zip(ours, others, strict=True))
+
+
+@pytest.mark.parametrize("most", [0.0, 0.5, 100.0])
+def test_clipped__equals_torch_bit_for_bit(most: float) -> None:
+    def parameters() -> list[torch.nn.Parameter]:
+        made = [
+            torch.nn.Parameter(torch.zeros(3, 2)),
+            torch.nn.Parameter(torch.zeros(4)),
+            torch.nn.Parameter(torch.ones(1)),
+        ]
+        for number, each in enumerate(made[:2]):
+            each.grad = torch.randn(each.shape, generator=torch.Generator().manual_seed(number))
+        return made
+
+    own, reference = parameters(), parameters()
+    norm = torch.nn.utils.clip_grad_norm_(reference, most or float("inf"), foreach=False)
+    assert clipped(own, most) == norm.item()
+    for one, other in zip(own[:2], reference[:2], strict=True):
+        assert one.grad is not None and other.grad is not None and torch.equal(one.grad, other.grad)
