@@ -18,7 +18,11 @@ from coordinator.pools.session_files import keep_token, session_folder
 from coordinator.pools.watcher import MARK
 
 _GUARDS: list[Guard] = []  # the guard of the Ray that this process has started, if any
-LOCAL = {"RAY_worker_niceness": "0"}  # of a Ray that we start, whose workers are all there is to do; Ray's own is 15
+LOCAL = {  # of a Ray that we start
+    "RAY_worker_niceness": "0",  # its workers are all there is to do; Ray's own is 15
+    # the start waits for the first workers, for ever if Ray has given them up: after 60 s, if the machine is busy
+    "RAY_worker_register_timeout_seconds": "600",
+}
 
 
 @contextmanager

@@ -6,13 +6,9 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import uvicorn
-
-from coordinator.watching.app import application
 from coordinator.watching.sources import Sources
 
 HOST = "127.0.0.1"
@@ -20,7 +16,6 @@ PORT = 8800
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE = 1  # seconds that connections have after a signal
 LAST_LOOK = 5.0  # seconds at most for a last look at the folder, when the run that the server is beside has ended
-MOST_CONNECTIONS = 256
 CODE = 130  # as of other commands that a signal ends
 
 
@@ -50,8 +45,11 @@ def serve(folder: Path, listening: socket.socket, tell: Callable[[str], object],
 
 
 async def _serve(folder: Path, listening: socket.socket, tell: Callable[[str], object], until_closed: int) -> int:
+    from coordinator.watching.server import server_of  # imported here: commands without a page do without uvicorn
+
     port, sources = listening.getsockname()[1], Sources(folder)
-    server, loop = _Server(_settings(sources, port)), asyncio.get_running_loop()
+    hosts = {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}
+    server, loop = server_of(sources, hosts, GRACE), asyncio.get_running_loop()
 
     def end() -> None:
         sources.close()
@@ -78,29 +76,6 @@ async def _serve(folder: Path, listening: socket.socket, tell: Callable[[str], o
     for number in heeded:
         loop.remove_signal_handler(number)
     return CODE
-
-
-def _settings(sources: Sources, port: int) -> uvicorn.Config:
-    return uvicorn.Config(
-        application(sources, {f"{name}:{port}" for name in (HOST, "localhost", "[::1]")}),
-        log_level="error",  # what a client does wrong is told to the client
-        proxy_headers=False,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        http="h11",
-        ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=GRACE,
-    )
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server without its own handling of signals, which ends the process by the signal."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def main() -> None:

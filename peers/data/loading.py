@@ -1,5 +1,6 @@
 """Loads data sets from scikit-learn, torchvision or tables (Parquet, Arrow), or draws them at random."""
 
+import importlib.util
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,13 +20,24 @@ _DIGITS_TEST = 500
 
 def load_digits(seed: np.random.SeedSequence) -> Dataset:
     """scikit-learn's 1,797 digits of 8x8 pixels, of which 500 (stratified) are test images."""
-    from sklearn.datasets import load_digits as read_digits  # imported here: actors do not need scikit-learn's 140 MiB
-
-    digits = read_digits()
-    pixels = np.rint(digits.images[:, None] * (255 / 16)).astype(np.uint8)
-    labels = digits.target.astype(np.int64)
+    table = _digits()
+    pixels = np.rint(table[:, :-1].reshape(-1, 1, 8, 8) * (255 / 16)).astype(np.uint8)
+    labels = table[:, -1].astype(np.int64)
     test = stratified_holdout(labels, _DIGITS_TEST, np.random.default_rng(seed))
     return Dataset("digits", pixels[~test], labels[~test], pixels[test], labels[test], 10)
+
+
+def _digits() -> np.ndarray:
+    """A row for each of the digits: 64 pixels, then its class; out of scikit-learn's file, without its imports."""
+    found = importlib.util.find_spec("sklearn")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        path = Path(folder, "datasets", "data", "digits.csv.gz")
+        if path.is_file():
+            return np.loadtxt(path, delimiter=",")
+    from sklearn.datasets import load_digits as read_digits  # a release that keeps it elsewhere
+
+    digits = read_digits()
+    return np.column_stack([digits.data, digits.target])
 
 
 def load_torchvision(kind: TorchvisionKind, root: str | Path, download: bool) -> Dataset:

@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from coordinator.pools.forking.announcing import announcing
+
 HERE = Path(__file__).parent
-LAUNCHER, ZYGOTE, ROOT = HERE / "launcher.py", HERE / "zygote.py", HERE.parents[2]
+LAUNCHER, HELPERS, ZYGOTE, ROOT = HERE / "launcher.py", HERE / "helpers.py", HERE / "zygote.py", HERE.parents[2]
 SOCKET = "PEER_CONSENSUS_FORK_SERVER"  # environment variable with the path of the socket, also in Ray's processes
 # what Ray imports from elsewhere; not Ray itself, which reads its settings from the environment when it is imported
 OF_RAY = (
@@ -57,20 +59,21 @@ class ForkServer:
                 start_new_session=True,  # Ctrl-C does not reach it
             )
         os.environ[SOCKET] = self.path
-        self._python = f"{folder}/python"
+        self._python, self._announced = f"{folder}/python", f"{folder}/announced"
         with open(self._python, "x", opener=lambda path, flags: os.open(path, flags, 0o700)) as file:
-            file.write(stand_in(sys.executable, self.path))
+            file.write(stand_in(sys.executable, self.path, self._announced))
 
     @contextmanager
     def used(self) -> Iterator[None]:
-        """Have a Ray that is started in the `with` block fork its workers from the zygote, but for those that spill.
+        """Have a Ray that is started in the `with` block fork its workers, but for those that spill, and lack helpers.
 
         Ray starts what `sys.executable` says. An actor's runtime environment could name the launcher instead, as its
         `py_executable`, but to run that, Ray starts a Python and imports itself into it: more than the fork takes.
         """
         before, sys.executable = sys.executable, self._python
         try:
-            yield
+            with announcing(self._announced):
+                yield
         finally:
             sys.executable = before
 
@@ -93,10 +96,20 @@ def socket_path() -> str:
     return path if os.path.exists(path) else ""
 
 
-def stand_in(python: str, path: str) -> str:
-    """A shell script that is a Python: it has workers of Ray forked by the zygote at a socket, and runs all else."""
-    launcher = shlex.join([python, "-I", "-S", "-E", str(LAUNCHER), path])
+def stand_in(python: str, forks: str, announced: str) -> str:
+    """A shell script that is a Python, but for what Ray starts: it has workers forked, and leaves out helpers.
+
+    forks: the socket of the zygote. announced: that of `announcing`. Ray's autoscaler and its log monitor are for
+    clusters that grow and for output that the command prints: both end at once, which Ray does not mind.
+    """
+    flags = [python, "-I", "-S", "-E"]
+    launcher, helpers = shlex.join([*flags, str(LAUNCHER), forks]), shlex.join([*flags, str(HELPERS), announced])
     return f"""#!/bin/sh
 case "$*" in *--worker-type=*) ;; *) case "$1" in */default_worker.py) exec {launcher} "$@" ;; esac ;; esac
+case "$1 $2" in
+*/ray/autoscaler/*monitor.py*|*/ray/_private/log_monitor.py*) exit 0 ;;
+*/ray/dashboard/dashboard.py*|*/ray/dashboard/agent.py*|*/ray/_private/runtime_env/agent/main.py*)
+  exec {helpers} "$@" ;;
+esac
 exec {shlex.quote(python)} "$@"
 """

@@ -1,5 +1,6 @@
 """Which Ray is joined: names are resolved by this machine, and what cannot be reached is told at once."""
 
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -66,6 +67,19 @@ def test_start_ray__ipv6(joined: list[dict[str, Any]], monkeypatch: pytest.Monke
         for host in ("[::1]", "head.lab"):
             end_ray(start_ray(f"{host}:{port}"))
     assert [each["address"] for each in joined] == [f"[::1]:{port}"] * 2
+
+
+def test_start_ray__here_is_patient_with_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the user has set stays; nothing stays set for others."""
+    names = ("RAY_worker_niceness", "RAY_worker_register_timeout_seconds")
+    seen: list[list[str | None]] = []
+    monkeypatch.setattr(ray, "init", lambda **options: seen.append([os.environ.get(name) for name in names]))
+    monkeypatch.delenv(names[0], raising=False)
+    monkeypatch.setenv(names[1], "90")
+    end_ray(start_ray("local"))
+    monkeypatch.delenv(names[1])
+    end_ray(start_ray("local"))
+    assert seen == [["0", "90"], ["0", "600"]] and not {*names} & os.environ.keys()
 
 
 @pytest.mark.parametrize("address", ["no-such-host.invalid:6379", "a..b:6379", "127.0.0.1:1", "127.0.0.1:99999"])

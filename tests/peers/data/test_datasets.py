@@ -78,6 +78,12 @@ def test_load_digits__is_scikit_learns_split_by_class() -> None:
     assert dataset.train_images.max() == 255
 
 
+def test_load_digits__are_the_same_where_their_file_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    from_file = loading.load_digits(SeedSequence(1))
+    monkeypatch.setattr(loading.importlib.util, "find_spec", lambda name: None)
+    assert equal(from_file, loading.load_digits(SeedSequence(1)))
+
+
 def test_load_digits__pure_in_the_seed() -> None:
     assert equal(loading.load_digits(SeedSequence(1)), loading.load_digits(SeedSequence(1)))
     assert not equal(loading.load_digits(SeedSequence(1)), loading.load_digits(SeedSequence(2)))

@@ -147,6 +147,43 @@ def test_forked_actors__have_no_compiler(tmp_path: Path) -> None:
         assert not {"torch._dynamo", "sympy", "mlflow", "coordinator.run.simulate"} & set(modules)
 
 
+HELPERS = """
+import json, os, sys
+from pathlib import Path
+from coordinator.pools.forking.fork_server import HOSTS
+from coordinator.pools.ray_cluster import open_ray
+from coordinator.pools.watcher import MARK, _processes
+
+def variable():
+    return os.environ.get("OF_TASK", ""), os.environ.get("PEER_CONSENSUS_FORKED", "")
+
+if __name__ == "__main__":
+    with open_ray("", modules=HOSTS):
+        import ray
+        from coordinator.pools.ray_cluster import _GUARDS
+        task = ray.remote(num_cpus=0)(variable)
+        answers = [ray.get(task.remote())]
+        found = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in _processes(_GUARDS[-1].folder)]
+        commands = [command.split("\\0") for command in found]
+        answers.append(ray.get(task.options(runtime_env={"env_vars": {"OF_TASK": "there"}}).remote()))
+    print(json.dumps([answers, commands]))
+"""
+
+
+@pytest.mark.slow
+def test_forked_ray__has_no_helpers_but_runtime_environments(tmp_path: Path) -> None:
+    """The agent for these starts when it is called."""
+    script = tmp_path / "helpers.py"
+    script.write_text(HELPERS)
+    done = subprocess.run([sys.executable, "-W", "ignore", str(script)], capture_output=True, text=True, check=True)
+    answers, commands = json.loads(done.stdout.splitlines()[-1])
+    assert answers == [["", "1"], ["there", ""]] and done.stderr == ""
+    ours = [command for command in commands if any(each.endswith("forking/helpers.py") for each in command)]
+    scripts = {"/".join(Path(each).parts[-2:]) for command in commands for each in command if each.endswith(".py")}
+    assert len(ours) == 3 and {"raylet", "gcs_server"} <= {Path(command[0]).name for command in commands}
+    assert not {"log_monitor", "monitor"} & {Path(each).stem for each in scripts}
+
+
 @pytest.mark.slow
 def test_forked_run__that_is_killed_leaves_no_process(tmp_path: Path, place: Path, started: Started) -> None:
     path = tmp_path / "run.toml"

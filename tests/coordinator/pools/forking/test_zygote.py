@@ -245,7 +245,7 @@ def test_stand_in__is_a_python_that_has_ordinary_workers_forked(
 ) -> None:
     """The folder's name and Python's may have blanks; workers that spill objects are no peers."""
     python = tmp_path / "a python"
-    python.write_text(stand_in(sys.executable, server.path))
+    python.write_text(stand_in(sys.executable, server.path, str(tmp_path / "nobody")))
     python.chmod(0o700)
     worker = Path(script("import os, sys; print(os.environ.get('PEER_CONSENSUS_FORKED'), sys.argv[1:])"))
     other, worker = worker, worker.rename(tmp_path / "default_worker.py")
