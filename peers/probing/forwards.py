@@ -15,8 +15,8 @@ _VALUES = 2**16  # of the images in a chunk, if only convolutions see them: wide
 def chunk_of(network: nn.Module, num_values: int, device: torch.device) -> int:
     """How many images of so many values a network gets at once.
 
-    Convolutions are computed image by image, so that a small chunk gives the same bits; products with a matrix of weights
-    need not, and a GPU is idle with a small one.
+    Convolutions are computed image by image, so that a small chunk gives the same bits; products with a matrix of
+    weights need not, and a GPU is idle with a small one.
     """
     kinds = [type(module) for module in network.modules()]
     convolves = any(issubclass(kind, _ConvNd) for kind in kinds) and not any(issubclass(k, nn.Linear) for k in kinds)

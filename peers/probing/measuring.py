@@ -31,7 +31,7 @@ class ProbeSubject(StrEnum):
     RECALIBRATED = "recalibrated"  # a reset copy that has then been shown batches, forward only
 
 
-_SHOWN_BATCHES = (ProbeSubject.CALIBRATED, ProbeSubject.RECALIBRATED)
+SHOWN_BATCHES = (ProbeSubject.CALIBRATED, ProbeSubject.RECALIBRATED)
 
 
 @dataclass(frozen=True)
@@ -117,24 +117,28 @@ class ProbeTask:
     device: torch.device
     labels: bool = False  # whether the network learns from labels, so that its own outputs are probed too
 
-    def outcome(self, subject: ProbeSubject, batches: Iterable[Tensor] = ()) -> ProbeOutcome:
-        """For each probe and test image, whether the predicted class is correct.
+    def of_pixels(self) -> ProbeOutcome:
+        """For each probe and test image, whether the predicted class is correct, on the images themselves."""
+        return ProbeOutcome(dict(self._answers(self._pixels(train=True), self._pixels(train=False))))
 
-        batches: shown to the copy for the calibrated and the recalibrated control. For a reset or recalibrated peer,
-        `network` must be reset already.
-        """
-        probabilities = None
-        if subject is ProbeSubject.RAW_PIXELS:
-            train, test = self._pixels(train=True), self._pixels(train=False)
-        else:
-            with of_peer(self.index):
-                network = self._calibrated(batches) if subject in _SHOWN_BATCHES else self.network
-                train, test = self._features(network, train=True), self._features(network, train=False)
-                probabilities = self._probabilities(network, test) if self.labels else None
+    def of_network(self, network: Network) -> ProbeOutcome:
+        """The same on a network's features; `network`: as given, or calibrated."""
+        with of_peer(self.index):
+            train, test = self._features(network, train=True), self._features(network, train=False)
+            probabilities = self._probabilities(network, test) if self.labels else None
         correct: dict[ProbeName, Bool[np.ndarray, " test"]] = dict(self._answers(train, test))
         if probabilities is not None:
             correct[TOP1] = probabilities.correct
         return ProbeOutcome(correct, probabilities=probabilities)
+
+    def calibrated(self, batches: Iterable[Tensor]) -> Network:
+        """A copy of the network that was shown batches; the network itself, if it has nothing to calibrate."""
+        if not probes.has_batchnorm(self.network):
+            return self.network
+        with of_peer(self.index):
+            network = copy.deepcopy(self.network)
+            probes.calibrate_batchnorm(network, batches)
+        return network
 
     def _answers(
         self, train: Float[Tensor, "train dim"], test: Float[Tensor, "test dim"]
@@ -160,11 +164,6 @@ class ProbeTask:
             return probes.ridge(*sets, standardise=False)
         generator = torch.Generator(device=self.device).manual_seed(torch_seed(self.seed, "sgd-probe", self.index))
         return probes.sgd_probe(*sets, generator=generator, **self.config.sgd.model_dump())
-
-    def _calibrated(self, batches: Iterable[Tensor]) -> Network:
-        network = copy.deepcopy(self.network)
-        probes.calibrate_batchnorm(network, batches)
-        return network
 
     def _raw(self, train: bool) -> UInt8[np.ndarray, "examples *shape"] | Float32[np.ndarray, "examples *shape"]:
         source = self.dataset.train_images if train else self.dataset.test_images
