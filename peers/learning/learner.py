@@ -24,6 +24,7 @@ from peers.learning.sight import Sight
 from peers.learning.teacher import Teacher
 from peers.networks.optimizers import OptimizerState, clipped
 from peers.probing import measuring
+from peers.probing.remembered import Remembered
 
 
 @dataclass
@@ -69,6 +70,7 @@ class Learner:
         self.device = torch.device(settings.device)
         self.kind = settings.peers.kind_of(self.index)
         self.probe_images = measuring.probe_images(dataset, settings.probes, settings.seed)
+        self.probed = Remembered()
         self.restart()
 
     def restart(self) -> None:

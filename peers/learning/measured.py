@@ -1,9 +1,11 @@
 """How a peer is measured: its outputs on the probe batch, and what probes find in its features. Nothing is changed."""
 
 import copy
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -13,10 +15,14 @@ from peers.base.brought_errors import of_peer
 from peers.data.datasets import Dataset
 from peers.learning.settings import PeerSettings, initial_network
 from peers.learning.sight import Sight
+from peers.learning.snapshot import digest
 from peers.networks.network import Network
 from peers.probing import observing
-from peers.probing.measuring import ProbeImages, ProbeOutcome, ProbeSubject, ProbeTask
+from peers.probing.measuring import SHOWN_BATCHES, ProbeImages, ProbeOutcome, ProbeSubject, ProbeTask
 from peers.probing.observing import Observation
+from peers.probing.remembered import Remembered
+
+_ONE_AT_A_TIME = threading.Lock()  # batches are memoised for all peers of a process, which may be probed side by side
 
 
 @runtime_checkable
@@ -32,6 +38,7 @@ class Measured(Protocol):
     initial: list[Tensor]
     failure: str
     probe_images: ProbeImages
+    probed: Remembered
 
 
 def observe(peer: Measured, keep: bool) -> Observation:
@@ -59,21 +66,35 @@ def probe(peer: Measured, subject: ProbeSubject, rounds: Sequence[int]) -> Probe
         peer.device,
         peer.settings.exchange.uses_labels,
     )
-    if subject in (ProbeSubject.RESET, ProbeSubject.RECALIBRATED):
-        network = copy.deepcopy(peer.network)
-        untrained = initial_network(peer.settings, peer.dataset.shape)
-        for buffer, before in zip(network.buffers(), untrained.buffers(), strict=True):
-            buffer.copy_(before)
-        task = replace(task, network=network)
-    outcome = task.outcome(subject, _shown(peer, rounds))
+    if subject is ProbeSubject.RAW_PIXELS:
+        outcome = task.of_pixels()
+    else:
+        if subject in (ProbeSubject.RESET, ProbeSubject.RECALIBRATED):
+            task = replace(task, network=_reset(peer))
+        network = task.calibrated(_shown(peer, rounds)) if subject in SHOWN_BATCHES else task.network
+        find = partial(task.of_network, network)
+        # code of the user's may depend on more than weights and buffers
+        outcome = find() if network.origin else peer.probed.outcome(digest(network), find)
     return replace(outcome, seconds=time.perf_counter() - start)
+
+
+def _reset(peer: Measured) -> Network:
+    """A copy of the peer's network with the buffers of the start; itself, if it has none."""
+    if not any(True for _ in peer.network.buffers()):
+        return peer.network
+    network, untrained = copy.deepcopy(peer.network), initial_network(peer.settings, peer.dataset.shape)
+    for buffer, before in zip(network.buffers(), untrained.buffers(), strict=True):
+        buffer.copy_(before)
+    return network
 
 
 def _shown(peer: Measured, rounds: Sequence[int]) -> Iterator[Tensor]:
     """What the peer's network sees in some rounds: each batch, and its private one after it if it learns from that."""
     learns = peer.settings.terms.own and peer.index not in peer.settings.peers.frozen
     for round_index in rounds:
-        yield peer.batches(round_index, peer.index)[0]
-        private = peer.batches.private(round_index, peer.index) if learns else None
+        with _ONE_AT_A_TIME:
+            images = peer.batches(round_index, peer.index)[0]
+            private = peer.batches.private(round_index, peer.index) if learns else None
+        yield images
         if private is not None:
             yield private[0]

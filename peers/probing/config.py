@@ -71,6 +71,10 @@ class ProbeConfig(Section):
     knn: KNN = Field(KNN(), description="settings of the knn probe")
     sgd: SGDProbe = Field(SGDProbe(), description="settings of the sgd probe")
 
+    def standardises(self, name: FittedProbe) -> bool:
+        """Whether a probe gets features that are scaled by the training images."""
+        return name == "linear" or (name == "knn" and self.knn.standardise)
+
     def names(self, labels: bool) -> tuple[ProbeName, ...]:
         """The probes of a peer; `labels`: whether it learns from labels, so that its outputs are classes."""
         return (*self.probes, TOP1) if labels else self.probes

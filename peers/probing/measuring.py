@@ -1,7 +1,8 @@
 """Runs the probes on the features of a peer and of its controls, on fixed subsets of the images."""
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -17,8 +18,7 @@ from peers.data.datasets import Dataset
 from peers.networks.network import Network, OwnHead
 from peers.probing import probes
 from peers.probing.config import TOP1, FittedProbe, ProbeConfig, ProbeName
-
-_CHUNK = 256
+from peers.probing.forwards import CHUNK, chunk_of, in_chunks
 
 
 class ProbeSubject(StrEnum):
@@ -31,7 +31,7 @@ class ProbeSubject(StrEnum):
     RECALIBRATED = "recalibrated"  # a reset copy that has then been shown batches, forward only
 
 
-_SHOWN_BATCHES = (ProbeSubject.CALIBRATED, ProbeSubject.RECALIBRATED)
+SHOWN_BATCHES = (ProbeSubject.CALIBRATED, ProbeSubject.RECALIBRATED)
 
 
 @dataclass(frozen=True)
@@ -117,46 +117,53 @@ class ProbeTask:
     device: torch.device
     labels: bool = False  # whether the network learns from labels, so that its own outputs are probed too
 
-    def outcome(self, subject: ProbeSubject, batches: Iterable[Tensor] = ()) -> ProbeOutcome:
-        """For each probe and test image, whether the predicted class is correct.
+    def of_pixels(self) -> ProbeOutcome:
+        """For each probe and test image, whether the predicted class is correct, on the images themselves."""
+        return ProbeOutcome(dict(self._answers(self._pixels(train=True), self._pixels(train=False))))
 
-        batches: shown to the copy for the calibrated and the recalibrated control. For a reset or recalibrated peer,
-        `network` must be reset already.
-        """
-        probabilities = None
-        if subject is ProbeSubject.RAW_PIXELS:
-            train, test = self._pixels(train=True), self._pixels(train=False)
-        else:
-            with of_peer(self.index):
-                network = self._calibrated(batches) if subject in _SHOWN_BATCHES else self.network
-                train, test = self._features(network, train=True), self._features(network, train=False)
-                probabilities = self._probabilities(network, test) if self.labels else None
-        labels = (self._labels(train=True), self._labels(train=False))
-        correct: dict[ProbeName, Bool[np.ndarray, " test"]] = {
-            name: self._run(name, train, labels[0], test, labels[1]).cpu().numpy() for name in self.config.probes
-        }
+    def of_network(self, network: Network) -> ProbeOutcome:
+        """The same on a network's features; `network`: as given, or calibrated."""
+        with of_peer(self.index):
+            train, test = self._features(network, train=True), self._features(network, train=False)
+            probabilities = self._probabilities(network, test) if self.labels else None
+        correct: dict[ProbeName, Bool[np.ndarray, " test"]] = dict(self._answers(train, test))
         if probabilities is not None:
             correct[TOP1] = probabilities.correct
         return ProbeOutcome(correct, probabilities=probabilities)
 
-    def _run(
-        self, name: FittedProbe, train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor
-    ) -> Bool[Tensor, " test"]:
-        classes = self.dataset.num_classes
-        if name == "knn":
-            options = self.config.knn.model_dump()
-            return probes.knn(train, train_labels, test, test_labels, classes, **options)
-        if name == "linear":
-            return probes.ridge(train, train_labels, test, test_labels, classes)
-        generator = torch.Generator(device=self.device).manual_seed(torch_seed(self.seed, "sgd-probe", self.index))
-        return probes.sgd_probe(
-            train, train_labels, test, test_labels, classes, generator=generator, **self.config.sgd.model_dump()
-        )
-
-    def _calibrated(self, batches: Iterable[Tensor]) -> Network:
-        network = copy.deepcopy(self.network)
-        probes.calibrate_batchnorm(network, batches)
+    def calibrated(self, batches: Iterable[Tensor]) -> Network:
+        """A copy of the network that was shown batches; the network itself, if it has nothing to calibrate."""
+        if not probes.has_batchnorm(self.network):
+            return self.network
+        with of_peer(self.index):
+            network = copy.deepcopy(self.network)
+            probes.calibrate_batchnorm(network, batches)
         return network
+
+    def _answers(
+        self, train: Float[Tensor, "train dim"], test: Float[Tensor, "test dim"]
+    ) -> Iterator[tuple[FittedProbe, Bool[np.ndarray, " test"]]]:
+        """Each probe and which test images it classifies correctly; features are standardised once for all probes."""
+        scaled: tuple[Tensor, Tensor] | None = None
+        for name in self.config.probes:
+            if self.config.standardises(name):
+                scaled = scaled or probes.standardise_by(train, test)
+                correct = self._run(name, *scaled)
+            else:
+                correct = self._run(name, train, test)
+            yield name, correct.cpu().numpy()
+
+    def _run(
+        self, name: FittedProbe, train: Float[Tensor, "train dim"], test: Float[Tensor, "test dim"]
+    ) -> Bool[Tensor, " test"]:
+        """train, test: standardised already, if the probe wants that."""
+        sets = (train, self._labels(train=True), test, self._labels(train=False), self.dataset.num_classes)
+        if name == "knn":
+            return probes.knn(*sets, **{**self.config.knn.model_dump(), "standardise": False})
+        if name == "linear":
+            return probes.ridge(*sets, standardise=False)
+        generator = torch.Generator(device=self.device).manual_seed(torch_seed(self.seed, "sgd-probe", self.index))
+        return probes.sgd_probe(*sets, generator=generator, **self.config.sgd.model_dump())
 
     def _raw(self, train: bool) -> UInt8[np.ndarray, "examples *shape"] | Float32[np.ndarray, "examples *shape"]:
         source = self.dataset.train_images if train else self.dataset.test_images
@@ -178,24 +185,26 @@ class ProbeTask:
     def _features(self, network: Network, train: bool) -> Float[Tensor, "examples features"]:
         network.eval()
         network.draw_from(0)
-        features = self._in_chunks(network.features, train)
+        features = self._of_all(network, network.features, train)
         network.train()
         return features
 
-    def _in_chunks(self, function: Callable[[Tensor], Tensor], train: bool) -> Tensor:
-        raw, before, chunks = self._raw(train), self._before(train), []
-        for start in range(0, len(raw), _CHUNK):
-            images = self.look(raw[start : start + _CHUNK], before + start).to(self.device)
-            chunks.append(function(images))
-        return torch.cat(chunks)
+    def _of_all(self, network: Network, function: Callable[[Tensor], Tensor], train: bool) -> Tensor:
+        raw, before = self._raw(train), self._before(train)
+
+        def of_chunk(start: int, stop: int) -> Tensor:
+            return function(self.look(raw[start:stop], before + start).to(self.device))
+
+        chunk = chunk_of(network.encoder, math.prod(raw.shape[1:]), self.device)
+        return in_chunks(of_chunk, len(raw), chunk)
 
     @torch.no_grad()
     def _probabilities(self, network: Network, features: Float[Tensor, "test features"]) -> ClassProbabilities:
         network.eval()
         if isinstance(network.head, OwnHead):
-            outputs = self._in_chunks(lambda images: network(images)[1], train=False)
+            outputs = self._of_all(network, lambda images: network(images)[1], train=False)
         else:
-            outputs = torch.cat([network.head(chunk) for chunk in torch.split(features, _CHUNK)])
+            outputs = torch.cat([network.head(part) for part in torch.split(features, CHUNK)])
         network.train()
         return ClassProbabilities(
             torch.softmax(outputs, dim=1).cpu().numpy(), self.dataset.test_labels[self.images.test].astype(np.int64)

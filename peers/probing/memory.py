@@ -17,19 +17,23 @@ def probing_bytes(config: ProbeConfig, num_train: int, num_test: int, dim: int, 
         num_classes: number of columns of votes, targets and weights.
     """
     train, test = min(config.probe_train, num_train), min(config.probe_test, num_test)
-    return max((_bytes(name, config.knn, train, test, dim, num_classes) for name in config.probes), default=0)
+    scaled, most = 0, 0
+    for name in config.probes:
+        if config.standardises(name):
+            scaled = _FLOAT * (train + test) * dim  # from then on, for all probes
+        most = max(most, scaled + _bytes(name, config.knn, train, test, dim, num_classes))
+    return most
 
 
 def _bytes(name: FittedProbe, knn: KNN, train: int, test: int, dim: int, classes: int) -> int:
-    copies = _FLOAT * (train + test) * dim  # normalised, or standardised
     one_hot = (_DOUBLE + _FLOAT) * train * classes  # as integers first
     if name == "knn":
         one_query = max(train, knn.k * classes)
         queries = min(test, max(1, CHUNK_ELEMENTS // one_query))
         votes = max(one_hot, _FLOAT * train * classes + 3 * _FLOAT * queries * one_query)
-        return copies + (max(copies, votes) if knn.standardise else votes)  # both copies exist for a moment only
+        return _FLOAT * (train + test) * dim + votes  # normalised
     if name == "sgd":
         return one_hot + 2 * _FLOAT * dim * classes
     columns = 2 * train + 2 * dim + test  # targets, centred targets; weights, a summand of them; scores
     systems = 4 * min(train, dim) ** 2
-    return copies + _DOUBLE * (columns * classes + systems + max(train, dim) * min(CHUNK_DIMS, train, dim))
+    return _DOUBLE * (columns * classes + systems + max(train, dim) * min(CHUNK_DIMS, train, dim))

@@ -121,12 +121,13 @@ def ridge(
     num_classes: int,
     *,
     penalties: Sequence[float] = DEFAULT_PENALTIES,
+    standardise: bool = True,
 ) -> Bool[Tensor, " test"]:
     """Ridge regression on one-hot labels, with intercept, on features standardised by the training set.
 
     Minimises |Y - XW|^2 + penalty |W|^2, solved in float64 in the smaller of its primal and dual forms. The penalty is
     the most accurate one on a held-out fifth of each class (the larger one if equal); the weights are then fitted to
-    all training examples.
+    all training examples. standardise: False if the features are standardised already.
 
     Raises:
         ValueError: a penalty is not above 0, or there are too few training examples to choose one.
@@ -137,7 +138,8 @@ def ridge(
         raise ValueError(f"ridge probe: penalties must be one or more numbers above 0, got {list(penalties)}")
     if len(train) < SELECTION_FOLDS:
         raise ValueError(f"ridge probe: needs at least {SELECTION_FOLDS} training examples, got {len(train)}")
-    train, test = standardise_by(train, test)
+    if standardise:
+        train, test = standardise_by(train, test)
     dual = train.shape[1] > len(train)
     gram = _gram(train if dual else train.T)
     penalty = _choose_penalty(train, train_labels, gram, num_classes, sorted(penalties), dual=dual)
@@ -254,10 +256,11 @@ def sgd_probe(
     )
     bias = torch.empty(num_classes, device=generator.device).uniform_(-bound, bound, generator=generator).to(train)
     one_hot = F.one_hot(train_labels, num_classes).to(train.dtype)
+    held = train.new_empty(min(batch_size, len(train)), train.shape[1])  # one for all steps: a new one costs more
     for _ in range(epochs):
         order = torch.randperm(len(train), generator=generator, device=generator.device).to(train.device)
         for batch in torch.split(order, batch_size):
-            features = train[batch]
+            features = torch.index_select(train, 0, batch, out=held[: len(batch)])
             error = (torch.softmax(F.linear(features, weight, bias), dim=1) - one_hot[batch]) / len(batch)
             weight -= lr * error.T @ features
             bias -= lr * error.sum(dim=0)

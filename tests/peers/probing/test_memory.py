@@ -16,10 +16,12 @@ generator = torch.Generator().manual_seed(0)
 def drawn(rows):
     return torch.randn(rows, dim, generator=generator), torch.randint(0, classes, (rows,), generator=generator)
 def run(train, train_labels, test, test_labels, classes):
+    if name != "sgd":
+        train, test = probes.standardise_by(train, test)  # kept for all probes that want them so
     if name == "knn":
-        probes.knn(train, train_labels, test, test_labels, classes, standardise=True)
+        probes.knn(train, train_labels, test, test_labels, classes)
     elif name == "linear":
-        probes.ridge(train, train_labels, test, test_labels, classes, penalties=(1.0, 2.0))
+        probes.ridge(train, train_labels, test, test_labels, classes, penalties=(1.0, 2.0), standardise=False)
     else:
         probes.sgd_probe(train, train_labels, test, test_labels, classes, generator=generator, epochs=1)
 features = *drawn(train), *drawn(test)

@@ -1,0 +1,42 @@
+"""Forward passes over all images of a probe, in chunks that stay in the processor's caches."""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+CHUNK = 256  # images that a network gets at once
+LEAST = 16  # from so many on, convolutions compute each image by the same kernels, hence the same bits
+_VALUES = 2**16  # of the images in a chunk, if only convolutions see them: wider maps would be made in memory anew
+
+
+def chunk_of(network: nn.Module, num_values: int, device: torch.device) -> int:
+    """How many images of so many values a network gets at once.
+
+    Convolutions are computed image by image, so that a small chunk gives the same bits; products with a matrix of
+    weights need not, and a GPU is idle with a small one.
+    """
+    kinds = [type(module) for module in network.modules()]
+    convolves = any(issubclass(kind, _ConvNd) for kind in kinds) and not any(issubclass(k, nn.Linear) for k in kinds)
+    if not convolves or device.type != "cpu":
+        return CHUNK
+    return min(CHUNK, max(LEAST, 1 << (_VALUES // num_values).bit_length() >> 1))
+
+
+def bounds(count: int, chunk: int) -> Iterator[tuple[int, int]]:
+    """First and last index (exclusive) of each chunk; what is left at the end belongs to the last one."""
+    starts = range(0, max(count - chunk, 0) + 1, chunk)
+    return zip(starts, [*starts[1:], count], strict=True)
+
+
+def in_chunks(function: Callable[[int, int], Tensor], count: int, chunk: int) -> Float[Tensor, "examples dim"]:
+    """The rows that `function` gives for first and last index (exclusive) of each chunk, together."""
+    rows: Tensor | None = None
+    for start, stop in bounds(count, chunk):
+        part = function(start, stop)
+        rows = part.new_empty(count, *part.shape[1:]) if rows is None else rows
+        rows[start:stop] = part
+    assert rows is not None, "there is an image at least"
+    return rows
