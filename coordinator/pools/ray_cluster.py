@@ -21,7 +21,7 @@ _GUARDS: list[Guard] = []  # the guard of the Ray that this process has started,
 LOCAL = {  # of a Ray that we start
     "RAY_worker_niceness": "0",  # its workers are all there is to do; Ray's own is 15
     # the start waits for the first workers, for ever if Ray has given them up: after 60 s, if the machine is busy
-    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_worker_register_timeout_seconds": "180",
 }
 
 

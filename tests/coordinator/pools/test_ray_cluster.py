@@ -79,7 +79,7 @@ def test_start_ray__here_is_patient_with_workers(monkeypatch: pytest.MonkeyPatch
     end_ray(start_ray("local"))
     monkeypatch.delenv(names[1])
     end_ray(start_ray("local"))
-    assert seen == [["0", "90"], ["0", "600"]] and not {*names} & os.environ.keys()
+    assert seen == [["0", "90"], ["0", "180"]] and not {*names} & os.environ.keys()
 
 
 @pytest.mark.parametrize("address", ["no-such-host.invalid:6379", "a..b:6379", "127.0.0.1:1", "127.0.0.1:99999"])
