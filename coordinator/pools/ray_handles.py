@@ -57,7 +57,7 @@ class RayHost(RayProcess):
     def __init__(self, peers: list[int], note: Note) -> None:
         first, last = peers[0], peers[-1]
         super().__init__(f"the host of peer {first}" if first == last else f"the host of peers {first} to {last}", note)
-        self.peers, self.cores = peers, 1
+        self.peers = peers
 
     def open(
         self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int, execution: Execution
