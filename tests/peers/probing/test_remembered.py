@@ -18,7 +18,7 @@ CONDITIONS = (ProbeSubject.AS_IS, ProbeSubject.CALIBRATED, ProbeSubject.RESET, P
 def test_probe__features_of_each_different_network_once(
     norm: Norm, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An untrained peer that is reset is the untrained one, recalibrated the calibrated one; without BatchNorm all are."""
+    """An untrained peer that is reset is the untrained one, recalibrated the calibrated one; all, without BatchNorm."""
     peer, computed = peer_of(norm=norm), []
     compute = ProbeTask.of_network
 
