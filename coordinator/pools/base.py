@@ -44,11 +44,10 @@ class Host(Protocol):
     """The methods of `PeerHost` that a pool exposes: each returns references to its result without waiting.
 
     A host executes its calls in the order of submission. To expose another method of `PeerHost`, add it here, in
-    `InProcessHost` and in `RayHost`. cores: how many peers one call of `probe` may probe side by side.
+    `InProcessHost` and in `RayHost`.
     """
 
     peers: list[int]
-    cores: int
 
     def trial(
         self, settings: Sequence[PeerSettings], dataset: Ref[Dataset], num_threads: int, ways: Sequence[Way]

@@ -16,7 +16,6 @@ from peers.hosting.evaluator import State
 from peers.hosting.host import PeerHost
 from peers.hosting.origin import Origin
 from peers.hosting.postbox import Bundle
-from peers.hosting.side_by_side import cores_of_process
 from peers.hosting.ways import USUAL, Way
 from peers.learning.settings import PeerSettings
 from peers.probing.measuring import ProbeOutcome, ProbeSubject
@@ -29,7 +28,7 @@ class InProcessHost:
     """A host in this process: each call runs at once, and raises its exceptions here."""
 
     def __init__(self, host: PeerHost, peers: list[int]) -> None:
-        self.peers, self.cores = peers, host.cores
+        self.peers = peers
         self._host = host
 
     def trial(
@@ -99,7 +98,6 @@ class InProcessPool:
     def __init__(self, settings: Sequence[PeerSettings], dataset: Dataset, hosting: HostingConfig) -> None:
         gpus = gpus_in_process(hosting)
         self._host = PeerHost()
-        self._host.cores = 1 if gpus else cores_of_process(hosting.threads)
         self.hosts = [InProcessHost(self._host, [peer_settings.index for peer_settings in settings])]
         self.nodes, self.workers = [[0]], dict[Origin, int]()
         self.hosting, self.way = hosting, USUAL

@@ -63,7 +63,7 @@ class RayHost(RayProcess):
     def __init__(self, peers: list[int], note: Note) -> None:
         first, last = peers[0], peers[-1]
         super().__init__(f"the host of peer {first}" if first == last else f"the host of peers {first} to {last}", note)
-        self.peers, self.cores = peers, 1
+        self.peers = peers
 
     def _publish(self, method: Method, *arguments: Any) -> Published:
         """Call a method whose answer is a bundle and the peers' statistics."""

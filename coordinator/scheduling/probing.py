@@ -13,10 +13,7 @@ OUTSTANDING = 2  # evaluations of the probes that may be pending during the roun
 
 @dataclass(frozen=True)
 class Probing:
-    """A future for the outcomes of the probed peers. tell: called once for each peer, when its outcome is known.
-
-    told: how many of the references have been told already.
-    """
+    """A future for the outcomes of the probed peers. tell: called once for each peer, when its outcome is known."""
 
     pool: Pool
     references: list[Ref[dict[int, ProbeOutcome]]]
@@ -31,8 +28,8 @@ class Probing:
         """Wait for the outcomes, in peer order."""
         if self.tell is not None:
             for reference in self.references[self.told :]:
-                for _ in self.pool.get([reference])[0]:
-                    self.tell()
+                self.pool.get([reference])
+                self.tell()
         return in_order(self.pool.get(self.references))
 
 
@@ -74,22 +71,16 @@ def _on_hosts(
     rounds_of: Mapping[int, list[int]],
     tell: Callable[[], None] | None,
 ) -> Probing:
-    """A call for each few peers where somebody wants to know how many are done, else for each host."""
-    calls = [(host, some) for host, own in hosts for some in ([own] if tell is None else _few(own, host.cores))]
+    """A call for each peer where somebody wants to know how many are done, else for each host."""
+    calls = [(host, some) for host, own in hosts for some in ([own] if tell is None else [[peer] for peer in own])]
     references: list[Ref[dict[int, ProbeOutcome]]] = []
     told = 0
     for host, some in calls:
         references.append(host.probe(subject, {peer: rounds_of[peer] for peer in some}))
         if tell is not None and told == len(references) - 1 and pool.done(references[-1:]):
-            for _ in some:
-                tell()
+            tell()
             told += 1
     return Probing(pool, references, tell, told)
-
-
-def _few(peers: list[int], count: int) -> list[list[int]]:
-    """So many peers at a time."""
-    return [peers[start : start + count] for start in range(0, len(peers), count)]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from peers.exchange.assignment import Assignment, Links, Rejoin, StaleRound, Sta
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import State
 from peers.hosting.postbox import Bundle, Postbox
-from peers.hosting.side_by_side import probed_at_once, side_by_side
 from peers.hosting.stacking import stacks_of
 from peers.hosting.ways import Way, fastest
 from peers.learning import peer_files
@@ -34,10 +33,7 @@ class PeerHost:
     """Holds peers and runs them through the rounds, in a loop or vectorised; calls arrive one at a time and in order.
 
     Messages between its own peers never leave the host; those to other hosts are sent together.
-    cores: on so many, peers are probed side by side; one, where the host is one of many processes.
     """
-
-    cores = 1
 
     def open(self, settings: Sequence[PeerSettings], dataset: Dataset, num_threads: int, execution: Execution) -> None:
         """Build the peers."""
@@ -184,9 +180,7 @@ class PeerHost:
 
     def probe(self, subject: ProbeSubject, rounds: Mapping[int, Sequence[int]]) -> dict[int, ProbeOutcome]:
         """`Peer.probe` of some peers; rounds: by peer, the rounds whose batches the calibrated control is shown."""
-        at_once = probed_at_once([self.peers[index] for index in rounds], self.cores)
-        calls = {index: functools.partial(self.peers[index].probe, subject, seen) for index, seen in rounds.items()}
-        return side_by_side(calls, at_once)
+        return {index: self.peers[index].probe(subject, of_peer) for index, of_peer in rounds.items()}
 
     def states(self, peers: Sequence[int] | None = None) -> dict[int, State]:
         """Copies of the parameters and buffers of some peers (None: of all), for an evaluator or another host."""

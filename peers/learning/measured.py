@@ -1,7 +1,6 @@
 """How a peer is measured: its outputs on the probe batch, and what probes find in its features. Nothing is changed."""
 
 import copy
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,8 +20,6 @@ from peers.probing import observing
 from peers.probing.measuring import SHOWN_BATCHES, ProbeImages, ProbeOutcome, ProbeSubject, ProbeTask
 from peers.probing.observing import Observation
 from peers.probing.remembered import Remembered
-
-_ONE_AT_A_TIME = threading.Lock()  # batches are memoised for all peers of a process, which may be probed side by side
 
 
 @runtime_checkable
@@ -92,9 +89,7 @@ def _shown(peer: Measured, rounds: Sequence[int]) -> Iterator[Tensor]:
     """What the peer's network sees in some rounds: each batch, and its private one after it if it learns from that."""
     learns = peer.settings.terms.own and peer.index not in peer.settings.peers.frozen
     for round_index in rounds:
-        with _ONE_AT_A_TIME:
-            images = peer.batches(round_index, peer.index)[0]
-            private = peer.batches.private(round_index, peer.index) if learns else None
-        yield images
+        yield peer.batches(round_index, peer.index)[0]
+        private = peer.batches.private(round_index, peer.index) if learns else None
         if private is not None:
             yield private[0]
