@@ -68,8 +68,7 @@ class RayPool:
         import ray
 
         self._ray, self._tell, self._calls = ray, tell, PendingCalls(ray)
-        self.hosts: list[RayHost] = []
-        self.evaluators: list[RayEvaluator] = []
+        self.hosts, self.evaluators = list[RayHost](), list[RayEvaluator]()
         self._node_of, self.workers = dict[str, str](), dict[Origin, int]()  # by process, the id of its node
         self._replaced: set[str] = set()  # processes that were started since the last loss
         self._unopened: set[str] = set()  # processes that were started but have not created their peers yet
