@@ -9,20 +9,20 @@ from torch.nn.modules.conv import _ConvNd
 
 CHUNK = 256  # images that a network gets at once
 LEAST = 16  # from so many on, convolutions compute each image by the same kernels, hence the same bits
-_VALUES = 2**16  # of the images in a chunk, if only convolutions see them: wider maps would be made in memory anew
+_VALUES = 2**20  # of the first map of the images in a chunk, if only convolutions see them: about the caches' size
 
 
-def chunk_of(network: nn.Module, num_values: int, device: torch.device) -> int:
-    """How many images of so many values a network gets at once.
+def chunk_of(network: nn.Module, num_pixels: int, device: torch.device) -> int:
+    """How many images of so many pixels a network gets at once.
 
     Convolutions are computed image by image, so that a small chunk gives the same bits; products with a matrix of
     weights need not, and a GPU is idle with a small one.
     """
-    kinds = [type(module) for module in network.modules()]
-    convolves = any(issubclass(kind, _ConvNd) for kind in kinds) and not any(issubclass(k, nn.Linear) for k in kinds)
-    if not convolves or device.type != "cpu":
+    modules = list(network.modules())
+    first = next((module for module in modules if isinstance(module, _ConvNd)), None)
+    if first is None or device.type != "cpu" or any(isinstance(module, nn.Linear) for module in modules):
         return CHUNK
-    return min(CHUNK, max(LEAST, 1 << (_VALUES // num_values).bit_length() >> 1))
+    return min(CHUNK, max(LEAST, 1 << (_VALUES // (num_pixels * first.out_channels)).bit_length() >> 1))
 
 
 def bounds(count: int, chunk: int) -> Iterator[tuple[int, int]]:

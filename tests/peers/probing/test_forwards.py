@@ -19,14 +19,14 @@ def test_bounds__the_last_chunk_holds_what_is_left(count: int, expected: list[tu
 
 
 def test_chunk_of__small_only_for_convolutions_of_large_images_on_a_cpu() -> None:
-    network = small_cnn((3, 32, 32), [4], "batch")
-    assert chunk_of(network, 3 * 32 * 32, CPU) == LEAST
+    network = small_cnn((3, 32, 32), [16], "batch")
+    assert chunk_of(network, 32 * 32, CPU) == 64
     assert chunk_of(network, 2**30, CPU) == LEAST
     assert chunk_of(network, 8 * 8, CPU) == CHUNK
-    assert chunk_of(network, 28 * 28, CPU) == 64
-    assert chunk_of(network, 3 * 32 * 32, torch.device("cuda")) == CHUNK
-    assert chunk_of(mlp((3, 32, 32), [4], "batch"), 3 * 32 * 32, CPU) == CHUNK
-    assert chunk_of(nn.Sequential(network, nn.Linear(4, 4)), 3 * 32 * 32, CPU) == CHUNK
+    assert chunk_of(paper_cnn((3, 32, 32), "batch"), 32 * 32, CPU) == LEAST
+    assert chunk_of(network, 32 * 32, torch.device("cuda")) == CHUNK
+    assert chunk_of(mlp((3, 32, 32), [4], "batch"), 32 * 32, CPU) == CHUNK
+    assert chunk_of(nn.Sequential(network, nn.Linear(4, 4)), 32 * 32, CPU) == CHUNK
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "channels-last"])
