@@ -12,7 +12,7 @@ def peers_per_host(hosting: HostingConfig, num_peers: int, cores: int, gpus: int
     """The number of peers in one actor, at most.
 
     "auto": one, where there is a core (or GPU, if peers use them) for each peer, or for every second one and memory for
-    so many actors. Else, and where peers are vectorised, as many actors as cores or GPUs.
+    so many actors. Else, and where peers are vectorised, at most as many actors as cores or GPUs.
 
     memory: in bytes, for all actors of the run.
     """
@@ -21,7 +21,8 @@ def peers_per_host(hosting: HostingConfig, num_peers: int, cores: int, gpus: int
     places = max(1, gpus if on_gpus(hosting, num_peers, gpus) else cores)
     held = memory >= num_peers * (FORKED_BYTES if forks(hosting) else ACTOR_BYTES)
     if hosting.execution == "vectorised":
-        return max(2, -(-num_peers // places))  # one has nothing to be stacked with
+        most = max(2, -(-num_peers // places))
+        return next(each for each in (most, most + 1, num_peers) if num_peers % each != 1 or each >= num_peers)
     if num_peers <= places or (num_peers <= CROWD * places and held):
         return 1
     return -(-num_peers // places)

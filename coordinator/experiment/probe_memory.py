@@ -8,6 +8,7 @@ from peers.base import memory
 from peers.data.datasets import Dataset
 from peers.data.shapes import noun
 from peers.probing.memory import probing_bytes
+from peers.probing.remembered import MOST
 
 
 def probing_needs(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, ...]) -> tuple[int, int]:
@@ -23,9 +24,12 @@ def probing_needs(config: RunConfig, dataset: Dataset, groups: tuple[GroupPlan, 
 
 
 def answers_bytes(config: RunConfig, dataset: Dataset, width: int) -> int:
-    """What the coordinator keeps of one peer's probes, in all conditions: right or wrong, and its distributions."""
+    """What is kept of one peer's probes: right or wrong, and its distributions.
+
+    The coordinator has them in all conditions, the peer's host and an evaluator the last ones of `Remembered`.
+    """
     evaluation = config.evaluation
-    num_conditions = 4 + evaluation.reset + evaluation.recalibrated + len(evaluation.controls)
+    num_conditions = 4 + evaluation.reset + evaluation.recalibrated + len(evaluation.controls) + 2 * MOST
     num_test = min(evaluation.probe_test, len(dataset.test_labels))
     outputs = FLOAT * width if config.exchange.uses_labels else 0
     return num_conditions * num_test * (len(config.probe_names) + outputs)

@@ -143,7 +143,7 @@ class HostingConfig(Section):
     peers_per_host: Annotated[int, Field(ge=1, le=MANY, strict=True)] | Literal["auto"] = Field(
         "auto",
         description="number of peers in one Ray actor, at most; auto: 1 where there is a core or GPU for each, or for "
-        "every second one and enough memory; else, and where vectorised, as many actors as cores or GPUs",
+        "every second one and enough memory; else, and where vectorised, at most an actor a core or GPU",
     )
     execution: Literal["loop", "vectorised", "auto"] = Field(
         "loop",

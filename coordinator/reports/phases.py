@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from peers.hosting.host import PeerHost
 from peers.learning.settings import Execution, PeerSettings
 from peers.probing.config import ProbeConfig
 from peers.probing.measuring import ProbeSubject
+from peers.probing.remembered import Remembered
 
 TRIED_TOGETHER = 16  # peers of a vectorised trial
 TRIAL_ROUNDS = 3  # the first one is a warm-up
@@ -88,14 +89,20 @@ def measured(plan: Plan) -> Costs:
         host.publish(_assignments(links, 0))
         seconds = [_timed(partial(host.advance, at, _assignments(links, at + 1))) for at in range(TRIAL_ROUNDS)]
         first, batches = peers[0], list(range(PASSES))
-        host.probe(ProbeSubject.AS_IS, {first: []})  # a warm-up
-        probe = _timed(lambda: host.probe(ProbeSubject.AS_IS, {first: []}))
-        shown = _timed(lambda: host.probe(ProbeSubject.CALIBRATED, {first: batches}))
-        pixels = _timed(lambda: host.probe(ProbeSubject.RAW_PIXELS, {first: []}))
+        _probe(host, first, ProbeSubject.AS_IS)  # a warm-up
+        probe = _timed(lambda: _probe(host, first, ProbeSubject.AS_IS))
+        shown = _timed(lambda: _probe(host, first, ProbeSubject.CALIBRATED, batches))
+        pixels = _timed(lambda: _probe(host, first, ProbeSubject.RAW_PIXELS))
         observation = _timed(lambda: host.observe(grams=len(peers) < 2)) / len(peers)
     passes = min(config.evaluation.calibration_passes, config.run.rounds)
     calibration = max(shown - probe, 0.0) / PASSES * passes
     return Costs(min(seconds[1:]) / len(peers), observation, probe / share, probe / share + calibration, pixels / share)
+
+
+def _probe(host: PeerHost, peer: int, subject: ProbeSubject, rounds: Sequence[int] = ()) -> None:
+    """Probe a peer, whatever has been probed of it before."""
+    host.peers[peer].probed = Remembered()
+    host.probe(subject, {peer: rounds})
 
 
 def _tried(plan: Plan, share: float) -> tuple[list[PeerSettings], Execution]:

@@ -87,6 +87,9 @@ class PeerHost:
         """
         if live is not None:
             self.post.keep_only(live, assignments)
+        return self._publish(assignments)
+
+    def _publish(self, assignments: Mapping[int, Assignment]) -> tuple[Bundle, dict[int, Stats]]:
         self._replace_due(assignments)
         answers: dict[int, Answer] = {}
         for number, of_stack in self._split(assignments):
@@ -163,7 +166,7 @@ class PeerHost:
         self._replace_due(returns)
         for peer, back in returns.items():
             self.peers[peer].come_back(back, found.get(back.source, {}))
-        return self.publish(assignments)
+        return self._publish(assignments)
 
     def total(self, *bundles: Bundle) -> Sum:
         """The sum of a round's messages from the partial sums of the hosts, computed once for all hosts of a node."""

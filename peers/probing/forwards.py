@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-CHUNK = 256  # images that a network gets at once
+CHUNK = 256  # images that a network gets at once, and at the end up to 15 more
 LEAST = 16  # from so many on, convolutions compute each image by the same kernels, hence the same bits
 _VALUES = 2**20  # of the first map of the images in a chunk, if only convolutions see them: about the caches' size
 
@@ -26,8 +26,8 @@ def chunk_of(network: nn.Module, num_pixels: int, device: torch.device) -> int:
 
 
 def bounds(count: int, chunk: int) -> Iterator[tuple[int, int]]:
-    """First and last index (exclusive) of each chunk; what is left at the end belongs to the last one."""
-    starts = range(0, max(count - chunk, 0) + 1, chunk)
+    """First and last index (exclusive) of each chunk; fewer than `LEAST` that are left belong to the last one."""
+    starts = range(0, max(count - min(chunk, LEAST), 0) + 1, chunk)
     return zip(starts, [*starts[1:], count], strict=True)
 
 

@@ -195,7 +195,8 @@ class ProbeTask:
         def of_chunk(start: int, stop: int) -> Tensor:
             return function(self.look(raw[start:stop], before + start).to(self.device))
 
-        chunk = chunk_of(network.encoder, math.prod(raw.shape[2:]), self.device)
+        # what others have written may count on how many images it gets
+        chunk = CHUNK if network.origin else chunk_of(network.encoder, math.prod(raw.shape[2:]), self.device)
         return in_chunks(of_chunk, len(raw), chunk)
 
     @torch.no_grad()

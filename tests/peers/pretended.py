@@ -99,6 +99,10 @@ def computed(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     if there and strangers and name not in COPIES and not _is_index(name, args):
         shapes = ", ".join(str(tuple(each.shape)) for each in strangers)
         raise RuntimeError(f"{name}: tensors of shape {shapes} are on the CPU, others on the GPU")
+    generator = kwargs.get("generator")
+    wanted = there if kwargs.get("device") is None else torch.device(kwargs["device"]).type == "cuda"
+    if generator is not None and wanted and generator.device.type == "cpu":
+        raise RuntimeError(f"{name}: the generator is the CPU's, the values are to be on the GPU")
     if name == "aten::copy_":  # in place: it stays where it is
         there = isinstance(args[0], OnGPU)
     asked = kwargs.get("device")
@@ -126,5 +130,6 @@ def _placed(real: Tensor, known: dict[int, Tensor]) -> Tensor:
 
 
 def _is_index(name: str, args: Any) -> bool:
-    """Whether the CPU's tensors are indices, which a GPU takes."""
-    return name in ("aten::index.Tensor", "aten::index", "aten::index_put_") and isinstance(args[0], OnGPU)
+    """Whether the CPU's tensors are indices, which a GPU takes; not the values that are put there."""
+    put = name != "aten::index_put_" or isinstance(args[2], OnGPU) or args[2].dim() == 0
+    return name in ("aten::index", "aten::index_put_") and isinstance(args[0], OnGPU) and put

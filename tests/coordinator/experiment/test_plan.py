@@ -111,7 +111,7 @@ def test_plan__memory_counts_hosts_peers_and_data(workers: str, actors: int) -> 
     seen = made.config.evaluation, 64, 32
     on_features, on_pixels = (probing_bytes(*seen, dim, 4) for dim in (8, 64))
     probes = 3 * on_features + on_pixels + (64 + 32) * 64 * 4 - on_features  # each host one; pixels: the first, once
-    answers = 5 * 4 * 32 * 3  # in four conditions, of three probes
+    answers = 5 * (4 + 4) * 32 * 3  # in four conditions, and the last ones of host and evaluator; of three probes
     assert made.memory_bytes == (
         5 * made.groups[0].peer_bytes + processes + messages + probe_outputs + probes + answers + made.data_bytes
     )

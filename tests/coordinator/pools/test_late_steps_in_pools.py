@@ -33,7 +33,7 @@ def everything(pool: Pool, settings: list[PeerSettings], folder: Path) -> tuple[
     states = [host.states([peer for peer in host.peers if peer == 3]) for host in pool.hosts]
     for host in pool.hosts:
         returns = {peer: back for peer, back in BACK.items() if peer in host.peers}
-        host.rejoin({peer: open_part(20) for peer in returns}, returns, *states)
+        pool.get([*host.rejoin({peer: open_part(20) for peer in returns}, returns, *states)])
     return runner.losses, ask(pool, lambda host: host.digest())
 
 

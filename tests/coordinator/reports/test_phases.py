@@ -10,6 +10,7 @@ from coordinator.experiment.config import load_config
 from coordinator.experiment.plan import Plan, prepare
 from coordinator.reports import phases
 from coordinator.reports.phases import Costs, estimated, measured, phases_of
+from peers.probing.measuring import ProbeTask
 
 COSTS = Costs(round=1.0, observation=10.0, probe=100.0, calibrated=1000.0, pixels=5.0)
 
@@ -62,6 +63,19 @@ def test_measured__each_cost_is_a_time(small: dict[str, Any], overrides: tuple[s
     found = measured(plan_of(small, *overrides))
     assert 0 < found.round < 10 and 0 < found.observation < 10
     assert 0 < found.probe <= found.calibrated < 10 and 0 < found.pixels < 10
+
+
+def test_measured__what_was_probed_before_is_probed_again(
+    small: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without BatchNorm a calibrated peer is the peer itself, and its outcome would be remembered."""
+    seen: list[object] = []
+    of_network = ProbeTask.of_network
+    monkeypatch.setattr(
+        ProbeTask, "of_network", lambda task, network: (seen.append(task), of_network(task, network))[1]
+    )
+    measured(plan_of(small, "peers.norm=group"))
+    assert len(seen) == 3  # a warm-up, as it is, calibrated
 
 
 def test_measured__probes_of_many_images_are_tried_on_fewer(

@@ -18,6 +18,14 @@ def test_bounds__the_last_chunk_holds_what_is_left(count: int, expected: list[tu
     assert list(bounds(count, 16)) == expected
 
 
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(47, [(0, 47)]), (48, [(0, 32), (32, 48)]), (79, [(0, 32), (32, 79)]), (80, [(0, 32), (32, 64), (64, 80)])],
+)
+def test_bounds__only_a_few_are_added_to_the_last_chunk(count: int, expected: list[tuple[int, int]]) -> None:
+    assert list(bounds(count, 32)) == expected
+
+
 def test_chunk_of__small_only_for_convolutions_of_large_images_on_a_cpu() -> None:
     network = small_cnn((3, 32, 32), [16], "batch")
     assert chunk_of(network, 32 * 32, CPU) == 64
