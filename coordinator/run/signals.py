@@ -29,12 +29,23 @@ class Interrupts:
 
     def __init__(self, handled: bool = False) -> None:
         self.stop_requested = False
-        self.gentle = False
+        self._gentle = False
         self._handled = handled
         self._previous_handlers: list[dict[int, Any]] = []
         self._count = 0
         self._last = (0, 0.0)  # the last signal and its arrival time
         self._last_resort: Timer | None = None
+
+    @property
+    def gentle(self) -> bool:
+        return self._gentle
+
+    @gentle.setter
+    def gentle(self, gentle: bool) -> None:
+        """Raises: KeyboardInterrupt, if a signal came before whose own was lost: Python discards those of callbacks."""
+        self._gentle = gentle
+        if gentle and self._count and not self.stop_requested:
+            raise KeyboardInterrupt
 
     def __enter__(self) -> "Interrupts":
         numbers = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN] if self._handled else []

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,16 @@ def test_interrupts__a_hangup_that_comes_twice_is_one(capfd: pytest.CaptureFixtu
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGHUP) == before
     assert capfd.readouterr().err.count("interrupted: the rounds in flight end first") == 1
+
+
+def test_interrupts__one_whose_exception_was_lost_ends_the_run_before_its_rounds():
+    """Python discards what a handler raises while a callback runs, such as one of the garbage collector."""
+    with Interrupts(handled=True) as interrupts:
+        with suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.gentle = True
+        assert not interrupts.stop_requested
 
 
 def test_interrupts__what_is_ignored_stays_ignored():
