@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from peers.base.brought_errors import explained
+from peers.base.brought_errors import BroughtError, explained
 from peers.data.shapes import Shape
 from peers.networks.drawing import OwnGenerator, noise
 
@@ -58,8 +58,13 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def set_buffers(self, buffers: Mapping[str, Tensor]) -> None:
-        """Give its buffers these values."""
+        """Give its buffers these values. Raises: BroughtError, if the user's code has made another one meanwhile."""
         for name, buffer in self._buffers_now():
+            if name not in buffers:
+                raise BroughtError(
+                    f"peers.model: {self.origin} has made the buffer '{name}' in a forward pass, where it is not saved: "
+                    "make it in __init__"
+                )
             buffer.copy_(buffers[name])
 
     def with_buffers(

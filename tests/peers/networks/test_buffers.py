@@ -2,9 +2,11 @@
 
 import copy
 
+import pytest
 import torch
 from torch.func import functional_call
 
+from peers.base.brought_errors import BroughtError
 from peers.networks import drawing
 from peers.networks.network import Network
 from peers.networks.variants import LinearHead, SmallCNN
@@ -41,3 +43,12 @@ def test_set_buffers__of_a_copy_leaves_the_original() -> None:
     twin.set_buffers(changed)
     assert all(torch.equal(buffer, changed[name]) for name, buffer in twin.named_buffers())
     assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+
+
+def test_set_buffers__one_that_a_forward_pass_has_made_is_refused_in_a_line() -> None:
+    network = network_of(1)
+    network.origin = "own.networks:Growing"
+    before = network.copied_buffers()
+    network.encoder.register_buffer("newcomer", torch.zeros(1))
+    with pytest.raises(BroughtError, match="own.networks:Growing has made the buffer 'encoder.newcomer' in a forward"):
+        network.set_buffers(before)
