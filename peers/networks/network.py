@@ -62,7 +62,7 @@ class Network(nn.Module):
         for name, buffer in self._buffers_now():
             if name not in buffers:
                 raise BroughtError(
-                    f"peers.model: {self.origin} has made the buffer '{name}' in a forward pass, where it is not saved: "
+                    f"peers.model: {self.origin} has made the buffer '{name}' in a forward pass, which is not saved: "
                     "make it in __init__"
                 )
             buffer.copy_(buffers[name])

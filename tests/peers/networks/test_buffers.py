@@ -50,5 +50,7 @@ def test_set_buffers__one_that_a_forward_pass_has_made_is_refused_in_a_line() ->
     network.origin = "own.networks:Growing"
     before = network.copied_buffers()
     network.encoder.register_buffer("newcomer", torch.zeros(1))
-    with pytest.raises(BroughtError, match="own.networks:Growing has made the buffer 'encoder.newcomer' in a forward"):
+    with pytest.raises(
+        BroughtError, match=r"own\.networks:Growing has made the buffer 'encoder.newcomer' in a forward"
+    ):
         network.set_buffers(before)
