@@ -9,7 +9,6 @@ from peers.exchange.assignment import Assignment, Rejoin, Study
 from peers.exchange.sums import Sum
 from peers.hosting.evaluator import Evaluator, State
 from peers.hosting.host import PeerHost
-from peers.hosting.packing import packed
 from peers.hosting.postbox import Bundle
 from peers.hosting.ways import Way
 from peers.learning.settings import Execution, PeerSettings
@@ -88,22 +87,22 @@ class RayHost(RayProcess):
     def publish(
         self, assignments: Mapping[int, Assignment], live: Mapping[int, Sequence[int]] | None = None
     ) -> Published:
-        return self._publish(PeerHost.publish, packed(assignments), packed(live))
+        return self._publish(PeerHost.publish, assignments, live)
 
     def advance(
         self, round_index: int, following: Mapping[int, Assignment | None], *arrived: Ref[Bundle | Sum]
     ) -> Published:
-        return self._publish(PeerHost.advance, round_index, packed(following), *arrived)
+        return self._publish(PeerHost.advance, round_index, following, *arrived)
 
     def step(
         self, studies: Mapping[int, Study], following: Mapping[int, Assignment | None], *arrived: Ref[Bundle]
     ) -> Published:
-        return self._publish(PeerHost.step, packed(studies), packed(following), *arrived)
+        return self._publish(PeerHost.step, studies, following, *arrived)
 
     def rejoin(
         self, assignments: Mapping[int, Assignment], returns: Mapping[int, Rejoin], *states: Ref[Mapping[int, State]]
     ) -> Published:
-        return self._publish(PeerHost.rejoin, packed(assignments), packed(returns), *states)
+        return self._publish(PeerHost.rejoin, assignments, returns, *states)
 
     def total(self, *bundles: Ref[Bundle]) -> Ref[Sum]:
         return self._pass(PeerHost.total, *bundles)

@@ -41,7 +41,6 @@ from coordinator.pools.unaltered import check_unaltered
 from coordinator.pools.watcher import logs_in
 from peers.data.datasets import Dataset
 from peers.hosting.origin import Origin
-from peers.hosting.packing import unpacked
 from peers.hosting.ways import USUAL
 from peers.learning.settings import OtherNetwork, PeerSettings
 
@@ -162,7 +161,7 @@ class RayPool:
         waiting = [reference.value for reference in references]
         self._wait(waiting)
         try:
-            values = [unpacked(value) for value in self._ray.get(waiting)]
+            values = list(self._ray.get(waiting))
         except self._ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error  # the failure of the call itself, or of one of its arguments
             if not isinstance(cause, self._ray.exceptions.RayError):

@@ -34,11 +34,6 @@ class Sum:
     values: Float64[np.ndarray, "batch dim"] | None
     unusable: int = 0
 
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of its values."""
-        return 0 if self.values is None else self.values.nbytes
-
     @classmethod
     def of(cls, round_index: int, outputs: Sequence[Float[Tensor, "batch dim"]], unusable: int = 0) -> "Sum":
         if not outputs:

@@ -8,8 +8,7 @@ import pytest
 
 CODE = """
 import sys
-import peers.hosting.actor
-from peers.hosting.host import PeerHost
+from peers.hosting.actor import ActorHost
 from peers.exchange.assignment import Assignment, Links
 from peers.data.config import Synthetic
 from peers.networks.config import PeersConfig
@@ -24,7 +23,7 @@ dataset = data.load(0)
 peers = PeersConfig(count=2, model=MLP(hidden=(8,)), head=LinearHead(dim=4))
 probes = ProbeConfig(probe_batch=16)
 make = lambda i: PeerSettings(i, 0, 3, peers, ExchangeConfig(), data, probes, channel_statistics(dataset.train_images))
-host = PeerHost()
+host = ActorHost()
 host.open([make(0), make(1)], dataset, 1, sys.argv[1])
 part = lambda t: {i: Assignment(t, t, Links((1 - i,), (1.0,)), True) for i in (0, 1)}
 host.publish(part(0))
