@@ -364,5 +364,5 @@ def test_plan__memory_of_the_probes_of_peers_with_labels() -> None:
         plan(**sections).memory_bytes
         for sections in ({}, labels, {**labels, "evaluation": {"recalibrated": True, "controls": ["alone"]}})
     )
-    assert with_labels - without == 4 * count * 32 * (1 + 4 * FLOAT)
+    assert with_labels - without == (4 + 4) * count * 32 * (1 + 4 * FLOAT)
     assert controlled - with_labels == 2 * count * 32 * (3 + 1 + 4 * FLOAT)
