@@ -22,7 +22,9 @@ def peers_per_host(hosting: HostingConfig, num_peers: int, cores: int, gpus: int
     held = memory >= num_peers * (FORKED_BYTES if forks(hosting) else ACTOR_BYTES)
     if hosting.execution == "vectorised":
         most = max(2, -(-num_peers // places))
-        return next(each for each in (most, most + 1, num_peers) if num_peers % each != 1 or each >= num_peers)
+        while num_peers % most == 1 and most < num_peers:  # one left over has nothing to be stacked with
+            most += 1
+        return most
     if num_peers <= places or (num_peers <= CROWD * places and held):
         return 1
     return -(-num_peers // places)

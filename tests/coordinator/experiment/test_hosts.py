@@ -20,6 +20,7 @@ from coordinator.experiment.hosts import ACTOR_BYTES, FORKED_BYTES, hosts_of, pe
         ({}, 4, 0, 0, 4),
         ({"execution": "vectorised"}, 4, 2, 0, 2),
         ({"execution": "vectorised"}, 4, 8, 0, 2),  # one peer has nothing to be stacked with
+        ({"execution": "vectorised"}, 7, 4, 0, 4),  # hosts of 2 or 3 would leave one alone
         ({"execution": "auto"}, 4, 2, 0, 1),
         ({}, 4, 2, 4, 1),
         ({}, 16, 2, 4, 8),  # too few GPUs for all: the run stays on the CPU
@@ -45,7 +46,7 @@ def test_peers_per_host__more_actors_than_cores_must_fit_into_memory(workers: st
     assert peers_per_host(hosting, 2, 2, 0, 0.0) == 1
 
 
-@pytest.mark.parametrize("peers", [1, 5, 17, 64])
+@pytest.mark.parametrize("peers", [1, 5, 7, 13, 17, 64])
 @pytest.mark.parametrize("cores", [1, 2, 7])
 @pytest.mark.parametrize("execution", ["loop", "vectorised"])
 def test_hosts_of__every_peer_is_on_one_host_and_no_more_hosts_than_told(
