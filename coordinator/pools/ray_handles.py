@@ -41,10 +41,15 @@ class RayProcess:
 
     def _pass(self, method: Callable[..., T], *arguments: Any) -> Ref[T]:
         """Call a method that takes references among its arguments: Ray replaces them by their values."""
-        passed = [argument.value if isinstance(argument, Ref) else argument for argument in arguments]
-        answer = self._bound(method, 1).remote(*passed)
-        self._note(self.name, method, answer, passed)
+        (answer,) = self._submit(method, arguments, 1)
         return Ref(answer)
+
+    def _submit(self, method: Method, arguments: Sequence[Any], num_returns: int) -> list[Any]:
+        passed = [argument.value if isinstance(argument, Ref) else argument for argument in arguments]
+        answer = self._bound(method, num_returns).remote(*passed)
+        answers = [answer] if num_returns == 1 else list(answer)
+        self._note(self.name, method, answers[-1], passed)
+        return answers
 
     def _bound(self, method: Method, num_returns: int) -> Any:
         """The actor's method, made once for each actor: that takes as long as a call."""
@@ -66,9 +71,7 @@ class RayHost(RayProcess):
 
     def _publish(self, method: Method, *arguments: Any) -> Published:
         """Call a method whose answer is a bundle and the peers' statistics."""
-        passed = [argument.value if isinstance(argument, Ref) else argument for argument in arguments]
-        bundle, stats = self._bound(method, 2).remote(*passed)
-        self._note(self.name, method, stats, passed)
+        bundle, stats = self._submit(method, arguments, 2)
         return Ref(bundle), Ref(stats)
 
     def open(

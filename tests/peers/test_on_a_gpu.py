@@ -38,7 +38,7 @@ def config_of(**sections: Any) -> RunConfig:
 
 def kinds_of(union: Any) -> list[str]:
     """All but the user's own."""
-    found = [kind for kind in (variant.model_fields["kind"].default for variant in variants(union))]
+    found = [variant.model_fields["kind"].default for variant in variants(union)]
     return [kind for kind in found if kind not in ("import", "given")]
 
 
