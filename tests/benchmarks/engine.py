@@ -2,9 +2,9 @@
 
 a: a loop in one process as one would write it by hand, with two forwards (one for the message, one to learn);
 b: the same split over as many processes as there are cores; g: b with one forward for both; c: RayPool, one peer a
-host; d: RayPool, as many hosts as cores; e: InProcessPool; f: InProcessPool, vectorised. With `--views` (not a, b, g)
-half of the peers see the luminance of images of 16x16 pixels and half their chroma, in two crops each, and learn from
-themselves, too.
+host; d: RayPool, as many hosts as cores; e: InProcessPool; f: InProcessPool, vectorised. Loops by hand are contiguous
+float32 unless `--by-hand channels-last` says otherwise. With `--views` (not a, b, g) half of the peers see the luminance
+of images of 16x16 pixels and half their chroma, in two crops each, and learn from themselves, too.
 """
 
 import argparse
@@ -53,6 +53,9 @@ class Loop:
         self.peers, self.table, self.wait, self.once = peers, table, wait, once
         self.batches = settings[0].batches(plan.dataset)
         self.networks = {peer: initial_network(settings[peer], plan.dataset.shape) for peer in peers}
+        if config.hosting.layout == "channels-last":
+            for network in self.networks.values():
+                network.to(memory_format=torch.channels_last)
         lr = config.peers.optimizer.lr
         self.optimizers = {
             peer: torch.optim.AdamW(network.parameters(), lr=lr, weight_decay=0.0)
@@ -140,6 +143,9 @@ def main() -> None:
     parser.add_argument("--execution", choices=("loop", "vectorised"), default="loop", help="of d and e")
     parser.add_argument("--layout", choices=get_args(Layout), default="by-rule", help="of the engine (c, d, e, f)")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of the engine")
+    parser.add_argument(
+        "--by-hand", choices=("contiguous", "channels-last"), default="contiguous", help="layout of a, b, g"
+    )
     parser.add_argument("--views", action="store_true", help="peers in two views (c, d, e, f)")
     asked = parser.parse_args()
     if asked.views and {"a", "b", "g"} & set(asked.variants):
@@ -149,7 +155,8 @@ def main() -> None:
     def config(hosting: dict[str, Any]) -> RunConfig:
         total = 2 + asked.rounds * asked.repeats
         sections: dict[str, Any] = in_two_views(asked.peers) if asked.views else {}
-        sections["hosting"] = hosting and {**hosting, "layout": asked.layout, "precision": asked.precision}
+        engine = {"layout": asked.layout, "precision": asked.precision}
+        sections["hosting"] = {**hosting, **engine} if hosting else {"layout": asked.by_hand}  # images have it, too
         return experiment(asked.peers, asked.model, asked.batch, total, {"kind": "ring"}, **sections)
 
     hostings = {
