@@ -3,8 +3,8 @@
 a: a loop in one process as one would write it by hand, with two forwards (one for the message, one to learn);
 b: the same split over as many processes as there are cores; g: b with one forward for both; c: RayPool, one peer a
 host; d: RayPool, as many hosts as cores; e: InProcessPool; f: InProcessPool, vectorised. Loops by hand are contiguous
-float32 unless `--by-hand channels-last` says otherwise. With `--views` (not a, b, g) half of the peers see the luminance
-of images of 16x16 pixels and half their chroma, in two crops each, and learn from themselves, too.
+float32 unless `--by-hand channels-last` says otherwise. With `--views` (not a, b, g) half of the peers see luminance,
+in images of 16x16 pixels, and half chroma, in two crops each, and learn from themselves, too.
 """
 
 import argparse
