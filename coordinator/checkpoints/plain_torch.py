@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from peers.networks.heads import BottleneckHead, PrototypeHead
+from peers.networks.models import Blocks, SpatialMean
 from peers.networks.network import Network
 from peers.networks.trained import PIXEL, TrainedPeer
 
@@ -16,7 +17,7 @@ WRITTEN_AS_SHOWN = (  # layers whose repr is the call that makes them
     *(nn.GroupNorm, nn.LayerNorm, nn.Identity, nn.Flatten, nn.Dropout),
     *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.ELU, nn.SiLU, nn.Tanh, nn.Sigmoid),
     *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
-    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, SpatialMean),
 )
 TYPES = {"F32": "float32", "F64": "float64", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32"}
 TYPES |= {"U8": "uint8", "BOOL": "bool"}  # names in safetensors and in torch
@@ -131,7 +132,7 @@ def _cosines(vectors: str, directions: str) -> str:
 
 def _written(module: nn.Module) -> str | None:
     """The expression that makes a module of plain layers; None for any other module."""
-    if type(module) is nn.Sequential:
+    if type(module) in (nn.Sequential, Blocks):
         names, parts = [name for name, _ in module.named_children()], [_written(part) for part in module]
         if names != [str(index) for index in range(len(parts))] or None in parts:
             return None

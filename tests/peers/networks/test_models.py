@@ -146,6 +146,29 @@ def test_norm_layer__layer_is_torch_layer_norm_on_vectors() -> None:
     torch.testing.assert_close(models.norm_layer("layer", 32, spatial=False)(values), nn.LayerNorm(32)(values))
 
 
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_small_cnn__has_the_bits_of_its_layers_in_turn(
+    memory_format: torch.memory_format, precision: torch.dtype
+) -> None:
+    network = drawing.seeded(lambda: models.small_cnn(SHAPE, (8, 16, 24), "batch"), 1)
+    in_turn = nn.Sequential(*copy.deepcopy(list(network.children())[:-2]), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    order: list[str] = []
+    for layer in network.children():
+        layer.register_forward_hook(lambda layer, *_: order.append(type(layer).__name__))
+    found = []
+    for each in (network, in_turn):
+        each.to(precision).to(memory_format=memory_format)
+        values = images(16, SHAPE).to(precision).contiguous(memory_format=memory_format).requires_grad_()
+        outputs = each(values)
+        outputs.backward(images(16, (24,), 2).to(precision))
+        found.append([outputs, values.grad, *(parameter.grad for parameter in each.parameters()), *each.buffers()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+    late = memory_format == torch.channels_last
+    assert order[2:4] == (["MaxPool2d", "ReLU"] if late else ["ReLU", "MaxPool2d"])
+    assert str(network[-2]) == str(in_turn[-2])
+
+
 @pytest.mark.parametrize(("kind", "smallest"), [("vgg11", 32), ("paper-cnn", 4), ("small-cnn", 4), ("densenet121", 8)])
 def test_encoders__too_small_an_image(kind: str, smallest: int) -> None:
     with pytest.raises(
