@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from torch import Tensor
 
 from peers.base.brought_errors import of_peer
+from peers.base.precision import autocast
 from peers.base.seeds import stream, torch_seed
 from peers.data.datasets import Dataset
 from peers.networks.network import Network, OwnHead
@@ -137,7 +138,7 @@ class ProbeTask:
             return self.network
         with of_peer(self.index):
             network = copy.deepcopy(self.network)
-            probes.calibrate_batchnorm(network, batches)
+            probes.calibrate_batchnorm(network, batches, self.config.precision)
         return network
 
     def _answers(
@@ -193,7 +194,9 @@ class ProbeTask:
         raw, before = self._raw(train), self._before(train)
 
         def of_chunk(start: int, stop: int) -> Tensor:
-            return function(self.look(raw[start:stop], before + start).to(self.device))
+            images = self.look(raw[start:stop], before + start).to(self.device)
+            with autocast(self.device, self.config.precision):
+                return function(images).float()
 
         # what others have written may count on how many images it gets
         chunk = CHUNK if network.origin else chunk_of(network.encoder, math.prod(raw.shape[2:]), self.device)

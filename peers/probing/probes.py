@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from peers.base.precision import Precision, autocast
 from peers.networks.network import Network
 
 DEFAULT_PENALTIES = tuple(10.0**exponent for exponent in range(-2, 7))
@@ -276,7 +277,7 @@ def has_batchnorm(network: nn.Module) -> bool:
 
 
 @torch.no_grad()
-def calibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
+def calibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor], precision: Precision = "float32") -> None:
     """Run the network on `batches` in train mode, which updates BatchNorm's running buffers in place, as in training.
 
     Parameters are not changed, and every module's training flag is restored. A network without BatchNorm has nothing to
@@ -289,6 +290,7 @@ def calibrate_batchnorm(network: nn.Module, batches: Iterable[Tensor]) -> None:
     for number, batch in enumerate(batches):
         if isinstance(network, Network):
             network.draw_from(number)
-        network(batch)
+        with autocast(batch.device, precision):
+            network(batch)
     for module, flag in training.items():
         module.training = flag

@@ -13,7 +13,7 @@ from peers.learning.peer import Peer
 from peers.learning.settings import PeerSettings
 from peers.networks.config import Norm, PeersConfig
 from peers.networks.variants import LinearHead, SmallCNN
-from peers.probing import measuring
+from peers.probing import measuring, probes
 from peers.probing.config import KNN, ProbeConfig
 from peers.probing.measuring import ProbeSubject
 from peers.probing.observing import feature_std
@@ -164,6 +164,27 @@ def features_of(peer: Peer) -> tuple[torch.Tensor, torch.Tensor]:
             for images in (DATASET.train_images[peer.probe_images.train], DATASET.test_images[peer.probe_images.test])
         )
     return train, test
+
+
+@torch.no_grad()
+def test_probe__bfloat16_is_of_the_forward_passes_alone():
+    """By hand: calibrated and probed features under autocast, then the probes in float32."""
+    found = peer_of(precision="bfloat16").probe(ProbeSubject.CALIBRATED, [1, 4])
+    peer = peer_of()
+    with torch.autocast("cpu", torch.bfloat16):
+        for round_index in (1, 4):
+            peer.network.train()(peer.batches(round_index, peer.index)[0])
+        train, test = features_of(peer)
+    assert train.dtype == torch.bfloat16
+    chosen, labels = peer.probe_images, (DATASET.train_labels, DATASET.test_labels)
+    known = [torch.from_numpy(each[index]) for each, index in zip(labels, (chosen.train, chosen.test), strict=True)]
+    expected = probes.ridge(train.float(), known[0], test.float(), known[1], 3)
+    np.testing.assert_array_equal(found.correct["linear"], expected)
+    exact = peer_of().probe(ProbeSubject.CALIBRATED, [1, 4])
+    for name, probed in found.correct.items():
+        assert np.mean(probed != exact.correct[name]) < 0.15, name
+    pixels = [peer_of(precision=each).probe(ProbeSubject.RAW_PIXELS) for each in ("float32", "bfloat16")]
+    np.testing.assert_array_equal(pixels[0].correct["knn"], pixels[1].correct["knn"])
 
 
 def test_probe__knn_on_raw_features_is_dinos():
