@@ -120,10 +120,14 @@ class ProbeTask:
 
     def of_pixels(self) -> ProbeOutcome:
         """For each probe and test image, whether the predicted class is correct, on the images themselves."""
+        if not self.config.probes:
+            return ProbeOutcome({})
         return ProbeOutcome(dict(self._answers(self._pixels(train=True), self._pixels(train=False))))
 
     def of_network(self, network: Network) -> ProbeOutcome:
         """The same on a network's features; `network`: as given, or calibrated."""
+        if not self.config.names(self.labels):
+            return ProbeOutcome({})  # and no forward pass
         with of_peer(self.index):
             train, test = self._features(network, train=True), self._features(network, train=False)
             probabilities = self._probabilities(network, test) if self.labels else None
