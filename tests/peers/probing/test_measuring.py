@@ -155,6 +155,15 @@ def test_probe__top1_is_the_largest_output_in_eval_mode_of_peers_that_have_label
     assert "top1" not in without.correct and without.probabilities is None
 
 
+@pytest.mark.parametrize("subject", [ProbeSubject.RAW_PIXELS, ProbeSubject.AS_IS])
+def test_probe__without_probes_nothing_is_looked_at(subject: ProbeSubject, monkeypatch: pytest.MonkeyPatch):
+    peer, without = peer_of(), peer_of(probes=[])
+    monkeypatch.setattr(measuring.ProbeTask, "_raw", None)
+    with pytest.raises(TypeError):
+        peer.probe(subject)
+    assert without.probe(subject).correct == {}
+
+
 def features_of(peer: Peer) -> tuple[torch.Tensor, torch.Tensor]:
     """Its encoder's features of the probed training and test images, as they are."""
     with torch.no_grad():
