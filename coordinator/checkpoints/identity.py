@@ -33,7 +33,8 @@ FREE = (
     "topology.path",
     "network.events",
 )  # keys of these sections that do not
-ADDED = ("evaluation.probe_peers",)  # unknown to older checkpoints, whose table of probes says whom it has
+ADDED = {"evaluation.precision": "float32"}  # unknown to older checkpoints, which were made so
+SEEN = ("evaluation.probe_peers",)  # likewise; their table of probes says whom it has
 STOP = "run.stop."  # the settings of the rule by which a run may end early
 INPUTS = {"data": "data: the images or labels", "links": "topology.path: the links", "network": "network: the files"}
 
@@ -79,9 +80,10 @@ def check_config(config: RunConfig, identity: Mapping[str, Any], rule_has_held: 
                 f"{'has none' if with_it else 'has one'}: {'put it back' if with_it else 'leave it out'}, or start a "
                 "new run"
             )
+        before = then.get(name, ADDED.get(name))
         raise ConfigError(
-            f"{name}: the checkpoint was made with {then.get(name)!r}, but config.toml has {now.get(name)!r}: put it "
-            "back, or start a new run"
+            f"{name}: the checkpoint was made with {before!r}, but config.toml has {now.get(name)!r}: put it back, or "
+            "start a new run"
         )
 
 
@@ -91,7 +93,8 @@ def has_rule_of(config: RunConfig, identity: Mapping[str, Any]) -> bool:
 
 
 def _differing(now: Mapping[str, object], then: Mapping[str, object]) -> list[str]:
-    names = {*now, *then} - {name for name in ADDED if name not in then}
+    names = {*now, *then} - {name for name in SEEN if name not in then}
+    then = {**{name: value for name, value in ADDED.items() if name in now}, **then}
     return sorted(name for name in names if now.get(name) != then.get(name))
 
 

@@ -20,7 +20,7 @@ from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.private_data import held_by
 from coordinator.experiment.probe_checks import warn_of_few_passes
 from coordinator.experiment.probe_memory import answers_bytes, check_memory, probing_needs
-from coordinator.experiment.probe_sample import LOOKED_AT, probed_peers
+from coordinator.experiment.probe_sample import probed_peers
 from coordinator.experiment.schedules import build_schedule, links_of, with_roles
 from coordinator.experiment.trying import tried_out
 from coordinator.experiment.views import normalisations
@@ -113,17 +113,16 @@ class Plan:
     @property
     def memory_bytes(self) -> int:
         """Estimate of the memory for the whole run: peers, processes, data."""
-        peers = self._peers_bytes
+        peers = sum(group.count * group.peer_bytes for group in self.groups)
         ray = RAY_BYTES if self.num_hosts else 0
         # a student holds its teachers' messages, a stack of them and temporaries; the coordinator, all probe outputs
         decoded = self.config.data.batch_size * self.config.exchange.num_views * self.width * FLOAT
-        peers += self._most_at_work * (self.facts.max_degree + 4) * decoded
+        peers += self.config.peers.count * (self.facts.max_degree + 4) * decoded
         peers += 4 * self.config.peers.count * self.config.evaluation.probe_batch * self.width * FLOAT
         peers += self.num_probed * answers_bytes(self.config, self.dataset, self.width) + self._kept_bytes
         evaluators = self.config.hosting.evaluators
         processes = self.num_hosts + (0 if evaluators == "auto" else evaluators)
         on_features, on_pixels = probing_needs(self.config, self.dataset, self.groups)
-        on_features += max(group.probe_bytes for group in self.groups)
         probes = max(1, processes) * on_features + max(0, on_pixels - on_features)  # pixels: once, in one process
         return peers + probes + self._bytes_of(processes) + COORDINATOR_BYTES + ray + self.data_bytes
 
@@ -131,28 +130,7 @@ class Plan:
     def side_bytes(self) -> int:
         """Estimate of the memory for a control run beside the run: its peers and processes."""
         each = FORKED_BYTES if forks(self.config.hosting) else ACTOR_BYTES
-        probed = max(1, self.num_hosts) * max(group.probe_bytes for group in self.groups)
-        return self.num_hosts * each + self._peers_bytes + probed
-
-    @property
-    def _peers_bytes(self) -> int:
-        """What peers hold between rounds, and the activations of those that compute at the same time."""
-        left, activations = self._most_at_work, 0
-        for group in sorted(self.groups, key=lambda group: group.activation_bytes, reverse=True):
-            activations += min(left, group.count) * group.activation_bytes
-            left -= min(left, group.count)
-        return activations + sum(group.count * group.state_bytes for group in self.groups)
-
-    @cached_property
-    def _most_at_work(self) -> int:
-        """How many peers may have a forward pass in the rounds that are under way at once, by the first rounds."""
-        count, most = self.config.peers.count, 0
-        for at in range(min(self.config.run.rounds, self.schedule.period or LOOKED_AT, LOOKED_AT)):
-            round_ = self.schedule(at)
-            most = max(most, self.config.hosting.lookahead * len({*round_.students, *round_.teaching}))
-            if most >= count:
-                return count
-        return most
+        return self.num_hosts * each + sum(group.count * group.peer_bytes for group in self.groups)
 
     def _bytes_of(self, processes: int) -> int:
         """The memory of so many Ray actors without peers."""

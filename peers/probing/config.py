@@ -70,8 +70,8 @@ class ProbeConfig(Section):
     )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="arithmetic of networks' forward passes in probes and their controls; bfloat16 is several times "
-        "as fast for paper-cnn on CPUs that have it; features are float32, and pixels are probed, in both",
+        description="arithmetic of networks' forward passes in probes and their controls; bfloat16 is two to three "
+        "times as fast for paper-cnn on CPUs that have it; the probes themselves and raw pixels are float32 in both",
     )
     knn: KNN = Field(KNN(), description="settings of the knn probe")
     sgd: SGDProbe = Field(SGDProbe(), description="settings of the sgd probe")

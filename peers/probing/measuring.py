@@ -120,14 +120,10 @@ class ProbeTask:
 
     def of_pixels(self) -> ProbeOutcome:
         """For each probe and test image, whether the predicted class is correct, on the images themselves."""
-        if not self.config.probes:
-            return ProbeOutcome({})
         return ProbeOutcome(dict(self._answers(self._pixels(train=True), self._pixels(train=False))))
 
     def of_network(self, network: Network) -> ProbeOutcome:
         """The same on a network's features; `network`: as given, or calibrated."""
-        if not self.config.names(self.labels):
-            return ProbeOutcome({})  # and no forward pass
         with of_peer(self.index):
             train, test = self._features(network, train=True), self._features(network, train=False)
             probabilities = self._probabilities(network, test) if self.labels else None
@@ -212,7 +208,8 @@ class ProbeTask:
         if isinstance(network.head, OwnHead):
             outputs = self._of_all(network, lambda images: network(images)[1], train=False)
         else:
-            outputs = torch.cat([network.head(part) for part in torch.split(features, CHUNK)])
+            with autocast(self.device, self.config.precision):
+                outputs = torch.cat([network.head(part).float() for part in torch.split(features, CHUNK)])
         network.train()
         return ClassProbabilities(
             torch.softmax(outputs, dim=1).cpu().numpy(), self.dataset.test_labels[self.images.test].astype(np.int64)

@@ -110,27 +110,12 @@ def test_plan__memory_counts_hosts_peers_and_data(workers: str, actors: int) -> 
     probe_outputs = 4 * 5 * 256 * 4 * 4  # 256 images, 4 outputs
     seen = made.config.evaluation, 64, 32
     on_features, on_pixels = (probing_bytes(*seen, dim, 4) for dim in (8, 64))
-    group = made.groups[0]
-    on_features += group.probe_bytes
     probes = 3 * on_features + on_pixels + (64 + 32) * 64 * 4 - on_features  # each host one; pixels: the first, once
     answers = 5 * (4 + 4) * 32 * 3  # in four conditions, and the last ones of host and evaluator; of three probes
-    assert (
-        made.memory_bytes
-        == (5 * (group.state_bytes + group.activation_bytes) + processes + messages + probe_outputs + probes + answers)
-        + made.data_bytes
+    assert made.memory_bytes == (
+        5 * made.groups[0].peer_bytes + processes + messages + probe_outputs + probes + answers + made.data_bytes
     )
     assert plan(peers={"count": 5}).num_hosts == 0
-
-
-def test_plan__memory_counts_activations_of_peers_that_compute_at_once() -> None:
-    """A student and a teacher a round, two rounds at once: four of nine peers, the largest."""
-    wide, narrow = ({"count": count, "model": {"kind": "mlp", "hidden": [width]}} for count, width in ((3, 64), (6, 8)))
-    few = plan(peers={"groups": [narrow, wide]}, topology={"kind": "random-pair"}, hosting={"lookahead": 2})
-    more = plan(peers={"groups": [narrow, wide]}, topology={"kind": "random-pair"}, hosting={"lookahead": 9})
-    small, large = (group.activation_bytes for group in few.groups)
-    assert small < large
-    messages = 5 * (more.facts.max_degree + 4) * more.message_bytes
-    assert more.memory_bytes - few.memory_bytes == 5 * small + messages
 
 
 def test_prepare__a_group_for_each_kind_of_peer() -> None:

@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 import threading
 from collections.abc import Callable
@@ -8,7 +9,7 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
 from peers.base.section import examples
 from peers.networks import drawing, heads, models
@@ -146,27 +147,53 @@ def test_norm_layer__layer_is_torch_layer_norm_on_vectors() -> None:
     torch.testing.assert_close(models.norm_layer("layer", 32, spatial=False)(values), nn.LayerNorm(32)(values))
 
 
+def in_turn(network: nn.Module) -> nn.Sequential:
+    """The layers of a small-cnn in the order in which they are written, with torch's own mean."""
+    return nn.Sequential(*copy.deepcopy(list(network.children())[:-2]), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, 28, 28)], ids=str)
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_small_cnn__has_the_bits_of_its_layers_in_turn(
-    memory_format: torch.memory_format, precision: torch.dtype
+    memory_format: torch.memory_format, precision: torch.dtype, shape: Shape
 ) -> None:
-    network = drawing.seeded(lambda: models.small_cnn(SHAPE, (8, 16, 24), "batch"), 1)
-    in_turn = nn.Sequential(*copy.deepcopy(list(network.children())[:-2]), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    order: list[str] = []
+    """Outputs, gradients and buffers; a last map of 7x7, too, whose mean is no division by a power of two."""
+    network = drawing.seeded(lambda: models.small_cnn(shape, (8, 16, 24), "batch"), 1)
+    by_hand, order = in_turn(network), []
     for layer in network.children():
         layer.register_forward_hook(lambda layer, *_: order.append(type(layer).__name__))
     found = []
-    for each in (network, in_turn):
-        each.to(precision).to(memory_format=memory_format)
-        values = images(16, SHAPE).to(precision).contiguous(memory_format=memory_format).requires_grad_()
-        outputs = each(values)
+    for each in (network, by_hand):
+        each.to(memory_format=memory_format)
+        values = images(16, shape).contiguous(memory_format=memory_format).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            outputs = each(values)
+        assert outputs.dtype == precision
         outputs.backward(images(16, (24,), 2).to(precision))
         found.append([outputs, values.grad, *(parameter.grad for parameter in each.parameters()), *each.buffers()])
     assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
     late = memory_format == torch.channels_last
     assert order[2:4] == (["MaxPool2d", "ReLU"] if late else ["ReLU", "MaxPool2d"])
-    assert str(network[-2]) == str(in_turn[-2])
+    assert str(network[-2]) == str(by_hand[-2])
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, 8, 8)], ids=str)
+def test_small_cnn__has_the_bits_of_its_layers_in_turn_under_vmap(shape: Shape) -> None:
+    network = drawing.seeded(lambda: models.small_cnn(shape, (8, 16, 24), "batch"), 1)
+    found = []
+    for each in (network, in_turn(network)):
+        state = {
+            name: torch.stack([tensor.detach(), tensor.detach() * 0.5]) for name, tensor in each.named_parameters()
+        }
+        for tensor in state.values():
+            tensor.requires_grad_()
+        buffers = {name: torch.stack([tensor, tensor]) for name, tensor in each.named_buffers()}
+        call = vmap(functools.partial(functional_call, each), in_dims=(0, None))
+        outputs = call({**state, **buffers}, images(16, shape))
+        outputs.backward(images(2, (16, 24), 2))
+        found.append([outputs, *(tensor.grad for tensor in state.values()), *buffers.values()])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize(("kind", "smallest"), [("vgg11", 32), ("paper-cnn", 4), ("small-cnn", 4), ("densenet121", 8)])

@@ -155,13 +155,25 @@ def test_probe__top1_is_the_largest_output_in_eval_mode_of_peers_that_have_label
     assert "top1" not in without.correct and without.probabilities is None
 
 
-@pytest.mark.parametrize("subject", [ProbeSubject.RAW_PIXELS, ProbeSubject.AS_IS])
+@pytest.mark.parametrize("subject", [ProbeSubject.RAW_PIXELS, ProbeSubject.AS_IS, ProbeSubject.RECALIBRATED])
 def test_probe__without_probes_nothing_is_looked_at(subject: ProbeSubject, monkeypatch: pytest.MonkeyPatch):
     peer, without = peer_of(), peer_of(probes=[])
     monkeypatch.setattr(measuring.ProbeTask, "_raw", None)
     with pytest.raises(TypeError):
-        peer.probe(subject)
-    assert without.probe(subject).correct == {}
+        peer.probe(subject, [1])
+    monkeypatch.setattr(without.network, "forward", None)
+    assert without.probe(subject, [1]).correct == {}
+
+
+@torch.no_grad()
+def test_probe__top1_is_in_bfloat16_too():
+    outcome = peer_of(supervised=1.0, precision="bfloat16").probe(ProbeSubject.AS_IS)
+    peer = peer_of(supervised=1.0)
+    images = datasets.images_to_tensor(DATASET.test_images[peer.probe_images.test], *peer.settings.normalisation)
+    with torch.autocast("cpu", torch.bfloat16):
+        _, outputs = peer.network.eval()(images)
+    assert outcome.probabilities is not None
+    np.testing.assert_array_equal(outcome.probabilities.values, outputs.float().softmax(dim=1))
 
 
 def features_of(peer: Peer) -> tuple[torch.Tensor, torch.Tensor]:
