@@ -26,7 +26,7 @@ from peers.networks.models import Norm
 from peers.networks.optimizers import OptimizerConfig
 from peers.networks.variants import HeadConfig, ModelConfig
 
-ROUNDS = 20
+ROUNDS = 10
 
 
 def plain(value: Any) -> Any:
