@@ -1,5 +1,6 @@
 """Run an ablation: run the missing cells and seeds, then compare all finished runs and write the page."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ from coordinator.records.files.run_folder import (
 )
 from coordinator.records.observer import RunObserver, notes_to
 from coordinator.reports.control_runs import OVER_CONTROL_RUNS
-from coordinator.reports.formatting import count_of, points
+from coordinator.reports.formatting import count_of, points, short
 from coordinator.reports.wording import CONDITIONS, power_note, probe_name
 
 COMMAND = "peer-consensus ablate ablation.toml"
@@ -197,7 +198,8 @@ def _run(ablation: Ablation, missing: list[Run], folder: Path, errors: Errors, t
     with open_ray(addresses.pop(), "the same command goes on with it", modules) as ray:
         configs = [cell.at(seed) for cell, seed in missing]
         runs = ParallelRuns(ray, configs, [memory[cell.key] for cell, _ in missing], tell, prefix)
-        tell(f"{count_of(len(missing), 'run')} to go, {runs.at_once} at once")
+        watch = f"peer-consensus watch {shlex.quote(short(folder))}"
+        tell(f"{count_of(len(missing), 'run')} to go, {runs.at_once} at once; to see them: {watch}")
         results_folder.write_description(folder, ablation)
         try:
             for place, outcome in runs.outcomes():

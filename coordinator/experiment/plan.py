@@ -18,7 +18,7 @@ from coordinator.experiment.loading import load_data as load_data
 from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
 from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.private_data import held_by
-from coordinator.experiment.probe_checks import warn_of_few_passes
+from coordinator.experiment.probe_checks import warn_of_few_passes, warn_of_idle_controls
 from coordinator.experiment.probe_memory import answers_bytes, check_memory, probing_needs
 from coordinator.experiment.probe_sample import probed_peers
 from coordinator.experiment.schedules import build_schedule, links_of, with_roles
@@ -178,6 +178,7 @@ def prepare(config: RunConfig, dataset: Dataset | None = None) -> Plan:
     except MemoryError as error:
         raise ConfigError(f"this machine's memory does not hold the data or the topology: {error}") from None
     width = check_widths(config, schedule, dataset, groups)
+    warn_of_idle_controls(config)
     warn_of_few_passes(config, schedule, (make.network for make in different))
     message_bytes = config.exchange.wire.num_bytes(config.data.batch_size * config.exchange.num_views, width)
     weights = weight_bytes(different)

@@ -28,6 +28,17 @@ def check_probes(evaluation: ProbeConfig, num_train: int) -> None:
         )
 
 
+def warn_of_idle_controls(config: RunConfig) -> None:
+    """Warn if there are control runs, and no probe that compares the peers with theirs."""
+    controls = config.evaluation.controls
+    if controls and not config.probe_names:
+        warnings.warn(
+            f"evaluation.probes is empty, so that nothing is compared with the control runs ({', '.join(controls)}): "
+            "name a probe, or set evaluation.controls to []",
+            stacklevel=3,
+        )
+
+
 def warn_of_few_passes(config: RunConfig, schedule: Schedule, networks: Iterable[nn.Module]) -> None:
     """Warn if the calibrated control would keep much more of BatchNorm's initial buffers than the trained peers.
 

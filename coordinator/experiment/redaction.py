@@ -13,7 +13,8 @@ def without_secrets(text: str) -> str:
     """Hide users and passwords in URIs, and the values of URI parameters such as token, key, secret or password."""
     text = re.sub(r"://[^/@:\s'\"]*:(?!\d+(?:/|$))[^\s'\"]*@", "://***@", text)  # passwords may contain / and @
     text = re.sub(r"://[^/\s'\"]*@", "://***@", text)
-    named = r"(?i)([?&;][^=&;\s]*(?:token|key|secret|passw(?:or)?d|pwd|signature)[^=&;\s]*=)[^&;\s'\"]+"
+    # a picture that is part of a page is no parameter, whatever its letters spell
+    named = r"(?i)([?&;](?!base64,)[^=&;\s]*(?:token|key|secret|passw(?:or)?d|pwd|signature)[^=&;\s]*=)[^&;\s'\"]+"
     return re.sub(named, r"\1***", text)
 
 

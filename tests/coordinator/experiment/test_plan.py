@@ -1,4 +1,5 @@
 import re
+import warnings
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -366,3 +367,12 @@ def test_plan__memory_of_the_probes_of_peers_with_labels() -> None:
     )
     assert with_labels - without == (4 + 4) * count * 32 * (1 + 4 * FLOAT)
     assert controlled - with_labels == 2 * count * 32 * (3 + 1 + 4 * FLOAT)
+
+
+def test_prepare__warns_of_control_runs_that_nothing_is_compared_with() -> None:
+    with pytest.warns(UserWarning, match=r"evaluation.probes is empty, so .* \(alone\): name a probe, or"):
+        plan(evaluation={"probes": [], "controls": ["alone"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plan(evaluation={"probes": [], "controls": []})
+        plan(evaluation={"probes": [], "controls": ["alone"]}, exchange={"supervised": 1.0})  # by top-1
