@@ -66,7 +66,7 @@ def check_config(config: RunConfig, identity: Mapping[str, Any], rule_has_held: 
     rule_has_held: whether the run ended by its rule `run.stop`, so that it may go on by another one. It may always go
     on without a rule.
     """
-    now, then = deciding(config), identity["config"]
+    now, then = deciding(config), _settings(identity)
     differing = _differing(now, then)
     if rule_has_held or config.run.stop is None:
         differing = [name for name in differing if not name.startswith(STOP)]
@@ -80,21 +80,24 @@ def check_config(config: RunConfig, identity: Mapping[str, Any], rule_has_held: 
                 f"{'has none' if with_it else 'has one'}: {'put it back' if with_it else 'leave it out'}, or start a "
                 "new run"
             )
-        before = then.get(name, ADDED.get(name))
         raise ConfigError(
-            f"{name}: the checkpoint was made with {before!r}, but config.toml has {now.get(name)!r}: put it back, or "
-            "start a new run"
+            f"{name}: the checkpoint was made with {then.get(name)!r}, but config.toml has {now.get(name)!r}: put it "
+            "back, or start a new run"
         )
 
 
 def has_rule_of(config: RunConfig, identity: Mapping[str, Any]) -> bool:
     """Whether the rule `run.stop` is the checkpoint's."""
-    return not any(name.startswith(STOP) for name in _differing(deciding(config), identity["config"]))
+    return not any(name.startswith(STOP) for name in _differing(deciding(config), _settings(identity)))
+
+
+def _settings(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The checkpoint's settings that determine the numbers, also those that it does not know yet."""
+    return {**ADDED, **identity["config"]}
 
 
 def _differing(now: Mapping[str, object], then: Mapping[str, object]) -> list[str]:
     names = {*now, *then} - {name for name in SEEN if name not in then}
-    then = {**{name: value for name, value in ADDED.items() if name in now}, **then}
     return sorted(name for name in names if now.get(name) != then.get(name))
 
 

@@ -132,7 +132,7 @@ def _cosines(vectors: str, directions: str) -> str:
 
 def _written(module: nn.Module) -> str | None:
     """The expression that makes a module of plain layers; None for any other module."""
-    if isinstance(module, nn.Sequential) and type(module) in (nn.Sequential, Blocks):
+    if type(module) is nn.Sequential or type(module) is Blocks:
         names, parts = [name for name, _ in module.named_children()], [_written(part) for part in module]
         if names != [str(index) for index in range(len(parts))] or None in parts:
             return None
