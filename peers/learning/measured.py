@@ -52,7 +52,8 @@ def observe(peer: Measured, keep: bool) -> Observation:
 def probe(peer: Measured, subject: ProbeSubject, rounds: Sequence[int]) -> ProbeOutcome:
     """See `Peer.probe`."""
     start = time.perf_counter()
-    if not peer.settings.probes.names(peer.settings.exchange.uses_labels):
+    has_outputs = peer.settings.exchange.uses_labels and subject is not ProbeSubject.RAW_PIXELS
+    if not peer.settings.probes.names(has_outputs):
         return ProbeOutcome({})  # and no forward pass
     task = ProbeTask(
         peer.network,

@@ -165,6 +165,13 @@ def test_probe__without_probes_nothing_is_looked_at(subject: ProbeSubject, monke
     assert without.probe(subject, [1]).correct == {}
 
 
+def test_probe__without_probes_pixels_are_not_loaded_where_outputs_are_probed(monkeypatch: pytest.MonkeyPatch):
+    peer = peer_of(supervised=1.0, probes=[])
+    assert set(peer.probe(ProbeSubject.AS_IS).correct) == {"top1"}
+    monkeypatch.setattr(measuring.ProbeTask, "_raw", None)
+    assert peer.probe(ProbeSubject.RAW_PIXELS).correct == {}
+
+
 @torch.no_grad()
 def test_probe__top1_is_in_bfloat16_too():
     outcome = peer_of(supervised=1.0, precision="bfloat16").probe(ProbeSubject.AS_IS)
