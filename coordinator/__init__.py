@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from coordinator.ablations.ablate import AblationResult, ablate, load_ablation_result
     from coordinator.ablations.grids.grid import Ablation, load_ablation
     from coordinator.ablations.grids.seeds import over_seeds
-    from coordinator.experiment.brought import Objects
     from coordinator.experiment.config import ConfigError, RunConfig, load_config
     from coordinator.measures.gains import Condition
+    from coordinator.planning.brought import Objects
     from coordinator.records.event_kinds import FaultKind, Remaining, Stage, Status
     from coordinator.records.events import (
         CheckpointWritten,
@@ -113,7 +113,7 @@ _MODULES = {
     "FaultsRecovered": "coordinator.records.events",
     "Measured": "coordinator.records.events",
     "Note": "coordinator.records.events",
-    "Objects": "coordinator.experiment.brought",
+    "Objects": "coordinator.planning.brought",
     "OutputsMeasured": "coordinator.records.events",
     "PeerDropped": "coordinator.records.events",
     "PeersRestored": "coordinator.records.events",

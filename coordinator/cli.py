@@ -77,7 +77,7 @@ def run(
     began = time.monotonic()
     from coordinator.commands.run import Display, carry_out, exit_by, hint, with_address
     from coordinator.experiment.config import load_config
-    from coordinator.experiment.plan import prepare
+    from coordinator.planning.plan import prepare
     from coordinator.records.plain_text import say
     from coordinator.reports.plan import NOTHING_STARTED, print_plan
     from coordinator.run.simulate import simulate

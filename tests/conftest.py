@@ -187,7 +187,7 @@ def cluster() -> Iterator[Any]:
 def _fork_server() -> Iterator[AbstractContextManager[None]]:
     """A `with` block in which Ray is to be started to fork its workers, which are several times as fast to start."""
     from coordinator.experiment.config import HostingConfig
-    from coordinator.experiment.workers import why_not_forked
+    from coordinator.planning.workers import why_not_forked
     from coordinator.pools.forking.fork_server import RUNS, SOCKET, ForkServer
 
     if why_not_forked(HostingConfig(pool="ray", device="cpu")):

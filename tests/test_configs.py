@@ -9,7 +9,7 @@ import tomli_w
 
 from coordinator.ablations.grids.grid import data_key, load_ablation
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, to_table, to_toml
-from coordinator.experiment.plan import load_data, prepare
+from coordinator.planning.plan import load_data, prepare
 from peers.base import memory
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset

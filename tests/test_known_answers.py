@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.experiment.plan import load_data, peer_settings, prepare
 from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.measures.statistics import Estimate, estimate
 from coordinator.measures.verdict import Flag
+from coordinator.planning.plan import load_data, peer_settings, prepare
 from peers.data.datasets import Dataset
 from peers.learning.peer import Peer
 from peers.probing.measuring import ProbeOutcome, ProbeSubject

@@ -33,9 +33,11 @@ FLOORS = {  # by folder: its rooms import from themselves and from lower floors;
         {"learning"},
         {"hosting"},
     ],
+    "peers/data": [{"formats"}, {""}],
     "peers/learning": [{""}, {"vectorised"}],
     "coordinator": [
         {"experiment"},
+        {"planning"},
         {"pools", "measures"},
         {"scheduling"},
         {"records"},

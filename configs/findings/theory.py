@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from coordinator import load_config
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.schedules import build_schedule
 from topologies.schedule import Schedule
 
 

@@ -21,10 +21,10 @@ from coordinator.ablations.page import render_ablation
 from coordinator.ablations.runs import results_folder
 from coordinator.ablations.runs.parallel_runs import ParallelRuns, RunStatus
 from coordinator.ablations.runs.results_folder import Run, folder_of, read_summary, runs_of
-from coordinator.experiment.brought import Keywords, Objects, differing
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import without_secrets
-from coordinator.experiment.workers import forks
+from coordinator.planning.brought import Keywords, Objects, differing
+from coordinator.planning.workers import forks
 from coordinator.pools.base import Tell
 from coordinator.pools.forking.fork_server import RUNS
 from coordinator.pools.ray_cluster import open_ray

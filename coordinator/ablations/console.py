@@ -13,7 +13,7 @@ from coordinator.ablations.grids.grid import Ablation, check_cells
 from coordinator.ablations.quiet import run_quietly
 from coordinator.ablations.runs.parallel_runs import RunStatus
 from coordinator.ablations.tables import print_comparison
-from coordinator.experiment.plan import prepare
+from coordinator.planning.plan import prepare
 from coordinator.records.files.result import Status
 from coordinator.records.plain_text import say
 from coordinator.records.terminal import Live

@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 from coordinator.ablations.comparisons.estimates import Comparison
 from coordinator.ablations.grids.grid import Ablation
 from coordinator.ablations.runs.results_folder import Run, folder_of, read_summary, runs_of
-from coordinator.experiment.brought import NOT_ALONE
 from coordinator.experiment.reading import from_json
 from coordinator.measures.gains import GainMeasure
+from coordinator.planning.brought import NOT_ALONE
 from coordinator.records.files.run_folder import write_whole
 from coordinator.records.files.summary import final_tags, flatten
 from coordinator.records.tracking.mlflow import Tracker

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from coordinator.experiment.config import ConfigError, RunConfig, to_table
-from coordinator.experiment.plan import Plan
+from coordinator.planning.plan import Plan
 from coordinator.records.files.summary import flatten, inputs_of, versions
 
 DECIDING = (

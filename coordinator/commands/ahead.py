@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from coordinator.experiment.ray_release import untested
+from coordinator.planning.ray_release import untested
 from coordinator.pools.early import fork_server_ahead
 from coordinator.pools.forking.fork_server import HOSTS, RUNS
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from coordinator.commands.topology import check_picture, drawing
 from coordinator.experiment.config import ConfigError, load_config
-from coordinator.experiment.plan import Plan, prepare
+from coordinator.planning.plan import Plan, prepare
 from coordinator.records.files.network_files import (
     EVENTS,
     FIRST_ROUNDS,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from coordinator.experiment.brought import brought
 from coordinator.experiment.config import PARTITION_PATH, PATHS, ConfigError, RunConfig
 from coordinator.experiment.reading import is_utf8, shown
+from coordinator.planning.brought import brought
 from peers.base.brought import Imported
 from peers.base.brought_errors import BroughtError
 from peers.base.own_code import is_own_file

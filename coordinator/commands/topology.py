@@ -12,7 +12,7 @@ from rich.console import Console
 
 from coordinator.experiment.config import ConfigError, RunConfig, config_from, load_config, parse_setting
 from coordinator.experiment.errors import nearest
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.schedules import build_schedule
 from coordinator.reports.matrices import DRAWN, LEGEND, SWAPS, pooling_cells, rounds_to, swaps
 from coordinator.reports.tables import compact_table
 from topologies.analysis.measures import describe

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from coordinator.experiment.sections import EvaluationConfig
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset
-from peers.data.shapes import noun
+from peers.data.formats.shapes import noun
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control
 from peers.learning.twin import IRRELEVANT

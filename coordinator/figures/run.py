@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from coordinator.experiment.plan import Plan
 from coordinator.figures.class_curves import save_class_curves
 from coordinator.figures.curves import save_consensus
 from coordinator.figures.gains import save_gains
@@ -17,6 +16,7 @@ from coordinator.figures.pooling import save_pooling
 from coordinator.figures.regions import save_regions
 from coordinator.figures.views import save_views
 from coordinator.measures.subjects import left_out
+from coordinator.planning.plan import Plan
 from coordinator.records.files.holdings_files import read_holdings
 from coordinator.records.files.network_files import intervals_in, latency_table
 from coordinator.records.files.probe_curves import ProbeCurve, class_curves, probe_curves

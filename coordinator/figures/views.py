@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from coordinator.experiment.plan import Plan
-from coordinator.experiment.views import different_views
 from coordinator.figures.style import NARROW, SMALL, WIDE, plain, write_form
+from coordinator.planning.plan import Plan
+from coordinator.planning.views import different_views
 from coordinator.reports.views import peers_in_words, view_in_words
 from peers.data.datasets import Dataset, pixels_of
 

@@ -6,8 +6,8 @@ from functools import cache
 from typing import Any, Literal
 
 from coordinator.experiment.config import ConfigError, HostingConfig
-from coordinator.experiment.loading import load_sections
 from coordinator.experiment.redaction import first_line
+from coordinator.planning.loading import load_sections
 from coordinator.pools.base import HostLost, RecoveryFailed, Ref, Tell
 from coordinator.pools.resources import (
     Reservations,

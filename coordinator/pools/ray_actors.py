@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from coordinator.experiment.config import ConfigError, HostingConfig
-from coordinator.experiment.workers import forks
+from coordinator.planning.workers import forks
 from coordinator.pools.forking.fork_server import socket_path
 from coordinator.pools.placement import affinity_options
 from peers.hosting.origin import Origin

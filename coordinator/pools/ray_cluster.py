@@ -10,7 +10,7 @@ from typing import Any
 
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.redaction import first_line
-from coordinator.experiment.workers import JOB
+from coordinator.planning.workers import JOB
 from coordinator.pools.early import guard_with_forks
 from coordinator.pools.guard import Guard
 from coordinator.pools.process_settings import hold_setting

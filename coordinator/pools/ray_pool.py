@@ -7,9 +7,9 @@ from contextlib import ExitStack, suppress
 from typing import Any, TypeVar
 
 from coordinator.experiment.config import ConfigError, HostingConfig
-from coordinator.experiment.hosts import hosts_of
 from coordinator.experiment.redaction import first_line
-from coordinator.experiment.workers import forks
+from coordinator.planning.hosts import hosts_of
+from coordinator.planning.workers import forks
 from coordinator.pools.base import (
     HostLost,
     Load,

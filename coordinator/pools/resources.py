@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coordinator.experiment.config import ConfigError, HostingConfig
-from coordinator.experiment.hosts import hosts_of, peers_per_host
+from coordinator.planning.hosts import hosts_of, peers_per_host
 
 Resources = Mapping[str, float]
 """Amount by Ray's name of the resource: what a node has, or what a process reserves."""

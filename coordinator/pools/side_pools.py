@@ -5,7 +5,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
 from coordinator.experiment.config import ConfigError, HostingConfig
-from coordinator.experiment.plan import Plan, settings_of
+from coordinator.planning.plan import Plan, settings_of
 from coordinator.pools.base import Pool, Tell
 from coordinator.pools.resources import (
     SLACK,

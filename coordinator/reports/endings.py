@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import first_line
+from coordinator.planning.plan import Plan
 from coordinator.records.events import Stage
 from coordinator.records.files.run_folder import way_on
 from coordinator.records.run_state import RunState

@@ -9,8 +9,8 @@ from functools import partial
 
 import torch
 
-from coordinator.experiment.plan import Plan, peer_settings
-from coordinator.experiment.views import different_sensors
+from coordinator.planning.plan import Plan, peer_settings
+from coordinator.planning.views import different_sensors
 from coordinator.records.stage_clock import duration
 from peers.base.brought_errors import BroughtError
 from peers.exchange.assignment import Assignment, Links

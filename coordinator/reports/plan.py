@@ -6,9 +6,9 @@ from dataclasses import asdict
 from rich.console import Console
 
 from coordinator.experiment.config import ConfigError
-from coordinator.experiment.plan import Plan
-from coordinator.experiment.workers import forks
 from coordinator.measures.stop_rule import check_stop
+from coordinator.planning.plan import Plan
+from coordinator.planning.workers import forks
 from coordinator.pools.base import check_precision
 from coordinator.pools.in_process import gpus_in_process
 from coordinator.pools.resources import reservations_on_machine
@@ -25,7 +25,7 @@ from coordinator.reports.unequal import lies_in_words
 from coordinator.reports.views import views_in_words
 from peers.base import memory
 from peers.base.brought import called
-from peers.data.shapes import described, noun
+from peers.data.formats.shapes import described, noun
 
 NOTHING_STARTED = "nothing was started (--dry-run)"
 

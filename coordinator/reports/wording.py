@@ -13,7 +13,7 @@ from coordinator.measures.statistics import detectable
 from coordinator.measures.targets import Paid, Target
 from coordinator.measures.verdict import Flag
 from coordinator.reports.formatting import count_of, points
-from peers.data.shapes import noun
+from peers.data.formats.shapes import noun
 from peers.learning.control import Control
 
 PROBES = {"knn": "kNN", "linear": "linear", "sgd": "SGD", "top1": "top-1"}

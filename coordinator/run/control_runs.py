@@ -3,8 +3,8 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 
 from coordinator.checkpoints.manager import CheckpointManager
-from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
+from coordinator.planning.plan import Plan
 from coordinator.pools.base import Pool
 from coordinator.records.events import ControlVoid, WeightsMeasured
 from coordinator.records.recorder import Recorder

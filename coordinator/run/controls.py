@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from coordinator.experiment.network import last_batches
-from coordinator.experiment.plan import Plan
-from coordinator.experiment.views import different_sensors
 from coordinator.measures.gains import Condition
+from coordinator.planning.network import last_batches
+from coordinator.planning.plan import Plan
+from coordinator.planning.views import different_sensors
 from coordinator.pools.base import Pool
 from coordinator.records.recorder import Recorder
 from coordinator.records.run_state import RunState

@@ -6,9 +6,9 @@ from typing import cast
 
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.plan import Plan
 from coordinator.measures import stop_rule
 from coordinator.measures.gains import Condition
+from coordinator.planning.plan import Plan
 from coordinator.pools.base import Pool
 from coordinator.records.events import EndedEarly, Measured, Probed, RoundCompleted, RunEvent, StopChecked
 from coordinator.records.observer import Observers

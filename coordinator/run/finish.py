@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.documents.document import run_document
-from coordinator.experiment.brought import NOT_ALONE
 from coordinator.experiment.config import ConfigError, RunConfig
-from coordinator.experiment.plan import Plan, prepare
 from coordinator.experiment.reading import from_json
 from coordinator.experiment.redaction import without_secrets
-from coordinator.experiment.schedules import build_schedule
 from coordinator.measures import pooling
 from coordinator.pages import component, run_page
+from coordinator.planning.brought import NOT_ALONE
+from coordinator.planning.plan import Plan, prepare
+from coordinator.planning.schedules import build_schedule
 from coordinator.records.events import Note, Stage, StageEntered
 from coordinator.records.files.holdings_files import write_holdings
 from coordinator.records.files.network_files import write_network

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from coordinator.checkpoints.manager import CheckpointManager
-from coordinator.experiment.network import trace_of_control
-from coordinator.experiment.plan import Plan, settings_of
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.network import trace_of_control
+from coordinator.planning.plan import Plan, settings_of
+from coordinator.planning.schedules import build_schedule
 from coordinator.pools.base import Pool
 from coordinator.records.run_state import RunState
 from coordinator.run.controls import probed_as

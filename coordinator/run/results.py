@@ -6,9 +6,9 @@ from typing import Any, Unpack
 
 from coordinator.checkpoints.exporting import export_peer
 from coordinator.checkpoints.trained_peers import trained_peer
-from coordinator.experiment.brought import Keywords, Objects
 from coordinator.experiment.config import ConfigError, RunConfig, load_config
 from coordinator.experiment.reading import from_json
+from coordinator.planning.brought import Keywords, Objects
 from coordinator.records.files.result import Ending, Result, Status
 from coordinator.records.files.run_folder import check_run, way_on
 

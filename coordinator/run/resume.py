@@ -10,9 +10,9 @@ from typing import Any
 from coordinator.checkpoints.identity import check_inputs
 from coordinator.checkpoints.opening import Recalled, recall, reopen_checkpoints
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, parse_assignment, to_table
-from coordinator.experiment.plan import Plan
 from coordinator.experiment.reading import from_json
 from coordinator.experiment.sections import StopRule
+from coordinator.planning.plan import Plan
 from coordinator.records.events import Remaining, RunReopened
 from coordinator.records.files.result import Status
 from coordinator.records.files.run_folder import RunFolder, check_run

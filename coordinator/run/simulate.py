@@ -15,11 +15,11 @@ from coordinator.checkpoints.identity import identity_of
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.checkpoints.opening import Recalled, open_checkpoints
 from coordinator.checkpoints.snapshots import Checkpoints
-from coordinator.experiment.brought import Keywords, Objects, note_for_file
 from coordinator.experiment.config import ConfigError, RunConfig, to_toml
-from coordinator.experiment.plan import Plan, identified, prepare, settings_of
 from coordinator.measures.holdings import ClassImages
 from coordinator.measures.stop_rule import check_stop
+from coordinator.planning.brought import Keywords, Objects, note_for_file
+from coordinator.planning.plan import Plan, identified, prepare, settings_of
 from coordinator.pools.base import Pool, Tell
 from coordinator.pools.opening import loading_pool
 from coordinator.pools.side_pools import side_pools

@@ -13,8 +13,8 @@ import torch
 
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.experiment.config import ConfigError
-from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
+from coordinator.planning.plan import Plan
 from coordinator.pools.base import HostLost, ask
 from coordinator.records.events import Digested, Note, PeerDropped, RunStarted, Stage, StageEntered, StageLeft
 from coordinator.records.files.result import Ending, Result, Status

@@ -8,9 +8,9 @@ from peers.base.seeds import stream
 from peers.data import array_files, huggingface, image_folder, loading, resizing
 from peers.data.brought import GivenData, ImportedData
 from peers.data.datasets import Dataset
-from peers.data.named_sets import TorchvisionKind
+from peers.data.formats.named_sets import TorchvisionKind
+from peers.data.formats.table_arrays import Columns
 from peers.data.section import DataSection
-from peers.data.table_arrays import Columns
 
 Size = Annotated[int, Field(ge=1, le=65536)]
 ImageSize = Annotated[

@@ -5,9 +5,9 @@ from dataclasses import fields
 
 import numpy as np
 
-from peers.data.arrays import check_finite
 from peers.data.datasets import Dataset
-from peers.data.shapes import Shape, noun, require_images, sizes
+from peers.data.formats.arrays import check_finite
+from peers.data.formats.shapes import Shape, noun, require_images, sizes
 
 MAX_NAME = 200
 

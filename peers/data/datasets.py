@@ -11,10 +11,10 @@ from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from peers.base.seeds import stream
-from peers.data import arrays, table_arrays, torch_sets
-from peers.data.arrays import Arrays
-from peers.data.holdout import chosen_rows, held_out_share, stratified_holdout
-from peers.data.shapes import Shape, described, noun
+from peers.data.formats import arrays, table_arrays, torch_sets
+from peers.data.formats.arrays import Arrays
+from peers.data.formats.holdout import chosen_rows, held_out_share, stratified_holdout
+from peers.data.formats.shapes import Shape, described, noun
 
 Normalisation = tuple[Float32[np.ndarray, " channel"], Float32[np.ndarray, " channel"]]
 

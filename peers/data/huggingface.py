@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from peers.data.datasets import Dataset
-from peers.data.splits import SPLIT_OF
-from peers.data.table_arrays import Columns, read_tables
+from peers.data.formats.splits import SPLIT_OF
+from peers.data.formats.table_arrays import Columns, read_tables
 
 
 def load_saved(

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 
-from peers.data import images
-from peers.data.arrays import Labels, check_known, check_share
 from peers.data.datasets import Dataset
-from peers.data.holdout import chosen_rows, held_out_share
-from peers.data.splits import SPLIT_OF
+from peers.data.formats import images
+from peers.data.formats.arrays import Labels, check_known, check_share
+from peers.data.formats.holdout import chosen_rows, held_out_share
+from peers.data.formats.splits import SPLIT_OF
 
 Found = list[tuple[Path, str]]
 """Files of images, each with the name of its class."""

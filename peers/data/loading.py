@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from peers.base import memory
-from peers.data import named_sets, splits
 from peers.data.datasets import AT_ONCE, Dataset
-from peers.data.holdout import stratified_holdout
-from peers.data.named_sets import TorchvisionKind
-from peers.data.shapes import Shape, noun, sizes
-from peers.data.table_arrays import Columns, read_tables
+from peers.data.formats import named_sets, splits
+from peers.data.formats.holdout import stratified_holdout
+from peers.data.formats.named_sets import TorchvisionKind
+from peers.data.formats.shapes import Shape, noun, sizes
+from peers.data.formats.table_arrays import Columns, read_tables
 
 _DIGITS_TEST = 500
 

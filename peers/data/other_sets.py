@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from peers.data.datasets import Dataset
-from peers.data.shapes import noun, sizes
+from peers.data.formats.shapes import noun, sizes
 
 COLOURS = 3
 IMAGE_AXES = 3  # channel, height, width

@@ -7,9 +7,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from peers.data.datasets import Dataset
-from peers.data.decoding import DECODING_BYTES, channels_first, resize
-from peers.data.images import require_memory
-from peers.data.shapes import described
+from peers.data.formats.decoding import DECODING_BYTES, channels_first, resize
+from peers.data.formats.images import require_memory
+from peers.data.formats.shapes import described
 
 
 def resize_dataset(dataset: Dataset, size: int) -> Dataset:

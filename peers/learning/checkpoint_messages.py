@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 from peers.base.brought_errors import of_peer
 from peers.base.precision import autocast
-from peers.data.shapes import Shape
+from peers.data.formats.shapes import Shape
 from peers.exchange.messages import Message, pack_checked
 from peers.exchange.wire import Payload
 from peers.learning.control import Control

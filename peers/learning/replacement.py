@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from peers.data.shapes import Shape
+from peers.data.formats.shapes import Shape
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control, shuffled_order
 from peers.learning.settings import PeerSettings, stranger_network

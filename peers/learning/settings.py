@@ -13,7 +13,7 @@ from peers.base.seeds import torch_seed
 from peers.data.batches import Batches
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset, Normalisation
-from peers.data.shapes import Shape
+from peers.data.formats.shapes import Shape
 from peers.data.viewed import StillView
 from peers.exchange.config import ExchangeConfig
 from peers.learning.control import Control

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from peers.base.brought_errors import BroughtError, of_peer
-from peers.data.shapes import Shape
+from peers.data.formats.shapes import Shape
 from peers.networks import drawing
 from peers.networks.config import PeerKind, Start
 from peers.networks.network import Network, OwnHead

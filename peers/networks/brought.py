@@ -13,7 +13,7 @@ from torch.func import functional_call
 from peers.base.brought import Brought, Given, Imported, taken
 from peers.base.brought_errors import BroughtError, explained
 from peers.base.section import Variant
-from peers.data.shapes import Shape
+from peers.data.formats.shapes import Shape
 from peers.networks import models
 from peers.networks.network import Network, OwnHead, blank_pass
 

@@ -10,7 +10,7 @@ from peers.attacks.config import Adversaries
 from peers.base.brought_errors import explained
 from peers.base.layout import Layout
 from peers.base.section import Section, leaves_out_kind
-from peers.data.shapes import Shape
+from peers.data.formats.shapes import Shape
 from peers.networks import variants
 from peers.networks.brought import BroughtHead, BroughtModel, draw_anew, join
 from peers.networks.models import Norm

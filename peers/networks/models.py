@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 
 from peers.base.brought_errors import BroughtError
-from peers.data.shapes import Shape, require_images
+from peers.data.formats.shapes import Shape, require_images
 from peers.networks.network import off_meta
 
 Norm = Literal["batch", "group", "layer", "none"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from peers.base.brought_errors import BroughtError, explained
-from peers.data.shapes import Shape
+from peers.data.formats.shapes import Shape
 from peers.networks.drawing import OwnGenerator, noise
 
 LARGE = 2**28  # bytes of weights from which on a network is not tried out on the CPU, if it is elsewhere

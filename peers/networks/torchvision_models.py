@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from peers.base.brought_errors import BroughtError
-from peers.data.shapes import Shape, require_images
+from peers.data.formats.shapes import Shape, require_images
 from peers.networks.models import Norm, replace_norms
 
 _CLASSES = 1000  # outputs by which the last layer is found

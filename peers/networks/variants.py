@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import nn
 
 from peers.base.section import Variant
-from peers.data.shapes import Shape
+from peers.data.formats.shapes import Shape
 from peers.networks import heads, models, torchvision_models
 from peers.networks.brought import GivenHead, GivenModel, ImportedHead, ImportedModel
 from peers.networks.models import Norm

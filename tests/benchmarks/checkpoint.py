@@ -12,7 +12,7 @@ from common import experiment, in_turn, local_ray, run, show
 
 from coordinator.checkpoints.snapshots import Checkpoints
 from coordinator.experiment.config import CheckpointConfig
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from coordinator.pools.opening import open_pool
 from coordinator.scheduling.scheduler import Cadence, PeersSaved, Phase
 from coordinator.scheduling.synchronous import RoundLoop

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from coordinator.experiment.config import RunConfig, load_config
-from coordinator.experiment.plan import Plan, peer_settings, prepare
+from coordinator.planning.plan import Plan, peer_settings, prepare
 from coordinator.pools.base import Pool
 from coordinator.pools.opening import open_pool
 from coordinator.scheduling.synchronous import Cadence, RoundLoop, RoundRecord

@@ -23,7 +23,7 @@ from common import experiment, in_turn, local_ray, ratio, rounds_of, show
 from torch import Tensor
 
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from peers.base.layout import Layout
 from peers.learning.settings import initial_network
 

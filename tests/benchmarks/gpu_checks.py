@@ -26,8 +26,8 @@ from gpu_runs import (
 )
 from gpu_unequal import unequal
 
-from coordinator.experiment.plan import Plan, load_data, prepare
 from coordinator.measures.gains import Condition
+from coordinator.planning.plan import Plan, load_data, prepare
 from coordinator.pools.ray_cluster import shared_ray
 from coordinator.records.files.result import Result
 

@@ -19,7 +19,7 @@ import torch
 from common import experiment, run
 
 from coordinator.experiment.config import RunConfig, load_config
-from coordinator.experiment.plan import Plan, peer_settings, prepare
+from coordinator.planning.plan import Plan, peer_settings, prepare
 from coordinator.pools.base import ask
 from coordinator.pools.opening import open_pool
 from coordinator.records.events import Digested, RoundCompleted, RunEnded, RunEvent, StageEntered

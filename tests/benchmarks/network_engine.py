@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from common import experiment, in_turn, ratio, show, tree_memory
 
-from coordinator.experiment.plan import Plan, peer_settings, prepare
+from coordinator.planning.plan import Plan, peer_settings, prepare
 from coordinator.pools.base import Pool
 from coordinator.pools.opening import open_pool
 from coordinator.scheduling.choice import scheduler_of

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from common import experiment, ratio, show
 from torch import Tensor
 
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from peers.base.layout import Layout
 from peers.base.seeds import torch_seed
 from peers.hosting.host import PeerHost

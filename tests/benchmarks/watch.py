@@ -28,7 +28,7 @@ from common import experiment, show
 from coordinator.documents.changes import changes
 from coordinator.documents.document import RunDocument
 from coordinator.experiment.config import load_config, to_toml
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.schedules import build_schedule
 from coordinator.records.events import RoundCompleted, RunStarted
 from coordinator.run.simulate import simulate
 from coordinator.scheduling.scheduler import Phase

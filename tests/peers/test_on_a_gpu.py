@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from coordinator.experiment.config import RunConfig, load_config
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from peers.base.section import variants
 from peers.exchange import losses
 from peers.exchange.assignment import Assignment, Links, Study

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 
 from coordinator.experiment.config import RunConfig, load_config
 from coordinator.experiment.redaction import first_line
-from coordinator.experiment.schedules import build_schedule
 from coordinator.figures.graph import (
     MOST_ROUNDS,
     Panel,
@@ -27,6 +26,7 @@ from coordinator.figures.peers import Look, legend_of
 from coordinator.figures.run import peer_gains
 from coordinator.figures.style import SMALL, TEXT, figure_of, plain
 from coordinator.measures.declared import Agreement, PairMeasure
+from coordinator.planning.schedules import build_schedule
 from topologies.layouts import places
 from topologies.schedule import Schedule
 

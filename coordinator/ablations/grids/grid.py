@@ -13,11 +13,11 @@ from typing import Any
 from coordinator.ablations.grids.factors import Settings, as_text, cell_labels, combinations, dotted_items
 from coordinator.ablations.grids.file import apply_settings, read_description
 from coordinator.ablations.grids.measure_names import read_measures
-from coordinator.experiment.brought import Objects, identified
 from coordinator.experiment.config import ConfigError, RunConfig, config_from, to_table
-from coordinator.experiment.plan import load_data, prepare
-from coordinator.experiment.schedules import build_schedule
 from coordinator.measures.stop_rule import check_stop
+from coordinator.planning.brought import Objects, identified
+from coordinator.planning.plan import load_data, prepare
+from coordinator.planning.schedules import build_schedule
 from topologies.config import File
 
 NOT_LOADED = (

@@ -19,8 +19,8 @@ from coordinator.experiment.config import (
     TrackingConfig,
     to_toml,
 )
-from coordinator.experiment.plan import load_data
 from coordinator.experiment.redaction import first_line
+from coordinator.planning.plan import load_data
 from coordinator.pools.ray_actors import process_options
 from coordinator.pools.resources import (
     Reservations,

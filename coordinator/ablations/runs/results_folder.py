@@ -19,11 +19,11 @@ from coordinator.ablations.grids.factors import as_label
 from coordinator.ablations.grids.grid import Ablation, Cell
 from coordinator.ablations.runs.costs import costs
 from coordinator.ablations.runs.parallel_runs import Outcome, RunStatus
-from coordinator.experiment.brought import note_for_file
 from coordinator.experiment.config import ConfigError, to_table
 from coordinator.experiment.reading import from_json
 from coordinator.measures.distance import Arrival
 from coordinator.measures.targets import NOT_REACHED
+from coordinator.planning.brought import note_for_file
 from coordinator.records.files.progress import PROGRESS
 from coordinator.records.files.run_folder import KEYS, lock, temporary_folder_prefix, write_whole
 from coordinator.records.files.summary import flatten, intervals, versions

@@ -8,7 +8,7 @@ from jaxtyping import Int64
 
 from coordinator.experiment.brought_topology import GivenTopology, ImportedTopology
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.schedules import build_schedule
 from peers.base.brought_errors import BroughtError
 from topologies.layouts import Positions, has_waves, places, positions
 from topologies.round import Round

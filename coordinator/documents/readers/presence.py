@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.network import world_of
+from coordinator.planning.network import world_of
 from topologies.network.trace import SECOND
 from topologies.worlds.world import World
 

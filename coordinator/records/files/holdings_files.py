@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
-from coordinator.experiment.plan import Plan
 from coordinator.measures.gains import Condition
 from coordinator.measures.holdings import ClassImages, ClassTable, Labels, accuracy_rows, class_accuracy
 from coordinator.measures.probe_table import ProbeTable
+from coordinator.planning.plan import Plan
 from coordinator.records.files.run_folder import write_table
 from peers.probing.measuring import probe_images
 

@@ -16,11 +16,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from coordinator.experiment.brought import NOT_ALONE
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.reading import read_table, shown
 from coordinator.experiment.redaction import has_secrets
 from coordinator.experiment.renamed import renamed_in
+from coordinator.planning.brought import NOT_ALONE
 
 Row = dict[str, Any]
 Changes = dict[str, dict[tuple[Any, ...], Row]]  # rows by table and key

@@ -9,13 +9,13 @@ from dataclasses import asdict
 from typing import Any
 
 from coordinator.experiment.config import RunConfig, to_table
-from coordinator.experiment.plan import Plan
 from coordinator.experiment.redaction import without_secrets
 from coordinator.measures.distance import distance_scopes, hops_to_other_groups
 from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
 from coordinator.measures.subjects import Scope, group_scopes
 from coordinator.measures.verdict import Flag, collapsed
+from coordinator.planning.plan import Plan
 from coordinator.records.event_kinds import Stage, StageTimes
 from coordinator.records.files import trainings
 from coordinator.records.files.result import Ending

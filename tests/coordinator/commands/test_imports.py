@@ -10,7 +10,7 @@ COMMAND = f"""
 import sys
 import coordinator.commands.run, coordinator.commands.watch, coordinator.run.simulate
 from coordinator import load_config
-from coordinator.experiment.loading import load_data
+from coordinator.planning.loading import load_data
 load_data(load_config({str(QUICKSTART)!r}))
 print(*sorted({LATER} & set(sys.modules)))
 """

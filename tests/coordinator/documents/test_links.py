@@ -8,7 +8,7 @@ from coordinator import load_config
 from coordinator.documents.document import run_document
 from coordinator.documents.readers.graph import graph_of
 from coordinator.experiment.config import config_from, to_toml
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.schedules import build_schedule
 from tests.coordinator.documents.run_folders import write_table
 from topologies.layouts import places
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from coordinator.experiment.config import ConfigError, load_config
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from peers.learning.control import Control
 
 OTHER = "irrelevant={kind='synthetic', num_train=30, num_test=10}"

@@ -11,8 +11,8 @@ import pytest
 
 from coordinator.experiment.config import ConfigError, config_from, load_config
 from coordinator.experiment.liar_checks import check_pooling
-from coordinator.experiment.plan import prepare
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.plan import prepare
+from coordinator.planning.schedules import build_schedule
 from peers.exchange.config import ExchangeConfig
 from peers.networks.config import PeersConfig
 from topologies.config import Complete, Ring

@@ -8,8 +8,8 @@ import pytest
 from coordinator.ablations.grids.grid import load_ablation
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, parse_setting, to_table
 from coordinator.experiment.errors import Model, variant
-from coordinator.experiment.plan import prepare
 from coordinator.experiment.reference import Table, tables, walk
+from coordinator.planning.plan import prepare
 from peers.exchange.config import ExchangeConfig
 from peers.exchange.losses import MSE, VECTOR_LOSSES
 from peers.networks.config import PeersConfig

@@ -6,8 +6,8 @@ import networkx
 import pytest
 
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.plan import prepare
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.plan import prepare
+from coordinator.planning.schedules import build_schedule
 from peers.learning.control import Control
 from topologies.round import Edge
 

@@ -10,7 +10,7 @@ import pytest
 from coordinator.ablations.grids.grid import data_key
 from coordinator.commands.shipping import needed_by
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, to_table
-from coordinator.experiment.plan import identified, prepare
+from coordinator.planning.plan import identified, prepare
 from peers.data.dataset_check import digest_of
 
 TABLE: dict[str, Any] = {

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from coordinator.experiment.config import config_from
-from coordinator.experiment.plan import Plan, prepare
 from coordinator.figures.views import MOST, blocks_of, draw_views, save_views
+from coordinator.planning.plan import Plan, prepare
 from peers.data.datasets import pixels_of
 from peers.views import sensors
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from coordinator import load_config
-from coordinator.experiment.schedules import build_schedule
 from coordinator.measures.distance import (
     UNREACHED,
     Arrival,
@@ -19,6 +18,7 @@ from coordinator.measures.distance import (
 )
 from coordinator.measures.gains import Gain
 from coordinator.measures.subjects import Scope
+from coordinator.planning.schedules import build_schedule
 from topologies import schedule
 
 

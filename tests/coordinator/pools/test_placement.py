@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator import ConfigError, load_config, simulate
-from coordinator.experiment.loading import load_data
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.loading import load_data
+from coordinator.planning.plan import peer_settings, prepare
 from coordinator.pools import placement
 from coordinator.pools.placement import around, assign, digest_of, free_by_node, load_with_digest
 from coordinator.pools.ray_pool import RayPool

@@ -13,8 +13,8 @@ import ray
 
 from coordinator import simulate
 from coordinator.experiment.config import ConfigError, HostingConfig, RunConfig, load_config
-from coordinator.experiment.plan import peer_settings, prepare
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.plan import peer_settings, prepare
+from coordinator.planning.schedules import build_schedule
 from coordinator.pools.base import Pool, ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.pools.opening import open_pool

@@ -12,7 +12,7 @@ import coordinator.run.simulate  # noqa: F401
 import peers.exchange.objectives
 import peers.hosting.host
 from coordinator import ConfigError, RunConfig, ablate, load_ablation, load_config, simulate
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from coordinator.pools.opening import open_pool
 from coordinator.pools.unaltered import altered
 from peers.learning.peer import Peer

@@ -11,9 +11,9 @@ from coordinator import load_config
 from coordinator.checkpoints.identity import identity_of
 from coordinator.checkpoints.manager import CheckpointManager
 from coordinator.checkpoints.opening import open_checkpoints, recall
-from coordinator.experiment.plan import identified, peer_settings, prepare
 from coordinator.measures.measure import Measures
 from coordinator.measures.probe_table import ProbeTable
+from coordinator.planning.plan import identified, peer_settings, prepare
 from coordinator.pools.in_process import InProcessPool
 from coordinator.records.events import (
     CheckpointWritten,

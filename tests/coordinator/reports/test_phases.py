@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from coordinator.experiment.config import load_config
-from coordinator.experiment.plan import Plan, prepare
+from coordinator.planning.plan import Plan, prepare
 from coordinator.reports import phases
 from coordinator.reports.phases import Costs, estimated, measured, phases_of
 from peers.probing.measuring import ProbeTask

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from coordinator import Result, load_config
 from coordinator.experiment.config import to_table
-from coordinator.experiment.plan import prepare
+from coordinator.planning.plan import prepare
 from coordinator.records.files.result import Status
 from coordinator.records.plain_text import PlainConsole
 from coordinator.reports.durations import durations_in_words

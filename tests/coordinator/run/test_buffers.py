@@ -8,7 +8,7 @@ import pytest
 
 from coordinator import load_config, simulate
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from peers.learning.control import Control
 from peers.learning.peer import Peer
 from peers.learning.peer_files import PeerFiles

@@ -11,7 +11,7 @@ import torch
 from torch.func import functional_call
 
 from coordinator import ConfigError, Result, Stop, StopRun, load_config, resume, simulate
-from coordinator.experiment.plan import identified, prepare, settings_of
+from coordinator.planning.plan import identified, prepare, settings_of
 from coordinator.pools.in_process import InProcessHost
 from coordinator.records.events import (
     EndedEarly,

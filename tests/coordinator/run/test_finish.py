@@ -11,8 +11,8 @@ import pytest
 from mlflow import MlflowClient
 
 from coordinator import ConfigError, Result, load_config, resume, simulate
-from coordinator.experiment.plan import Plan
 from coordinator.figures.views import save_views
+from coordinator.planning.plan import Plan
 from coordinator.pools.in_process import InProcessPool
 from coordinator.records.events import Note, Remaining, RoundCompleted, RunEnded, RunEvent, RunReopened
 from coordinator.records.files.result import Status

@@ -9,9 +9,9 @@ import pytest
 
 from coordinator import ConfigError, Result, load_config, load_result, resume, simulate
 from coordinator.documents.document import run_document
-from coordinator.experiment.plan import prepare
 from coordinator.measures.gains import Condition
 from coordinator.measures.probe_table import ProbeTable
+from coordinator.planning.plan import prepare
 from coordinator.records.events import Note, Probed, RoundCompleted, RunEvent
 from coordinator.reports.sentences import in_words
 from coordinator.reports.unequal import NOT_PROBED, group_rows

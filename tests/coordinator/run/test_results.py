@@ -15,7 +15,7 @@ import torch
 
 from coordinator import ConfigError, Result, load_config, load_result, resume, simulate
 from coordinator.checkpoints.trained_peers import trained_peer
-from coordinator.experiment.plan import load_data
+from coordinator.planning.plan import load_data
 from coordinator.records.events import RoundCompleted, RunEvent
 from coordinator.records.files.run_folder import KEYS
 from coordinator.run.signals import Interrupts

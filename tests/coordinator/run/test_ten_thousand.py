@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from coordinator import load_config, simulate
-from coordinator.experiment.plan import Plan, prepare
+from coordinator.planning.plan import Plan, prepare
 
 COUNT = 10_000
 CONFIG = Path(__file__).parents[3] / "configs" / "ten-thousand.toml"

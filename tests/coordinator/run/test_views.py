@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from coordinator import Dataset, Result, load_config, load_result, simulate
-from coordinator.experiment.plan import load_data
+from coordinator.planning.plan import load_data
 from peers.data.datasets import channel_statistics
 from peers.probing import probes
 from peers.probing.config import ProbeConfig

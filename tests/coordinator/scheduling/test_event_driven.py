@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from coordinator.experiment.config import RunConfig, load_config
-from coordinator.experiment.network import last_batches
-from coordinator.experiment.plan import peer_settings, prepare
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.network import last_batches
+from coordinator.planning.plan import peer_settings, prepare
+from coordinator.planning.schedules import build_schedule
 from coordinator.pools.base import Pool, ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.pools.opening import open_pool

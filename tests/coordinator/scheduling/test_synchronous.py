@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from coordinator.experiment.config import HostingConfig, RunConfig, load_config
-from coordinator.experiment.plan import peer_settings, prepare
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.plan import peer_settings, prepare
+from coordinator.planning.schedules import build_schedule
 from coordinator.pools.base import HostLost, Pool, Ref, ask
 from coordinator.pools.in_process import InProcessHost, InProcessPool
 from coordinator.records.events import PeersRestored, RunEvent

@@ -8,7 +8,7 @@ from pydantic import Field, TypeAdapter
 
 from peers.base.section import Section, Variant, examples, kinds, variants
 from peers.data.config import DataConfig
-from peers.data.named_sets import TorchvisionKind
+from peers.data.formats.named_sets import TorchvisionKind
 from peers.exchange.losses import LossConfig
 from peers.exchange.targets import TargetConfig
 from peers.networks.optimizers import OptimizerConfig

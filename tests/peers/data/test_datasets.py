@@ -19,11 +19,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from peers.base import memory
 from peers.base.section import examples
 from peers.base.seeds import stream
-from peers.data import batches, datasets, holdout, loading, named_sets
+from peers.data import batches, datasets, loading
 from peers.data.batches import Batches
 from peers.data.config import DataConfig
 from peers.data.datasets import Dataset
 from peers.data.examples import Examples, of_resident
+from peers.data.formats import holdout, named_sets
 
 CPU = torch.device("cpu")
 IDX_NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")

@@ -8,7 +8,7 @@ from torchvision.datasets import ImageFolder
 from peers.base.seeds import stream
 from peers.data.config import ImageFolderData
 from peers.data.datasets import Dataset, limit
-from peers.data.holdout import held_out_share
+from peers.data.formats.holdout import held_out_share
 
 
 def fill(folder: Path, seed: int = 0, size: tuple[int, int] = (4, 5), mode: str = "RGB", **counts: int) -> Path:

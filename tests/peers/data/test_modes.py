@@ -13,8 +13,9 @@ from numpy.random import SeedSequence
 from PIL import Image, ImageOps
 
 from peers.base import memory
-from peers.data import images, loading
-from peers.data.decoding import Cell
+from peers.data import loading
+from peers.data.formats import images
+from peers.data.formats.decoding import Cell
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from peers.hosting.stacking import stacks_of
 from peers.learning.checkpoint_messages import CheckpointReader
 from peers.learning.peer import Peer

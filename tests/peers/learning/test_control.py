@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch.func import functional_call
 
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.plan import peer_settings, prepare
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.plan import peer_settings, prepare
+from coordinator.planning.schedules import build_schedule
 from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.synchronous import Cadence, RoundLoop
 from peers.exchange.assignment import Assignment, Link, Links

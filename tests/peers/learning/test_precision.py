@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from coordinator.experiment.config import ConfigError, RunConfig, load_config
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from coordinator.pools.base import ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.probing import probe

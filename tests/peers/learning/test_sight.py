@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.plan import peer_settings, prepare
 from peers.data.datasets import Dataset
 from peers.data.examples import Examples
 from peers.learning.control import Control

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.plan import Plan, peer_settings, prepare
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.plan import Plan, peer_settings, prepare
+from coordinator.planning.schedules import build_schedule
 from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.event_driven import EventDrivenScheduler
 from coordinator.scheduling.scheduler import Cadence

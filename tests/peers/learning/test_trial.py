@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from coordinator import ConfigError, RunConfig, load_config
-from coordinator.experiment.brought import Objects
-from coordinator.experiment.plan import Plan, prepare
+from coordinator.planning.brought import Objects
+from coordinator.planning.plan import Plan, prepare
 
 PIXELS = 64  # of an image of the synthetic data
 

@@ -10,8 +10,8 @@ import torch
 from pydantic import ValidationError
 
 from coordinator.experiment.config import RunConfig, load_config
-from coordinator.experiment.plan import peer_settings, prepare
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.plan import peer_settings, prepare
+from coordinator.planning.schedules import build_schedule
 from coordinator.pools.base import ask
 from coordinator.pools.in_process import InProcessPool
 from coordinator.scheduling.probing import observe

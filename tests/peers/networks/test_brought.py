@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from coordinator import ConfigError, RunConfig, load_config
-from coordinator.experiment.brought import Objects
-from coordinator.experiment.plan import Plan, prepare, settings_of
+from coordinator.planning.brought import Objects
+from coordinator.planning.plan import Plan, prepare, settings_of
 from peers.base.seeds import torch_seed
 from peers.learning.settings import initial_network, stranger_network
 from peers.networks import drawing

@@ -9,8 +9,8 @@ import torchvision
 from torch import nn
 
 from coordinator import ConfigError, load_config
-from coordinator.experiment.plan import Plan, prepare
-from peers.data.shapes import Shape
+from coordinator.planning.plan import Plan, prepare
+from peers.data.formats.shapes import Shape
 from peers.networks import drawing
 from peers.networks.config import PeerKind
 from peers.networks.network import Network

@@ -11,8 +11,8 @@ import tomli_w
 from coordinator import ConfigError, RunConfig, load_ablation, load_config
 from coordinator.ablations.grids.grid import Ablation, check_cells
 from coordinator.experiment.config import to_table
-from coordinator.experiment.plan import load_data
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.plan import load_data
+from coordinator.planning.schedules import build_schedule
 
 BASE: dict[str, Any] = {
     "run": {"rounds": 3},

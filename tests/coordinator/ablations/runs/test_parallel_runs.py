@@ -10,7 +10,7 @@ import ray
 
 from coordinator import RunConfig, load_config, simulate
 from coordinator.ablations.runs.parallel_runs import Outcome, ParallelRuns, RunStatus, run_isolated
-from coordinator.experiment.plan import load_data
+from coordinator.planning.plan import load_data
 
 METRICS = ("rounds", "bytes_exchanged", "consensus", "probes", "flags", "relative_weight_change", "digest", "topology")
 

@@ -117,7 +117,7 @@ def seen():
 if __name__ == "__main__":
     from coordinator import load_config
     from coordinator.pools.opening import open_pool
-    from coordinator.experiment.plan import prepare, settings_of
+    from coordinator.planning.plan import prepare, settings_of
     from coordinator.pools.ray_actors import process_options
     import tomllib
     config = load_config(json.loads(sys.argv[1]))

@@ -4,10 +4,10 @@ from importlib import metadata
 
 import pytest
 
-from coordinator.experiment import ray_release, workers
 from coordinator.experiment.config import ConfigError
 from coordinator.experiment.sections import HostingConfig
-from coordinator.experiment.workers import forks
+from coordinator.planning import ray_release, workers
+from coordinator.planning.workers import forks
 
 
 @pytest.fixture

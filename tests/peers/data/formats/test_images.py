@@ -13,9 +13,10 @@ from numpy.random import SeedSequence
 from PIL import Image
 
 from peers.base import memory
-from peers.data import datasets, labels, loading, named_sets, resizing, splits
+from peers.data import datasets, loading, resizing
 from peers.data.config import ParquetData, TorchvisionData
 from peers.data.datasets import Dataset
+from peers.data.formats import labels, named_sets, splits
 
 CIFAR10 = os.environ.get("PEER_CONSENSUS_CIFAR10", "")
 

@@ -1,7 +1,7 @@
 """How many peers one Ray actor hosts, where `hosting.peers_per_host` leaves that to the machine."""
 
 from coordinator.experiment.sections import HostingConfig
-from coordinator.experiment.workers import forks
+from coordinator.planning.workers import forks
 
 ACTOR_BYTES = 400 * 2**20  # of an actor without peers
 FORKED_BYTES, ZYGOTE_BYTES = 80 * 2**20, 340 * 2**20  # an actor that is forked, and what all of these share

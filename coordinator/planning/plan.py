@@ -8,29 +8,29 @@ from functools import cached_property
 
 import torch
 
-from coordinator.experiment import brought
 from coordinator.experiment.config import ConfigError, RunConfig
 from coordinator.experiment.control_checks import check_irrelevant_data
-from coordinator.experiment.data_checks import check_data, check_widths
-from coordinator.experiment.hosts import ACTOR_BYTES, FORKED_BYTES, ZYGOTE_BYTES, peers_per_host
 from coordinator.experiment.liar_checks import warn_of_parts
-from coordinator.experiment.loading import load_data as load_data
-from coordinator.experiment.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
-from coordinator.experiment.network import files_digest, trace_of, world_of
 from coordinator.experiment.private_data import held_by
-from coordinator.experiment.probe_checks import warn_of_few_passes, warn_of_idle_controls
-from coordinator.experiment.probe_memory import answers_bytes, check_memory, probing_needs
-from coordinator.experiment.probe_sample import probed_peers
-from coordinator.experiment.schedules import build_schedule, links_of, with_roles
-from coordinator.experiment.trying import tried_out
-from coordinator.experiment.views import normalisations
-from coordinator.experiment.workers import forks
+from coordinator.planning import brought
+from coordinator.planning.data_checks import check_data, check_widths
+from coordinator.planning.hosts import ACTOR_BYTES, FORKED_BYTES, ZYGOTE_BYTES, peers_per_host
+from coordinator.planning.loading import load_data as load_data
+from coordinator.planning.makes import FLOAT, GroupPlan, layouts, makes, plan_group, weight_bytes
+from coordinator.planning.network import files_digest, trace_of, world_of
+from coordinator.planning.probe_checks import warn_of_few_passes, warn_of_idle_controls
+from coordinator.planning.probe_memory import answers_bytes, check_memory, probing_needs
+from coordinator.planning.probe_sample import probed_peers
+from coordinator.planning.schedules import build_schedule, links_of, with_roles
+from coordinator.planning.trying import tried_out
+from coordinator.planning.views import normalisations
+from coordinator.planning.workers import forks
 from peers.base import memory
 from peers.data.brought import GivenData
 from peers.data.dataset_check import digest_of
 from peers.data.datasets import Dataset, Normalisation
+from peers.data.formats.shapes import noun
 from peers.data.holdings import Holdings
-from peers.data.shapes import noun
 from peers.learning.control import Control, with_labels_only
 from peers.learning.settings import PeerSettings
 from peers.learning.twin import IRRELEVANT

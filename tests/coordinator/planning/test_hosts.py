@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from coordinator.experiment.config import HostingConfig
-from coordinator.experiment.hosts import ACTOR_BYTES, FORKED_BYTES, hosts_of, peers_per_host
+from coordinator.planning.hosts import ACTOR_BYTES, FORKED_BYTES, hosts_of, peers_per_host
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from coordinator.experiment.config import load_config
-from coordinator.experiment.probe_sample import probed_peers, sample, shares
-from coordinator.experiment.schedules import build_schedule
+from coordinator.planning.probe_sample import probed_peers, sample, shares
+from coordinator.planning.schedules import build_schedule
 
 
 def sampled(seed: int = 0, **sections: dict) -> tuple[int, ...] | None:

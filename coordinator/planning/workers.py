@@ -5,9 +5,9 @@ import sys
 
 import torch
 
-from coordinator.experiment.ray_release import untested
 from coordinator.experiment.reading import ConfigError
 from coordinator.experiment.sections import HostingConfig
+from coordinator.planning.ray_release import untested
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"  # set by Ray in the environment of a job's command
 

@@ -3,10 +3,10 @@
 import math
 
 from coordinator.experiment.config import RunConfig
-from coordinator.experiment.makes import FLOAT, GroupPlan, num_probed
+from coordinator.planning.makes import FLOAT, GroupPlan, num_probed
 from peers.base import memory
 from peers.data.datasets import Dataset
-from peers.data.shapes import noun
+from peers.data.formats.shapes import noun
 from peers.probing.memory import probing_bytes
 from peers.probing.remembered import MOST
 

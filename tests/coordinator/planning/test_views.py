@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from coordinator.experiment.config import ConfigError, RunConfig, config_from, load_config
-from coordinator.experiment.plan import peer_settings, prepare
-from coordinator.experiment.views import blind_teachers, different_sensors, different_views, normalisations
+from coordinator.planning.plan import peer_settings, prepare
+from coordinator.planning.views import blind_teachers, different_sensors, different_views, normalisations
 from peers.data.datasets import Dataset, channel_statistics
 from peers.data.viewed import statistics_of_view
 

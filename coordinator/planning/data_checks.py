@@ -1,15 +1,15 @@
 """Checks of a whole config against its data and networks, when a run is planned."""
 
 from coordinator.experiment.config import ConfigError, RunConfig
-from coordinator.experiment.idle_liars import warn_of_idle_liars
 from coordinator.experiment.liar_checks import check_pooling
-from coordinator.experiment.makes import GroupPlan
 from coordinator.experiment.private_data import check_holdings
-from coordinator.experiment.probe_checks import check_probes
-from coordinator.experiment.views import check_views, warn_of_equal_views
+from coordinator.planning.idle_liars import warn_of_idle_liars
+from coordinator.planning.makes import GroupPlan
+from coordinator.planning.probe_checks import check_probes
+from coordinator.planning.views import check_views, warn_of_equal_views
 from peers.data import dataset_check
 from peers.data.datasets import Dataset
-from peers.data.shapes import noun
+from peers.data.formats.shapes import noun
 from topologies.schedule import Schedule
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from peers.data import images, vectors
-from peers.data.arrays import Examples, Labels, check_share
-from peers.data.holdout import chosen_rows, held_out_share
-from peers.data.labels import check_classes, read_labels
-from peers.data.shapes import described
-from peers.data.tables import Source, num_rows, open_table, shown
+from peers.data.formats import images, vectors
+from peers.data.formats.arrays import Examples, Labels, check_share
+from peers.data.formats.holdout import chosen_rows, held_out_share
+from peers.data.formats.labels import check_classes, read_labels
+from peers.data.formats.shapes import described
+from peers.data.formats.tables import Source, num_rows, open_table, shown
 
 Whole = tuple[Examples, Labels, Examples, Labels, int]
 """Training examples and labels, test examples and labels, and the number of classes."""

@@ -9,8 +9,8 @@ import pyarrow as pa
 from jaxtyping import Int64, UInt8
 
 from peers.base import memory
-from peers.data.decoding import DECODING_BYTES, Cell, decode, read_header
-from peers.data.tables import Source, open_table, shown, within
+from peers.data.formats.decoding import DECODING_BYTES, Cell, decode, read_header
+from peers.data.formats.tables import Source, open_table, shown, within
 
 Rows = Int64[np.ndarray, " _"]
 Cells = Callable[[Rows], Iterator[Cell]]

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from jaxtyping import Int64
 
 from peers.base import memory
-from peers.data.tables import Source, num_rows, open_table, shown
+from peers.data.formats.tables import Source, num_rows, open_table, shown
 
 _ROW_BYTES = 64  # bytes per row: the label as read and as a number, and permutations of the rows
 

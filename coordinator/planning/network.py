@@ -8,7 +8,7 @@ from pathlib import Path
 
 from coordinator.experiment.config import NETWORK_FILES, RunConfig
 from coordinator.experiment.network_checks import fewest_linked
-from coordinator.experiment.schedules import with_own_terms
+from coordinator.planning.schedules import with_own_terms
 from peers.base.seeds import stream
 from peers.learning.control import Control
 from topologies.combinators import among

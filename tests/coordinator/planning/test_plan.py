@@ -9,8 +9,8 @@ import torch
 from numpy.random import SeedSequence
 
 from coordinator.experiment.config import ConfigError, RunConfig, config_from
-from coordinator.experiment.hosts import ACTOR_BYTES, FORKED_BYTES, ZYGOTE_BYTES
-from coordinator.experiment.plan import (
+from coordinator.planning.hosts import ACTOR_BYTES, FORKED_BYTES, ZYGOTE_BYTES
+from coordinator.planning.plan import (
     COORDINATOR_BYTES,
     FLOAT,
     RAY_BYTES,

@@ -7,8 +7,8 @@ from PIL import Image
 from torch import Tensor
 
 from peers.base import memory
-from peers.data.arrays import plain
-from peers.data.decoding import pixels_of
+from peers.data.formats.arrays import plain
+from peers.data.formats.decoding import pixels_of
 
 
 def read(dataset: Any, split: str) -> tuple[np.ndarray, list[Any]]:

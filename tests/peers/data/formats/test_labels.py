@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from peers.base import memory
-from peers.data import labels
+from peers.data.formats import labels
 
 
 def column(path: Path, *parts: pa.Array) -> list[Path]:

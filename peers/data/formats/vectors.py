@@ -9,9 +9,9 @@ import pyarrow.compute as pc
 from jaxtyping import Float32, Int64
 
 from peers.base import memory
-from peers.data.arrays import Examples
-from peers.data.shapes import Shape, sizes
-from peers.data.tables import Source, num_rows, open_table, shown, within
+from peers.data.formats.arrays import Examples
+from peers.data.formats.shapes import Shape, sizes
+from peers.data.formats.tables import Source, num_rows, open_table, shown, within
 
 Rows = Int64[np.ndarray, " _"]
 

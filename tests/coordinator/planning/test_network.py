@@ -9,8 +9,8 @@ import pytest
 
 from coordinator.checkpoints.identity import deciding
 from coordinator.experiment.config import ConfigError, RunConfig, load_config, to_table, to_toml
-from coordinator.experiment.network import files_digest, last_batches, rewired, trace_of_control
-from coordinator.experiment.plan import peer_settings, prepare
+from coordinator.planning.network import files_digest, last_batches, rewired, trace_of_control
+from coordinator.planning.plan import peer_settings, prepare
 from peers.learning.control import Control
 from peers.learning.settings import initial_network
 from topologies.combinators import among

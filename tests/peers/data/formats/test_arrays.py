@@ -10,7 +10,7 @@ from peers.base import memory
 from peers.base.seeds import child, stream
 from peers.data import dataset_check
 from peers.data.datasets import Dataset
-from peers.data.holdout import stratified_holdout
+from peers.data.formats.holdout import stratified_holdout
 
 VECTORS = np.random.default_rng(0).normal(size=(12, 5))
 CLASSES = np.arange(12) % 3

@@ -8,7 +8,7 @@ import torch
 from coordinator.experiment.config import RunConfig
 from peers.base.brought_errors import BroughtError, of_peer
 from peers.data.datasets import Dataset
-from peers.data.shapes import Shape
+from peers.data.formats.shapes import Shape
 from peers.learning.checkpoint_messages import checkpoint_bytes
 from peers.learning.control import Control
 from peers.networks import drawing, models

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 from coordinator.experiment.config import RunConfig, with_hosting
-from coordinator.experiment.makes import Make
+from coordinator.planning.makes import Make
 from peers.data.datasets import Dataset
 from peers.learning import loss_trial, trial
 from peers.learning.control import Control
