@@ -125,7 +125,8 @@ class ProbeTask:
     def of_network(self, network: Network) -> ProbeOutcome:
         """The same on a network's features; `network`: as given, or calibrated."""
         with of_peer(self.index):
-            train, test = self._features(network, train=True), self._features(network, train=False)
+            test = self._features(network, train=False)
+            train = self._features(network, train=True) if self.config.probes else test[:0]  # for outputs, nothing is fitted
             probabilities = self._probabilities(network, test) if self.labels else None
         correct: dict[ProbeName, Bool[np.ndarray, " test"]] = dict(self._answers(train, test))
         if probabilities is not None:

@@ -167,7 +167,11 @@ def test_probe__without_probes_nothing_is_looked_at(subject: ProbeSubject, monke
 
 def test_probe__without_probes_pixels_are_not_loaded_where_outputs_are_probed(monkeypatch: pytest.MonkeyPatch):
     peer = peer_of(supervised=1.0, probes=[])
+    looked_at = []
+    raw = measuring.ProbeTask._raw
+    monkeypatch.setattr(measuring.ProbeTask, "_raw", lambda task, train: looked_at.append(train) or raw(task, train))
     assert set(peer.probe(ProbeSubject.AS_IS).correct) == {"top1"}
+    assert looked_at == [False]  # the test images alone: nothing is fitted to training images
     monkeypatch.setattr(measuring.ProbeTask, "_raw", None)
     assert peer.probe(ProbeSubject.RAW_PIXELS).correct == {}
 
