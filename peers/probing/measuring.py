@@ -126,7 +126,8 @@ class ProbeTask:
         """The same on a network's features; `network`: as given, or calibrated."""
         with of_peer(self.index):
             test = self._features(network, train=False)
-            train = self._features(network, train=True) if self.config.probes else test[:0]  # for outputs, nothing is fitted
+            fits = bool(self.config.probes)  # the network's own outputs need no training images
+            train = self._features(network, train=True) if fits else test[:0]
             probabilities = self._probabilities(network, test) if self.labels else None
         correct: dict[ProbeName, Bool[np.ndarray, " test"]] = dict(self._answers(train, test))
         if probabilities is not None:
