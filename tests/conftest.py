@@ -15,6 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.typechecking import check_types
+
+check_types("topologies", "peers", "coordinator")
+
 ROOT = Path(__file__).parents[1]
 DEFAULT = "not slow and not gpu"  # the selection of pyproject.toml
 MOST_PROCESSES = 4  # each may start a Ray of its own, of some GiB

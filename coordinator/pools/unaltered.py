@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from types import CodeType
 from typing import Any
 
@@ -29,14 +29,20 @@ def altered(package: str) -> list[str]:
 def _replaced_in_module(name: str) -> Iterator[str]:
     module = sys.modules[name]
     loader = getattr(module.__spec__, "loader", None)
-    code = loader.get_code(name) if loader is not None and hasattr(loader, "get_code") else None
-    if code is not None:
-        yield from _replaced(vars(module), code, name, name)
+    if loader is not None and hasattr(loader, "get_code"):
+        yield from _replaced(vars(module), _code(name, loader), name, name)
 
 
-def _replaced(namespace: Mapping[str, Any], code: CodeType, module: str, place: str) -> Iterator[str]:
+@cache  # a process asks for every pool that it opens; where nothing compiled is kept, an answer takes milliseconds
+def _code(name: str, loader: Any) -> CodeType | None:
+    """The code of a module's file, as it was when first asked for: what the process imported comes from before that."""
+    code: CodeType | None = loader.get_code(name)
+    return code
+
+
+def _replaced(namespace: Mapping[str, Any], code: CodeType | None, module: str, place: str) -> Iterator[str]:
     """Names that `code` defines but `namespace` has from elsewhere; nested code objects are among its constants."""
-    for defined in code.co_consts:
+    for defined in code.co_consts if code is not None else ():
         if not isinstance(defined, CodeType) or defined.co_name not in namespace:
             continue
         value = _function_of(namespace[defined.co_name])
