@@ -7,7 +7,7 @@ alone, not a second time by `inspect`: that took a third of the tests' time.
 import ast
 import importlib.machinery
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import is_dataclass
 from functools import wraps
 from inspect import isgeneratorfunction
