@@ -2,12 +2,17 @@
 
 import contextlib
 import threading
+from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from peers.networks import drawing
 from peers.networks.drawing import OwnGenerator
+from peers.networks.network import blank_pass
+from peers.networks.variants import MLP, ResNet18, SmallCNN, TorchvisionModel
 
 
 def some() -> list[Tensor]:
@@ -23,6 +28,51 @@ def plainly(seed: int) -> list[Tensor]:
 
 def equal(one: list[Tensor], other: list[Tensor]) -> bool:
     return all(torch.equal(first, second) for first, second in zip(one, other, strict=True))
+
+
+class Watched(TorchFunctionMode):
+    """Which of torch's functions were called, and which of them changed the state of its global generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called: set[str] = set()
+        self.drew: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        before = torch.get_rng_state()
+        made = func(*args, **(kwargs or {}))
+        self.called.add(func.__name__)
+        if not torch.equal(torch.get_rng_state(), before):
+            self.drew.add(func.__name__)
+        return made
+
+
+KINDS = [
+    SmallCNN(),
+    MLP(),
+    ResNet18(),
+    TorchvisionModel(name="convnext_tiny"),
+    TorchvisionModel(name="shufflenet_v2_x0_5"),
+]
+
+
+@pytest.mark.parametrize("norm", ["batch", "group"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: getattr(kind, "name", kind.kind))
+def test_seeded__draws_what_torch_would_after_manual_seed(kind: Any, norm: Any) -> None:
+    """Also in forward passes, and with functions that are passed on since they draw nothing."""
+
+    def values() -> list[Tensor]:
+        network = nn.Sequential(kind.build((3, 32, 32), norm), nn.Dropout())
+        with torch.no_grad():
+            return [*network.state_dict().values(), network(torch.ones(4, 3, 32, 32)), blank_pass(network, (3, 32, 32))]
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        with Watched() as watched:
+            expected = values()
+    assert equal(drawing.seeded(values, 3), expected)
+    assert watched.drew & drawing.DRAW_NOTHING == set()
+    assert {"zeros", "__get__"} <= watched.called & drawing.DRAW_NOTHING and "dropout" in watched.drew
 
 
 def test_seeded__within_another_changes_neither() -> None:
