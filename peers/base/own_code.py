@@ -31,7 +31,7 @@ def is_own(module_name: str) -> bool:
 @functools.lru_cache(maxsize=4096)
 def is_own_file(name: str) -> bool:
     """`is_own` of the file of a module, by its path; notebooks' cells are the user's."""
-    if name.startswith("<frozen"):
+    if name.startswith(("<frozen", "<@beartype")):  # Python's own; what checks the types of a function
         return False
     path = Path(name).resolve()
     if not INSTALLED.isdisjoint(path.parts):  # of any Python: clusters put such folders on PYTHONPATH
