@@ -14,10 +14,11 @@ from inspect import isgeneratorfunction
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
-from beartype import beartype
-from jaxtyping import AbstractArray, jaxtyped
+from beartype import BeartypeConf, beartype
+from jaxtyping import AbstractArray, TypeCheckError, jaxtyped
 
 CHECKED = "__checked__"  # what modules call the decorator
+CONF = BeartypeConf(violation_type=TypeCheckError)  # a TypeError
 
 
 def check_types(*packages: str) -> None:
@@ -39,7 +40,7 @@ def checked(defined: Any) -> Any:
     defined.__annotations__ = {name: _resolved(each, defined) for name, each in defined.__annotations__.items()}
     if isgeneratorfunction(defined):  # is checked when it is called, not when it is first asked for a value
         return jaxtyped(defined, typechecker=beartype)
-    typed = beartype(defined)
+    typed = beartype(conf=CONF)(defined)
     if not any(map(_has_array, defined.__annotations__.values())):
         return typed
 
