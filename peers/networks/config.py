@@ -14,7 +14,7 @@ from peers.data.formats.shapes import Shape
 from peers.networks import variants
 from peers.networks.brought import BroughtHead, BroughtModel, draw_anew, join
 from peers.networks.models import Norm
-from peers.networks.network import Network, feature_dim
+from peers.networks.network import Network, feature_dim, join_ours
 from peers.networks.optimizers import AdamW, OptimizerConfig
 from peers.networks.variants import HeadConfig, LinearHead, ModelConfig, SmallCNN, TorchvisionModel
 from peers.networks.weights import HeldWeights, load_weights
@@ -105,7 +105,7 @@ class PeerKind(Section):
             head_anew = isinstance(self.head, BroughtHead) and self._drawn_anew(self.head.is_built, start)
             return join(self.model, encoder, self.head, shape, head_anew)
         if not isinstance(self.model, TorchvisionModel):
-            return Network(encoder, self.head.build(feature_dim(encoder, shape)), shape)
+            return join_ours(encoder, self.head.build, shape, (self.model, self.norm, self.head))
         with explained(self.model.origin):  # such as images of another size than the model takes
             width = feature_dim(encoder, shape)
         return Network(encoder, self.head.build(width), shape, self.model.origin)

@@ -1,6 +1,6 @@
 """`Network`: an encoder and a head, and what they return for images of a shape."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from typing import Any
@@ -14,24 +14,29 @@ from peers.base.brought_errors import BroughtError, explained
 from peers.data.formats.shapes import Shape
 from peers.networks.drawing import OwnGenerator, noise
 
+Dims = tuple[int, int]
+"""How many features a network has, and how many outputs."""
+
 LARGE = 2**28  # bytes of weights from which on a network is not tried out on the CPU, if it is elsewhere
 
 
 class Network(nn.Module):
     """An encoder and a head: images in, features and outputs out."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Module, shape: Shape, origin: str = "") -> None:
+    def __init__(
+        self, encoder: nn.Module, head: nn.Module, shape: Shape, origin: str = "", dims: Dims | None = None
+    ) -> None:
         """Join `encoder` and `head` for images of `shape`, as a rule (channel, height, width).
 
         head: an `OwnHead`, if the encoder returns features and outputs. origin: how messages name an encoder that is
-        not of this package.
+        not of this package. dims: if they are known; else two blank images are shown to it.
         """
         super().__init__()
         self.encoder = encoder
         self.head = head
         self.origin = origin
         self.noise: int | None = None  # seed of the draws of a forward pass; None: it draws nothing
-        self.feature_dim, self.output_dim = (found.shape[1] for found in blank_pass(self, shape))
+        self.feature_dim, self.output_dim = dims or (found.shape[1] for found in blank_pass(self, shape))
         self.adapts = False  # whether a forward pass in train mode changes buffers, as BatchNorm's does
         self.fixed: frozenset[str] = frozenset()  # names of parameters that all peers share and nobody trains
         if origin:
@@ -121,6 +126,20 @@ class Network(nn.Module):
         """Let the next forward passes draw from this seed, if they draw at all, as Dropout does."""
         if self.noise is not None:
             self.noise = seed
+
+
+_KNOWN: dict[Hashable, Dims] = {}
+
+
+def join_ours(encoder: nn.Module, head_of: Callable[[int], nn.Module], shape: Shape, kind: Hashable) -> Network:
+    """A network of this package's modules, whose blank passes draw nothing. head_of: a head for so many features.
+
+    kind: what determines its sizes. Only the first of a kind is shown blank images: thousands of peers may follow.
+    """
+    known = _KNOWN.get((kind, shape))
+    network = Network(encoder, head_of(known[0] if known else feature_dim(encoder, shape)), shape, dims=known)
+    _KNOWN[kind, shape] = network.feature_dim, network.output_dim
+    return network
 
 
 class OwnHead(nn.Module):

@@ -7,10 +7,10 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
+from processes import tree_seconds
 
 from coordinator.experiment.config import RunConfig, load_config
 from coordinator.planning.plan import Plan, peer_settings, prepare
@@ -100,45 +100,6 @@ def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
     """How many times as fast `fast` is: median, least and most over the repeats, each within one repeat."""
     each = [a / b for a, b in zip(slow, fast, strict=True)]
     return {name: round(f(each), 3) for name, f in (("median", statistics.median), ("least", min), ("most", max))}
-
-
-def tree() -> list[int]:
-    """The ids of this process and of all below it."""
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
-    found = [os.getpid()]
-    for process in found:
-        found += children.get(process, [])
-    return found
-
-
-def tree_memory() -> int:
-    """Bytes of this process and all below it, pages that they share counted once (proportional set size)."""
-    total = 0
-    for process in tree():
-        try:
-            lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return total
-
-
-def tree_seconds() -> float:
-    """CPU seconds of this process and all below it, with those that have ended."""
-    total = 0
-    for process in tree():
-        try:
-            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += sum(map(int, fields[11:15]))
-    return total / os.sysconf("SC_CLK_TCK")
 
 
 def show(result: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ RUN = """
 import json, sys, time
 start = float(sys.argv[1])
 import tempfile, tomllib
-from common import tree_memory, tree_seconds
+from processes import tree_memory, tree_seconds
 from coordinator import load_config, simulate
 from coordinator.records.events import RoundCompleted, RunStarted
 found = {"imports": time.time() - start}

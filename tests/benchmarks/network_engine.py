@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from common import experiment, in_turn, ratio, show, tree_memory
+from common import experiment, in_turn, ratio, show
+from processes import tree_memory
 
 from coordinator.planning.plan import Plan, peer_settings, prepare
 from coordinator.pools.base import Pool

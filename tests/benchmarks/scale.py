@@ -13,7 +13,8 @@ from contextlib import ExitStack
 from typing import Any
 
 import torch
-from common import experiment, local_ray, rounds_of, show, tree_memory
+from common import experiment, local_ray, rounds_of, show
+from processes import tree_memory
 
 TOPOLOGIES: dict[str, dict[str, Any]] = {
     "ring": {"kind": "ring"},
