@@ -47,6 +47,22 @@ def test_checked__arguments_results_and_names_of_axes():
     assert rows(3, torch.ones(3, 1), torch.ones(3, 1)).tolist() == [1, 1, 1]  # each call has lengths of its own
 
 
+def test_checked__functions_within_functions_keep_what_they_close_over():
+    def maker(more: int) -> Any:
+        @checked
+        def added(to: Float[Tensor, " n"], scale: int = more) -> Float[Tensor, " n"]:
+            return to * scale + more
+
+        return added
+
+    functions = [maker(more) for more in (1, 2)]
+    assert [function(torch.ones(1)).item() for function in functions] == [2, 4]
+    for function in functions:
+        with pytest.raises(TypeCheckError):
+            function(torch.ones(1, 2))
+    assert functions[1].__closure__ is not None and functions[1].__wrapped__.__defaults__ == (2,)
+
+
 def test_checked__generators_and_dataclasses():
     assert list(counted(2)) == [0, 1]
     with pytest.raises(TypeCheckError):

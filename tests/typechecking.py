@@ -11,14 +11,18 @@ from collections.abc import Sequence
 from dataclasses import is_dataclass
 from functools import wraps
 from inspect import isgeneratorfunction
-from types import CodeType, ModuleType, SimpleNamespace
+from types import CodeType, FunctionType, ModuleType, SimpleNamespace
 from typing import Any, get_args, get_type_hints
 
 from beartype import BeartypeConf, beartype
 from jaxtyping import AbstractArray, TypeCheckError, jaxtyped
 
 CHECKED = "__checked__"  # what modules call the decorator
+FUNCTION = "__beartype_func"  # the argument of what beartype makes that is the function itself
+FUNCTION = "__beartype_func"  # the argument of what beartype makes that is the function itself
 CONF = BeartypeConf(violation_type=TypeCheckError)  # a TypeError
+_MADE: dict[CodeType, Any] = {}
+_WITHIN: dict[CodeType, Any] = {}
 
 
 def check_types(*packages: str) -> None:
@@ -37,10 +41,28 @@ def checked(defined: Any) -> Any:
         if is_dataclass(defined) and "__init__" in vars(defined):
             defined.__init__ = checked(defined.__init__)  # type: ignore[misc]
         return defined
+    code = defined.__code__
+    if code in _WITHIN:
+        return _again(_WITHIN[code], defined)
     defined.__annotations__ = {name: _resolved(each, defined) for name, each in defined.__annotations__.items()}
     if isgeneratorfunction(defined):  # is checked when it is called, not when it is first asked for a value
         return jaxtyped(defined, typechecker=beartype)
     typed = beartype(conf=CONF)(defined)
+    is_within = "<locals>" in defined.__qualname__ and code.co_filename != "<string>"  # as dataclasses' functions are
+    if is_within and FUNCTION in (getattr(typed, "__kwdefaults__", None) or {}):
+        _WITHIN[code] = typed
+    return _with_axes(typed, defined)
+
+
+def _again(typed: Any, defined: Any) -> Any:
+    """For a function within another, which is made anew in each call of that: beartype takes a millisecond for one."""
+    again = FunctionType(typed.__code__, typed.__globals__, typed.__name__, typed.__defaults__, typed.__closure__)
+    again.__kwdefaults__ = {**typed.__kwdefaults__, FUNCTION: defined}
+    defined.__annotations__ = typed.__annotations__
+    return _with_axes(wraps(defined)(again), defined)
+
+
+def _with_axes(typed: Any, defined: Any) -> Any:
     if not any(map(_has_array, defined.__annotations__.values())):
         return typed
 
