@@ -212,6 +212,16 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(os.cpu_count() or 1, MOST_PROCESSES) if whole else 0
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Runs draw no figures, which take longer than small runs do, unless a test asks for them; also in its fixtures."""
+    in_runs = not any(item.path.is_relative_to(ROOT / "tests" / package) for package in ("peers", "topologies"))
+    with pytest.MonkeyPatch.context() as patch:
+        if in_runs and item.get_closest_marker("figures") is None:
+            patch.setattr("coordinator.figures.run.save", lambda *_: None)
+        return (yield)
+
+
 def pytest_configure() -> None:
     """Heed the signals that tests send, to this process or to commands, which inherit it where one is ignored.
 

@@ -134,11 +134,13 @@ _KNOWN: dict[Hashable, Dims] = {}
 def join_ours(encoder: nn.Module, head_of: Callable[[int], nn.Module], shape: Shape, kind: Hashable) -> Network:
     """A network of this package's modules, whose blank passes draw nothing. head_of: a head for so many features.
 
-    kind: what determines its sizes. Only the first of a kind is shown blank images: thousands of peers may follow.
+    kind: what determines the head. Of encoders that are built alike, only the first is shown blank images: thousands
+    may follow.
     """
-    known = _KNOWN.get((kind, shape))
+    alike = (kind, shape, repr(encoder))  # not of its settings: their code may change between two runs of a process
+    known = _KNOWN.get(alike)
     network = Network(encoder, head_of(known[0] if known else feature_dim(encoder, shape)), shape, dims=known)
-    _KNOWN[kind, shape] = network.feature_dim, network.output_dim
+    _KNOWN[alike] = network.feature_dim, network.output_dim
     return network
 
 

@@ -1,4 +1,4 @@
-"""Runs of these tests draw no figures, which take longer than a small run, unless a test asks for them."""
+"""Names that figures, tables and pages must show as they are, and figures in which all can be read."""
 
 import itertools
 from collections.abc import Callable
@@ -13,13 +13,6 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from coordinator.figures.style import write
-
-
-@pytest.fixture(autouse=True)
-def _figures_where_asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.node.get_closest_marker("figures") is None:
-        monkeypatch.setattr("coordinator.figures.run.save", lambda *_: None)
-
 
 HOSTILE = (
     "<script>alert(1)</script>",
