@@ -36,7 +36,8 @@ class Network(nn.Module):
         self.head = head
         self.origin = origin
         self.noise: int | None = None  # seed of the draws of a forward pass; None: it draws nothing
-        self.feature_dim, self.output_dim = dims or (found.shape[1] for found in blank_pass(self, shape))
+        features, outputs = dims or (found.shape[1] for found in blank_pass(self, shape))
+        self.feature_dim, self.output_dim = int(features), int(outputs)
         self.adapts = False  # whether a forward pass in train mode changes buffers, as BatchNorm's does
         self.fixed: frozenset[str] = frozenset()  # names of parameters that all peers share and nobody trains
         if origin:

@@ -13,6 +13,7 @@ REFERENCES: list[tuple[OptimizerConfig, type[torch.optim.Optimizer], dict[str, A
     (SGD(lr=0.1, weight_decay=0.01), torch.optim.SGD, {"lr": 0.1, "weight_decay": 0.01}),
     (SGD(lr=0.1, momentum=0.9), torch.optim.SGD, {"lr": 0.1, "momentum": 0.9}),
     (Adam(betas=(0.8, 0.9)), torch.optim.Adam, {"betas": (0.8, 0.9)}),
+    (Adam(weight_decay=0.05), torch.optim.Adam, {"weight_decay": 0.05}),
     (AdamW(weight_decay=0.05), torch.optim.AdamW, {"weight_decay": 0.05}),
 ]
 
@@ -24,11 +25,13 @@ def draws(step: int) -> list[Tensor]:
 
 @pytest.mark.parametrize(("config", "reference", "arguments"), REFERENCES)
 def test_step__equals_torch_optim(config: OptimizerConfig, reference: type, arguments: dict[str, Any]) -> None:
-    """Four steps, in which the last parameter never has a gradient."""
-    ours, theirs = (draws(99) for _ in range(2))
+    """Steps in which the last parameter never has a gradient, and none has one in the end; in both memory orders."""
+    ours, theirs = ([*draws(99), torch.ones(4, 3, 3, 3).to(memory_format=torch.channels_last)] for _ in range(2))
     state, other = OptimizerState(config, ours), reference(theirs, **arguments)
-    for step in range(4):
-        gradients: list[Tensor | None] = [*draws(step)[:2], None]
+    for step in range(5):
+        gradients: list[Tensor | None] = [*draws(step)[:2], None, torch.full((4, 3, 3, 3), step / 7)]
+        if step == 4:
+            gradients = [None] * 4
         state.step(gradients, config.lr)
         for parameter, gradient in zip(theirs, gradients, strict=True):
             parameter.grad = gradient
