@@ -21,6 +21,7 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 Tensors = list[Tensor]
 Moments = dict[str, list[Tensor]]
 Fused = bool | None  # None: the default of torch.optim
+TOGETHER = 2**20  # numbers in all up to which tensors are updated together: that needs as much memory again
 
 
 class Optimizer(Variant):
@@ -98,8 +99,11 @@ class Adaptive(Optimizer):
     ) -> None:
         """One step in place, after `steps` earlier steps. Source: torch.optim.Adam, torch.optim.AdamW."""
         if fused is None and all(parameter.device.type == "cpu" for parameter in parameters):
-            if parameters:
-                self._update_on_cpu(parameters, gradients, moments, steps + 1, lr)
+            means, squares = moments["exp_avg"], moments["exp_avg_sq"]
+            together = len(parameters) if sum(parameter.numel() for parameter in parameters) <= TOGETHER else 1
+            for start in range(0, len(parameters), max(together, 1)):
+                some = slice(start, start + together)
+                self._update_on_cpu(parameters[some], gradients[some], means[some], squares[some], steps + 1, lr)
             return
         counters = [torch.tensor(float(steps), device=parameter.device if fused else "cpu") for parameter in parameters]
         self.function(
@@ -119,15 +123,16 @@ class Adaptive(Optimizer):
             maximize=False,
         )
 
-    def _update_on_cpu(self, parameters: Tensors, gradients: Tensors, moments: Moments, steps: int, lr: float) -> None:
-        """What torch's function does on a CPU, bit for bit, without its checks, and with one call for all tensors.
+    def _update_on_cpu(
+        self, parameters: Tensors, gradients: Tensors, means: Tensors, squares: Tensors, steps: int, lr: float
+    ) -> None:
+        """What torch's function does on a CPU, bit for bit, without its checks and with one call for some tensors.
 
-        Both are most of the time of small networks' steps.
+        Of small networks, checks and calls take most of the time of a step.
         """
         first, second = self.betas
         step_size = lr / (1 - first**steps)
         scale = (1 - second**steps) ** 0.5
-        means, squares = moments["exp_avg"], moments["exp_avg_sq"]
         if self.weight_decay and self.decoupled:
             torch._foreach_mul_(parameters, 1 - lr * self.weight_decay)
         elif self.weight_decay:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from peers.base.section import examples
+from peers.networks import optimizers
 from peers.networks.optimizers import SGD, Adam, AdamW, OptimizerConfig, OptimizerState, clipped
 
 REFERENCES: list[tuple[OptimizerConfig, type[torch.optim.Optimizer], dict[str, Any]]] = [
@@ -23,9 +24,17 @@ def draws(step: int) -> list[Tensor]:
     return [torch.randn(shape, generator=generator) for shape in ((3, 2), (4,), (2, 2))]
 
 
+@pytest.mark.parametrize("together", [optimizers.TOGETHER, 0])
 @pytest.mark.parametrize(("config", "reference", "arguments"), REFERENCES)
-def test_step__equals_torch_optim(config: OptimizerConfig, reference: type, arguments: dict[str, Any]) -> None:
+def test_step__equals_torch_optim(
+    config: OptimizerConfig,
+    reference: type,
+    arguments: dict[str, Any],
+    together: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Steps in which the last parameter never has a gradient, and none has one in the end; in both memory orders."""
+    monkeypatch.setattr(optimizers, "TOGETHER", together)
     ours, theirs = ([*draws(99), torch.ones(4, 3, 3, 3).to(memory_format=torch.channels_last)] for _ in range(2))
     state, other = OptimizerState(config, ours), reference(theirs, **arguments)
     for step in range(5):
