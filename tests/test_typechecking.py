@@ -1,5 +1,6 @@
 """While tests run, the packages' annotations are checked."""
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,11 @@ import torch
 from jaxtyping import Float, TypeCheckError
 from torch import Tensor
 
+import coordinator  # noqa: F401
+import topologies  # noqa: F401
 from peers.base.means import weighted_mean
 from peers.probing.measuring import ClassProbabilities
-from tests.typechecking import check_types, checked
+from tests.typechecking import CHECKED, check_types, checked
 
 
 @checked
@@ -74,6 +77,9 @@ def test_checked__generators_and_dataclasses():
 
 
 def test_check_types__the_packages_are_checked():
+    assert all(
+        hasattr(sys.modules[name], CHECKED) for name in ("peers", "peers.base.means", "topologies", "coordinator")
+    )
     wrong: Any = [1, 2]
     with pytest.raises(TypeCheckError):
         weighted_mean(wrong, wrong)

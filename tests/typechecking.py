@@ -5,6 +5,7 @@ alone, not a second time by `inspect`: that took a third of the tests' time.
 """
 
 import ast
+import importlib.abc
 import importlib.machinery
 import sys
 from collections.abc import Sequence
@@ -116,14 +117,16 @@ class _Loader(importlib.machinery.SourceFileLoader):
         super().exec_module(module)
 
 
-class _Finder(importlib.machinery.PathFinder):
+class _Finder(importlib.abc.MetaPathFinder):
     def __init__(self, packages: Sequence[str]) -> None:
         self.packages = packages
 
-    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:  # type: ignore[override]
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        """As the other finders do, of which one may know a package that is installed as editable."""
         if fullname.split(".")[0] not in self.packages:
             return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+        found = (finder.find_spec(fullname, path, target) for finder in sys.meta_path if finder is not self)
+        spec = next(filter(None, found), None)
+        if spec is not None and type(spec.loader) is importlib.machinery.SourceFileLoader:
             spec.loader = _Loader(spec.loader.name, spec.loader.path)
         return spec
