@@ -14,10 +14,13 @@ from threading import Timer
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.typechecking import check_types
 
 check_types("topologies", "peers", "coordinator")
+settings.register_profile("untimed", deadline=None)  # a busy machine is no mistake
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = "not slow and not gpu"  # the selection of pyproject.toml

@@ -66,6 +66,20 @@ def test_checked__functions_within_functions_keep_what_they_close_over():
     assert functions[1].__closure__ is not None and functions[1].__wrapped__.__defaults__ == (2,)
 
 
+def test_checked__functions_within_functions_have_the_types_of_their_own_call():
+    def maker(kind: Any) -> Any:
+        @checked
+        def same(value: kind) -> kind:
+            return value
+
+        return same
+
+    assert [maker(int)(1), maker(str)("a"), maker(int)(2)] == [1, "a", 2]
+    for kind, value in ((int, "a"), (str, 1)):
+        with pytest.raises(TypeCheckError):
+            maker(kind)(value)
+
+
 def test_checked__generators_and_dataclasses():
     assert list(counted(2)) == [0, 1]
     with pytest.raises(TypeCheckError):

@@ -20,10 +20,9 @@ from jaxtyping import AbstractArray, TypeCheckError, jaxtyped
 
 CHECKED = "__checked__"  # what modules call the decorator
 FUNCTION = "__beartype_func"  # the argument of what beartype makes that is the function itself
-FUNCTION = "__beartype_func"  # the argument of what beartype makes that is the function itself
 CONF = BeartypeConf(violation_type=TypeCheckError)  # a TypeError
 _MADE: dict[CodeType, Any] = {}
-_WITHIN: dict[CodeType, Any] = {}
+_WITHIN: dict[tuple[CodeType, str], tuple[dict[str, Any], Any]] = {}  # annotations as written, what beartype makes
 
 
 def check_types(*packages: str) -> None:
@@ -42,16 +41,17 @@ def checked(defined: Any) -> Any:
         if is_dataclass(defined) and "__init__" in vars(defined):
             defined.__init__ = checked(defined.__init__)  # type: ignore[misc]
         return defined
-    code = defined.__code__
-    if code in _WITHIN:
-        return _again(_WITHIN[code], defined)
+    key, written = (defined.__code__, defined.__code__.co_filename), dict(defined.__annotations__)
+    known = _WITHIN.get(key)
+    if known is not None and known[0] == written:
+        return _again(known[1], defined)
     defined.__annotations__ = {name: _resolved(each, defined) for name, each in defined.__annotations__.items()}
     if isgeneratorfunction(defined):  # is checked when it is called, not when it is first asked for a value
         return jaxtyped(defined, typechecker=beartype)
     typed = beartype(conf=CONF)(defined)
-    is_within = "<locals>" in defined.__qualname__ and code.co_filename != "<string>"  # as dataclasses' functions are
+    is_within = "<locals>" in defined.__qualname__ and key[1] != "<string>"  # as dataclasses' functions are
     if is_within and FUNCTION in (getattr(typed, "__kwdefaults__", None) or {}):
-        _WITHIN[code] = typed
+        _WITHIN[key] = written, typed
     return _with_axes(typed, defined)
 
 

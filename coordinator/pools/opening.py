@@ -8,6 +8,7 @@ from coordinator.pools.base import Load, Pool, Tell
 from coordinator.pools.in_process import InProcessPool
 from coordinator.pools.process_settings import hold_setting, one_blas_thread
 from peers.data.datasets import Dataset
+from peers.hosting.ways import CHOICES, memory
 from peers.learning.settings import PeerSettings
 
 
@@ -22,11 +23,13 @@ def open_pool(settings: Sequence[PeerSettings], dataset: Dataset, hosting: Hosti
 def loading_pool(num_peers: int, hosting: HostingConfig, load: Load, tell: Tell = lambda text: None) -> Iterator[Pool]:
     """Like `open_pool`, but processes start while `load` loads the settings and data.
 
-    tell: called with a line about what the pool waits for. Inside the block, NumPy's linear algebra uses one thread,
-    as in Ray's workers: with more threads the last bit may differ.
+    tell: called with a line about what the pool waits for, and about what was chosen. Inside the block, NumPy's linear
+    algebra uses one thread, as in Ray's workers: with more threads the last bit may differ.
     """
     pool: Pool = _ray_pool(num_peers, hosting, load, tell) if hosting.pool == "ray" else InProcessPool(*load(), hosting)
     try:
+        for key in (key for key in CHOICES if getattr(hosting, key) == "auto"):
+            tell(f"hosting.{key} = 'auto': {getattr(pool.hosting, key)}, the fastest here, as remembered in {memory()}")
         with hold_setting("threads of NumPy's linear algebra", 1, one_blas_thread):
             yield pool
     finally:

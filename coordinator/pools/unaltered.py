@@ -1,12 +1,15 @@
 """Detects monkeypatched code: Ray's workers import the package from the disk, without such patches."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
+from functools import cached_property
 from types import CodeType
 from typing import Any
 
 from coordinator.experiment.config import ConfigError
+
+_COMPILED: dict[tuple[str, str, int, int], CodeType | None] = {}
 
 
 def check_unaltered(*packages: str) -> None:
@@ -33,11 +36,21 @@ def _replaced_in_module(name: str) -> Iterator[str]:
         yield from _replaced(vars(module), _code(name, loader), name, name)
 
 
-@cache  # a process asks for every pool that it opens; where nothing compiled is kept, an answer takes milliseconds
 def _code(name: str, loader: Any) -> CodeType | None:
-    """The code of a module's file, as it was when first asked for: what the process imported comes from before that."""
-    code: CodeType | None = loader.get_code(name)
-    return code
+    """The code of a module's file, compiled once for as long as the file does not change.
+
+    A process asks for every pool that it opens, and each answer takes a second where nothing compiled is kept.
+    """
+    file = str(getattr(loader, "path", ""))
+    try:
+        stamp = os.stat(file)
+    except OSError:  # not from a file, or from one that is gone
+        found: CodeType | None = loader.get_code(name)
+        return found
+    key = (name, file, stamp.st_mtime_ns, stamp.st_size)
+    if key not in _COMPILED:
+        _COMPILED[key] = loader.get_code(name)
+    return _COMPILED[key]
 
 
 def _replaced(namespace: Mapping[str, Any], code: CodeType | None, module: str, place: str) -> Iterator[str]:

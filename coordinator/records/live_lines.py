@@ -22,6 +22,7 @@ class Track:
     """The progress of a training. before: rounds done before this process. start, last, shown: times in seconds.
 
     They are the times of its start, of its last round, and of the last line that was printed where nothing is redrawn.
+    first: when the first step was done, where that waits for processes to start, so that it does not tell the pace.
     """
 
     title: str
@@ -31,15 +32,21 @@ class Track:
     shown: float
     completed: int = 0
     last: float = 0.0
+    first: float | None = None
 
     @property
     def rate(self) -> float:
         """Rounds a second in this process."""
-        return (self.completed - self.before) / max(self.last - self.start, 1e-9)
+        steps, since = self.completed - self.before, self.start
+        if self.first is not None and steps > 1:
+            steps, since = steps - 1, self.first
+        return steps / max(self.last - since, 1e-9)
 
     @property
     def left(self) -> str:
         """The time that is left, in whole seconds."""
+        if self.first is not None and self.completed - self.before < 2:
+            return "time left not known yet"
         seconds = (self.total - self.completed) / self.rate
         return f"{duration(round(seconds)) if seconds >= 60 else f'{seconds:.0f} s'} left"
 

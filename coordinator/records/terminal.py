@@ -144,7 +144,7 @@ class Live:
         """Show how many probes of the stage are done."""
         now = time.monotonic()
         if self._probes is None:
-            self._probes = Track("probes", event.total, event.done - 1, self._entered, self._entered)
+            self._probes = Track("probes", event.total, event.done - 1, self._entered, self._entered, first=now)
             self._open()
             if self._lines is not None:
                 self._lines.own = self._probes

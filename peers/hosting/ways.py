@@ -6,7 +6,7 @@ import os
 import platform
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -35,6 +35,7 @@ class Way:
 
 
 USUAL = Way("loop", "by-rule", "float32")
+CHOICES = tuple(field.name for field in fields(Way))  # settings of [hosting] on which numbers may depend
 
 
 def fastest(
@@ -84,9 +85,13 @@ def _file(settings: Sequence[PeerSettings], dataset: Dataset, threads: int, ways
         [first.exchange.model_dump(mode="json"), list(dataset.shape), first.data.batch_size, first.recompute],
         [device, os.cpu_count(), threads, torch.__version__, len(settings), [asdict(way) for way in ways]],
     ]
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     name = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
-    return folder / "peer-consensus" / "ways" / f"{name[:32]}.json"
+    return Path(memory()).expanduser() / f"{name[:32]}.json"
+
+
+def memory() -> str:
+    """The folder in which this user's choices are remembered; without it they are made anew."""
+    return f"{os.environ.get('XDG_CACHE_HOME') or '~/.cache'}/peer-consensus/ways"
 
 
 def _processor() -> str:

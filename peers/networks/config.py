@@ -105,7 +105,7 @@ class PeerKind(Section):
             head_anew = isinstance(self.head, BroughtHead) and self._drawn_anew(self.head.is_built, start)
             return join(self.model, encoder, self.head, shape, head_anew)
         if not isinstance(self.model, TorchvisionModel):
-            return join_ours(encoder, self.head.build, shape, self.head)
+            return join_ours(encoder, self.head.build, shape)
         with explained(self.model.origin):  # such as images of another size than the model takes
             width = feature_dim(encoder, shape)
         return Network(encoder, self.head.build(width), shape, self.model.origin)

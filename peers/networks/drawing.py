@@ -14,10 +14,12 @@ _GLOBAL_GENERATOR = threading.RLock()
 TAKE_A_GENERATOR = {"uniform_", "normal_", "exponential_", "bernoulli_", "rand", "randn", "randint", "randperm"}
 DRAW_NOTHING = {  # mostly called for a new network and its blank pass; swapping generators takes longer
     *("__get__", "__set__", "_set_grad_enabled", "device", "dim", "is_contiguous", "size"),
-    *("add_", "clone", "copy_", "detach", "div", "empty", "fill_", "mean", "ones", "sum", "tensor", "zero_", "zeros"),
+    *("add_", "clone", "copy_", "detach", "div", "empty", "fill_", "mean", "ones", "sum", "zero_", "zeros"),
     *("flatten", "movedim", "permute", "reshape", "to", "view"),
     *("batch_norm", "conv2d", "gelu", "group_norm", "layer_norm", "leaky_relu", "linear", "max_pool2d", "relu"),
 }
+
+PLAIN = {Tensor, torch.nn.Parameter}  # other kinds of tensors may do anything when a function is called
 
 
 def seeded(build: Callable[[], M], seed: int) -> M:
@@ -42,6 +44,12 @@ def noise(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def _is_torchs(function: Any) -> bool:
+    """Whether a function is not one of a user's that has the name of one of torch's."""
+    module = getattr(function, "__module__", None)
+    return module is None or module.split(".")[0] in ("torch", "builtins")
+
+
 class OwnGenerator(TorchFunctionMode):
     """Makes torch's functions in this thread draw from one generator instead of torch's global one.
 
@@ -60,7 +68,7 @@ class OwnGenerator(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
-        if name in DRAW_NOTHING:
+        if name in DRAW_NOTHING and _is_torchs(func) and all(each in PLAIN for each in types):
             return func(*args, **kwargs)
         devices = {value.device.type for value in (*args, *kwargs.values()) if isinstance(value, Tensor)}
         devices.add(torch.device(kwargs.get("device") or "cpu").type)

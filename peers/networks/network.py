@@ -129,20 +129,27 @@ class Network(nn.Module):
             self.noise = seed
 
 
-_KNOWN: dict[Hashable, Dims] = {}
+_WIDTHS: dict[Hashable, int] = {}
+_DIMS: dict[Hashable, Dims] = {}
 
 
-def join_ours(encoder: nn.Module, head_of: Callable[[int], nn.Module], shape: Shape, kind: Hashable) -> Network:
+def join_ours(encoder: nn.Module, head_of: Callable[[int], nn.Module], shape: Shape) -> Network:
     """A network of this package's modules, whose blank passes draw nothing. head_of: a head for so many features.
 
-    kind: what determines the head. Of encoders that are built alike, only the first is shown blank images: thousands
-    may follow.
+    Of those that are built alike only the first is shown blank images: thousands may follow. Alike are modules, not
+    their settings, since their code may change between two runs of a process.
     """
-    alike = (kind, shape, repr(encoder))  # not of its settings: their code may change between two runs of a process
-    known = _KNOWN.get(alike)
-    network = Network(encoder, head_of(known[0] if known else feature_dim(encoder, shape)), shape, dims=known)
-    _KNOWN[alike] = network.feature_dim, network.output_dim
+    of_encoder = (shape, *_made_of(encoder))
+    width = _WIDTHS.get(of_encoder) or _WIDTHS.setdefault(of_encoder, feature_dim(encoder, shape))
+    head = head_of(width)
+    of_both = (*of_encoder, *_made_of(head))
+    network = Network(encoder, head, shape, dims=_DIMS.get(of_both))
+    _DIMS[of_both] = network.feature_dim, network.output_dim
     return network
+
+
+def _made_of(module: nn.Module) -> tuple[Hashable, ...]:
+    return type(module), repr(module), *(parameter.shape for parameter in module.parameters())
 
 
 class OwnHead(nn.Module):

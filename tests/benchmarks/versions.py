@@ -26,6 +26,8 @@ import json, sys, time
 start, config = float(sys.argv[1]), json.loads(sys.argv[2])
 import tempfile
 from processes import tree_memory, tree_seconds
+import coordinator
+if not coordinator.__file__.startswith(sys.argv[3]): sys.exit(f"{sys.argv[3]} is no checkout of the project")
 from coordinator import load_config, simulate
 from coordinator.records.events import RoundCompleted
 found, at, config = {}, {}, load_config(config)
@@ -80,6 +82,8 @@ def main() -> None:
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--repeats", type=int, default=3)
     asked = parser.parse_args()
+    if not (asked.other / "coordinator" / "__main__.py").is_file():
+        parser.error(f"'{asked.other}' is no checkout of the project: git worktree add {asked.other} COMMIT")
     checkouts = {"before": asked.other.resolve(), "now": HERE.parents[1]}
     rows = {}
     for job in asked.jobs:
@@ -96,7 +100,9 @@ def run(checkout: Path, config: str | dict[str, Any]) -> dict[str, float]:
     """What a fresh process of that checkout reports; of a file, what the command takes. Raises: RuntimeError."""
     start = time.time()
     if isinstance(config, dict):
-        return json.loads(_output(checkout, ["-W", "ignore", "-c", RUN, str(start), json.dumps(config)])[-1])
+        return json.loads(
+            _output(checkout, ["-W", "ignore", "-c", RUN, str(start), json.dumps(config), str(checkout)])[-1]
+        )
     with tempfile.TemporaryDirectory() as folder:
         _output(checkout, ["-m", "coordinator", "run", config, "--output", folder])
     return {"in all": time.time() - start}

@@ -18,6 +18,7 @@ from coordinator.measures.stop_rule import check_stop
 from coordinator.planning.brought import Objects, identified
 from coordinator.planning.plan import load_data, prepare
 from coordinator.planning.schedules import build_schedule
+from peers.hosting.ways import CHOICES
 from topologies.config import File
 
 NOT_LOADED = (
@@ -147,7 +148,15 @@ def data_key(config: RunConfig) -> tuple[Any, ...]:
 
 
 def _check_without_data(cell: Cell, seeds: Sequence[int]) -> None:
-    """Raises: ValueError, if the cell asks for checkpoints, or its topology cannot be built with some seed."""
+    """Raises: ValueError, if the cell asks for checkpoints, leaves open how it is computed, or lacks a topology.
+
+    That is, one of its seeds' topologies cannot be built.
+    """
+    for key in (key for key in CHOICES if getattr(cell.config.hosting, key) == "auto"):
+        raise ConfigError(
+            f"hosting.{key}: must not be 'auto' where runs are compared: each would time for itself what is fastest, "
+            "so that seeds could be computed differently; name one, as config.toml of a single run does"
+        )
     if cell.config.checkpoint.every and "every" in cell.config.checkpoint.model_fields_set:
         raise ConfigError(
             f"checkpoint.every must be 0 in an ablation, got {cell.config.checkpoint.every}: a cell that was "

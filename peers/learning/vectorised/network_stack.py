@@ -44,7 +44,9 @@ class Stack:
         common: whether `images` are the same for all rows; else each row has its own, along a first axis. The graph is
         kept if gradients are enabled.
         """
-        images = images.contiguous()  # convolutions of many networks at once are slower in another layout
+        # convolutions of many networks at once are slower in another layout; images of one channel count as contiguous
+        # in both, but torch chooses its kernel by their strides
+        images = images.reshape(-1).view(images.shape)
         parameters, buffers = self.parameters, {name: buffer.clone() for name, buffer in self.buffers.items()}
         fixed = self.fixed
         if rows is not None:

@@ -1,5 +1,7 @@
 """What was changed in this process alone is not silently left out of what Ray's workers run."""
 
+import importlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from coordinator.pools.unaltered import altered
 from peers.learning.peer import Peer
 from peers.learning.settings import OtherNetwork
 from peers.networks import models
-from peers.networks.variants import MLP
+from peers.networks.variants import MLP, LinearHead
 
 
 def config(pool: str) -> RunConfig:
@@ -82,6 +84,17 @@ def test_simulate__a_class_changed_between_two_runs_of_a_process(tmp_path: Path,
     assert dims == [6, 11, 6]
 
 
+def test_simulate__a_head_changed_between_two_runs_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    dims = []
+    for name in ("before", "changed", "restored"):
+        with monkeypatch.context() as patched:
+            if name == "changed":
+                patched.setattr(LinearHead, "build", lambda self, width: nn.Linear(width, 12))
+            (peer, *_) = simulate(config("in-process"), tmp_path / name).summary["peers"]
+            dims.append(peer["output_dim"])
+    assert dims == [4, 12, 4]
+
+
 def test_pool__a_process_that_builds_another_network_is_refused(cluster: Any):
     """As where a node has another version of the package."""
     asked = config("ray")
@@ -128,3 +141,17 @@ def test_ablate__a_class_changed_in_this_process_is_refused(tmp_path: Path, monk
     ablation = load_ablation({**table, "name": "a", "seeds": [0], "grid": {"run.rounds": [1, 2]}})
     with pytest.raises(ConfigError, match=r"'peers.networks.variants.MLP.build' was replaced in this process"):
         ablate(ablation, tmp_path)
+
+
+def test_altered__of_a_file_that_was_changed_and_loaded_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "some_package.py").write_text("def f(): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    module = importlib.import_module("some_package")
+    assert altered("some_package") == []
+    (tmp_path / "some_package.py").write_text("from pathlib import PurePath as f\ndef g(): ...\n")
+    importlib.reload(module)
+    assert altered("some_package") == []
+    monkeypatch.setattr(module, "g", lambda: None)
+    assert altered("some_package") == ["some_package.g"]
+    monkeypatch.delitem(sys.modules, "some_package")

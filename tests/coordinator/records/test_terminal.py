@@ -123,6 +123,22 @@ def test_live__probes_done_of_those_to_do(config: RunConfig, monkeypatch: pytest
     ]
 
 
+def test_live__probes_that_wait_for_processes_to_start_do_not_tell_the_pace(
+    config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observer, text, clock = live(monkeypatch)
+    observer.observe(entered(config, Stage.CONTROLS))
+    clock[0] += 40.0
+    for done in (1, 12, 30):
+        observer.observe(ProbesDone(done, 30))
+        clock[0] += 11.0
+    assert text.getvalue().splitlines()[1:] == [
+        "probes 1/30: time left not known yet",
+        "probes 12/30: 18 s left",
+        "probes 30/30: 0 s left",
+    ]
+
+
 def test_live__the_bar_of_probes_stays_when_they_are_done(config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     observer, text, clock = live(monkeypatch, terminal=True)
     observer.observe(entered(config, Stage.CONTROLS))

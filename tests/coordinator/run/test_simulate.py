@@ -13,7 +13,7 @@ from rich.console import Console
 
 from coordinator import Result, load_config, simulate
 from coordinator.experiment.config import to_table
-from coordinator.records.events import RoundCompleted, RunEvent
+from coordinator.records.events import Note, RoundCompleted, RunEvent
 from coordinator.reports.result import print_result
 from peers.learning.peer import Peer
 
@@ -329,6 +329,40 @@ def test_simulate__interrupted_while_closing_keeps_the_result(tmp_path: Path, mo
     result = run(tmp_path)
     assert (result.status, result.summary["status"]) == ("interrupted", "finished")
     assert "verdict" in result.summary["probes"]["knn"] and result.message.startswith("the numbers are written; ")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_simulate__vectorised_peers_have_one_layout(channels: int, tmp_path: Path):
+    """Images of one channel are contiguous in both, by torch's word."""
+    data = {"kind": "synthetic", "shape": [channels, 8, 8], "num_train": 160, "num_test": 80, "batch_size": 32}
+    found = {
+        (execution, layout): run(
+            tmp_path / execution / layout,
+            run={"rounds": 3},
+            data=data,
+            evaluation={"probes": []},
+            hosting={"execution": execution, "layout": layout},
+        ).summary["digest"]
+        for execution in ("loop", "vectorised")
+        for layout in ("contiguous", "by-rule")
+    }
+    assert found["vectorised", "contiguous"] == found["vectorised", "by-rule"]
+    assert found["loop", "contiguous"] != found["loop", "by-rule"]
+
+
+def test_simulate__what_was_timed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    told: list[str] = []
+
+    def note(event: object) -> None:
+        if isinstance(event, Note):
+            told.append(event.text)
+
+    result = run(tmp_path, note, run={"rounds": 1}, hosting={"layout": "auto"})
+    (line,) = (text for text in told if text.startswith("hosting.layout = 'auto': "))
+    layout = result.config.hosting.layout
+    assert line.endswith(f"'auto': {layout}, the fastest here, as remembered in {tmp_path}/cache/peer-consensus/ways")
+    assert layout in ("contiguous", "channels-last") and list((tmp_path / "cache").rglob("*.json"))
 
 
 def test_simulate__mixed_groups_learn_together(tmp_path: Path):

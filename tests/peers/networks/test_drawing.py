@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, wrap_torch_function
 
 from peers.networks import drawing
 from peers.networks.drawing import OwnGenerator
@@ -146,3 +146,41 @@ def test_state__tells_whether_anything_was_drawn() -> None:
     with generator:
         nn.functional.dropout(torch.ones(3))
     assert not torch.equal(generator.state, before)
+
+
+@wrap_torch_function(lambda value: (value,))
+def linear(value: Tensor) -> Tensor:
+    """A user's function with the name of one of torch's."""
+    return value + torch.rand(2)
+
+
+class Rows:
+    """A sequence whose items are drawn when torch reads them."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> float:
+        if index >= 2:
+            raise IndexError
+        return torch.rand(1).item()
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: linear(torch.ones(2)),
+        lambda: torch.tensor(Rows()),
+    ],
+    ids=["function", "sequence"],
+)
+def test_seeded__what_only_looks_like_a_function_that_draws_nothing(draw: Any) -> None:
+    def values() -> list[Tensor]:
+        return [draw(), torch.rand(2)]
+
+    before = torch.get_rng_state()
+    found = drawing.seeded(values, 4)
+    assert torch.equal(torch.get_rng_state(), before)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        assert equal(found, values())

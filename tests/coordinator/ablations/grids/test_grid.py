@@ -277,6 +277,14 @@ def test_measures__by_default_the_gains_and_the_disagreement() -> None:
             {"checkpoint": {"every": 2}},
             "checkpoint.every must be 0 in an ablation, got 2: a cell that was interrupted is run again",
         ),
+        *(
+            (
+                {"hosting": {key: "auto"}},
+                f"hosting.{key}: must not be 'auto' where runs are compared: each would time for itself what is "
+                "fastest, so that seeds could be computed differently; name one, as config.toml of a single run does",
+            )
+            for key in ("execution", "layout", "precision")
+        ),
     ],
 )
 def test_load_ablation__a_mistake_is_one_line(parts: dict[str, Any], line: str) -> None:
