@@ -48,7 +48,7 @@ class Result:
     """
 
     status: Status
-    summary: dict[str, Any]
+    summary: dict[str, Any] = field(repr=False)
     folder: Path
     config: RunConfig = field(repr=False)
     trained: Callable[[int], TrainedPeer] = field(repr=False, compare=False)
