@@ -22,7 +22,7 @@ CHECKED = "__checked__"  # what modules call the decorator
 FUNCTION = "__beartype_func"  # the argument of what beartype makes that is the function itself
 CONF = BeartypeConf(violation_type=TypeCheckError)  # a TypeError
 _MADE: dict[CodeType, Any] = {}
-_WITHIN: dict[tuple[CodeType, str], tuple[dict[str, Any], Any]] = {}  # annotations as written, what beartype makes
+_WITHIN: dict[tuple[CodeType, str, str], Any] = {}  # what beartype makes, by code, its file, and annotations in words
 
 
 def check_types(*packages: str) -> None:
@@ -41,17 +41,16 @@ def checked(defined: Any) -> Any:
         if is_dataclass(defined) and "__init__" in vars(defined):
             defined.__init__ = checked(defined.__init__)  # type: ignore[misc]
         return defined
-    key, written = (defined.__code__, defined.__code__.co_filename), dict(defined.__annotations__)
-    known = _WITHIN.get(key)
-    if known is not None and known[0] == written:
-        return _again(known[1], defined)
+    key = (defined.__code__, defined.__code__.co_filename, repr(defined.__annotations__))
+    if key in _WITHIN:
+        return _again(_WITHIN[key], defined)
     defined.__annotations__ = {name: _resolved(each, defined) for name, each in defined.__annotations__.items()}
     if isgeneratorfunction(defined):  # is checked when it is called, not when it is first asked for a value
         return jaxtyped(defined, typechecker=beartype)
     typed = beartype(conf=CONF)(defined)
     is_within = "<locals>" in defined.__qualname__ and key[1] != "<string>"  # as dataclasses' functions are
     if is_within and FUNCTION in (getattr(typed, "__kwdefaults__", None) or {}):
-        _WITHIN[key] = written, typed
+        _WITHIN[key] = typed
     return _with_axes(typed, defined)
 
 
