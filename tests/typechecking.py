@@ -21,7 +21,6 @@ from jaxtyping import AbstractArray, TypeCheckError, jaxtyped
 CHECKED = "__checked__"  # what modules call the decorator
 FUNCTION = "__beartype_func"  # the argument of what beartype makes that is the function itself
 CONF = BeartypeConf(violation_type=TypeCheckError)  # a TypeError
-_MADE: dict[CodeType, Any] = {}
 _WITHIN: dict[tuple[CodeType, str, str], Any] = {}  # what beartype makes, by code, its file, and annotations in words
 
 

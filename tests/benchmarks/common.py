@@ -102,6 +102,11 @@ def ratio(slow: list[float], fast: list[float]) -> dict[str, float]:
     return {name: round(f(each), 3) for name, f in (("median", statistics.median), ("least", min), ("most", max))}
 
 
+def medians(found: list[dict[str, float]]) -> dict[str, float]:
+    """Of each number that all repeats have."""
+    return {name: round(statistics.median(each[name] for each in found), 3) for name in found[0]}
+
+
 def show(result: Mapping[str, Any]) -> None:
     """Print a result with the kind of machine."""
     machine = {"cores": os.cpu_count(), "machine": platform.machine(), "torch": torch.__version__}

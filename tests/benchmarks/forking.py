@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import experiment, show
+from common import experiment, medians, show
 
 from coordinator.experiment.config import to_toml
 
@@ -69,10 +69,6 @@ def run(peers: int, way: str) -> dict[str, float]:
     if found.get(way) != peers:
         raise RuntimeError(f"not all workers were {way}: {found}")
     return found
-
-
-def medians(found: list[dict[str, float]]) -> dict[str, float]:
-    return {name: round(statistics.median(each[name] for each in found), 1) for name in found[0]}
 
 
 def ratios(each: dict[str, list[dict[str, float]]]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ checkout's own defaults. Seconds count from before the process was started. Prin
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import MODELS, show
+from common import MODELS, medians, ratio, show
 
 HERE = Path(__file__).parent
 RUN = """
@@ -116,14 +115,9 @@ def _output(checkout: Path, command: list[str]) -> list[str]:
     return done.stdout.splitlines()
 
 
-def medians(found: list[dict[str, float]]) -> dict[str, float]:
-    return {name: round(statistics.median(each[name] for each in found), 3) for name in found[0]}
-
-
-def ratios(before: list[dict[str, float]], now: list[dict[str, float]]) -> dict[str, list[float]]:
-    """Before over now: median, least and most over the repeats."""
-    each = {name: [a[name] / b[name] for a, b in zip(before, now, strict=True)] for name in before[0]}
-    return {name: [round(f(found), 2) for f in (statistics.median, min, max)] for name, found in each.items()}
+def ratios(before: list[dict[str, float]], now: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Before over now."""
+    return {name: ratio([each[name] for each in before], [each[name] for each in now]) for name in before[0]}
 
 
 if __name__ == "__main__":
